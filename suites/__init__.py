@@ -1,0 +1,1 @@
+"""The limitations page as executable tests; the machinery behind it is `suites.harness`."""

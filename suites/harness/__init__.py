@@ -1,0 +1,1 @@
+"""The machinery of the suites: subject, cohort, prediction table, statistics, claims, report."""
