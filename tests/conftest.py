@@ -1,0 +1,24 @@
+"""Settings every test shares: warnings are errors here, and the real films are optional."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Turn warnings into errors for our tests only: a user's run must not die of a library's warning."""
+    config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("filterwarnings", "default::DeprecationWarning")
+    config.addinivalue_line("filterwarnings", "default::PendingDeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder with the real films and weights, or skip the test with the reason."""
+    folder = os.environ.get("CHEST_XRAY_SHARED")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("CHEST_XRAY_SHARED does not name a folder with the real films and weights")
+    return Path(folder)
