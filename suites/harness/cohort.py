@@ -1,0 +1,101 @@
+"""The cohort: films with labels and patients as a table, and a loader that decodes one film at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from suites.harness.errors import CohortProblem
+
+COLUMNS = ("id", "file", "label", "patient", "view", "age_group", "finding", "split")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """One decoded radiograph.
+
+    Attributes:
+        pixels: (H, W) float32 in [0, 1], white is dense.
+        content: sha256 of what the pixels were decoded from; the key of cached predictions.
+        masks: named (H, W) bool arrays (`lung`, `heart`, `lesion`) where they are known.
+    """
+
+    pixels: NDArray[np.float32]
+    content: str
+    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Films in a fixed order.
+
+    Attributes:
+        name: as printed in the report.
+        table: one row per film, columns `id` (unique), `file`, `label` (empty where unknown), `patient` (the cluster
+            of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells
+            (`bytes`, `width`, `height`, ... feed the shortcut baselines).
+        decode: from a row of the table to a `Film`; raises `FilmUnreadable` for a broken file.
+        simulated: the films are phantoms, and the report must say so.
+        notes: what a reader must know (a label mapping, an exclusion, a licence).
+    """
+
+    name: str
+    spec: str
+    table: pd.DataFrame
+    decode: Callable[[Mapping[str, object]], Film]
+    simulated: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.table]
+        if missing:
+            raise CohortProblem(f"cohort {self.name}: column(s) {', '.join(missing)} missing")
+        if self.table.empty:
+            raise CohortProblem(f"cohort {self.name}: no film in {self.spec}")
+        repeated = self.table["id"][self.table["id"].duplicated()].unique()
+        if len(repeated):
+            raise CohortProblem(f"cohort {self.name}: image id {repeated[0]!r} occurs more than once")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def patients(self) -> int:
+        """Number of different patients."""
+        return int(self.table["patient"].nunique())
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the films by id, label and patient (not of their pixels, which the cache keys by content)."""
+        rows = self.table[["id", "label", "patient"]].astype(str).agg("\x1f".join, axis=1)
+        return hashlib.sha256("\x1e".join(sorted(rows)).encode()).hexdigest()
+
+    def select(self, keep: pd.Series, note: str = "") -> Cohort:
+        """Return the cohort of the rows where `keep` holds, in the same order."""
+        notes = (*self.notes, note) if note else self.notes
+        return replace(self, table=self.table[keep.to_numpy(dtype=bool)].reset_index(drop=True), notes=notes)
+
+    def limited(self, films: int, seed: int) -> Cohort:
+        """Return about `films` films, stratified by class, whole patients only, the same for the same seed.
+
+        Patients are taken in an order drawn from the seed, class by class, until each class has its share; the last
+        patient of a class may exceed it, so that no patient is cut in two.
+        """
+        if films >= len(self):
+            return self
+        chosen: set[str] = set()
+        for label, rows in self.table.groupby("label", sort=True):
+            share = max(1, round(films * len(rows) / len(self)))
+            sizes = rows.groupby("patient", sort=True).size()
+            digest = [hashlib.sha256(f"{seed}\x1f{label}\x1f{patient}".encode()).digest() for patient in sizes.index]
+            order = sorted(range(len(sizes)), key=lambda index: digest[index])
+            filled = np.cumsum(sizes.to_numpy()[order])
+            taken = order[: int(np.searchsorted(filled, share)) + 1]
+            chosen.update(str(sizes.index[index]) for index in taken)
+        kept = self.table["patient"].astype(str).isin(chosen)
+        return self.select(kept, note=f"limited to {int(kept.sum())} of {len(self)} films (whole patients, by class)")

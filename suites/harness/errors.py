@@ -1,0 +1,27 @@
+"""Errors for people: each says what was wrong, where, and what to do, and never reaches the user as a traceback."""
+
+from __future__ import annotations
+
+
+class UsageProblem(Exception):
+    """Something the user gave cannot be used; pytest ends with exit code 4 and prints this one line."""
+
+
+class SubjectProblem(UsageProblem):
+    """The weights cannot be loaded as a subject (missing keys, wrong classes, refused pickle, unreachable hub)."""
+
+
+class CohortProblem(UsageProblem):
+    """The films cannot be used as a cohort (missing folder, empty class, unknown label, too many broken files)."""
+
+
+class FilmUnreadable(Exception):
+    """A file that is not a film: truncated, not an image, a decompression bomb; counted, listed and left out."""
+
+
+class PredictionProblem(Exception):
+    """The subject answered with something that is not a prediction (NaN, infinity, wrong shape); names the image."""
+
+
+class NotEvaluable(Exception):
+    """This claim cannot be judged on this subject and cohort; the reason is reported, and nothing passes silently."""

@@ -1,0 +1,155 @@
+"""The subject: the model under evaluation, whatever format its weights came in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.preprocessing import REPOSITORY, Preprocessing
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Normalised(nn.Module):
+    """A backbone with its normalisation inside, so that attacks and saliency live in pixel space.
+
+    Takes (B, C, S, S) pixels in [0, 1] and returns (B, K) logits. A backbone that answers with one sigmoid logit z
+    becomes a two-class one with logits (0, z), which leaves every decision and probability as it was.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (B, K) logits, K >= 2."""
+        logits: Tensor = self.backbone((pixels - self.mean) / self.std)
+        if logits.ndim == 1:
+            logits = logits.unsqueeze(1)
+        if logits.shape[1] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the weights came from, as printed in the report.
+
+    Attributes:
+        spec: what the user wrote.
+        format: `hub`, `lightning`, `timm`, `user`, `bundled`, `service`.
+        source: file, folder or repository the weights were read from.
+        sha256: of the weights' bytes; decides the identity of cached predictions.
+        revision: commit on the hub, if any.
+        architecture: name of the network.
+        notes: what a reader must know (a renaming, a licence, a training record).
+    """
+
+    spec: str
+    format: str
+    source: str
+    sha256: str
+    revision: str | None = None
+    architecture: str = ""
+    notes: tuple[str, ...] = ()
+    training: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A classifier of films.
+
+    Attributes:
+        name: short and unique within a run.
+        classes: class names in the order of the logits, from the weights' own metadata.
+        network: (B, C, S, S) pixels in [0, 1] to (B, K) logits, in eval mode; `None` for a subject that only answers
+            `respond` (a deployed service), which white-box suites then report as not evaluable.
+        preprocessing: the recipe in use; `preprocessings` holds every recipe in circulation by name.
+        respond: films (B, H, W) in [0, 1] to (B, K) logits, for subjects without a network.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    provenance: Provenance
+    network: nn.Module | None = None
+    preprocessing: Preprocessing = REPOSITORY
+    preprocessings: Mapping[str, Preprocessing] = field(default_factory=dict)
+    respond: Callable[[Tensor], Tensor] | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise SubjectProblem(f"{self.name}: a classifier needs at least two class names, got {list(self.classes)}")
+        if len(set(self.classes)) != len(self.classes):
+            raise SubjectProblem(f"{self.name}: class names repeat: {list(self.classes)}")
+        if (self.network is None) == (self.respond is None):
+            raise SubjectProblem(f"{self.name}: give exactly one of network and respond")
+        if self.network is not None:
+            self.network.eval().to(self.device)
+            for parameter in self.network.parameters():
+                parameter.requires_grad_(False)  # noqa: FBT003 - torch names it `mode`
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradients reach the pixels; white-box attacks and most attributions need it."""
+        return self.network is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the weights and classes, without the preprocessing: the key of cached predictions."""
+        parts = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
+        """Return (B, C, S, S) network input for (B, H, W) films, on the subject's device."""
+        return (preprocessing or self.preprocessing)(films.to(self.device))
+
+    def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return (B, K) logits and (B, D) penultimate features (`None` when the network has no linear head)."""
+        if self.network is None:
+            raise SubjectProblem(f"{self.name} has no network: only whole films can be sent to it")
+        head, caught = self._head, []
+        handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0])) if head else None
+        try:
+            with torch.inference_mode():
+                logits = self.network(pixels)
+        finally:
+            if handle:
+                handle.remove()
+        features = caught[-1].flatten(1) if caught and len(caught[-1]) == len(pixels) else None
+        return logits, features
+
+    @cached_property
+    def _head(self) -> nn.Linear | None:
+        linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)] if self.network else []
+        outputs = {len(self.classes), 1 if len(self.classes) == 2 else len(self.classes)}
+        return linear[-1] if linear and linear[-1].out_features in outputs else None
+
+    def with_preprocessing(self, name: str) -> Subject:
+        """Return the same subject under another recipe in circulation.
+
+        Raises:
+            SubjectProblem: the recipe is not one of `preprocessings`.
+        """
+        known = {self.preprocessing.name: self.preprocessing, **self.preprocessings}
+        if name not in known:
+            raise SubjectProblem(f"{self.name}: no preprocessing called {name!r}; known are {', '.join(sorted(known))}")
+        return replace(self, preprocessing=known[name])
