@@ -1,0 +1,77 @@
+"""Random numbers of one film, fixed by what they are for and by nothing else.
+
+A number depends on (image id, name of the perturbation, seed, label of the draw). It depends neither on the severity (so
+the five severities of one film share their random numbers and a severity curve is paired), nor on the order or size of
+the batch, nor on any global state, nor on the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class Draws:
+    """The random numbers and the lung mask that belong to one film.
+
+    Args:
+        image_id: identity of the film in its cohort.
+        name: name of the perturbation that draws.
+        seed: seed of the run.
+        device: where drawn tensors are put; the values are always made on the CPU.
+        lungs: (H, W) bool lung mask that came with the film, or None.
+    """
+
+    def __init__(
+        self,
+        image_id: str,
+        name: str,
+        seed: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        lungs: Tensor | None = None,
+    ) -> None:
+        self.image_id = image_id
+        self.name = name
+        self.seed = seed
+        self.device = torch.device(device)
+        self.lungs = lungs
+
+    def _digest(self, label: str) -> int:
+        """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""
+        key = json.dumps([self.image_id, self.name, self.seed, label]).encode()
+        return int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "little")
+
+    def _generator(self, label: str) -> np.random.Generator:
+        return np.random.Generator(np.random.SFC64(self._digest(label)))
+
+    def uniform(self, label: str, low: float = 0.0, high: float = 1.0) -> float:
+        """One number, uniform in [low, high)."""
+        return low + (high - low) * (self._digest(label) >> 75) / 2.0**53
+
+    def integer(self, label: str, low: int, high: int) -> int:
+        """One integer, uniform in low..high, both included."""
+        return low + int(self.uniform(label) * (high - low + 1))
+
+    def choice(self, label: str, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
+        """One of the options; weights need not add up to one."""
+        if weights is None:
+            return options[self.integer(label, 0, len(options) - 1)]
+        edges = np.cumsum(np.asarray(weights, dtype=np.float64))
+        return options[int(np.searchsorted(edges, self.uniform(label) * edges[-1], side="right"))]
+
+    def uniforms(self, label: str, *shape: int) -> Tensor:
+        """Tensor of the given shape, float32, uniform in [0, 1)."""
+        return torch.from_numpy(self._generator(label).random(shape, dtype=np.float32)).to(self.device)
+
+    def normals(self, label: str, *shape: int) -> Tensor:
+        """Tensor of the given shape, float32, standard normal."""
+        return torch.from_numpy(self._generator(label).standard_normal(shape, dtype=np.float32)).to(self.device)

@@ -1,0 +1,272 @@
+"""The contract of a perturbation: something that happens to a film before a classifier sees it.
+
+To add one, write a class in the file of its family::
+
+    @register
+    class Fogging(Perturbation):
+        '''Base fog of an old film: a constant optical density is added.
+
+        fog: added grey, fraction of the full scale.
+        '''
+
+        name = "fogging"
+        family = "exposure"
+        source = "who described it, where"
+        levels = tuple({"fog": value} for value in (0.02, 0.05, 0.10, 0.15, 0.20))
+
+        def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+            return film + level["fog"]
+
+Everything else (validation, identity at severity 0, seeding, clipping, storage in 8 bit) is done here, once.
+
+A film file carries no pixel pitch, so lengths in mm are converted with the assumption that the shorter side of the film
+shows `field_cm` centimetres of the patient (22 cm: the chest of a child of one to five years). Give another `field_cm`
+to `get` where it is known.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from robustness.draws import Draws
+
+Level = Mapping[str, Any]
+"""Parameters of one severity; the units stand in the docstring of the perturbation."""
+
+FAMILIES = ("exposure", "contrast", "noise", "grid", "bedside", "institution", "opacity", "control", "benchmark")
+SEVERITIES = (0, 1, 2, 3, 4, 5)
+SMALLEST_SIDE = 16
+"""Films smaller than this (pixels) show no anatomy, and the geometry of most perturbations breaks down."""
+
+
+class PerturbationError(ValueError):
+    """The input of a perturbation is wrong; the message says what, where, and what to do."""
+
+
+class PerturbationUndefined(PerturbationError):
+    """The perturbation has no meaning for this film (no lung field found, flat film). Count the film and leave it out.
+
+    Attributes:
+        image_id: the film, or None where the caller of an inner function knows it.
+        reason: why, in words for the report.
+    """
+
+    def __init__(self, reason: str, image_id: str | None = None) -> None:
+        self.reason = reason
+        self.image_id = image_id
+        super().__init__(reason if image_id is None else f"image {image_id!r}: {reason}")
+
+
+class Perturbation(ABC):
+    """One kind of change to a film, at five severities that were fixed before any result was seen.
+
+    Subclasses set the class variables and write `perturb`. Calling an instance is the only public way to use it.
+
+    Args:
+        field_cm: centimetres of the patient along the shorter side of the film (see the module docstring).
+
+    Attributes:
+        name: unique, snake_case.
+        family: one of FAMILIES.
+        version: raised whenever results change; part of every cache key.
+        levels: parameters of severities 1..5.
+        source: where the model and its numbers come from.
+        changes_shape: whether the result may have another height or width (geometry and resolution only).
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    version: ClassVar[int] = 1
+    levels: ClassVar[tuple[Level, ...]]
+    source: ClassVar[str]
+    changes_shape: ClassVar[bool] = False
+
+    def __init__(self, *, field_cm: float = 22.0) -> None:
+        if not 1.0 <= field_cm <= 100.0:
+            raise PerturbationError(f"field_cm is {field_cm}; expected centimetres between 1 and 100")
+        self.field_cm = field_cm
+
+    @abstractmethod
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        """Return the changed film.
+
+        Args:
+            film: (H, W) float32 in [0, 1], white = dense; must not be changed in place.
+            level: parameters of the severity.
+            draws: random numbers of this film, and its lung mask where one came with it.
+
+        Returns:
+            (H, W) floats, clipped to [0, 1] by the caller; (H', W') only where `changes_shape`.
+
+        Raises:
+            PerturbationUndefined: the film does not allow it.
+        """
+
+    @final
+    def __call__(
+        self,
+        films: Tensor,
+        severity: int,
+        image_ids: Sequence[str],
+        *,
+        seed: int = 0,
+        masks: Tensor | None = None,
+    ) -> Tensor:
+        """Perturb a batch of films; the result is what could have been stored as an 8-bit film.
+
+        Films are handled one at a time, so that the values of a film are bit-identical whatever else is in the batch.
+
+        Args:
+            films: (B, H, W) float32 in [0, 1], on any device, white = dense.
+            severity: 0 (identity, bit for bit) to 5.
+            image_ids: B identities; with `seed` they determine all random numbers.
+            seed: seed of the run.
+            masks: (B, H, W) lung masks, bool or numbers 0 and 1, where the caller has them.
+
+        Returns:
+            (B, H', W') float32 in [0, 1] in steps of 1/255 (severity 0: the films as they came).
+
+        Raises:
+            PerturbationError: invalid input.
+            PerturbationUndefined: undefined for one of the films (its id is in the exception).
+        """
+        check_films(films)
+        lungs = _checked_masks(masks, films)
+        if isinstance(severity, bool) or not isinstance(severity, int) or severity not in SEVERITIES:
+            raise PerturbationError(f"{self.name}: severity is {severity!r}; expected an integer from 0 to 5")
+        if len(image_ids) != len(films):
+            raise PerturbationError(f"{self.name}: {len(image_ids)} image ids for {len(films)} films")
+        if severity == 0 or len(films) == 0:
+            return films.clone()
+        level = self.levels[severity - 1]
+        results = []
+        for index, image_id in enumerate(image_ids):
+            mask = None if lungs is None else lungs[index]
+            draws = Draws(str(image_id), self.name, seed, device=films.device, lungs=mask)
+            # A copy of its own gives each film the same memory alignment in every batch, which fast FFTs depend on.
+            results.append(self._stored(films[index].clone(), level, draws))
+        return torch.stack(results)
+
+    def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        """One film through `perturb`, checked, clipped and quantised."""
+        try:
+            result = self.perturb(film, level, draws)
+        except PerturbationUndefined as undefined:
+            raise PerturbationUndefined(f"{self.name} is undefined: {undefined.reason}", draws.image_id) from undefined
+        if result.ndim != 2 or (result.shape != film.shape and not self.changes_shape):
+            raise PerturbationError(f"{self.name} turned a film of {tuple(film.shape)} into {tuple(result.shape)}")
+        if not bool(torch.isfinite(result).all()):
+            raise PerturbationError(
+                f"{self.name} made non-finite pixels of image {draws.image_id!r} at level {dict(level)}"
+            )
+        return (result.clamp(0.0, 1.0) * 255.0).round().div(255.0).to(torch.float32)
+
+    def pitch_mm(self, film: Tensor) -> float:
+        """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
+        return 10.0 * self.field_cm / min(film.shape[-2:])
+
+    @property
+    def identity(self) -> str:
+        """Name, version and geometry: everything besides severity and seed that a cache of results must depend on."""
+        return f"{self.name}/v{self.version}/field={self.field_cm:g}cm"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.identity})"
+
+
+def check_films(films: Tensor) -> None:
+    """Refuse anything but (B, H, W) float32 films with finite values in [0, 1].
+
+    Raises:
+        PerturbationError: with the first offending film and value.
+    """
+    if not isinstance(films, Tensor) or films.ndim != 3:
+        shape = tuple(films.shape) if isinstance(films, Tensor) else type(films).__name__
+        raise PerturbationError(f"films are {shape}; expected a tensor (batch, height, width) of grey films")
+    if films.dtype != torch.float32:
+        raise PerturbationError(
+            f"films are {films.dtype}; expected torch.float32 in [0, 1] (divide 8-bit films by 255)"
+        )
+    if min(films.shape[1:]) < SMALLEST_SIDE:
+        raise PerturbationError(
+            f"films are {tuple(films.shape[1:])} pixels; at least {SMALLEST_SIDE} per side are needed"
+        )
+    if len(films) == 0:
+        return
+    low, high = torch.aminmax(films.reshape(len(films), -1), dim=1)
+    for index, (lowest, highest) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        if not (lowest >= 0.0 and highest <= 1.0):  # also false for NaN
+            raise PerturbationError(
+                f"film {index} has pixels from {lowest} to {highest}; expected finite values in [0, 1]"
+            )
+
+
+def _checked_masks(masks: Tensor | None, films: Tensor) -> Tensor | None:
+    if masks is None:
+        return None
+    if masks.shape != films.shape:
+        raise PerturbationError(f"masks are {tuple(masks.shape)}, films {tuple(films.shape)}; they must agree")
+    if masks.dtype != torch.bool and not bool(((masks == 0) | (masks == 1)).all()):
+        raise PerturbationError("masks hold values other than 0 and 1; threshold them first")
+    return masks.to(device=films.device, dtype=torch.bool)
+
+
+_REGISTRY: dict[str, type[Perturbation]] = {}
+P = TypeVar("P", bound=type[Perturbation])
+
+
+def register(kind: P) -> P:
+    """Class decorator: check the declaration and make the perturbation known by its name.
+
+    Raises:
+        PerturbationError: the declaration is incomplete or the name is taken.
+    """
+    for attribute in ("name", "family", "levels", "source"):
+        if not getattr(kind, attribute, None):
+            raise PerturbationError(f"{kind.__name__} does not declare `{attribute}`")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind.name):
+        raise PerturbationError(f"{kind.__name__}: name {kind.name!r} is not snake_case")
+    if kind.family not in FAMILIES:
+        raise PerturbationError(f"{kind.name}: family {kind.family!r} is none of {', '.join(FAMILIES)}")
+    if len(kind.levels) != 5 or any(level.keys() != kind.levels[0].keys() for level in kind.levels):
+        raise PerturbationError(f"{kind.name}: levels must be five mappings with the same keys")
+    if not kind.__dict__.get("__doc__"):
+        raise PerturbationError(f"{kind.name} has no docstring; it must name units")
+    if kind.name in _REGISTRY and _REGISTRY[kind.name].__qualname__ != kind.__qualname__:
+        raise PerturbationError(f"two perturbations are called {kind.name!r}")
+    _REGISTRY[kind.name] = kind
+    return kind
+
+
+def get(name: str, *, field_cm: float = 22.0) -> Perturbation:
+    """Return the perturbation of that name.
+
+    Raises:
+        ValueError: unknown name; the message lists the nearest ones.
+    """
+    if name not in _REGISTRY:
+        near = difflib.get_close_matches(name, _REGISTRY, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else "list_perturbations() names all."
+        raise ValueError(f"no perturbation is called {name!r}; {hint}")
+    return _REGISTRY[name](field_cm=field_cm)
+
+
+def list_perturbations(family: str | None = None, pattern: str = "*") -> list[str]:
+    """Names of the registered perturbations, sorted, of one family or all, filtered by a shell pattern.
+
+    Raises:
+        ValueError: unknown family.
+    """
+    if family is not None and family not in FAMILIES:
+        raise ValueError(f"no family is called {family!r}; known are {', '.join(FAMILIES)}")
+    return sorted(
+        name for name, kind in _REGISTRY.items() if family in {None, kind.family} and fnmatch.fnmatchcase(name, pattern)
+    )
