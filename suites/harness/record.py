@@ -1,0 +1,44 @@
+"""The record of a run: everything the report, the gate and the model card are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from suites.harness.claims import Judgement
+from suites.harness.cohort import Cohort
+from suites.harness.subject import Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        subjects: the models, in the order given.
+        cohort: the films judged on; `probes` the further cohorts by role (`lateral`, `adult`, `unseen`).
+        judgements: one per claim and subject, in the order of the claims table.
+        predictions: the prediction table: columns `subject`, `cohort`, `image`, `condition`, `severity`, `logit_0`, ...
+        excluded: films left out, columns `cohort`, `file`, `reason`.
+        profile: `quick`, `standard` or `full`.
+        command: the command line that reproduces the run.
+        started: local time with offset, ISO 8601; `seconds`: duration.
+        versions: package -> version, with `python`, `platform` and `device`.
+        notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
+    """
+
+    subjects: Sequence[Subject]
+    cohort: Cohort
+    judgements: Sequence[Judgement]
+    predictions: pd.DataFrame
+    excluded: pd.DataFrame
+    profile: str
+    seed: int
+    command: str
+    started: str
+    seconds: float
+    versions: Mapping[str, str]
+    probes: Mapping[str, Cohort] = field(default_factory=dict)
+    notes: Sequence[str] = ()
