@@ -1,8 +1,8 @@
 """Random numbers of one film, fixed by what they are for and by nothing else.
 
-A number depends on (image id, name of the perturbation, seed, label of the draw). It depends neither on the severity (so
-the five severities of one film share their random numbers and a severity curve is paired), nor on the order or size of
-the batch, nor on any global state, nor on the device.
+A number depends on (image id, name of the perturbation, seed, label of the draw). It depends neither on the severity
+(so the five severities of one film share their random numbers and a severity curve is paired), nor on the order or
+size of the batch, nor on any global state, nor on the device.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class Draws:
         self.seed = seed
         self.device = torch.device(device)
         self.lungs = lungs
+
+    def twin(self, name: str) -> Draws:
+        """The draws another perturbation makes for the same film: a control shares the choices of what it controls."""
+        return Draws(self.image_id, name, self.seed, device=self.device, lungs=self.lungs)
 
     def _digest(self, label: str) -> int:
         """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""

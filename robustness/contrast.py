@@ -1,0 +1,81 @@
+"""Loss of contrast: scattered radiation, a wide window, a bent tone curve."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.perturbation import Level, Perturbation, register
+from robustness.radiograph import Radiograph, attenuation_of, raw_beam, scatter
+
+
+@register
+class Scatter(Perturbation):
+    """Scattered radiation without a grid: contrast falls to 1 / (1 + ratio), more in dense than in aerated regions.
+
+    ratio: added scatter over primary. It spreads over 3 to 6 cm (sigma, drawn per film); exposure control keeps the
+    typical intensity, the window stays.
+    """
+
+    name = "scatter"
+    family = "contrast"
+    source = "Niklason, Sorenson, Nelson 1981 (doi:10.1118/1.595027): without a grid 90 % scatter in the mediastinum"
+    levels = tuple({"ratio": ratio} for ratio in (0.3, 0.7, 1.2, 2.0, 4.0))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        sigma = 10.0 * draws.uniform("scatter spread in cm", 3.0, 6.0) / self.pitch_mm(film)
+        scattered = scatter(radiograph, radiograph.intensity, level["ratio"], sigma)
+        return radiograph.display(attenuation_of(scattered))
+
+
+@register
+class WindowWidening(Perturbation):
+    """A display window that is too wide, centred on the typical grey value of the chest.
+
+    width: window width over the right one; contrast is its reciprocal (0.83, 0.67, 0.53, 0.40, 0.30).
+    """
+
+    name = "window_widening"
+    family = "contrast"
+    source = "linear window of DICOM PS3.3 C.11.2"
+    levels = tuple({"width": width} for width in (1.2, 1.5, 1.9, 2.5, 3.3))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        centre = radiograph.typical(film)
+        widened: Tensor = centre + (film - centre) / level["width"]
+        return widened.where(~radiograph.beam, film)
+
+
+@register
+class GammaLow(Perturbation):
+    """A tone curve that lifts: light and flat in dense regions.
+
+    gamma: exponent on the grey value.
+    """
+
+    name = "gamma_low"
+    family = "contrast"
+    source = "power-law tone curve"
+    levels = tuple({"gamma": gamma} for gamma in (0.85, 0.72, 0.60, 0.50, 0.40))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        # The raw beam stays black: lifting its noise to mid-grey is no tone curve of a radiograph.
+        return film.pow(level["gamma"]).where(~raw_beam(film), film)
+
+
+@register
+class GammaHigh(Perturbation):
+    """A tone curve that depresses: dark and flat in the lungs.
+
+    gamma: exponent on the grey value.
+    """
+
+    name = "gamma_high"
+    family = "contrast"
+    source = "power-law tone curve"
+    levels = tuple({"gamma": gamma} for gamma in (1.18, 1.4, 1.7, 2.0, 2.5))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return film.pow(level["gamma"])

@@ -1,0 +1,217 @@
+"""Exposure: too few or too many photons, the wrong window, the wrong tube voltage.
+
+On a digital system the display is fitted to the histogram, so underexposure shows as noise and hardly as brightness;
+on a system with a fixed window (and on film) it shows as a light, overexposure as a dark image. Both are here. Noise
+is that of the pixels the film comes with: a film already reduced to 256 pixels averages so many detector elements
+that a realistic loss of exposure is nearly invisible on it. The stress track uses photon numbers no hospital would
+accept, in order to find where a classifier breaks.
+
+The deviation index of IEC 62494-1 is DI = 10 log10(exposure / target): -3 is half of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.filters import gaussian_blur
+from robustness.perturbation import Level, Perturbation, register
+from robustness.radiograph import Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
+
+DETECTOR_BLUR_MM = 0.15
+"""Sigma of the detector's point spread (CsI); it correlates noise only where pixels are finer than it."""
+
+STRESS_SIDE = 256
+"""Photon numbers of the stress track are per pixel of a film whose shorter side has this many."""
+
+ENERGIES = (45.0, 50.0, 60.0, 70.0)
+LUNG_CONTRAST = (0.1930, 0.1793, 0.1621, 0.1515)
+"""mu of consolidated minus inflated lung, per cm, at ENERGIES (keV)."""
+BONE_CONTRAST = (0.7170, 0.5596, 0.3808, 0.2870)
+"""mu of cortical bone minus soft tissue, per cm, at ENERGIES (keV)."""
+
+
+def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
+    """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it."""
+    noise = draws.normals("quantum noise", *film.shape)
+    sigma = DETECTOR_BLUR_MM / pitch_mm
+    if sigma < 0.4:
+        return noise
+    return gaussian_blur(noise, sigma) * (2.0 * math.sqrt(math.pi) * sigma)
+
+
+@register
+class Underexposure(Perturbation):
+    """Fewer photons on a system that fits its window: noise, most of it in the mediastinum and under the diaphragm.
+
+    dose: exposure as a fraction of what the film had (DI -3, -6, -9, -12, -15).
+    """
+
+    name = "underexposure"
+    family = "exposure"
+    source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
+    levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        intensity = radiograph.intensity
+        pitch = self.pitch_mm(film)
+        noise = detector_noise(film, draws, pitch)
+        typical = radiograph.typical(intensity)
+        noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
+        return radiograph.display_auto(noisy)
+
+
+@register
+class UnderexposureStress(Perturbation):
+    """Photon noise far beyond practice, window fitted: a stress test, not a film anybody would read.
+
+    photons: detected per pixel of a film with a shorter side of 256 pixels, where the intensity is typical of the
+    chest.
+    """
+
+    name = "underexposure_stress"
+    family = "exposure"
+    source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
+    levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        intensity = radiograph.intensity
+        photons = level["photons"] * (STRESS_SIDE / min(film.shape)) ** 2
+        per_intensity = photons / radiograph.typical(intensity)
+        counts = poisson(intensity * per_intensity, draws.normals("quantum noise", *film.shape))
+        return radiograph.display_auto(counts.clamp_min(0.5) / per_intensity)
+
+
+class _FixedWindow(Perturbation):
+    """Exposure on a system whose window does not move: attenuation shifts by -ln(dose) and clips; noise follows."""
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        dose = level["dose"]
+        radiograph = Radiograph.of(film, draws)
+        intensity = radiograph.intensity
+        if dose < 1.0:
+            pitch = self.pitch_mm(film)
+            noise = detector_noise(film, draws, pitch)
+            counts = radiograph.counts(pitch)
+            intensity = added_quantum_noise(intensity, radiograph.typical(intensity), counts, dose, noise)
+        return radiograph.display(attenuation_of(intensity) - math.log(dose))
+
+
+@register
+class UnderexposureFixedWindow(_FixedWindow):
+    """Too little exposure on film or with a fixed window: light, the mediastinum runs into white.
+
+    dose: exposure as a fraction; 0.25 lifts the grey value by 118 of 255 on a linear tone curve.
+    """
+
+    name = "underexposure_fixed_window"
+    family = "exposure"
+    source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
+    levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
+
+
+@register
+class OverexposureFixedWindow(_FixedWindow):
+    """Too much exposure on film or with a fixed window: dark, the lungs run into black.
+
+    dose: exposure as a multiple.
+    """
+
+    name = "overexposure_fixed_window"
+    family = "exposure"
+    source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
+    levels = tuple({"dose": dose} for dose in (1.25, 1.6, 2.0, 3.0, 4.0))
+
+
+@register
+class TubeVoltage(Perturbation):
+    """Higher tube voltage: bone fades first, then soft tissue; the mean level is kept by exposure control.
+
+    kev: effective energy in keV, the film being taken at 45 keV (60-70 kVp, child). Bone is estimated as what stands
+    out of its surroundings (1 cm) on the white side; it fades with mu(bone - soft), the rest with mu(consolidated -
+    inflated lung), both interpolated in log energy.
+    """
+
+    name = "tube_voltage"
+    family = "exposure"
+    source = "attenuation coefficients of NIST XCOM / xraylib, 45 to 70 keV"
+    levels = tuple({"kev": kev} for kev in (50.0, 55.0, 60.0, 65.0, 70.0))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        attenuation = radiograph.attenuation
+        soft = gaussian_blur(attenuation, 10.0 / self.pitch_mm(film) / 2.0)
+        bone = (attenuation - soft).clamp_min(0.0)
+        middle = radiograph.typical(attenuation)
+        changed = middle + contrast_at(level["kev"], LUNG_CONTRAST) * (attenuation - bone - middle)
+        return radiograph.display(changed + contrast_at(level["kev"], BONE_CONTRAST) * bone)
+
+
+def contrast_at(kev: float, contrast: tuple[float, ...]) -> float:
+    """Contrast at an energy as a fraction of that at 45 keV; log-log interpolation of a table over ENERGIES."""
+    for low, high, left, right in zip(ENERGIES, ENERGIES[1:], contrast, contrast[1:], strict=False):
+        if low <= kev <= high:
+            share = math.log(kev / low) / math.log(high / low)
+            return float(left ** (1.0 - share) * right**share / contrast[0])
+    raise ValueError(f"{kev} keV is outside {ENERGIES[0]} to {ENERGIES[-1]} keV")
+
+
+@register
+class ElectronicNoise(Perturbation):
+    """Read-out noise of the detector on a film taken with a quarter of its exposure (at full exposure it is invisible).
+
+    sigma: standard deviation in units of the square root of the photon number at full exposure.
+    dose: exposure as a fraction.
+    """
+
+    name = "electronic_noise"
+    family = "exposure"
+    source = "additive Gaussian read-out noise, independent of the signal"
+    levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        intensity = radiograph.intensity
+        pitch = self.pitch_mm(film)
+        counts = radiograph.counts(pitch)
+        typical = radiograph.typical(intensity)
+        noise = detector_noise(film, draws, pitch)
+        noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
+        spread = level["sigma"] * typical / (level["dose"] * math.sqrt(counts))
+        noisy = noisy + spread * draws.normals("electronic noise", *film.shape)
+        # A detector clips at zero signal; half a photon stands for it before the logarithm.
+        return radiograph.display_auto(noisy.clamp_min(0.5 * typical / (level["dose"] * counts)))
+
+
+@register
+class BadPortable(Perturbation):
+    """A poor bedside film: no grid, hence scatter, and too little exposure, window fitted.
+
+    dose: exposure as a fraction. ratio: added scatter over primary. Scatter spreads over 3 to 6 cm, drawn per film.
+    """
+
+    name = "bad_portable"
+    family = "exposure"
+    source = "combination of the models of underexposure and scatter"
+    levels = tuple(
+        {"dose": dose, "ratio": ratio}
+        for dose, ratio in ((0.5, 0.5), (0.35, 0.8), (0.25, 1.2), (0.18, 2.0), (0.12, 3.0))
+    )
+
+    SPREAD_CM: ClassVar[tuple[float, float]] = (3.0, 6.0)
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        pitch = self.pitch_mm(film)
+        sigma = 10.0 * draws.uniform("scatter spread in cm", *self.SPREAD_CM) / pitch
+        intensity = scatter(radiograph, radiograph.intensity, level["ratio"], sigma)
+        noise = detector_noise(film, draws, pitch)
+        typical = radiograph.typical(intensity)
+        noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
+        return radiograph.display_auto(torch.clamp_min(noisy, 1e-6))

@@ -1,0 +1,89 @@
+"""Filters and warps of one film (H, W), on CPU or GPU, each written for speed on small films.
+
+Sigmas, shifts and sizes are in pixels of the film that is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WIDE = 6.0
+"""From this sigma (pixels) on a Gaussian blur is done on a reduced film: its result holds no finer detail anyway."""
+
+
+def gaussian_kernel(sigma: float, device: torch.device | str = "cpu") -> Tensor:
+    """Samples of a Gaussian, cut at four sigma, adding up to one."""
+    radius = max(1, math.ceil(4.0 * sigma))
+    position = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (position / sigma) ** 2)
+    return (kernel / kernel.sum()).to(torch.float32).to(device)
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur (H, W) with a Gaussian; the border pixel is continued outward. Sigma 0 returns the image."""
+    if sigma <= 0.0:
+        return image
+    if sigma > WIDE:
+        factor = sigma / (WIDE / 2.0)
+        height, width = (max(4, round(side / factor)) for side in image.shape)
+        # Reducing and enlarging blur too; their variance (in reduced pixels, about 1/12 + 1/6) is taken off.
+        small = gaussian_blur(resize(image, height, width), math.sqrt((WIDE / 2.0) ** 2 - 0.25))
+        return resize(small, *image.shape)
+    kernel = gaussian_kernel(sigma, image.device).to(image.dtype)
+    radius = len(kernel) // 2
+    rows = F.pad(image[None, None], (0, 0, radius, radius), mode="replicate")
+    rows = F.conv2d(rows, kernel.view(1, 1, -1, 1))
+    columns = F.pad(rows, (radius, radius, 0, 0), mode="replicate")
+    return F.conv2d(columns, kernel.view(1, 1, 1, -1))[0, 0]
+
+
+def resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Resample (H, W) to (height, width): bilinear, antialiased when reducing."""
+    if image.shape == (height, width):
+        return image
+    return F.interpolate(image[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
+
+
+def coordinates(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Row (H, 1) and column (1, W) coordinates in pixels, zero at the centre of the film."""
+    height, width = image.shape
+    rows = torch.arange(height, dtype=torch.float32, device=image.device) - (height - 1) / 2.0
+    columns = torch.arange(width, dtype=torch.float32, device=image.device) - (width - 1) / 2.0
+    return rows[:, None], columns[None, :]
+
+
+def warp(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Sample (H, W) bilinearly at centred pixel coordinates; outside the film its border pixel is continued.
+
+    Args:
+        image: (H, W).
+        rows: where each result pixel comes from, broadcastable to (H, W), zero at the centre of the film.
+        columns: likewise across.
+    """
+    height, width = image.shape
+    rows, columns = rows.expand(height, width), columns.expand(height, width)
+    grid = torch.stack([columns * (2.0 / (width - 1)), rows * (2.0 / (height - 1))], dim=-1)
+    sampled = F.grid_sample(image[None, None], grid[None], mode="bilinear", padding_mode="border", align_corners=True)
+    return sampled[0, 0]
+
+
+def percentiles(values: Tensor, *percents: float) -> tuple[float, ...]:
+    """Percentiles of any tensor, linearly interpolated."""
+    ordered = values.reshape(-1).sort().values
+    positions = [percent / 100.0 * (len(ordered) - 1) for percent in percents]
+    found = []
+    for position in positions:
+        below = int(position)
+        pair = ordered[below : below + 2].tolist()
+        found.append(pair[0] + (position - below) * (pair[-1] - pair[0]))
+    return tuple(found)
+
+
+def smoothstep(values: Tensor) -> Tensor:
+    """0 below 0, 1 above 1, and a smooth rise between."""
+    clipped = values.clamp(0.0, 1.0)
+    return clipped * clipped * (3.0 - 2.0 * clipped)
