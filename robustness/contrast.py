@@ -6,7 +6,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph, attenuation_of, raw_beam, scatter
+from robustness.radiograph import Radiograph, attenuation_of, scatter
 
 
 @register
@@ -44,8 +44,7 @@ class WindowWidening(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         centre = radiograph.typical(film)
-        widened: Tensor = centre + (film - centre) / level["width"]
-        return widened.where(~radiograph.beam, film)
+        return radiograph.on_tissue(centre + (film - centre) / level["width"])
 
 
 @register
@@ -62,7 +61,7 @@ class GammaLow(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         # The raw beam stays black: lifting its noise to mid-grey is no tone curve of a radiograph.
-        return film.pow(level["gamma"]).where(~raw_beam(film), film)
+        return Radiograph.of(film, draws).on_tissue(film.pow(level["gamma"]))
 
 
 @register

@@ -30,6 +30,8 @@ DT = 3.0
 GAMMA = (0.8, 1.25)
 RAW_BEAM = 0.02
 """Grey value below which a pixel connected to the border counts as raw beam."""
+SPECK = 0.02
+"""Islands in the raw beam smaller than this share of the film are no tissue."""
 
 FLUENCE = 30_174.0
 """Photons per mm^2 and uGy of air kerma at RQA5."""
@@ -81,8 +83,14 @@ class Radiograph:
 
     def display(self, attenuation: Tensor) -> Tensor:
         """Attenuation to film through the film's own window and tone curve; raw beam as it was."""
-        grey = ((attenuation - T0) / DT).clamp(0.0, 1.0).pow(self.gamma)
-        return torch.where(self.beam, self.film, grey)
+        return self.on_tissue(((attenuation - T0) / DT).clamp(0.0, 1.0).pow(self.gamma))
+
+    def on_tissue(self, changed: Tensor) -> Tensor:
+        """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels."""
+        if not bool(self.beam.any()):
+            return changed
+        tissue = gaussian_blur((~self.beam).to(changed.dtype), 1.5)
+        return torch.lerp(self.film, changed, (2.0 * tissue - 1.0).clamp_min_(0.0))
 
     def display_auto(self, intensity: Tensor) -> Tensor:
         """Display as a digital system does: its window is fitted to the histogram, whatever the exposure was.
@@ -107,7 +115,7 @@ class Radiograph:
 
 
 def raw_beam(film: Tensor) -> Tensor:
-    """(H, W) bool: pixels darker than RAW_BEAM that hang together with the border of the film."""
+    """(H, W) bool: pixels darker than RAW_BEAM and connected to the border of the film, and specks among them."""
     dark = film < RAW_BEAM
     border = torch.cat([dark[0], dark[-1], dark[:, 0], dark[:, -1]])
     if not bool(border.any()):
@@ -117,7 +125,12 @@ def raw_beam(film: Tensor) -> Tensor:
     touching = np.zeros(int(labels.max()) + 1, dtype=bool)
     touching[edge] = True
     touching[0] = False
-    return torch.from_numpy(touching[labels]).to(film.device)
+    beam = touching[labels]
+    pieces, count = ndimage.label(~beam)
+    if count > 1:  # compression noise and lead letters in the raw beam are no tissue either
+        tissue = np.bincount(pieces.reshape(-1)) >= SPECK * beam.size
+        beam |= ~tissue[pieces]
+    return torch.from_numpy(beam).to(film.device)
 
 
 def attenuation_of(intensity: Tensor) -> Tensor:

@@ -1,0 +1,167 @@
+"""A grid in the wrong place: primary radiation is cut off unevenly, scatter is not; and a plate seen from behind.
+
+The film was taken without exposure control reacting to it, its window is fitted to the histogram. A uniform loss then
+shows as noise and as contrast lost to scatter, an uneven one as shading.
+
+Source: geometry of focused grids (IAEA, Diagnostic Radiology Physics, ch. 6); x-raygrid.com for how each case looks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.exposure import detector_noise
+from robustness.filters import coordinates, smoothstep
+from robustness.grid import primary_transmission, scatter_ratio_map
+from robustness.perturbation import Level, Perturbation, register
+from robustness.radiograph import Radiograph, attenuation_of, local_mean
+
+RESIDUAL_SCATTER = 0.3
+"""Scatter over primary that passes a grid in its place, where the film is typical."""
+
+
+class _Cutoff(Perturbation):
+    """A focused grid out of place; lamellae run along the film's height three times in four, else across."""
+
+    RATIOS = (6.0, 8.0, 10.0, 12.0)
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        intensity = radiograph.intensity
+        pitch = self.pitch_mm(film)
+        rows, columns = coordinates(film)
+        across = columns if draws.choice("lamellae", ("height", "width"), (0.75, 0.25)) == "height" else rows
+        ratio = level.get("ratio") or draws.choice("grid ratio", self.RATIOS)
+        side = draws.choice("side", (-1.0, 1.0))
+        transmitted = primary_transmission(
+            side * across * pitch / 10.0,
+            ratio,
+            off_centre_cm=level.get("off_centre_cm", 0.0),
+            tilt_deg=level.get("tilt_deg", 0.0),
+            source_cm=level.get("source_cm", 100.0),
+            upside_down=level.get("upside_down", False),
+        )
+        scattered = scatter_ratio_map(radiograph, intensity, RESIDUAL_SCATTER, pitch)
+        kept = (transmitted + scattered) / (1.0 + scattered)
+        # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
+        missing = kept * (1.0 - kept) * intensity * (radiograph.typical(intensity) / radiograph.counts(pitch))
+        noise = detector_noise(film, draws, pitch)
+        return radiograph.display_auto((intensity * kept + missing.sqrt() * noise).clamp_min(1e-6))
+
+
+@register
+class GridOffCentre(_Cutoff):
+    """The tube beside the grid's midline: primary is lost evenly, scatter stays.
+
+    off_centre_cm: lateral distance in cm. The grid ratio is drawn per film from 6, 8, 10, 12; focus 100 cm.
+    """
+
+    name = "grid_off_centre"
+    family = "grid"
+    source = "focused-grid geometry"
+    levels = tuple({"off_centre_cm": value} for value in (1.0, 2.0, 3.0, 5.0, 7.0))
+
+
+@register
+class GridTilt(_Cutoff):
+    """The grid tilted against the beam: primary is lost evenly, scatter stays.
+
+    tilt_deg: degrees. The grid ratio is drawn per film from 6, 8, 10, 12; focus 100 cm.
+    """
+
+    name = "grid_tilt"
+    family = "grid"
+    source = "focused-grid geometry"
+    levels = tuple({"tilt_deg": value} for value in (0.5, 1.0, 2.0, 3.0, 4.0))
+
+
+@register
+class GridOffFocus(_Cutoff):
+    """The tube too far away for the grid: both sides of the film get too little.
+
+    source_cm: distance of the tube in cm, the grid's focus being 100 cm. Ratio drawn per film from 6, 8, 10, 12.
+    """
+
+    name = "grid_off_focus"
+    family = "grid"
+    source = "focused-grid geometry"
+    levels = tuple({"source_cm": value} for value in (110.0, 120.0, 130.0, 140.0, 160.0))
+
+
+@register
+class GridCutoff(_Cutoff):
+    """Off-centre, tilted and off-focus at once: one side of the film dark, the other light.
+
+    off_centre_cm, tilt_deg, source_cm: as in the single ones.
+    """
+
+    name = "grid_cutoff"
+    family = "grid"
+    source = "focused-grid geometry"
+    levels = tuple(
+        {"off_centre_cm": b, "tilt_deg": tilt, "source_cm": f1}
+        for b, tilt, f1 in (
+            (1.0, 0.5, 110.0),
+            (2.0, 1.0, 120.0),
+            (3.0, 2.0, 130.0),
+            (5.0, 3.0, 140.0),
+            (7.0, 4.0, 160.0),
+        )
+    )
+
+
+@register
+class GridUpsideDown(_Cutoff):
+    """A focused grid put in upside down: the midline exposed, both sides cut.
+
+    ratio: grid ratio. Upside-down grids in use have 5 to 8; severities 1 and 2 are weaker than any in practice.
+    """
+
+    name = "grid_upside_down"
+    family = "grid"
+    source = "focused-grid geometry with s = -1"
+    levels = tuple({"ratio": ratio, "upside_down": True} for ratio in (1.0, 2.0, 5.0, 6.0, 8.0))
+
+
+@register
+class BackscatterGhost(Perturbation):
+    """Radiation scattered back from behind the detector draws its frame and electronics, blurred, onto the film.
+
+    amplitude: of the intensity in the neighbourhood (1 cm).
+    """
+
+    name = "backscatter_ghost"
+    family = "grid"
+    source = "backscatter of portable detectors without lead backing"
+    levels = tuple({"amplitude": value} for value in (0.01, 0.02, 0.04, 0.06, 0.10))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        intensity = radiograph.intensity
+        pitch = self.pitch_mm(film)
+        nearby = local_mean(radiograph, intensity, 10.0 / pitch)
+        added = intensity + level["amplitude"] * nearby * plate_pattern(film, draws, pitch)
+        return radiograph.display(attenuation_of(added))
+
+
+def plate_pattern(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
+    """(H, W) between 0 and 1: a frame and a few boards and ribs of random place, edges 3 mm soft."""
+    rows, columns = coordinates(film)
+    height, width = (side * pitch_mm / 10.0 for side in film.shape)
+    pattern = torch.zeros_like(film)
+    for board in range(6):
+        tall = draws.uniform(f"height {board}", 1.0, 0.45 * height)
+        wide = draws.uniform(f"width {board}", 0.8, 0.35 * width)
+        top = draws.uniform(f"row {board}", -0.5 * height, 0.5 * height)
+        left = draws.uniform(f"column {board}", -0.5 * width, 0.5 * width)
+        weight = draws.uniform(f"weight {board}", 0.3, 0.7)
+        pattern += weight * _plateau(rows, top, tall, pitch_mm) * _plateau(columns, left, wide, pitch_mm)
+    return pattern.clamp_max(1.0)
+
+
+def _plateau(position: Tensor, centre_cm: float, size_cm: float, pitch_mm: float) -> Tensor:
+    """1 inside an interval, 0 outside, 3 mm soft."""
+    inside_mm = 5.0 * size_cm - (position * pitch_mm - 10.0 * centre_cm).abs()
+    return smoothstep(inside_mm / 3.0 + 0.5)
