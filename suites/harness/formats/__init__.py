@@ -1,0 +1,102 @@
+"""From a spec to a subject: `load_subject("published")`, a folder, a checkpoint, a timm model, one's own factory.
+
+Each format is one file of this folder that signs in with `@subject_format`; every file here is imported, so a new
+format needs no edit elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats.registry import FORMATS, subject_format
+from suites.harness.formats.wording import in_one_line
+from suites.harness.subject import Subject
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+from suites.harness.formats.user import identified  # noqa: E402 - after the formats have signed in
+
+__all__ = ["known_forms", "load_subject", "subject_format"]
+
+
+def load_subject(
+    spec: str | Subject, *, preprocessing: str | None = None, device: str = "cpu", name: str | None = None
+) -> Subject:
+    """Load weights as a subject, whatever format they come in, and make sure that it answers.
+
+    Two grey films are sent through as a rehearsal, so that a network that does not fit its preprocessing or its class
+    names is refused here and not in the middle of a run.
+
+    Args:
+        spec: what `known_forms` lists, or a subject built in Python.
+        preprocessing: name of the recipe (`repository`, `hub`, ...); by default the subject's own.
+        device: where the network runs (`cpu`, `cuda`, `cuda:1`, `mps`); a subject built in Python is moved there, too.
+        name: how the report calls the subject; by default named after its weights.
+
+    Returns:
+        The subject, with its network frozen and in eval mode.
+
+    Raises:
+        SubjectProblem: with one line that says what was wrong, where, and what to do.
+    """
+    subject = identified(spec) if isinstance(spec, Subject) else _read(spec)
+    subject = replace(subject, device=_usable(device), name=name or subject.name)
+    if preprocessing is not None:
+        subject = subject.with_preprocessing(preprocessing)
+    _rehearse(subject)
+    return subject
+
+
+def known_forms() -> tuple[str, ...]:
+    """Return every form a spec can take, for help texts."""
+    return tuple(entry.form for entry in FORMATS)
+
+
+def _read(spec: str) -> Subject:
+    for entry in FORMATS:
+        if entry.matches(spec):
+            return entry.load(spec)
+    path = Path(spec).expanduser()
+    if path.is_file():
+        reason = "is a file in no format that is known here"
+    elif "/" in spec or path.suffix:
+        reason = "no such file or folder"
+    else:
+        reason = "is no subject"
+    raise SubjectProblem(f"{spec!r}: {reason}; subjects are: {' | '.join(known_forms())}")
+
+
+def _usable(device: str) -> str:
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SubjectProblem(f"device {device!r} cannot be used here ({in_one_line(error)}); cpu always can") from error
+    return device
+
+
+def _rehearse(subject: Subject) -> None:
+    if subject.network is None:
+        return
+    films = torch.linspace(0, 1, 256).expand(2, 256, 256)
+    pixels = subject.pixels(films)
+    try:
+        with torch.inference_mode():
+            logits = subject.network(pixels)
+    except Exception as error:  # any network of the user's, so anything can come out of it
+        raise SubjectProblem(
+            f"{subject.name}: the network fails on {tuple(pixels.shape)} pixels under the preprocessing "
+            f"{subject.preprocessing.name!r} ({in_one_line(error)})"
+        ) from error
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, len(subject.classes)):
+        raise SubjectProblem(
+            f"{subject.name}: wrong number of classes: two films give logits of shape {shape}, but the classes "
+            f"{', '.join(subject.classes)} need (2, {len(subject.classes)})"
+        )

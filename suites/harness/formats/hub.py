@@ -1,0 +1,183 @@
+"""The Hub's layout: a folder with config.json, preprocessor_config.json and model.safetensors, here or on the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from torch import nn
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats import keys, networks, processor
+from suites.harness.formats.registry import subject_format
+from suites.harness.formats.weights import load_into, read_json, read_safetensors, sha256_of_file
+from suites.harness.formats.wording import first_few, in_one_line
+from suites.harness.subject import Normalised, Provenance, Subject
+
+PUBLISHED = "kiselyovd/chest-xray-classifier"
+FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "training.json"]
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+}
+"""Activations in Transformers' names and in timm's."""
+
+_REPOSITORY = re.compile(r"^hf:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?$")
+
+
+@subject_format("published", matches=lambda spec: spec == "published")
+def load_published(spec: str) -> Subject:
+    """Load the weights the limitations page speaks of."""
+    return _from_hub(spec, PUBLISHED, None)
+
+
+@subject_format("hf:OWNER/NAME[@REVISION]", matches=lambda spec: spec.startswith("hf:"))
+def load_hub(spec: str) -> Subject:
+    """Load a repository of the Hub: safetensors and JSON only, from its cache when the Hub is out of reach."""
+    match = _REPOSITORY.match(spec)
+    if not match:
+        raise SubjectProblem(f"{spec!r}: should read hf:owner/name or hf:owner/name@revision")
+    return _from_hub(spec, match["repository"], match["revision"])
+
+
+@subject_format("FOLDER with config.json and model.safetensors", matches=lambda spec: Path(spec).expanduser().is_dir())
+def load_folder(spec: str) -> Subject:
+    """Load a folder in the Hub's layout."""
+    folder = Path(spec).expanduser()
+    return _from_folder(folder, spec, name=folder.resolve().name, source=str(folder), revision=None)
+
+
+def _from_hub(spec: str, repository: str, revision: str | None) -> Subject:
+    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
+    tried = f"{endpoint}/{repository}" + (f" at revision {revision}" if revision else "")
+    way_out = "download the folder elsewhere and pass its path instead"
+    try:
+        # snapshot_download falls back to the newest cached commit of this revision when the Hub does not answer.
+        folder = Path(snapshot_download(repository, revision=revision, endpoint=endpoint, allow_patterns=FILES))
+    except RevisionNotFoundError as error:
+        raise SubjectProblem(f"{spec}: no such revision; tried {tried}") from error
+    except RepositoryNotFoundError as error:
+        raise SubjectProblem(f"{spec}: no such repository, or it is private; tried {tried}; or {way_out}") from error
+    except LocalEntryNotFoundError as error:
+        cause = error.__cause__ or error
+        reason = in_one_line(cause)
+        cache = constants.HF_HUB_CACHE
+        raise SubjectProblem(
+            f"{spec}: the hub cannot be reached; tried {tried} ({reason}) and the cache {cache}; {way_out}"
+        ) from error
+    except Exception as error:  # whatever failed underway, the person needs the same line
+        reason = in_one_line(error)
+        raise SubjectProblem(
+            f"{spec}: downloading failed; tried {tried} ({reason}); try again, or {way_out}"
+        ) from error
+    return _from_folder(folder, spec, name=repository.split("/")[1], source=f"hf:{repository}", revision=folder.name)
+
+
+def _from_folder(folder: Path, spec: str, *, name: str, source: str, revision: str | None) -> Subject:
+    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+    for file in (config_file, weights_file):
+        if not file.is_file():
+            present = sorted(entry.name for entry in folder.iterdir())
+            raise SubjectProblem(
+                f"{spec}: {file.name} is missing; {source} holds {first_few(present, 8) or 'nothing'}. "
+                "Pickled weights (*.bin) are not read: save them as safetensors"
+            )
+    config = read_json(config_file)
+    classes = class_names(config, config_file)
+    network, architecture = _convnextv2(config, len(classes), config_file)
+    digest = sha256_of_file(weights_file)
+    load_into(network, keys.convnextv2_to_timm(read_safetensors(weights_file)), weights_file)
+
+    channels = _number(config, "num_channels", 3, config_file)
+    processor_file = folder / "preprocessor_config.json"
+    settings = read_json(processor_file) if processor_file.is_file() else {}
+    mean, std = processor.normalisation(settings, channels, str(processor_file))
+    notes = ["read into timm from Transformers' names"]
+    size = _number(config, "image_size", 224, config_file)
+    recipes = {}
+    if settings:
+        recipes["hub"] = processor.hub_recipe(settings, channels, str(processor_file))
+        size = recipes["hub"].size
+    else:
+        notes.append("no preprocessor_config.json: only the repository's recipe, ImageNet's normalisation")
+    recipes["repository"] = processor.repository_recipe(size, channels)
+    training = folder / "training.json"
+    return Subject(
+        name=name,
+        classes=classes,
+        network=Normalised(network, mean, std),
+        preprocessing=recipes["repository"],
+        preprocessings=recipes,
+        provenance=Provenance(
+            spec=spec,
+            format="hub",
+            source=source,
+            sha256=digest,
+            revision=revision,
+            architecture=architecture,
+            notes=tuple(notes),
+            training=read_json(training) if training.is_file() else {},
+        ),
+    )
+
+
+def class_names(config: Mapping[str, Any], source: Path) -> tuple[str, ...]:
+    """Return the class names in the order of the logits, from `id2label` and nothing else.
+
+    Raises:
+        SubjectProblem: there are none, they leave gaps, are placeholders, or contradict `label2id`.
+    """
+    table = config.get("id2label")
+    if not isinstance(table, Mapping) or not table:
+        raise SubjectProblem(f"{source}: has no id2label, so nothing says which logit is which class; add it")
+    names = [name for index in range(len(table)) if isinstance(name := table.get(str(index)), str) and name]
+    if len(names) != len(table):
+        raise SubjectProblem(f"{source}: id2label should number its classes 0 to {len(table) - 1}, not {dict(table)}")
+    if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        raise SubjectProblem(f"{source}: id2label holds placeholders ({names[0]}, ...); write the classes' names there")
+    backwards = config.get("label2id")
+    if isinstance(backwards, Mapping) and backwards and backwards != {name: i for i, name in enumerate(names)}:
+        raise SubjectProblem(f"{source}: id2label {dict(table)} and label2id {dict(backwards)} contradict each other")
+    return tuple(names)
+
+
+def _convnextv2(config: Mapping[str, Any], num_classes: int, source: Path) -> tuple[nn.Module, str]:
+    kind = config.get("model_type")
+    if kind != "convnextv2":
+        raise SubjectProblem(
+            f"{source}: model_type {kind!r} is not read from the Hub's layout (convnextv2 is); pass it as "
+            "timm:NAME?checkpoint=PATH&classes=... or as module:factory"
+        )
+    depths, dims = config.get("depths", [3, 3, 9, 3]), config.get("hidden_sizes", [96, 192, 384, 768])
+    for name, numbers in (("depths", depths), ("hidden_sizes", dims)):
+        whole = isinstance(numbers, list) and all(isinstance(n, int) and 0 < n <= 16384 for n in numbers)
+        if not whole or len(numbers) != 4:
+            raise SubjectProblem(f"{source}: {name} should be four whole numbers, not {numbers!r}")
+    activation = config.get("hidden_act", "gelu")
+    if activation not in ACTIVATIONS:
+        raise SubjectProblem(f"{source}: hidden_act {activation!r} is none of {', '.join(ACTIVATIONS)}")
+    network = networks.convnextv2(
+        depths,
+        dims,
+        num_classes,
+        channels=_number(config, "num_channels", 3, source),
+        patch_size=_number(config, "patch_size", 4, source),
+        activation=ACTIVATIONS[activation],
+        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+    )
+    return network, networks.convnextv2_name(depths, dims)
+
+
+def _number(config: Mapping[str, Any], name: str, default: int, source: Path) -> int:
+    value = config.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 8192:
+        raise SubjectProblem(f"{source}: {name} should be a whole number, not {value!r}")
+    return value

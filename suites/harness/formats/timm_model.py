@@ -1,0 +1,170 @@
+"""Any timm model: `timm:NAME?checkpoint=PATH&classes=a,b,c`, with further settings where timm's own do not fit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import timm
+from timm.data.config import resolve_data_config
+from torch import nn
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats.registry import subject_format
+from suites.harness.formats.weights import State, load_into, read_tensors, sha256_of_file
+from suites.harness.formats.wording import in_one_line
+from suites.harness.preprocessing import Preprocessing
+from suites.harness.subject import Normalised, Provenance, Subject
+
+OPTIONS = {
+    "checkpoint": "safetensors or torch file with the weights",
+    "classes": "class names in the order of the logits",
+    "size": "side of the network input in pixels",
+    "channels": "1 or 3",
+    "mean": "per channel, of pixels in [0, 1]",
+    "std": "per channel, of pixels in [0, 1]",
+    "short_side": "length of the film's short side before the crop, or `squeeze`",
+    "interpolation": "nearest, bilinear or bicubic",
+}
+
+
+@subject_format(
+    "timm:NAME?checkpoint=PATH&classes=a,b,c[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear]",
+    matches=lambda spec: spec.startswith("timm:"),
+)
+def load_timm(spec: str) -> Subject:
+    """Load a timm model from a file of weights; preprocessing and normalisation as timm resolves them, unless given.
+
+    Two classes may be answered by one sigmoid logit; it speaks for the second class.
+    """
+    name, options = _parse(spec)
+    classes = tuple(part.strip() for part in options["classes"].split(","))
+    channels = _whole(options, "channels", spec) or 3
+    path = Path(options["checkpoint"]).expanduser()
+    state, found = read_tensors(path)
+    digest = sha256_of_file(path)
+    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    outputs = _outputs(name, state, classes, path)
+    network = _create(name, spec, num_classes=outputs, in_chans=channels, img_size=_whole(options, "size", spec))
+    load_into(network, state, path)
+    recipe, mean, std, notes = _recipe(network, options, channels, spec)
+    if found:
+        notes.append(f"weights from the file's `{found}`")
+    if outputs == 1:
+        notes.append(f"one sigmoid logit, for {classes[1]}")
+    return Subject(
+        name=name if path.stem in ("model", "best", "last", "pytorch_model") else path.stem,
+        classes=classes,
+        network=Normalised(network, mean, std),
+        preprocessing=recipe,
+        preprocessings={recipe.name: recipe},
+        provenance=Provenance(
+            spec=spec, format="timm", source=str(path), sha256=digest, architecture=name, notes=tuple(notes)
+        ),
+    )
+
+
+def _parse(spec: str) -> tuple[str, dict[str, str]]:
+    name, _, query = spec.removeprefix("timm:").partition("?")
+    if not timm.is_model(name):
+        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) if name else ""
+        raise SubjectProblem(f"{spec}: timm has no model {name!r}" + (f"; some it has: {close}" if close else ""))
+    options: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        key, _, value = part.partition("=")
+        if key not in OPTIONS:
+            raise SubjectProblem(
+                f"{spec}: no option {key!r}; options are {', '.join(OPTIONS)} (write & in a path as %26)"
+            )
+        options[key] = unquote(value)
+    for key in ("checkpoint", "classes"):
+        if not options.get(key):
+            raise SubjectProblem(
+                f"{spec}: {key} is missing: give ?checkpoint=PATH&classes=a,b,c ({key}: {OPTIONS[key]})"
+            )
+    return name, options
+
+
+def _outputs(name: str, state: State, classes: tuple[str, ...], path: Path) -> int:
+    """Return how many logits the head has, after comparing it with the class names."""
+    settings = timm.models.get_pretrained_cfg(name)
+    head = settings.classifier if settings else None
+    head = head[0] if isinstance(head, (tuple, list)) else head
+    weight = state.get(f"{head}.weight")
+    rows = weight.shape[0] if weight is not None else len(classes)
+    if rows != len(classes) and not (rows == 1 and len(classes) == 2):
+        raise SubjectProblem(
+            f"{path}: wrong number of classes: {head}.weight has {rows} outputs, but {len(classes)} classes are named "
+            f"({', '.join(classes)})"
+        )
+    return rows
+
+
+def _create(name: str, spec: str, *, num_classes: int, in_chans: int, img_size: int | None) -> nn.Module:
+    settings = timm.models.get_pretrained_cfg(name)
+    sized: dict[str, Any] = {"img_size": img_size} if img_size and settings and settings.fixed_input_size else {}
+    try:
+        network: nn.Module = timm.create_model(name, num_classes=num_classes, in_chans=in_chans, **sized)
+    except Exception as error:  # hundreds of constructors, each with complaints of its own
+        raise SubjectProblem(f"{spec}: timm cannot build {name} ({in_one_line(error)})") from error
+    return network
+
+
+def _recipe(
+    network: nn.Module, options: dict[str, str], channels: int, spec: str
+) -> tuple[Preprocessing, tuple[float, ...], tuple[float, ...], list[str]]:
+    defaults: dict[str, Any] = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
+    notes: list[str] = []
+    size = _whole(options, "size", spec) or defaults["input_size"][-1]
+    short_side: int | None = math.floor(size / defaults["crop_pct"])
+    if defaults["crop_mode"] == "squash" and short_side == size:
+        short_side = None
+    elif defaults["crop_mode"] != "center" and "short_side" not in options:
+        raise SubjectProblem(f"{spec}: timm's crop mode {defaults['crop_mode']!r} is not known here; give short_side=")
+    if options.get("short_side") == "squeeze":
+        short_side = None
+    elif "short_side" in options:
+        short_side = _whole(options, "short_side", spec)
+    normalisation = {}
+    for key in ("mean", "std"):
+        if key in options:
+            values = _numbers(options[key], key, spec)
+            values = values * channels if len(values) == 1 else values
+        else:
+            values = tuple(defaults[key])
+            if len(values) != channels:
+                values = (sum(values) / len(values),) * channels
+                notes.append(f"{key}: average of timm's three channels")
+        if len(values) != channels or (key == "std" and min(values) <= 0):
+            raise SubjectProblem(f"{spec}: {key}={options.get(key)} does not fit {channels} channel(s)")
+        normalisation[key] = values
+    interpolation: Any = options.get("interpolation", defaults["interpolation"])
+    if interpolation not in ("nearest", "bilinear", "bicubic", "lanczos"):
+        raise SubjectProblem(f"{spec}: interpolation {interpolation!r} is none of nearest, bilinear, bicubic")
+    try:
+        recipe = Preprocessing(
+            name="timm", short_side=short_side, size=size, interpolation=interpolation, channels=channels
+        )
+    except ValueError as error:
+        raise SubjectProblem(f"{spec}: {error}") from error
+    return recipe, normalisation["mean"], normalisation["std"], notes
+
+
+def _whole(options: dict[str, str], key: str, spec: str) -> int | None:
+    if key not in options:
+        return None
+    if not options[key].isdecimal():
+        raise SubjectProblem(f"{spec}: {key} should be a whole number, not {options[key]!r}")
+    return int(options[key])
+
+
+def _numbers(text: str, key: str, spec: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SubjectProblem(f"{spec}: {key} should be numbers such as 0.5 or 0.5,0.4,0.4, not {text!r}") from error
+    if not all(map(math.isfinite, numbers)):
+        raise SubjectProblem(f"{spec}: {key} should be finite, not {text!r}")
+    return numbers

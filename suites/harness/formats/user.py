@@ -1,0 +1,67 @@
+"""A model of one's own: `module:factory`, where `factory()` returns a Subject."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats.registry import subject_format
+from suites.harness.formats.weights import sha256_of_network
+from suites.harness.formats.wording import in_one_line
+from suites.harness.subject import Subject
+
+_FORM = re.compile(r"^(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<factory>[A-Za-z_]\w*)$")
+
+
+@subject_format("MODULE:FACTORY", matches=lambda spec: _FORM.match(spec) is not None, last=True)
+def load_user(spec: str) -> Subject:
+    """Call a function of the user's, found in the current folder or on the Python path, and take its subject."""
+    match = _FORM.match(spec)
+    if match is None:
+        raise SubjectProblem(f"{spec!r}: should read module:factory")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(match["module"])
+    except Exception as error:  # importing runs the user's code
+        raise SubjectProblem(
+            f"{spec}: importing {match['module']} from {here} failed ({in_one_line(error)})"
+        ) from error
+    finally:
+        sys.path.remove(here)
+    factory = getattr(module, match["factory"], None)
+    if not callable(factory):
+        raise SubjectProblem(f"{spec}: {match['module']} has no function {match['factory']}")
+    try:
+        subject = factory()
+    except SubjectProblem:
+        raise
+    except Exception as error:  # the user's code
+        raise SubjectProblem(f"{spec}: {match['factory']}() failed ({in_one_line(error)})") from error
+    if not isinstance(subject, Subject):
+        raise SubjectProblem(f"{spec}: {match['factory']}() returned a {type(subject).__name__}, not a Subject")
+    subject = identified(subject)
+    return replace(subject, provenance=replace(subject.provenance, spec=spec))
+
+
+def identified(subject: Subject) -> Subject:
+    """Make sure that a subject built in Python carries a SHA-256, since cached predictions are found by it.
+
+    One of 64 hexadecimal digits is kept (the hash of a file of weights, say). Anything else is replaced by the hash of
+    the network's layers and values.
+
+    Raises:
+        SubjectProblem: there is neither a hash nor a network to take it from.
+    """
+    if re.fullmatch(r"[0-9a-f]{64}", subject.provenance.sha256):
+        return subject
+    if subject.network is None:
+        raise SubjectProblem(
+            f"{subject.name}: provenance.sha256 must be 64 hexadecimal digits that change whenever its answers do, "
+            "because there is no network to take them from"
+        )
+    return replace(subject, provenance=replace(subject.provenance, sha256=sha256_of_network(subject.network)))
