@@ -16,7 +16,15 @@ class CohortProblem(UsageProblem):
 
 
 class FilmUnreadable(Exception):
-    """A file that is not a film: truncated, not an image, a decompression bomb; counted, listed and left out."""
+    """A file that is not a film: truncated, not an image, a decompression bomb; counted, listed and left out.
+
+    Attributes:
+        reason: what is wrong and what to do, without the file's name (for a table that has a column for it).
+    """
+
+    def __init__(self, reason: str, *, file: str = "") -> None:
+        super().__init__(f"{file}: {reason}" if file else reason)
+        self.reason = reason
 
 
 class PredictionProblem(Exception):

@@ -1,0 +1,17 @@
+"""Layouts: the ways films lie on a disk, each in a file of its own that registers itself.
+
+A new layout is one file here with a function under `@register_layout`; nothing else needs to know it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from suites.harness.layouts.labels import align_labels, normalise_label
+from suites.harness.layouts.registry import Spec, load_cohort, register_layout
+
+for _module in sorted(module.name for module in iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")
+
+__all__ = ["Spec", "align_labels", "load_cohort", "normalise_label", "register_layout"]

@@ -1,0 +1,128 @@
+"""Labels: one spelling for the classes, and their alignment to what the subject can answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from suites.harness.cohort import Cohort
+from suites.harness.errors import CohortProblem
+from suites.harness.film import printable
+
+NORMAL, PNEUMONIA = "normal", "pneumonia"
+BACTERIAL, VIRAL = "bacterial_pneumonia", "viral_pneumonia"
+
+# Other spellings in circulation -> ours. A finding ("consolidation", "no finding") is not a spelling of a class.
+SPELLINGS = {
+    "healthy": NORMAL,
+    "bacteria": BACTERIAL,
+    "bacterial": BACTERIAL,
+    "bacteria_pneumonia": BACTERIAL,
+    "pneumonia_bacteria": BACTERIAL,
+    "pneumonia_bacterial": BACTERIAL,
+    "virus": VIRAL,
+    "viral": VIRAL,
+    "virus_pneumonia": VIRAL,
+    "pneumonia_virus": VIRAL,
+    "pneumonia_viral": VIRAL,
+    "pneumonitis": PNEUMONIA,
+    "pneumonia_unspecified": PNEUMONIA,
+}
+KNOWN = frozenset({NORMAL, PNEUMONIA, BACTERIAL, VIRAL, *SPELLINGS})
+
+
+def normalise_label(text: str) -> str:
+    """Return the canonical snake_case label: `PNEUMONIA-Bacterial` -> `bacterial_pneumonia`, "" stays ""."""
+    snake = re.sub(r"[\W_]+", "_", text.strip().lower()).strip("_")
+    return SPELLINGS.get(snake, snake)
+
+
+def align_labels(cohort: Cohort, subject_classes: Sequence[str], *, probe: bool | None = None) -> Cohort:
+    """Return the cohort with its labels in the subject's own class names.
+
+    A subject that knows only `pneumonia` gets bacterial and viral films as pneumonia, with a note. Films without a
+    label are left out of a labelled cohort, with a note.
+
+    Args:
+        cohort: with labels in any spelling.
+        subject_classes: class names of the subject.
+        probe: the films are shown to the subject without a truth among its classes (laterals, unseen findings):
+            labels it does not have become "" (kept as `finding` where that is empty), and classes may be empty.
+            `None`: exactly when no film has a label.
+
+    Raises:
+        CohortProblem: a label is not among the subject's classes, or a class has no film.
+    """
+    own = _own_names(subject_classes)
+    labels = cohort.table["label"].astype(str)
+    if probe is None:
+        probe = not labels.any()
+    target = {label: _target(label, own) for label in sorted(labels.unique()) if label}
+    unknown = [label for label, name in target.items() if name is None]
+    if unknown and not probe:
+        raise CohortProblem(f"cohort {cohort.name}: {_why_unknown(cohort, unknown, subject_classes)}")
+    table = cohort.table.copy()
+    table["label"] = labels.map(lambda label: target.get(label) or "")
+    notes = list(cohort.notes)
+    if unknown:
+        displaced = labels.isin(unknown) & (table["finding"] == "")
+        table.loc[displaced, "finding"] = labels[displaced]
+        notes.append(f"labels unknown to the subject are read as findings: {', '.join(map(printable, unknown))}")
+    notes += _merged(target)
+    aligned = replace(cohort, table=table, notes=tuple(notes))
+    return aligned if probe else _complete(aligned, subject_classes)
+
+
+def _own_names(classes: Sequence[str]) -> dict[str, str]:
+    own: dict[str, str] = {}
+    for name in classes:
+        other = own.setdefault(normalise_label(name), name)
+        if other != name:
+            raise CohortProblem(f"the subject's classes {other!r} and {name!r} are two spellings of one label")
+    return own
+
+
+def _target(label: str, own: dict[str, str]) -> str | None:
+    canonical = normalise_label(label)
+    if canonical in (BACTERIAL, VIRAL) and not {BACTERIAL, VIRAL} & own.keys():
+        canonical = PNEUMONIA
+    return own.get(canonical)
+
+
+def _merged(target: dict[str, str | None]) -> list[str]:
+    merged = [
+        label
+        for label, name in target.items()
+        if name and normalise_label(name) == PNEUMONIA and normalise_label(label) in (BACTERIAL, VIRAL)
+    ]
+    if not merged:
+        return []
+    return [f"{' and '.join(merged)} are judged as {target[merged[0]]}, the only pneumonia the subject knows"]
+
+
+def _complete(cohort: Cohort, classes: Sequence[str]) -> Cohort:
+    """Leave out films without a label, and insist on films of every class."""
+    labelled = cohort.table["label"] != ""
+    if not labelled.all():
+        lost = cohort.table["id"][~labelled]
+        note = f"{len(lost)} of {len(cohort)} films have no label and are left out, first {lost.iloc[0]}"
+        cohort = cohort.select(labelled, note=note)
+    empty = [name for name in classes if not (cohort.table["label"] == name).any()]
+    if empty:
+        raise CohortProblem(
+            f"cohort {cohort.name}: no film of class {', '.join(map(repr, empty))}, which the subject tells apart; "
+            "give films of every class, or other `split=`"
+        )
+    return cohort
+
+
+def _why_unknown(cohort: Cohort, unknown: Sequence[str], classes: Sequence[str]) -> str:
+    first = cohort.table["id"][cohort.table["label"].isin(unknown)].iloc[0]
+    names = ", ".join(repr(printable(label)) for label in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    reason = f"label {names} (first at {printable(str(first))}) not among the subject's classes: {', '.join(classes)}"
+    if all(label.isdigit() for label in unknown):
+        return f"{reason}. Write class names, not numbers: the order of a subject's classes is its own"
+    if [normalise_label(label) for label in unknown] == [PNEUMONIA]:
+        return f"{reason}. Say which pneumonia it is"
+    return f"{reason}. Rename the labels, or leave films out with label=... in the spec"

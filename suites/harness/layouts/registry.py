@@ -1,0 +1,180 @@
+"""From what the user wrote after `--data` to a cohort: the registry of layouts, and the filters of a spec.
+
+A spec is a place and filters: `PATH`, `PATH?split=val`, `PATH?view=PA&view=AP&finding!=COVID-19`. Each key is a column
+of the cohort's table; a repeated key means "or", `!=` means "not", values are URL-encoded where they hold `&`, `+` or
+`%`.
+`layout=NAME` overrides the recognition of the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from suites.harness.cohort import Cohort
+from suites.harness.errors import CohortProblem
+from suites.harness.film import printable
+from suites.harness.layouts.labels import align_labels, normalise_label
+
+EVERY_SPLIT = "all"
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the user wrote.
+
+    Attributes:
+        text: as written.
+        location: a path, or the name of a source (`kaggle`).
+        query: the (key, value) pairs behind the question mark.
+        classes: the subject's classes, where they are known: they help to tell class folders from others.
+    """
+
+    text: str
+    location: str
+    query: tuple[tuple[str, str], ...] = ()
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, classes: Sequence[str] = ()) -> Spec:
+        """Split a spec at its question mark, unless a file of exactly this name exists.
+
+        Raises:
+            CohortProblem: the spec is empty, or a filter is not `key=value`.
+        """
+        if not text.strip():
+            raise CohortProblem("the cohort's spec is empty; give a folder, a manifest, or `kaggle`")
+        if "\x00" in text:
+            raise CohortProblem(f"the cohort's spec {printable(text)} holds a null character")
+        location, mark, query = text.partition("?")
+        if not mark or Path(text).expanduser().exists():
+            return cls(text, text, (), tuple(classes))
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+        except ValueError as problem:
+            raise CohortProblem(f"{text}: filters behind ? read key=value&key=value ({problem})") from problem
+        return cls(text, location, tuple(pairs), tuple(classes))
+
+    @property
+    def path(self) -> Path:
+        """The location as an absolute path."""
+        return Path(self.location).expanduser().absolute()
+
+    def option(self, key: str, default: str = "") -> str:
+        """Return the last value given for a key."""
+        return dict(self.query).get(key, default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way films can lie.
+
+    Attributes:
+        name: for `layout=NAME`.
+        load: from a spec to the whole cohort, every split; filters are applied afterwards.
+        recognises: whether a spec looks like this layout; cheap, and never raises for a path that does not exist.
+        precedence: layouts are asked in this order, the most specific first.
+        options: query keys that the layout itself reads, so that they are no filters.
+        described: how it is offered to a user whose spec fits nothing.
+    """
+
+    name: str
+    load: Callable[[Spec], Cohort]
+    recognises: Callable[[Spec], bool]
+    precedence: int
+    options: tuple[str, ...]
+    described: str
+
+
+LAYOUTS: dict[str, Layout] = {}
+
+
+def register_layout(
+    name: str,
+    *,
+    recognises: Callable[[Spec], bool],
+    precedence: int = 50,
+    options: Sequence[str] = (),
+    described: str = "",
+) -> Callable[[Callable[[Spec], Cohort]], Callable[[Spec], Cohort]]:
+    """Register the decorated function as the loader of a layout; see `Layout` for the arguments."""
+
+    def register(load: Callable[[Spec], Cohort]) -> Callable[[Spec], Cohort]:
+        if name in LAYOUTS:
+            raise ValueError(f"a layout called {name!r} is registered already")
+        LAYOUTS[name] = Layout(
+            name=name,
+            load=load,
+            recognises=recognises,
+            precedence=precedence,
+            options=tuple(options),
+            described=described or name,
+        )
+        return load
+
+    return register
+
+
+def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequence[str] | None = None) -> Cohort:
+    """Return the cohort that a spec names.
+
+    Args:
+        spec: see the module's first lines; a `Cohort` made in Python is taken as it is, whatever its splits.
+        split: which split to keep where the source has splits (`split=` in the spec goes before it); `None` or `all`
+            keeps every film. A source without splits is kept whole.
+        classes: the subject's classes; labels are then aligned to them (see `align_labels`).
+
+    Raises:
+        CohortProblem: nothing there, no layout fits, no film is left by the filters, or the labels do not fit.
+    """
+    if isinstance(spec, Cohort):
+        return align_labels(spec, classes) if classes else spec
+    parsed = Spec.parse(spec, classes or ())
+    layout = _layout_of(parsed)
+    cohort = replace(layout.load(parsed), spec=parsed.text)
+    filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
+    if split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters):
+        filters += [("split", str(split))] if (cohort.table["split"] != "").any() else []
+    cohort = _filtered(cohort, [pair for pair in filters if pair != ("split", EVERY_SPLIT)])
+    return align_labels(cohort, classes) if classes else cohort
+
+
+def _layout_of(spec: Spec) -> Layout:
+    forced = spec.option("layout")
+    if forced:
+        if forced not in LAYOUTS:
+            raise CohortProblem(f"{spec.text}: no layout called {forced!r}; known are {', '.join(sorted(LAYOUTS))}")
+        return LAYOUTS[forced]
+    for layout in sorted(LAYOUTS.values(), key=lambda layout: (layout.precedence, layout.name)):
+        if layout.recognises(spec):
+            return layout
+    offered = "; ".join(layout.described for layout in sorted(LAYOUTS.values(), key=lambda layout: layout.precedence))
+    found = "holds nothing that is known as films" if spec.path.exists() else "no such file or folder"
+    raise CohortProblem(f"{printable(spec.text)}: {found}. A cohort can be: {offered}")
+
+
+def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
+    """Keep the rows that fit every key, and say so in the cohort's name."""
+    wanted: dict[str, list[str]] = {}
+    for key, value in filters:
+        wanted.setdefault(key, []).append(normalise_label(value) if key.rstrip("!") == "label" else value)
+    for key, values in wanted.items():
+        column = key.removesuffix("!")
+        if column not in cohort.table:
+            known = ", ".join(str(name) for name in cohort.table.columns)
+            raise CohortProblem(f"{cohort.spec}: cannot filter by {column!r}; the columns are {known}")
+        found = cohort.table[column].astype(str)
+        keep = found.isin(values) ^ key.endswith("!")
+        if not keep.any():
+            present = [repr(value) for value in sorted(found.unique())]
+            shown = ", ".join(present[:_SHOWN]) + (", ..." if len(present) > _SHOWN else "")
+            if present == ["''"]:
+                raise CohortProblem(f"{cohort.spec}: its films carry no {column}, so {key}={values[0]} fits none")
+            asked = f"{key}={' or '.join(values)}"
+            raise CohortProblem(f"{cohort.spec}: no film is left by {asked}; {column} is one of {shown}")
+        name = f"{cohort.name} {'or'.join(values)}" if key == "split" else f"{cohort.name} {key}={','.join(values)}"
+        cohort = replace(cohort.select(keep), name=name)
+    return cohort
