@@ -1,0 +1,51 @@
+"""What a film looks like with its evidence taken away: the reference other files compare films with.
+
+On a radiograph the choice matters. Black is air, so a black reference is itself a finding; a film's own mean grey holds
+no anatomy; a strongly blurred film keeps exposure and body outline and loses what a reader looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+BLUR_FRACTION = 0.1
+"""Standard deviation of the blur as a fraction of the film's side."""
+
+
+def _black(pixels: Tensor) -> Tensor:
+    return torch.zeros_like(pixels)
+
+
+def _mean_grey(pixels: Tensor) -> Tensor:
+    return pixels.mean(dim=(1, 2, 3), keepdim=True).expand_as(pixels).clone()
+
+
+def _blurred(pixels: Tensor) -> Tensor:
+    sigma = BLUR_FRACTION * pixels.shape[-1]
+    reach = min(int(3 * sigma), pixels.shape[-1] - 1)  # reflection cannot reach further than the film itself
+    blurred: Tensor = gaussian_blur(pixels, kernel_size=[2 * reach + 1] * 2, sigma=[sigma, sigma])
+    return blurred
+
+
+REFERENCES: dict[str, Callable[[Tensor], Tensor]] = {"black": _black, "mean grey": _mean_grey, "blurred": _blurred}
+
+
+def check_reference(kind: str) -> str:
+    """Return `kind` if a reference has that name.
+
+    Raises:
+        ValueError: it has not; the known ones are listed.
+    """
+    if kind not in REFERENCES:
+        raise ValueError(f"no reference film {kind!r}; known: {', '.join(REFERENCES)}")
+    return kind
+
+
+def reference_film(pixels: Tensor, kind: str) -> Tensor:
+    """Return each film's reference, (B, C, S, S) in [0, 1]; `kind` is a key of `REFERENCES`."""
+    with torch.no_grad():
+        return REFERENCES[check_reference(kind)](pixels.detach()).clamp(0, 1)
