@@ -1,0 +1,256 @@
+"""Where the lungs are on a frontal film: an estimate good enough to place an opacity, and it says when it is not.
+
+Two steps. A template of two lungs is matched to the reduced film over place, width and height (normalised
+correlation: lungs are darker than the mediastinum between, the abdomen below and the chest wall around them). Inside
+the neighbourhood of the best match every pixel is then assigned by its grey value and its distance from the template.
+Films on which this fails (white-out, lateral view, no chest) are refused with the reason. It is no segmentation for
+measuring anything; where a mask exists (phantom, manifest) that one is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.perturbation import PerturbationUndefined
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+RIGHT = ((-0.30, -1.00), (-0.50, -0.92), (-0.68, -0.62), (-0.84, -0.20), (-0.94, 0.25), (-1.00, 0.72), (-0.99, 0.98),
+         (-0.84, 0.74), (-0.62, 0.58), (-0.40, 0.58), (-0.22, 0.66), (-0.25, 0.20), (-0.22, -0.20), (-0.18, -0.60),
+         (-0.20, -0.90))  # fmt: skip
+"""Outline of the lung on the left of the film; x from the midline in half widths, y from the middle in half heights."""
+LEFT = ((0.30, -1.00), (0.50, -0.92), (0.68, -0.62), (0.84, -0.20), (0.94, 0.25), (1.00, 0.75), (0.98, 1.00),
+        (0.84, 0.80), (0.70, 0.66), (0.62, 0.64), (0.58, 0.40), (0.44, 0.12), (0.28, -0.12), (0.20, -0.40),
+        (0.16, -0.70), (0.20, -0.92))  # fmt: skip
+
+COARSE = 32
+"""Shorter side (pixels) of the film the template is matched on."""
+FINE = 112
+"""Shorter side (pixels) of the film on which pixels are assigned."""
+HEIGHTS = (0.46, 0.53, 0.60, 0.67, 0.74, 0.81)
+"""Heights of the lungs as shares of the shorter side of the film."""
+ASPECTS = (1.04, 1.17, 1.31, 1.47, 1.65)
+"""Widths of both lungs together over their height."""
+USUAL_ASPECT = 1.31
+LEAST_MATCH = 0.60
+LEAST_AGREEMENT = 0.55
+LEAST_CONTRAST = 0.08
+
+
+@dataclass(frozen=True)
+class LungField:
+    """An estimate of the lungs.
+
+    Attributes:
+        mask: (H, W) bool.
+        match: correlation of the film with the template, -1 to 1.
+        agreement: intersection over union of the mask and the template.
+        contrast: grey value between the lungs less that in them.
+    """
+
+    mask: Tensor
+    match: float
+    agreement: float
+    contrast: float
+
+
+@functools.lru_cache(maxsize=4096)
+def template(height: float, width: float, size: int) -> tuple[Array, Array]:
+    """Lungs (1 inside) and their surroundings (1 inside) as (size, size) images, centred.
+
+    Args:
+        height: of the lungs, pixels.
+        width: of both lungs together, pixels.
+        size: of the image, pixels, odd.
+    """
+    oversampling = 4
+    canvas = Image.new("L", (size * oversampling, size * oversampling))
+    middle = size * oversampling / 2.0
+    for outline in (RIGHT, LEFT):
+        corners = [(middle + x * width / 2 * oversampling, middle + y * height / 2 * oversampling) for x, y in outline]
+        ImageDraw.Draw(canvas).polygon(corners, fill=255)
+    lungs = np.asarray(canvas.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255.0
+    reach = 0.10 * height
+    around = ndimage.distance_transform_edt(lungs < 0.5) <= reach
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2.0
+    between = (np.abs(columns) < 0.3 * width) & (rows > -0.5 * height) & (rows < 0.45 * height)
+    surroundings = ((around | between) & (lungs < 0.5)).astype(np.float32)
+    return lungs, surroundings
+
+
+@functools.lru_cache(maxsize=8)
+def _bank(side: int) -> tuple[Tensor, Tensor, list[tuple[float, float]]]:
+    """Zero-mean unit-norm templates (K, 1, S, S), their supports, and their (height, width) in pixels."""
+    sizes = [(side * height, side * height * aspect) for height in HEIGHTS for aspect in ASPECTS]
+    extent = 2 * round(max(max(size) for size in sizes) * 0.62) + 1
+    patterns, supports = [], []
+    for height, width in sizes:
+        lungs, surroundings = template(height, width, extent)
+        support = np.maximum(lungs, surroundings)
+        # Both regions weigh the same, whatever their areas.
+        pattern = surroundings / surroundings.sum() - lungs / lungs.sum()
+        patterns.append(pattern / np.sqrt((pattern**2).sum() * (support**2).sum()))
+        supports.append(support / support.sum())
+    return torch.from_numpy(np.stack(patterns))[:, None], torch.from_numpy(np.stack(supports))[:, None], sizes
+
+
+def _reduced(film: Tensor, side: int) -> Tensor:
+    """(h, w) float32 on the CPU, the shorter side as given."""
+    scale = side / min(film.shape)
+    shape = [max(side, round(length * scale)) for length in film.shape]
+    return F.interpolate(film.cpu()[None, None], shape, mode="area")[0, 0]
+
+
+def _without_air(film: Tensor) -> Tensor:
+    """Fill what is dark and hangs together with the sides of a reduced film (air, arms) with the grey of tissue."""
+    height, width = film.shape
+    middle = film[height // 5 : -(height // 5), width // 5 : -(width // 5)]
+    dark = (film < 0.75 * middle.median()).numpy()
+    # Cut thin bridges between air and lung, label what is left, then let the air grow back.
+    labels, _ = ndimage.label(ndimage.binary_erosion(dark, iterations=2, border_value=1))
+    air = np.isin(labels, np.unique(np.concatenate([labels[:, 0], labels[:, -1]]))) & (labels > 0)
+    air = ndimage.binary_dilation(air, iterations=4) & dark
+    return film.where(torch.from_numpy(~air), middle.median())
+
+
+def _match(film: Tensor) -> tuple[float, float, float, float, float]:
+    """Best match on a reduced film: correlation, centre row and column (pixels), height, width (pixels)."""
+    patterns, supports, sizes = _bank(min(film.shape))
+    radius = patterns.shape[-1] // 2
+    centred = film - film.median()
+    # The middle of the lungs is sought in the central half of the film only.
+    top, left = (side // 4 for side in film.shape)
+    padded = F.pad(centred, (radius - left, radius - left, radius - top, radius - top))[None, None]
+    products = F.conv2d(padded, patterns)[0]
+    means = F.conv2d(padded, supports)[0]
+    squares = F.conv2d(padded.square(), supports)[0]
+    correlations = products / (squares - means.square()).clamp_min(4e-4).sqrt()
+    aspects = torch.tensor([width / height for height, width in sizes])
+    unusual = (aspects / USUAL_ASPECT).log() / 0.25
+    scores = correlations - 0.03 * unusual.square()[:, None, None]
+    rows, columns = scores.shape[1:]
+    best = int(scores.argmax())
+    kind, place = divmod(best, rows * columns)
+    match = float(correlations.reshape(-1)[best])
+    return match, top + place // columns, left + place % columns, *sizes[kind]
+
+
+_RECENT: OrderedDict[bytes, LungField | str] = OrderedDict()
+RECENT_FILMS = 8
+"""Films whose lungs are remembered: every cause of opacity asks for those of the same film again."""
+
+
+def estimate_lungs(film: Tensor) -> LungField:
+    """Estimate the lungs of a frontal film; the last few films are remembered.
+
+    Args:
+        film: (H, W) float32 in [0, 1], white = dense.
+
+    Raises:
+        PerturbationUndefined: no plausible pair of lungs was found; the reason is in the message.
+    """
+    pixels = film.detach().cpu().contiguous().numpy()
+    key = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16]).digest()
+    found = _RECENT.pop(key, None)
+    if found is None:
+        try:
+            found = _estimate(torch.from_numpy(pixels))
+        except PerturbationUndefined as undefined:
+            found = undefined.reason
+    _RECENT[key] = found
+    while len(_RECENT) > RECENT_FILMS:
+        _RECENT.popitem(last=False)
+    if isinstance(found, str):
+        raise PerturbationUndefined(found)
+    return replace(found, mask=found.mask.to(film.device))
+
+
+def _estimate(film: Tensor) -> LungField:
+    """Estimate the lungs of a film (H, W) on the CPU."""
+    reduced = _without_air(_reduced(film, FINE))
+    match, row, column, height, width = _match(_reduced(reduced, COARSE))
+    if match < LEAST_MATCH:
+        raise PerturbationUndefined(f"no lung field found (match {match:.2f}, needed {LEAST_MATCH})")
+    fine = reduced.numpy()
+    scale = FINE / COARSE
+    expected = _place(template(round(height * scale), round(width * scale), 2 * FINE + 1)[0], fine.shape,
+                      (row + 0.5) * scale, (column + 0.5) * scale)  # fmt: skip
+    mask, contrast = _assign(fine, expected)
+    agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
+    _check(mask, contrast, agreement, round((column + 0.5) * scale))
+    full = F.interpolate(torch.from_numpy(mask)[None, None].float(), tuple(film.shape), mode="bilinear")[0, 0] > 0.5
+    return LungField(full, match, agreement, contrast)
+
+
+def _place(image: Array, shape: tuple[int, ...], row: float, column: float) -> Array:
+    """Cut (H, W) out of a square image so that its middle comes to lie at (row, column)."""
+    placed = np.zeros(shape, dtype=np.float32)
+    middle = image.shape[0] // 2
+    top, left = middle - round(row), middle - round(column)
+    first_row, first_column = max(0, -top), max(0, -left)
+    part = image[max(0, top) : top + shape[0], max(0, left) : left + shape[1]]
+    placed[first_row : first_row + part.shape[0], first_column : first_column + part.shape[1]] = part[
+        : shape[0] - first_row, : shape[1] - first_column
+    ]
+    return placed
+
+
+def _assign(film: Array, expected: Array) -> tuple[Mask, float]:
+    """Decide pixel by pixel near the template; returns the mask and the contrast of lungs against surroundings."""
+    inside = expected > 0.5
+    outward = ndimage.distance_transform_edt(~inside)
+    inward = ndimage.distance_transform_edt(inside)
+    smooth = ndimage.gaussian_filter(film, 2.0)
+    core, ring = inward > 3.0, (outward > 2.0) & (outward < 11.0)
+    if not core.any() or not ring.any():
+        raise PerturbationUndefined("no lung field found: the match lies outside the film")
+    dark, light = np.median(smooth[core]), np.median(smooth[ring])
+    spread = 0.5 * (smooth[core].std() + smooth[ring].std()) + 1e-3
+    # Log odds from grey value (two Gaussians of one width) and from the distance to the template's edge.
+    by_grey = np.clip((light - dark) / spread**2 * (0.5 * (light + dark) - smooth), -3.0, 3.0)
+    by_place = np.where(inside, np.minimum(inward * 0.45, 3.5), -np.minimum(outward * 0.55, 9.0))
+    mask = by_grey + by_place > 0.0
+    mask = ndimage.binary_opening(mask, iterations=2)
+    mask = ndimage.binary_closing(np.pad(mask, 8), iterations=6)[8:-8, 8:-8]
+    labels, count = ndimage.label(ndimage.binary_fill_holes(mask))
+    sizes = np.bincount(labels.reshape(-1), minlength=count + 1)
+    sizes[0] = 0
+    keep = np.argsort(sizes)[-2:] if count > 1 else np.array([1])
+    return np.isin(labels, keep) & (labels > 0), float(light - dark)
+
+
+def _check(mask: Mask, contrast: float, agreement: float, midline: int) -> None:
+    """Refuse what cannot be a pair of lungs."""
+    shares = (float(mask[:, :midline].sum()) / mask.size, float(mask[:, midline:].sum()) / mask.size)
+    if contrast < LEAST_CONTRAST:
+        raise PerturbationUndefined(f"no lung field found: the lungs are not darker than around (by {contrast:.3f})")
+    if agreement < LEAST_AGREEMENT:
+        raise PerturbationUndefined(f"no lung field found (agreement with a chest {agreement:.2f})")
+    if min(shares) < 0.025 or max(shares) > 0.35 or max(shares) > 3.0 * min(shares):
+        raise PerturbationUndefined(f"no lung field found: sides cover {shares[0]:.1%} and {shares[1]:.1%} of the film")
+
+
+def lungs_of(film: Tensor, draws: Draws) -> Tensor:
+    """(H, W) bool: the mask that came with the film, else an estimate.
+
+    Raises:
+        PerturbationUndefined: the mask is empty, or no lungs were found.
+    """
+    if draws.lungs is None:
+        return estimate_lungs(film).mask
+    if not bool(draws.lungs.any()):
+        raise PerturbationUndefined("the lung mask is empty")
+    return draws.lungs
