@@ -8,10 +8,19 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from suites.harness.film import BROKEN_SHARE_LIMIT, check_exclusions
 from suites.harness.layouts.labels import align_labels, normalise_label
 from suites.harness.layouts.registry import Spec, load_cohort, register_layout
 
 for _module in sorted(module.name for module in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
 
-__all__ = ["Spec", "align_labels", "load_cohort", "normalise_label", "register_layout"]
+__all__ = [
+    "BROKEN_SHARE_LIMIT",
+    "Spec",
+    "align_labels",
+    "check_exclusions",
+    "load_cohort",
+    "normalise_label",
+    "register_layout",
+]
