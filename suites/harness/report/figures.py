@@ -1,0 +1,249 @@
+"""Drawing functions for curves and matrices that any suite can use: plain numbers in, a matplotlib Figure out.
+
+Readable by the colour-blind and in grey print: series differ in colour, lightness, line style and marker at once.
+Backgrounds are transparent and text is black, so that the page can turn the drawing round for its dark theme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
+
+from suites.harness.claims import Measure
+from suites.harness.report.wording import estimate, interval, plain_name, unit
+
+INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
+SERIES = (
+    ("#0b5cad", "-", "o"),
+    ("#c2570c", "--", "s"),
+    ("#1a7f5a", "-.", "^"),
+    ("#8b3a8f", ":", "D"),
+    ("#5a6270", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("#a8841a", (0, (1, 1)), "P"),
+)
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#d9dce1",
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+"""The look of every figure of the report; use `with matplotlib.rc_context(STYLE)` or `@styled` for your own."""
+
+Series = tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Estimates, lower ends, upper ends."""
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Give a drawing function the report's look."""
+
+    @wraps(draw)
+    def dressed(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return dressed
+
+
+@styled
+def severity_curve(
+    severities: Sequence[float],
+    series: Mapping[str, Series],
+    *,
+    ylabel: str,
+    xlabel: str = "severity",
+    title: str = "",
+    margin: float | None = None,
+    percent: bool = True,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw a measure against severity (or attack budget), one line with its interval band per series.
+
+    Args:
+        severities: positions on the horizontal axis, 0 being the clean film.
+        series: name -> (estimates, low, high), each as long as `severities`; NaN leaves a gap.
+        ylabel: the measure.
+        xlabel: what is varied.
+        title: printed above the axes.
+        margin: threshold drawn across, in the measure's own unit.
+        percent: label the vertical axis in percent (the numbers stay fractions).
+        limits: of the vertical axis; by default they follow the data.
+    """
+    figure, axes = _canvas(5.6, 3.3)
+    for index, (name, (middle, low, high)) in enumerate(series.items()):
+        colour, dash, marker = SERIES[index % len(SERIES)]
+        values = np.asarray(middle, dtype=np.float64)
+        axes.fill_between(severities, np.asarray(low), np.asarray(high), color=colour, alpha=0.14, linewidth=0)
+        axes.plot(severities, values, color=colour, linestyle=dash, marker=marker, label=_short(name))
+    if margin is not None:
+        axes.axhline(margin, color=ALARM, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            "margin", (1, margin), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
+            ha="right", color=ALARM, fontsize=8.5,
+        )  # fmt: skip
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xticks=list(severities))
+    if limits:
+        axes.set_ylim(*limits)
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    if len(series) > 1:
+        axes.legend(loc="best")
+    return figure
+
+
+@styled
+def confusion_matrix(
+    counts: ArrayLike, classes: Sequence[str], labels: Sequence[str] | None = None, *, title: str = ""
+) -> Figure:
+    """Draw a confusion matrix, rows = truth, with counts and row percentages.
+
+    Args:
+        counts: (R, K) films of each true label by predicted class.
+        classes: K predicted class names.
+        labels: R true ones (default: the classes).
+        title: printed above.
+    """
+    table = np.asarray(counts, dtype=np.float64)
+    rows = list(classes if labels is None else labels)
+    figure, axes = _canvas(1.6 + 1.15 * len(classes), 1.2 + 0.72 * len(rows))
+    shares = np.divide(
+        table, table.sum(1, keepdims=True), out=np.zeros_like(table), where=table.sum(1, keepdims=True) > 0
+    )
+    for row, column in np.ndindex(*table.shape):
+        right = rows[row] == classes[column]
+        axes.add_patch(
+            Rectangle(
+                (column, row),
+                1,
+                1,
+                color=SERIES[0 if right else 1][0],
+                alpha=0.8 * shares[row, column] ** 0.6,
+                linewidth=0,
+            )
+        )
+        ink = "white" if shares[row, column] > 0.55 else INK
+        axes.text(
+            column + 0.5, row + 0.42, f"{table[row, column]:,.0f}", ha="center", va="center", weight="bold", color=ink
+        )
+        axes.text(
+            column + 0.5, row + 0.74, f"{shares[row, column]:.1%}", ha="center", va="center", fontsize=8, color=ink
+        )
+    axes.set(xlim=(0, len(classes)), ylim=(len(rows), 0), xlabel="predicted", ylabel="truth", title=title)
+    axes.set_xticks(np.arange(len(classes)) + 0.5, [_wrap(name) for name in classes])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [_wrap(name) for name in rows])
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+@styled
+def interval_plot(
+    measures: Mapping[str, Measure], *, margin: float | None = None, title: str = "", xlabel: str = ""
+) -> Figure:
+    """Draw effects with their intervals under one another against a margin (a forest plot).
+
+    Args:
+        measures: row label -> measure, all in the same unit.
+        margin: the vertical threshold; zero is always marked when it lies in view.
+        title: printed above.
+        xlabel: printed under the axis (default: the first measure's name).
+    """
+    figure, axes = _canvas(6.4, 1.0 + 0.34 * max(1, len(measures)))
+    for row, measure in enumerate(measures.values()):
+        fill = "white" if measure.exploratory else SERIES[0][0]
+        axes.plot([measure.low, measure.high], [row, row], color=SERIES[0][0], linewidth=2, solid_capstyle="round")
+        axes.plot([measure.estimate], [row], "o", color=SERIES[0][0], markersize=6, markerfacecolor=fill)
+        axes.annotate(
+            f"{estimate(measure)}  ({interval(measure)})", (1.02, row), xycoords=("axes fraction", "data"),
+            va="center", fontsize=8.5,
+        )  # fmt: skip
+    if margin is not None:
+        axes.axvline(margin, color=ALARM, linewidth=1, linestyle=(0, (4, 3)), label="margin")
+    left, right = axes.get_xlim()
+    if left <= 0 <= right:
+        axes.axvline(0, color=QUIET, linewidth=0.8)
+    first = next(iter(measures.values()), None)
+    if first is not None and unit(first.name, first.condition) != "plain":
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set(ylim=(len(measures) - 0.4, -0.6), xlabel=xlabel or (plain_name(first.name) if first else ""), title=title)
+    axes.set_yticks(range(len(measures)), [_short(name, 42) for name in measures])
+    axes.grid(axis="x")
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+@styled
+def confidence_histogram(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 20, title: str = "") -> Figure:
+    """Draw how confident right and wrong answers are.
+
+    Args:
+        confidence: (N,) largest softmax probability per film.
+        correct: (N,) whether the answer was right.
+        bins: of equal width between 1/2-ish chance and 1.
+        title: printed above.
+    """
+    values, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
+    edges = np.linspace(min(0.3, float(values.min(initial=1))), 1, bins + 1)
+    figure, axes = _canvas(5.6, 2.9)
+    for name, chosen, (colour, _, _), hatch in (("right", right, SERIES[0], ""), ("wrong", ~right, SERIES[1], "////")):
+        count = int(chosen.sum())
+        weights = np.full(count, 1 / max(1, count))
+        axes.hist(
+            values[chosen], bins=edges.tolist(), weights=weights, color=colour, alpha=0.55, hatch=hatch,
+            edgecolor=colour, linewidth=0.6, label=f"{name} ({count:,} films)",
+        )  # fmt: skip
+    axes.set(xlabel="confidence (largest softmax probability)", ylabel="share of films", title=title)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.legend(loc="upper left")
+    return figure
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots()
+
+
+def _short(text: str, length: int = 34) -> str:
+    escaped = text.replace("$", r"\$")
+    return escaped if len(escaped) <= length else escaped[: length - 1] + "…"
+
+
+def _wrap(name: str) -> str:
+    return "\n".join(_short(part, 16) for part in plain_name(name).split(" ", 2))

@@ -1,0 +1,183 @@
+"""The page: templates filled with the views of a record, autoescaped, one self-contained HTML text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from suites.harness.record import Record
+from suites.harness.report import checklist, performance, views, wording
+from suites.harness.report.views import Evidence
+
+TEMPLATES = Path(__file__).with_name("templates")
+SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
+CONTENTS = (
+    ("summary", "Summary"),
+    ("verdicts", "Verdicts"),
+    ("claims", "Claims"),
+    ("performance", "Performance"),
+    ("comparison", "Comparison"),
+    ("flow", "Films"),
+    ("provenance", "Provenance"),
+    ("limits", "Limits"),
+    ("checklist", "Checklist"),
+    ("downloads", "Downloads"),
+)
+
+
+def render(
+    record: Record,
+    evidence: Mapping[tuple[str, str], Evidence],
+    downloads: Sequence[tuple[str, str]],
+    comparison: Mapping[str, pd.DataFrame],
+) -> str:
+    """Return index.html.
+
+    Args:
+        record: the finished run.
+        evidence: pictures already stored, by (claim id, subject).
+        downloads: (file, what it holds), linked at the end.
+        comparison: title -> paired differences between subjects, computed elsewhere.
+    """
+    names = [subject.name for subject in record.subjects]
+    parts = views.sections(record, evidence)
+    by_judgement = {
+        id(finding.judgement): (view.anchor, finding)
+        for part in parts
+        for view in part.claims
+        for finding in view.findings
+    }
+    return _environment().get_template("page.html.j2").render(
+        record=record,
+        title=_title(names, record),
+        subjects=names,
+        several=len(names) > 1,
+        contents=[entry for entry in CONTENTS if entry[0] != "comparison" or len(names) > 1],
+        sections=parts,
+        judged=bool(record.judgements),
+        counts=views.counts(record),
+        all_words=list(wording.VERDICTS.values()),
+        worst=[dict(zip(("anchor", "finding"), by_judgement[id(j)], strict=True)) for j in views.worst(record)],
+        performance=[_performance(record, index) for index in range(len(names))],
+        resamples=f"{performance.RESAMPLES:,}",
+        ranks=views.as_table(views.ranks(record)),
+        comparison={title: views.as_table(table) for title, table in comparison.items()},
+        flow=_flow(record),
+        duration=_duration(record.seconds),
+        checklist=checklist.answers(record),
+        downloads=downloads,
+        **_assets(),
+    )  # fmt: skip
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
+    return environment
+
+
+def _assets() -> dict[str, Markup]:
+    """Our own style and scripts, the only text that goes into the page unescaped."""
+    files = {"style": "style.css", "early": "early.js", "script": "page.js"}
+    return {name: Markup((TEMPLATES / file).read_text(encoding="utf-8")) for name, file in files.items()}  # noqa: S704
+
+
+def _title(names: Sequence[str], record: Record) -> str:
+    return " against ".join(names) if names else record.cohort.name
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _performance(record: Record, index: int) -> dict[str, Any]:
+    subject = record.subjects[index]
+    answers = performance.clean_answers(record, subject)
+    if answers is None:
+        return {"subject": subject.name, "matrix": []}
+    shares = performance.row_intervals(answers)
+    return {
+        "subject": subject.name,
+        "overall": performance.overall(answers),
+        "classes": answers.classes,
+        "matrix": [
+            {
+                "label": label,
+                "total": int(answers.counts[row].sum()),
+                "cells": [
+                    (shares[row][column], int(answers.counts[row, column]), label == said)
+                    for column, said in enumerate(answers.classes)
+                ],
+            }
+            for row, label in enumerate(answers.labels)
+        ],
+        "strange": [label for label in answers.labels if label not in answers.classes],
+        "classwise": performance.per_class(answers),
+        "prevalence": performance.at_prevalence(answers),
+    }
+
+
+def _flow(record: Record) -> dict[str, Any]:
+    films = record.cohort.table
+    own = record.excluded[record.excluded["cohort"] == record.cohort.name]
+    asked = record.predictions[["cohort", "condition", "severity"]].drop_duplicates()
+    known: list[str] = []
+    unknown: list[str] = []
+    for name in SUBGROUPS:
+        values = (
+            films[name].astype(str).replace({"nan": "", "None": "", "<NA>": ""}) if name in films else pd.Series([""])
+        )
+        (known if (values != "").any() else unknown).append(name)
+    subgroups = [
+        {
+            "what": wording.plain_name(name),
+            "value": str(value) or "not recorded",
+            "films": len(rows),
+            "patients": rows["patient"].nunique(),
+        }
+        for name in known
+        if name != "split"
+        for value, rows in films.groupby(films[name].astype(str), sort=True)
+    ]
+    probes = [
+        {
+            "role": role,
+            "films": len(cohort),
+            "patients": cohort.patients,
+            "name": cohort.name,
+            "simulated": cohort.simulated,
+        }
+        for role, cohort in record.probes.items()
+    ]
+    classes = (
+        films.assign(split=films["split"].astype(str).where(films["split"].astype(str).ne(""), "whole"))
+        .groupby(["label", "split"], sort=True)
+        .agg(films=("id", "size"), patients=("patient", "nunique"))
+        .reset_index()
+        .rename(columns={"label": "class"})
+    )
+    return {
+        "found": len(record.cohort) + len(own),
+        "lost": len(record.excluded),
+        "answers": len(record.predictions),
+        "conditions": len(asked),
+        "classes": views.as_table(classes),
+        "probes": views.as_table(pd.DataFrame(probes)),
+        "subgroups": views.as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
+        "unknown": [wording.plain_name(name) for name in unknown],
+        "excluded": views.as_table(record.excluded[["cohort", "file", "reason"]].reset_index(drop=True)),
+    }

@@ -1,0 +1,87 @@
+"""Figures become files: curves as small deterministic SVG, films as JPEG kept under a byte budget."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from PIL import Image
+
+logger = logging.getLogger(__name__)
+
+FILM_BYTES = 60_000
+"""One film picture stays under this, so that a page with 150 of them stays under 10 MB."""
+FILM_SIDE = 900
+SYSTEM_FONTS = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture of the page.
+
+    Attributes:
+        file: path relative to the page; empty when it could not be drawn.
+        title: what it shows, also its alternative text.
+        kind: `curve` (the page may invert it for the dark theme) or `film` (never touched).
+        width, height: in CSS pixels, so that the page does not jump while loading.
+        problem: why it could not be drawn.
+    """
+
+    file: str
+    title: str
+    kind: str = "curve"
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+
+
+def store(draw: Callable[[], Figure], folder: Path, stem: str, title: str) -> Picture:
+    """Draw a figure and write it to `figures/<stem>.svg|jpg` under the report's folder.
+
+    A figure that cannot be drawn becomes a picture with its problem: a long run must not lose its report to one curve.
+    """
+    try:
+        figure = draw()
+        content, suffix, size = _film(figure) if _holds_film(figure) else _curve(figure)
+    except Exception as error:  # drawing code of any suite; the reason is printed in the page
+        logger.warning("figure %s could not be drawn", stem, exc_info=True)
+        return Picture(file="", title=title, problem=f"{type(error).__name__}: {error}")
+    target = folder / "figures" / f"{stem}.{suffix}"
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(content)
+    kind = "curve" if suffix == "svg" else "film"
+    return Picture(file=f"figures/{target.name}", title=title, kind=kind, width=size[0], height=size[1])
+
+
+def _holds_film(figure: Figure) -> bool:
+    return bool(figure.images) or any(axes.images for axes in figure.axes)
+
+
+def _curve(figure: Figure) -> tuple[bytes, str, tuple[int, int]]:
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "report", "svg.fonttype": "none", "svg.id": None}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = re.sub(r"'DejaVu Sans'(, [^;\"]*?)?(?=[;\"])", SYSTEM_FONTS, buffer.getvalue().decode())
+    width, height = (round(float(side) * 96 / 72) for side in re.findall(r'(?:width|height)="([\d.]+)pt"', text)[:2])
+    return text.encode(), "svg", (width, height)
+
+
+def _film(figure: Figure) -> tuple[bytes, str, tuple[int, int]]:
+    longest = max(figure.get_size_inches())
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format="png", dpi=min(160.0, FILM_SIDE / longest), facecolor="white", metadata={"Software": None}
+    )
+    image = Image.open(buffer).convert("RGB")
+    for quality in (88, 78, 66, 50, 35):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+        if buffer.tell() <= FILM_BYTES:
+            break
+    return buffer.getvalue(), "jpg", image.size

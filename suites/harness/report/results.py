@@ -1,0 +1,208 @@
+"""The machine-readable side of a run: results.json (schema 1), the flat table of measures, the films judged."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pandas as pd
+
+from suites.harness.claims import Judgement, Measure
+from suites.harness.cohort import Cohort
+from suites.harness.errors import UsageProblem
+from suites.harness.record import Record
+from suites.harness.subject import Subject
+
+SCHEMA = 1
+SCHEMA_FILE = Path(__file__).with_name("results.schema.json")
+PREDICTION_COLUMNS = ("subject", "cohort", "image", "condition", "severity")
+FILM_COLUMNS = ("cohort", "id", "label", "patient", "view", "age_group", "finding", "split")
+
+
+def results_document(record: Record) -> dict[str, Any]:
+    """Return the run as the content of results.json, plain JSON types only, checked against the schema."""
+    document = {
+        "schema": SCHEMA,
+        "subjects": [_subject(subject) for subject in record.subjects],
+        "cohort": _cohort(record.cohort),
+        "probes": {role: _cohort(cohort) for role, cohort in record.probes.items()},
+        "claims": [_claim(judgement) for judgement in record.judgements],
+        "run": {
+            "profile": record.profile,
+            "seed": record.seed,
+            "command": record.command,
+            "started": record.started,
+            "seconds": float(record.seconds),
+            "versions": dict(record.versions),
+        },
+        "notes": list(record.notes),
+        "excluded": len(record.excluded),
+    }
+    plain: dict[str, Any] = _plain(document)
+    validate(plain)
+    return plain
+
+
+def validate(document: object) -> None:
+    """Raise `jsonschema.ValidationError` unless the document keeps the contract of schema 1."""
+    jsonschema.validate(document, _schema())
+
+
+def load_results(path: Path) -> dict[str, Any]:
+    """Read results.json, given the file or the report's folder.
+
+    Raises:
+        UsageProblem: it is missing, not JSON, of another schema, or breaks the schema; says which and where.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageProblem(f"{path}: no results.json there; give the file or the folder of an earlier report") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageProblem(f"{file}: cannot be read as JSON ({error})") from None
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise UsageProblem(f"{file}: schema {found!r}, but this version reads schema {SCHEMA}")
+    try:
+        validate(document)
+    except jsonschema.ValidationError as error:
+        raise UsageProblem(f"{file}: breaks schema {SCHEMA} at {error.json_path}: {error.message[:200]}") from None
+    return dict(document)
+
+
+def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
+    """Return results.csv: one row per claim, subject and measure; `role` tells the effect from the rest."""
+    rows: list[dict[str, object]] = []
+    for claim in document["claims"]:
+        head = {key: claim[key] for key in ("id", "section", "kind", "subject", "verdict")}
+        measures = claim["measures"] or [{}]
+        for index, measure in enumerate(measures):
+            role = "effect" if index == 0 and claim.get("effect") else "measure" if measure else ""
+            rows.append({**head, "role": role, **measure, "margin": claim.get("margin")})
+    columns = [
+        "id",
+        "section",
+        "kind",
+        "subject",
+        "verdict",
+        "role",
+        "name",
+        "condition",
+        "estimate",
+        "low",
+        "high",
+        "n",
+    ]
+    columns += ["patients", "estimator", "exploratory", "margin"]
+    table = pd.DataFrame(rows).reindex(columns=columns)
+    return table.astype({"n": "Int64", "patients": "Int64"})
+
+
+def predictions_table(record: Record) -> pd.DataFrame:
+    """Return the prediction table with its columns in the published order."""
+    logits = sorted(
+        (name for name in record.predictions.columns if str(name).startswith("logit_")),
+        key=lambda name: int(str(name).removeprefix("logit_")),
+    )
+    return record.predictions.reindex(columns=[*PREDICTION_COLUMNS, *logits])
+
+
+def films_table(record: Record) -> pd.DataFrame:
+    """Return the films judged, main cohort and probes, so that every number can be recomputed from the folder."""
+    tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
+    return pd.concat([table[list(FILM_COLUMNS)].astype(str) for table in tables], ignore_index=True)
+
+
+def all_measures(judgement: Judgement) -> list[Measure]:
+    """Return a judgement's measures, the effect first and only once."""
+    if judgement.result is None:
+        return []
+    return [judgement.result.effect, *(m for m in judgement.result.measures if m != judgement.result.effect)]
+
+
+def _subject(subject: Subject) -> dict[str, Any]:
+    source = subject.provenance
+    return {
+        "name": subject.name,
+        "sha256": source.sha256,
+        "classes": list(subject.classes),
+        "fingerprint": subject.fingerprint,
+        "spec": source.spec,
+        "format": source.format,
+        "source": source.source,
+        "revision": source.revision,
+        "architecture": source.architecture,
+        "preprocessing": {"name": subject.preprocessing.name, **subject.preprocessing.fingerprint()},
+        "notes": list(source.notes),
+    }
+
+
+def _cohort(cohort: Cohort) -> dict[str, Any]:
+    counts = cohort.table["label"].astype(str).value_counts(sort=False)
+    return {
+        "name": cohort.name,
+        "n": len(cohort),
+        "patients": cohort.patients,
+        "spec": cohort.spec,
+        "fingerprint": cohort.fingerprint,
+        "simulated": cohort.simulated,
+        "labels": {str(label): int(counts[label]) for label in sorted(counts.index)},
+        "notes": list(cohort.notes),
+    }
+
+
+def _claim(judgement: Judgement) -> dict[str, Any]:
+    claim, result = judgement.claim, judgement.result
+    measures = [asdict(measure) for measure in all_measures(judgement)]
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "kind": claim.kind,
+        "subject": judgement.subject,
+        "verdict": judgement.verdict.value,
+        "statement": claim.statement,
+        "measures": measures,
+        "reason": judgement.reason,
+        "summary": result.summary if result else "",
+        "effect": measures[0] if measures else None,
+        "endpoint": claim.endpoint,
+        "parameters": dict(claim.parameters),
+        "margin": claim.margin,
+        "direction": claim.direction,
+        "documented": claim.documented,
+        "beyond_documented": judgement.beyond_documented,
+        "p_beyond": result.p_beyond if result else None,
+        "p_within": result.p_within if result else None,
+        "needed": result.needed if result else None,
+        "remedy": claim.remedy,
+    }
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is what it is
+    """Return the value in plain JSON types; numbers that are none become null, anything unknown its text."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return dict(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))

@@ -1,0 +1,162 @@
+"use strict";
+(function () {
+  const all = (selector, root) => Array.from((root || document).querySelectorAll(selector));
+  const one = (id) => document.getElementById(id);
+
+  // Theme: automatic, light, dark.
+  const themes = { auto: "Auto", light: "Light", dark: "Dark" };
+  const spoken = { auto: "automatic", light: "light", dark: "dark" };
+  const button = one("theme");
+  function showTheme() {
+    const chosen = window.reportTheme.chosen;
+    button.querySelector("span").textContent = themes[chosen];
+    button.setAttribute("aria-label", "Colour theme: " + spoken[chosen]);
+    window.reportTheme.apply();
+  }
+  button.addEventListener("click", function () {
+    const order = Object.keys(themes);
+    window.reportTheme.chosen = order[(order.indexOf(window.reportTheme.chosen) + 1) % order.length];
+    try { localStorage.setItem("theme", window.reportTheme.chosen); } catch (error) { /* not kept, still shown */ }
+    showTheme();
+  });
+  showTheme();
+
+  // Filters act on the verdict table and on the claims beneath it.
+  const text = one("filter-text"), section = one("filter-section"), toggles = all(".toggle");
+  const rows = all(".claim-row");
+  rows.forEach(function (row) { row.searchable = row.textContent.toLowerCase(); });
+  function filter() {
+    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const verdicts = toggles.filter((t) => t.getAttribute("aria-pressed") === "true").map((t) => t.dataset.verdict);
+    let shown = 0;
+    rows.forEach(function (row) {
+      const own = row.dataset.verdicts.split(" ");
+      const keep = words.every((word) => row.searchable.includes(word))
+        && (!section.value || row.dataset.section === section.value)
+        && (!verdicts.length || verdicts.some((verdict) => own.includes(verdict)));
+      row.hidden = !keep;
+      const details = one(row.dataset.claim);
+      if (details) details.hidden = !keep;
+      shown += keep ? 1 : 0;
+    });
+    all(".verdicts tbody").forEach(function (body) { body.hidden = all(".claim-row", body).every((row) => row.hidden); });
+    all(".claim-section").forEach(function (part) { part.hidden = all(".claim", part).every((claim) => claim.hidden); });
+    const filtered = shown < rows.length;
+    one("filter-count").textContent = filtered ? shown + " of " + rows.length + " claims" : rows.length + " claims";
+    one("filter-clear").hidden = !filtered;
+    one("filter-none").hidden = shown > 0 || rows.length === 0;
+  }
+  function clear() {
+    text.value = "";
+    section.value = "";
+    toggles.forEach((toggle) => toggle.setAttribute("aria-pressed", "false"));
+    filter();
+  }
+  text.addEventListener("input", filter);
+  section.addEventListener("change", filter);
+  text.form.addEventListener("submit", (event) => event.preventDefault());
+  toggles.forEach(function (toggle) {
+    toggle.addEventListener("click", function () {
+      toggle.setAttribute("aria-pressed", toggle.getAttribute("aria-pressed") === "true" ? "false" : "true");
+      filter();
+    });
+  });
+  one("filter-clear").addEventListener("click", function () { clear(); text.focus(); });
+  all("[data-clear]").forEach((element) => element.addEventListener("click", function () { clear(); text.focus(); }));
+  all("[data-show]").forEach(function (tile) {
+    tile.addEventListener("click", function () {
+      clear();
+      toggles.forEach((toggle) => toggle.setAttribute("aria-pressed", String(toggle.dataset.verdict === tile.dataset.show)));
+      filter();
+    });
+  });
+  filter();
+
+  // A link to a claim opens it, and un-filters it where it was filtered away.
+  function openTarget() {
+    const target = location.hash.length > 1 && one(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    if (target.hidden) clear();
+    if (target.tagName === "DETAILS") {
+      target.open = true;
+      target.scrollIntoView();
+    }
+  }
+  window.addEventListener("hashchange", openTarget);
+  document.addEventListener("click", function (event) {
+    const link = event.target.closest('a[href^="#"]');
+    if (link && link.getAttribute("href") === location.hash) openTarget();
+  });
+  openTarget();
+  const claims = all("details.claim");
+  one("open-all").addEventListener("click", () => claims.forEach((claim) => { claim.open = true; }));
+  one("close-all").addEventListener("click", () => claims.forEach((claim) => { claim.open = false; }));
+  let closed = [];
+  window.addEventListener("beforeprint", function () {
+    closed = all("details:not([open])");
+    closed.forEach((details) => { details.open = true; });
+    all('img[loading="lazy"]').forEach((image) => { image.loading = "eager"; });
+  });
+  window.addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));
+
+  // Where in the page we are.
+  const links = new Map(all(".bar-top a").map((link) => [link.getAttribute("href").slice(1), link]));
+  if ("IntersectionObserver" in window) {
+    const watch = new IntersectionObserver(function (entries) {
+      entries.filter((entry) => entry.isIntersecting).forEach(function (entry) {
+        links.forEach((link) => link.removeAttribute("aria-current"));
+        const link = links.get(entry.target.id);
+        if (link) link.setAttribute("aria-current", "true");
+      });
+    }, { rootMargin: "-15% 0px -75% 0px" });
+    links.forEach((link, id) => { const part = one(id); if (part) watch.observe(part); });
+  }
+
+  // Pictures open in a viewer; without JavaScript their links still open the file.
+  const box = one("lightbox"), image = one("lightbox-image"), caption = one("lightbox-caption");
+  const previous = one("lightbox-previous"), next = one("lightbox-next");
+  let shots = [], place = 0;
+  function show(index) {
+    place = index;
+    const shot = shots[place], thumbnail = shot.querySelector("img");
+    image.src = shot.getAttribute("href");
+    image.alt = thumbnail ? thumbnail.alt : "";
+    image.className = thumbnail ? thumbnail.className : "";
+    caption.textContent = shot.dataset.caption || "";
+    one("lightbox-place").textContent = shots.length > 1 ? place + 1 + " of " + shots.length : "";
+    previous.hidden = next.hidden = shots.length < 2;
+    previous.disabled = place === 0;
+    next.disabled = place === shots.length - 1;
+  }
+  document.addEventListener("click", function (event) {
+    const shot = event.target.closest("a.shot");
+    if (!shot || event.metaKey || event.ctrlKey || event.shiftKey || !box.showModal) return;
+    event.preventDefault();
+    shots = all("a.shot").filter((other) => other.dataset.gallery === shot.dataset.gallery);
+    show(shots.indexOf(shot));
+    box.showModal();
+    one("lightbox-close").focus();
+  });
+  previous.addEventListener("click", () => { if (place > 0) show(place - 1); });
+  next.addEventListener("click", () => { if (place < shots.length - 1) show(place + 1); });
+  one("lightbox-close").addEventListener("click", () => box.close());
+  box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
+  box.addEventListener("keydown", function (event) {
+    if (event.key === "ArrowLeft" && place > 0) show(place - 1);
+    if (event.key === "ArrowRight" && place < shots.length - 1) show(place + 1);
+  });
+  box.addEventListener("close", () => { if (shots[place]) shots[place].focus(); });
+
+  // Copying a command; where the browser forbids it the text is selected instead.
+  all(".copy").forEach(function (copy) {
+    copy.addEventListener("click", function () {
+      const code = copy.parentElement.querySelector("code");
+      const select = () => getSelection().selectAllChildren(code);
+      if (!navigator.clipboard) { select(); return; }
+      navigator.clipboard.writeText(copy.dataset.copy).then(function () {
+        copy.textContent = "Copied";
+        setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+      }, select);
+    });
+  });
+})();

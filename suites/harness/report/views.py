@@ -1,0 +1,204 @@
+"""What the page shows, prepared from the record: plain values for the templates, no HTML."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from suites.harness.claims import Claim, Judgement, Measure, Verdict
+from suites.harness.record import Record
+from suites.harness.report import wording
+from suites.harness.report.bars import Bar, bars
+from suites.harness.report.checklist import claim_anchor
+from suites.harness.report.pictures import Picture
+from suites.harness.report.results import all_measures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One picture of a gallery with its caption and facts."""
+
+    picture: Picture
+    caption: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a judgement brought to look at: its figures and, by title, its galleries."""
+
+    figures: Sequence[Picture] = ()
+    galleries: Mapping[str, Sequence[Shot]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One subject's answer to one claim."""
+
+    judgement: Judgement
+    words: wording.VerdictWords
+    effect: Measure | None
+    bar: Bar | None
+    sentence: str
+    measures: Sequence[Measure]
+    tables: Mapping[str, Table]
+    evidence: Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table as text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimView:
+    """One claim with what every subject answered."""
+
+    claim: Claim
+    anchor: str
+    rule: str
+    findings: Sequence[Finding]
+    command: str
+
+    def of(self, subject: str) -> Finding | None:
+        """Return the finding on one subject."""
+        return next((finding for finding in self.findings if finding.judgement.subject == subject), None)
+
+    def others(self, subjects: Sequence[str]) -> list[Finding]:
+        """Return the findings on anything but these subjects (a published table, a data set)."""
+        return [finding for finding in self.findings if finding.judgement.subject not in subjects]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionView:
+    """One section of the limitations page."""
+
+    title: str
+    anchor: str
+    claims: Sequence[ClaimView]
+
+
+def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> list[SectionView]:
+    """Return the claims by section, both in the order in which they were judged."""
+    by_claim: dict[str, list[Judgement]] = {}
+    for judgement in record.judgements:
+        by_claim.setdefault(judgement.claim.id, []).append(judgement)
+    by_section: dict[str, list[ClaimView]] = {}
+    for judgements in by_claim.values():
+        claim = judgements[0].claim
+        by_section.setdefault(claim.section, []).append(_claim(claim, judgements, record, evidence))
+    return [
+        SectionView(title=title, anchor=f"section-{wording.slug(title)}", claims=claims)
+        for title, claims in by_section.items()
+    ]
+
+
+def counts(record: Record) -> list[tuple[Verdict, wording.VerdictWords, int]]:
+    """Return how many judgements reached each verdict, in reading order, verdicts that occur only."""
+    found = Counter(judgement.verdict for judgement in record.judgements)
+    return [(verdict, words, found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict]]
+
+
+def worst(record: Record, how_many: int = 3) -> list[Judgement]:
+    """Return the judgements a reader must know first.
+
+    Violated requirements and limitations beyond their documented size come first, then supported limitations; within
+    each, effects on a 0-1 scale by how far the estimate lies beyond the margin, then effects in other units.
+    """
+
+    def rank(judgement: Judgement) -> tuple[bool, bool, float]:
+        effect = judgement.result.effect if judgement.result else None
+        if effect is None or not math.isfinite(effect.estimate):
+            return (not _grave(judgement), True, 0.0)
+        distance = abs(effect.estimate - judgement.claim.margin)
+        fraction = abs(effect.estimate) <= 1 and abs(judgement.claim.margin) <= 1
+        return (not _grave(judgement), not fraction, -distance)
+
+    bad = [j for j in record.judgements if _grave(j) or j.verdict is Verdict.SUPPORTED]
+    return sorted(bad, key=rank)[:how_many]
+
+
+def ranks(record: Record) -> pd.DataFrame:
+    """Return, per subject of the run, how many verdicts of each kind it got and its mean rank over the shared claims.
+
+    Rank 1 is the subject least harmed by a claim's estimate; ties share the mean rank. Ranks speak of estimates only,
+    whether a difference is real is for the paired intervals to say.
+    """
+    names = [subject.name for subject in record.subjects]
+    effects = pd.DataFrame(
+        [
+            {"claim": j.claim.id, "subject": j.subject, "harm": wording.harm(j.claim) * j.result.effect.estimate}
+            for j in record.judgements
+            if j.result is not None and j.subject in names and math.isfinite(j.result.effect.estimate)
+        ],
+        columns=["claim", "subject", "harm"],
+    )
+    wide = effects.pivot_table(index="claim", columns="subject", values="harm").reindex(columns=names).dropna()
+    mean = wide.rank(axis=1).mean()
+    rows = []
+    for name in names:
+        found = Counter(j.verdict for j in record.judgements if j.subject == name)
+        rows.append(
+            {"subject": name, **{words.word: found[v] for v, words in wording.VERDICTS.items()}}
+            | {"mean rank": float(mean[name]) if len(wide) else math.nan, "claims ranked": len(wide)}
+        )
+    return pd.DataFrame(rows).sort_values("mean rank", kind="stable")
+
+
+def as_table(frame: pd.DataFrame, most: int = 200) -> Table:
+    """Return a frame as text, at most `most` rows; an index with a name becomes a column."""
+    shown = (frame.reset_index() if any(name is not None for name in frame.index.names) else frame).head(most)
+    numeric = [pd.api.types.is_numeric_dtype(shown.dtypes.iloc[i]) for i in range(shown.shape[1])]
+    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False, name=None)]
+    return Table(columns=[wording.plain_name(str(name)) for name in shown.columns], rows=rows, numeric=numeric)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) or (hasattr(value, "item") and not isinstance(value, str)):
+        plain = float(value)  # type: ignore[arg-type]
+        return f"{int(plain):,}" if plain.is_integer() and abs(plain) < 1e15 else wording.number(plain)
+    return "" if value is None or value is pd.NA else str(value)
+
+
+def _grave(judgement: Judgement) -> bool:
+    return judgement.verdict is Verdict.VIOLATED or judgement.beyond_documented
+
+
+def _claim(
+    claim: Claim, judgements: Sequence[Judgement], record: Record, evidence: Mapping[tuple[str, str], Evidence]
+) -> ClaimView:
+    effects = [judgement.result.effect for judgement in judgements if judgement.result]
+    drawn = iter(bars(claim, effects))
+    findings = [
+        Finding(
+            judgement=judgement,
+            words=wording.VERDICTS[judgement.verdict],
+            effect=judgement.result.effect if judgement.result else None,
+            bar=next(drawn) if judgement.result else None,
+            sentence=wording.finding(judgement),
+            measures=all_measures(judgement),
+            tables={title: as_table(table) for title, table in judgement.result.tables.items()}
+            if judgement.result
+            else {},
+            evidence=evidence.get((claim.id, judgement.subject), Evidence()),
+        )
+        for judgement in judgements
+    ]
+    return ClaimView(
+        claim=claim,
+        anchor=claim_anchor(claim.id),
+        rule=wording.rule(claim, effects[0] if effects else None),
+        findings=findings,
+        command=f"{record.command} -k {shlex.quote(claim.id)}",
+    )

@@ -1,0 +1,153 @@
+"""How the report says things: verdicts in words, numbers in their units, names that are safe in links and files."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from suites.harness.claims import Claim, Judgement, Measure, Verdict
+
+PERCENT = re.compile(
+    r"^(recall|precision|sensitivity|specificity|ppv|npv|share|fraction|coverage|accuracy)(_|$)"
+    r"|(^|_)(accuracy|rate|share|fraction|coverage)(_(drop|change|difference))?$"
+    r"|^fpr95"
+)
+DIFFERENCE = re.compile(r"_(drop|change|difference|gap|gain)$")
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class VerdictWords:
+    """How one verdict appears: never by colour alone, always icon and word.
+
+    Attributes:
+        word: the word printed.
+        meaning: one sentence for the legend.
+        tone: name of its colour in the style sheet and of its icon.
+    """
+
+    word: str
+    meaning: str
+    tone: str
+
+
+VERDICTS: dict[Verdict, VerdictWords] = {
+    Verdict.VIOLATED: VerdictWords(
+        "Violated",
+        "A requirement the subject fails: the whole interval lies on the wrong side of the margin.",
+        "violated",
+    ),
+    Verdict.SUPPORTED: VerdictWords(
+        "Supported",
+        "A documented limitation that is real here: the whole interval lies beyond the margin.",
+        "supported",
+    ),
+    Verdict.INCONCLUSIVE: VerdictWords(
+        "Inconclusive", "The interval crosses the margin: these films cannot settle it either way.", "inconclusive"
+    ),
+    Verdict.NOT_SUPPORTED: VerdictWords(
+        "Not supported", "A documented limitation not seen here: the whole interval lies within the margin.", "absent"
+    ),
+    Verdict.MET: VerdictWords(
+        "Met", "A requirement the subject fulfils: the whole interval lies on the right side of the margin.", "met"
+    ),
+    Verdict.NOT_EVALUABLE: VerdictWords(
+        "Not evaluable", "Could not be judged on this subject and these films; the reason is given.", "unjudged"
+    ),
+}
+"""In the order a reader should meet them: what hurts first."""
+
+
+def unit(name: str, condition: str = "") -> str:
+    """Return how a measure is printed: `percent`, `points` (percentage points) or `plain`.
+
+    A rate is recognised by its name and a difference by its name or by ` - ` in its condition. What is not
+    recognised stays a plain decimal, which is never wrong.
+    """
+    if not PERCENT.search(DIFFERENCE.sub("", name)):
+        return "plain"
+    return "points" if DIFFERENCE.search(name) or " - " in condition else "percent"
+
+
+def number(value: float, how: str = "plain") -> str:
+    """Return a number as printed, with its unit: `82.4 %`, `−7.3 pp`, `0.038`, `—` for a number that is none."""
+    if not math.isfinite(value):
+        return "—"
+    if how == "percent":
+        return f"{value * 100:.1f} %".replace("-", MINUS)
+    if how == "points":
+        return f"{value * 100:+.1f} pp".replace("-", MINUS)
+    digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
+    return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def interval(measure: Measure) -> str:
+    """Return the interval as printed, without units: `75.5 to 87.7`; `exact` for a count without uncertainty."""
+    if not (math.isfinite(measure.low) and math.isfinite(measure.high)):
+        return "no interval"
+    if measure.low == measure.high == measure.estimate:
+        return "exact"
+    how = unit(measure.name, measure.condition)
+    ends = (re.sub(r" (%|pp)$", "", number(end, how)) for end in (measure.low, measure.high))
+    return " to ".join(ends)
+
+
+def estimate(measure: Measure) -> str:
+    """Return the point estimate as printed."""
+    return number(measure.estimate, unit(measure.name, measure.condition))
+
+
+def margin(claim: Claim, measure: Measure | None, value: float | None = None) -> str:
+    """Return a claim's margin (or another threshold) in the unit of its effect."""
+    threshold = claim.margin if value is None else value
+    return number(threshold, unit(measure.name, measure.condition) if measure else "plain").replace("+", "")
+
+
+def rule(claim: Claim, measure: Measure | None) -> str:
+    """Return the rule that judges the claim as one sentence."""
+    side = "above" if claim.direction == "above" else "below"
+    threshold = margin(claim, measure)
+    if claim.kind == "limitation":
+        text = f"Counts as a limitation when the effect lies {side} {threshold}"
+        if claim.documented is not None:
+            text += f"; documented up to {margin(claim, measure, claim.documented)}"
+        return text + "."
+    return f"Required: the effect lies {side} {threshold}."
+
+
+def plain_name(name: str) -> str:
+    """Return a snake_case name as words."""
+    return name.replace("_", " ").strip() or name
+
+
+def slug(text: str) -> str:
+    """Return a name that is safe in a link, an element id and a file name on every system, and unique per text."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    safe = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:48]
+    if safe == text and safe:
+        return safe
+    return f"{safe or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def finding(judgement: Judgement) -> str:
+    """Return one sentence on what was found, for a reader in a hurry."""
+    result = judgement.result
+    if result is None:
+        return judgement.reason
+    if result.summary:
+        return result.summary
+    effect = result.effect
+    span = interval(effect)
+    where = "" if effect.condition in ("", "clean") else f" ({effect.condition})"
+    return f"{plain_name(effect.name).capitalize()}{where}: {estimate(effect)}" + (
+        "." if span == "exact" else f", 95 % interval {span}."
+    )
+
+
+def harm(claim: Claim) -> int:
+    """Return +1 when a larger effect is worse for whoever relies on the subject, -1 when a smaller one is."""
+    larger = 1 if claim.direction == "above" else -1
+    return larger if claim.kind == "limitation" else -larger

@@ -1,0 +1,77 @@
+"""Writing the report: numbers, tables, figures and the page, all at once or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from suites.harness.claims import Judgement
+from suites.harness.errors import UsageProblem
+from suites.harness.record import Record
+from suites.harness.report import page, pictures, results
+from suites.harness.report.folder import report_folder
+from suites.harness.report.views import Evidence, Shot
+from suites.harness.report.wording import slug
+
+DOWNLOADS = (
+    ("results.json", "every claim with its verdict and measures (schema 1)"),
+    ("results.schema.json", "the JSON Schema of that file"),
+    ("results.csv", "the same measures as a flat table"),
+    ("predictions.parquet", "every answer of every subject: logits by film and condition"),
+    ("films.csv", "the films with label and patient, to recompute any number"),
+)
+
+
+def write_report(record: Record, folder: Path, *, comparison: Mapping[str, pd.DataFrame] | None = None) -> Path:
+    """Write the report of a run and return its `index.html`.
+
+    Args:
+        record: the finished run.
+        folder: created where missing; an earlier report in it is replaced, index.html last.
+        comparison: title -> table of paired differences between subjects, shown where there are several.
+
+    Raises:
+        UsageProblem: no claim was judged, the folder holds files no report wrote, it cannot be written, or the disk is
+            full. What was there before is then untouched.
+    """
+    if not record.judgements:
+        raise UsageProblem("no claim was selected, so there is nothing to report; check --claims and -k")
+    document = results.results_document(record)
+    with report_folder(folder) as partial:
+        evidence = {
+            (judgement.claim.id, judgement.subject): _evidence(judgement, partial) for judgement in record.judgements
+        }
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        (partial / "results.json").write_text(text + "\n", encoding="utf-8")
+        (partial / "results.schema.json").write_bytes(results.SCHEMA_FILE.read_bytes())
+        results.measures_table(document).to_csv(partial / "results.csv", index=False)
+        results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
+        results.films_table(record).to_csv(partial / "films.csv", index=False)
+        html = page.render(record, evidence, DOWNLOADS, comparison or {})
+        (partial / "index.html").write_text(html, encoding="utf-8")
+    return folder / "index.html"
+
+
+def _evidence(judgement: Judgement, folder: Path) -> Evidence:
+    if judgement.result is None:
+        return Evidence()
+    stem = f"{slug(judgement.claim.id)}.{slug(judgement.subject)}"
+    figures = [
+        pictures.store(draw, folder, f"{stem}.{slug(name)}", name.replace("_", " "))
+        for name, draw in judgement.result.figures.items()
+    ]
+    galleries = {
+        title: [
+            Shot(
+                picture=pictures.store(item.draw, folder, f"{stem}.{slug(title)}.{index:03d}", item.caption),
+                caption=item.caption,
+                facts={key: str(value) for key, value in item.facts.items()},
+            )
+            for index, item in enumerate(items)
+        ]
+        for title, items in judgement.result.galleries.items()
+    }
+    return Evidence(figures=figures, galleries=galleries)
