@@ -1,0 +1,83 @@
+"""Tubes, wires and vessels: the chord of a ray through a round thing along a curve."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Point = tuple[float, float]
+THINNEST = 0.75
+"""Radius in pixels below which a tube is drawn this thick and correspondingly fainter (its mass is kept)."""
+
+
+def smooth_curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
+    """Catmull-Rom curve through the points (row, column), `steps` pieces between two of them."""
+    knots = np.asarray([points[0], *points, points[-1]], dtype=np.float64)
+    s = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
+    pieces = []
+    for a, b, c, d in zip(knots, knots[1:], knots[2:], knots[3:], strict=False):
+        pieces.append(0.5 * (2 * b + (c - a) * s + (2 * a - 5 * b + 4 * c - d) * s**2 + (3 * b - a - 3 * c + d) * s**3))
+    curve = np.concatenate([*pieces, knots[-1:]])
+    return [(float(row), float(column)) for row, column in curve]
+
+
+def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float]], device: torch.device) -> Tensor:
+    """(H, W) path length in pixels through round tubes.
+
+    Args:
+        shape: height and width.
+        curves: polylines of (row, column) in pixels, each with its radius in pixels. Where pieces of one tube meet they
+            count once; where tubes cross they add.
+        device: where the result is put.
+    """
+    total = np.zeros(shape, dtype=np.float32)
+    for points, radius in curves:
+        drawn = max(radius, THINNEST)
+        squared = _squared_distance(shape, np.asarray(points, dtype=np.float32), drawn)
+        if squared is None:
+            continue
+        (rows, columns), distance = squared
+        inside = np.maximum(drawn**2 - distance, 0.0)
+        total[rows, columns] += 2.0 * np.sqrt(inside) * (radius / drawn) ** 2
+    return torch.from_numpy(total).to(device)
+
+
+def _squared_distance(
+    shape: tuple[int, ...], points: NDArray[np.float32], reach: float
+) -> tuple[tuple[slice, slice], NDArray[np.float32]] | None:
+    """Squared distance to a polyline, right within `reach`, in the box around it; None if it lies off the film."""
+    box = _box(shape, points, reach)
+    if box is None:
+        return None
+    rows, columns = box
+    nearest = np.full((rows.stop - rows.start, columns.stop - columns.start), reach**2, dtype=np.float32)
+    for start, end in itertools.pairwise(points):
+        piece = _box(shape, np.stack([start, end]), reach)
+        if piece is None:
+            continue
+        y = np.arange(piece[0].start, piece[0].stop, dtype=np.float32)[:, None] - start[0]
+        x = np.arange(piece[1].start, piece[1].stop, dtype=np.float32)[None, :] - start[1]
+        along = end - start
+        length = float(along @ along)
+        share = np.clip((y * along[0] + x * along[1]) / length, 0.0, 1.0) if length > 0.0 else np.float32(0.0)
+        distance = (y - share * along[0]) ** 2 + (x - share * along[1]) ** 2
+        top, left = piece[0].start - rows.start, piece[1].start - columns.start
+        part = nearest[top : top + distance.shape[0], left : left + distance.shape[1]]
+        np.minimum(part, distance, out=part)
+    return box, nearest
+
+
+def _box(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> tuple[slice, slice] | None:
+    """Rows and columns within `reach` of the bounding box of the points, cut at the film."""
+    low = np.floor(points.min(axis=0) - reach).astype(int)
+    high = np.ceil(points.max(axis=0) + reach).astype(int) + 1
+    top, left = max(0, int(low[0])), max(0, int(low[1]))
+    bottom, right = min(shape[0], int(high[0])), min(shape[1], int(high[1]))
+    if top >= bottom or left >= right:
+        return None
+    return slice(top, bottom), slice(left, right)

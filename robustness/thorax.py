@@ -1,0 +1,153 @@
+"""Geometry of a thorax from its lung mask: sides, thickness, hila, and smooth random fields to fill it with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.filters import gaussian_blur, resize
+from robustness.perturbation import PerturbationUndefined
+
+LUNG_DEPTH_CM = 8.0
+"""Thickest path through one lung of a three-year-old, front to back."""
+
+
+@dataclass(frozen=True)
+class Thorax:
+    """Lungs of one film.
+
+    Attributes:
+        lungs: (H, W) bool.
+        midline: column between the lungs, pixels.
+        depth: (H, W) float32, path through the lung in cm: the chord of an ellipse, LUNG_DEPTH_CM * sqrt(1 - (1 - d)^2)
+            with d the distance to the edge of the mask over the largest one.
+        top, bottom: first and last row of the lungs.
+        left, right: first and last column of the lungs.
+    """
+
+    lungs: Tensor
+    midline: float
+    depth: Tensor
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @classmethod
+    def of(cls, lungs: Tensor) -> Thorax:
+        """Read the geometry off a mask (H, W).
+
+        Raises:
+            PerturbationUndefined: the mask does not hold two sides.
+        """
+        rows = torch.nonzero(lungs.any(dim=1)).squeeze(1)
+        columns = lungs.sum(dim=0).float()
+        occupied = torch.nonzero(columns > 0).squeeze(1)
+        if len(occupied) < 8 or len(rows) < 8:
+            raise PerturbationUndefined("the lung mask is only a few pixels wide")
+        left, right = int(occupied[0]), int(occupied[-1])
+        # The mediastinum is where the least lung is, in the middle third of what is between the outer walls.
+        third = (right - left) // 3
+        middle = columns[left + third : right - third + 1]
+        lowest = torch.nonzero(middle == middle.min()).squeeze(1).float().mean()
+        midline = left + third + float(lowest)
+        sides = (bool(lungs[:, : round(midline)].any()), bool(lungs[:, round(midline) :].any()))
+        if not all(sides):
+            raise PerturbationUndefined("the lung mask holds only one side")
+        return cls(lungs, midline, _depth(lungs), int(rows[0]), int(rows[-1]), left, right)
+
+    def side(self, which: str) -> Tensor:
+        """(H, W) bool: the lung on the "left" or "right" of the film, or "both"."""
+        if which == "both":
+            return self.lungs
+        columns = torch.arange(self.lungs.shape[1], device=self.lungs.device)
+        half = columns < self.midline if which == "left" else columns >= self.midline
+        return self.lungs & half[None, :]
+
+    def mediastinum(self) -> Tensor:
+        """(H, W) bool: the space between the lungs, in the middle third of their height."""
+        rows = torch.arange(self.lungs.shape[0], device=self.lungs.device)[:, None]
+        between = (self.side("left").cumsum(1) > 0) & (self.side("right").flip(1).cumsum(1).flip(1) > 0) & ~self.lungs
+        return between & (rows > self.top + self.height / 3) & (rows < self.bottom - self.height / 3)
+
+    @property
+    def height(self) -> int:
+        """Rows from the apex to the lowest costophrenic angle."""
+        return self.bottom - self.top + 1
+
+    def hilum(self, which: str) -> tuple[float, float]:
+        """Row and column of the hilum of a side: 45 % down, a fifth of the half width from the midline."""
+        half = self.midline - self.left if which == "left" else self.right - self.midline
+        sign = -1.0 if which == "left" else 1.0
+        return self.top + 0.45 * self.height, self.midline + sign * 0.22 * half
+
+
+def _depth(lungs: Tensor) -> Tensor:
+    """Path length through the lungs (cm), from the distance to the edge of the mask, found at half resolution."""
+    height, width = lungs.shape
+    half = resize(lungs.float(), max(8, height // 2), max(8, width // 2)) > 0.5
+    distance = torch.from_numpy(ndimage.distance_transform_edt(half.cpu().numpy()).astype(np.float32))
+    distance = resize(distance.to(lungs.device), height, width)
+    deepest = float(distance.max())
+    if deepest <= 0.0:
+        raise PerturbationUndefined("the lung mask is thinner than two pixels")
+    inward = (distance / deepest).clamp(0.0, 1.0)
+    return LUNG_DEPTH_CM * (inward * (2.0 - inward)).sqrt() * lungs
+
+
+def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, shortest: float = 0.0) -> Tensor:
+    """(H, W) Gaussian random field with power spectrum |k|^-beta, mean 0 and standard deviation 1.
+
+    Args:
+        draws: where the numbers come from.
+        label: name of the field.
+        shape: height and width.
+        beta: spectral exponent; 3.5 gives clouds, 2 finer ones.
+        shortest: wavelengths below this many pixels are left out.
+    """
+    # Fields of this kind hold nothing fine: they are made on a grid of at most 64 along the shorter side.
+    factor = max(1.0, min(shape) / 64.0)
+    height, width = (max(8, math.ceil(side / factor)) for side in shape)
+    spectrum = torch.fft.rfft2(draws.normals(label, height, width))
+    rows = torch.fft.fftfreq(height, device=draws.device)[:, None]
+    columns = torch.fft.rfftfreq(width, device=draws.device)[None, :]
+    radius = (rows.square() + columns.square()).sqrt()
+    gain = radius.clamp_min(0.5 / min(height, width)).pow(-beta / 2.0)
+    gain[0, 0] = 0.0
+    if shortest > 0.0:
+        gain = gain * (radius <= factor / shortest)
+    field = torch.fft.irfft2(spectrum * gain, s=(height, width))
+    return resize((field - field.mean()) / field.std().clamp_min(1e-9), shape[0], shape[1])
+
+
+def fill(order: Tensor, region: Tensor, share: float, edge_px: float) -> Tensor:
+    """Opacify the given share of a region, the pixels of highest order first.
+
+    Regions of growing share are nested. The edge is softened over about `edge_px` pixels, inside the region only.
+
+    Args:
+        order: (H, W), higher = earlier.
+        region: (H, W) bool.
+        share: of the region's area, 0 to 1.
+        edge_px: sigma of the soft edge.
+
+    Returns:
+        (H, W) float32, 0 to 1.
+    """
+    values = order[region]
+    count = round(share * len(values))
+    if count >= len(values):
+        chosen = region.float()
+    else:
+        threshold = values.sort(descending=True).values[max(0, count - 1)]
+        chosen = ((order >= threshold) & region).float()
+    if edge_px <= 0.0:
+        return chosen
+    weight = gaussian_blur(region.float(), edge_px).clamp_min(1e-3)
+    return (gaussian_blur(chosen, edge_px) / weight).clamp_max(1.0) * region
