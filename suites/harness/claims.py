@@ -8,6 +8,7 @@ the margin here.
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -140,3 +141,67 @@ class Judgement:
     reason: str
     result: Result | None = None
     beyond_documented: bool = False
+
+
+def load_claims(path: Path | None = None) -> list[Claim]:
+    """Read the claims table.
+
+    Args:
+        path: a TOML file of `[[claim]]` entries; the project's own table by default. A file that starts with
+            `extends = true` overrides entries of the project's table by id and adds others.
+
+    Raises:
+        UsageProblem: the file cannot be read, an entry is incomplete, or an id repeats.
+    """
+    source = path or DEFAULT_TABLE
+    try:
+        document = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageProblem(f"cannot read the claims table {source}: {problem}") from problem
+    except tomllib.TOMLDecodeError as problem:
+        raise UsageProblem(f"the claims table {source} is not valid TOML: {problem}") from problem
+    entries = document.get("claim", [])
+    if not isinstance(entries, list) or not entries:
+        raise UsageProblem(f"the claims table {source} holds no [[claim]]")
+    claims = [_claim(entry, source) for entry in entries]
+    ids = [claim.id for claim in claims]
+    repeated = {name for name in ids if ids.count(name) > 1}
+    if repeated:
+        raise UsageProblem(f"the claims table {source} holds {', '.join(sorted(repeated))} more than once")
+    if path is not None and document.get("extends"):
+        own = {claim.id: claim for claim in claims}
+        base = load_claims()
+        kept = [own.pop(claim.id, claim) for claim in base]
+        claims = kept + list(own.values())
+    return claims
+
+
+_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "id": str,
+    "section": str,
+    "statement": str,
+    "kind": str,
+    "endpoint": str,
+    "margin": (int, float),
+}
+
+
+def _claim(entry: object, source: Path) -> Claim:
+    """Return the claim of one TOML table; what is not a field of `Claim` is a parameter of its endpoint."""
+    if not isinstance(entry, dict):
+        raise UsageProblem(f"{source}: a [[claim]] must be a table")
+    name = entry.get("id", "without id")
+    for key, kinds in _FIELDS.items():
+        if key not in entry:
+            raise UsageProblem(f"{source}: claim {name} has no `{key}`")
+        if not isinstance(entry[key], kinds) or isinstance(entry[key], bool):
+            raise UsageProblem(f"{source}: claim {name}: `{key}` is {entry[key]!r}, expected {_words(kinds)}")
+    if "." not in entry["id"]:
+        raise UsageProblem(f"{source}: claim {name}: the id must be dotted, `<suite>.<name>`")
+    known = {"direction", "documented", "remedy", *_FIELDS}
+    given = {key: entry[key] for key in known if key in entry}
+    return Claim(**given, parameters={key: value for key, value in entry.items() if key not in known})
+
+
+def _words(kinds: type | tuple[type, ...]) -> str:
+    return "text" if kinds is str else "a number"

@@ -40,6 +40,7 @@ class Cohort:
             of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells
             (`bytes`, `width`, `height`, ... feed the shortcut baselines).
         decode: from a row of the table to a `Film`; raises `FilmUnreadable` for a broken file.
+        identify: from a row to the film's `content` without decoding it, where that is cheaper; else `None`.
         simulated: the films are phantoms, and the report must say so.
         notes: what a reader must know (a label mapping, an exclusion, a licence).
     """
@@ -48,6 +49,7 @@ class Cohort:
     spec: str
     table: pd.DataFrame
     decode: Callable[[Mapping[str, object]], Film]
+    identify: Callable[[Mapping[str, object]], str] | None = None
     simulated: bool = False
     notes: tuple[str, ...] = ()
 

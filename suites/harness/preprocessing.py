@@ -32,6 +32,8 @@ class Preprocessing:
         antialias: low-pass before downsampling; without it fine grid lines alias into the input.
         channels: 3 repeats the grey film, 1 keeps it.
         eight_bit: round to 256 levels after the resize, as both published recipes do.
+        odd_margin: where the crop lies when it cannot lie in the middle: torchvision rounds half of the margin to the
+            nearest `even` number, Transformers rounds it `down`. One pixel, but it is the recipe.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Preprocessing:
     antialias: bool = True
     channels: int = 3
     eight_bit: bool = True
+    odd_margin: Literal["even", "down"] = "even"
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 4096:
@@ -70,6 +73,8 @@ class Preprocessing:
         if (rows, columns) != (height, width):
             mode = InterpolationMode(self.interpolation)
             pixels = vision.resize(pixels, [rows, columns], interpolation=mode, antialias=self.antialias).clamp(0, 1)
+        if self.odd_margin == "down":  # without its last row and column, an odd margin becomes an even one
+            pixels = pixels[..., : rows - max(rows - self.size, 0) % 2, : columns - max(columns - self.size, 0) % 2]
         cropped: Tensor = vision.center_crop(pixels, [self.size, self.size])
         return cropped.expand(-1, self.channels, -1, -1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -83,7 +83,7 @@ class Subject:
         network: (B, C, S, S) pixels in [0, 1] to (B, K) logits, in eval mode; `None` for a subject that only answers
             `respond` (a deployed service), which white-box suites then report as not evaluable.
         preprocessing: the recipe in use; `preprocessings` holds every recipe in circulation by name.
-        respond: films (B, H, W) in [0, 1] to (B, K) logits, for subjects without a network.
+        respond: a list of (H, W) films in [0, 1] to (B, K) logits, for subjects without a network.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Subject:
     network: nn.Module | None = None
     preprocessing: Preprocessing = REPOSITORY
     preprocessings: Mapping[str, Preprocessing] = field(default_factory=dict)
-    respond: Callable[[Tensor], Tensor] | None = None
+    respond: Callable[[Sequence[Tensor]], Tensor] | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:

@@ -1,0 +1,211 @@
+"""The command line of the suites, and how a verdict becomes a pytest outcome.
+
+requirement met                          passed
+requirement violated                     failed
+documented limitation supported          xfailed  (a known limitation, and here is its size)
+documented limitation not supported      xpassed
+a limitation beyond its documented size  failed
+inconclusive, not evaluable              skipped, with the reason
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.errors import PredictionProblem, UsageProblem
+from suites.harness.evaluation import SEVERITIES, Evaluation
+from suites.harness.formats import known_forms, load_subject
+from suites.harness.layouts import load_cohort
+from suites.harness.summary import print_summary
+
+EVALUATION = pytest.StashKey[Evaluation]()
+DEFAULT_WEIGHTS = "bundled:fragile"
+DEFAULT_DATA = "phantom"
+PROBES = {
+    "lateral": "lateral films",
+    "adult": "frontal films of adults",
+    "unseen": "findings the subject has no class for",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options of the suites."""
+    group = parser.getgroup("chest X-ray reliability")
+    group.addoption(
+        "--weights",
+        action="append",
+        metavar="SPEC",
+        help=f"subject, repeatable: {' | '.join(known_forms())} (default {DEFAULT_WEIGHTS})",
+    )
+    group.addoption(
+        "--data",
+        metavar="SPEC",
+        default=DEFAULT_DATA,
+        help="cohort: a folder of films, a manifest, kaggle, phantom (default)",
+    )
+    for role, what in PROBES.items():
+        group.addoption(f"--probe-{role}", metavar="SPEC", help=f"cohort of {what}")
+    group.addoption(
+        "--report", nargs="?", const="report", metavar="DIR", help="write the report there (default report/)"
+    )
+    group.addoption(
+        "--claims",
+        metavar="FILE",
+        type=Path,
+        help="claims table in TOML (`extends = true` overrides the project's own by id)",
+    )
+    group.addoption("--profile", choices=list(SEVERITIES), default="quick", help="how much is run (default quick)")
+    group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
+    group.addoption("--limit", type=int, metavar="N", help="about N films, stratified by class, whole patients")
+    group.addoption("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    group.addoption("--seed", type=int, default=0, help="decides every random number (default 0)")
+    group.addoption("--cache", metavar="DIR", type=Path, help="where finished predictions are kept")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load what the user named; whatever is wrong with it ends the run here with one line."""
+    config.addinivalue_line("markers", "claims(prefix): this test judges the claims whose id begins with the prefix")
+    if os.environ.get("PYTEST_XDIST_WORKER") or getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("the suites share one prediction table and use every core already; run them without -n")
+    if config.option.help or config.option.version:
+        return
+    try:
+        config.stash[EVALUATION] = _evaluation(config)
+    except UsageProblem as problem:
+        raise pytest.UsageError(_one_line(problem)) from problem
+
+
+def _evaluation(config: pytest.Config) -> Evaluation:
+    option = config.getoption
+    report = option("--report")
+    if report and Path(report).suffix == ".py":
+        raise UsageProblem(
+            f"--report was given {report}; write the folder to test first: pytest suites/ --report [DIR]"
+        )
+    claims = load_claims(option("--claims"))
+    device, recipe = str(option("--device")), option("--preprocessing")
+    subjects = [
+        load_subject(spec, preprocessing=recipe, device=device) for spec in option("--weights") or [DEFAULT_WEIGHTS]
+    ]
+    cohort = load_cohort(str(option("--data")))
+    probes = {role: load_cohort(str(spec)) for role in PROBES if (spec := option(f"--probe-{role}"))}
+    if (limit := option("--limit")) is not None:
+        if limit < 1:
+            raise UsageProblem(f"--limit is {limit}; expected a number of films")
+        cohort = cohort.limited(limit, option("--seed"))
+    settings = {"cache": option("--cache")} if option("--cache") else {}
+    command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
+    return Evaluation(
+        subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
+        seed=option("--seed"), quiet=option("verbose") < 0, command=command, **settings,
+    )  # fmt: skip
+
+
+def _quoted(argument: object) -> str:
+    text = str(argument)
+    return f"'{text}'" if any(character in text for character in " ?&*") else text
+
+
+def _one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test one case per claim of its prefix and per subject."""
+    marker = metafunc.definition.get_closest_marker("claims")
+    if marker is None:
+        return
+    evaluation = metafunc.config.stash[EVALUATION]
+    mine = [claim for claim in evaluation.claims if claim.id.startswith(marker.args)]
+    cases = [(claim, subject) for claim in mine for subject in evaluation.about(claim)]
+    metafunc.parametrize(
+        ("claim", "subject"), cases, ids=[f"{claim.id.split('.', 1)[1]}-{subject}" for claim, subject in cases]
+    )
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember which claims were asked for, and refuse a claim that no suite judges."""
+    evaluation = config.stash[EVALUATION]
+    asked = [
+        item.callspec.params["claim"] for item in items if hasattr(item, "callspec") and "claim" in item.callspec.params
+    ]
+    evaluation.selected = {claim.id for claim in asked}
+    whole = not config.getoption("keyword") and not config.getoption("markexpr") and _everything(session)
+    orphans = [claim.id for claim in evaluation.claims if claim.id not in evaluation.selected]
+    if whole and orphans:
+        raise pytest.UsageError(
+            f"no suite judges the claim(s) {', '.join(orphans)}; start their id like one of the suites' prefixes"
+        )
+
+
+def _everything(session: pytest.Session) -> bool:
+    folder = Path(__file__).parent
+    return any(Path(str(argument).split("::", maxsplit=1)[0]).resolve() == folder for argument in session.config.args)
+
+
+@pytest.fixture(scope="session")
+def evaluation(pytestconfig: pytest.Config) -> Evaluation:
+    """Return the run these tests belong to."""
+    return pytestconfig.stash[EVALUATION]
+
+
+@pytest.fixture
+def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[Claim, str], Judgement]:
+    """Return a function that judges a claim on a subject and ends the test with the matching outcome."""
+
+    def conclude(claim: Claim, subject: str) -> Judgement:
+        try:
+            judgement = evaluation.judgement(claim, subject)
+        except UsageProblem as problem:
+            pytest.exit(_one_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        except PredictionProblem as problem:
+            pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
+        request.node.user_properties.append(("verdict", str(judgement.verdict)))
+        if judgement.result:
+            effect = judgement.result.effect
+            request.node.user_properties += [("effect", effect.estimate), ("low", effect.low), ("high", effect.high)]
+        if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
+            pytest.fail(judgement.reason, pytrace=False)
+        if judgement.verdict is Verdict.SUPPORTED:
+            pytest.xfail(f"known limitation: {judgement.reason}")
+        if judgement.verdict is Verdict.NOT_SUPPORTED:
+            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {judgement.reason}"))
+        if judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_EVALUABLE}:
+            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {judgement.reason}")
+        return judgement
+
+    return conclude
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report of whatever was judged."""
+    config = session.config
+    folder = config.getoption("--report")
+    if not folder or EVALUATION not in config.stash or session.config.option.collectonly:
+        return
+    evaluation = config.stash[EVALUATION]
+    if not evaluation.judgements:
+        return
+    try:
+        config.stash[REPORT] = evaluation.report(folder)
+    except UsageProblem as problem:
+        config.stash[PROBLEM] = _one_line(problem)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+
+REPORT = pytest.StashKey[Path]()
+PROBLEM = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the verdicts so that a person understands them at a glance."""
+    if EVALUATION not in config.stash:
+        return
+    print_summary(
+        terminalreporter, config.stash[EVALUATION], config.stash.get(REPORT, None), config.stash.get(PROBLEM, None)
+    )

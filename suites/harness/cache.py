@@ -1,0 +1,104 @@
+"""Where finished predictions are kept: Parquet shards that appear whole or not at all.
+
+A shard is written beside its place and renamed into it, so a run killed at any moment leaves only whole shards, and two
+runs at once only ever add files. A folder of shards belongs to one key: weights, preprocessing, seed, batch size and
+the versions that decide the numbers. Rows that two runs both computed are identical, so either may be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from suites.harness.errors import UsageProblem
+
+STALE_SECONDS = 24 * 3600
+
+
+def default_folder() -> Path:
+    """Return the user's cache folder for this project (`XDG_CACHE_HOME` is honoured)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chest-xray-reliability"
+
+
+def write_atomically(table: pd.DataFrame, path: Path) -> None:
+    """Write a Parquet file that is either whole or absent.
+
+    Raises:
+        UsageProblem: the disk is full or the folder not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression="zstd")
+        temporary.replace(path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise UsageProblem(
+            f"cannot write {path}: {problem.strerror or problem}; free some space or pass --cache DIR or --report DIR"
+        ) from problem
+
+
+class Shards:
+    """The finished rows of one key.
+
+    Args:
+        folder: root of the cache.
+        kind: what is kept (`predictions`, `attacks`, ...): one subfolder each.
+        key: everything that determines the rows, JSON-serialisable.
+    """
+
+    def __init__(self, folder: Path, kind: str, key: Mapping[str, object]) -> None:
+        text = json.dumps(key, sort_keys=True, default=str)
+        self.key = key
+        self.folder = folder / kind / hashlib.sha256(text.encode()).hexdigest()[:24]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._probe()
+        except OSError as problem:
+            raise UsageProblem(
+                f"cannot write to the cache {folder}: {problem.strerror or problem}; pass --cache DIR"
+            ) from problem
+        self._sweep()
+
+    def _probe(self) -> None:
+        with tempfile.TemporaryFile(dir=self.folder):
+            pass
+        about = self.folder / "key.json"
+        if not about.exists():
+            temporary = about.with_name(f".{uuid.uuid4().hex}.partial")
+            temporary.write_text(json.dumps(self.key, sort_keys=True, indent=1, default=str))
+            temporary.replace(about)
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left half-written a day ago or longer."""
+        for path in self.folder.glob(".*.partial"):
+            try:
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+    def read(self) -> pd.DataFrame:
+        """Return all rows of all shards; a shard that cannot be read is set aside and its films are done again."""
+        tables = []
+        for path in sorted(self.folder.glob("shard-*.parquet")):
+            try:
+                tables.append(pq.read_table(path).to_pandas())
+            except (pa.ArrowException, OSError):
+                path.replace(path.with_suffix(".broken"))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Keep these rows as one more shard."""
+        if len(rows):
+            write_atomically(rows, self.folder / f"shard-{uuid.uuid4().hex}.parquet")

@@ -1,0 +1,159 @@
+"""Conditions: what was done to a film before the subject saw it, written as text that a claim can name.
+
+    clean                          the film as it came
+    gamma_low@3                    a perturbation of `robustness` at a severity
+    stripes@3 | notch_filter       a perturbation, then a remedy, in that order
+    preprocessing:hub              the other published preprocessing, on the clean film
+    gamma_low@1-5                  in a claims table: the five severities
+
+A condition knows how to apply itself and what its cached predictions depend on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustness import perturbation
+from robustness.perturbation import PerturbationUndefined
+from suites.harness.errors import UsageProblem
+
+CLEAN = "clean"
+
+
+for _family in ("contrast", "cutoff", "exposure", "grid", "opacity"):
+    import_module(f"robustness.{_family}")
+
+
+def remedy(name: str) -> Any:
+    """Return the remedy of that name."""
+    return import_module("robustness.remedies").get(name)
+
+
+_STEP = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?:@(?P<low>[1-5])(?:-(?P<high>[1-5]))?)?")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A chain of steps on the film, and the preprocessing if it is not the subject's own.
+
+    Attributes:
+        text: canonical spelling, the value of the `condition` column.
+        steps: (name, severity) in order; severity 0 for remedies, which have none.
+        preprocessing: name of another recipe in circulation, or `None`.
+    """
+
+    text: str
+    steps: tuple[tuple[str, int], ...] = ()
+    preprocessing: str | None = None
+
+    @property
+    def severity(self) -> int:
+        """Severity of the perturbation, 0 for a clean film."""
+        return max((severity for _, severity in self.steps), default=0)
+
+    @property
+    def perturbation(self) -> str:
+        """Name of the perturbation, `clean` without one."""
+        return next((name for name, severity in self.steps if severity), CLEAN)
+
+    @cached_property
+    def identity(self) -> str:
+        """The steps with their versions: everything a cached prediction depends on besides film, subject and seed."""
+        parts = [
+            f"{perturbation.get(name).identity}@{level}" if level else remedy(name).identity
+            for name, level in self.steps
+        ]
+        return " | ".join([*parts, f"preprocessing:{self.preprocessing or 'own'}"])
+
+    def apply(self, film: Tensor, image_id: str, *, seed: int, lungs: Tensor | None = None) -> Tensor:
+        """Return the changed film.
+
+        Args:
+            film: (H, W) float32 in [0, 1].
+            image_id: decides, with the seed, every random number.
+            seed: seed of the run.
+            lungs: (H, W) bool lung mask where one is known.
+
+        Raises:
+            PerturbationUndefined: the film does not allow it; the caller counts it and leaves it out.
+        """
+        batch, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
+        for name, severity in self.steps:
+            if severity:
+                batch = perturbation.get(name)(batch, severity, [image_id], seed=seed, masks=masks)
+            else:
+                batch = remedy(name)(batch)
+            if masks is not None and masks.shape != batch.shape:
+                masks = None
+        return batch[0]
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Condition:
+    """Return the condition of that text.
+
+    Raises:
+        UsageProblem: a step is unknown or misspelt; the message names the nearest perturbations.
+    """
+    steps: list[tuple[str, int]] = []
+    preprocessing = None
+    for part in (piece.strip() for piece in text.split("|")):
+        if part == CLEAN:
+            continue
+        if part.startswith("preprocessing:"):
+            preprocessing = part.removeprefix("preprocessing:")
+            continue
+        match = _STEP.fullmatch(part)
+        if not match or match["high"]:
+            raise UsageProblem(f"condition {text!r}: {part!r} is not of the form name, name@1..5 or preprocessing:name")
+        name, severity = match["name"], int(match["low"] or 0)
+        try:
+            if severity:
+                perturbation.get(name)
+            else:
+                remedy(name)
+        except ValueError as unknown:
+            raise UsageProblem(f"condition {text!r}: {unknown}") from unknown
+        steps.append((name, severity))
+    pieces = [f"{name}@{severity}" if severity else name for name, severity in steps]
+    if preprocessing:
+        pieces.append(f"preprocessing:{preprocessing}")
+    return Condition(" | ".join(pieces) or CLEAN, tuple(steps), preprocessing)
+
+
+def expand(texts: str | Iterable[str], severities: Iterable[int] = range(1, 6)) -> list[Condition]:
+    """Return the conditions of a claim's list, ranges such as `name@1-5` written out, without repetition.
+
+    Args:
+        texts: one text or several.
+        severities: the severities of a range that this profile runs.
+    """
+    wanted: dict[str, Condition] = {}
+    for text in [texts] if isinstance(texts, str) else texts:
+        span = re.search(r"@([1-5])-([1-5])", text)
+        levels = [level for level in severities if span and int(span[1]) <= level <= int(span[2])]
+        for variant in [text.replace(span[0], f"@{level}", 1) for level in levels] if span else [text]:
+            condition = parse(variant)
+            wanted[condition.text] = condition
+    return list(wanted.values())
+
+
+def apply_all(
+    film: Tensor, conditions: Iterable[Condition], image_id: str, *, seed: int, lungs: Tensor | None = None
+) -> Iterable[tuple[Condition, Tensor | None, str]]:
+    """Yield (condition, film under it, "") or (condition, None, why it is undefined for this film)."""
+    for condition in conditions:
+        try:
+            with torch.inference_mode():
+                changed = condition.apply(film, image_id, seed=seed, lungs=lungs)
+            yield condition, changed, ""
+        except PerturbationUndefined as undefined:
+            yield condition, None, undefined.reason

@@ -1,0 +1,144 @@
+"""Endpoints on clean films: how well each class is recognised, and which classes are taken for each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from suites.harness.claims import Claim, Result
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.report import figures
+from suites.harness.statistics import Integers, difference
+
+
+def confusion(answers: Answers, condition: str = "clean") -> Integers:
+    """Return the (K, K) confusion matrix, rows = truth."""
+    keep = answers.shared(condition)
+    size = len(answers.subject.classes)
+    flat = answers.labels[keep] * size + answers.called(condition)[keep].astype(np.int64)
+    return np.bincount(flat, minlength=size * size).reshape(size, size).astype(np.int64)
+
+
+@endpoint("score")
+def score(evidence: Evidence, claim: Claim) -> Result:
+    """A plain score on films as they came: `measure` is accuracy, balanced_accuracy or recall_<class>."""
+    answers, name = evidence.main, str(claim.parameters.get("measure", "accuracy"))
+    condition = str(claim.parameters.get("condition", "clean"))
+    value = answers.score(name, condition)
+    keep = answers.shared(condition)
+    if name.startswith("recall_"):
+        keep = keep & (answers.labels == answers.class_index(name.removeprefix("recall_")))
+    effect = measured(name, condition, value, int(keep.sum()))
+    recalls = answers.recalls(condition)
+    sizes = {
+        label: int((answers.labels[answers.shared(condition)] == index).sum())
+        for index, label in enumerate(answers.subject.classes)
+    }
+    measures = [measured(f"recall_{label}", condition, part, sizes[label]) for label, part in recalls.items()]
+    total, smallest = sum(sizes.values()), min(sizes.values())
+    measures += [
+        measured(other, condition, answers.score(other, condition), total, smallest=smallest)
+        for other in ("accuracy", "balanced_accuracy")
+        if other != name
+    ]
+    return Result(
+        effect=effect,
+        p_beyond=beyond(value, claim),
+        p_within=within(value, claim),
+        measures=measures,
+        summary=(
+            f"{name.replace('_', ' ').capitalize()} is {effect.estimate:.1%} ({effect.low:.1%} to {effect.high:.1%}) "
+            f"on {effect.n} films."
+        ),
+        figures={"confusion": lambda: figures.confusion_matrix(confusion(answers, condition), answers.subject.classes)},
+    )
+
+
+@endpoint("confusion_rate")
+def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
+    """P(called `towards` | truth `from`), and how much more often than the reverse."""
+    answers = evidence.main
+    start, end = (answers.class_index(str(claim.parameters[key])) for key in ("from", "towards"))
+    called, keep = answers.called(), answers.shared("clean")
+    there = answers.rate(called == end, keep & (answers.labels == start))
+    names = answers.subject.classes
+    counted = int((keep & (answers.labels == start)).sum())
+    effect = measured("confusion_rate", "clean", there, counted)
+    measures = []
+    if (keep & (answers.labels == end)).any():
+        back = answers.rate(called == start, keep & (answers.labels == end))
+        reverse = int((keep & (answers.labels == end)).sum())
+        measures = [
+            measured("confusion_rate_reverse", "clean", back, reverse),
+            measured(
+                "confusion_asymmetry",
+                "clean",
+                difference(there, back),
+                counted + reverse,
+                smallest=min(counted, reverse),
+            ),
+        ]
+    return Result(
+        effect=effect,
+        p_beyond=beyond(there, claim),
+        p_within=within(there, claim),
+        measures=measures,
+        summary=f"{effect.estimate:.1%} of {counted} {names[start]} films are called {names[end]}.",
+        figures={"confusion": lambda: figures.confusion_matrix(confusion(answers), names)},
+    )
+
+
+@endpoint("recall_gap")
+def recall_gap(evidence: Evidence, claim: Claim) -> Result:
+    """Recall of class `better` minus recall of class `worse`, on the same resamples."""
+    answers = evidence.main
+    better, worse = str(claim.parameters["better"]), str(claim.parameters["worse"])
+    for name in (better, worse):
+        answers.class_index(name)
+    recalls = answers.recalls("clean")
+    if better not in recalls or worse not in recalls:
+        raise NotEvaluable(f"{answers.cohort.name} has no films of {better} or {worse}")
+    gap = difference(recalls[better], recalls[worse])
+    sizes = {name: int((answers.labels == answers.class_index(name)).sum()) for name in (better, worse)}
+    effect = measured("recall_gap", "clean", gap, sum(sizes.values()), smallest=min(sizes.values()))
+    return Result(
+        effect=effect,
+        p_beyond=beyond(gap, claim),
+        p_within=within(gap, claim),
+        measures=[measured(f"recall_{name}", "clean", recalls[name], sizes[name]) for name in (better, worse)],
+        summary=f"Recall of {better} exceeds that of {worse} by {100 * effect.estimate:.1f} points.",
+    )
+
+
+@endpoint("disagreement")
+def disagreement(evidence: Evidence, claim: Claim) -> Result:
+    """Share of films whose call changes between two conditions (`first`, default clean, and `second`)."""
+    answers = evidence.main
+    first, second = str(claim.parameters.get("first", "clean")), str(claim.parameters["second"])
+    calls = answers.called(first), answers.called(second)
+    keep = np.isfinite(calls[0]) & np.isfinite(calls[1])
+    changed = answers.rate(calls[0] != calls[1], keep)
+    effect = measured("flip_rate", f"{second} - {first}", changed, int(keep.sum()))
+    measures, note = [], ""
+    labelled = keep & (answers.labels >= 0)
+    if labelled.any():
+        sizes = np.bincount(answers.labels[labelled])
+        change = difference(answers.score("accuracy", second, labelled), answers.score("accuracy", first, labelled))
+        moved = measured(
+            "accuracy_change", f"{second} - {first}", change, int(labelled.sum()), smallest=int(sizes[sizes > 0].min())
+        )
+        measures, note = [moved], f", and accuracy changes by {100 * moved.estimate:+.1f} points"
+    names, size = list(answers.subject.classes), len(answers.subject.classes)
+    pairs = calls[0][keep].astype(np.int64) * size + calls[1][keep].astype(np.int64)
+    counts = pd.DataFrame(np.bincount(pairs, minlength=size * size).reshape(size, size), index=names, columns=names)
+    counts = counts.rename_axis(index="call").reset_index()
+    return Result(
+        effect=effect,
+        p_beyond=beyond(changed, claim),
+        p_within=within(changed, claim),
+        measures=measures,
+        summary=f"{effect.estimate:.1%} of {effect.n} films are called differently{note}.",
+        tables={f"Calls under {first} (rows) and {second} (columns)": counts},
+    )

@@ -1,0 +1,151 @@
+"""Endpoints on the cohort itself: its size, its copies, its patients, and what its files betray without a lung."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from suites.harness import file_audit, shortcuts, statistics
+from suites.harness.claims import Claim, Measure, Result
+from suites.harness.cohort import Cohort
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.layouts import load_cohort
+from suites.harness.statistics import Resamples, Sampled
+
+COUNT = "exact count"
+
+
+def _exact(name: str, value: float, n: int, patients: int, estimator: str = COUNT) -> Measure:
+    return Measure(
+        name=name, condition="clean", estimate=value, low=value, high=value, n=n, patients=patients, estimator=estimator
+    )
+
+
+def _all_splits(cohort: Cohort) -> Cohort:
+    """Return the source's films of every split.
+
+    Raises:
+        NotEvaluable: there is only one split, or the cohort was made in Python.
+    """
+    try:
+        whole = load_cohort(cohort.spec, split=None)
+    except UsageProblem as problem:
+        raise NotEvaluable(f"the other splits of {cohort.name} cannot be read: {problem}") from problem
+    if whole.table["split"].nunique() < 2:
+        raise NotEvaluable(f"{cohort.name} has one split only, so splits cannot be compared")
+    return whole
+
+
+@endpoint("test_set_half_width", about="cohort")
+def half_width(cohort: Cohort, claim: Claim) -> Result:
+    """Half the width of the interval that an accuracy of `accuracy` has on this many films, and patients."""
+    accuracy = float(claim.parameters.get("accuracy", 0.9))
+    halves = []
+    for trials in (len(cohort), cohort.patients):
+        interval = statistics.wilson(round(accuracy * trials), trials)
+        halves.append((interval.high - interval.low) / 2)
+    planned = f"Wilson score interval of an accuracy of {accuracy:.0%}"
+    mix = file_audit.class_mix(cohort.table)
+    return Result(
+        effect=_exact("accuracy_half_width", halves[0], len(cohort), cohort.patients, f"{planned}, films independent"),
+        measures=[
+            _exact(
+                "accuracy_half_width_patients",
+                halves[1],
+                len(cohort),
+                cohort.patients,
+                f"{planned}, one film per patient",
+            )
+        ],
+        summary=(
+            f"{len(cohort)} films of {cohort.patients} patients pin an accuracy of {accuracy:.0%} down to "
+            f"±{halves[0]:.1%}, or ±{halves[1]:.1%} if films of one patient say the same thing; a change of less than "
+            f"{statistics.detectable_effect(0.1, len(cohort)):.1%} would go unseen."
+        ),
+        tables={"Films and patients by class": mix},
+    )
+
+
+@endpoint("duplicate_share", about="cohort")
+def duplicate_share(cohort: Cohort, _: Claim) -> Result:
+    """Share of films that are byte-for-byte copies of another film of the cohort."""
+    contents = file_audit.file_contents(cohort)
+    groups = file_audit.duplicate_groups(contents)
+    surplus = len(groups) - groups["group"].nunique()
+    share = surplus / len(contents)
+    return Result(
+        effect=_exact("duplicate_share", share, len(contents), cohort.patients),
+        summary=f"{surplus} of {len(contents)} films are copies of another one ({groups['group'].nunique()} groups).",
+        tables={"Identical files": groups.drop(columns="content")} if len(groups) else {},
+    )
+
+
+@endpoint("patient_overlap", about="cohort")
+def patient_overlap(cohort: Cohort, _: Claim) -> Result:
+    """Share of the test patients that also occur in the training split, keyed by kind and number."""
+    whole = _all_splits(cohort)
+    table = file_audit.patient_overlap(whole.table)
+    pair = table[(table["split_a"] == "train") & (table["split_b"] == "test")]
+    if pair.empty:
+        raise NotEvaluable(f"{cohort.name} has no train and test split")
+    row = pair.iloc[0]
+    share = float(row["shared"] / row["patients_b"])
+    return Result(
+        effect=_exact("patient_overlap", share, len(whole), whole.patients),
+        summary=(
+            f"{row['shared']} of {row['patients_b']} test patients also occur in train. Taken by the bare number alone "
+            f"it would seem to be {row['shared_numbers']} of {row['numbers_b']}: bacterial and viral films are counted "
+            "separately, so the number is not the patient."
+        ),
+        tables={"Patients shared between splits": table},
+    )
+
+
+@endpoint("class_mix_shift", about="cohort")
+def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
+    """Total variation distance between the class mix of train and test."""
+    whole = _all_splits(cohort)
+    mix = file_audit.class_mix(whole.table)
+    shares = mix.pivot_table(index="label", columns="split", values="share", fill_value=0.0)
+    if not {"train", "test"} <= set(shares.columns):
+        raise NotEvaluable(f"{cohort.name} has no train and test split")
+    distance = float((shares["train"] - shares["test"]).abs().sum() / 2)
+    return Result(
+        effect=_exact("class_mix_distance", distance, len(whole), whole.patients),
+        summary=f"The class mix of test differs from train by {100 * distance:.1f} points (total variation).",
+        tables={"Class mix by split": mix},
+    )
+
+
+@endpoint("shortcut_auroc", about="cohort")
+def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
+    """AUROC of `class` against the rest, predicted from file properties only, no patient on both sides of a fold."""
+    positive, cues = str(claim.parameters.get("class", "normal")), str(claim.parameters.get("cues", "file"))
+    properties = file_audit.audit_files(cohort).properties
+    probabilities = shortcuts.shortcut_probabilities(properties, cues)
+    column = f"p_{positive}"
+    if column not in probabilities:
+        raise NotEvaluable(f"{cohort.name} has no films of {positive}")
+    truth = (probabilities["label"] == positive).to_numpy()
+    scores = probabilities[column].to_numpy()
+    resamples = Resamples.draw(probabilities["patient"], probabilities["label"], seed=0)
+    replicates = np.array([roc_auc_score(truth, scores, sample_weight=weights) for weights in resamples.weights])
+    auroc = Sampled(float(roc_auc_score(truth, scores)), replicates, resamples.patients)
+    effect = measured(
+        "auroc", f"{cues} properties only", auroc, len(truth), smallest=int(min(truth.sum(), (~truth).sum()))
+    )
+    return Result(
+        effect=effect,
+        p_beyond=beyond(auroc, claim),
+        p_within=within(auroc, claim),
+        summary=(
+            f"Properties of the files alone, without looking at a lung, tell {positive} from the rest with an AUROC of "
+            f"{effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}). "
+            "A subject must beat that to prove anything."
+        ),
+        tables={
+            "Scores of the baseline": shortcuts.shortcut_scores(probabilities),
+            "Each property alone": shortcuts.single_cue_auroc(properties),
+        },
+    )

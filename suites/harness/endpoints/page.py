@@ -1,0 +1,131 @@
+"""The published numbers audited: what a printed confusion matrix says, and how surely. No image needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from suites.harness import statistics
+from suites.harness.claims import Claim, Measure, Result
+from suites.harness.endpoints.registry import endpoint
+from suites.harness.errors import UsageProblem
+from suites.harness.report import figures
+from suites.harness.statistics import Integers, Interval
+
+WILSON = "Wilson score interval 95 %, films taken as independent"
+NEWCOMBE = "Newcombe hybrid score interval 95 %, films taken as independent"
+
+
+def _matrix(claim: Claim) -> tuple[Integers, list[str]]:
+    counts = np.asarray(claim.parameters.get("confusion", []), dtype=np.int64)
+    classes = [str(name) for name in claim.parameters.get("classes", [])]
+    if counts.ndim != 2 or counts.shape != (len(classes), len(classes)) or (counts < 0).any():
+        raise UsageProblem(
+            f"claim {claim.id}: `confusion` must be a square table of counts with as many rows as `classes`"
+        )
+    return counts, classes
+
+
+def _measure(name: str, interval: Interval, n: int, estimator: str = WILSON) -> Measure:
+    return Measure(
+        name=name,
+        condition="clean",
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        n=n,
+        patients=n,
+        estimator=estimator,
+    )
+
+
+def _newcombe(first: tuple[int, int], second: tuple[int, int]) -> Interval:
+    """Return the interval of the difference of two independent proportions (Newcombe 1998, method 10)."""
+    a, b = statistics.wilson(*first), statistics.wilson(*second)
+    gap = a.estimate - b.estimate
+    low = gap - float(np.hypot(a.estimate - a.low, b.high - b.estimate))
+    return Interval(gap, low, gap + float(np.hypot(a.high - a.estimate, b.estimate - b.low)))
+
+
+def _measures(counts: Integers, classes: list[str]) -> list[Measure]:
+    total, right = int(counts.sum()), int(np.trace(counts))
+    rows = counts.sum(axis=1)
+    measures = [_measure("accuracy", statistics.wilson(right, total), total)]
+    for index, name in enumerate(classes):
+        measures.append(
+            _measure(f"recall_{name}", statistics.wilson(int(counts[index, index]), int(rows[index])), int(rows[index]))
+        )
+    return measures
+
+
+@endpoint("published_half_width", about="page")
+def published_half_width(_: None, claim: Claim) -> Result:
+    """Half the width of the interval that the published accuracy really has, in accuracy units."""
+    counts, classes = _matrix(claim)
+    total, right = int(counts.sum()), int(np.trace(counts))
+    accuracy = statistics.wilson(right, total)
+    half = (accuracy.high - accuracy.low) / 2
+    stated = float(claim.margin)
+    return Result(
+        effect=_measure("accuracy_half_width", Interval(half, half, half), total),
+        measures=_measures(counts, classes),
+        summary=(
+            f"{right} of {total} films right is {accuracy.estimate:.1%} with an interval from {accuracy.low:.1%} to "
+            f"{accuracy.high:.1%}: ±{half:.1%} where the page says ±{stated:.1%}, and wider still once films of one "
+            "patient are not counted as independent."
+        ),
+        figures={"confusion": lambda: figures.confusion_matrix(counts, classes, title="Published, rows are the truth")},
+    )
+
+
+@endpoint("published_recall_gap", about="page")
+def published_recall_gap(_: None, claim: Claim) -> Result:
+    """How far the printed recall gap is from the one its own confusion matrix shows; a matter of counting."""
+    counts, classes = _matrix(claim)
+    first, second = (classes.index(str(claim.parameters[key])) for key in ("better", "worse"))
+    printed = float(claim.parameters["printed"])
+    rows = counts.sum(axis=1)
+    n = int(rows[first] + rows[second])
+    gap = _newcombe((int(counts[first, first]), int(rows[first])), (int(counts[second, second]), int(rows[second])))
+    error = abs(gap.estimate - printed)
+    counting = "exact count of the published films"
+    return Result(
+        effect=_measure("recall_gap_error", Interval(error, error, error), n, counting),
+        measures=[_measure("recall_gap", gap, n, NEWCOMBE), *_measures(counts, classes)],
+        summary=(
+            f"Recall of {classes[first]} is {counts[first, first] / rows[first]:.1%}, of {classes[second]} "
+            f"{counts[second, second] / rows[second]:.1%}: a gap of {100 * gap.estimate:.1f} points on these films "
+            f"({100 * gap.low:.1f} to {100 * gap.high:.1f} beyond them) where the page prints about "
+            f"{100 * printed:.0f}."
+        ),
+    )
+
+
+@endpoint("published_recall", about="page")
+def published_recall(_: None, claim: Claim) -> Result:
+    """Recall of one class from the published confusion matrix."""
+    counts, classes = _matrix(claim)
+    index = classes.index(str(claim.parameters["class"]))
+    total = int(counts[index].sum())
+    recall = statistics.wilson(int(counts[index, index]), total)
+    return Result(
+        effect=_measure(f"recall_{classes[index]}", recall, total),
+        measures=_measures(counts, classes),
+        summary=f"{counts[index, index]} of {total} {classes[index]} films are called right: {recall.estimate:.1%}.",
+    )
+
+
+@endpoint("published_confusion_asymmetry", about="page")
+def published_confusion_asymmetry(_: None, claim: Claim) -> Result:
+    """P(called `towards` | `from`) minus P(called `from` | `towards`), from the published confusion matrix."""
+    counts, classes = _matrix(claim)
+    start, end = (classes.index(str(claim.parameters[key])) for key in ("from", "towards"))
+    rows = counts.sum(axis=1)
+    gap = _newcombe((int(counts[start, end]), int(rows[start])), (int(counts[end, start]), int(rows[end])))
+    return Result(
+        effect=_measure("confusion_asymmetry", gap, int(rows[start] + rows[end]), NEWCOMBE),
+        measures=_measures(counts, classes),
+        summary=(
+            f"{counts[start, end]} of {rows[start]} {classes[start]} films are called {classes[end]}, but only "
+            f"{counts[end, start]} of {rows[end]} the other way."
+        ),
+    )

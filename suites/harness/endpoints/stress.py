@@ -1,0 +1,173 @@
+"""Endpoints under a perturbation: what a measure loses from the clean film to the changed one, film by film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from suites.harness import film_figures
+from suites.harness.claims import Claim, GalleryItem, Measure, Result
+from suites.harness.conditions import CLEAN, expand, parse
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.evidence import RISING, Answers, Evidence
+from suites.harness.report import figures
+from suites.harness.statistics import Sampled, difference
+
+Films = npt.NDArray[np.bool_]
+
+
+def harm(answers: Answers, measure: str, condition: str, among: Films, reference: str = CLEAN) -> tuple[Sampled, Films]:
+    """Return how much worse a measure gets from `reference` to `condition`, and the films it rests on.
+
+    Positive is worse: a fall of accuracies and recalls, a rise of false positives and confidence. Only films for
+    which both conditions are defined count, so the comparison is paired.
+    """
+    both = among & np.isfinite(answers.called(condition)) & np.isfinite(answers.called(reference))
+    after, before = answers.score(measure, condition, both), answers.score(measure, reference, both)
+    return (difference(after, before) if measure.startswith(RISING) else difference(before, after)), both
+
+
+def counted(answers: Answers, measure: str, films: Films) -> tuple[int, int]:
+    """Return (films, films of the smallest class) that a measure rests on."""
+    if measure == "false_positive_rate":
+        size = int((films & (answers.labels == answers.class_index("normal"))).sum())
+        return size, size
+    if measure.startswith("recall_"):
+        size = int((films & (answers.labels == answers.class_index(measure.removeprefix("recall_")))).sum())
+        return size, size
+    if measure.startswith(("called_", "confident", "mean")):
+        return int(films.sum()), int(films.sum())
+    labels = answers.labels[films & (answers.labels >= 0)]
+    sizes = np.bincount(labels, minlength=1)
+    return int(sizes.sum()), int(sizes[sizes > 0].min(initial=0))
+
+
+def films_of(answers: Answers, claim: Claim) -> Films:
+    """Return the films a claim is about: all, or those whose truth is the parameter `truth`."""
+    if "truth" not in claim.parameters:
+        return np.ones(len(answers.cohort), dtype=bool)
+    return np.asarray(answers.labels == answers.class_index(str(claim.parameters["truth"])), dtype=bool)
+
+
+@endpoint("stress")
+def stress(evidence: Evidence, claim: Claim) -> Result:
+    """Harm to `measure` under `condition`, with the severity curve, the `control` of equal size, and the `remedies`."""
+    answers = evidence.main
+    measure = str(claim.parameters.get("measure", "balanced_accuracy"))
+    if "condition" not in claim.parameters:
+        raise UsageProblem(f"claim {claim.id}: endpoint 'stress' needs a `condition`")
+    condition = parse(str(claim.parameters["condition"])).text
+    among = films_of(answers, claim)
+    primary, both = harm(answers, measure, condition, among)
+    n, smallest = counted(answers, measure, both)
+    effect = measured(f"{measure}_harm", f"{condition} - clean", primary, n, smallest=smallest)
+    measures = [
+        measured(measure, name, answers.score(measure, name, both), n, smallest=smallest) for name in (CLEAN, condition)
+    ]
+    flipped = answers.called(condition) != answers.called(CLEAN)
+    measures.append(measured("flip_rate", f"{condition} - clean", answers.rate(flipped, both), int(both.sum())))
+    extra, sentences = _beside(answers, claim, measure, among)
+    series = _curve(evidence, claim, measure, among)
+    undefined = int(among.sum() - both.sum())
+    if undefined:
+        sentences.append(f"{undefined} films were left out because the condition is undefined for them.")
+    return Result(
+        effect=effect,
+        p_beyond=beyond(primary, claim),
+        p_within=within(primary, claim),
+        measures=[*measures, *extra, *series[1]],
+        summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
+        figures={"severity": series[0]} if series[0] else {},
+        galleries=_gallery(evidence, condition, both),
+    )
+
+
+def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> str:
+    name = measure.replace("_", " ").capitalize()
+    return (
+        f"{name} goes from {measures[0].estimate:.1%} on clean films to {measures[1].estimate:.1%} under {condition}: "
+        f"{100 * effect.estimate:+.1f} points of harm ({100 * effect.low:.1f} to {100 * effect.high:.1f})."
+    )
+
+
+def _beside(answers: Answers, claim: Claim, measure: str, among: Films) -> tuple[list[Measure], list[str]]:
+    """Return the measures and sentences for the control and the remedies a claim names."""
+    measures, sentences = [], []
+    condition = parse(str(claim.parameters["condition"])).text
+    if "control" in claim.parameters:
+        control = parse(str(claim.parameters["control"])).text
+        alone, films = harm(answers, measure, control, among)
+        n, smallest = counted(answers, measure, films)
+        measures.append(measured(f"{measure}_harm", f"{control} - clean", alone, n, smallest=smallest))
+        excess, films = harm(answers, measure, condition, among, reference=control)
+        n, smallest = counted(answers, measure, films)
+        measures.append(measured(f"{measure}_harm", f"{condition} - {control}", excess, n, smallest=smallest))
+        sentences.append(
+            f"The control {control} costs {100 * measures[-2].estimate:+.1f} points, so "
+            f"{100 * measures[-1].estimate:+.1f} ({100 * measures[-1].low:.1f} to {100 * measures[-1].high:.1f}) "
+            "belong to the kind of change itself."
+        )
+    for name in claim.parameters.get("remedies", []):
+        for text, what in ((f"{condition} | {name}", "left"), (str(name), "cost on clean films")):
+            remedied, films = harm(answers, measure, parse(text).text, among)
+            n, smallest = counted(answers, measure, films)
+            measures.append(measured(f"{measure}_harm", f"{parse(text).text} - clean", remedied, n, smallest=smallest))
+            sentences.append(f"With {name}, {what}: {100 * measures[-1].estimate:+.1f} points.")
+    return measures, sentences
+
+
+def _curve(
+    evidence: Evidence, claim: Claim, measure: str, among: Films
+) -> tuple[Callable[[], Figure] | None, list[Measure]]:
+    """Return a function that draws the measure against severity, and its points."""
+    answers = evidence.main
+    names: dict[str, list[tuple[int, str]]] = {}
+    for item in expand(claim.parameters.get("conditions", []), evidence.severities):
+        chain = item.text.replace(f"@{item.severity}", "")
+        names.setdefault(chain, []).append((item.severity, item.text))
+    clean, points = answers.score(measure, CLEAN, among), []
+    rows: dict[str, tuple[list[float], list[float], list[float]]] = {}
+    start = clean.interval()
+    severities = sorted({0, *(level for chain in names.values() for level, _ in chain)})
+    for chain, levels in names.items():
+        middle, low, high = ([float("nan")] * len(severities) for _ in range(3))
+        middle[0], low[0], high[0] = start.estimate, start.low, start.high
+        for level, text in levels:
+            try:
+                value = answers.score(measure, text, among)
+            except NotEvaluable:
+                continue
+            n, smallest = counted(answers, measure, among & np.isfinite(answers.called(text)))
+            points.append(measured(measure, text, value, n, smallest=smallest))
+            place = severities.index(level)
+            middle[place], low[place], high[place] = points[-1].estimate, points[-1].low, points[-1].high
+        rows[chain] = middle, low, high
+    if len(severities) < 3:
+        return None, points
+    label = measure.replace("_", " ")
+    return partial(figures.severity_curve, severities, rows, ylabel=label, title=f"{label} by severity"), points
+
+
+def _gallery(evidence: Evidence, condition: str, films: Films, how_many: int = 4) -> dict[str, list[GalleryItem]]:
+    """Return the films whose call changed most confidently, clean and changed side by side."""
+    answers = evidence.main
+    flipped = films & (answers.called(condition) != answers.called(CLEAN))
+    confidence = np.where(flipped, np.nan_to_num(answers.probabilities(condition).max(axis=1)), -1)
+    order = [index for index in np.argsort(-confidence, kind="stable")[:how_many] if flipped[index]]
+    items = []
+    for index in order:
+        image = answers.images[index]
+        calls = [answers.subject.classes[int(answers.called(name)[index])] for name in (CLEAN, condition)]
+        sure = [float(answers.probabilities(name)[index].max()) for name in (CLEAN, condition)]
+        truth = answers.subject.classes[answers.labels[index]] if answers.labels[index] >= 0 else "unknown"
+        caption = f"{image}: {calls[0]} ({sure[0]:.0%}) becomes {calls[1]} ({sure[1]:.0%}); truth {truth}"
+        draw = partial(film_figures.before_and_after, evidence, image, condition, calls, sure)
+        items.append(
+            GalleryItem(caption=caption, draw=draw, facts={"image": image, "condition": condition, "truth": truth})
+        )
+    return {f"Most confident changes under {condition}": items} if items else {}

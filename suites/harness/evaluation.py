@@ -1,0 +1,267 @@
+"""One run: subjects x cohort x claims. Predict once, judge many; the pytest suites and the Python API both end here.
+
+from suites.harness import evaluate
+evaluation = evaluate("bundled:fragile", "phantom", profile="quick")
+evaluation.to_pandas()
+evaluation.report("report")
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from suites.harness.cache import default_folder
+from suites.harness.claims import Claim, Judgement, Result
+from suites.harness.cohort import Cohort
+from suites.harness.conditions import CLEAN, Condition, expand, parse
+from suites.harness.endpoints import find
+from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
+from suites.harness.evidence import Answers, Evidence, excluded_from
+from suites.harness.film import check_exclusions
+from suites.harness.judging import judge_section
+from suites.harness.layouts import align_labels
+from suites.harness.predictions import predict
+from suites.harness.record import Record
+from suites.harness.report import write_report
+from suites.harness.subject import Subject
+
+Profile = Literal["quick", "standard", "full"]
+SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
+PAGE = "the published page"
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pillow",
+    "pydicom",
+    "captum",
+    "torchattacks",
+    "netcal",
+    "albumentations",
+)
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """A run that predicts, measures and judges as it is asked, and remembers.
+
+    Attributes:
+        subjects: the classifiers; `cohort` the films; `claims` the whole table, so that Holm's correction never depends
+            on which tests were selected.
+        probes: further cohorts by role (`lateral`, `adult`, `unseen`).
+        profile: how much is run; see `SEVERITIES`.
+    """
+
+    subjects: Sequence[Subject]
+    cohort: Cohort
+    claims: Sequence[Claim]
+    probes: Mapping[str, Cohort] = field(default_factory=dict)
+    profile: str = "quick"
+    seed: int = 0
+    cache: Path = field(default_factory=default_folder)
+    quiet: bool = False
+    command: str = ""
+    selected: set[str] = field(default_factory=set)
+    _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
+    _answers: dict[tuple[str, str], Answers] = field(default_factory=dict, repr=False)
+    _began: float = field(default_factory=time.monotonic, repr=False)
+    _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
+
+    def __post_init__(self) -> None:
+        if self.profile not in SEVERITIES:
+            raise UsageProblem(f"profile is {self.profile!r}; known are {', '.join(SEVERITIES)}")
+        if not self.claims:
+            raise UsageProblem("no claims were selected: nothing would be judged")
+        names = [subject.name for subject in self.subjects]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise SubjectProblem(f"two subjects are called {', '.join(sorted(repeated))}; give one another name")
+        for claim in self.claims:
+            find(claim.endpoint)
+        self.conditions(self.claims)
+
+    def about(self, claim: Claim) -> list[str]:
+        """Return what a claim is judged on: the page, the cohort, or each subject."""
+        kind = find(claim.endpoint)[1]
+        return {"page": [PAGE], "cohort": [self.cohort.name]}.get(kind) or [subject.name for subject in self.subjects]
+
+    def conditions(self, claims: Iterable[Claim]) -> list[Condition]:
+        """Return every condition these claims need, clean first, each once."""
+        texts: list[str] = [CLEAN]
+        for claim in claims:
+            given = claim.parameters
+            texts += [str(given[key]) for key in ("condition", "control", "first", "second") if key in given]
+            texts += [str(text) for text in given.get("conditions", [])]
+            for remedy in given.get("remedies", []):
+                texts += [str(remedy), f"{given['condition']} | {remedy}"]
+        return expand(texts, SEVERITIES[self.profile])
+
+    def judgement(self, claim: Claim, subject: str) -> Judgement:
+        """Return the judgement of one claim on one subject; its whole section is judged with it."""
+        key = claim.section, subject
+        if key not in self._judged:
+            section = [
+                other for other in self.claims if other.section == claim.section and subject in self.about(other)
+            ]
+            results = {other.id: self._measure(other, subject) for other in section}
+            self._judged[key] = judge_section(section, subject, results)
+        return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
+
+    def run(self) -> Evaluation:
+        """Judge every claim on everything it is about."""
+        for claim in self.claims:
+            for subject in self.about(claim):
+                self.judgement(claim, subject)
+                self.selected.add(claim.id)
+        return self
+
+    def _measure(self, claim: Claim, subject: str) -> Result | str:
+        """Return the result of a claim's endpoint, or the reason why it cannot be had."""
+        measure, kind = find(claim.endpoint)
+        try:
+            if kind == "page":
+                return measure(None, claim)
+            if kind == "cohort":
+                return measure(self.cohort, claim)
+            return measure(self.evidence(subject), claim)
+        except NotEvaluable as reason:
+            return str(reason)
+
+    def evidence(self, name: str) -> Evidence:
+        """Return the answers of one subject on every cohort, predicting what is missing."""
+        subject = next(subject for subject in self.subjects if subject.name == name)
+        wanted = [claim for claim in self.claims if find(claim.endpoint)[1] == "subject" and self._runs(claim)]
+        probes = {role: self.answers(subject, cohort, role, [parse(CLEAN)]) for role, cohort in self.probes.items()}
+        return Evidence(
+            main=self.answers(subject, self.cohort, "main", self.available(subject, self.conditions(wanted))),
+            profile=self.profile, seed=self.seed, cache=self.cache, probes=probes, severities=SEVERITIES[self.profile],
+        )  # fmt: skip
+
+    def _runs(self, claim: Claim) -> bool:
+        """Whether a claim's section is judged in this run (it shares Holm's correction with a selected one)."""
+        sections = {other.section for other in self.claims if other.id in self.selected}
+        return not self.selected or claim.section in sections
+
+    def available(self, subject: Subject, conditions: Sequence[Condition]) -> list[Condition]:
+        """Return the conditions this subject can be asked under (a subject may have one preprocessing only)."""
+        recipes = {subject.preprocessing.name, *subject.preprocessings}
+        return [condition for condition in conditions if condition.preprocessing in {None, *recipes}]
+
+    def answers(self, subject: Subject, cohort: Cohort, role: str, conditions: Sequence[Condition]) -> Answers:
+        """Return what a subject answers on a cohort, from the cache where it is there."""
+        key = subject.name, role
+        if key not in self._answers:
+            aligned = align_labels(cohort, subject.classes) if role == "main" else cohort
+            predictions = predict(subject, aligned, conditions, seed=self.seed, cache=self.cache, quiet=self.quiet)
+            left_out = list(predictions.excluded[["file", "reason"]].itertuples(index=False, name=None))
+            check_exclusions(left_out, len(aligned))
+            readable = excluded_from(aligned, predictions)
+            self._answers[key] = Answers(subject=subject, cohort=readable, predictions=predictions, seed=self.seed)
+        return self._answers[key]
+
+    @property
+    def judgements(self) -> list[Judgement]:
+        """Everything judged so far, in the order of the claims table, then of the subjects."""
+        order = {claim.id: position for position, claim in enumerate(self.claims)}
+        flat = [judgement for section in self._judged.values() for judgement in section]
+        shown = [judgement for judgement in flat if not self.selected or judgement.claim.id in self.selected]
+        names = [PAGE, self.cohort.name, *(subject.name for subject in self.subjects)]
+        return sorted(shown, key=lambda judgement: (order[judgement.claim.id], names.index(judgement.subject)))
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        found = {"python": platform.python_version(), "platform": platform.platform()}
+        found["device"] = ", ".join(sorted({subject.device for subject in self.subjects})) or "cpu"
+        for package in ("chest-xray-reliability", *PACKAGES):
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        return found
+
+    def record(self) -> Record:
+        """Return everything a report is written from."""
+        tables = [answers.predictions.table for answers in self._answers.values()]
+        excluded = [answers.predictions.excluded for answers in self._answers.values()]
+        return Record(
+            subjects=self.subjects,
+            cohort=next(
+                (answers.cohort for (_, role), answers in self._answers.items() if role == "main"), self.cohort
+            ),
+            judgements=self.judgements,
+            predictions=pd.concat(tables, ignore_index=True) if tables else _empty(),
+            excluded=pd.concat(excluded, ignore_index=True).drop_duplicates() if excluded else _no_exclusions(),
+            profile=self.profile,
+            seed=self.seed,
+            command=self.command,
+            started=self._started,
+            seconds=time.monotonic() - self._began,
+            versions=self._versions,
+            probes=self.probes,
+            notes=self.notes,
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What every reader must be told first."""
+        notes = list(self.cohort.notes)
+        if self.cohort.simulated:
+            notes.insert(
+                0,
+                "This is a self-test on simulated films: it shows that the suite sees a failure that is there. It says "
+                "nothing about any clinical use. For a real subject pass --weights and --data with real films.",
+            )
+        return notes
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per claim and subject: verdict, effect with interval, margin, reason."""
+        rows = []
+        for judgement in self.judgements:
+            effect = judgement.result.effect if judgement.result else None
+            rows.append(
+                {
+                    "claim": judgement.claim.id, "section": judgement.claim.section, "kind": judgement.claim.kind,
+                    "subject": judgement.subject, "verdict": str(judgement.verdict),
+                    "measure": effect.name if effect else None, "condition": effect.condition if effect else None,
+                    "estimate": effect.estimate if effect else None, "low": effect.low if effect else None,
+                    "high": effect.high if effect else None, "margin": judgement.claim.margin,
+                    "n": effect.n if effect else None, "patients": effect.patients if effect else None,
+                    "reason": judgement.reason,
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def report(self, folder: str | Path) -> Path:
+        """Write the report and return its `index.html`."""
+        return write_report(self.record(), Path(folder))
+
+    def _repr_html_(self) -> str:
+        """Return the verdict table for a notebook."""
+        columns = ["claim", "subject", "verdict", "estimate", "low", "high", "margin", "n"]
+        return str(
+            self.to_pandas().reindex(columns=columns).to_html(index=False, float_format="{:.3f}".format, escape=True)
+        )
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame(
+        columns=["subject", "cohort", "image", "condition", "severity", "logit_0", "logit_1", "undefined"]
+    )
+
+
+def _no_exclusions() -> pd.DataFrame:
+    return pd.DataFrame(columns=["cohort", "file", "reason"], dtype=str)

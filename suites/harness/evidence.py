@@ -1,0 +1,218 @@
+"""The evidence an endpoint judges from: predictions of one subject as plain arrays, aligned film by film.
+
+Endpoints never touch the network; what they need is in the prediction table already. Anything costlier (attacks,
+attributions) is computed in `suites.harness` beforehand and kept in the same cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import softmax
+
+from suites.harness import statistics
+from suites.harness.cohort import Cohort, Film
+from suites.harness.conditions import CLEAN
+from suites.harness.errors import NotEvaluable
+from suites.harness.predictions import Predictions
+from suites.harness.statistics import Floats, Integers, Resamples, Sampled
+from suites.harness.subject import Subject
+
+CONFIDENT = 0.9
+RISING = ("called_", "false_positive_rate", "confident_share", "mean_confidence")
+"""Measures whose rise is the harm; of all others the fall is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What one subject answered on one cohort.
+
+    Attributes:
+        subject: the classifier.
+        cohort: the readable films, in the order of every array here.
+        predictions: the prediction table of exactly these films.
+        seed: of the run; decides the resamples.
+    """
+
+    subject: Subject
+    cohort: Cohort
+    predictions: Predictions
+    seed: int
+
+    @cached_property
+    def images(self) -> list[str]:
+        """(N,) film ids."""
+        return self.cohort.table["id"].astype(str).tolist()
+
+    @cached_property
+    def labels(self) -> Integers:
+        """(N,) class indices, -1 where the label is unknown."""
+        index = {name: position for position, name in enumerate(self.subject.classes)}
+        return np.asarray(self.cohort.table["label"].map(index).fillna(-1), dtype=np.int64)
+
+    @cached_property
+    def patients(self) -> npt.NDArray[np.str_]:
+        """(N,) cluster keys of the bootstrap."""
+        return self.cohort.table["patient"].astype(str).to_numpy(str)
+
+    @cached_property
+    def resamples(self) -> Resamples:
+        """The same resamples for every measure, condition and subject on these films."""
+        return Resamples.draw(self.patients, self.cohort.table["label"].astype(str), seed=self.seed)
+
+    @cached_property
+    def _by_condition(self) -> Mapping[str, Floats]:
+        columns = [f"logit_{index}" for index in range(len(self.subject.classes))]
+        groups = self.predictions.table.groupby("condition", sort=False)
+        return {str(name): rows[columns].to_numpy(np.float64) for name, rows in groups}
+
+    def logits(self, condition: str = CLEAN) -> Floats:
+        """Return (N, K) logits; NaN rows where the condition is undefined for a film.
+
+        Raises:
+            NotEvaluable: the condition was not run.
+        """
+        if condition not in self._by_condition:
+            raise NotEvaluable(f"condition {condition!r} was not run on {self.cohort.name}")
+        return self._by_condition[condition]
+
+    def probabilities(self, condition: str = CLEAN) -> Floats:
+        """Return (N, K) softmax probabilities in float64."""
+        return np.asarray(softmax(self.logits(condition), axis=1), dtype=np.float64)
+
+    def called(self, condition: str = CLEAN) -> Floats:
+        """Return (N,) index of the class called, NaN where undefined."""
+        logits = self.logits(condition)
+        calls: Floats = np.where(np.isnan(logits), -np.inf, logits).argmax(axis=1).astype(np.float64)
+        calls[np.isnan(logits).any(axis=1)] = np.nan
+        return calls
+
+    def correct(self, condition: str = CLEAN) -> Floats:
+        """Return (N,) 1 where the call is the label, 0 where not, NaN where undefined or unlabelled."""
+        calls = self.called(condition)
+        right: Floats = (calls == self.labels).astype(np.float64)
+        right[np.isnan(calls) | (self.labels < 0)] = np.nan
+        return right
+
+    def class_index(self, name: str) -> int:
+        """Return the index of a class.
+
+        Raises:
+            NotEvaluable: the subject has no such class.
+        """
+        if name not in self.subject.classes:
+            raise NotEvaluable(f"{self.subject.name} has no class {name!r} (it has {', '.join(self.subject.classes)})")
+        return self.subject.classes.index(name)
+
+    def shared(self, *conditions: str) -> npt.NDArray[np.bool_]:
+        """Return (N,) whether a film is labelled and has an answer under every one of the conditions."""
+        defined = [~np.isnan(self.correct(condition)) for condition in conditions]
+        return np.asarray(np.logical_and.reduce(defined), dtype=bool)
+
+    def rate(
+        self, values: npt.ArrayLike, among: npt.NDArray[np.bool_], bounds: tuple[float, float] = (0.0, 1.0)
+    ) -> Sampled:
+        """Return the mean of (N,) values over some of the films, resampled by patient.
+
+        Raises:
+            NotEvaluable: no film is among them.
+        """
+        if not among.any():
+            raise NotEvaluable(f"no film of {self.cohort.name} qualifies")
+        return statistics.rate(np.asarray(values, dtype=np.float64)[among], self.resamples.subset(among), bounds)
+
+    def recalls(self, condition: str, among: npt.NDArray[np.bool_] | None = None) -> dict[str, Sampled]:
+        """Return the recall of every class that has films."""
+        keep = self.shared(condition) if among is None else among & self.shared(condition)
+        parts = statistics.class_recalls(
+            self.correct(condition)[keep], self.labels[keep], len(self.subject.classes), self.resamples.subset(keep)
+        )
+        return {name: part for name, part in zip(self.subject.classes, parts, strict=True) if part.patients}
+
+    def score(self, measure: str, condition: str, among: npt.NDArray[np.bool_] | None = None) -> Sampled:
+        """Return a named score with its resamples.
+
+        Args:
+            measure: `accuracy`, `balanced_accuracy`, `recall_<class>`, `called_<class>` (share called so),
+                `false_positive_rate` (truth `normal`, called anything else), `confident_share` (softmax above .9)
+                or `mean_confidence`.
+            condition: under which films were answered.
+            among: (N,) the films to count.
+
+        Raises:
+            NotEvaluable: no such measure, or no films for it.
+        """
+        answered = np.asarray(np.isfinite(self.logits(condition)).all(axis=1), dtype=bool)
+        everyone: npt.NDArray[np.bool_] = answered if among is None else np.logical_and(among, answered)
+        if measure.startswith("called_"):
+            return self.rate(self.called(condition) == self.class_index(measure.removeprefix("called_")), everyone)
+        if measure == "false_positive_rate":
+            negative = self.class_index("normal")
+            return self.rate(self.called(condition) != negative, everyone & (self.labels == negative))
+        if measure == "confident_share":
+            return self.rate(self.probabilities(condition).max(axis=1) > CONFIDENT, everyone)
+        if measure == "mean_confidence":
+            return self.rate(self.probabilities(condition).max(axis=1), everyone)
+        keep = everyone & (self.labels >= 0)
+        if measure == "accuracy":
+            return self.rate(self.correct(condition), keep)
+        recalls = self.recalls(condition, keep)
+        if measure == "balanced_accuracy" and recalls:
+            return statistics.average(list(recalls.values()))
+        name = measure.removeprefix("recall_")
+        if name in recalls:
+            return recalls[name]
+        raise NotEvaluable(f"{measure} cannot be computed on {self.cohort.name} for {self.subject.name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything an endpoint may look at.
+
+    Attributes:
+        main: answers on the cohort under test; `probes` answers on further cohorts by role.
+        profile: `quick`, `standard` or `full`.
+        seed: of the run.
+        cache: folder for whatever an endpoint computes beyond predictions.
+        audit: file properties of the cohort's films, computed on demand (see `suites.harness.file_audit`).
+    """
+
+    main: Answers
+    profile: str
+    seed: int
+    cache: Path
+    probes: Mapping[str, Answers]
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+    @property
+    def subject(self) -> Subject:
+        """The classifier under test."""
+        return self.main.subject
+
+    def probe(self, role: str) -> Answers:
+        """Return the answers on a further cohort.
+
+        Raises:
+            NotEvaluable: none was given.
+        """
+        if role not in self.probes:
+            raise NotEvaluable(f"no {role} films were given (pass --probe-{role} SPEC)")
+        return self.probes[role]
+
+    def film(self, image: str) -> Film:
+        """Decode one film of the main cohort again, for a picture."""
+        rows = self.main.cohort.table
+        row = rows[rows["id"].astype(str) == image].iloc[0]
+        return self.main.cohort.decode({str(key): value for key, value in row.to_dict().items()})
+
+
+def excluded_from(cohort: Cohort, predictions: Predictions) -> Cohort:
+    """Return the cohort of the films that could be read, in order."""
+    readable = set(predictions.table["image"])
+    return cohort.select(pd.Series([str(image) in readable for image in cohort.table["id"]]))

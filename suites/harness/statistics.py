@@ -1,0 +1,257 @@
+"""Intervals, paired comparisons and tests: how sure a number is when films of one patient resemble each other.
+
+Films of one patient are not independent, so every interval on a cohort comes from a bootstrap over *patients* within
+class; a comparison is the interval of the paired difference on the same resamples (Efron & Tibshirani 1993; Davison &
+Hinkley 1997, 3.8). Where a resample cannot vary (nothing flipped, everything right) a bootstrap would claim certainty,
+so the exact binomial bound over patients takes its place. Wilson, McNemar and Holm come from statsmodels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
+    """Return the Wilson score interval of a proportion of independent trials (Wilson 1927).
+
+    Raises:
+        ValueError: no trials, or more successes than trials.
+    """
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes in {trials} trials: expected 0 <= successes <= trials and trials > 0")
+    low, high = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
+    return Interval(successes / trials, float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """The patients of a cohort, resampled with replacement within class, once for all comparisons of a run.
+
+    Attributes:
+        weights: (B, N) float64, how often each film counts in each resample.
+        cluster: (N,) index of each film's patient.
+    """
+
+    weights: Floats
+    cluster: Integers
+
+    @property
+    def patients(self) -> int:
+        """Number of different patients."""
+        return len(np.unique(self.cluster))
+
+    @classmethod
+    def draw(cls, patients: npt.ArrayLike, labels: npt.ArrayLike, *, seed: int, count: int = RESAMPLES) -> Resamples:
+        """Draw `count` resamples; a patient with several labels belongs to the stratum of its first.
+
+        Args:
+            patients: (N,) cluster keys.
+            labels: (N,) class of each film, the strata.
+            seed: of the run; the order of the films does not matter, only keys and labels do.
+            count: number of resamples B.
+        """
+        keys, cluster = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+        first = np.zeros(len(keys), dtype=np.int64)
+        _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+        np.maximum.at(first, cluster, codes)
+        digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
+        generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+        drawn = np.zeros((count, len(keys)))
+        for stratum in np.unique(first):
+            members = np.flatnonzero(first == stratum)
+            drawn[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), count)
+        return cls(drawn[:, cluster], cluster)
+
+    def subset(self, keep: npt.NDArray[np.bool_]) -> Resamples:
+        """Return the same resamples for some of the films (an exclusion, one class)."""
+        return Resamples(self.weights[:, keep], self.cluster[keep])
+
+    def means(self, values: npt.ArrayLike) -> Floats:
+        """Return (B, ...) weighted means of (N, ...) values; a resample without any weight gives NaN."""
+        matrix = np.asarray(values, dtype=np.float64)
+        flat = matrix.reshape(len(matrix), -1)
+        totals = self.weights.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (self.weights @ flat) / totals
+        return np.asarray(means.reshape(len(self.weights), *matrix.shape[1:]), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """An estimate with its bootstrap replicates.
+
+    Attributes:
+        estimate: on the films themselves.
+        replicates: (B,) on the resamples; NaN where a resample lacks a class.
+        patients: clusters behind it, for the exact bound when nothing varies.
+        bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates.
+    """
+
+    estimate: float
+    replicates: Floats
+    patients: int
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether no resample differs, so that the bootstrap says nothing about the uncertainty."""
+        finite = self.replicates[np.isfinite(self.replicates)]
+        return finite.size == 0 or bool(np.ptp(finite) < 1e-12)
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Return the percentile interval, or the exact (Clopper-Pearson) bound over patients where nothing varies."""
+        if self.degenerate:
+            low, high = self.bounds
+            # No patient of n showed the opposite: its rate is at most this (the rule of three, two-sided).
+            room = 1 - (0.5 * (1 - level)) ** (1 / max(self.patients, 1))
+            return Interval(self.estimate, max(low, self.estimate - room), min(high, self.estimate + room))
+        tail = 50 * (1 - level)
+        low, high = np.nanpercentile(self.replicates, [tail, 100 - tail])
+        return Interval(self.estimate, float(min(low, self.estimate)), float(max(high, self.estimate)))
+
+    def p_above(self, margin: float) -> float:
+        """Return the one-sided p of the hypothesis that the true value does not exceed the margin."""
+        return self._p(margin - self.estimate, self.replicates <= margin)
+
+    def p_below(self, margin: float) -> float:
+        """Return the one-sided p of the hypothesis that the true value is not below the margin."""
+        return self._p(self.estimate - margin, self.replicates >= margin)
+
+    def _p(self, distance: float, against: npt.NDArray[np.bool_]) -> float:
+        if self.degenerate:
+            return float(max(0.0, 1 - max(-distance, 0.0)) ** max(self.patients, 1)) if distance < 0 else 1.0
+        counted = np.isfinite(self.replicates)
+        return float((1 + np.count_nonzero(against & counted)) / (1 + np.count_nonzero(counted)))
+
+
+def difference(after: Sampled, before: Sampled) -> Sampled:
+    """Return the paired difference `after - before` on the same resamples."""
+    low, high = after.bounds[0] - before.bounds[1], after.bounds[1] - before.bounds[0]
+    patients = min(after.patients, before.patients)
+    return Sampled(after.estimate - before.estimate, after.replicates - before.replicates, patients, (low, high))
+
+
+def class_recalls(correct: npt.ArrayLike, labels: npt.ArrayLike, classes: int, resamples: Resamples) -> list[Sampled]:
+    """Return the recall of each class.
+
+    Args:
+        correct: (N,) whether each film was called right; NaN for a film without an answer.
+        labels: (N,) class indices.
+        classes: number of classes.
+        resamples: of the same films.
+    """
+    hits, truth = np.asarray(correct, dtype=np.float64), np.asarray(labels)
+    recalls = []
+    for index in range(classes):
+        inside = (truth == index) & np.isfinite(hits)
+        recalls.append(rate(hits[inside], resamples.subset(inside)))
+    return recalls
+
+
+def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float] = (0.0, 1.0)) -> Sampled:
+    """Return the mean of (N,) finite values with its replicates on the resamples of the same films."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.size == 0:
+        return Sampled(math.nan, np.full(len(resamples.weights), math.nan), 0, bounds)
+    return Sampled(float(numbers.mean()), resamples.means(numbers), resamples.patients, bounds)
+
+
+def average(parts: list[Sampled]) -> Sampled:
+    """Return the plain mean of several statistics (balanced accuracy from recalls); clusters: the fewest of them."""
+    estimate = float(np.mean([part.estimate for part in parts]))
+    replicates = np.mean([part.replicates for part in parts], axis=0)
+    return Sampled(estimate, replicates, min(part.patients for part in parts), parts[0].bounds)
+
+
+def mcnemar_test(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
+    """Return the exact McNemar p for two subjects (or two conditions) on the same independent films (McNemar 1947)."""
+    first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
+    table = [
+        [int((first & second).sum()), int((first & ~second).sum())],
+        [int((~first & second).sum()), int((~first & ~second).sum())],
+    ]
+    return float(mcnemar(table, exact=True).pvalue)
+
+
+def sign_flip_test(differences: npt.ArrayLike, patients: npt.ArrayLike, *, seed: int, flips: int = 10_000) -> float:
+    """Return the two-sided p that paired differences are zero, flipping the sign of whole patients.
+
+    The clustered counterpart of McNemar's test: under the null each patient's summed difference is as likely negative.
+    """
+    _, cluster = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+    sums = np.bincount(cluster, weights=np.asarray(differences, dtype=np.float64))
+    generator = np.random.Generator(np.random.PCG64(seed))
+    signs = generator.integers(0, 2, size=(flips, len(sums))) * 2 - 1
+    extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
+    return float((1 + extreme.sum()) / (1 + flips))
+
+
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Return Holm-adjusted p values, in the order given (Holm 1979)."""
+    values = np.asarray(p_values, dtype=np.float64)
+    return values if values.size == 0 else np.asarray(multipletests(values, method="holm")[1], dtype=np.float64)
+
+
+def films_needed(discordant: float, effect: float, level: float = LEVEL, power: float = 0.8) -> int:
+    """Return the paired films needed to detect an effect (Connor 1987; independent films, so patients are better).
+
+    Args:
+        discordant: share of films whose call changes between the two conditions.
+        effect: difference of the two rates to detect, absolute.
+        level: confidence level.
+        power: chance to detect it.
+    """
+    if effect == 0:
+        raise ValueError("an effect of exactly zero can never be detected; ask for the smallest effect that matters")
+    share = max(discordant, abs(effect))
+    a, b = stats.norm.ppf((1 + level) / 2), stats.norm.ppf(power)
+    films = (a * math.sqrt(share) + b * math.sqrt(max(share - effect**2, 0.0))) ** 2 / effect**2
+    return math.ceil(float(films))
+
+
+def detectable_effect(discordant: float, films: int, level: float = LEVEL, power: float = 0.8) -> float:
+    """Return the smallest paired difference that this many films would show, by bisection on `films_needed`."""
+    low, high = 1e-4, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if films_needed(discordant, middle, level, power) <= films else (middle, high)
+    return high
+
+
+def page_trend(scores: npt.ArrayLike, patients: npt.ArrayLike) -> float:
+    """Return the one-sided p of Page's L test for a rising trend over ordered conditions (Page 1963).
+
+    Args:
+        scores: (N, S) per film and severity, larger is worse.
+        patients: (N,) cluster keys; films of one patient are averaged first.
+    """
+    matrix = np.asarray(scores, dtype=np.float64)
+    _, cluster = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+    counts = np.bincount(cluster)
+    means = np.stack([np.bincount(cluster, weights=column) / counts for column in matrix.T], axis=1)
+    means = means[np.isfinite(means).all(axis=1)]
+    return float(stats.page_trend_test(means, method="asymptotic").pvalue)

@@ -1,0 +1,19 @@
+"""Known failure modes: what a bad film does to the subject.
+
+Every perturbation acts on the film at its own resolution, before the subject's resize, at severities fixed before any
+result was seen. The effect is always the paired difference to the same film untouched, its interval over patients.
+"""
+
+import pytest
+
+
+@pytest.mark.claims("contrast.")
+def test_low_contrast_and_underexposed_films(claim, subject, judge):
+    """Balanced accuracy lost under poor contrast, scatter, noise of a low dose, and a wrong display window."""
+    judge(claim, subject)
+
+
+@pytest.mark.claims("grid.")
+def test_grid_artefacts_turn_normal_films_ill(claim, subject, judge):
+    """Normal films called ill because of lines, aliases or shading of an anti-scatter grid."""
+    judge(claim, subject)
