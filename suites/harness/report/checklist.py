@@ -61,8 +61,8 @@ ITEMS = (
     Item(number=4, title="Limits of the reference standard", anchors={"limits-labels": "Limits of the labels"}),
     Item(
         number=5,
-        title="Confusion matrix, sensitivity, specificity, PPV and NPV at stated prevalence, balanced accuracy, macro-F1, "
-        "AUROC, AUPRC, Brier, NLL, each with an interval",
+        title="Confusion matrix, sensitivity, specificity, PPV and NPV at stated prevalence, balanced accuracy, "
+        "macro-F1, AUROC, AUPRC, Brier, NLL, each with an interval",
         anchors={"performance": "Performance on clean films"},
     ),
     Item(

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from suites.harness.record import Record
 from suites.harness.report import checklist, performance, views, wording
 from suites.harness.report.views import Evidence
+from suites.harness.statistics import RESAMPLES
 
 TEMPLATES = Path(__file__).with_name("templates")
 SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
@@ -65,7 +66,7 @@ def render(
         all_words=list(wording.VERDICTS.values()),
         worst=[dict(zip(("anchor", "finding"), by_judgement[id(j)], strict=True)) for j in views.worst(record)],
         performance=[_performance(record, index) for index in range(len(names))],
-        resamples=f"{performance.RESAMPLES:,}",
+        resamples=f"{RESAMPLES:,}",
         ranks=views.as_table(views.ranks(record)),
         comparison={title: views.as_table(table) for title, table in comparison.items()},
         flow=_flow(record),

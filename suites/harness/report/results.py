@@ -107,12 +107,13 @@ def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def predictions_table(record: Record) -> pd.DataFrame:
-    """Return the prediction table with its columns in the published order."""
+    """Return the prediction table with its columns in the published order, further ones last."""
     logits = sorted(
         (name for name in record.predictions.columns if str(name).startswith("logit_")),
         key=lambda name: int(str(name).removeprefix("logit_")),
     )
-    return record.predictions.reindex(columns=[*PREDICTION_COLUMNS, *logits])
+    first = [*PREDICTION_COLUMNS, *logits]
+    return record.predictions.reindex(columns=[*first, *(name for name in record.predictions if name not in first)])
 
 
 def films_table(record: Record) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from suites.harness.claims import Claim, Judgement, Measure, Verdict
 
 PERCENT = re.compile(
     r"^(recall|precision|sensitivity|specificity|ppv|npv|share|fraction|coverage|accuracy)(_|$)"
-    r"|(^|_)(accuracy|rate|share|fraction|coverage)(_(drop|change|difference))?$"
+    r"|(^|_)(accuracy|rate|share|fraction|coverage)$"
     r"|^fpr95"
 )
-DIFFERENCE = re.compile(r"_(drop|change|difference|gap|gain)$")
+DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain)$")
 MINUS = "\N{MINUS SIGN}"
 
 
