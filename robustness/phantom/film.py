@@ -1,0 +1,224 @@
+"""From optical depth to a film: scatter, quantum noise, detector blur, edge enhancement, display window, collimation, marker."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .anatomy import SIDES, Change, airways, cage, gas, trunk
+from .findings import Effect, Finding, change_of, draw_finding, effect_of, hilum
+from .geometry import Cover, ellipsoid
+from .materials import bone
+from .patient import Patient, stream
+from .projection import Scene, cone_beam
+from .skeleton import bones, ribs
+from .texture import broad, draw, grain, joined, smooth, tree
+
+VISIBLE = 0.10  # a thing is on the mask where its path or optical depth exceeds this share of its largest value
+
+
+@dataclass(frozen=True)
+class PhantomFilm:
+    """A simulated film with everything known about it.
+
+    Attributes:
+        film: (H, W) float32 in [0, 1], white is dense.
+        lung: (H, W) bool, rays with more than 10 % of the longest path in lung tissue (also behind heart and diaphragm).
+        heart: (H, W) bool, the same for the heart.
+        lesion: (H, W) bool, where the finding changes optical depth by more than 10 % of its largest change.
+        parameters: every number of patient, exposure and finding, by name.
+    """
+
+    film: Tensor
+    lung: Tensor
+    heart: Tensor
+    lesion: Tensor
+    parameters: dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Optical depth of a patient: total (H, W), what the finding changed in it, and cm of lung and heart on each ray."""
+
+    total: Tensor
+    lesion: Tensor
+    lung: Tensor
+    heart: Tensor
+
+
+def render(
+    patient: Patient, finding: str | Finding = "normal", view: str = "AP", size: int = 256,
+    *, device: str | torch.device = "cpu",
+) -> PhantomFilm:  # fmt: skip
+    """Film a patient. The same arguments give the same film, alone or among others.
+
+    Args:
+        patient: from `sample_patient`.
+        finding: a name from `FINDINGS` (side, extent and density are then drawn for this film) or a `Finding`.
+        view: one of `VIEWS`.
+        size: pixels along one side of the square film, 32 to 4096.
+        device: where to compute; random numbers are drawn on the CPU, so films agree to rounding.
+
+    Raises:
+        ValueError: for an unknown finding or view (naming the known ones), or impossible numbers.
+    """
+    found = draw_finding(patient, finding) if isinstance(finding, str) else finding
+    with torch.inference_mode():
+        depth = optical_depth(patient, found, view, size, device=device)
+        film = expose(depth.total, patient, view)
+        change = depth.lesion.abs()
+    numbers = patient.numbers() | {"view": view, "size": size}
+    numbers |= {("finding" if k == "name" else f"finding_{k}"): v for k, v in asdict(found).items()}
+    # Cloning outside inference mode gives ordinary tensors that attacks can differentiate through.
+    return PhantomFilm(film.clone(), _seen(depth.lung), _seen(depth.heart), _seen(change), numbers)
+
+
+def _seen(amount: Tensor) -> Tensor:
+    largest = float(amount.max())
+    return (amount > VISIBLE * largest).clone() if largest > 1e-6 else torch.zeros_like(amount, dtype=torch.bool)
+
+
+def optical_depth(
+    patient: Patient, found: Finding, view: str, size: int, *, device: str | torch.device = "cpu",
+    without: bool = False, change: Change | None = None,
+) -> Depth:  # fmt: skip
+    """Integrate attenuation along every ray.
+
+    Args:
+        patient: who and how.
+        found: the finding.
+        view: one of `VIEWS`.
+        size: pixels along one side.
+        device: where to compute.
+        without: leave the finding's own opacity out but keep the chest as the finding has moved it.
+        change: how the chest is moved; none means as the finding does.
+    """
+    beam = cone_beam(patient, view, size, device=device)
+    scene = Scene(patient, beam, view, change_of(found) if change is None else change)
+    mu, f = scene.tissue, scene.frame
+    arms_up = view == "LATERAL"
+    outer = trunk(f, patient, arms_up=arms_up)
+    enter, leave = beam.intervals(outer)
+    total = Cover(enter, leave).length().mul_(beam.oblique).mul_(mu.soft)
+    lean = ellipsoid([0, 0, -0.45 * f.height], np.array([patient.half_width, patient.half_depth, 1.9 * f.height]) - patient.fat)
+    inner_enter, inner_leave = beam.intervals([lean])
+    shell = (leave[0] - enter[0]) - (inner_leave[0] - inner_enter[0])
+    total.add_(shell.mul_(beam.oblique), alpha=mu.fat - mu.soft)
+
+    lung = scene.lung_path()
+    total.add_(lung, alpha=mu.lung - mu.soft)
+    heart = scene.heart_path()
+    total.add_(heart, alpha=mu.blood - mu.soft)
+    mineral = bone(patient.mineral, patient.exposure.energy_kev) - mu.soft
+    total.add_(ribs(beam, f, patient), alpha=1.15 * mineral)
+    bodies, weights = bones(f, patient, arms_up=arms_up)
+    hollow = [*airways(f, patient), *gas(f, patient)]
+    weights = [w * mineral for w in weights] + [mu.air - mu.soft] * len(hollow)
+    total += beam.accumulate([*bodies, *hollow], weights)
+    fine = _vessels(scene) * (mu.blood - mu.lung) + _parenchyma(scene, lung)
+
+    effect = Effect(scene.blank()) if without else effect_of(scene, found)
+    lesion = effect.depth
+    if effect.vessels is not None:
+        lesion = lesion + fine * (effect.vessels - 1.0)
+    total += fine
+    total += lesion
+    return Depth(total.clamp_(min=0.0), lesion, lung, heart)
+
+
+def _vessels(scene: Scene) -> Tensor:
+    """Return cm of blood vessel within lung on every ray (H, W)."""
+    f, p = scene.frame, scene.patient
+    parts = []
+    for side, s in SIDES.items():
+        rng = stream(p.identity, p.seed, "vessels", side)
+        angle = np.linspace(-1.9, 1.35, 13) + rng.normal(0.0, 0.12, 13)
+        heading = np.stack([s * np.cos(angle), rng.normal(0.0, 0.55, 13), np.sin(angle)], 1)
+        lines = tree(rng, hilum(f, side), heading, length=0.26 * f.width, radius=0.0195 * p.vascularity**0.5 * f.width,
+                     step=0.8 * scene.beam.pixel, generations=6, spread=0.55)  # fmt: skip
+        stem = tree(rng, hilum(f, side) - [0.04 * s * f.width, 0, 0], np.array([[s * 0.5, 0.1, -1.0], [s, 0.1, 0.5]]),
+                    length=0.20 * f.width, radius=0.042 * f.width, step=0.8 * scene.beam.pixel, generations=2)  # fmt: skip
+        lines = joined(lines, stem)
+        parts.append(lines.keep(scene.lungs[side].holds(lines.places)))
+    return draw(scene.beam, joined(*parts))
+
+
+def _parenchyma(scene: Scene, lung: Tensor) -> Tensor:
+    """Return the unevenness of lung tissue in optical depth (H, W)."""
+    p, beam = scene.patient, scene.beam
+    fine = grain(stream(p.identity, p.seed, "grain", scene.view), beam.size, beam.device, (12, 28, 64, 128), 0.35)
+    return fine * lung * (0.035 * scene.tissue.lung)
+
+
+def expose(depth: Tensor, patient: Patient, view: str) -> Tensor:
+    """Turn optical depth (H, W) into a displayed film in [0, 1]."""
+    e, size = patient.exposure, depth.shape[0]
+    per_pixel = size / 256.0
+    primary = torch.exp(-depth)
+    # First scatter goes with what was taken out of the beam (Ohnesorge 1999), spread over a sixth of the field.
+    signal = primary + e.scatter * broad(primary * depth, 0.16 * size)
+    inside = depth > 0.12
+    usual = signal[inside].median() if bool(inside.any()) else signal.median()
+    rng = stream(patient.identity, patient.seed, patient.film, view, "noise")
+    chance = torch.from_numpy(rng.standard_normal((size, size), np.float32)).to(depth.device)
+    signal = signal + torch.sqrt(signal * usual / (e.photons / per_pixel**2)) * chance
+    signal = smooth(signal.clamp_(min=1e-7), e.blur * per_pixel)
+    t = -torch.log(signal)
+    return _display(t, inside, patient, view)
+
+
+def _display(t: Tensor, inside: Tensor, patient: Patient, view: str) -> Tensor:
+    """Enhance edges, window between percentiles of the patient, collimate, and lay the side marker on."""
+    e, size = patient.exposure, t.shape[0]
+    t = t + e.detail * (t - smooth(t, 1.1 * size / 256)) + 0.25 * e.detail * (t - broad(t, 6.0 * size / 256))
+    open_field = _collimator(size, patient, t.device)
+    step = max(1, size // 96)
+    sample = t[::step, ::step][(inside & (open_field > 0.5))[::step, ::step]]
+    if sample.numel() < 16:
+        sample = t.flatten()
+    low, high = torch.quantile(sample, torch.tensor([e.window_low / 100, e.window_high / 100], device=t.device))
+    span = torch.clamp(high - low, min=1e-3)
+    level = ((t - low) / span).clamp_(-0.5, 1.0)
+    level = torch.sign(level) * level.abs() ** e.gamma
+    film = (e.black + (e.white - e.black) * level).clamp_(0.0, 1.0)
+    _mark(film, patient, view)
+    return film.mul_(open_field).clamp_(0.0, 1.0)
+
+
+def _collimator(size: int, patient: Patient, device: str | torch.device) -> Tensor:
+    e = patient.exposure
+    place = (torch.arange(size, device=device) + 0.5) / size
+    soft = 0.006
+    across = torch.sigmoid((place - e.collimation_left) / soft * 2) * torch.sigmoid((1 - e.collimation_right - place) / soft * 2)
+    down = torch.sigmoid((place - e.collimation_top) / soft * 2) * torch.sigmoid((1 - e.collimation_bottom - place) / soft * 2)
+    across = across if e.collimation_left or e.collimation_right else torch.ones_like(across)
+    down = down if e.collimation_top or e.collimation_bottom else torch.ones_like(down)
+    return down[:, None] * across[None, :]
+
+
+_LETTERS = {
+    "L": ("X....", "X....", "X....", "X....", "X....", "X....", "XXXXX"),
+    "R": ("XXXX.", "X...X", "X...X", "XXXX.", "X.X..", "X..X.", "X...X"),
+}
+
+
+def _mark(film: Tensor, patient: Patient, view: str) -> None:
+    """Write the lead marker at the patient's side onto the film, in place."""
+    e, size = patient.exposure, film.shape[0]
+    if not e.marker:
+        return
+    tall = max(5, round(e.marker_size * size))
+    wide = max(4, round(tall * 0.72))
+    glyph = torch.tensor([[float(c == "X") for c in line] for line in _LETTERS[e.marker]], device=film.device)
+    glyph = F.interpolate(glyph[None, None], size=(tall, wide), mode="bilinear", align_corners=False)[0, 0]
+    margin = 0.025
+    left_edge, right_edge = e.collimation_left + margin, 1 - e.collimation_right - margin
+    on_left = e.marker == "R" or view == "LATERAL"
+    column = round(left_edge * size) if on_left else round(right_edge * size) - wide
+    row = round((1 - e.marker_up) * size)
+    patch = film[row : row + tall, column : column + wide]
+    patch.add_(glyph[: patch.shape[0], : patch.shape[1]] * (0.97 - patch).clamp(min=0.0))

@@ -1,0 +1,178 @@
+"""Views, and what every ray of a view meets in the chest: the scene that findings and films are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .anatomy import SIDES, Change, Frame, carvers, frame, heart, lung
+from .geometry import Body, ConeBeam, Cover, Interval, Window, meet, positive, turn
+from .materials import attenuation
+from .patient import Patient
+
+VIEWS = ("PA", "AP", "LATERAL")
+
+# Distance from source to detector (cm), and the rows "film's right, beam, film's up" in the patient's coordinates.
+# Frontal films are shown facing the viewer, laterals facing left.
+_DISTANCE = {"PA": 180.0, "AP": 100.0, "LATERAL": 180.0}
+_AXES = {
+    "PA": np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]),
+    "AP": np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+    "LATERAL": np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+}
+
+
+def magnification(distance: float, object_to_detector: float) -> float:
+    """Return SID / (SID - OID), how much larger the shadow is than the thing.
+
+    Raises:
+        ValueError: if the object does not lie between source and detector.
+    """
+    positive(distance=distance)
+    if not 0.0 <= object_to_detector < distance:
+        raise ValueError(f"object_to_detector={object_to_detector!r} must lie between 0 and the source distance {distance:g} cm")
+    return distance / (distance - object_to_detector)
+
+
+def cone_beam(
+    patient: Patient, view: str, size: int, *, distance: float | None = None, device: str | torch.device = "cpu"
+) -> ConeBeam:
+    """Return the rays of one view of a patient.
+
+    Args:
+        patient: who and how.
+        view: one of `VIEWS`.
+        size: pixels along one side.
+        distance: from source to detector in cm; none means 100 (AP) or 180 (PA, LATERAL).
+        device: where to compute.
+
+    Raises:
+        ValueError: for an unknown view, a size below 32 px, or a source inside or touching the patient.
+    """
+    if view not in VIEWS:
+        raise ValueError(f"unknown view {view!r}; known: {', '.join(VIEWS)}")
+    if isinstance(size, bool) or not isinstance(size, int) or not 32 <= size <= 4096:
+        raise ValueError(f"size={size!r} must be a whole number of pixels between 32 and 4096")
+    sid = _DISTANCE[view] if distance is None else float(distance)
+    half = patient.half_width if view == "LATERAL" else patient.half_depth
+    middle = sid - (half + 1.0)
+    nearest = 1.6 * max(patient.half_width, patient.half_depth)
+    if not (np.isfinite(sid) and middle > nearest):
+        raise ValueError(
+            f"distance={sid!r} puts the source inside the body or against it; it must be above {nearest + half + 1.0:.1f} cm"
+        )
+    e = patient.exposure
+    field = e.zoom * max(2.32 * patient.half_width, (1.55 if patient.age_group == "child" else 1.42) * patient.lung_height)
+    rotated = turn("y", e.roll) @ turn("x", e.tilt) @ turn("z", e.rotation)
+    up = 0.02 * patient.lung_height
+    return ConeBeam(
+        size, field, middle, _AXES[view] @ rotated, (e.shift_right * field, up + e.shift_up * field), device
+    )
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Attenuation (1/cm) of the tissues at the film's energy."""
+
+    soft: float
+    fat: float
+    blood: float
+    lung: float
+    consolidated: float
+    water: float
+    air: float
+    cortical: float
+
+    @classmethod
+    def at(cls, energy_kev: float) -> Tissue:
+        """Return all coefficients at an effective energy in keV."""
+        names = {"fat": "adipose"}
+        return cls(**{n: attenuation(names.get(n, n), energy_kev) for n in cls.__dataclass_fields__})
+
+
+class LungRays:
+    """One lung as the rays see it: where they run in it, and what carves it."""
+
+    def __init__(self, beam: ConeBeam, bodies: Sequence[Body], carving: Sequence[Body]) -> None:
+        box = beam.window(bodies[0], 2) or (0, 1, 0, 1)
+        self.beam = beam
+        self.bodies = list(bodies)
+        self.carving = list(carving)
+        self.window: Window = (slice(box[0], box[1]), slice(box[2], box[3]))
+        self.oblique = beam.oblique[self.window]
+        enter, leave = beam.intervals(bodies, self.window)
+        first = enter.amax(0)
+        self.interval: Interval = (first, torch.maximum(leave.amin(0), first))
+        self.cover = Cover(*beam.intervals(carving, self.window))
+        self.free = self.cover.free(self.interval) * self.oblique
+
+    def within(self, bodies: Sequence[Body]) -> Tensor:
+        """Return (h, w): cm of lung inside the common part of convex bodies."""
+        enter, leave = self.beam.intervals(bodies, self.window)
+        common = (enter.amax(0), leave.amin(0))
+        return self.cover.free(meet(common, self.interval)) * self.oblique
+
+    def filled(self, bodies: Sequence[Body]) -> Tensor:
+        """Return (h, w): cm of lung inside the union of convex bodies."""
+        both = Cover()
+        both.enter, both.leave = list(self.cover.enter), list(self.cover.leave)
+        enter, leave = self.beam.intervals(bodies, self.window)
+        for first, last in zip(enter, leave, strict=True):
+            both.add(*meet((first, last), self.interval))
+        return (self.free - both.free(self.interval) * self.oblique).clamp_(min=0.0)
+
+    def holds(self, points: np.ndarray) -> np.ndarray:
+        """Return for points (n, 3) whether each lies in lung tissue."""
+        inside = np.ones(len(points), bool)
+        for body in self.bodies:
+            inside &= body.holds(points)
+        for body in self.carving:
+            inside &= ~body.holds(points)
+        return inside
+
+    def paste(self, values: Tensor, into: Tensor) -> None:
+        """Add a window's values (h, w) to a whole film (H, W)."""
+        into[self.window].add_(values)
+
+
+class Scene:
+    """A patient, changed by a finding, in front of one beam."""
+
+    def __init__(self, patient: Patient, beam: ConeBeam, view: str, change: Change) -> None:
+        self.patient = patient
+        self.beam = beam
+        self.view = view
+        self.change = change
+        self.frame: Frame = frame(patient, change)
+        self.tissue = Tissue.at(patient.exposure.energy_kev)
+        self.heart = heart(self.frame, patient)
+        self.lungs = {
+            side: LungRays(beam, lung(self.frame, patient, side), [*self.heart, *carvers(self.frame, patient, side)])
+            for side in SIDES
+        }
+
+    def blank(self) -> Tensor:
+        """Return a film (H, W) of zeros."""
+        return torch.zeros(self.beam.size, self.beam.size, device=self.beam.device)
+
+    def lung_path(self) -> Tensor:
+        """Return (H, W): cm of lung on every ray."""
+        total = self.blank()
+        for rays in self.lungs.values():
+            rays.paste(rays.free, total)
+        return total
+
+    def heart_path(self) -> Tensor:
+        """Return (H, W): cm of heart on every ray."""
+        total = self.blank()
+        boxes = [self.beam.window(body, 1) for body in self.heart]
+        seen = [box for box in boxes if box is not None]
+        if not seen:
+            return total
+        window = (slice(min(b[0] for b in seen), max(b[1] for b in seen)), slice(min(b[2] for b in seen), max(b[3] for b in seen)))
+        total[window] = Cover(*self.beam.intervals(self.heart, window)).length() * self.beam.oblique[window]
+        return total
