@@ -19,6 +19,7 @@ FILE_CUES = ("bytes", "width", "height", "aspect", "bytes_per_pixel", "jpeg_qual
 SURFACE_CUES = ("sharpness", "border_dark", "mean_grey", "sd_grey")
 CUE_SETS = {"file": FILE_CUES, "file_and_surface": (*FILE_CUES, *SURFACE_CUES)}
 FOLDS = 5
+_ABSENT = -1.0  # the JPEG quality of another format; every cue that exists is 0 or more
 _LEAST_PATIENTS = 2 * FOLDS
 
 
@@ -109,10 +110,11 @@ def _predicted(
     fitted_on: pd.DataFrame, films: pd.DataFrame, cues: list[str], classes: list[str], seed: int
 ) -> NDArray[np.float64]:
     """Return (n, K) probabilities of `films` in the order of `classes`; a class absent from the fit gets 0."""
+    known_cues, asked_cues = (part[cues].astype(np.float64).fillna(_ABSENT) for part in (fitted_on, films))
     model = HistGradientBoostingClassifier(
         max_iter=60, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=seed
-    ).fit(fitted_on[cues].astype(np.float64), fitted_on["label"])
+    ).fit(known_cues, fitted_on["label"])
     probabilities = np.zeros((len(films), len(classes)))
     known = [classes.index(label) for label in model.classes_]
-    probabilities[:, known] = model.predict_proba(films[cues].astype(np.float64))
+    probabilities[:, known] = model.predict_proba(asked_cues)
     return probabilities

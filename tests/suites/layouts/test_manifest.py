@@ -1,0 +1,136 @@
+"""Manifests: every column where it belongs, and clear words for tables that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.layouts import load_cohort
+from suites.harness.layouts.metadata import age_group
+
+Films = Callable[..., Path]
+
+ROWS = {
+    "File": ["a.png", "deep/b.png", "c.png"],
+    "label": ["NORMAL", "virus", "bacterial pneumonia"],
+    "patient": ["007", "008", ""],
+    "view": ["PA", "AP", ""],
+    "age": ["3", "44", ""],
+    "finding": ["", "COVID-19", "None"],
+    "split": ["Test", "test", "TEST"],
+    "dose": ["1.5", "2", "3"],
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "semicolon", "bom", "parquet"])
+def test_every_column_finds_its_place(films: Films, kind: str) -> None:
+    root = films("a.png", "deep/b.png", "c.png")
+    table = pd.DataFrame(ROWS)
+    path = root / {"parquet": "films.parquet", "tsv": "films.tsv"}.get(kind, "films.csv")
+    if kind == "parquet":
+        table.assign(dose=[1.5, 2, 3], age=[3.0, 44.0, None]).to_parquet(path)
+    else:
+        separator = {"tsv": "\t", "semicolon": ";"}.get(kind, ",")
+        table.to_csv(path, sep=separator, index=False, encoding="utf-8-sig" if kind == "bom" else "utf-8")
+    cohort = load_cohort(str(path))
+    found = cohort.table.set_index("id").loc[["a.png", "deep/b.png", "c.png"]]
+    assert found["label"].tolist() == ["normal", "viral_pneumonia", "bacterial_pneumonia"]
+    assert found["patient"].tolist() == ["007", "008", "c.png"]
+    assert found["age_group"].tolist() == ["child", "adult", ""]
+    assert found["finding"].tolist() == ["", "COVID-19", ""]
+    assert found["split"].tolist() == ["test"] * 3
+    assert found["dose"].tolist() == [1.5, 2, 3]
+    assert cohort.decode(cohort.table.iloc[2].to_dict()).pixels.shape == (40, 48)
+
+
+def test_a_folder_with_metadata_is_a_manifest(films: Films) -> None:
+    root = films("lateral/x/a.png", "frontal/x/b.png")
+    (root / "metadata.csv").write_text("file,view\nlateral/x/a.png,L\nfrontal/x/b.png,PA\n")
+    assert load_cohort(f"{root}?view=L").table["id"].tolist() == ["lateral/x/a.png"]
+
+
+def test_files_elsewhere_and_absolute_and_from_windows(films: Films) -> None:
+    root = films("films/a.png", "lists/b.png", "lists/deep/c.png")
+    (root / "lists/list.csv").write_text(f"file\n../films/a.png\n{root}/lists/b.png\ndeep\\c.png\n")
+    cohort = load_cohort(f"{root}/lists/list.csv")
+    assert sorted(cohort.table["id"]) == ["../films/a.png", "b.png", "deep/c.png"]
+    for row in cohort.table.to_dict("records"):
+        cohort.decode(row)
+
+
+def test_a_missing_film_is_named_when_it_is_decoded(films: Films) -> None:
+    root = films("a.png")
+    (root / "list.csv").write_text("file\na.png\nlost.png\n")
+    cohort = load_cohort(f"{root}/list.csv")
+    with pytest.raises(FilmUnreadable, match=r"lost\.png: no such file"):
+        cohort.decode(cohort.table.iloc[1].to_dict())
+
+
+def test_masks_ride_along_and_change_the_content(films: Films) -> None:
+    root = films("a.png", "b.png")
+    inside = np.zeros((40, 48), dtype=np.uint8)
+    inside[10:20, 10:20] = 1
+    Image.fromarray(inside).save(root / "lung.png")
+    Image.fromarray(inside[::-1]).save(root / "spot.png")
+    (root / "list.csv").write_text("file,lung_mask,mask\na.png,lung.png,spot.png\nb.png,,\n")
+    cohort = load_cohort(f"{root}/list.csv")
+    first, second = (cohort.decode(row) for row in cohort.table.to_dict("records"))
+    assert first.masks["lung"].sum() == 100
+    assert first.masks["lesion"][20:30, 10:20].all()
+    assert not second.masks
+    assert "`mask` are read as lesions" in " ".join(cohort.notes)
+    (root / "plain.csv").write_text("file\na.png\n")
+    plain = load_cohort(f"{root}/plain.csv")
+    assert plain.decode(plain.table.iloc[0].to_dict()).content != first.content
+    Image.fromarray(inside[:20]).save(root / "lung.png")
+    with pytest.raises(FilmUnreadable, match="mask is 48 x 20 pixels"):
+        cohort.decode(cohort.table.iloc[0].to_dict())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("image,label\na.png,normal\n", "needs a column `file`; found image, label"),
+        ("file,label\n", "holds no row"),
+        ("", "cannot be read as a manifest"),
+        ("file,label\n,normal\n", "row 1 names no file"),
+        ("file,label\na.png,normal\na.png,normal\n", "more than once"),
+        ("file,label\na.png,normal\n./a.png,virus\n", "more than once"),
+        ("file,FILE\na.png,a.png\n", "column file occurs more than once"),
+        ('file,label\na.png,"normal\n', "cannot be read as a manifest"),
+        (b"file,label\n\xff\xfe.png,normal\n", "not UTF-8"),
+    ],
+)
+def test_tables_that_cannot_be_used(films: Films, text: str | bytes, reason: str) -> None:
+    path = films("a.png") / "list.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CohortProblem, match=reason):
+        load_cohort(str(path))
+
+
+def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "list.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(CohortProblem, match="cannot be read as a manifest"):
+        load_cohort(str(tmp_path / "list.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("age", "group"),
+    [
+        ("17.9", "child"),
+        ("18", "adult"),
+        ("003Y", "child"),
+        ("018M", "child"),
+        ("300M", "adult"),
+        ("", ""),
+        ("old", ""),
+    ],
+)
+def test_age_groups(age: str, group: str) -> None:
+    assert age_group(age) == group

@@ -1,0 +1,197 @@
+"""Specs, filters, recognition of layouts, and names nobody should trust."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from suites.harness.cohort import Cohort
+from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.layouts import Spec, load_cohort, register_layout
+from suites.harness.layouts.registry import LAYOUTS
+
+Films = Callable[..., Path]
+
+
+def test_three_folders_with_and_without_splits(films: Films) -> None:
+    names = ["bacterial_pneumonia/a.png", "normal/b.png", "viral_pneumonia/person1_virus_2.png"]
+    flat = load_cohort(str(films(*names, root="flat")))
+    assert flat.table["label"].tolist() == ["bacterial_pneumonia", "normal", "viral_pneumonia"]
+    assert flat.table["split"].tolist() == [""] * 3
+    assert flat.table["patient"].tolist() == ["bacterial_pneumonia/a.png", "normal/b.png", "person1_virus"]
+    assert flat.name == "flat"
+    split = films(*(f"{split}/{name}" for split in ("training", "valid", "test") for name in names), root="split")
+    assert len(load_cohort(str(split))) == 3
+    assert set(load_cohort(str(split), split=None).table["split"]) == {"train", "val", "test"}
+
+
+def test_any_class_names_will_do(films: Films) -> None:
+    cohort = load_cohort(str(films("COVID-19/a.png", "Lung Opacity/b.png")))
+    assert cohort.table["label"].tolist() == ["covid_19", "lung_opacity"]
+
+
+def test_spelling_variants_are_one_label(films: Films) -> None:
+    cohort = load_cohort(str(films("Bacteria/a.png", "Healthy/b.png", "PNEUMONIA-VIRAL/c.png")))
+    assert cohort.table["label"].tolist() == ["bacterial_pneumonia", "normal", "viral_pneumonia"]
+
+
+def test_a_name_that_contradicts_its_class_folder_is_refused(films: Films) -> None:
+    with pytest.raises(CohortProblem, match="its name says viral_pneumonia"):
+        load_cohort(str(films("bacterial_pneumonia/person1_virus_2.png", "normal/b.png")))
+
+
+def test_the_subjects_classes_tell_class_folders_from_others(films: Films) -> None:
+    root = films("x/deep/a.png", "y/deep/b.png")
+    assert set(load_cohort(str(root)).table["label"]) == {""}
+    assert set(load_cohort(str(root), classes=["x", "y"]).table["label"]) == {"x", "y"}
+
+
+def test_folders_beside_a_manifest_are_not_taken_for_classes(films: Films) -> None:
+    root = films("lateral/a.png", "frontal/b.png")
+    (root / "metadata.csv").write_text("file,view,label\nlateral/a.png,L,normal\nfrontal/b.png,PA,normal\n")
+    assert load_cohort(str(root)).table["label"].tolist() == ["normal", "normal"]
+
+
+def test_a_folder_of_films_without_labels(films: Films) -> None:
+    cohort = load_cohort(str(films("b.png", "a.png")))
+    assert cohort.table["id"].tolist() == ["a.png", "b.png"]
+    assert set(cohort.table["label"]) == {""}
+    assert "no labels" in cohort.notes[0]
+    assert len(load_cohort(str(films("b.png") / "b.png"))) == 1
+
+
+def test_filters(films: Films) -> None:
+    root = films("a.png", "b.png", "c.png")
+    (root / "films.csv").write_text("file,view,finding\na.png,L,COVID-19\nb.png,AP Supine,R&D\nc.png,PA,COVID-19\n")
+    spec = f"{root}/films.csv"
+    for query, kept in {
+        "view=L": ["a.png"],
+        "view=L&view=PA": ["a.png", "c.png"],
+        "view!=L": ["b.png", "c.png"],
+        "view=AP Supine": ["b.png"],
+        "view=AP+Supine": ["b.png"],
+        "finding=R%26D": ["b.png"],
+        "finding=COVID-19&view!=L": ["c.png"],
+    }.items():
+        assert load_cohort(f"{spec}?{query}").table["id"].tolist() == kept, query
+    assert load_cohort(f"{spec}?view=L").name.endswith("view=L")
+    assert load_cohort(f"{spec}?view=L").spec == f"{spec}?view=L"
+    for query, reason in {
+        "view=LL": "view is one of 'AP Supine', 'L', 'PA'",
+        "colour=red": "cannot filter by 'colour'; the columns are id, file",
+        "view": "key=value",
+        "split=test": "films carry no split",
+        "layout=dvd": "no layout called 'dvd'",
+    }.items():
+        with pytest.raises(CohortProblem, match=reason):
+            load_cohort(f"{spec}?{query}")
+
+
+def test_labels_are_filtered_in_any_spelling(films: Films) -> None:
+    root = films("bacteria/a.png", "normal/b.png", "virus/c.png")
+    assert load_cohort(f"{root}?label=NORMAL&label=Bacteria").table["id"].tolist() == ["bacteria/a.png", "normal/b.png"]
+
+
+def test_a_question_mark_in_a_folder_name_is_no_filter(films: Films) -> None:
+    assert len(load_cohort(str(films("a.png", root="films?split=x")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("", "empty"),
+        ("  ", "empty"),
+        ("no/such/folder", "no such file or folder.*`kaggle`"),
+        ("a\0b", "null character"),
+    ],
+)
+def test_a_spec_that_names_nothing(spec: str, reason: str) -> None:
+    with pytest.raises(CohortProblem, match=reason):
+        load_cohort(spec)
+
+
+def test_an_empty_folder_is_no_cohort(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").write_text("x")
+    with pytest.raises(CohortProblem, match="holds nothing that is known as films"):
+        load_cohort(str(tmp_path))
+
+
+def test_a_forced_layout_that_does_not_fit_says_so(films: Films) -> None:
+    for layout in ("kaggle_folders", "manifest", "three_folders", "dicom"):
+        with pytest.raises(CohortProblem):
+            load_cohort(f"{films('a.png')}?layout={layout}")
+
+
+def test_a_layout_is_one_function(monkeypatch: pytest.MonkeyPatch, films: Films) -> None:
+    monkeypatch.setattr("suites.harness.layouts.registry.LAYOUTS", dict(LAYOUTS))
+    template = load_cohort(str(films("a.png")))
+
+    @register_layout("mirror", recognises=lambda spec: spec.location == "mirror", precedence=5, options=("side",))
+    def mirror(spec: Spec) -> Cohort:
+        assert spec.option("side") == "left"
+        return template
+
+    assert load_cohort("mirror?side=left").table["id"].tolist() == ["a.png"]
+    with pytest.raises(ValueError, match="registered already"):
+        register_layout("mirror", recognises=lambda _: True)(mirror)
+
+
+def test_a_cohort_made_in_python_passes_unchanged(films: Films) -> None:
+    cohort = load_cohort(str(films("train/normal/a.png", "train/virus/b.png")), split="train")
+    assert load_cohort(cohort) is cohort
+    assert load_cohort(cohort, classes=["Viral", "Normal"]).table["label"].tolist() == ["Normal", "Viral"]
+
+
+def test_hostile_names_are_printable_ids_and_still_open(films: Films) -> None:
+    odd = [os.fsdecode(b"bad\xff.png"), "line\nbreak.png", "<script>alert(1)</script>.png".replace("/", ""), "ünï.png"]
+    root = films(*odd, "plain.png")
+    cohort = load_cohort(str(root))
+    assert cohort.table["id"].is_monotonic_increasing
+    assert all(name.isprintable() for name in cohort.table["id"])
+    assert {"bad\\udcff.png", "line\\nbreak.png", "<script>alert(1)<script>.png", "ünï.png"} < set(cohort.table["id"])
+    cohort.table.to_parquet(root / "table.parquet")
+    again = pickle.loads(pickle.dumps(cohort.decode))
+    for row in cohort.table.to_dict("records"):
+        assert again(row).pixels.shape == (40, 48)
+
+
+def test_two_files_of_one_printable_name_are_not_confused(films: Films) -> None:
+    with pytest.raises(CohortProblem, match="more than once"):
+        load_cohort(str(films("a\nb.png", "a\\nb.png")))
+
+
+def test_broken_files_are_found_when_they_are_decoded(films: Films) -> None:
+    root = films("normal/a.png", "virus/b.png")
+    (root / "normal/notes.txt").write_text("not a film")
+    (root / "normal/gone.png").symlink_to(root / "nowhere")
+    cohort = load_cohort(str(root))
+    reasons = {}
+    for row in cohort.table.to_dict("records"):
+        try:
+            cohort.decode(row)
+        except FilmUnreadable as problem:
+            reasons[row["id"]] = problem.reason.split(" (")[0]
+    assert reasons == {"normal/gone.png": "no such file", "normal/notes.txt": "is not an image"}
+
+
+def test_the_order_does_not_depend_on_the_disk(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = films(*(f"{kind}/{name}.png" for kind in ("normal", "virus") for name in "cab"))
+    usual = load_cohort(str(root))
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda *a, **k: ((p, d, files[::-1]) for p, d, files in walk(*a, **k)))
+    assert load_cohort(str(root)).table.equals(usual.table)
+    assert load_cohort(str(root)).fingerprint == usual.fingerprint
+
+
+def test_content_is_the_files_own(films: Films) -> None:
+    root = films("a.png")
+    Image.fromarray(np.asarray(Image.open(root / "a.png"))).save(root / "b.png")
+    rows = load_cohort(str(root)).table.to_dict("records")
+    decode = load_cohort(str(root)).decode
+    assert decode(rows[0]).content == decode(rows[1]).content

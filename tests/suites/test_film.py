@@ -1,0 +1,332 @@
+"""Every kind of file becomes the pixels a viewer shows, or is refused with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
+
+from suites.harness import film as film_module
+from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.film import check_exclusions, decode_image, decode_mask, printable
+
+ROWS, COLUMNS = 24, 32
+GREY = np.random.default_rng(0).integers(0, 256, (ROWS, COLUMNS), dtype=np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
+DEEP = np.random.default_rng(2).integers(0, 65536, (ROWS, COLUMNS), dtype=np.uint16)
+DEEP[0, 0] = 65535
+ALPHA = np.random.default_rng(3).integers(0, 256, (ROWS, COLUMNS), dtype=np.uint8)
+
+
+def luma(colour: np.ndarray) -> np.ndarray:
+    """ITU-R BT.601 by its definition, rounded to 8 bits."""
+    return np.round(colour.astype(float) @ np.array([0.299, 0.587, 0.114])) / 255
+
+
+def with_alpha(pixels: np.ndarray) -> np.ndarray:
+    return np.dstack([pixels, ALPHA])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "bmp", "gif", "pgm", "webp"])
+def test_eight_bit_grey_is_divided_by_255(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"film.{suffix}"
+    Image.fromarray(GREY).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    film = decode_image(path)
+    assert film.pixels.dtype == np.float32
+    assert film.pixels.shape == (ROWS, COLUMNS)
+    tolerance = 1.01 / 255 if suffix == "webp" else 1e-7  # WebP stores colour, whose luma may round
+    np.testing.assert_allclose(film.pixels, GREY / 255, atol=tolerance)
+    assert film.content == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_jpeg_decodes_as_pillow_does(tmp_path: Path) -> None:
+    path = tmp_path / "film.jpeg"
+    Image.fromarray(GREY).save(path, quality=90)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(decode_image(path).pixels, np.asarray(image, dtype=np.float32) / 255)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm", "jp2"])
+def test_sixteen_bit_grey_is_divided_by_65535(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"film.{suffix}"
+    Image.fromarray(DEEP).save(path)
+    np.testing.assert_allclose(decode_image(path).pixels, DEEP / 65535, atol=1e-6)
+
+
+def test_big_endian_sixteen_bit_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "film.tiff"
+    Image.frombytes("I;16B", (COLUMNS, ROWS), DEEP.astype(">u2").tobytes()).save(path)
+    np.testing.assert_allclose(decode_image(path).pixels, DEEP / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_white_is_zero_tiff_is_inverted(tmp_path: Path, deep: bool) -> None:
+    path = tmp_path / "film.tiff"
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[262] = 0
+    Image.fromarray(DEEP if deep else GREY).save(path, tiffinfo=tags)
+    stored = np.frombuffer(_strip(path), dtype="<u2" if deep else np.uint8).reshape(ROWS, COLUMNS)
+    np.testing.assert_allclose(decode_image(path).pixels, 1 - stored / (65535 if deep else 255), atol=1e-6)
+
+
+def _strip(path: Path) -> bytes:
+    with Image.open(path) as image:
+        assert image.tag_v2[262] == 0
+        offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    return path.read_bytes()[offset : offset + size]
+
+
+def test_twelve_bits_in_a_sixteen_bit_file_are_refused_not_shown_as_black(tmp_path: Path) -> None:
+    path = tmp_path / "film.png"
+    Image.fromarray((DEEP >> 4).astype(np.uint16)).save(path)
+    with pytest.raises(FilmUnreadable, match="12-bit data left unscaled"):
+        decode_image(path)
+
+
+def test_colour_becomes_luma(tmp_path: Path) -> None:
+    Image.fromarray(COLOUR).save(tmp_path / "rgb.png")
+    Image.fromarray(np.dstack([GREY] * 3)).save(tmp_path / "grey.png")
+    np.testing.assert_allclose(decode_image(tmp_path / "rgb.png").pixels, luma(COLOUR), atol=1.01 / 255)
+    np.testing.assert_allclose(decode_image(tmp_path / "grey.png").pixels, GREY / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["LA", "RGBA"])
+def test_transparent_pixels_lie_on_black(tmp_path: Path, kind: str) -> None:
+    pixels = GREY if kind == "LA" else np.dstack([GREY] * 3)
+    Image.fromarray(with_alpha(pixels)).save(tmp_path / "film.png")
+    np.testing.assert_allclose(decode_image(tmp_path / "film.png").pixels, GREY / 255 * (ALPHA / 255), atol=1e-6)
+
+
+def test_palette_shows_its_colours_not_its_indices(tmp_path: Path) -> None:
+    image = Image.fromarray(GREY % 4, mode="L").convert("P")
+    image.putpalette([200, 200, 200, 10, 10, 10, 90, 90, 90, 255, 255, 255] + [0] * 756)
+    image.save(tmp_path / "film.png")
+    shades = np.array([200, 10, 90, 255]) / 255
+    np.testing.assert_allclose(decode_image(tmp_path / "film.png").pixels, shades[GREY % 4], atol=1e-6)
+
+
+def test_transparent_palette_entry_is_black(tmp_path: Path) -> None:
+    image = Image.fromarray(GREY % 2, mode="L").convert("P")
+    image.putpalette([200, 200, 200, 100, 100, 100] + [0] * 762)
+    image.save(tmp_path / "film.png", transparency=0)
+    np.testing.assert_allclose(decode_image(tmp_path / "film.png").pixels, np.where(GREY % 2, 100 / 255, 0), atol=1e-6)
+
+
+def test_transparent_grey_key_is_black(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "film.png", transparency=int(GREY[3, 3]))
+    expected = np.where(GREY[3, 3] == GREY, 0, GREY / 255)
+    np.testing.assert_allclose(decode_image(tmp_path / "film.png").pixels, expected, atol=1e-6)
+
+
+def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
+    Image.fromarray(GREY > 127).save(tmp_path / "film.png")
+    np.testing.assert_array_equal(decode_image(tmp_path / "film.png").pixels, (GREY > 127).astype(np.float32))
+
+
+def test_floating_point_tiff_must_lie_in_0_to_1(tmp_path: Path) -> None:
+    inside = (GREY / 255).astype(np.float32)
+    Image.fromarray(inside).save(tmp_path / "inside.tiff")
+    np.testing.assert_array_equal(decode_image(tmp_path / "inside.tiff").pixels, inside)
+    for name, wrong in {"255.tiff": inside * 255, "nan.tiff": np.where(inside > 0.5, np.nan, inside)}.items():
+        Image.fromarray(wrong.astype(np.float32)).save(tmp_path / name)
+        with pytest.raises(FilmUnreadable, match=r"scale them to 0\.\.1"):
+            decode_image(tmp_path / name)
+
+
+def test_integers_of_unknown_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(DEEP.astype(np.int32) * 1000).save(tmp_path / "film.tiff")
+    with pytest.raises(FilmUnreadable, match=r"outside 0\.\.65535"):
+        decode_image(tmp_path / "film.tiff")
+
+
+def test_colour_spaces_of_print_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([COLOUR, GREY]), mode="CMYK").save(tmp_path / "film.jpeg")
+    with pytest.raises(FilmUnreadable, match="colour mode CMYK"):
+        decode_image(tmp_path / "film.jpeg")
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured_as_a_viewer_does(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"film.{suffix}"
+    ramp = np.add.outer(np.arange(ROWS) * 6, np.arange(COLUMNS) * 2).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(ramp).save(path, exif=exif, **({"quality": 100} if suffix in ("jpeg", "webp") else {}))
+    turned = {
+        1: ramp,
+        2: ramp[:, ::-1],
+        3: ramp[::-1, ::-1],
+        4: ramp[::-1],
+        5: ramp.T,
+        6: ramp.T[:, ::-1],
+        7: ramp.T[::-1, ::-1],
+        8: ramp.T[::-1],
+    }[orientation]
+    found = decode_image(path).pixels
+    assert found.shape == turned.shape
+    np.testing.assert_allclose(found, turned / 255, atol=3 / 255)
+
+
+def test_sixteen_bit_film_is_turned_too(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(DEEP).save(tmp_path / "film.png", exif=exif)
+    np.testing.assert_allclose(decode_image(tmp_path / "film.png").pixels, DEEP.T[:, ::-1] / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff"])
+def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"film.{suffix}"
+    Image.fromarray(GREY).save(path)
+    whole = path.read_bytes()
+    for share in (0.05, 0.3, 0.7, 0.95):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(FilmUnreadable, match=rf"film\.{suffix}: "):
+            decode_image(path)
+
+
+def test_truncation_is_refused_even_if_another_library_told_pillow_to_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "film.jpeg"
+    Image.fromarray(GREY).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with Image.open(path) as guessed:
+        guessed.load()  # the trap: grey rows instead of an error
+    with pytest.raises(FilmUnreadable, match="truncated"):
+        decode_image(path)
+
+
+def test_no_film_at_all(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("a note, not a film")
+    (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, reason in {
+        "empty.png": "empty",
+        "text.png": "not an image",
+        "page.eps": "not an image",
+        "pipe.png": "not a regular file",
+        "nowhere.png": "no such file",
+        ".": "folder",
+    }.items():
+        with pytest.raises(FilmUnreadable, match=reason):
+            decode_image(tmp_path / name)
+
+
+def test_a_name_with_a_null_byte_is_no_crash() -> None:
+    with pytest.raises(FilmUnreadable, match="cannot be opened"):
+        decode_image("film\x00.png")
+
+
+def _png_header(width: int, height: int) -> bytes:
+    header = b"\x89PNG\r\n\x1a\n"
+    body = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    for kind, data in ((b"IHDR", body), (b"IDAT", b""), (b"IEND", b"")):
+        check = PngImagePlugin._crc32(data, PngImagePlugin._crc32(kind))
+        header += len(data).to_bytes(4, "big") + kind + data + check.to_bytes(4, "big")
+    return header
+
+
+@pytest.mark.parametrize("side", [8_001, 9_900, 13_000, 60_000])
+def test_decompression_bombs_are_refused_before_they_unpack(tmp_path: Path, side: int) -> None:
+    (tmp_path / "bomb.png").write_bytes(_png_header(side, side))
+    with pytest.raises(FilmUnreadable, match="bomb"):
+        decode_image(tmp_path / "bomb.png")
+
+
+def test_our_limit_holds_when_pillows_is_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    (tmp_path / "bomb.png").write_bytes(_png_header(60_000, 60_000))
+    with pytest.raises(FilmUnreadable, match="limit 64 million"):
+        decode_image(tmp_path / "bomb.png")
+
+
+def test_huge_files_are_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(GREY).save(tmp_path / "film.png")
+    monkeypatch.setattr(film_module, "MAX_BYTES", 100)
+    with pytest.raises(FilmUnreadable, match="MiB"):
+        decode_image(tmp_path / "film.png")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (15, 40), (20, 300)])
+def test_specks_and_slivers_are_no_films(tmp_path: Path, shape: tuple[int, int]) -> None:
+    Image.new("L", shape[::-1]).save(tmp_path / "film.png")
+    with pytest.raises(FilmUnreadable, match="at least 16"):
+        decode_image(tmp_path / "film.png")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "png", "webp"])
+def test_several_frames_are_refused(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    frames[0].save(tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:])
+    with pytest.raises(FilmUnreadable, match="2 frames"):
+        decode_image(tmp_path / f"film.{suffix}")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_give_a_film_or_a_reason_never_a_crash(tmp_path_factory: pytest.TempPathFactory, data) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    folder.mkdir(exist_ok=True)
+    kind = data.draw(st.sampled_from(["jpeg", "png", "tiff", "gif", "bmp", "jp2"]))
+    path = folder / f"film.{kind}"
+    Image.fromarray(GREY).save(path)
+    content = bytearray(path.read_bytes())
+    for position, value in data.draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)))):
+        content[position] = value
+    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    try:
+        pixels = decode_image(path).pixels
+    except FilmUnreadable:
+        return
+    assert pixels.ndim == 2
+    assert pixels.dtype == np.float32
+    assert 0 <= pixels.min() <= pixels.max() <= 1
+
+
+def test_masks_are_read_whether_ones_or_255s(tmp_path: Path) -> None:
+    inside = GREY > 100
+    for name, value in {"ones.png": 1, "full.png": 255}.items():
+        Image.fromarray((inside * value).astype(np.uint8)).save(tmp_path / name)
+        mask, content = decode_mask(tmp_path / name, (ROWS, COLUMNS))
+        np.testing.assert_array_equal(mask, inside)
+        assert len(content) == 64
+    Image.new("L", (COLUMNS, ROWS)).save(tmp_path / "none.png")
+    assert not decode_mask(tmp_path / "none.png", (ROWS, COLUMNS))[0].any()
+    with pytest.raises(FilmUnreadable, match=r"mask is 32 x 24 pixels, its film 24 x 32"):
+        decode_mask(tmp_path / "full.png", (COLUMNS, ROWS))
+
+
+def test_exclusions_up_to_five_percent_pass() -> None:
+    check_exclusions([], 0)
+    check_exclusions([("a.png", "is empty")] * 5, 100)
+    with pytest.raises(CohortProblem, match=r"6 of 100 films cannot be read .*a\.png \(is empty\)"):
+        check_exclusions([("a.png", "is empty")] * 6, 100)
+
+
+def test_exclusions_may_come_as_a_table() -> None:
+    left_out = pd.DataFrame({"cohort": "c", "file": ["a\nb.png"], "reason": ["is truncated"]})
+    check_exclusions(left_out, 20)
+    with pytest.raises(CohortProblem, match=r"1 of 19 films .*a\\nb\.png"):
+        check_exclusions(left_out, 19)
+
+
+@given(st.text())
+def test_printable_text_is_one_printable_line(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown == text or not text.isprintable()
+
+
+def test_undecodable_names_become_printable() -> None:
+    assert printable(os.fsdecode(b"film\xff<b>\n.png")) == r"film\udcff<b>\n.png"
