@@ -56,18 +56,19 @@ def coordinates(image: Tensor) -> tuple[Tensor, Tensor]:
     return rows[:, None], columns[None, :]
 
 
-def warp(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Sample (H, W) bilinearly at centred pixel coordinates; outside the film its border pixel is continued.
+def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") -> Tensor:
+    """Sample (H, W) bilinearly at centred pixel coordinates.
 
     Args:
         image: (H, W).
         rows: where each result pixel comes from, broadcastable to (H, W), zero at the centre of the film.
         columns: likewise across.
+        outside: what lies beyond the film: "border" (its border pixel), "reflection" (its mirror image), "zeros".
     """
     height, width = image.shape
     rows, columns = rows.expand(height, width), columns.expand(height, width)
     grid = torch.stack([columns * (2.0 / (width - 1)), rows * (2.0 / (height - 1))], dim=-1)
-    sampled = F.grid_sample(image[None, None], grid[None], mode="bilinear", padding_mode="border", align_corners=True)
+    sampled = F.grid_sample(image[None, None], grid[None], mode="bilinear", padding_mode=outside, align_corners=True)
     return sampled[0, 0]
 
 

@@ -1,0 +1,207 @@
+"""What lies on, in and around a sick child: leads, tubes, markers, collimation.
+
+Attenuation at 60 keV: copper 14.3 / cm (0.1 mm of wire adds 0.14), lead letters about 3 in all, tubes by their barium
+stripe. Lengths are in mm of the patient; see `Perturbation.pitch_mm`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from robustness.curves import Point, chords, smooth_curve
+from robustness.draws import Draws
+from robustness.filters import coordinates, smoothstep
+from robustness.perturbation import Level, Perturbation, register
+from robustness.radiograph import DT, T0, Radiograph
+
+MU_COPPER = 1.43
+"""Attenuation of copper per mm at 60 keV."""
+
+
+def laid_over(film: Tensor, added: Tensor, draws: Draws) -> Tensor:
+    """The film with attenuation (H, W) added everywhere, raw beam included: metal shows there too."""
+    gamma = Radiograph.of(film, draws).gamma
+    attenuation = T0 + DT * film.pow(1.0 / gamma) + added
+    return ((attenuation - T0) / DT).clamp(0.0, 1.0).pow(gamma).where(added != 0.0, film)
+
+
+def wire(film: Tensor, draws: Draws, label: str) -> list[Point]:
+    """A cable across the chest in gentle bends: from a shoulder or side to the other side or the lower edge."""
+    height, width = film.shape
+    start = (draws.uniform(label + " start row", 0.05, 0.6), draws.choice(label + " start side", (0.08, 0.92)))
+    end = (draws.uniform(label + " end row", 0.6, 1.05), draws.uniform(label + " end column", 0.1, 0.9))
+    points = [start]
+    for knot in (1, 2, 3):
+        share = knot / 4.0
+        points.append(
+            (
+                start[0] + share * (end[0] - start[0]) + draws.uniform(f"{label} row {knot}", -0.07, 0.07),
+                start[1] + share * (end[1] - start[1]) + draws.uniform(f"{label} column {knot}", -0.07, 0.07),
+            )
+        )
+    points.append(end)
+    return smooth_curve([(row * height, column * width) for row, column in points])
+
+
+@register
+class EcgLeads(Perturbation):
+    """Monitoring leads: wires across the chest, with round electrodes at their ends.
+
+    wires: how many. radius_mm: of a wire. copper_mm: copper a ray meets in the middle of a wire. electrodes: how many.
+    electrode_mm: their radius.
+    """
+
+    name = "ecg_leads"
+    family = "bedside"
+    source = "attenuation of copper (NIST XCOM); Sirazitdinov et al. 2022 (POTHER): leads as confounder"
+    levels = tuple(
+        {"wires": w, "radius_mm": r, "copper_mm": c, "electrodes": e, "electrode_mm": s}
+        for w, r, c, e, s in (
+            (1, 0.5, 0.05, 0, 5.0),
+            (2, 0.6, 0.1, 1, 5.0),
+            (3, 0.7, 0.2, 2, 6.0),
+            (3, 0.8, 0.3, 3, 8.0),
+            (5, 1.0, 0.5, 3, 10.0),
+        )
+    )
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        pitch = self.pitch_mm(film)
+        wires = [wire(film, draws, f"wire {index}") for index in range(level["wires"])]
+        radius = level["radius_mm"] / pitch
+        path = chords(film.shape, [(points, radius) for points in wires], film.device)
+        added = path * (MU_COPPER * level["copper_mm"] / (2.0 * radius))
+        for index in range(level["electrodes"]):
+            added = added + electrode(film, wires[index][0], level["electrode_mm"] / pitch)
+        return laid_over(film, added, draws)
+
+
+def electrode(film: Tensor, centre: Point, radius_px: float) -> Tensor:
+    """(H, W) attenuation of an adhesive electrode: a faint disc with a dense snap in its middle."""
+    rows, columns = _from(film, centre)
+    distance = (rows.square() + columns.square()).sqrt()
+    disc = 0.25 * smoothstep(radius_px - distance + 0.5)
+    return disc + 1.5 * smoothstep(0.35 * radius_px - distance + 0.5)
+
+
+def _from(film: Tensor, centre: Point) -> tuple[Tensor, Tensor]:
+    rows, columns = coordinates(film)
+    return rows + (film.shape[0] - 1) / 2.0 - centre[0], columns + (film.shape[1] - 1) / 2.0 - centre[1]
+
+
+@register
+class Tubes(Perturbation):
+    """Tubes and lines: feeding tube, nasogastric tube, endotracheal tube, central line, added in this order.
+
+    feeding, gastric, tracheal, central: whether present (1) or not (0). stripe: attenuation of the radio-opaque stripe.
+    Outer diameters 2 mm (feeding), 3.5 (gastric), 4.5 (tracheal), 1.5 (central); the wall adds a fifth of the stripe.
+    """
+
+    name = "tubes"
+    family = "bedside"
+    source = "paediatric tube sizes; barium sulphate stripe with attenuation 0.2 to 0.6"
+    levels = tuple(
+        {"feeding": f, "gastric": g, "tracheal": t, "central": c, "stripe": s}
+        for f, g, t, c, s in (
+            (1, 0, 0, 0, 0.2),
+            (0, 1, 0, 0, 0.35),
+            (0, 1, 1, 0, 0.4),
+            (0, 1, 1, 0, 0.55),
+            (0, 1, 1, 1, 0.6),
+        )
+    )
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        pitch = self.pitch_mm(film)
+        height, width = film.shape
+        middle = width * draws.uniform("midline", 0.48, 0.52)
+        sway = [width * draws.uniform(f"sway {knot}", -0.012, 0.012) for knot in range(5)]
+        down = [(-0.05, 0.0), (0.25, sway[0]), (0.50, sway[1]), (0.72, sway[2] + 0.02 * width)]
+        gastric = [*down, (0.88, 0.08 * width + sway[3])]
+        tracheal = [(-0.05, 0.005 * width), (0.12, sway[4]), (0.28, sway[4] + 0.004 * width)]
+        side = draws.choice("side of the line", (-1.0, 1.0))
+        central = [(0.18, side * 0.28 * width), (0.16, side * 0.14 * width), (0.22, side * 0.04 * width)]
+        central.append((0.42, side * 0.035 * width))
+        added = torch.zeros_like(film)
+        for present, route, diameter in (
+            (level["feeding"], gastric, 2.0),
+            (level["gastric"], gastric, 3.5),
+            (level["tracheal"], tracheal, 4.5),
+            (level["central"], central, 1.5),
+        ):
+            if present:
+                points = smooth_curve([(row * height, middle + column) for row, column in route])
+                added = added + tube(film, points, diameter / pitch, level["stripe"])
+        return laid_over(film, added, draws)
+
+
+def tube(film: Tensor, points: Sequence[Point], diameter_px: float, stripe: float) -> Tensor:
+    """(H, W) attenuation of a hollow tube with a radio-opaque stripe along its middle."""
+    outer = chords(film.shape, [(points, diameter_px / 2.0)], film.device)
+    inner = chords(film.shape, [(points, diameter_px / 3.0)], film.device)
+    line = chords(film.shape, [(points, max(0.35, diameter_px / 10.0))], film.device)
+    wall = (outer - inner).clamp_min(0.0)
+    return 0.2 * stripe * wall / wall.max().clamp_min(1e-6) + stripe * line / line.max().clamp_min(1e-6)
+
+
+@register
+class Collimation(Perturbation):
+    """Collimated too tightly: an unexposed black border on all four sides.
+
+    border: share of the film's height and width lost on each side. Its edge is 1 to 3 pixels soft, drawn per film.
+    """
+
+    name = "collimation"
+    family = "bedside"
+    source = "collimator shadow with the penumbra of the focal spot"
+    levels = tuple({"border": border} for border in (0.02, 0.05, 0.10, 0.16, 0.22))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        rows, columns = coordinates(film)
+        soft = draws.uniform("softness", 1.0, 3.0)
+        vertical = (0.5 - level["border"]) * film.shape[0] - rows.abs()
+        horizontal = (0.5 - level["border"]) * film.shape[1] - columns.abs()
+        return film * smoothstep(vertical / soft + 0.5) * smoothstep(horizontal / soft + 0.5)
+
+
+@register
+class Markers(Perturbation):
+    """Lead letters in a corner of the film: L, R, PORTABLE or AP SUPINE.
+
+    height: letter height as a share of the film's height. Lead adds 3 to the attenuation: white.
+    """
+
+    name = "markers"
+    family = "bedside"
+    source = "Zech et al. 2018 (doi:10.1371/journal.pmed.1002683): markers tell the hospital"
+    levels = tuple({"height": height} for height in (0.02, 0.03, 0.04, 0.06, 0.08))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        text = draws.choice("text", ("L", "R", "PORTABLE", "AP SUPINE"))
+        letters = torch.from_numpy(_letters(text, max(4, round(level["height"] * film.shape[0])))).to(film.device)
+        height, width = letters.shape
+        if width > film.shape[1] - 2:
+            letters = letters[:, : film.shape[1] - 2]
+            width = letters.shape[1]
+        top = round((film.shape[0] - height) * draws.uniform("row", 0.03, 0.12))
+        left = round((film.shape[1] - width) * draws.choice("column", (0.04, 0.96)))
+        added = torch.zeros_like(film)
+        added[top : top + height, left : left + width] = 3.0 * letters
+        return laid_over(film, added, draws)
+
+
+@functools.lru_cache(maxsize=256)
+def _letters(text: str, height: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Coverage (h, w), 0 to 1, of a line of text whose capital letters are `height` pixels high."""
+    font = ImageFont.load_default(round(height / 0.7))
+    left, top, right, bottom = font.getbbox(text)
+    image = Image.new("L", (math.ceil(right - left) + 2, math.ceil(bottom - top) + 2))
+    ImageDraw.Draw(image).text((1 - left, 1 - top), text, fill=255, font=font)
+    return np.asarray(image, dtype=np.float32) / 255.0

@@ -1,0 +1,112 @@
+"""Controls: the same amount of change without what a perturbation is about.
+
+If noise of equal energy harms as much as stripes, it is not the stripes; if a brighter film harms as much as an
+underexposed one, it is not the noise; if saving a film again without loss changes anything, the pipeline is broken.
+Controls of opacity (`sham_opacity`, `diffuse_dose_matched`) stand beside it in `opacity`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.exposure import UnderexposureFixedWindow
+from robustness.grid import MODEL_SIDE, GridStripes, modulated
+from robustness.perturbation import Level, Perturbation, register
+from robustness.radiograph import DT, Radiograph
+
+
+class _InsteadOfStripes(Perturbation):
+    """Noise with the root mean square of the stripes the same film would get, faded by scatter in the same way."""
+
+    family = "control"
+    levels = GridStripes.levels
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
+        noise = self.noise(film, level, draws)
+        noise = noise * (stripes.square().mean() / noise.square().mean().clamp_min(1e-12)).sqrt()
+        return modulated(Radiograph.of(film, draws), level["amplitude"], noise, self.pitch_mm(film))
+
+    @abstractmethod
+    def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        """(H, W) noise of any scale."""
+
+
+@register
+class StripesAsWhiteNoise(_InsteadOfStripes):
+    """White noise with the energy of grid_stripes: is it the stripes, or just energy?
+
+    amplitude, period, crossed: of the stripes it stands beside.
+    """
+
+    name = "stripes_as_white_noise"
+    source = "control of equal energy"
+
+    def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return draws.normals("noise", *film.shape)
+
+
+@register
+class StripesAsBandNoise(_InsteadOfStripes):
+    """Noise with energy and scale of grid_stripes, but no direction and no period: is it the regularity?
+
+    amplitude, period, crossed: of the stripes it stands beside. The band is a quarter of its frequency wide (sigma).
+    """
+
+    name = "stripes_as_band_noise"
+    source = "control of equal energy and spatial frequency"
+
+    def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        twin = draws.twin(GridStripes.name)
+        frequency = MODEL_SIDE / min(film.shape) / twin.uniform("period", *level["period"])
+        spectrum = torch.fft.rfft2(draws.normals("noise", *film.shape))
+        rows = torch.fft.fftfreq(film.shape[0], device=film.device)[:, None]
+        columns = torch.fft.rfftfreq(film.shape[1], device=film.device)[None, :]
+        radius = (rows.square() + columns.square()).sqrt()
+        ring = (-0.5 * ((radius - frequency) / (0.25 * frequency)).square()).exp()
+        noise: Tensor = torch.fft.irfft2(spectrum * ring, s=tuple(film.shape))
+        return noise
+
+
+@register
+class BrightnessShift(Perturbation):
+    """Grey values lifted by what underexposure on a fixed window lifts them, without its noise and tone curve.
+
+    dose: that of the underexposure; the shift is -ln(dose) / 3.0 of the full scale (19, 37, 59, 89, 118 of 255).
+    """
+
+    name = "brightness_shift"
+    family = "control"
+    source = "control of equal mean"
+    levels = UnderexposureFixedWindow.levels
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return film - math.log(level["dose"]) / DT
+
+
+@register
+class Resave(Perturbation):
+    """Saved and loaded again without loss (PNG): nothing may change, at any severity.
+
+    compression: of zlib, 1 to 9.
+    """
+
+    name = "resave"
+    family = "control"
+    source = "identity"
+    levels = tuple({"compression": compression} for compression in (1, 3, 5, 7, 9))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        stored = io.BytesIO()
+        grey = (film * 255.0).round().to(torch.uint8).cpu().numpy()
+        Image.fromarray(grey).save(stored, format="PNG", compress_level=level["compression"])
+        with Image.open(stored) as image:
+            return torch.from_numpy(np.array(image)).to(film.device).to(torch.float32) / 255.0

@@ -1,0 +1,208 @@
+"""What differs between hospitals and image pipelines: compression, resolution, shape, sharpness, processing.
+
+Several of these separate the classes of the public data set without any lung (quality 96 against 75, aspect ratio 1.2
+against 1.5, sharpness), so a classifier that reacts to them may have learned the pipeline. None touches the anatomy.
+Sizes in pixels are those of a film with a shorter side of 256 pixels and grow with the film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.filters import gaussian_blur, resize
+from robustness.perturbation import Level, Perturbation, register
+from robustness.standard import StandardPerturbation
+
+REFERENCE_SIDE = 256
+
+
+@register
+class JpegQuality(StandardPerturbation):
+    """JPEG compression.
+
+    quality: of libjpeg, 1 to 100.
+    """
+
+    name = "jpeg_quality"
+    family = "institution"
+    source = "ITU-T T.81; quantisation tables of the public data set: quality 96 and 75, by class"
+    levels = tuple({"quality": quality} for quality in (90, 75, 50, 30, 15))
+    transform = "ImageCompression"
+
+    def arguments(self, level: Level) -> Mapping[str, Any]:
+        return {"quality_range": (level["quality"], level["quality"]), "compression_type": "jpeg"}
+
+
+@register
+class LowResolution(Perturbation):
+    """Fewer pixels, enlarged again: a coarse detector or a thumbnail from an archive.
+
+    scale: of both sides.
+    """
+
+    name = "low_resolution"
+    family = "institution"
+    source = "antialiased bilinear reduction"
+    levels = tuple({"scale": scale} for scale in (0.8, 0.6, 0.45, 0.33, 0.25))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        height, width = film.shape
+        small = resize(film, max(4, round(height * level["scale"])), max(4, round(width * level["scale"])))
+        return resize(small, height, width)
+
+
+class _Aspect(Perturbation):
+    """Width scaled alone; the film changes its shape."""
+
+    family = "institution"
+    source = "aspect ratios of the public data set: median 1.22 normal, 1.47 to 1.50 pneumonia"
+    changes_shape = True
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return resize(film, film.shape[0], max(4, round(film.shape[1] * level["width"])))
+
+
+@register
+class AspectSqueeze(_Aspect):
+    """Squeezed across, as by resizing to a square.
+
+    width: factor on the width; 0.81 turns the median pneumonia film into the shape of the median normal one.
+    """
+
+    name = "aspect_squeeze"
+    levels = tuple({"width": width} for width in (0.95, 0.90, 0.84, 0.77, 0.68))
+
+
+@register
+class AspectStretch(_Aspect):
+    """Stretched across.
+
+    width: factor on the width; 1.23 turns the median normal film into the shape of the median pneumonia one.
+    """
+
+    name = "aspect_stretch"
+    levels = tuple({"width": width} for width in (1.05, 1.11, 1.19, 1.30, 1.47))
+
+
+@register
+class Softening(Perturbation):
+    """Unsharp detector or smoothing filter.
+
+    sigma: of a Gaussian, pixels at a shorter side of 256.
+    """
+
+    name = "softening"
+    family = "institution"
+    source = "mean absolute Laplacian at the classifier's input differs by class: 7.8 normal, 5.0 pneumonia"
+    levels = tuple({"sigma": sigma} for sigma in (0.4, 0.6, 0.8, 1.1, 1.5))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return gaussian_blur(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
+
+
+class _Unsharp(Perturbation):
+    """Adds what a Gaussian blur takes away."""
+
+    family = "institution"
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        blurred = gaussian_blur(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
+        return film + float(level["amount"]) * (film - blurred)
+
+
+@register
+class Sharpening(_Unsharp):
+    """Sharpening of fine detail.
+
+    sigma: of the blur, pixels at a shorter side of 256. amount: share of the detail that is added once more.
+    """
+
+    name = "sharpening"
+    source = "unsharp masking"
+    levels = tuple({"sigma": 1.0, "amount": amount} for amount in (0.3, 0.6, 1.0, 1.5, 2.2))
+
+
+@register
+class EdgeEnhancement(_Unsharp):
+    """Frequency processing of a vendor: coarse unsharp masking that makes vessels and edges stand out.
+
+    sigma: of the blur, pixels at a shorter side of 256 (5 pixels are about 4 mm). amount: as in sharpening.
+    """
+
+    name = "edge_enhancement"
+    source = "unsharp masking as in computed radiography (multi-frequency processing)"
+    levels = tuple({"sigma": 5.0, "amount": amount} for amount in (0.2, 0.4, 0.7, 1.1, 1.6))
+
+
+@register
+class Clahe(StandardPerturbation):
+    """Contrast-limited adaptive histogram equalisation, 8 x 8 tiles: local processing of some vendors and pipelines.
+
+    clip: limit of a histogram bin over its mean.
+    """
+
+    name = "clahe"
+    family = "institution"
+    source = "Zuiderveld 1994, Graphics Gems IV"
+    levels = tuple({"clip": clip} for clip in (1.2, 1.8, 2.5, 4.0, 6.0))
+    transform = "CLAHE"
+
+    def arguments(self, level: Level) -> Mapping[str, Any]:
+        return {"clip_limit": (level["clip"], level["clip"]), "tile_grid_size": (8, 8)}
+
+
+@register
+class ScanBorder(Perturbation):
+    """The film lies in a black frame, as in a scan or a screenshot: smaller, nothing lost.
+
+    border: share of height and width taken by the frame on each side.
+    """
+
+    name = "scan_border"
+    family = "institution"
+    source = "black frames of the public data set: 40 % of normal, 14 % of bacterial films"
+    levels = tuple({"border": border} for border in (0.01, 0.025, 0.05, 0.08, 0.12))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        height, width = film.shape
+        top, left = max(1, round(level["border"] * height)), max(1, round(level["border"] * width))
+        framed = film.new_zeros(height, width)
+        framed[top : height - top, left : width - left] = resize(film, height - 2 * top, width - 2 * left)
+        return framed
+
+
+@register
+class BitDepth(Perturbation):
+    """Too few grey values.
+
+    greys: how many, evenly spaced (7, 6, 5, 4, 3 bit).
+    """
+
+    name = "bit_depth"
+    family = "institution"
+    source = "uniform quantisation"
+    levels = tuple({"greys": greys} for greys in (128, 64, 32, 16, 8))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        steps = float(level["greys"] - 1)
+        return (film * steps).round() / steps
+
+
+@register
+class Inversion(Perturbation):
+    """Black and white exchanged: MONOCHROME1 read as MONOCHROME2. All or nothing, so all severities are the same.
+
+    inverted: always 1.
+    """
+
+    name = "inversion"
+    family = "institution"
+    source = "DICOM PS3.3 C.7.6.3.1.2, photometric interpretation"
+    levels = tuple({"inverted": 1} for _ in range(5))
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return 1.0 - film

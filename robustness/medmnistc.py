@@ -1,0 +1,254 @@
+"""The corruptions of MedMNIST-C for pneumonia films, so that results can stand beside published ones.
+
+Thirteen corruptions with the parameters and the arithmetic of the benchmark's own code (medmnistc 0.1.0, Di Salvo et
+al. 2024, arXiv:2406.17536), to the grey level, including what is peculiar in it:
+
+- A grey film is turned into three equal channels, noise is drawn for each channel, and the result is turned back to
+grey
+  with the luma weights (0.299, 0.587, 0.114). That lowers the standard deviation of noise to 0.669 of its nominal
+  value.
+- Grey values are cut down to integers, not rounded.
+- Salt and pepper hit the three channels separately, so most hit pixels are grey, not black or white.
+- Its list for the blur has six kernels; only the first five are ever used.
+
+One thing is different on purpose: random numbers come from the film's identity, not from one global generator, so
+results do not depend on the order of films or corruptions. The films of the benchmark are 224 x 224; parameters in
+pixels apply to whatever film comes in.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torchvision.transforms.functional as TF
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.perturbation import Level, Perturbation, register
+
+SOURCE = "Di Salvo, Doerrich, Ledig 2024, arXiv:2406.17536 (MedMNIST-C); code medmnistc 0.1.0, Apache-2.0"
+Grey = NDArray[np.uint8]
+
+
+def levels_of(parameter: str, values: Sequence[float]) -> tuple[Level, ...]:
+    """Five levels of one parameter."""
+    return tuple({parameter: value} for value in values)
+
+
+class _MedMnistC(Perturbation):
+    """A corruption of the benchmark, defined on 8-bit grey films."""
+
+    family = "benchmark"
+    source = SOURCE
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        grey = (film * 255.0).round().to(torch.uint8).cpu().numpy()
+        corrupted = self.corrupt(grey, next(iter(level.values())), draws)
+        return torch.from_numpy(np.ascontiguousarray(corrupted)).to(film.device).to(torch.float32) / 255.0
+
+    @abstractmethod
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        """Corrupt an 8-bit film (H, W)."""
+
+
+def as_grey(channels: NDArray[np.uint8]) -> Grey:
+    """(H, W, 3) 8-bit to grey by Pillow's integer luma, which the benchmark uses."""
+    red, green, blue = (channels[..., channel].astype(np.uint32) for channel in range(3))
+    luma: Grey = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
+    return luma
+
+
+def cut(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """[0, 1] floats to 8 bit by cutting off, after clipping."""
+    return (np.clip(channels, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+class _ThreeChannelNoise(_MedMnistC):
+    """Noise drawn for each of three equal channels, then averaged by the luma weights."""
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        noise = draws.normals("noise", *grey.shape, 3).cpu().numpy()
+        clean = grey[..., None].astype(np.float32) / np.float32(255.0)
+        return as_grey(cut(self.noisy(clean, np.float32(value), noise)))
+
+    @staticmethod
+    @abstractmethod
+    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add noise (H, W, 3) of unit variance to a film (H, W, 1) in [0, 1]."""
+
+
+@register
+class GaussianNoise(_ThreeChannelNoise):
+    """Additive Gaussian noise. sigma: standard deviation per channel, of the full scale."""
+
+    name = "medmnistc_gaussian_noise"
+    levels = levels_of("sigma", (0.04, 0.05, 0.06, 0.07, 0.08))
+
+    @staticmethod
+    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        return clean + value * noise
+
+
+@register
+class SpeckleNoise(_ThreeChannelNoise):
+    """Multiplicative Gaussian noise. sigma: standard deviation per channel, of the grey value."""
+
+    name = "medmnistc_speckle_noise"
+    levels = levels_of("sigma", (0.05, 0.07, 0.10, 0.15, 0.20))
+
+    @staticmethod
+    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        return clean + clean * (value * noise)
+
+
+@register
+class ShotNoise(_ThreeChannelNoise):
+    """Poisson noise. photons: mean count of a white pixel, per channel.
+
+    Counts are the rounded normal approximation with its first correction for skewness, which is right in mean and
+    variance; below about five photons (nearly black pixels) it differs from a Poisson sampler in shape.
+    """
+
+    name = "medmnistc_shot_noise"
+    levels = levels_of("photons", (300, 200, 150, 100, 80))
+
+    @staticmethod
+    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        mean = clean * value
+        counts = np.rint(mean + np.sqrt(mean) * noise + (noise * noise - np.float32(1.0)) / np.float32(6.0))
+        photons: NDArray[np.float32] = np.maximum(counts, np.float32(0.0)) * (mean > 0) / value
+        return photons
+
+
+@register
+class ImpulseNoise(_MedMnistC):
+    """Salt and pepper. amount: probability that a channel of a pixel is replaced by 0 or 1."""
+
+    name = "medmnistc_impulse_noise"
+    levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        chance = draws.uniforms("impulses", *grey.shape, 3).cpu().numpy()
+        # scikit-image draws which pixels are hit and which of those become white; one number can hold both.
+        channels = np.repeat(cut(grey / 255.0)[..., None], 3, axis=2)
+        channels[chance < value] = 0
+        channels[chance < 0.5 * value] = 255
+        return as_grey(channels)
+
+
+@register
+class Pixelate(_MedMnistC):
+    """Reduced with a box filter and enlarged with a box filter. scale: of both sides."""
+
+    name = "medmnistc_pixelate"
+    levels = levels_of("scale", (0.8, 0.7, 0.6, 0.5, 0.4))
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        height, width = grey.shape
+        box = Image.Resampling.BOX
+        small = Image.fromarray(grey).resize((int(width * value), int(height * value)), box)
+        return np.array(small.resize((width, height), box))
+
+
+@register
+class JpegCompression(_MedMnistC):
+    """JPEG of a three-channel film. quality: of libjpeg."""
+
+    name = "medmnistc_jpeg_compression"
+    levels = levels_of("quality", (50, 30, 15, 10, 7))
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        stored = io.BytesIO()
+        # Equal channels have constant chroma, which JPEG keeps exactly: the luma plane alone gives the same film.
+        Image.fromarray(grey).save(stored, "JPEG", quality=int(value))
+        with Image.open(stored) as image:
+            return np.array(image)
+
+
+@register
+class GaussianBlur(_MedMnistC):
+    """Gaussian blur. kernel: its size in pixels; sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8."""
+
+    name = "medmnistc_gaussian_blur"
+    levels = levels_of("kernel", (3, 5, 7, 9, 11))
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        blurred = TF.gaussian_blur(torch.from_numpy(grey)[None], kernel_size=[int(value), int(value)])
+        return np.asarray(blurred[0].numpy())
+
+
+class _Enhance(_MedMnistC):
+    """Pillow's brightness and contrast: a table of 256 values."""
+
+    enhancer: ClassVar[type[ImageEnhance.Brightness | ImageEnhance.Contrast]]
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        return np.array(self.enhancer(Image.fromarray(grey)).enhance(value))
+
+
+@register
+class BrightnessUp(_Enhance):
+    """Grey values multiplied. factor: above one."""
+
+    name = "medmnistc_brightness_up"
+    levels = levels_of("factor", (1.1, 1.2, 1.3, 1.4, 1.5))
+    enhancer = ImageEnhance.Brightness
+
+
+@register
+class BrightnessDown(_Enhance):
+    """Grey values multiplied. factor: below one."""
+
+    name = "medmnistc_brightness_down"
+    levels = levels_of("factor", (0.9, 0.8, 0.7, 0.6, 0.5))
+    enhancer = ImageEnhance.Brightness
+
+
+@register
+class ContrastUp(_Enhance):
+    """Grey values moved away from the film's mean. factor: above one."""
+
+    name = "medmnistc_contrast_up"
+    levels = levels_of("factor", (1.1, 1.2, 1.3, 1.4, 1.6))
+    enhancer = ImageEnhance.Contrast
+
+
+@register
+class ContrastDown(_Enhance):
+    """Grey values moved toward the film's mean. factor: below one."""
+
+    name = "medmnistc_contrast_down"
+    levels = levels_of("factor", (0.9, 0.8, 0.7, 0.6, 0.4))
+    enhancer = ImageEnhance.Contrast
+
+
+class _Gamma(_MedMnistC):
+    """Power-law tone curve by a table of 256 values."""
+
+    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+        table = [int((255 + 1 - 1e-3) * math.pow(entry / 255.0, value)) for entry in range(256)]
+        return np.array(table, dtype=np.uint8)[grey]
+
+
+@register
+class GammaUp(_Gamma):
+    """Tone curve that darkens. gamma: above one."""
+
+    name = "medmnistc_gamma_corr_up"
+    levels = levels_of("gamma", (1.1, 1.2, 1.3, 1.4, 1.6))
+
+
+@register
+class GammaDown(_Gamma):
+    """Tone curve that lightens. gamma: below one."""
+
+    name = "medmnistc_gamma_corr_down"
+    levels = levels_of("gamma", (0.9, 0.8, 0.7, 0.6, 0.4))

@@ -1,0 +1,83 @@
+"""Standard image transforms, taken from albumentations and held to this project's contract.
+
+albumentations 2.0 accepts unknown arguments with a warning and then uses its defaults, so a severity can be lost in
+silence; it ignores numpy's global seed. Here every warning while a transform is made or applied is an error, and each
+call is seeded from the film's own draws. The library is imported when the first such perturbation runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.perturbation import Level, Perturbation, PerturbationError
+
+
+@functools.lru_cache(maxsize=256)
+def _composed(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  # noqa: ANN401 - untyped library
+    """One albumentations transform, always applied, in a Compose that can be seeded.
+
+    Raises:
+        PerturbationError: the transform is unknown or one of its arguments is.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for its own version
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import albumentations  # noqa: PLC0415 - takes seconds, and most perturbations do not need it
+    kind = getattr(albumentations, transform, None)
+    if kind is None:
+        raise PerturbationError(f"albumentations {albumentations.__version__} has no transform {transform!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return albumentations.Compose([kind(**dict(parameters), p=1.0)], seed=0)
+        except (UserWarning, TypeError, ValueError) as problem:
+            raise PerturbationError(
+                f"albumentations.{transform} does not take {dict(parameters)}: {problem}"
+            ) from problem
+
+
+def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], draws: Draws) -> Tensor:
+    """Apply an albumentations transform to a film (H, W) as 8-bit grey image.
+
+    Args:
+        film: float32 in [0, 1].
+        transform: class name, for example "CLAHE".
+        parameters: its arguments; ranges of equal ends make a severity exact.
+        draws: seeds what is random in it.
+
+    Raises:
+        PerturbationError: unknown transform or argument, or the library warned.
+    """
+    compose = _composed(transform, tuple(sorted(parameters.items())))
+    compose.set_random_seed(draws.integer("albumentations", 0, 2**31 - 1))
+    grey = (film * 255.0).round().to(torch.uint8).cpu().numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            changed = compose(image=grey)["image"]
+        except UserWarning as warning:
+            raise PerturbationError(f"albumentations.{transform} warned: {warning}") from warning
+    return torch.from_numpy(np.ascontiguousarray(changed)).to(film.device).to(torch.float32) / 255.0
+
+
+class StandardPerturbation(Perturbation):
+    """A perturbation albumentations has already. Subclasses name the transform and map a level to its arguments."""
+
+    transform: str
+
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return apply_standard(film, self.transform, self.arguments(level), draws)
+
+    @abstractmethod
+    def arguments(self, level: Level) -> Mapping[str, Any]:
+        """Arguments of the albumentations transform at a level, all hashable."""
