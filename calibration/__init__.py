@@ -1,1 +1,1 @@
-"""Whether a probability can be believed: calibration error, recalibration, conformal, selective prediction, OOD scores."""
+"""Whether a probability can be believed: its error, its repair, conformal sets, abstention, scores of doubt."""

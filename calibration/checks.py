@@ -1,0 +1,193 @@
+"""What goes in and comes out of every function of this package: checked arrays, resampling weights, named errors.
+
+Conventions, stated once:
+
+* `logits` (n, K): any real numbers, one row per film; `probabilities` (n, K): rows sum to 1; `labels` (n,): integers
+0..K-1;
+  `groups` (n,): one patient key per film, of any sortable type.
+* `weights` are how often each film counts: None (every film once), (n,) or (B, n) for B resamples at once. They are
+  non-negative; multiplicities of a patient bootstrap are the usual case. The estimate is a float for None and (n,),
+  and a (B,) vector for (B, n). Float64 weights in Fortran order are used without a copy.
+* Everything is computed in float64, whatever comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax as _log_softmax
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+Estimate: TypeAlias = Any  # a float, or a float64 vector (B,) when weights (B, n) were given
+
+BLOCK = 2**17  # weights worked on at a time: half a megabyte stays in the cache of any processor of today
+SUM_TOLERANCE = 1e-3  # services round to three or four decimals; rows this close to 1 are renormalised
+
+
+class CalibrationError(ValueError):
+    """Something this package was asked to do has no right answer; the message says what and what to do."""
+
+
+class ProbabilityError(CalibrationError):
+    """Probabilities or logits of the wrong shape, not finite, negative, or not summing to 1."""
+
+
+class LabelError(CalibrationError):
+    """Labels of the wrong shape or type, or outside 0..K-1."""
+
+
+class WeightError(CalibrationError):
+    """Weights of the wrong shape, negative, not finite, or a resample without any film."""
+
+
+class ClassAbsentError(CalibrationError):
+    """A class that is needed does not occur in the labels."""
+
+
+class TooFewFilmsError(CalibrationError):
+    """Too few films or patients for the estimate to mean anything."""
+
+
+class FitError(CalibrationError):
+    """A recalibration that could not be fitted, or that does not lower the log loss of the films it was fitted on."""
+
+
+class ReplicateError(CalibrationError):
+    """Bootstrap replicates no interval can be made of."""
+
+
+def checked_logits(logits: ArrayLike, name: str = "logits") -> FloatArray:
+    """Return logits as float64 (n, K), n >= 1, K >= 2, or raise ProbabilityError."""
+    z = np.asarray(logits, dtype=np.float64)
+    if z.ndim != 2 or z.shape[0] < 1 or z.shape[1] < 2:
+        raise ProbabilityError(f"{name} must have shape (films, classes) with at least 2 classes, not {z.shape}")
+    if not np.isfinite(z).all():
+        bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
+        raise ProbabilityError(f"{name}: {bad.size} rows hold NaN or infinity, the first is row {bad[0]}: {z[bad[0]]}")
+    return z
+
+
+def checked_probabilities(probabilities: ArrayLike) -> FloatArray:
+    """Return probabilities as float64 (n, K) whose rows sum to 1, or raise ProbabilityError.
+
+    Rows within 0.001 of 1 (rounded by a service) are renormalised; anything further off is an error.
+    """
+    p = checked_logits(probabilities, "probabilities")
+    if p.min() < 0 or p.max() > 1 + SUM_TOLERANCE:
+        bad = np.flatnonzero((p < 0).any(axis=1) | (p > 1 + SUM_TOLERANCE).any(axis=1))
+        raise ProbabilityError(
+            f"{bad.size} rows leave [0, 1], the first is row {bad[0]}: {p[bad[0]]}; are these logits?"
+        )
+    total = p.sum(axis=1, keepdims=True)
+    off = np.abs(total[:, 0] - 1)
+    if off.max() > SUM_TOLERANCE:
+        row = int(off.argmax())
+        raise ProbabilityError(
+            f"{int((off > SUM_TOLERANCE).sum())} rows do not sum to 1, the worst is row {row}: {total[row, 0]:.6g}"
+        )
+    return np.asarray(p / total)
+
+
+def checked_labels(labels: ArrayLike, films: int, classes: int, *, all_classes: bool = False) -> IntArray:
+    """Return labels as int64 (n,) within 0..classes-1, or raise LabelError (ClassAbsentError with all_classes)."""
+    y = np.asarray(labels)
+    if y.shape != (films,):
+        raise LabelError(f"labels must have shape ({films},), one per film, not {y.shape}")
+    if not np.issubdtype(y.dtype, np.integer):
+        raise LabelError(f"labels must be integers 0..{classes - 1}, not {y.dtype}")
+    if y.min() < 0 or y.max() >= classes:
+        row = int(np.flatnonzero((y < 0) | (y >= classes))[0])
+        raise LabelError(f"labels must lie in 0..{classes - 1}; row {row} holds {y[row]}")
+    if all_classes:
+        absent = np.setdiff1d(np.arange(classes), y)
+        if absent.size:
+            raise ClassAbsentError(
+                f"no film of class {absent.tolist()} among {films}: nothing can be said about it here"
+            )
+    return y.astype(np.int64)
+
+
+def checked_groups(groups: ArrayLike | None, films: int) -> IntArray:
+    """Return patient numbers 0..G-1 (n,); without groups every film is its own patient."""
+    if groups is None:
+        return np.arange(films, dtype=np.int64)
+    g = np.asarray(groups)
+    if g.shape != (films,):
+        raise CalibrationError(f"groups must have shape ({films},), one patient key per film, not {g.shape}")
+    return np.unique(g, return_inverse=True)[1].astype(np.int64).reshape(films)
+
+
+def over_resamples(weights: ArrayLike | None, films: int, estimate: Callable[[FloatArray], FloatArray]) -> Estimate:
+    """Apply an estimator to every resample: weights are checked, transposed and blocked here, results shaped.
+
+    Args:
+        weights: None, (films,) or (B, films), see above.
+        films: number of films.
+        estimate: maps weights (films, b), one column per resample, to values (..., b), each from its own column alone.
+
+    Returns:
+        values[..., 0] (a float if that is one number) for None and (films,) weights, else values (..., B).
+
+    Raises:
+        WeightError: wrong shape, negative or not finite, or a resample in which nothing has weight.
+    """
+    single = weights is None or np.ndim(weights) == 1
+    columns = checked_weights(np.ones(films) if weights is None else weights, films)
+    width = max(1, BLOCK // films)
+    blocks = (np.ascontiguousarray(columns[:, at : at + width]) for at in range(0, columns.shape[1], width))
+    values = np.concatenate([np.asarray(estimate(block)) for block in blocks], axis=-1)
+    if not single:
+        return values
+    return float(values[0]) if values.ndim == 1 else values[..., 0]
+
+
+def each(values: Estimate) -> list[Estimate]:
+    """Split the result (m,) or (m, B) of an estimator with m numbers into m floats or m vectors (B,)."""
+    return [float(value) if np.ndim(value) == 0 else value for value in values]
+
+
+def checked_weights(weights: ArrayLike, films: int) -> FloatArray:
+    """Return weights (films,) or (B, films) as float64 columns (films, B), without a copy where none is needed.
+
+    Raises:
+        WeightError: wrong shape, negative or not finite, or a resample in which nothing has weight.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    if w.ndim not in {1, 2} or w.shape[-1] != films or w.size == 0:
+        raise WeightError(f"weights must have shape ({films},) or (resamples, {films}), not {w.shape}")
+    columns = np.atleast_2d(w).T
+    total = columns.sum(axis=0)
+    if not np.isfinite(total).all() or columns.min() < 0:
+        raise WeightError("weights must be finite and not negative: they say how often each film counts")
+    if total.min() <= 0:
+        raise WeightError(f"resample {int(total.argmin())} gives no film any weight")
+    return columns
+
+
+def softmax(logits: ArrayLike) -> FloatArray:
+    """Return probabilities (n, K) of logits (n, K), in float64."""
+    return np.exp(log_softmax(logits))
+
+
+def log_softmax(logits: ArrayLike) -> FloatArray:
+    """Return log probabilities (n, K) of logits (n, K), exact where the softmax itself would round to 0 or 1."""
+    return np.asarray(_log_softmax(checked_logits(logits), axis=1))
+
+
+def logits_from_probabilities(probabilities: ArrayLike) -> FloatArray:
+    """Return log probabilities (n, K) of a subject that gives no logits (a service); softmax of them gives them back.
+
+    Raises:
+        ProbabilityError: an exact 0, whose logarithm says nothing about how sure the subject was.
+    """
+    p = checked_probabilities(probabilities)
+    if p.min() <= 0:
+        row = int(np.flatnonzero((p <= 0).any(axis=1))[0])
+        raise ProbabilityError(
+            f"row {row} holds a probability of exactly 0, whose log loss is infinite: ask the subject for logits"
+        )
+    return np.log(p)

@@ -1,0 +1,169 @@
+"""Recalibrations with more than one number: vector, Dirichlet, beta, isotonic.
+
+They bend more and need more films; with a few hundred, temperature scaling usually wins out of fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.isotonic import IsotonicRegression
+
+from calibration.checks import FitError, FloatArray, IntArray, log_softmax, softmax
+from calibration.scaling import Recalibrator, recalibrator
+
+MapAndPull = Callable[[FloatArray, FloatArray | None], FloatArray]
+RIDGE = 1e-3  # per parameter, on its distance from doing nothing; keeps separable samples finite
+SMALLEST = 1e-6  # probability left to a class that isotonic steps would rule out
+
+
+@recalibrator("vector")
+@dataclass(frozen=True, kw_only=True)
+class Vector(Recalibrator):
+    """A factor and an offset for each logit (Guo et al. 2017), with a light ridge towards doing nothing."""
+
+    factor: list[float]
+    offset: list[float]
+
+    @classmethod
+    def _fit(cls, logits: FloatArray, labels: IntArray) -> dict[str, Any]:
+        k = logits.shape[1]
+        start = np.concatenate([np.ones(k), np.zeros(k)])
+
+        def map_and_pull(w: FloatArray, residual: FloatArray | None) -> FloatArray:
+            if residual is None:
+                return np.asarray(logits * w[:k] + w[k:])
+            return np.concatenate([(residual * logits).sum(axis=0), residual.sum(axis=0)])
+
+        w = _minimise(map_and_pull, start, labels, cls.method)
+        return {"factor": w[:k].tolist(), "offset": w[k:].tolist()}
+
+    def _apply(self, logits: FloatArray) -> FloatArray:
+        return np.asarray(logits * np.asarray(self.factor) + np.asarray(self.offset))
+
+
+@recalibrator("dirichlet")
+@dataclass(frozen=True, kw_only=True)
+class Dirichlet(Recalibrator):
+    """A linear map of the log probabilities (Kull et al. 2019, arXiv 1910.12656), with a ridge towards the identity.
+
+    The paper's ridge pulls off-diagonal terms and offsets to 0; this one pulls the diagonal to 1 as well.
+    """
+
+    matrix: list[list[float]]
+    offset: list[float]
+
+    @classmethod
+    def _fit(cls, logits: FloatArray, labels: IntArray) -> dict[str, Any]:
+        x, k = log_softmax(logits), logits.shape[1]
+        start = np.concatenate([np.eye(k).ravel(), np.zeros(k)])
+
+        def map_and_pull(w: FloatArray, residual: FloatArray | None) -> FloatArray:
+            if residual is None:
+                return np.asarray(x @ w[: k * k].reshape(k, k).T + w[k * k :])
+            return np.concatenate([(residual.T @ x).ravel(), residual.sum(axis=0)])
+
+        w = _minimise(map_and_pull, start, labels, cls.method)
+        return {"matrix": w[: k * k].reshape(k, k).tolist(), "offset": w[k * k :].tolist()}
+
+    def _apply(self, logits: FloatArray) -> FloatArray:
+        return np.asarray(log_softmax(logits) @ np.asarray(self.matrix).T + np.asarray(self.offset))
+
+
+@recalibrator("beta")
+@dataclass(frozen=True, kw_only=True)
+class Beta(Recalibrator):
+    """Beta calibration (Kull et al. 2017) of each class against the rest, then renormalised.
+
+    log odds = a log p - b log(1 - p) + c with a, b >= 0; p comes from log odds, so saturated subjects stay finite.
+    """
+
+    a: list[float]
+    b: list[float]
+    c: list[float]
+
+    @classmethod
+    def _fit(cls, logits: FloatArray, labels: IntArray) -> dict[str, Any]:
+        inside, outside = _log_both(logits)
+        fits = [_beta(inside[:, k], outside[:, k], labels == k) for k in range(logits.shape[1])]
+        a, b, c = np.array(fits).T.tolist()
+        return {"a": a, "b": b, "c": c}
+
+    def _apply(self, logits: FloatArray) -> FloatArray:
+        inside, outside = _log_both(logits)
+        odds = np.asarray(self.a) * inside - np.asarray(self.b) * outside + np.asarray(self.c)
+        return np.asarray(-np.logaddexp(0, -odds))
+
+
+@recalibrator("isotonic")
+@dataclass(frozen=True, kw_only=True)
+class Isotonic(Recalibrator):
+    """Isotonic regression of each class against the rest (Zadrozny & Elkan 2002), then renormalised.
+
+    A step at 0 would make a mistake cost infinity: no class is left with less than 1e-6.
+    """
+
+    thresholds: list[list[float]]
+    values: list[list[float]]
+
+    @classmethod
+    def _fit(cls, logits: FloatArray, labels: IntArray) -> dict[str, Any]:
+        p = softmax(logits)
+        fits = [
+            IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(p[:, k], labels == k)
+            for k in range(p.shape[1])
+        ]
+        return {
+            "thresholds": [f.X_thresholds_.tolist() for f in fits],
+            "values": [f.y_thresholds_.tolist() for f in fits],
+        }
+
+    def _apply(self, logits: FloatArray) -> FloatArray:
+        p = softmax(logits)
+        steps = [np.interp(p[:, k], self.thresholds[k], self.values[k]) for k in range(self.classes)]
+        return np.asarray(np.log(np.clip(np.stack(steps, axis=1), SMALLEST, None)))
+
+
+def _minimise(map_and_pull: MapAndPull, start: FloatArray, labels: IntArray, method: str) -> FloatArray:
+    """Minimise mean log loss + ridge; map_and_pull(w, None) maps, map_and_pull(w, residual) pulls gradients back."""
+    n = labels.size
+
+    def loss(w: FloatArray) -> tuple[float, FloatArray]:
+        log_p = log_softmax(map_and_pull(w, None))
+        residual = np.exp(log_p)
+        residual[np.arange(n), labels] -= 1
+        away = w - start
+        value = -log_p[np.arange(n), labels].mean() + RIDGE * away @ away
+        return float(value), map_and_pull(w, residual) / n + 2 * RIDGE * away
+
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-9})
+    if not np.isfinite(result.x).all():
+        raise FitError(f"{method}: the fit ran off to infinity ({result.message})")
+    return np.asarray(result.x, dtype=np.float64)
+
+
+def _log_both(logits: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return log p and log(1 - p) of every class (n, K), finite for saturated logits too."""
+    log_p = log_softmax(logits)
+    k = logits.shape[1]
+    rest = [np.logaddexp.reduce(np.delete(log_p, i, axis=1), axis=1) for i in range(k)]
+    return log_p, np.stack(rest, axis=1)
+
+
+def _beta(inside: FloatArray, outside: FloatArray, hit: IntArray) -> FloatArray:
+    design = np.stack([inside, -outside, np.ones_like(inside)], axis=1)
+    start = np.array([1.0, 1.0, 0.0])
+
+    def loss(w: FloatArray) -> tuple[float, FloatArray]:
+        odds = design @ w
+        away = w - start
+        value = np.logaddexp(0, odds) - hit * odds
+        p = np.exp(-np.logaddexp(0, -odds))
+        return float(value.mean() + RIDGE * away @ away), design.T @ (p - hit) / hit.size + 2 * RIDGE * away
+
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (0, None), (None, None)])
+    return np.asarray(result.x, dtype=np.float64)

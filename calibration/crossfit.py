@@ -1,0 +1,130 @@
+"""Fit on some patients, judge on others: folds that never part a patient, and out-of-fold recalibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.model_selection import StratifiedGroupKFold
+
+from calibration.checks import (
+    CalibrationError,
+    ClassAbsentError,
+    FloatArray,
+    IntArray,
+    TooFewFilmsError,
+    checked_groups,
+    checked_labels,
+    checked_logits,
+)
+from calibration.scaling import FEWEST, Recalibrator, recalibrator_class
+
+Fitted = TypeVar("Fitted")
+
+
+@dataclass(frozen=True)
+class CrossFit(Generic[Fitted]):
+    """One model per fold, each fitted on the patients outside its fold, and one fitted on everybody.
+
+    Attributes:
+        fold: (n,) the fold each film belongs to.
+        models: models[f] never saw a patient of fold f.
+        pooled: fitted on all films; for other cohorts only, never for these films.
+    """
+
+    fold: IntArray
+    models: tuple[Fitted, ...]
+    pooled: Fitted
+
+    def apply(self, use: Callable[[Fitted, FloatArray], FloatArray], rows: ArrayLike) -> FloatArray:
+        """Apply to each row (n, ...) the model that never saw its patient.
+
+        The rows are the same films in the same order as in the fit, under any condition (clean, shifted, attacked).
+
+        Raises:
+            CalibrationError: another number of rows than films in the fit.
+        """
+        values = np.asarray(rows)
+        if values.shape[0] != self.fold.size:
+            raise CalibrationError(
+                f"{values.shape[0]} rows for {self.fold.size} fitted films: "
+                "give the same films in the same order, or use .pooled"
+            )
+        parts = [np.asarray(use(model, values[self.fold == f])) for f, model in enumerate(self.models)]
+        out = np.zeros((self.fold.size, *parts[0].shape[1:]), dtype=parts[0].dtype)
+        for f, part in enumerate(parts):
+            out[self.fold == f] = part
+        return out
+
+
+def patient_folds(labels: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed: int = 0) -> IntArray:
+    """Assign every film (n,) to a fold: patients whole, classes spread evenly, whatever the order of films.
+
+    Raises:
+        TooFewFilmsError: a fold with fewer than 30 films, or fewer patients than folds.
+        ClassAbsentError: a class missing outside some fold, so that nothing could be fitted for it.
+    """
+    y = np.asarray(labels)
+    if folds < 2:
+        raise CalibrationError(f"cross-fitting needs at least 2 folds, not {folds}")
+    y = checked_labels(y, y.size, int(y.max(initial=0)) + 1)
+    patients = checked_groups(groups, y.size)
+    count = int(patients.max()) + 1
+    if count < folds:
+        raise TooFewFilmsError(f"{count} patients cannot fill {folds} folds")
+    if y.size < FEWEST * folds:
+        raise TooFewFilmsError(
+            f"{y.size} films in {folds} folds leave fewer than {FEWEST} in one: use fewer folds or more films"
+        )
+    order = np.lexsort((y, patients))
+    fold = np.zeros(y.size, dtype=np.int64)
+    splits = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    for f, (_, held_out) in enumerate(splits.split(np.zeros(y.size), _by_first_seen(y[order]), patients[order])):
+        fold[order[held_out]] = f
+    for f in range(folds):
+        size = int((fold == f).sum())
+        if size < FEWEST:
+            raise TooFewFilmsError(f"fold {f} holds {size} films, fewer than {FEWEST}: use fewer folds or more films")
+        absent = np.setdiff1d(y, y[fold != f])
+        if absent.size:
+            raise ClassAbsentError(f"class {absent.tolist()} does not occur outside fold {f}: too few patients have it")
+    return fold
+
+
+def cross_fit(
+    method: str, logits: ArrayLike, labels: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed: int = 0
+) -> CrossFit[Recalibrator]:
+    """Fit a recalibration (`temperature`, `vector`, `dirichlet`, `beta`, `isotonic`) out of fold.
+
+    `recalibrated(result, logits)` then gives logits no film of which was used for its own map.
+
+    Args:
+        method: a registered recalibration.
+        logits: (n, K).
+        labels: (n,) integers.
+        groups: (n,) patient keys.
+        folds: at least 30 films each.
+        seed: of the folds.
+
+    Raises:
+        TooFewFilmsError, ClassAbsentError: see `patient_folds` and `Recalibrator.fit`.
+        FitError: a fold whose fit does not lower the log loss.
+    """
+    z = checked_logits(logits)
+    y = checked_labels(labels, *z.shape, all_classes=True)
+    fold = patient_folds(y, groups, folds=folds, seed=seed)
+    kind = recalibrator_class(method)
+    models = tuple(kind.fit(z[fold != f], y[fold != f]) for f in range(folds))
+    return CrossFit(fold, models, kind.fit(z, y))
+
+
+def recalibrated(fits: CrossFit[Recalibrator], logits: ArrayLike) -> FloatArray:
+    """Logits (n, K) of the fitted films, under any condition, each through the map that never saw its patient."""
+    return fits.apply(lambda model, rows: model.transform(rows), checked_logits(logits))
+
+
+def _by_first_seen(labels: IntArray) -> IntArray:
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,223 @@
+"""Calibration error in bins: ECE, MCE, ACE, and a debiased squared error.
+
+One name, many numbers: on the same predictions five libraries print five "ECE"s. Every value this project prints
+carries its full name, `measure/view/bins/binning`, for example `ece/top-label/15/equal-width` (see
+`calibration.measures`). The plug-in errors (ECE, MCE, ACE) are biased upwards: a perfectly calibrated subject does
+not score 0 (see `calibration.null`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration.binning import Bins, equal_mass_cells, equal_width_cells, sort_into_bins, view_of
+from calibration.checks import (
+    CalibrationError,
+    Estimate,
+    FloatArray,
+    IntArray,
+    checked_groups,
+    checked_labels,
+    checked_probabilities,
+    over_resamples,
+)
+
+
+def ece(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "equal-width",
+) -> Estimate:
+    """Expected calibration error: the mean |frequency - confidence| over films, in [0, 1].
+
+    `view="top-label"` is Guo et al. 2017 (arXiv 1706.04599); `view="class-wise"` the mean over classes of Kull et al.
+    2019 (arXiv 1910.12656), with `binning="equal-mass"` the adaptive calibration error of Nixon et al. 2019 (arXiv
+    1904.01685).
+
+    Args:
+        probabilities: (n, K), rows sum to 1.
+        labels: (n,) integers.
+        weights: None, (n,) or (B, n), see `calibration.checks`.
+        view: which probability is held against which outcome, see `calibration.binning`.
+        bins: number of bins.
+        binning: `equal-width` or `equal-mass`.
+
+    Returns:
+        A float, or (B,) for (B, n) weights.
+
+    Raises:
+        CalibrationError: bad probabilities, labels, weights, view or binning (a named subclass where there is one).
+    """
+    return _over_bins(
+        lambda table: (table.share * np.abs(table.gap)).sum(axis=0),
+        probabilities,
+        labels,
+        weights=weights,
+        view=view,
+        bins=bins,
+        binning=binning,
+    )
+
+
+def mce(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "equal-width",
+) -> Estimate:
+    """Maximum calibration error: the largest |frequency - confidence| of any bin, in [0, 1].
+
+    Mostly the noise of a small bin: read it beside its null band only.
+    Arguments, result and errors as in `ece`.
+    """
+    return _over_bins(
+        lambda table: np.abs(table.gap).max(axis=0),
+        probabilities,
+        labels,
+        weights=weights,
+        view=view,
+        bins=bins,
+        binning=binning,
+    )
+
+
+def ace(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "equal-width",
+) -> Estimate:
+    """Average calibration error: the mean |frequency - confidence| over the bins that are not empty.
+
+    Neumann et al. 2018, and netcal's ACE.
+    Not the *adaptive* calibration error of the same initials: that is `ece(view="class-wise", binning="equal-mass")`.
+    Arguments, result and errors as in `ece`.
+    """
+    return _over_bins(
+        lambda table: np.abs(table.gap).sum(axis=0) / np.count_nonzero(table.weight, axis=0),
+        probabilities,
+        labels,
+        weights=weights,
+        view=view,
+        bins=bins,
+        binning=binning,
+    )
+
+
+def debiased_l2(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "equal-mass",
+) -> Estimate:
+    r"""Debiased squared calibration error: 0 on average for a calibrated subject, and therefore sometimes negative.
+
+    The squared gap of a bin is estimated by the mean of r_i r_j over pairs of films *of different patients*, r =
+    outcome -
+    confidence: the noise of a film, and what the films of one patient share, never meets itself. With one film per
+    patient this is the correction of Broecker 2012 / Ferro & Fricker 2012 (10.1002/qj.1924), with the variance of the
+    residual in place of that of the outcome. It stays unbiased under a patient bootstrap, because the copies of a
+    patient carry the patient's key. Edges are placed once, by the films counted once each; resampling does not move
+    them. A bin with a single patient adds 0.
+
+    Arguments and errors as in `ece`; groups: (n,) patient keys, None makes every film its own patient.
+
+    Returns:
+        The signed squared error (or (B,) of them). Its signed root is on the scale of the ECE.
+    """
+    p, y = _checked(probabilities, labels)
+    patients = checked_groups(groups, y.size)
+    cells_of: dict[str, Callable[[FloatArray, int], IntArray]] = {
+        "equal-width": equal_width_cells,
+        "equal-mass": equal_mass_cells,
+    }
+    if binning not in cells_of or bins < 1:
+        raise CalibrationError(
+            f"unknown binning {binning!r} or fewer than 1 bin ({bins}): use 'equal-width' or 'equal-mass'"
+        )
+    pairs = [(c, o, cells_of[binning](c, bins)) for c, o in view_of(p, y, view)]
+    return over_resamples(
+        weights,
+        y.size,
+        lambda w: np.mean([_pairs_of_patients(c, o, w, cells, patients) for c, o, cells in pairs], axis=0),
+    )
+
+
+def bin_table(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "equal-width",
+) -> Bins:
+    """Return the bins of one view, arrays (bins, B). Arguments and errors as in `ece`, without `class-wise`."""
+    p, y = _checked(probabilities, labels)
+    if view == "class-wise":
+        raise CalibrationError("a bin table shows one class: use 'top-label' or 'class-<k>'")
+    confidence, outcome = view_of(p, y, view)[0]
+
+    def sums(w: FloatArray) -> FloatArray:
+        table = sort_into_bins(confidence, outcome, w, bins, binning)
+        return np.stack([table.weight, table.confidence, table.outcome])
+
+    found = over_resamples(weights, y.size, sums)
+    return Bins(*(found if found.ndim == 3 else found[..., None]))
+
+
+def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, IntArray]:
+    p = checked_probabilities(probabilities)
+    return p, checked_labels(labels, *p.shape)
+
+
+def _over_bins(
+    error_of: Callable[[Bins], FloatArray],
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None,
+    view: str,
+    bins: int,
+    binning: str,
+) -> Estimate:
+    p, y = _checked(probabilities, labels)
+    pairs = view_of(p, y, view)
+    return over_resamples(
+        weights, y.size, lambda w: np.mean([error_of(sort_into_bins(c, o, w, bins, binning)) for c, o in pairs], axis=0)
+    )
+
+
+def _pairs_of_patients(
+    confidence: FloatArray, outcome: FloatArray, weights: FloatArray, cells: IntArray, patients: IntArray
+) -> FloatArray:
+    """Sum over bins of share x mean of r_i r_j over pairs of films of different patients, (B,)."""
+    order = np.lexsort((patients, cells))
+    new_bin = np.r_[True, np.diff(cells[order]) != 0]
+    starts = np.flatnonzero(new_bin | np.r_[True, np.diff(patients[order]) != 0])  # one run per patient within a bin
+    bin_starts = np.flatnonzero(new_bin[starts])
+    weight = weights[order]
+    mass = np.add.reduceat(weight, starts, axis=0)
+    residual = np.add.reduceat(weight * (outcome - confidence)[order, None], starts, axis=0)
+    total = np.add.reduceat(mass, bin_starts, axis=0)
+    products = np.add.reduceat(residual, bin_starts, axis=0) ** 2 - np.add.reduceat(residual**2, bin_starts, axis=0)
+    pairs = total**2 - np.add.reduceat(mass**2, bin_starts, axis=0)
+    squared_gap = np.where(pairs > 0, products / np.where(pairs > 0, pairs, 1.0), 0.0)
+    return np.asarray((total * squared_gap).sum(axis=0) / total.sum(axis=0))

@@ -1,0 +1,160 @@
+"""Intervals from bootstrap replicates, each by the method that is right for its kind of estimator.
+
+A calibration error is an absolute value of noisy gaps: it is biased upwards, most of all where the truth is zero. In
+simulation (n = 200 to 2000, 3 classes, nominal 95 %, `tests/calibration/test_interval.py`) the percentile interval of
+the ECE of a perfectly calibrated subject covers the truth in 0 % of samples and the basic (reflected) one in about 50
+%. `recentred` inverts a test instead and covers in 93 to 99 %. Estimators without that bias (Brier, log loss,
+debiased error, AUROC, temperature, slope) take the percentile interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration.binning import equal_mass_cells, equal_width_cells, view_of
+from calibration.checks import (
+    CalibrationError,
+    FloatArray,
+    ReplicateError,
+    checked_labels,
+    checked_probabilities,
+    checked_weights,
+)
+from calibration.smooth import smoothed_residuals
+
+Method: TypeAlias = Literal["percentile", "basic"]
+MISSING = 0.01  # share of replicates that may be NaN (a resample without a finite slope) before no interval is given
+LARGEST = 2.5  # times the error seen, beyond which no truth is looked for
+HALVINGS = 11  # to a thousandth of the error seen
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval, and where the method has one, the estimate with its bias taken out."""
+
+    low: float
+    high: float
+    method: str
+    level: float = 0.95
+    corrected: float | None = None
+
+
+def interval(estimate: float, replicates: ArrayLike, method: Method = "percentile", level: float = 0.95) -> Interval:
+    """Interval of an estimator from its value on B resamples.
+
+    Args:
+        estimate: the value on the sample; only `basic` uses it.
+        replicates: (B,) values on resamples of patients, B >= 100.
+        method: `percentile`, or `basic` (reflected at the estimate) for a smooth estimator with a small bias. Neither
+            is right for the plug-in calibration errors: use `recentred_interval`.
+        level: nominal coverage.
+
+    Returns:
+        The interval.
+
+    Raises:
+        ReplicateError: fewer than 100 replicates, or more than 1 % of them are not numbers.
+    """
+    values = np.asarray(replicates, dtype=np.float64).ravel()
+    if values.size < 100:
+        raise ReplicateError(f"an interval needs at least 100 replicates (2000 for print), not {values.size}")
+    missing = np.isnan(values)
+    if missing.mean() > MISSING:
+        raise ReplicateError(
+            f"{int(missing.sum())} of {values.size} resamples have no value of this estimator: "
+            "the sample is too small for it"
+        )
+    low, high = np.quantile(values[~missing], [(1 - level) / 2, (1 + level) / 2])
+    if method == "basic":
+        low, high = 2 * estimate - high, 2 * estimate - low
+    elif method != "percentile":
+        raise CalibrationError(f"unknown method {method!r}: use 'percentile' or 'basic'")
+    return Interval(float(low), float(high), method, level)
+
+
+def recentred_interval(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    weights: ArrayLike,
+    *,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "equal-width",
+    level: float = 0.95,
+) -> Interval:
+    """Interval of the ECE (or SmoothECE) by test inversion over recentred resamples.
+
+    Write the error as |g|, the summed absolute gaps g of the bins. Resamples show the noise of the gaps, d = g* - g,
+    patients included. If the true gaps were t g, samples would show |t g + d|. The interval is every t |g| under
+    which the error seen is not extreme; t = 0 is perfect calibration, so it holds 0 when the error seen lies within
+    the noise of a calibrated subject of this sample. `corrected` is the t |g| under which the error seen is the median.
+
+    Args:
+        probabilities: (n, K), rows sum to 1.
+        labels: (n,) integers.
+        weights: (B, n) resampling weights.
+        view: as in `calibration.error.ece`.
+        bins: number of bins (not used by `smooth`).
+        binning: `equal-width`, `equal-mass` (edges placed once, on the sample), or `smooth` (bandwidth chosen once).
+        level: nominal coverage.
+
+    Returns:
+        The interval, within [0, 2.5 |g|].
+
+    Raises:
+        ReplicateError: fewer than 100 resamples.
+        CalibrationError: bad probabilities, labels, weights, view or binning (a named subclass where there is one).
+    """
+    p = checked_probabilities(probabilities)
+    y = checked_labels(labels, *p.shape)
+    w = checked_weights(weights, y.size)
+    if w.shape[1] < 100:
+        raise ReplicateError(f"an interval needs at least 100 resamples (2000 for print), not {w.shape[1]}")
+    residuals = _residuals(p, y, view, bins, binning)
+    gaps = residuals.mean(axis=1, keepdims=True)
+    noise = residuals @ w / w.sum(axis=0) - gaps
+    error = float(np.abs(gaps).sum())
+    if error == 0:
+        raise CalibrationError(
+            "confidence and frequency agree exactly in every bin: no interval can be scaled from that"
+        )
+    tail = (1 - level) / 2
+    low, middle, high = (_scale(gaps, noise, error, quantile) for quantile in (1 - tail, 0.5, tail))
+    return Interval(low * error, high * error, "recentred", level, middle * error)
+
+
+def _residuals(p: FloatArray, y: np.ndarray, view: str, bins: int, binning: str) -> FloatArray:
+    """Rows (m, n) with sum |rows @ w| / sum w = the calibration error of weights w."""
+    pairs = view_of(p, y, view)
+    if binning == "smooth":
+        rows = [smoothed_residuals(confidence, outcome) for confidence, outcome in pairs]
+        return np.concatenate(rows) / len(pairs)
+    if binning not in {"equal-width", "equal-mass"}:
+        raise CalibrationError(f"unknown binning {binning!r}: use 'equal-width', 'equal-mass' or 'smooth'")
+    cells_of = equal_width_cells if binning == "equal-width" else equal_mass_cells
+    rows = []
+    for confidence, outcome in pairs:
+        row = np.zeros((bins, y.size))
+        row[cells_of(confidence, bins), np.arange(y.size)] = outcome - confidence
+        rows.append(row[np.abs(row).max(axis=1) > 0])
+    return np.concatenate(rows) / len(pairs)
+
+
+def _scale(gaps: FloatArray, noise: FloatArray, error: float, quantile: float) -> float:
+    """The scale t in [0, LARGEST] at which a quantile of |t gaps + noise| reaches the error; it grows with t."""
+    rank = round(quantile * (noise.shape[1] - 1))
+
+    def reached(t: float) -> bool:
+        return bool(np.partition(np.abs(t * gaps + noise).sum(axis=0), rank)[rank] >= error)
+
+    if reached(0.0):
+        return 0.0
+    low, high = 0.0, LARGEST
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high

@@ -1,0 +1,200 @@
+"""Every calibration measure by its full name, with the interval and the null band that fit it.
+
+    ece/top-label/15/equal-width     measure / view / bins / binning
+    smooth-ece/class-1               measure / view
+    brier                            measure
+
+To add one: write the estimator, add a line to `MEASURES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration import error, null, regression, scaling, scoring, smooth
+from calibration.checks import (
+    CalibrationError,
+    Estimate,
+    FloatArray,
+    IntArray,
+    checked_groups,
+    checked_labels,
+    checked_logits,
+    checked_weights,
+    softmax,
+)
+from calibration.interval import Interval, interval, recentred_interval
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is computed and judged.
+
+    estimator: called with (probabilities or logits, labels, weights=..., and what its name spells out).
+    takes: whether the first argument is probabilities or logits.
+    parts: how many parts its name has: 1 (no view), 2 (view), 4 (view, bins, binning).
+    interval: `percentile`, `recentred`, or `none` where no method was found that covers (the null band still speaks).
+    banded: whether a null band makes sense (errors that are 0 under perfect calibration).
+    patients: whether the estimator itself needs patient keys.
+    """
+
+    estimator: Callable[..., Estimate]
+    takes: Literal["probabilities", "logits"]
+    parts: Literal[1, 2, 4]
+    interval: Literal["percentile", "recentred", "none"]
+    banded: bool
+    patients: bool = False
+
+
+MEASURES: dict[str, Measure] = {
+    "ece": Measure(error.ece, "probabilities", 4, "recentred", banded=True),
+    "mce": Measure(error.mce, "probabilities", 4, "none", banded=True),
+    "ace": Measure(error.ace, "probabilities", 4, "none", banded=True),
+    "debiased-l2": Measure(error.debiased_l2, "probabilities", 4, "percentile", banded=True, patients=True),
+    "smooth-ece": Measure(smooth.smooth_ece, "probabilities", 2, "recentred", banded=True),
+    "brier": Measure(scoring.brier, "probabilities", 1, "percentile", banded=False),
+    "nll": Measure(scoring.nll, "logits", 1, "percentile", banded=False),
+    "slope": Measure(regression.slope, "logits", 2, "percentile", banded=False),
+    "intercept": Measure(regression.intercept, "logits", 2, "percentile", banded=False),
+    "temperature": Measure(scaling.temperature, "logits", 1, "percentile", banded=False),
+}
+
+STANDARD = (
+    "ece/top-label/15/equal-width",
+    "ece/top-label/15/equal-mass",
+    "ece/class-wise/15/equal-width",
+    "ece/class-wise/15/equal-mass",
+    "mce/top-label/15/equal-width",
+    "ace/top-label/15/equal-width",
+    "debiased-l2/top-label/15/equal-mass",
+    "smooth-ece/top-label",
+    "brier",
+    "nll",
+    "slope/top-label",
+    "intercept/top-label",
+    "temperature",
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number of the report: its full name, value, interval and null band (None where the kind has none)."""
+
+    name: str
+    estimate: float
+    films: int
+    patients: int
+    interval: Interval | None = None
+    band: null.NullBand | None = None
+
+
+def estimate(
+    name: str,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> Estimate:
+    """Value of a named measure: a float, or (B,) for (B, n) weights.
+
+    Args:
+        name: full name, for example `ece/top-label/15/equal-width`.
+        logits: (n, K); for a subject that gives probabilities see `calibration.checks.logits_from_probabilities`.
+        labels: (n,) integers.
+        weights: None, (n,) or (B, n).
+        groups: (n,) patient keys; only the debiased error uses them.
+
+    Raises:
+        CalibrationError: an unknown name, or what the estimator raises.
+    """
+    measure, options = _parse(name)
+    z = checked_logits(logits)
+    if measure.patients:
+        options["groups"] = groups
+    return measure.estimator(softmax(z) if measure.takes == "probabilities" else z, labels, weights=weights, **options)
+
+
+def measured(
+    names: Sequence[str],
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    groups: ArrayLike,
+    weights: ArrayLike | None = None,
+    within: float = 0.0,
+    draws: int = null.DRAWS,
+    seed: int = 0,
+) -> dict[str, Measured]:
+    """Named measures, each with everything that belongs beside it.
+
+    Args:
+        names: full names, for example `STANDARD`.
+        logits: (n, K).
+        labels: (n,) integers.
+        groups: (n,) patient keys.
+        weights: (B, n) weights of the patient bootstrap; None leaves the intervals out.
+        within: correlation of outcomes within a patient for the null band, see `calibration.null.patient_correlation`.
+        draws: draws of the null band; 0 leaves the bands out.
+        seed: of the null band.
+
+    Returns:
+        name -> measured, in the order of names.
+
+    Raises:
+        CalibrationError: an unknown name, or what estimators, intervals and bands raise.
+    """
+    z = checked_logits(logits)
+    y = checked_labels(labels, *z.shape)
+    patients = checked_groups(groups, y.size)
+    w = None if weights is None else checked_weights(weights, y.size).T
+    samples = None
+    if draws and any(_parse(name)[0].banded for name in names):
+        samples = null.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
+    return {name: _measured(name, z, y, patients, weights=w, samples=samples) for name in names}
+
+
+def _measured(
+    name: str,
+    z: FloatArray,
+    y: IntArray,
+    patients: IntArray,
+    *,
+    weights: FloatArray | None,
+    samples: null.CalibratedSamples | None,
+) -> Measured:
+    measure, options = _parse(name)
+    value = float(estimate(name, z, y, groups=patients))
+    found = None
+    if weights is not None and measure.interval == "recentred":
+        found = recentred_interval(softmax(z), y, weights, **({"binning": "smooth"} | options))
+    elif weights is not None and measure.interval == "percentile":
+        found = interval(value, estimate(name, z, y, weights=weights, groups=patients))
+
+    def of_draws(p: FloatArray, drawn: IntArray, w: FloatArray, g: IntArray) -> Estimate:
+        return measure.estimator(p, drawn, weights=w, **options, **({"groups": g} if measure.patients else {}))
+
+    band = samples.band(of_draws) if samples is not None and measure.banded else None
+    return Measured(name, value, y.size, int(np.unique(patients).size), found, band)
+
+
+def _parse(name: str) -> tuple[Measure, dict[str, Any]]:
+    head, *rest = name.split("/")
+    if head not in MEASURES:
+        raise CalibrationError(f"unknown measure {name!r}: the first part is one of {', '.join(MEASURES)}")
+    measure = MEASURES[head]
+    if len(rest) != measure.parts - 1:
+        spelled = {1: head, 2: f"{head}/top-label", 4: f"{head}/top-label/15/equal-width"}[measure.parts]
+        raise CalibrationError(f"{name!r} does not say what it measures: spell it like {spelled!r}")
+    if not rest:
+        return measure, {}
+    if len(rest) == 1:
+        return measure, {"view": rest[0]}
+    if not rest[1].isdigit():
+        raise CalibrationError(f"{name!r}: the number of bins must be a whole number, not {rest[1]!r}")
+    return measure, {"view": rest[0], "bins": int(rest[1]), "binning": rest[2]}

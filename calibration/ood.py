@@ -1,0 +1,85 @@
+"""How well a score tells films the subject was not made for from films it was: AUROC, AUPR, FPR at 95 % TPR.
+
+One convention: **a larger score means more out of distribution**, and the out-of-distribution film is the positive one.
+Scores are used as they are. (torchmetrics squashes raw scores through a sigmoid; an AUROC of 0.96 can become 0.52.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration.checks import ClassAbsentError, Estimate, FloatArray, over_resamples
+from calibration.ranking import checked_scores, running_sums, steps
+
+
+def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
+    """Chance that an outside film scores higher than an inside one, ties counting half.
+
+    Args:
+        scores: (n,) larger = more out of distribution.
+        outside: (n,) true for out-of-distribution films.
+        weights: None, (n,) or (B, n), see `calibration.checks`.
+
+    Returns:
+        A float, or (B,) for (B, n) weights; NaN for a resample with one kind of film only.
+
+    Raises:
+        ClassAbsentError: no outside film, or no inside film.
+        CalibrationError: vectors that do not match or are not finite.
+    """
+    score, mark = _checked(scores, outside)
+
+    def area(w: FloatArray) -> FloatArray:
+        false, true = running_sums(score, mark, w)
+        both = (steps(false) * (true - steps(true) / 2)).sum(axis=0)
+        return _ratio(both, false[-1] * true[-1])
+
+    return over_resamples(weights, score.size, area)
+
+
+def aupr(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
+    """Average precision: the mean precision at each outside film, stepwise as scikit-learn's.
+
+    Depends on how many outside films there are.
+    Arguments, result and errors as in `auroc`.
+    """
+    score, mark = _checked(scores, outside)
+
+    def area(w: FloatArray) -> FloatArray:
+        false, true = running_sums(score, mark, w)
+        precision = true / np.where(false + true > 0, false + true, 1.0)
+        return _ratio((steps(true) * precision).sum(axis=0), np.where(false[-1] > 0, true[-1], 0.0))
+
+    return over_resamples(weights, score.size, area)
+
+
+def fpr_at_tpr(
+    scores: ArrayLike, outside: ArrayLike, *, tpr: float = 0.95, weights: ArrayLike | None = None
+) -> Estimate:
+    """Share of inside films flagged at the highest threshold that flags at least `tpr` of the outside films.
+
+    Arguments, result and errors as in `auroc`.
+    """
+    score, mark = _checked(scores, outside)
+
+    def flagged(w: FloatArray) -> FloatArray:
+        false, true = running_sums(score, mark, w)
+        enough = (true >= tpr * true[-1] * (1 - 1e-12)).argmax(axis=0)
+        at = false[enough, np.arange(w.shape[1])]
+        return _ratio(at, np.where(true[-1] > 0, false[-1], 0.0))
+
+    return over_resamples(weights, score.size, flagged)
+
+
+def _checked(scores: ArrayLike, outside: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    score, mark = checked_scores(scores, outside, "outside")
+    if mark.min() == mark.max():
+        raise ClassAbsentError(
+            f"all {mark.size} films are of one kind (outside = {bool(mark[0])}): nothing to tell apart"
+        )
+    return score, mark
+
+
+def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
+    return np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)

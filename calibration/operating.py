@@ -1,0 +1,164 @@
+"""Pneumonia against normal, as a clinician asks: sensitivity, specificity, predictive values, decision curve.
+
+The risk of a film is the sum of the probabilities of the pneumonia classes. Predictive values are given at stated
+prevalences, never at that of a test set that somebody composed (62 % pneumonia in the public one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration.checks import (
+    CalibrationError,
+    ClassAbsentError,
+    Estimate,
+    FloatArray,
+    checked_labels,
+    checked_probabilities,
+    each,
+    over_resamples,
+)
+from calibration.ranking import checked_scores
+
+PREVALENCES = (0.05, 0.15, 0.62)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Sensitivity and specificity: floats, or (B,) for (B, n) weights (NaN without sick or healthy films)."""
+
+    sensitivity: Estimate
+    specificity: Estimate
+
+    def positive_value(self, prevalence: float) -> Estimate:
+        """PPV: chance of pneumonia after a positive answer, at a prevalence in (0, 1); NaN if nothing is positive."""
+        return _predictive(self.sensitivity, 1 - self.specificity, prevalence)
+
+    def negative_value(self, prevalence: float) -> Estimate:
+        """NPV: chance of no pneumonia after a negative answer, at a prevalence in (0, 1)."""
+        return _predictive(self.specificity, 1 - self.sensitivity, 1 - prevalence)
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """Net benefit per film at each threshold (Vickers & Elkin 2006), of the subject and of treating all.
+
+    Treating none is 0.     thresholds (t,); subject (t,) or (t, B); treat_all (t,).
+    """
+
+    thresholds: FloatArray
+    subject: Estimate
+    treat_all: FloatArray
+    prevalence: float
+
+
+def pneumonia_view(probabilities: ArrayLike, labels: ArrayLike, *, normal: int) -> tuple[FloatArray, FloatArray]:
+    """Return risk (n,) = 1 - p[normal] and disease (n,) of 0.0 and 1.0.
+
+    Args:
+        probabilities: (n, K).
+        labels: (n,) integers.
+        normal: index of the class without pneumonia (1 in the published order).
+
+    Raises:
+        ClassAbsentError: only sick, or only healthy films.
+        CalibrationError: bad probabilities or labels, or no such class.
+    """
+    p = checked_probabilities(probabilities)
+    y = checked_labels(labels, *p.shape)
+    if not 0 <= normal < p.shape[1]:
+        raise CalibrationError(f"the normal class must be one of 0..{p.shape[1] - 1}, not {normal}")
+    disease = (y != normal).astype(np.float64)
+    if disease.min() == disease.max():
+        raise ClassAbsentError(
+            f"all {y.size} films are {'pneumonia' if disease[0] else 'normal'}: the two cannot be told apart"
+        )
+    return np.delete(p, normal, axis=1).sum(axis=1), disease
+
+
+def operating_point(positive: ArrayLike, disease: ArrayLike, *, weights: ArrayLike | None = None) -> OperatingPoint:
+    """Sensitivity and specificity of yes-or-no answers.
+
+    Args:
+        positive: (n,) true where the subject says pneumonia: `risk >= threshold`, or its own argmax.
+        disease: (n,) true where there is pneumonia.
+        weights: None, (n,) or (B, n), see `calibration.checks`.
+
+    Raises:
+        ClassAbsentError: only sick, or only healthy films.
+        CalibrationError: vectors that do not match.
+    """
+    answer, sick = checked_scores(positive, disease, "disease")
+    if not np.isin(answer, (0.0, 1.0)).all():
+        raise CalibrationError("positive must be true or false for every film; compare the risk with a threshold first")
+    if sick.min() == sick.max():
+        raise ClassAbsentError("only sick, or only healthy films: sensitivity or specificity has no denominator")
+    rates = over_resamples(
+        weights, sick.size, lambda w: np.stack([_share(answer, sick, w), _share(1 - answer, 1 - sick, w)])
+    )
+    return OperatingPoint(*each(rates))
+
+
+def decision_curve(
+    risk: ArrayLike,
+    disease: ArrayLike,
+    *,
+    prevalence: float,
+    thresholds: Sequence[float] = tuple(np.linspace(0.01, 0.99, 99)),
+    weights: ArrayLike | None = None,
+) -> DecisionCurve:
+    """Net benefit at each risk threshold, with the films reweighted to a stated prevalence.
+
+    net benefit = prevalence x sensitivity - (1 - prevalence) x (1 - specificity) x t / (1 - t), positive when risk >=
+    t.
+
+    Args:
+        risk: (n,) in [0, 1].
+        disease: (n,) true where there is pneumonia.
+        prevalence: in (0, 1).
+        thresholds: each in (0, 1).
+        weights: None, (n,) or (B, n), see `calibration.checks`.
+
+    Raises:
+        ClassAbsentError: only sick, or only healthy films.
+        CalibrationError: vectors that do not match, prevalence or thresholds outside (0, 1).
+    """
+    r, sick = checked_scores(risk, disease, "disease")
+    t = np.asarray(thresholds, dtype=np.float64)
+    if not 0 < prevalence < 1 or t.ndim != 1 or t.size == 0 or t.min() <= 0 or t.max() >= 1:
+        raise CalibrationError("prevalence and thresholds must lie between 0 and 1, ends excluded")
+    if r.min() < 0 or r.max() > 1:
+        raise CalibrationError(f"risks must lie in [0, 1], not {r.min():.3g} to {r.max():.3g}")
+    if sick.min() == sick.max():
+        raise ClassAbsentError("only sick, or only healthy films: net benefit has no denominator")
+    positive = (r >= t[:, None]).astype(np.float64)
+    odds = (t / (1 - t))[:, None]
+
+    def benefit(w: FloatArray) -> FloatArray:
+        caught = (positive * sick) @ w / _positive(sick @ w)
+        alarms = (positive * (1 - sick)) @ w / _positive((1 - sick) @ w)
+        return prevalence * caught - (1 - prevalence) * alarms * odds
+
+    treat_all = prevalence - (1 - prevalence) * odds[:, 0]
+    return DecisionCurve(t, over_resamples(weights, sick.size, benefit), treat_all, prevalence)
+
+
+def _share(answer: FloatArray, among: FloatArray, w: FloatArray) -> FloatArray:
+    return np.asarray((answer * among) @ w / _positive(among @ w))
+
+
+def _positive(values: FloatArray) -> FloatArray:
+    return np.where(values > 0, values, np.nan)
+
+
+def _predictive(hit_rate: Estimate, false_rate: Estimate, share: float) -> Estimate:
+    if not 0 < share < 1:
+        raise CalibrationError(f"a prevalence lies between 0 and 1, ends excluded, not {share}")
+    hits = share * np.asarray(hit_rate)
+    called = hits + (1 - share) * np.asarray(false_rate)
+    value = np.where(called > 0, hits / np.where(called > 0, called, 1.0), np.nan)
+    return float(value) if value.ndim == 0 else value

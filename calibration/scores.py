@@ -1,0 +1,242 @@
+"""Scores of doubt: one number per film from logits, from features, or from several forward passes.
+
+One convention everywhere: **a larger score means more doubt, more out of distribution.** Scores commonly printed the
+other way round (max softmax, max logit, margin) are negated.
+
+    LOGIT_SCORES[name](logits (n, K)) -> (n,)
+    STACK_SCORES[name](probabilities (S, n, K)) -> (n,)      S passes: MC dropout, test-time augmentation, an ensemble
+    Mahalanobis.fit(features, labels).score(features) -> (n,), likewise Neighbours; Residual (ViM) takes logits too
+
+To add a logit or stack score: write the function, decorate it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+from sklearn.covariance import ledoit_wolf
+from sklearn.neighbors import NearestNeighbors
+
+from calibration.checks import CalibrationError, FloatArray, TooFewFilmsError, checked_labels, checked_logits, softmax
+
+ScoreFunction = Callable[[FloatArray], FloatArray]
+LOGIT_SCORES: dict[str, ScoreFunction] = {}
+STACK_SCORES: dict[str, ScoreFunction] = {}
+
+
+def from_logits(name: str) -> Callable[[ScoreFunction], ScoreFunction]:
+    """Register a score of logits (n, K); the registered function checks its input."""
+
+    def register(function: ScoreFunction) -> ScoreFunction:
+        LOGIT_SCORES[name] = lambda logits: function(checked_logits(logits))
+        return function
+
+    return register
+
+
+def from_stack(name: str) -> Callable[[ScoreFunction], ScoreFunction]:
+    """Register a score of probabilities (S, n, K) from S >= 2 passes; the registered function checks its input."""
+
+    def register(function: ScoreFunction) -> ScoreFunction:
+        STACK_SCORES[name] = lambda stack: function(_checked_stack(stack))
+        return function
+
+    return register
+
+
+@from_logits("max-softmax")
+def max_softmax(logits: FloatArray) -> FloatArray:
+    """1 - max p (Hendrycks & Gimpel 2017)."""
+    return np.asarray(1 - softmax(logits).max(axis=1))
+
+
+@from_logits("entropy")
+def entropy(logits: FloatArray) -> FloatArray:
+    """-sum p log p, in nats."""
+    return _entropy(softmax(logits))
+
+
+@from_logits("margin")
+def margin(logits: FloatArray) -> FloatArray:
+    """Minus the gap between the two largest probabilities."""
+    top = np.sort(softmax(logits), axis=1)
+    return np.asarray(top[:, -2] - top[:, -1])
+
+
+@from_logits("max-logit")
+def max_logit(logits: FloatArray) -> FloatArray:
+    """- max z (Hendrycks et al. 2022)."""
+    return np.asarray(-logits.max(axis=1))
+
+
+@from_logits("energy")
+def energy(logits: FloatArray) -> FloatArray:
+    """- log sum exp z, at temperature 1 (Liu et al. 2020, arXiv 2010.03759)."""
+    return np.asarray(-logsumexp(logits, axis=1))
+
+
+@from_stack("predictive-entropy")
+def predictive_entropy(stack: FloatArray) -> FloatArray:
+    """Entropy of the mean prediction: all doubt, whatever its source."""
+    return _entropy(stack.mean(axis=0))
+
+
+@from_stack("mutual-information")
+def mutual_information(stack: FloatArray) -> FloatArray:
+    """Entropy of the mean minus mean entropy (BALD): doubt because the passes disagree."""
+    return np.asarray(_entropy(stack.mean(axis=0)) - _entropy(stack).mean(axis=0))
+
+
+@from_stack("disagreement")
+def disagreement(stack: FloatArray) -> FloatArray:
+    """Share of passes that do not vote for the most voted class."""
+    votes = stack.argmax(axis=2)
+    counts = np.stack([(votes == k).sum(axis=0) for k in range(stack.shape[2])])
+    return np.asarray(1 - counts.max(axis=0) / stack.shape[0])
+
+
+@dataclass(frozen=True)
+class Mahalanobis:
+    """Squared Mahalanobis distance to the nearest class mean, one covariance (Lee et al. 2018, arXiv 1807.03888)."""
+
+    means: FloatArray
+    precision: FloatArray
+
+    @classmethod
+    def fit(cls, features: ArrayLike, labels: ArrayLike) -> Self:
+        """Fit on features (n, d) and labels (n,) of films like those of training.
+
+        Ledoit-Wolf shrinkage of the covariance keeps n < d usable.
+
+        Raises:
+            CalibrationError: bad features or labels; ClassAbsentError: a class below the largest label is missing.
+        """
+        f = _checked_features(features)
+        y = np.asarray(labels)
+        y = checked_labels(y, f.shape[0], int(y.max(initial=0)) + 1, all_classes=True)
+        means = np.stack([f[y == k].mean(axis=0) for k in range(int(y.max()) + 1)])
+        covariance, _ = ledoit_wolf(f - means[y], assume_centered=True)
+        return cls(means, np.linalg.inv(covariance))
+
+    def score(self, features: ArrayLike) -> FloatArray:
+        """Return the distance (n,) of features (n, d)."""
+        f = _checked_features(features, self.means.shape[1])
+        away = f[:, None, :] - self.means
+        return np.asarray(np.einsum("nkd,de,nke->nk", away, self.precision, away, optimize=True).min(axis=1))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Distance to the k-th nearest reference film, features scaled to length 1 (Sun et al. 2022, arXiv 2204.06507)."""
+
+    index: NearestNeighbors
+    width: int
+
+    @classmethod
+    def fit(cls, features: ArrayLike, *, k: int = 50) -> Self:
+        """Fit on reference features (n, d).
+
+        Raises:
+            TooFewFilmsError: fewer than k reference films.
+        """
+        f = _checked_features(features)
+        if f.shape[0] < k:
+            raise TooFewFilmsError(f"the {k}-th neighbour needs at least {k} reference films, not {f.shape[0]}")
+        return cls(NearestNeighbors(n_neighbors=k, algorithm="brute").fit(_unit(f)), f.shape[1])
+
+    def score(self, features: ArrayLike) -> FloatArray:
+        """Return the distance (n,), in [0, 2], of features (n, d)."""
+        return np.asarray(self.index.kneighbors(_unit(_checked_features(features, self.width)))[0][:, -1])
+
+
+@dataclass(frozen=True)
+class Residual:
+    """ViM (Wang et al. 2022, arXiv 2203.10807): what of a feature lies outside the principal space, plus energy."""
+
+    origin: FloatArray
+    outside: FloatArray
+    scale: float
+
+    @classmethod
+    def fit(
+        cls,
+        features: ArrayLike,
+        logits: ArrayLike,
+        *,
+        head: tuple[ArrayLike, ArrayLike] | None = None,
+        dimensions: int | None = None,
+    ) -> Self:
+        """Fit on reference features (n, d) with their logits (n, K).
+
+        Args:
+            features: (n, d) what the last linear layer sees.
+            logits: (n, K).
+            head: weight (K, d) and bias (K,) of that layer, which place the origin as in the paper; None takes the
+                mean.
+            dimensions: of the principal space; None takes the paper's rule, d/2 below 1024 features (512 below 2048,
+                else 1000).
+
+        Raises:
+            TooFewFilmsError: not more reference films than dimensions.
+            CalibrationError: shapes that do not fit.
+        """
+        f = _checked_features(features)
+        z = checked_logits(logits)
+        d = f.shape[1]
+        kept = dimensions if dimensions is not None else (1000 if d >= 2048 else 512 if d > 1024 else d // 2)
+        if not 0 < kept < d or f.shape[0] <= kept or z.shape[0] != f.shape[0]:
+            raise TooFewFilmsError(
+                f"a principal space of {kept} of {d} dimensions needs more than {kept} films with logits, "
+                f"not {f.shape[0]}"
+            )
+        if head is None:
+            origin = f.mean(axis=0)
+        else:
+            origin = -np.linalg.pinv(np.asarray(head[0], dtype=np.float64)) @ np.asarray(head[1], dtype=np.float64)
+        centred = f - origin
+        _, vectors = np.linalg.eigh(centred.T @ centred / f.shape[0])
+        outside = vectors[:, : d - kept]
+        residual = np.linalg.norm(centred @ outside, axis=1)
+        return cls(origin, outside, float(z.max(axis=1).mean() / residual.mean()))
+
+    def score(self, features: ArrayLike, logits: ArrayLike) -> FloatArray:
+        """Return scale x residual + energy (n,) of features (n, d) and logits (n, K)."""
+        f = _checked_features(features, self.origin.size)
+        return np.asarray(
+            self.scale * np.linalg.norm((f - self.origin) @ self.outside, axis=1) + energy(checked_logits(logits))
+        )
+
+
+def _entropy(p: FloatArray) -> FloatArray:
+    return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1))
+
+
+def _unit(features: FloatArray) -> FloatArray:
+    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12))
+
+
+def _checked_features(features: ArrayLike, width: int | None = None) -> FloatArray:
+    f = np.asarray(features, dtype=np.float64)
+    if f.ndim != 2 or f.shape[0] < 1 or (width is not None and f.shape[1] != width):
+        raise CalibrationError(f"features must have shape (films, {width or 'dimensions'}), not {f.shape}")
+    if not np.isfinite(f).all():
+        raise CalibrationError(
+            f"{int((~np.isfinite(f)).any(axis=1).sum())} films have features that are NaN or infinite"
+        )
+    return f
+
+
+def _checked_stack(stack: ArrayLike) -> FloatArray:
+    p = np.asarray(stack, dtype=np.float64)
+    if p.ndim != 3 or p.shape[0] < 2:
+        raise CalibrationError(
+            f"probabilities of several passes must have shape (passes >= 2, films, classes), not {p.shape}"
+        )
+    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=2) - 1).max() > 1e-3:
+        raise CalibrationError("every pass must give probabilities that sum to 1")
+    return p
