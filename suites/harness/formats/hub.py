@@ -164,14 +164,18 @@ def _convnextv2(config: Mapping[str, Any], num_classes: int, source: Path) -> tu
     activation = config.get("hidden_act", "gelu")
     if activation not in ACTIVATIONS:
         raise SubjectProblem(f"{source}: hidden_act {activation!r} is none of {', '.join(ACTIVATIONS)}")
+    if config.get("patch_size", 4) != 4:
+        raise SubjectProblem(f"{source}: patch_size should be 4, as in every ConvNeXt-V2, not {config['patch_size']!r}")
+    epsilon = config.get("layer_norm_eps", 1e-12)
+    if not isinstance(epsilon, (int, float)) or not 0 <= epsilon < 1:
+        raise SubjectProblem(f"{source}: layer_norm_eps should be a small number, not {epsilon!r}")
     network = networks.convnextv2(
         depths,
         dims,
         num_classes,
         channels=_number(config, "num_channels", 3, source),
-        patch_size=_number(config, "patch_size", 4, source),
         activation=ACTIVATIONS[activation],
-        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        norm_eps=float(epsilon),
     )
     return network, networks.convnextv2_name(depths, dims)
 

@@ -23,7 +23,7 @@ CONVNEXTV2 = (
     (r"\.dwconv\.", ".conv_dw."),
     (r"\.layernorm\.", ".norm."),
     (r"\.pwconv([12])\.", r".mlp.fc\1."),
-    (r"\.grn\.", ".mlp.grn."),
+    (r"(?<!\.mlp)\.grn\.", ".mlp.grn."),
     (r"^layernorm\.", "head.norm."),
     (r"^classifier\.", "head.fc."),
 )

@@ -27,7 +27,6 @@ def convnextv2(
     num_classes: int,
     *,
     channels: int = 3,
-    patch_size: int = 4,
     activation: str = "gelu",
     norm_eps: float = 1e-12,
 ) -> nn.Module:
@@ -38,7 +37,6 @@ def convnextv2(
         dims: channels in each of the four stages.
         num_classes: outputs of the head.
         channels: input channels.
-        patch_size: side of the stem's patches.
         activation: activation in timm's names.
         norm_eps: epsilon of the last normalisation, which Transformers takes from its config (1e-12) while every
             other one has 1e-6.
@@ -48,7 +46,6 @@ def convnextv2(
         num_classes=num_classes,
         depths=tuple(depths),
         dims=tuple(dims),
-        patch_size=patch_size,
         act_layer=activation,
         use_grn=True,
         ls_init_value=None,

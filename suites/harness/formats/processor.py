@@ -14,7 +14,7 @@ from suites.harness.subject import IMAGENET_MEAN, IMAGENET_STD
 FILTERS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's codes for resampling filters."""
 
-HUB = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic")
+HUB = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic", odd_margin="down")
 """What the image processors of facebook/convnextv2-tiny-22k-224 and facebook/dinov2-small come to."""
 
 _Config = Mapping[str, Any]
@@ -58,7 +58,12 @@ def hub_recipe(config: _Config, channels: int, source: str) -> Preprocessing:
         )
     try:
         return Preprocessing(
-            name="hub", short_side=short_side, size=size, interpolation=FILTERS[filter_code], channels=channels
+            name="hub",
+            short_side=short_side,
+            size=size,
+            interpolation=FILTERS[filter_code],
+            channels=channels,
+            odd_margin="down",
         )
     except ValueError as error:
         raise SubjectProblem(f"{source}: {error}") from error

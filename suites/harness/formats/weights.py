@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,7 +91,9 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
     if not path.is_file():
         raise SubjectProblem(f"{path}: no such file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it loads, or it is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken pickle can raise anything
         refused = re.search(r"GLOBAL (\S+) was not an allowed|unsupported GLOBAL (\S+)", str(error))
         if refused:
@@ -97,9 +101,12 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
                 f"{path}: refused, because reading it would call {refused[1] or refused[2]}; nothing was run. Save "
                 "tensors, numbers and text only (Hydra's settings through OmegaConf.to_container) or a safetensors file"
             ) from error
+        # An UnpicklingError begins with torch's advice to switch the protection off, which nobody should read here.
+        found = re.search(r"WeightsUnpickler error: (.+)", str(error))
+        reason = "a pickle of objects" if isinstance(error, pickle.UnpicklingError) else in_one_line(error, 80)
         raise SubjectProblem(
             f"{path}: truncated, or not a torch file of plain tensors, numbers and text; nothing in it was run "
-            f"({in_one_line(error)})"
+            f"({found[1] if found else reason})"
         ) from error
 
 
