@@ -108,8 +108,21 @@ def counts(record: Record) -> list[tuple[Verdict, wording.VerdictWords, int]]:
     return [(verdict, words, found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict]]
 
 
+def reproduce(command: str, claim: Claim) -> str:
+    """Return the command that judges one claim again and prints it, without overwriting the report of the whole run."""
+    kept: list[str] = []
+    words = iter(shlex.split(command))
+    for word in words:
+        if word == "--report":
+            following = next(words, None)
+            kept += [following] if following is not None and following.startswith("-") else []
+        elif not word.startswith("--report="):
+            kept.append(word)
+    return shlex.join([*kept, "-k", claim.id.split(".", 1)[-1]])
+
+
 def worst(record: Record, how_many: int = 3) -> list[Judgement]:
-    """Return the judgements a reader must know first.
+    """Return the judgements a reader must know first, one per claim: that of the subject it harms most.
 
     Violated requirements and limitations beyond their documented size come first, then supported limitations; within
     each, effects on a 0-1 scale by how far the estimate lies beyond the margin, then effects in other units.
@@ -124,7 +137,10 @@ def worst(record: Record, how_many: int = 3) -> list[Judgement]:
         return (not _grave(judgement), not fraction, -distance)
 
     bad = [j for j in record.judgements if _grave(j) or j.verdict is Verdict.SUPPORTED]
-    return sorted(bad, key=rank)[:how_many]
+    first: dict[str, Judgement] = {}
+    for judgement in sorted(bad, key=rank):
+        first.setdefault(judgement.claim.id, judgement)
+    return list(first.values())[:how_many]
 
 
 def ranks(record: Record) -> pd.DataFrame:
@@ -200,5 +216,5 @@ def _claim(
         anchor=claim_anchor(claim.id),
         rule=wording.rule(claim, effects[0] if effects else None),
         findings=findings,
-        command=f"{record.command} -k {shlex.quote(claim.id)}",
+        command=reproduce(record.command, claim),
     )

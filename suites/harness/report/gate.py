@@ -1,0 +1,292 @@
+"""The release gate: what got significantly worse since a stored run, beyond a tolerance.
+
+Two kinds of comparison. Where both runs kept their predictions, the share of films answered right is compared
+condition by condition, film by film, with a bootstrap over patients of the paired difference. And every claim's effect is
+compared as two independent estimates, which for the same films is cautious: what they share makes the true
+uncertainty smaller. Over all comparisons of a gate the chance of any false alarm is held at 5 % (Holm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from suites.harness.claims import Verdict
+from suites.harness.errors import UsageProblem
+from suites.harness.record import Record
+from suites.harness.report import results
+from suites.harness.report.wording import number, plain_name, unit
+from suites.harness.statistics import Floats, Resamples, holm
+
+TOLERANCE = 0.02
+ALPHA = 0.05
+UNJUDGED = Verdict.NOT_EVALUABLE.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One comparison of a baseline number with the current one.
+
+    Attributes:
+        subject, what: of which subject, which claim or which score under which condition.
+        before, after: the two estimates, in the unit of the measure `name`.
+        worsening: how much worse it got (positive is worse), with the ends `low` and `high` of its 95 % interval.
+        tolerance: the worsening that is let pass; `p`: one-sided, Holm-adjusted, of a worsening within it.
+        paired: film by film, or as independent estimates.
+    """
+
+    subject: str
+    what: str
+    name: str
+    before: float
+    after: float
+    worsening: float
+    low: float
+    high: float
+    tolerance: float
+    p: float
+    paired: bool
+
+    @property
+    def fails(self) -> bool:
+        """Whether it got worse beyond the tolerance, significantly after Holm's correction."""
+        return self.low > self.tolerance and self.p <= ALPHA
+
+    def __str__(self) -> str:
+        how = unit(self.name)
+        points = "points" if how != "plain" else "plain"
+        ends = " to ".join(number(end, points) for end in (self.low, self.high))
+        kind = "paired" if self.paired else "independent"
+        return (
+            f"{self.subject}: {self.what}: {number(self.before, how)} before, {number(self.after, how)} now; worse by "
+            f"{number(self.worsening, points)} (95 % {ends}, {kind}, p = {self.p:.2g}; tolerance {self.tolerance:g})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOutcome:
+    """What a gate found.
+
+    Attributes:
+        changes: every comparison made, worst first.
+        lost: what the baseline judged and this run did not: a check that vanished must not pass.
+        notes: what a reader must know (no paired comparison was possible, and why).
+    """
+
+    changes: Sequence[Change]
+    lost: Sequence[str] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def worsened(self) -> list[Change]:
+        """The comparisons that fail the gate."""
+        return [change for change in self.changes if change.fails]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing got significantly worse and nothing vanished."""
+        return not self.worsened and not self.lost
+
+    def lines(self) -> list[str]:
+        """Return the outcome for a terminal."""
+        verdict = "passed" if self.passed else "FAILED"
+        lines = [
+            f"release gate {verdict}: {len(self.worsened)} of {len(self.changes)} comparisons worse than tolerated"
+        ]
+        lines += [f"  worse: {change}" for change in self.worsened]
+        lines += [f"  no longer judged: {what}" for what in self.lost]
+        return lines + [f"  note: {note}" for note in self.notes]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One side of the comparison: its results.json, and where it was kept its predictions and films."""
+
+    document: Mapping[str, Any]
+    predictions: pd.DataFrame | None = None
+    films: pd.DataFrame | None = None
+
+
+def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: float = TOLERANCE) -> GateOutcome:
+    """Compare a run with a stored one.
+
+    Args:
+        current: the record of the run, or an earlier report's folder or results.json.
+        baseline: the folder of an earlier report (compared film by film), or only its results.json.
+        tolerance: worsening let pass: absolute for rates and whatever lies in [-1, 1], a share of the baseline's
+            size for other numbers (a temperature, a count).
+
+    Raises:
+        UsageProblem: the baseline is missing, of another schema, or speaks of other films, classes or subjects; the
+            message says what differs.
+    """
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise UsageProblem(f"the gate's tolerance must be a number >= 0, not {tolerance}")
+    now = _of_record(current) if isinstance(current, Record) else _stored(current)
+    then = _stored(baseline)
+    _refuse_other_films(now.document, then.document)
+    names = _matched(now.document, then.document)
+    raw, notes = _paired(now, then, names, tolerance)
+    effects, lost = _effects(now.document, then.document, names, tolerance)
+    raw += effects
+    adjusted = holm([change.p for change in raw])
+    changes = [Change(**(vars(change) | {"p": float(p)})) for change, p in zip(raw, adjusted, strict=True)]
+    changes.sort(key=lambda change: (not change.fails, change.p, -change.worsening))
+    return GateOutcome(changes=changes, lost=lost, notes=notes)
+
+
+def _of_record(record: Record) -> _Run:
+    return _Run(results.results_document(record), results.predictions_table(record), results.films_table(record))
+
+
+def _stored(path: Path) -> _Run:
+    document = results.load_results(path)
+    folder = path if path.is_dir() else path.parent
+    predictions, films = folder / "predictions.parquet", folder / "films.csv"
+    if not (predictions.exists() and films.exists()):
+        return _Run(document)
+    try:
+        return _Run(document, pd.read_parquet(predictions), pd.read_csv(films, dtype=str, keep_default_na=False))
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"{folder}: its predictions cannot be read ({error}); pass results.json alone") from None
+
+
+def _refuse_other_films(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+    ours, theirs = now["cohort"], then["cohort"]
+    if ours.get("fingerprint", "") == theirs.get("fingerprint"):
+        return  # the films decide; a cohort may have been renamed or moved
+    shared = [key for key in ("name", "n", "patients", "labels", "fingerprint") if key in ours and key in theirs]
+    differing = [
+        f"{key}: {str(theirs[key])[:80]} in the baseline, {str(ours[key])[:80]} now"
+        for key in shared
+        if ours[key] != theirs[key]
+    ]
+    if differing:
+        raise UsageProblem(f"the baseline was measured on other films ({'; '.join(differing)}); run it again on these")
+
+
+def _matched(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, str]:
+    """Return current -> baseline subject names: by name, or the only one against the only one."""
+    ours, theirs = ({subject["name"]: subject["classes"] for subject in side["subjects"]} for side in (now, then))
+    pairs = {name: name for name in ours if name in theirs}
+    if not pairs and len(ours) == len(theirs) == 1:
+        pairs = {next(iter(ours)): next(iter(theirs))}
+    missing = [name for name in theirs if name not in pairs.values()]
+    if missing or not pairs:
+        raise UsageProblem(
+            f"the baseline speaks of {', '.join(map(repr, theirs)) or 'no subject'}, this run of "
+            f"{', '.join(map(repr, ours)) or 'none'}; give subjects the same names in both"
+        )
+    for name, other in pairs.items():
+        if list(ours[name]) != list(theirs[other]):
+            raise UsageProblem(f"{name}: classes {theirs[other]} in the baseline, {ours[name]} now; not comparable")
+    return pairs
+
+
+def _paired(now: _Run, then: _Run, names: Mapping[str, str], tolerance: float) -> tuple[list[Change], list[str]]:
+    """Return the film-by-film comparisons, one per subject and condition that both runs hold."""
+    if now.predictions is None or then.predictions is None or now.films is None or then.films is None:
+        return [], ["no film-by-film comparison: predictions.parquet and films.csv are not at hand for both runs"]
+    cohort, seed = now.document["cohort"]["name"], int(now.document.get("run", {}).get("seed", 0))
+    films = now.films[now.films["cohort"] == cohort].set_index("id")
+    resamples = Resamples.draw(films["patient"], films["label"], seed=seed)
+    changes = []
+    for name, other in names.items():
+        classes = next(subject["classes"] for subject in now.document["subjects"] if subject["name"] == name)
+        before = _right(then.predictions, other, then.document["cohort"]["name"], films, classes)
+        after = _right(now.predictions, name, cohort, films, classes)
+        for condition in [condition for condition in before if condition in after]:
+            kept = np.isfinite(before[condition]) & np.isfinite(after[condition])
+            if kept.any():
+                sides = before[condition][kept], after[condition][kept]
+                changes.append(_compare(name, condition, sides, resamples.subset(kept), tolerance))
+    return changes, []
+
+
+def _right(
+    table: pd.DataFrame, subject: str, cohort: str, films: pd.DataFrame, classes: Sequence[str]
+) -> dict[str, Floats]:
+    """Return, per condition, (N,) 1 where the film was answered right, NaN where it has no answer or no such class."""
+    rows = table[(table["subject"] == subject) & (table["cohort"] == cohort)]
+    target = films["label"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.float64)
+    right = {}
+    for condition, answers in rows.groupby("condition", sort=False):
+        logits = answers.set_index("image")[[f"logit_{index}" for index in range(len(classes))]]
+        values = logits.reindex(films.index).to_numpy(dtype=np.float64)
+        known = np.isfinite(values).all(1) & np.isfinite(target)
+        called = np.where(np.isfinite(values), values, -np.inf).argmax(1)
+        right[str(condition)] = np.where(known, called == target, np.nan)
+    return right
+
+
+def _compare(
+    name: str, condition: str, sides: tuple[Floats, Floats], resamples: Resamples, tolerance: float
+) -> Change:
+    before, after = sides
+    loss = before - after
+    replicates = resamples.means(loss)
+    low, high = np.percentile(replicates[np.isfinite(replicates)], [2.5, 97.5])
+    # The bootstrap's own tail holds 1 in 2,000 at best, too coarse for Holm over many conditions; its spread does not.
+    error = float(np.nanstd(replicates, ddof=1))
+    return Change(
+        subject=name, what=f"films answered right, {condition}", name="accuracy",
+        before=float(before.mean()), after=float(after.mean()), worsening=float(loss.mean()), low=float(low),
+        high=float(high), tolerance=tolerance, paired=True,
+        p=_p(float(loss.mean()) - tolerance, error, resamples.patients - 1),
+    )  # fmt: skip
+
+
+def _effects(
+    now: Mapping[str, Any], then: Mapping[str, Any], names: Mapping[str, str], tolerance: float
+) -> tuple[list[Change], list[str]]:
+    """Return the comparisons of claim effects, and the claims that are no longer judged."""
+    back = {other: name for name, other in names.items()}
+    ours = {(claim["id"], claim["subject"]): claim for claim in now["claims"]}
+    changes, lost = [], []
+    for old in then["claims"]:
+        subject = back.get(old["subject"], old["subject"])
+        new = ours.get((old["id"], subject))
+        if old["verdict"] == UNJUDGED or not old.get("effect") or old["effect"]["estimate"] is None:
+            continue
+        if new is None or new["verdict"] == UNJUDGED or not new.get("effect") or new["effect"]["estimate"] is None:
+            why = new.get("reason", "") if new else "the claim is not in this run"
+            lost.append(
+                f"{old['id']} on {subject}: {old['verdict'].replace('_', ' ')} before; now {why or 'no number'}"
+            )
+            continue
+        changes.append(_effect(old, new, subject, tolerance))
+    return changes, lost
+
+
+def _effect(old: Mapping[str, Any], new: Mapping[str, Any], subject: str, tolerance: float) -> Change:
+    sign = (1 if new.get("direction", "above") == "above" else -1) * (1 if new["kind"] == "limitation" else -1)
+    before, after = old["effect"], new["effect"]
+    worsening = sign * (after["estimate"] - before["estimate"])
+    error = math.hypot(_error(before), _error(after))
+    allowed = tolerance * max(1.0, abs(before["estimate"]))
+    half = stats.norm.ppf(0.975) * error
+    return Change(
+        subject=subject, what=f"{new['id']} ({plain_name(after['name'])})", name=after["name"],
+        before=before["estimate"], after=after["estimate"], worsening=worsening, low=worsening - half,
+        high=worsening + half, tolerance=allowed, p=_p(worsening - allowed, error), paired=False,
+    )  # fmt: skip
+
+
+def _error(measure: Mapping[str, Any]) -> float:
+    """Return the standard error that a 95 % interval implies, from its wider side."""
+    ends = [measure[end] for end in ("low", "high") if measure[end] is not None]
+    return max((abs(end - measure["estimate"]) for end in ends), default=0.0) / float(stats.norm.ppf(0.975))
+
+
+def _p(excess: float, error: float, freedom: float = math.inf) -> float:
+    """Return the one-sided p that the worsening does not exceed the tolerance (Student's t over the patients)."""
+    if error > 0:
+        return float(stats.t.sf(excess / error, max(freedom, 1)))
+    return 0.0 if excess > 0 else 1.0
