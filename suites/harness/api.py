@@ -1,0 +1,69 @@
+"""The Python face of the suites: the same run as on the command line, from a notebook or a training script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from suites.harness.cache import default_folder
+from suites.harness.claims import Claim, load_claims
+from suites.harness.cohort import Cohort
+from suites.harness.evaluation import Evaluation
+from suites.harness.formats import load_subject
+from suites.harness.layouts import load_cohort
+from suites.harness.subject import Subject
+
+
+def evaluate(
+    subject: str | Subject | Sequence[str | Subject],
+    cohort: str | Cohort = "phantom",
+    *,
+    claims: Path | Sequence[Claim] | None = None,
+    profile: str = "quick",
+    seed: int = 0,
+    probes: Mapping[str, str | Cohort] | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    preprocessing: str | None = None,
+    cache: Path | None = None,
+    quiet: bool = True,
+) -> Evaluation:
+    """Judge subjects on a cohort and return the finished run.
+
+    Args:
+        subject: a spec such as `published` or a folder, a `Subject`, or several of them to compare.
+        cohort: a spec or a `Cohort`.
+        claims: a TOML file, or claims; by default the project's whole table.
+        profile: `quick`, `standard` or `full`.
+        seed: decides every random number.
+        probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
+        limit: about so many films, stratified by class, whole patients.
+        device: where networks run.
+        preprocessing: name of the recipe; by default each subject's own.
+        cache: folder of finished predictions; by default the user's.
+        quiet: no progress bar.
+
+    Returns:
+        The run, with `.to_pandas()`, `.report(folder)` and `.judgements`.
+
+    Raises:
+        UsageProblem: something given cannot be used; the message says what and what to do.
+    """
+    given = [subject] if isinstance(subject, str | Subject) else list(subject)
+    films = load_cohort(cohort)
+    table = claims if claims is None or isinstance(claims, Path) else list(claims)
+    command = (
+        f"evaluate({', '.join(repr(item if isinstance(item, str) else item.name) for item in given)}, {films.spec!r}"
+    )
+    evaluation = Evaluation(
+        subjects=[load_subject(item, preprocessing=preprocessing, device=device) for item in given],
+        cohort=films if limit is None else films.limited(limit, seed),
+        claims=table if isinstance(table, list) else load_claims(table),
+        probes={role: load_cohort(item) for role, item in (probes or {}).items()},
+        profile=profile,
+        seed=seed,
+        cache=cache or default_folder(),
+        quiet=quiet,
+        command=f"{command}, profile={profile!r}, seed={seed})",
+    )
+    return evaluation.run()

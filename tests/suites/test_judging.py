@@ -1,0 +1,96 @@
+"""Verdicts: every branch of the rules, and that each can be reached only by the evidence it names."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suites.harness.claims import Claim, Measure, Result, Verdict
+from suites.harness.judging import judge_section, needed
+
+
+def claim_of(**changes) -> Claim:
+    return Claim(
+        **(
+            {
+                "id": "suite.name",
+                "section": "S",
+                "statement": "s",
+                "kind": "limitation",
+                "endpoint": "score",
+                "margin": 0.05,
+            }
+            | changes
+        )
+    )
+
+
+def result_of(low, estimate, high, p_beyond=None, p_within=None, n=200) -> Result:
+    effect = Measure(name="harm", condition="c", estimate=estimate, low=low, high=high, n=n, patients=n, estimator="e")
+    return Result(effect=effect, p_beyond=p_beyond, p_within=p_within)
+
+
+def verdict_of(claim, result) -> Verdict:
+    return judge_section([claim], "subject", {claim.id: result})[0].verdict
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "interval", "expected"),
+    [
+        ("limitation", "above", (0.06, 0.10, 0.14), Verdict.SUPPORTED),
+        ("limitation", "above", (0.00, 0.02, 0.04), Verdict.NOT_SUPPORTED),
+        ("limitation", "above", (0.04, 0.10, 0.14), Verdict.INCONCLUSIVE),
+        ("limitation", "below", (0.00, 0.02, 0.04), Verdict.SUPPORTED),
+        ("limitation", "below", (0.06, 0.10, 0.14), Verdict.NOT_SUPPORTED),
+        ("requirement", "above", (0.06, 0.10, 0.14), Verdict.MET),
+        ("requirement", "above", (0.00, 0.02, 0.04), Verdict.VIOLATED),
+        ("requirement", "below", (0.00, 0.02, 0.04), Verdict.MET),
+        ("requirement", "below", (0.06, 0.10, 0.14), Verdict.VIOLATED),
+        ("requirement", "above", (0.05, 0.10, 0.14), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_the_interval_against_the_margin(kind, direction, interval, expected):
+    assert verdict_of(claim_of(kind=kind, direction=direction), result_of(*interval)) is expected
+
+
+def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
+    alone = result_of(0.06, 0.10, 0.14, p_beyond=0.02, p_within=0.99)
+    assert verdict_of(claim_of(), alone) is Verdict.SUPPORTED
+    claims = [claim_of(id=f"suite.{index}") for index in range(3)]
+    judged = judge_section(claims, "subject", {claim.id: alone for claim in claims})
+    assert {judgement.verdict for judgement in judged} == {Verdict.INCONCLUSIVE}
+    assert "Holm" in judged[0].reason
+
+
+def test_beyond_the_documented_size_is_marked():
+    judged = judge_section([claim_of(documented=0.2)], "s", {"suite.name": result_of(0.25, 0.3, 0.35)})[0]
+    assert judged.beyond_documented
+    within = judge_section([claim_of(documented=0.2)], "s", {"suite.name": result_of(0.15, 0.3, 0.35)})[0]
+    assert not within.beyond_documented
+
+
+def test_reasons_and_nan_are_not_evaluable():
+    assert judge_section([claim_of()], "s", {"suite.name": "no lateral films"})[0].reason == "no lateral films"
+    assert verdict_of(claim_of(), result_of(math.nan, math.nan, math.nan)) is Verdict.NOT_EVALUABLE
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_verdict_never_contradicts_its_interval(estimate, below, above):
+    claim, result = claim_of(margin=0.1), result_of(estimate - below, estimate, estimate + above)
+    verdict = verdict_of(claim, result)
+    if verdict is Verdict.SUPPORTED:
+        assert estimate - below > 0.1
+    elif verdict is Verdict.NOT_SUPPORTED:
+        assert estimate + above < 0.1
+    else:
+        assert estimate - below <= 0.1 <= estimate + above
+
+
+def test_needed_films_settle_an_effect_of_this_size():
+    """Four times the films halve the interval, so an effect half an interval away needs about eight times as many."""
+    effect = result_of(0.0, 0.10, 0.20, n=100).effect
+    assert needed(effect, 0.05) == pytest.approx(100 * ((1.96 + 0.8416) / 1.96 * 0.1 / 0.05) ** 2, rel=0.01)
+    assert needed(effect, 0.10) is None

@@ -1,0 +1,220 @@
+"""The prediction table: cached, resumable at any moment, identical bytes, nothing lost and nothing invented."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from suites.harness.cohort import Cohort, Film
+from suites.harness.conditions import expand, parse
+from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
+from suites.harness.predictions import predict
+from suites.harness.preprocessing import Preprocessing
+from suites.harness.subject import Normalised, Provenance, Subject
+
+CONDITIONS = expand(["clean", "gamma_low@1-5", "window_widening@3"])
+
+
+def film_of(row) -> Film:
+    generator = np.random.default_rng(int(row["number"]))
+    shape = (64, 64 + 8 * (int(row["number"]) % 3))
+    pixels = np.clip(np.linspace(0.2, 0.8, shape[1])[None] + generator.normal(0, 0.1, shape), 0, 1).astype(np.float32)
+    return Film(pixels=pixels, content=hashlib.sha256(pixels.tobytes()).hexdigest())
+
+
+def cohort_of(n=10, decode=film_of) -> Cohort:
+    rows = [
+        {"id": f"film{number}", "file": f"film{number}.png", "label": ("a", "b")[number % 2], "patient": f"p{number // 2}",
+         "view": "", "age_group": "", "finding": "", "split": "", "number": number}
+        for number in range(n)
+    ]  # fmt: skip
+    return Cohort(name="drawn", spec="drawn", table=pd.DataFrame(rows), decode=decode)
+
+
+def subject_of(classes=("a", "b"), seed=0, scale=1.0) -> Subject:
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(classes))
+    )
+    network[-1].weight.data *= scale
+    digest = hashlib.sha256(f"{seed}{scale}".encode()).hexdigest()
+    return Subject(
+        name="toy", classes=classes, network=Normalised(network),
+        provenance=Provenance(spec="toy", format="user", source="test", sha256=digest),
+        preprocessing=Preprocessing(name="small", short_side=40, size=32),
+    )  # fmt: skip
+
+
+def test_every_film_and_condition_has_a_row(tmp_path):
+    found = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert len(found.table) == 10 * len(CONDITIONS)
+    assert found.table[["logit_0", "logit_1"]].notna().all().all()
+    assert found.table["condition"].tolist()[: len(CONDITIONS)] == [item.text for item in CONDITIONS]
+    assert found.features.shape == (10, 4)
+    assert found.computed == len(found.table)
+
+
+def test_predictions_are_the_networks_own(tmp_path):
+    """Against a plain loop: same film, same perturbation, same preprocessing, one at a time."""
+    subject, cohort = subject_of(), cohort_of()
+    table = predict(subject, cohort, CONDITIONS, seed=3, cache=tmp_path, quiet=True).table
+    for row in table.sample(12, random_state=0).itertuples():
+        film = torch.from_numpy(film_of({"number": int(row.image.removeprefix("film"))}).pixels)
+        changed = parse(row.condition).apply(film, row.image, seed=3)
+        logits = subject.network(subject.pixels(changed.unsqueeze(0)))[0].numpy()
+        assert np.allclose(logits, [row.logit_0, row.logit_1], atol=1e-5)
+
+
+def test_second_run_computes_nothing_and_gives_the_same_bytes(tmp_path):
+    first = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    second = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert second.computed == 0
+    assert first.table.equals(second.table)
+    assert np.array_equal(first.features, second.features)
+
+
+def test_piecewise_runs_equal_one_run(tmp_path):
+    """Films and conditions added later meet other neighbours in their batches, and the logits do not change by a bit."""
+    whole = predict(subject_of(), cohort_of(23), CONDITIONS, seed=0, cache=tmp_path / "one", quiet=True)
+    predict(subject_of(), cohort_of(7), CONDITIONS[:3], seed=0, cache=tmp_path / "two", quiet=True)
+    predict(subject_of(), cohort_of(15), CONDITIONS[2:], seed=0, cache=tmp_path / "two", quiet=True)
+    pieces = predict(subject_of(), cohort_of(23), CONDITIONS, seed=0, cache=tmp_path / "two", quiet=True)
+    assert 0 < pieces.computed < whole.computed
+    assert whole.table.equals(pieces.table)
+
+
+@pytest.mark.parametrize("change", ["weights", "seed", "preprocessing", "film"])
+def test_the_cache_is_keyed_by_what_decides_the_number(tmp_path, change):
+    predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    subject, cohort, seed = subject_of(), cohort_of(), 0
+    if change == "weights":
+        subject = subject_of(seed=1)
+    elif change == "seed":
+        seed = 1
+    elif change == "preprocessing":
+        subject = replace(subject, preprocessing=Preprocessing(name="small", short_side=36, size=32))
+    else:
+        cohort = cohort_of(decode=lambda row: film_of({"number": int(row["number"]) + 100}))
+    assert predict(subject, cohort, CONDITIONS, seed=seed, cache=tmp_path, quiet=True).computed == 10 * len(CONDITIONS)
+
+
+def test_unreadable_films_are_named_and_left_out(tmp_path):
+    def decode(row):
+        if row["number"] == 4:
+            raise FilmUnreadable("truncated after 12 bytes")
+        return film_of(row)
+
+    found = predict(subject_of(), cohort_of(decode=decode), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert found.excluded.to_dict("records") == [
+        {"cohort": "drawn", "file": "film4.png", "reason": "truncated after 12 bytes"}
+    ]
+    assert "film4" not in set(found.table["image"])
+
+
+def test_undefined_conditions_are_rows_without_logits(tmp_path):
+    """White-out needs a lung; noise shows none. The film is counted out, never silently clean."""
+    found = predict(
+        subject_of(), cohort_of(), expand(["clean", "whiteout_lobar@3"]), seed=0, cache=tmp_path, quiet=True
+    )
+    rows = found.table[found.table["condition"] == "whiteout_lobar@3"]
+    assert rows["logit_0"].isna().all()
+    assert rows["undefined"].str.len().min() > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_subject_that_answers_nonsense_is_stopped_with_the_image_named(tmp_path, value):
+    with pytest.raises(PredictionProblem, match=r"image 'film\d+' under .*not finite"):
+        predict(subject_of(scale=value), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+
+
+def test_an_unwritable_cache_is_one_clear_line(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(UsageProblem, match="cannot write to the cache"):
+        predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=blocked, quiet=True)
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path):
+    seen = []
+
+    def decode(row):
+        seen.append(row["id"])
+        if len(seen) == 8:
+            raise KeyboardInterrupt
+        return film_of(row)
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(subject_of(), cohort_of(decode=decode), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    resumed = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert resumed.computed < 10 * len(CONDITIONS)
+
+
+def test_a_broken_shard_is_done_again(tmp_path):
+    first = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    shard = next(tmp_path.rglob("shard-*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    again = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert again.computed > 0
+    assert first.table.equals(again.table)
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, {here!r})
+import suites.harness.predictions as predictions
+from pathlib import Path
+import test_predictions as here
+predictions.FLUSH_SECONDS = 0.05
+def slowly(row):
+    time.sleep(0.05)
+    return here.film_of(row)
+print("ready", flush=True)
+predictions.predict(here.subject_of(), here.cohort_of(30, slowly), here.CONDITIONS, seed=0, cache=Path({cache!r}), quiet=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.15, 0.7, 1.3])
+def test_killed_runs_resume_to_identical_tables(tmp_path, moment):
+    """SIGKILL, no chance to clean up; then once more, and the table is what an undisturbed run gives."""
+    script = SLOW.format(here=str(Path(__file__).parent), cache=str(tmp_path / "killed"))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == b"ready"
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    resumed = predict(subject_of(), cohort_of(30), CONDITIONS, seed=0, cache=tmp_path / "killed", quiet=True)
+    whole = predict(subject_of(), cohort_of(30), CONDITIONS, seed=0, cache=tmp_path / "whole", quiet=True)
+    assert resumed.table.equals(whole.table)
+    for name, table in (("resumed", resumed.table), ("whole", whole.table)):
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    assert (tmp_path / "resumed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_film_only_subject_is_asked_whole_films(tmp_path):
+    asked = []
+
+    def respond(films):
+        asked.extend(tuple(film.shape) for film in films)
+        return torch.stack([torch.tensor([film.mean(), 1 - film.mean()]) for film in films])
+
+    service = replace(subject_of(), network=None, respond=respond)
+    found = predict(service, cohort_of(4), CONDITIONS[:2], seed=0, cache=tmp_path, quiet=True)
+    assert set(asked) == {(64, 64), (64, 72), (64, 80)}
+    assert found.features is None
+    assert found.table["logit_0"].between(0, 1).all()

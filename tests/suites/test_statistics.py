@@ -1,0 +1,142 @@
+"""The statistics recover known truth: coverage by simulation, agreement with the libraries, honesty at the edges."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from suites.harness import statistics
+from suites.harness.statistics import Resamples, Sampled, difference
+
+
+def clustered(generator, patients=120, most=4, rate=0.8, icc=0.4):
+    """Films of patients who resemble each other: a beta-binomial with intraclass correlation `icc`."""
+    sizes = generator.integers(1, most + 1, patients)
+    ability = generator.beta(rate * (1 - icc) / icc, (1 - rate) * (1 - icc) / icc, patients)
+    keys = np.repeat(np.arange(patients), sizes)
+    return keys, (generator.random(len(keys)) < ability[keys]).astype(float)
+
+
+def test_wilson_matches_published_interval():
+    interval = statistics.wilson(570, 624)
+    assert (round(interval.low, 3), round(interval.high, 3)) == (0.889, 0.933)
+    with pytest.raises(ValueError, match="successes in 0 trials"):
+        statistics.wilson(0, 0)
+
+
+def test_patient_bootstrap_covers_and_film_bootstrap_does_not():
+    """200 simulated cohorts: 95 % intervals over patients contain the truth, those over films miss too often."""
+    generator, hits, naive = np.random.default_rng(1), 0, 0
+    for trial in range(200):
+        keys, right = clustered(generator, icc=0.7, most=8)
+        per_patient = statistics.rate(right, Resamples.draw(keys, np.zeros(len(keys)), seed=trial, count=400))
+        per_film = statistics.rate(
+            right, Resamples.draw(np.arange(len(keys)), np.zeros(len(keys)), seed=trial, count=400)
+        )
+        hits += per_patient.interval().low <= 0.8 <= per_patient.interval().high
+        naive += per_film.interval().low <= 0.8 <= per_film.interval().high
+    assert stats.binom.cdf(hits, 200, 0.95) > 0.001, hits
+    assert naive < hits - 15, (naive, hits)
+
+
+def test_paired_difference_is_narrower_than_marginals_and_has_the_right_sign():
+    keys, right = clustered(np.random.default_rng(2))
+    worse = right.copy()
+    worse[:20] = 0
+    resamples = Resamples.draw(keys, np.zeros(len(keys)), seed=0)
+    before, after = statistics.rate(right, resamples), statistics.rate(worse, resamples)
+    gap = difference(after, before)
+    assert gap.estimate == pytest.approx(worse.mean() - right.mean())
+    assert gap.interval().high < 0
+    paired = gap.interval().high - gap.interval().low
+    unpaired = math.hypot(*(part.interval().high - part.interval().low for part in (before, after)))
+    assert paired < unpaired
+
+
+def test_resamples_keep_classes_and_whole_patients():
+    patients = np.array(["a", "a", "b", "c", "c", "d"])
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    weights = Resamples.draw(patients, labels, seed=3, count=500).weights
+    assert np.array_equal(weights[:, 0], weights[:, 1])
+    assert (weights[:, [0, 2]].sum(axis=1) == 2).all()
+    assert (weights[:, [3, 5]].sum(axis=1) == 2).all()
+    assert weights.std(axis=0).min() > 0
+
+
+def test_resamples_do_not_depend_on_the_order_of_films():
+    patients, labels = np.array(["a", "a", "b", "c", "d"]), np.array([0, 0, 0, 1, 1])
+    order = np.array([4, 2, 0, 3, 1])
+    forward = Resamples.draw(patients, labels, seed=5, count=50).weights
+    shuffled = Resamples.draw(patients[order], labels[order], seed=5, count=50).weights
+    assert np.array_equal(forward[:, order], shuffled)
+
+
+def test_nothing_flipped_is_not_certainty():
+    """Zero of 20 patients: the bootstrap alone would print [0, 0]."""
+    sampled = statistics.rate(np.zeros(40), Resamples.draw(np.repeat(np.arange(20), 2), np.zeros(40), seed=0))
+    exact = stats.beta.ppf(0.975, 1, 20)
+    assert sampled.degenerate
+    assert sampled.interval().high == pytest.approx(exact)
+    assert sampled.p_below(0.05) == pytest.approx(0.95**20)
+    assert sampled.p_above(0.05) == 1.0
+
+
+@given(st.floats(0.05, 0.95), st.integers(20, 200), st.integers(0, 2**31 - 1))
+def test_p_values_agree_with_the_interval(rate, n, seed):
+    values = (np.random.default_rng(seed).random(n) < rate).astype(float)
+    sampled = statistics.rate(values, Resamples.draw(np.arange(n), np.zeros(n), seed=0, count=200))
+    interval = sampled.interval()
+    for margin in (0.25, 0.5, 0.75):
+        if sampled.p_above(margin) < 0.02:
+            assert interval.low >= margin - 1e-9
+        if sampled.p_below(margin) < 0.02:
+            assert interval.high <= margin + 1e-9
+
+
+def test_recalls_and_balanced_accuracy():
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    correct = np.array([1, 1, 0, 1, 0, np.nan])
+    resamples = Resamples.draw(np.arange(6), labels, seed=0, count=100)
+    recalls = statistics.class_recalls(correct, labels, 3, resamples)
+    assert [round(part.estimate, 3) for part in recalls[:2]] == [0.667, 0.5]
+    assert math.isnan(recalls[2].estimate)
+    assert recalls[2].patients == 0
+    assert statistics.average(recalls[:2]).estimate == pytest.approx((2 / 3 + 0.5) / 2)
+
+
+def test_holm_and_mcnemar_match_hand_computation():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    first = np.array([1] * 9 + [0] * 1 + [1] * 20, dtype=bool)
+    second = np.array([0] * 9 + [1] * 1 + [1] * 20, dtype=bool)
+    assert statistics.mcnemar_test(first, second) == pytest.approx(2 * stats.binom.cdf(1, 10, 0.5))
+
+
+def test_sign_flip_sees_a_shift_and_respects_clusters():
+    keys = np.repeat(np.arange(30), 3)
+    assert statistics.sign_flip_test(np.ones(90), keys, seed=0) < 0.001
+    balanced = np.where(keys % 2, 1.0, -1.0)
+    assert statistics.sign_flip_test(balanced, keys, seed=0) > 0.5
+
+
+def test_power_matches_the_planning_table():
+    assert statistics.films_needed(0.10, 0.03) == pytest.approx(870, abs=5)
+    assert statistics.detectable_effect(0.10, 624) == pytest.approx(0.036, abs=0.001)
+    with pytest.raises(ValueError, match="zero"):
+        statistics.films_needed(0.1, 0.0)
+
+
+def test_page_trend_sees_order_and_not_noise():
+    generator = np.random.default_rng(0)
+    rising = generator.normal(size=(60, 5)) + np.arange(5) * 0.5
+    assert statistics.page_trend(rising, np.arange(60)) < 1e-6
+    assert statistics.page_trend(rising[:, ::-1], np.arange(60)) > 0.5
+
+
+def test_replicates_without_a_class_are_ignored():
+    sampled = Sampled(0.5, np.array([0.4, np.nan, 0.6, 0.5]), 10)
+    assert 0.4 <= sampled.interval().low <= sampled.interval().high <= 0.6

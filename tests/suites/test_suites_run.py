@@ -1,0 +1,148 @@
+"""The main job as a user runs it: pytest outcomes, exit codes, the report, and one clear line for every bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+FACTORY = """
+import torch
+from torch import nn
+from suites.harness import Normalised, Preprocessing, Provenance, Subject
+
+class Brightness(nn.Module):
+    '''Calls a film by its mean grey: bacterial above .6, viral above .45, normal below.'''
+    def forward(self, pixels):
+        grey = pixels.mean(dim=(1, 2, 3))
+        return 40 * torch.stack([grey - .6, .45 - grey, .075 - (grey - .525).abs()], dim=1)
+
+def bright():
+    return make(Brightness(), "brightness")
+
+def broken():
+    class Nan(Brightness):
+        def forward(self, pixels):
+            return super().forward(pixels) * (float("nan") if pixels.mean() > .5 else 1)
+    return make(Nan(), "broken")
+
+def make(network, name):
+    return Subject(
+        name=name, classes=("bacterial_pneumonia", "normal", "viral_pneumonia"),
+        network=Normalised(network, mean=(0., 0., 0.), std=(1., 1., 1.)),
+        provenance=Provenance(spec=name, format="user", source="test", sha256=name),
+        preprocessing=Preprocessing(name="small", short_side=48, size=48),
+    )
+"""
+GREY = {"bacterial_pneumonia": 0.7, "normal": 0.3, "viral_pneumonia": 0.52}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "toys.py").write_text(FACTORY)
+    generator = np.random.default_rng(0)
+    for label, grey in GREY.items():
+        (folder / "films" / label).mkdir(parents=True)
+        for number in range(24):
+            pixels = np.clip(generator.normal(grey, 0.06, (64, 80)), 0, 1)
+            Image.fromarray((pixels * 255).astype(np.uint8)).save(folder / "films" / label / f"{label}{number}.png")
+    (folder / "claims.toml").write_text(
+        "\n".join(
+            f'[[claim]]\nid = "{name}"\nsection = "S"\nstatement = "s."\n{rest}'
+            for name, rest in {
+                "classes.good": 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.5\n',
+                "classes.bad": 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.999\n',
+                "contrast.found": 'kind = "limitation"\nendpoint = "stress"\ncondition = "gamma_high@5"\nmargin = 0.05\n',
+                "contrast.absent": 'kind = "limitation"\nendpoint = "stress"\ncondition = "clean"\nmargin = 0.4\n',
+                "contrast.unclear": 'kind = "limitation"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.97\n',
+                "grid.lost": 'kind = "limitation"\nendpoint = "stress"\nmeasure = "recall_mass"\ncondition = "clean"\nmargin = 0.05\n',
+                "contrast.toomuch": 'kind = "limitation"\nendpoint = "stress"\ncondition = "gamma_high@5"\nmargin = 0.05\ndocumented = 0.06\n',
+            }.items()
+        )
+    )
+    return folder
+
+
+def run(place, *arguments, data="films", weights="toys:bright", claims="claims.toml"):
+    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", f"--weights={weights}", f"--data={place / data}",
+               f"--cache={place / 'cache'}", f"--rootdir={ROOT}", "-rA", *arguments]  # fmt: skip
+    if claims:
+        command.append(f"--claims={place / claims}")
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_verdicts_become_outcomes_and_a_report(place):
+    done = run(place, "--report", "out")
+    text = done.stdout
+    assert done.returncode == 1, text + done.stderr
+    outcomes = {"good": "PASSED", "bad": "FAILED", "found": "XFAIL", "absent": "XPASS", "toomuch": "FAILED"}
+    for name, outcome in outcomes.items():
+        assert any(line.startswith(outcome) and f"[{name}-brightness]" in line for line in text.splitlines()), (
+            name,
+            text,
+        )
+    assert "inconclusive" in text
+    assert "not evaluable" in text
+    assert "Not a medical device" in text
+    results = json.loads((place / "out" / "results.json").read_text())
+    verdicts = {claim["id"]: claim["verdict"] for claim in results["claims"]}
+    assert verdicts["classes.bad"] == "violated"
+    assert verdicts["contrast.found"] == "supported"
+    assert verdicts["grid.lost"] == "not_evaluable"
+    assert results["cohort"]["n"] == 72
+    assert "<html" in (place / "out" / "index.html").read_text()
+
+
+def test_selecting_one_claim_gives_the_same_verdict(place):
+    whole = {claim["id"]: claim for claim in json.loads((place / "out" / "results.json").read_text())["claims"]}
+    done = run(place, "--report", "one", "-k", "found")
+    part = json.loads((place / "one" / "results.json").read_text())["claims"]
+    assert [claim["id"] for claim in part] == ["contrast.found"], done.stdout
+    assert part[0]["measures"][0] == whole["contrast.found"]["measures"][0]
+    assert part[0]["verdict"] == whole["contrast.found"]["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": "nowhere/at/all"}, "no such file or folder"),
+        ({"data": "nothing"}, "nothing"),
+        ({"claims": "none.toml"}, "cannot read the claims table"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_4(place, changes, message):
+    done = run(place, **changes)
+    assert done.returncode == 4, done.stdout + done.stderr
+    errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert message in errors[0]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_swallowed_folder_and_bad_limit_are_explained(place):
+    done = run(place, "--limit", "0")
+    assert done.returncode == 4
+    assert "--limit is 0" in done.stdout + done.stderr
+
+
+def test_nan_logits_stop_the_run_and_name_the_image(place):
+    done = run(place, weights="toys:broken")
+    assert done.returncode == 2, done.stdout
+    assert "not finite" in done.stdout + done.stderr
+    assert "bacterial_pneumonia" in done.stdout + done.stderr
+
+
+def test_a_claim_that_no_suite_judges_is_refused(place):
+    (place / "orphan.toml").write_text((place / "claims.toml").read_text().replace('"grid.lost"', '"gird.lost"'))
+    done = run(place, claims="orphan.toml")
+    assert done.returncode == 4, done.stdout
+    assert "no suite judges the claim(s) gird.lost" in done.stdout + done.stderr
