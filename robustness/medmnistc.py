@@ -61,14 +61,13 @@ class _MedMnistC(Perturbation):
 
 def as_grey(channels: NDArray[np.uint8]) -> Grey:
     """(H, W, 3) 8-bit to grey by Pillow's integer luma, which the benchmark uses."""
-    red, green, blue = (channels[..., channel].astype(np.uint32) for channel in range(3))
-    luma: Grey = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
-    return luma
+    return np.array(Image.fromarray(channels).convert("L"))
 
 
 def cut(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
     """[0, 1] floats to 8 bit by cutting off, after clipping."""
-    return (np.clip(channels, 0.0, 1.0) * 255).astype(np.uint8)
+    clipped: NDArray[np.floating] = np.clip(channels, 0.0, 1.0)
+    return (clipped * 255).astype(np.uint8)
 
 
 class _ThreeChannelNoise(_MedMnistC):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from robustness.perturbation import get, list_perturbations
 
-ALL = (1, 2, 3, 4, 5)
+ALL: tuple[int, ...] = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
 def _presets() -> dict[str, Preset]:
     standard = dict.fromkeys(STANDARD, ALL)
     # All severities of these are the same film, one of them is enough.
-    standard |= {"inversion": (5,), "resave": (5,)}
+    standard["inversion"] = standard["resave"] = (5,)
     benchmark = dict.fromkeys(list_perturbations("benchmark"), ALL)
     return {
         preset.name: preset

@@ -91,7 +91,8 @@ def without_lines(film: Tensor) -> Tensor:
             gain = gain * (1.0 - beside * (1.0 - notch))
     if bool((gain == 1.0).all()):
         return film
-    return torch.fft.ifft2(spectrum * gain).real + film.mean()
+    cleaned: Tensor = torch.fft.ifft2(spectrum * gain).real + film.mean()
+    return cleaned
 
 
 def _peaks(profile: Tensor, length: int) -> list[int]:
