@@ -120,29 +120,28 @@ def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> list[Body]:
     a, b, h = patient.half_width, patient.half_depth, f.height
     child = patient.age_group == "child"
     bodies = [
-        ellipsoid([0, 0, -0.45 * h], [a, b, 1.9 * h]),
-        ellipsoid([0, 0.12 * b, 0.95 * h], [(0.36 if child else 0.34) * a, 0.5 * b, 0.62 * h]),
-        ellipsoid([0, -0.05 * b, (1.17 if child else 1.28) * h], [(0.62 if child else 0.4) * a, 0.95 * b, 0.42 * h]),
-        ellipsoid([0, 0.22 * b, 0.50 * h], [0.86 * a, 0.46 * b, 0.19 * h]),
+        ellipsoid([0, 0, f.base], [a, b, 1.04 * h + patient.wall]),
+        ellipsoid([0, -0.03 * b, -1.0 * h], [0.985 * a, 0.99 * b, 1.1 * h]),
+        ellipsoid([0, 0.12 * b, 0.85 * h], [(0.34 if child else 0.33) * a, 0.5 * b, 0.6 * h]),
+        ellipsoid([0, -0.10 * b, (1.13 if child else 1.25) * h], [(0.60 if child else 0.42) * a, 0.95 * b, 0.36 * h]),
+        ellipsoid([0, 0.24 * b, 0.36 * h], [0.98 * a, 0.50 * b, 0.22 * h]),
     ]
     for s in (-1.0, 1.0):
-        bodies.append(
-            ellipsoid([s * 0.42 * a, 0.2 * b, 0.58 * h], [0.62 * a, 0.38 * b, 0.15 * h], turn("y", s * 24))
-        )
-        joint = np.array([s * 1.0 * a, 0.12 * b, 0.39 * h])
+        bodies.append(ellipsoid([s * 0.50 * a, 0.18 * b, 0.52 * h], [0.66 * a, 0.40 * b, 0.13 * h], turn("y", s * 20)))
+        joint = np.array([s * 0.98 * a, 0.12 * b, 0.36 * h])
         if arms_up:
-            bodies.append(ellipsoid([s * 0.85 * a, -0.05 * b, 0.72 * h], [0.25 * a, 0.42 * b, 0.5 * h]))
+            bodies.append(ellipsoid([s * 0.80 * a, 0.05 * b, 0.74 * h], [0.25 * a, 0.46 * b, 0.42 * h], turn("x", 14)))
         else:
             angle = patient.exposure.arms
             direction = turn("y", -s * angle) @ np.array([s, 0, 0])
-            bodies.append(
-                ellipsoid(joint + 0.75 * a * direction, [1.15 * a, 0.34 * a, 0.30 * a], turn("y", -s * angle))
-            )
-            bodies.append(ellipsoid(joint - [s * 0.05 * a, 0, 0], [0.36 * a, 0.5 * b, 0.36 * a]))
+            bodies.append(ellipsoid(joint + 0.80 * a * direction, [1.25 * a, 0.33 * a, 0.27 * a], turn("y", -s * angle)))
+            bodies.append(ellipsoid(joint - [s * 0.10 * a, 0, 0.02 * h], [0.36 * a, 0.5 * b, 0.18 * h]))
+            # Muscles that close the armpit in front and behind.
+            bodies.append(ellipsoid([s * 0.80 * a, 0.15 * b, 0.15 * h], [0.24 * a, 0.72 * b, 0.34 * h], turn("y", s * 8)))
         if patient.breast > 0.2:
             w = patient.breast
             bodies.append(
-                ellipsoid([s * 0.52 * a, -0.86 * b, -0.22 * h], [0.36 * a, (0.2 + 0.25 * w) * b, (0.14 + 0.07 * w) * h])
+                ellipsoid([s * 0.50 * a, -0.62 * b, -0.20 * h], [0.44 * a, (0.40 + 0.13 * w) * b, (0.20 + 0.06 * w) * h], turn("x", -12))
             )
     return bodies
 

@@ -45,6 +45,18 @@ class Body:
         return inside
 
 
+def holds_all(bodies: Sequence[Body], points: Vector) -> NDArray[np.bool_]:
+    """Return (n, m): whether each of n bodies holds each of m points."""
+    shapes = np.stack([b.shape for b in bodies])
+    places = shapes.reshape(-1, 3).astype(np.float32) @ points.T.astype(np.float32)
+    places -= (shapes @ np.stack([b.centre for b in bodies])[:, :, None]).reshape(-1, 1).astype(np.float32)
+    inside: NDArray[np.bool_] = (places * places).reshape(len(bodies), 3, -1).sum(1) <= 1.0
+    for i, body in enumerate(bodies):
+        for normal, offset in body.planes:
+            inside[i] &= points @ normal <= offset
+    return inside
+
+
 def positive(**sizes: float) -> None:
     """Raise ValueError, naming the parameter, unless every size is finite and above zero."""
     for name, size in sizes.items():
@@ -75,13 +87,14 @@ def ellipsoid(
         ValueError: if a semi-axis is not a length above 0.
     """
     axes = np.asarray(semi_axes, np.float64)
-    positive(**{f"semi_axes[{i}]": float(a) for i, a in enumerate(axes)})
-    frame = np.eye(3) if rotation is None else rotation
-    shape = (frame / axes).T
+    if not (np.isfinite(axes).all() and (axes > 0.0).all()):
+        raise ValueError(f"semi_axes={axes.tolist()!r} must be lengths above 0 cm")
+    spread = np.diag(axes) if rotation is None else rotation * axes
+    shape = np.diag(1.0 / axes) if rotation is None else (rotation / axes).T
     if shear:
         shape = shape @ np.array([[1.0, 0.0, -shear], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    reach = np.sqrt(np.diag(np.linalg.inv(shape.T @ shape)))
-    return Body(np.asarray(centre, np.float64), shape, reach)
+        spread = np.array([[1.0, 0.0, shear], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ spread
+    return Body(np.asarray(centre, np.float64), shape, np.sqrt((spread * spread).sum(1)))
 
 
 def tube(points: ArrayLike, radii: ArrayLike, flatness: float = 1.0) -> list[Body]:
@@ -96,24 +109,25 @@ def tube(points: ArrayLike, radii: ArrayLike, flatness: float = 1.0) -> list[Bod
         ValueError: if a radius is not above 0.
     """
     axis = np.asarray(points, np.float64)
-    steps = np.diff(axis, axis=0)
-    lengths = np.linalg.norm(steps, axis=1, keepdims=True)
-    along = steps / lengths
+    steps = axis[1:] - axis[:-1]
+    along = steps / np.sqrt((steps * steps).sum(1, keepdims=True))
     cuts = np.concatenate([along[:1], along[:-1] + along[1:], along[-1:]])
-    cuts /= np.linalg.norm(cuts, axis=1, keepdims=True)
+    cuts /= np.sqrt((cuts * cuts).sum(1, keepdims=True))
     radius = np.broadcast_to(np.asarray(radii, np.float64), (len(steps),))
-    bodies = []
-    for i, r in enumerate(radius):
-        positive(radius=float(r))
-        first = np.cross(along[i], [0.0, 1.0, 0.0])
-        first = first / np.linalg.norm(first) if np.linalg.norm(first) > 1e-6 else np.array([1.0, 0.0, 0.0])
-        second = np.cross(along[i], first)
-        shape = np.stack([first / r, second / (r * flatness), np.zeros(3)])
-        middle = (axis[i] + axis[i + 1]) / 2
-        reach = np.abs(steps[i]) / 2 + 1.5 * r
-        planes = ((-cuts[i], float(-cuts[i] @ axis[i])), (cuts[i + 1], float(cuts[i + 1] @ axis[i + 1])))
-        bodies.append(Body(middle, shape, reach, planes))
-    return bodies
+    if not (np.isfinite(radius).all() and (radius > 0.0).all()):
+        raise ValueError(f"radii={radius.tolist()!r} must be lengths above 0 cm")
+    # Two directions across the axis: the first in the plane of x and z, the second close to y.
+    first = np.stack([-along[:, 2], np.zeros(len(along)), along[:, 0]], 1)
+    size = np.sqrt((first * first).sum(1, keepdims=True))
+    first = np.where(size > 1e-6, first / np.maximum(size, 1e-6), [[1.0, 0.0, 0.0]])
+    second = np.cross(along, first)
+    shapes = np.stack([first / radius[:, None], second / (radius[:, None] * flatness), np.zeros_like(first)], 1)
+    middles, reaches = (axis[1:] + axis[:-1]) / 2, np.abs(steps) / 2 + 1.5 * radius[:, None] * max(1.0, flatness)
+    offsets = (cuts * axis).sum(1)
+    return [
+        Body(middles[i], shapes[i], reaches[i], ((-cuts[i], -offsets[i]), (cuts[i + 1], offsets[i + 1])))
+        for i in range(len(steps))
+    ]
 
 
 @dataclass(frozen=True)
@@ -168,11 +182,18 @@ class ConeBeam:
 
     def window(self, body: Body, margin: int = 1) -> tuple[int, int, int, int] | None:
         """Return the rows and columns (first, end, first, end) that can see a body, or None if none can."""
-        corners = body.centre + body.reach * _CORNERS
-        columns, rows = self.project(corners)
-        top, bottom = max(0, int(rows.min()) - margin), min(self.size, int(rows.max()) + margin + 2)
-        left, right = max(0, int(columns.min()) - margin), min(self.size, int(columns.max()) + margin + 2)
+        top, bottom, left, right = self.windows([body], margin)[0].tolist()
         return (top, bottom, left, right) if top < bottom and left < right else None
+
+    def windows(self, bodies: Sequence[Body], margin: int = 1) -> NDArray[np.int64]:
+        """Return (n, 4) rows and columns that can see each body; first >= end where none can."""
+        reach = np.stack([b.reach for b in bodies])
+        corners = np.stack([b.centre for b in bodies])[:, None] + reach[:, None] * _CORNERS
+        columns, rows = self.project(corners)
+        low = np.stack([rows.min(1), columns.min(1)], 1).clip(-1e6, 1e6).astype(np.int64) - margin
+        high = np.stack([rows.max(1), columns.max(1)], 1).clip(-1e6, 1e6).astype(np.int64) + margin + 2
+        low, high = low.clip(0, self.size), high.clip(0, self.size)
+        return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
 
     def _polynomials(self, bodies: Sequence[Body]) -> tuple[Vector, Vector, Vector, Vector]:
         """Return each body's projected centre (u, v, depth) and the (n, 3, 3, 3) coefficients of A, B, C."""
@@ -235,7 +256,7 @@ class ConeBeam:
             )
             rate.add_(1e-9)  # a ray parallel to the plane is cut nowhere or everywhere, by the sign of its room
             side = torch.sign(rate).mul_(_FAR)  # adding and subtracting is far faster than torch.where
-            hit = room.div_(rate)
+            hit = room.div_(rate).clamp_(-0.1 * _FAR, 0.1 * _FAR)
             torch.maximum(enter, hit - (side + _FAR), out=enter)
             torch.minimum(leave, hit + (_FAR - side), out=leave)
         torch.maximum(leave, enter, out=leave)
@@ -255,13 +276,12 @@ class ConeBeam:
         """Return (H, W): the sum over small bodies of weight times chord (cm), each evaluated in its own window only."""
         total = torch.zeros(self.size, self.size, device=self.device) if out is None else out
         groups: dict[tuple[int, bool], list[tuple[Body, float, int, int]]] = {}
-        for body, weight in zip(bodies, weights, strict=True):
-            w = self.window(body)
-            if w is None:
+        for body, weight, (top, bottom, left, right) in zip(bodies, weights, self.windows(bodies).tolist(), strict=True):
+            if top >= bottom or left >= right:
                 continue
-            side = next(s for s in (*_SIDES, self.size) if s >= min(max(w[1] - w[0], w[3] - w[2]), self.size))
-            side = min(side, self.size)
-            row, column = min(w[0], self.size - side), min(w[2], self.size - side)
+            need = max(bottom - top, right - left)
+            side = min(next((s for s in _SIDES if s >= need), self.size), self.size)
+            row, column = min(top, self.size - side), min(left, self.size - side)
             groups.setdefault((side, bool(body.planes)), []).append((body, weight, row, column))
         for (side, _), members in groups.items():
             steps = np.arange(side)
@@ -274,9 +294,24 @@ class ConeBeam:
         return total if out is not None else total.mul_(self.oblique)
 
 
+    def union(self, bodies: Sequence[Body]) -> Tensor:
+        """Return (H, W): cm of path inside the union of bodies. Tiles of the film look only at the bodies they can see."""
+        total = torch.zeros(self.size, self.size, device=self.device)
+        seen = self.windows(bodies)
+        for i in range(_TILES):
+            for j in range(_TILES):
+                top, bottom, left, right = (self.size * k // _TILES for k in (i, i + 1, j, j + 1))
+                hit = (seen[:, 0] < bottom) & (seen[:, 1] > top) & (seen[:, 2] < right) & (seen[:, 3] > left)
+                if hit.any():
+                    window = (slice(top, bottom), slice(left, right))
+                    total[window] = Cover(*self.intervals([b for b, h in zip(bodies, hit, strict=True) if h], window)).length()
+        return total.mul_(self.oblique)
+
+
 _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 _FAR = 1e9
 _TINY = 1e-20  # the square root of an exact zero takes a path ten times slower
+_TILES = 3
 _SIDES = (12, 20, 32, 48, 72, 108, 160)
 
 

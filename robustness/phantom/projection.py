@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import SIDES, Change, Frame, carvers, frame, heart, lung
-from .geometry import Body, ConeBeam, Cover, Interval, Window, meet, positive, turn
+from .geometry import Body, ConeBeam, Cover, Interval, Window, holds_all, meet, positive, turn
 from .materials import attenuation
 from .patient import Patient
 
@@ -127,11 +127,8 @@ class LungRays:
 
     def holds(self, points: np.ndarray) -> np.ndarray:
         """Return for points (n, 3) whether each lies in lung tissue."""
-        inside = np.ones(len(points), bool)
-        for body in self.bodies:
-            inside &= body.holds(points)
-        for body in self.carving:
-            inside &= ~body.holds(points)
+        inside = holds_all(self.bodies, points).all(0)
+        inside[inside] = ~holds_all(self.carving, points[inside]).any(0)
         return inside
 
     def paste(self, values: Tensor, into: Tensor) -> None:
@@ -168,11 +165,4 @@ class Scene:
 
     def heart_path(self) -> Tensor:
         """Return (H, W): cm of heart on every ray."""
-        total = self.blank()
-        boxes = [self.beam.window(body, 1) for body in self.heart]
-        seen = [box for box in boxes if box is not None]
-        if not seen:
-            return total
-        window = (slice(min(b[0] for b in seen), max(b[1] for b in seen)), slice(min(b[2] for b in seen), max(b[3] for b in seen)))
-        total[window] = Cover(*self.beam.intervals(self.heart, window)).length() * self.beam.oblique[window]
-        return total
+        return self.beam.union(self.heart)

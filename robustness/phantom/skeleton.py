@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import SIDES, Frame, cage
-from .geometry import Body, ConeBeam, Interval, ellipsoid, meet, tube, turn
+from .geometry import Body, ConeBeam, ellipsoid, tube, turn
 from .patient import Patient
 
 VERTEBRAE = 15
@@ -36,37 +36,40 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
     thick = (0.42 if adult else 0.26) * patient.rib_size * f.width / (14.0 if adult else 8.2)
     tall = (1.15 if adult else 0.60) * patient.rib_size * f.height / (25.0 if adult else 13.0)
     total = torch.zeros(beam.size, beam.size, device=beam.device)
-    surfaces = [cage(f, t * thick) for t in (0.0, 0.28, 0.72, 1.0)]
+    surfaces = [cage(f, thick), cage(f)]
     levels = vertebra_levels(f)
     for s in SIDES.values():
         # The bony rib ends before the breastbone, higher ribs nearer to it; cartilage is as dense as soft tissue.
         slant = np.array([s * 0.55 / f.width, 0.62 / f.depth, 0.42 / f.height])
         half = [body.cut([-s, 0, 0], -0.09 * f.width).cut(-slant, 0.36) for body in surfaces]
-        enter, leave = beam.intervals(half)
+        edges = np.array([[x * s * f.width, y * f.depth, 0.0] for x in (0.05, 1.06) for y in (-1.0, 1.0)])
+        columns = beam.project(edges)[0]
+        across = slice(max(0, int(columns.min()) - 3), max(1, min(beam.size, int(columns.max()) + 4)))
+        (outer, inner), (outer_end, inner_end) = beam.intervals(half, (slice(None), across))
         tilt = np.array([s * patient.rib_tilt, -patient.rib_slope, 1.0])
         start, rate = beam.plane(tilt)
-        rate_inverse = rate.reciprocal()
-        middle, spread = start.mul(rate_inverse).neg_(), rate_inverse.abs()
+        inverse = rate[:, across].reciprocal()
+        middle, spread = start[:, across].mul(inverse).neg_(), inverse.abs()
         for k in range(2, 13):
             x, y = spine_at(f, patient, levels[k])
             foot = float(tilt @ [x, y, levels[k] + 0.02 * f.height])
-            grow = np.interp(k, (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8))
             rows = _rows(beam, f, patient, foot, tall)
             if rows is None:
                 continue
-            centre = torch.add(middle[rows], rate_inverse[rows], alpha=foot)
-            for share, outer, inner, weight in ((1.0, 3, 0, 1.0), (0.62, 2, 1, -0.55)):
+            grow = float(np.interp(k, (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8)))
+            centre = torch.add(middle[rows], inverse[rows], alpha=foot)
+            # Less in the middle than at both borders, where the beam runs along the cortex.
+            for share, weight in ((1.0, 1.0), (0.58, -0.5)):
                 reach = spread[rows] * (0.5 * share * grow * tall)
-                band = (centre - reach, centre + reach)
-                chord = _overlap(band, (enter[outer][rows], leave[outer][rows]))
-                chord -= _overlap(band, (enter[inner][rows], leave[inner][rows]))
-                total[rows].add_(chord, alpha=weight)
+                low, high = centre - reach, centre + reach
+                chord = _overlap(low, high, outer[rows], outer_end[rows])
+                chord -= _overlap(low, high, inner[rows], inner_end[rows])
+                total[rows, across].add_(chord, alpha=weight)
     return total.mul_(beam.oblique)
 
 
-def _overlap(first: Interval, second: Interval) -> Tensor:
-    enter, leave = meet(first, second)
-    return leave - enter
+def _overlap(low: Tensor, high: Tensor, enter: Tensor, leave: Tensor) -> Tensor:
+    return torch.minimum(high, leave).sub_(torch.maximum(low, enter)).clamp_(min=0.0)
 
 
 def _rows(beam: ConeBeam, f: Frame, patient: Patient, foot: float, tall: float) -> slice | None:

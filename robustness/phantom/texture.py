@@ -6,6 +6,8 @@ a profile as wide as the tube.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -92,7 +94,7 @@ def draw(beam: ConeBeam, lines: Lines) -> Tensor:
     grow = 1.0 + beam.view(lines.places)[:, 1] / beam.distance
     mass = lines.volumes / (beam.pixel * grow) ** 2
     width = lines.radii / (beam.pixel * grow)
-    layer = np.digitize(width, _WIDTHS[:-1])
+    layer = np.digitize(width, _EDGES)
     x, y = np.floor(column).astype(np.int64), np.floor(row).astype(np.int64)
     fx, fy = column - x, row - y
     # A border of one pixel on each side takes what falls off the film.
@@ -110,17 +112,25 @@ def draw(beam: ConeBeam, lines: Lines) -> Tensor:
     return total
 
 
-_WIDTHS = (0.5, 1.0, 2.0, 4.0)  # radii in pixels, for the four profiles tubes are drawn with
+_EDGES = (0.8, 1.9)
+_WIDTHS = (0.5, 1.2, 3.0)  # radii in pixels, for the profiles tubes are drawn with
 
 
 def smooth(image: Tensor, sigma: float) -> Tensor:
     """Return an image (H, W) blurred by a Gaussian of `sigma` pixels; the border is repeated."""
-    reach = max(1, int(np.ceil(3.0 * sigma)))
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32, device=image.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(image[None, None], (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0]
+    reach = max(1, int(np.ceil(2.6 * sigma)))
+    weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    weights /= 2.0 * weights.sum() - weights[0]
+    # Adding shifted copies beats a convolution for the few taps used here.
+    for axis in (0, 1):
+        length = image.shape[axis]
+        first, last = image.narrow(axis, 0, 1), image.narrow(axis, length - 1, 1)
+        padded = torch.cat([*[first] * reach, image, *[last] * reach], axis)
+        image = image * float(weights[0])
+        for k in range(1, reach + 1):
+            image.add_(padded.narrow(axis, reach - k, length), alpha=float(weights[k]))
+            image.add_(padded.narrow(axis, reach + k, length), alpha=float(weights[k]))
+    return image
 
 
 def broad(image: Tensor, sigma: float) -> Tensor:
@@ -141,11 +151,21 @@ def grain(rng: np.random.Generator, size: int, device: str | torch.device, cells
         cells: lattice cells along one side, one number per octave.
         slope: each octave's strength goes with cells ** -slope.
     """
-    total = torch.zeros(1, 1, size, size, device=device)
+    total = torch.zeros(size, size, device=device)
     power = 0.0
     for n in cells:
-        lattice = torch.from_numpy(rng.standard_normal((1, 1, n, n), np.float32)).to(device)
+        lattice = torch.from_numpy(rng.standard_normal((n, n), np.float32)).to(device)
+        spread = _splines(size, n).to(device)
         strength = float(n) ** -slope
-        total += strength * F.interpolate(lattice, size=(size, size), mode="bicubic", align_corners=False)
-        power += strength**2 * 0.62  # bicubic interpolation keeps about this share of the variance
-    return total[0, 0] / power**0.5
+        total.addmm_(spread @ lattice, spread.T, alpha=strength)
+        power += strength**2
+    return total / power**0.5
+
+
+@lru_cache(maxsize=64)
+def _splines(size: int, cells: int) -> Tensor:
+    """Return (size, cells): cubic B-splines on a lattice, scaled to keep the variance of independent coefficients at 1."""
+    place = (np.arange(size) + 0.5) / size * cells - 0.5
+    t = np.abs(place[:, None] - np.arange(cells)[None, :])
+    basis = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.where(t < 2, (2 - np.minimum(t, 2)) ** 3 / 6, 0.0))
+    return torch.from_numpy((basis / np.sqrt((basis**2).sum(1, keepdims=True))).astype(np.float32))
