@@ -131,9 +131,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Remember which claims were asked for, and refuse a claim that no suite judges."""
     evaluation = config.stash[EVALUATION]
-    asked = [
-        item.callspec.params["claim"] for item in items if hasattr(item, "callspec") and "claim" in item.callspec.params
+    given = [
+        item.callspec.params.get("claim")
+        for item in items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     ]
+    asked = [claim for claim in given if isinstance(claim, Claim)]
     evaluation.selected = {claim.id for claim in asked}
     whole = not config.getoption("keyword") and not config.getoption("markexpr") and _everything(session)
     orphans = [claim.id for claim in evaluation.claims if claim.id not in evaluation.selected]

@@ -15,28 +15,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib import import_module
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustness import perturbation
 from robustness.perturbation import PerturbationUndefined
+from robustness.remedies import REMEDIES
 from suites.harness.errors import UsageProblem
 
 CLEAN = "clean"
 
 
-for _family in ("contrast", "cutoff", "exposure", "grid", "opacity"):
-    import_module(f"robustness.{_family}")
-
-
-def remedy(name: str) -> Any:
-    """Return the remedy of that name."""
-    return import_module("robustness.remedies").get(name)
-
-
+REMEDY_VERSION = 1
 _STEP = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?:@(?P<low>[1-5])(?:-(?P<high>[1-5]))?)?")
 
 
@@ -68,13 +59,13 @@ class Condition:
     def identity(self) -> str:
         """The steps with their versions: everything a cached prediction depends on besides film, subject and seed."""
         parts = [
-            f"{perturbation.get(name).identity}@{level}" if level else remedy(name).identity
+            f"{perturbation.get(name).identity}@{level}" if level else f"{name}/v{REMEDY_VERSION}"
             for name, level in self.steps
         ]
         return " | ".join([*parts, f"preprocessing:{self.preprocessing or 'own'}"])
 
     def apply(self, film: Tensor, image_id: str, *, seed: int, lungs: Tensor | None = None) -> Tensor:
-        """Return the changed film.
+        """Return the changed film, as the subject is shown it.
 
         Args:
             film: (H, W) float32 in [0, 1].
@@ -82,18 +73,21 @@ class Condition:
             seed: seed of the run.
             lungs: (H, W) bool lung mask where one is known.
 
+        Returns:
+            (V, H', W') views whose probabilities are averaged; one, unless a remedy is a test-time augmentation.
+
         Raises:
             PerturbationUndefined: the film does not allow it; the caller counts it and leaves it out.
         """
-        batch, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
+        views, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
         for name, severity in self.steps:
             if severity:
-                batch = perturbation.get(name)(batch, severity, [image_id], seed=seed, masks=masks)
+                views = perturbation.get(name)(views, severity, [image_id] * len(views), seed=seed, masks=masks)
             else:
-                batch = remedy(name)(batch)
-            if masks is not None and masks.shape != batch.shape:
+                views = REMEDIES[name](views).flatten(0, 1)
+            if masks is not None and masks.shape != views.shape:
                 masks = None
-        return batch[0]
+        return views
 
 
 @lru_cache(maxsize=4096)
@@ -118,10 +112,10 @@ def parse(text: str) -> Condition:
         try:
             if severity:
                 perturbation.get(name)
-            else:
-                remedy(name)
         except ValueError as unknown:
             raise UsageProblem(f"condition {text!r}: {unknown}") from unknown
+        if not severity and name not in REMEDIES:
+            raise UsageProblem(f"condition {text!r}: no remedy is called {name!r}; there are {', '.join(REMEDIES)}")
         steps.append((name, severity))
     pieces = [f"{name}@{severity}" if severity else name for name, severity in steps]
     if preprocessing:
@@ -149,7 +143,7 @@ def expand(texts: str | Iterable[str], severities: Iterable[int] = range(1, 6)) 
 def apply_all(
     film: Tensor, conditions: Iterable[Condition], image_id: str, *, seed: int, lungs: Tensor | None = None
 ) -> Iterable[tuple[Condition, Tensor | None, str]]:
-    """Yield (condition, film under it, "") or (condition, None, why it is undefined for this film)."""
+    """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film)."""
     for condition in conditions:
         try:
             with torch.inference_mode():

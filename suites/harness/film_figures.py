@@ -35,6 +35,6 @@ def before_and_after(
     film = evidence.film(image)
     pixels = torch.from_numpy(film.pixels)
     lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
-    changed = parse(condition).apply(pixels, image, seed=evidence.seed, lungs=lungs)
+    changed = parse(condition).apply(pixels, image, seed=evidence.seed, lungs=lungs)[0]
     titles = [f"{name}\n{call} {share:.0%}" for name, call, share in zip((CLEAN, condition), calls, sure, strict=True)]
     return films_in_a_row([film.pixels, changed.numpy()], titles)

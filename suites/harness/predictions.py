@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 import torchvision
+from scipy.special import softmax
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,6 +32,7 @@ BATCH = 16
 ENGINE_VERSION = 1
 FLUSH_SECONDS = 5.0
 KEY = ["content", "image", "identity"]
+Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Predictions:
     """
 
     table: pd.DataFrame
-    features: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None
+    features: npt.NDArray[np.float32] | None
     excluded: pd.DataFrame
     computed: int
 
@@ -107,6 +110,7 @@ class _Engine:
         self.done = set(zip(*(known[name] for name in KEY), strict=True)) if len(known) else set()
         self.fresh: list[dict[str, object]] = []
         self.computed = 0
+        self.views: dict[tuple[str, str], tuple[int, list[Logits]]] = {}
         self.flushed = time.monotonic()
 
     def run(
@@ -133,7 +137,11 @@ class _Engine:
                 films[work.image] = work.content
                 for condition, reason in work.undefined:
                     self._keep((work.image, work.content), condition, undefined=reason)
-                waiting += [(work.image, work.content, condition, pixels) for condition, pixels in work.pixels]
+                waiting += [
+                    (work.image, work.content, condition, view)
+                    for condition, pixels in work.pixels
+                    for view in self._announce(work.image, condition, pixels)
+                ]
                 while len(waiting) >= BATCH:
                     self._answer(waiting[:BATCH])
                     del waiting[:BATCH]
@@ -189,14 +197,19 @@ class _Engine:
                 work.pixels.append((condition, self._input(changed, condition)))
         return work
 
-    def _input(self, film: Tensor, condition: Condition) -> Tensor:
-        """Return network input, or the film itself for a subject that is only asked whole films."""
+    def _announce(self, image: str, condition: Condition, views: Tensor) -> Tensor:
+        """Remember how many views of a film to wait for."""
+        self.views[image, condition.text] = len(views), []
+        return views
+
+    def _input(self, views: Tensor, condition: Condition) -> Tensor:
+        """Return (V, C, S, S) network input, or the films themselves for a subject that is only asked whole films."""
         if self.subject.network is None:
-            return film
+            return views
         name = condition.preprocessing
         recipe = self.subject.with_preprocessing(name).preprocessing if name else self.subject.preprocessing
         with torch.inference_mode():
-            return recipe(film.unsqueeze(0))[0]
+            return recipe(views)
 
     def _answer(self, batch: Sequence[tuple[str, str, Condition, Tensor]]) -> None:
         features: Tensor | None = None
@@ -220,15 +233,19 @@ class _Engine:
                     f"{self.subject.name} answered {values[index].tolist()} for image {image!r} under "
                     f"{condition.text}: not finite; check the weights and the film"
                 )
-            vector = vectors[index] if vectors is not None and condition.text == CLEAN else None
-            self._keep((image, content), condition, values[index], vector)
+            wanted, seen = self.views[image, condition.text]
+            seen.append(values[index])
+            if len(seen) == wanted:
+                del self.views[image, condition.text]
+                vector = vectors[index] if vectors is not None and condition.text == CLEAN else None
+                self._keep((image, content), condition, seen[0] if wanted == 1 else _averaged(seen), vector)
 
     def _keep(
         self,
         film: tuple[str, str],
         condition: Condition,
-        logits: np.ndarray[tuple[int], np.dtype[np.float32]] | None = None,
-        features: np.ndarray[tuple[int], np.dtype[np.float32]] | None = None,
+        logits: Logits | None = None,
+        features: Logits | None = None,
         undefined: str = "",
     ) -> None:
         image, content = film
@@ -284,3 +301,9 @@ class _Engine:
             [(cohort.name, file, reason) for file, reason in excluded], columns=["cohort", "file", "reason"], dtype=str
         )
         return Predictions(table, features, left_out, self.computed)
+
+
+def _averaged(views: Sequence[Logits]) -> Logits:
+    """Return the logits of the mean probability over several views of a film."""
+    probabilities = softmax(np.stack(views).astype(np.float64), axis=1).mean(axis=0)
+    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)), dtype=np.float32)

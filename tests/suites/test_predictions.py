@@ -73,7 +73,7 @@ def test_predictions_are_the_networks_own(tmp_path):
     for row in table.sample(12, random_state=0).itertuples():
         film = torch.from_numpy(film_of({"number": int(row.image.removeprefix("film"))}).pixels)
         changed = parse(row.condition).apply(film, row.image, seed=3)
-        logits = subject.network(subject.pixels(changed.unsqueeze(0)))[0].numpy()
+        logits = subject.network(subject.pixels(changed))[0].numpy()
         assert np.allclose(logits, [row.logit_0, row.logit_1], atol=1e-5)
 
 
@@ -204,6 +204,18 @@ def test_killed_runs_resume_to_identical_tables(tmp_path, moment):
     for name, table in (("resumed", resumed.table), ("whole", whole.table)):
         table.to_parquet(tmp_path / f"{name}.parquet")
     assert (tmp_path / "resumed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_views_of_a_remedy_are_averaged_as_probabilities(tmp_path):
+    """Test-time augmentation: five shifted views, one answer, the mean of their softmax."""
+    subject, chain = subject_of(scale=5), parse("gamma_low@3 | shifts")
+    table = predict(subject, cohort_of(5), [parse("clean"), chain], seed=0, cache=tmp_path, quiet=True).table
+    views = chain.apply(torch.from_numpy(film_of({"number": 2}).pixels), "film2", seed=0)
+    assert len(views) == 5
+    expected = subject.network(subject.pixels(views)).softmax(dim=1).mean(dim=0).numpy()
+    row = table[(table["image"] == "film2") & (table["condition"] == chain.text)].iloc[0]
+    stored = np.exp([row["logit_0"], row["logit_1"]])
+    assert np.allclose(stored / stored.sum(), expected, atol=1e-5)
 
 
 def test_a_film_only_subject_is_asked_whole_films(tmp_path):

@@ -41,6 +41,7 @@ def make(network, name):
         preprocessing=Preprocessing(name="small", short_side=48, size=48),
     )
 """
+LIMITATION = 'kind = "limitation"\nendpoint = "stress"\n'
 GREY = {"bacterial_pneumonia": 0.7, "normal": 0.3, "viral_pneumonia": 0.52}
 
 
@@ -60,11 +61,11 @@ def place(tmp_path_factory):
             for name, rest in {
                 "classes.good": 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.5\n',
                 "classes.bad": 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.999\n',
-                "contrast.found": 'kind = "limitation"\nendpoint = "stress"\ncondition = "gamma_high@5"\nmargin = 0.05\n',
-                "contrast.absent": 'kind = "limitation"\nendpoint = "stress"\ncondition = "clean"\nmargin = 0.4\n',
+                "contrast.found": LIMITATION + 'condition = "gamma_high@5"\nmargin = 0.05\n',
+                "contrast.absent": LIMITATION + 'condition = "clean"\nmargin = 0.4\n',
                 "contrast.unclear": 'kind = "limitation"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.97\n',
-                "grid.lost": 'kind = "limitation"\nendpoint = "stress"\nmeasure = "recall_mass"\ncondition = "clean"\nmargin = 0.05\n',
-                "contrast.toomuch": 'kind = "limitation"\nendpoint = "stress"\ncondition = "gamma_high@5"\nmargin = 0.05\ndocumented = 0.06\n',
+                "grid.lost": LIMITATION + 'measure = "recall_mass"\ncondition = "clean"\nmargin = 0.05\n',
+                "contrast.toomuch": LIMITATION + 'condition = "gamma_high@5"\nmargin = 0.05\ndocumented = 0.06\n',
             }.items()
         )
     )
@@ -72,8 +73,18 @@ def place(tmp_path_factory):
 
 
 def run(place, *arguments, data="films", weights="toys:bright", claims="claims.toml"):
-    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", f"--weights={weights}", f"--data={place / data}",
-               f"--cache={place / 'cache'}", f"--rootdir={ROOT}", "-rA", *arguments]  # fmt: skip
+    options = [f"--weights={weights}", f"--data={place / data}", f"--cache={place / 'cache'}", f"--rootdir={ROOT}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(ROOT / "suites"),
+        "-p",
+        "no:cacheprovider",
+        "-rA",
+        *options,
+        *arguments,
+    ]
     if claims:
         command.append(f"--claims={place / claims}")
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "OMP_NUM_THREADS": "1"}
