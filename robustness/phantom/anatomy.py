@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .geometry import Body, ellipsoid, tube, turn
-from .patient import Patient
+from .geometry import Bodies, ellipsoid, join, tube, turn
+from .patient import Patient, stream
 
 SIDES = {"right": -1.0, "left": 1.0}
 
@@ -53,25 +53,25 @@ def frame(patient: Patient, change: Change) -> Frame:
     )
 
 
-def cage(f: Frame, thickness: float = 0.0) -> Body:
+def cage(f: Frame, thickness: float = 0.0) -> Bodies:
     """Return the inner surface of the rib cage, moved outwards by `thickness` cm."""
     return ellipsoid([0, 0, f.base], [f.width + thickness, f.depth + thickness, 1.0 * f.height + thickness])
 
 
-def lung(f: Frame, patient: Patient, side: str) -> list[Body]:
+def lung(f: Frame, patient: Patient, side: str) -> Bodies:
     """Return the bodies whose common part one lung would fill if nothing carved it."""
     s = SIDES[side]
     lean = -s * patient.apex_lean * f.width / (0.85 * f.height)
     own = ellipsoid([s * 0.51 * f.width, 0.02 * f.depth, f.base], [0.53 * f.width, 0.97 * f.depth, 0.85 * f.height], shear=lean)
-    return [own.cut([-s, 0, 0], -0.04 * f.width), cage(f)]
+    return join(own.cut([-s, 0, 0], -0.04 * f.width), cage(f))
 
 
-def heart(f: Frame, patient: Patient) -> list[Body]:
+def heart(f: Frame, patient: Patient) -> Bodies:
     """Return ventricles and right atrium."""
     scale = patient.cardiothoracic_ratio / 0.52
     floor = 0.5 * (f.dome["right"] + f.dome["left"])
     x = f.shift
-    return [
+    return join(
         ellipsoid(
             [x + 0.22 * scale * f.width, -0.32 * f.depth, floor + 0.135 * f.height],
             [0.50 * scale * f.width, 0.44 * f.depth, 0.205 * f.height * scale],
@@ -82,10 +82,10 @@ def heart(f: Frame, patient: Patient) -> list[Body]:
             [0.235 * scale * f.width, 0.40 * f.depth, 0.20 * f.height * scale],
             turn("y", -12),
         ),
-    ]
+    )
 
 
-def carvers(f: Frame, patient: Patient, side: str) -> list[Body]:
+def carvers(f: Frame, patient: Patient, side: str) -> Bodies:
     """Return what takes room from one lung beside the heart: mediastinum, spine, vessels, diaphragm, thymus."""
     s, x = SIDES[side], f.shift
     adult = patient.age_group == "adult"
@@ -112,10 +112,10 @@ def carvers(f: Frame, patient: Patient, side: str) -> list[Body]:
             ellipsoid([x + 0.03 * f.width, -0.6 * f.depth, 0.2 * f.height],
                       [0.30 * t**0.5 * f.width, 0.3 * f.depth, 0.15 * t**0.3 * f.height])
         )  # fmt: skip
-    return bodies
+    return join(*bodies)
 
 
-def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> list[Body]:
+def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> Bodies:
     """Return the overlapping bodies that make the outer shape of trunk, neck, head, shoulders and arms."""
     a, b, h = patient.half_width, patient.half_depth, f.height
     child = patient.age_group == "child"
@@ -143,10 +143,10 @@ def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> list[Body]:
             bodies.append(
                 ellipsoid([s * 0.50 * a, -0.62 * b, -0.20 * h], [0.44 * a, (0.40 + 0.13 * w) * b, (0.20 + 0.06 * w) * h], turn("x", -12))
             )
-    return bodies
+    return join(*bodies)
 
 
-def airways(f: Frame, patient: Patient) -> list[Body]:
+def airways(f: Frame, patient: Patient) -> Bodies:
     """Return trachea and main bronchi (they replace soft tissue of the mediastinum)."""
     radius = np.interp(patient.age, (1, 3, 5, 18), (0.32, 0.40, 0.45, 0.85))
     x = f.shift
@@ -154,20 +154,20 @@ def airways(f: Frame, patient: Patient) -> list[Body]:
     trachea = tube([[0, -0.12 * f.depth, 0.85 * f.height], [x * 0.6 - 0.01 * f.width, 0.02 * f.depth, 0.45 * f.height], carina], radius)
     right = tube([carina, [x - 0.17 * f.width, 0.16 * f.depth, 0.045 * f.height]], radius * 0.72)
     left = tube([carina, [x + 0.22 * f.width, 0.18 * f.depth, 0.06 * f.height]], radius * 0.66)
-    return [*trachea, *right, *left]
+    return join(trachea, right, left)
 
 
-def gas(f: Frame, patient: Patient) -> list[Body]:
-    """Return gas in stomach and colon, below the left dome."""
+def gas(f: Frame, patient: Patient) -> Bodies | None:
+    """Return gas in stomach and colon, below the left dome, if there is any."""
     size = patient.stomach_gas
     if size < 0.15:
-        return []
-    rng = np.random.default_rng(abs(int(1e6 * size)))
-    out = [
-        ellipsoid([0.42 * f.width, -0.25 * f.depth, f.dome["left"] - (0.10 + 0.05 * size) * f.height],
-                  [0.23 * size * f.width, 0.30 * size * f.depth, 0.065 * size * f.height], turn("y", -10))
-    ]  # fmt: skip
-    for _ in range(int(3 + 4 * size)):
-        place = rng.uniform([-0.75, -0.6, -0.75], [0.75, -0.1, -0.5])
-        out.append(ellipsoid(f.at(*place), np.abs(rng.normal([0.09, 0.12, 0.04], 0.02)) * [f.width, f.depth, f.height]))
-    return out
+        return None
+    rng = stream(patient.identity, patient.seed, patient.film, "gas")
+    stomach = ellipsoid(
+        [0.42 * f.width, -0.25 * f.depth, f.dome["left"] - (0.10 + 0.05 * size) * f.height],
+        [0.23 * size * f.width, 0.30 * size * f.depth, 0.065 * size * f.height], turn("y", -10),
+    )  # fmt: skip
+    n = int(3 + 4 * size)
+    unit = np.array([f.width, f.depth, f.height])
+    places = rng.uniform([-0.75, -0.6, -0.80], [0.75, -0.1, -0.55], (n, 3))
+    return join(stomach, ellipsoid(places * unit, np.abs(rng.normal([0.09, 0.12, 0.04], 0.02, (n, 3))) * unit))

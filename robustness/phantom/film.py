@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .anatomy import SIDES, Change, airways, gas, trunk
 from .findings import Effect, Finding, change_of, draw_finding, effect_of, hilum
-from .geometry import ellipsoid
+from .geometry import ellipsoid, join
 from .materials import bone
 from .patient import Patient, stream
 from .projection import Scene, cone_beam
@@ -103,9 +103,8 @@ def optical_depth(
     arms_up = view == "LATERAL"
     outer = trunk(f, patient, arms_up=arms_up)
     total = beam.union(outer).mul_(mu.soft)
-    skin = ellipsoid(outer[0].centre, outer[0].reach)
-    lean = ellipsoid(outer[0].centre, outer[0].reach - patient.fat)
-    enter, leave = beam.intervals([skin, lean])
+    middle, reach = outer.centres[0], outer.reaches[0]
+    enter, leave = beam.intervals(ellipsoid(np.stack([middle, middle]), np.stack([reach, reach - patient.fat])))
     chord = leave - enter
     total.add_((chord[0] - chord[1]).mul_(beam.oblique), alpha=mu.fat - mu.soft)
 
@@ -115,10 +114,11 @@ def optical_depth(
     total.add_(heart, alpha=mu.blood - mu.soft)
     mineral = bone(patient.mineral, patient.exposure.energy_kev) - mu.soft
     total.add_(ribs(beam, f, patient), alpha=1.15 * mineral)
-    bodies, weights = bones(f, patient, arms_up=arms_up)
-    hollow = [*airways(f, patient), *gas(f, patient)]
-    weights = [w * mineral for w in weights] + [mu.air - mu.soft] * len(hollow)
-    total += beam.accumulate([*bodies, *hollow], weights)
+    hard, shares = bones(f, patient, arms_up=arms_up)
+    tubes, bubbles = airways(f, patient), gas(f, patient)
+    hollow = tubes if bubbles is None else join(tubes, bubbles)
+    weights = np.concatenate([shares * mineral, np.full(len(hollow), mu.air - mu.soft)])
+    total += beam.accumulate(join(hard, hollow), weights)
     fine = _vessels(scene) * (mu.blood - mu.lung) + _parenchyma(scene, lung)
 
     effect = Effect(scene.blank()) if without else effect_of(scene, found)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import SIDES, Change, Frame
-from .geometry import Body, ellipsoid, turn
+from .geometry import Array, Bodies, ellipsoid, turn
 from .patient import Patient, stream
 from .projection import LungRays, Scene
 from .texture import Lines, draw, grain, joined, tree
@@ -125,7 +125,7 @@ def _sides(found: Finding) -> tuple[str, ...]:
     return tuple(SIDES) if found.side == "both" else (found.side,)
 
 
-def hilum(f: Frame, side: str) -> np.ndarray:
+def hilum(f: Frame, side: str) -> Array:
     """Return where vessels and bronchi enter a lung."""
     s = SIDES[side]
     return np.array([0.75 * f.shift + s * 0.20 * f.width, 0.12 * f.depth, (0.03 if side == "left" else 0.0) * f.height])
@@ -148,7 +148,7 @@ def lobe_planes(f: Frame, lobe: str) -> list[tuple[list[float], float]]:
 _LOBE_MIDDLES = {"upper": (0.46, -0.05, 0.26), "middle": (0.40, -0.50, -0.16), "lingula": (0.52, -0.50, -0.14), "lower": (0.50, 0.40, -0.12)}
 
 
-def _lobe_body(f: Frame, side: str, lobe: str, extent: float, rng: np.random.Generator, scale: float = 1.0) -> Body:
+def _lobe_body(f: Frame, side: str, lobe: str, extent: float, rng: np.random.Generator, scale: float = 1.0) -> Bodies:
     s = SIDES[side]
     jitter = rng.normal(0.0, 0.10 * (1.0 - 0.6 * extent), 3)
     x, y, z = np.array(_LOBE_MIDDLES[lobe]) + jitter * [0.7, 1.0, 0.7]
@@ -160,13 +160,13 @@ def _lobe_body(f: Frame, side: str, lobe: str, extent: float, rng: np.random.Gen
     return body
 
 
-def _bronchi(scene: Scene, side: str, rng: np.random.Generator, target: np.ndarray, inside: Body, radius: float = 0.022) -> Tensor:
+def _bronchi(scene: Scene, side: str, rng: np.random.Generator, target: Array, inside: Bodies, radius: float = 0.022) -> Tensor:
     """Return cm of air-filled bronchi (H, W) running from the hilum into a body."""
     f = scene.frame
     root = hilum(f, side)
     heading = (target - root)[None] + rng.normal(0.0, 0.22 * f.width, (3, 3))
     lines = tree(rng, root, heading, length=0.30 * f.width, radius=radius * f.width, step=scene.beam.pixel * 0.6, generations=5, spread=0.4)
-    return draw(scene.beam, lines.keep(inside.holds(lines.places) & scene.lungs[side].holds(lines.places)))
+    return draw(scene.beam, lines.keep(inside.hold(lines.places)[0] & scene.lungs[side].holds(lines.places)))
 
 
 def _airless(scene: Scene, rays: LungRays, added: Tensor) -> Tensor:
@@ -175,10 +175,10 @@ def _airless(scene: Scene, rays: LungRays, added: Tensor) -> Tensor:
     return (1.0 - added.abs() / full).clamp_(0.0, 1.0)
 
 
-def _consolidate(scene: Scene, side: str, soft: list[Body], density: float, rng: np.random.Generator) -> Tensor:
+def _consolidate(scene: Scene, side: str, soft: list[Bodies], density: float, rng: np.random.Generator) -> Tensor:
     """Return added depth (h, w): nested bodies give a soft margin, grain makes it patchy, fissures stay sharp."""
     rays = scene.lungs[side]
-    path = torch.stack([rays.within([body]) for body in soft]).mean(0)
+    path = torch.stack([rays.within(body) for body in soft]).mean(0)
     patchy = grain(rng, scene.beam.size, scene.beam.device, (10, 24, 56), 0.5)[rays.window]
     share = (density * (1.0 + 0.24 * patchy)).clamp_(0.0, 1.0)
     return (scene.tissue.consolidated - scene.tissue.lung) * share * path
@@ -199,7 +199,7 @@ def _lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     bodies = [_lobe_body(f, found.side, lobe, found.extent, np.random.default_rng(state), c) for c in (1.0, 0.84, 0.66)]
     added = _consolidate(scene, found.side, bodies, found.density, rng)
     vessels[rays.window] = _airless(scene, rays, added)
-    air = _bronchi(scene, found.side, rng, bodies[0].centre, bodies[0])
+    air = _bronchi(scene, found.side, rng, bodies[0].centres[0], bodies[0])
     rays.paste(added, depth)
     depth -= (found.density * (t.consolidated - t.air)) * air
     return Effect(depth, vessels)
@@ -216,7 +216,7 @@ def _interstitial(scene: Scene, found: Finding, rng: np.random.Generator) -> Eff
         rays, root = scene.lungs[side], hilum(f, side)
         reach = (0.42 + 0.42 * found.extent) * np.exp(rng.normal(0.0, 0.10))
         size = np.array([0.95 * f.width, 1.0 * f.depth, 0.52 * f.height]) * reach
-        path = sum(rays.within([ellipsoid(root + [SIDES[side] * 0.12 * f.width, 0, -0.03 * f.height], size * c)]) for c in (1.0, 0.75, 0.5)) / 3
+        path = sum(rays.within(ellipsoid(root + [SIDES[side] * 0.12 * f.width, 0, -0.03 * f.height], size * c)) for c in (1.0, 0.75, 0.5)) / 3
         uneven = np.exp(rng.normal(0.0, 0.15))
         share = (0.075 * found.density * uneven * (1.0 + 0.75 * texture[rays.window])).clamp_(min=0.0)
         rays.paste((t.consolidated - t.lung) * share * path, depth)
@@ -229,13 +229,13 @@ def _interstitial(scene: Scene, found: Finding, rng: np.random.Generator) -> Eff
     return Effect(depth)
 
 
-def _outward(rng: np.random.Generator, side: str, n: int) -> np.ndarray:
+def _outward(rng: np.random.Generator, side: str, n: int) -> Array:
     """Return n directions (n, 3) from a hilum into its lung."""
     angle = np.linspace(-1.75, 1.25, n) + rng.normal(0.0, 0.14, n)
     return np.stack([SIDES[side] * np.cos(angle) * 0.9, rng.normal(0.0, 0.6, n), np.sin(angle)], 1)
 
 
-def _rings(rng: np.random.Generator, root: np.ndarray, f: Frame, n: int, pixel: float) -> Lines:
+def _rings(rng: np.random.Generator, root: Array, f: Frame, n: int, pixel: float) -> Lines:
     """Return bronchi seen end on: thickened rings around a hilum."""
     middle = root + rng.normal(0.0, 1.0, (n, 3)) * [0.16 * f.width, 0.3 * f.depth, 0.10 * f.height]
     radius = rng.uniform(0.022, 0.040, n) * f.width
@@ -256,7 +256,7 @@ def _fluid(scene: Scene, found: Finding, level: float, *, shade: float = 1.0) ->
         [s * 0.42 * f.width, -0.05 * f.depth, bottom + 0.9 * f.height],
         [(0.62 - 0.10 * level) * f.width, (1.02 - 0.1 * level) * f.depth, 0.9 * f.height],
     )
-    fluid = (rays.free - rays.within([floating])).clamp_(min=0.0)
+    fluid = (rays.free - rays.within(floating)).clamp_(min=0.0)
     depth, vessels = scene.blank(), torch.ones_like(scene.blank())
     rays.paste(shade * (t.water - t.lung) * fluid, depth)
     vessels[rays.window] = 1.0 - fluid / (rays.free + 1e-3)
@@ -282,7 +282,7 @@ def _pneumothorax(scene: Scene, found: Finding, _rng: np.random.Generator) -> Ef
     size = np.array([0.53 * f.width, 0.97 * f.depth, 0.82 * f.height]) * scale
     lean = -s * scene.patient.apex_lean * f.width / (0.85 * f.height)
     wall = 0.012 * f.width
-    inner, outer = rays.within([ellipsoid(centre, size, shear=lean)]), rays.within([ellipsoid(centre, size + wall, shear=lean)])
+    inner, outer = rays.within(ellipsoid(centre, size, shear=lean)), rays.within(ellipsoid(centre, size + wall, shear=lean))
     air = rays.free - outer
     added = (t.soft - t.lung) * (outer - inner) - (t.lung - t.air) * air + 0.35 * found.extent * t.lung * inner
     depth, vessels = scene.blank(), torch.ones_like(scene.blank())
@@ -298,9 +298,9 @@ def _mass(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     return _lump(scene, found, rng, place, (0.10 + 0.20 * found.extent) * f.width)
 
 
-def _lump(scene: Scene, found: Finding, rng: np.random.Generator, place: np.ndarray, radius: float) -> Effect:
+def _lump(scene: Scene, found: Finding, rng: np.random.Generator, place: Array, radius: float) -> Effect:
     rays, t = scene.lungs[found.side], scene.tissue
-    bumps = [ellipsoid(place + rng.normal(0.0, 0.22 * radius, 3), radius * rng.uniform(0.75, 1.0, 3)) for _ in range(4)]
+    bumps = ellipsoid(place + rng.normal(0.0, 0.22 * radius, (4, 3)), radius * rng.uniform(0.75, 1.0, (4, 3)))
     added = (t.soft - t.lung) * rays.filled(bumps)
     depth, vessels = scene.blank(), torch.ones_like(scene.blank())
     rays.paste(added, depth)
@@ -364,7 +364,7 @@ def _whiteout_bilateral(scene: Scene, found: Finding, rng: np.random.Generator) 
         spared = ellipsoid(middle, np.array([0.75 * f.width, 1.2 * f.depth, 0.75 * f.height]) * (1.03 - found.extent))
         cloud = grain(rng, scene.beam.size, scene.beam.device, (6, 12, 26, 60), 0.6)[rays.window]
         share = (found.density * (0.9 + 0.3 * cloud)).clamp_(0.0, 1.0)
-        added = (scene.tissue.consolidated - scene.tissue.lung) * share * (rays.free - 0.9 * rays.within([spared]))
+        added = (scene.tissue.consolidated - scene.tissue.lung) * share * (rays.free - 0.9 * rays.within(spared))
         rays.paste(added, depth)
         vessels[rays.window] *= _airless(scene, rays, added)
     return Effect(depth, vessels)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .anatomy import SIDES, Change, Frame, carvers, frame, heart, lung
-from .geometry import Body, ConeBeam, Cover, Interval, Window, holds_all, meet, positive, turn
+from .beam import ConeBeam, Window
+from .composition import Cover, Interval, meet
+from .geometry import Array, Bodies, join, positive, turn
 from .materials import attenuation
 from .patient import Patient
 
@@ -97,12 +99,14 @@ class Tissue:
 class LungRays:
     """One lung as the rays see it: where they run in it, and what carves it."""
 
-    def __init__(self, beam: ConeBeam, bodies: Sequence[Body], carving: Sequence[Body]) -> None:
-        box = beam.window(bodies[0], 2) or (0, 1, 0, 1)
+    def __init__(self, beam: ConeBeam, bodies: Bodies, carving: Bodies) -> None:
+        top, bottom, left, right = beam.windows(bodies[:1], 2)[0].tolist()
+        if top >= bottom or left >= right:
+            top, bottom, left, right = 0, 1, 0, 1
         self.beam = beam
-        self.bodies = list(bodies)
-        self.carving = list(carving)
-        self.window: Window = (slice(box[0], box[1]), slice(box[2], box[3]))
+        self.bodies = bodies
+        self.carving = carving
+        self.window: Window = (slice(top, bottom), slice(left, right))
         self.oblique = beam.oblique[self.window]
         enter, leave = beam.intervals(bodies, self.window)
         first = enter.amax(0)
@@ -110,13 +114,13 @@ class LungRays:
         self.cover = Cover(*beam.intervals(carving, self.window))
         self.free = self.cover.free(self.interval) * self.oblique
 
-    def within(self, bodies: Sequence[Body]) -> Tensor:
+    def within(self, bodies: Bodies) -> Tensor:
         """Return (h, w): cm of lung inside the common part of convex bodies."""
         enter, leave = self.beam.intervals(bodies, self.window)
         common = (enter.amax(0), leave.amin(0))
         return self.cover.free(meet(common, self.interval)) * self.oblique
 
-    def filled(self, bodies: Sequence[Body]) -> Tensor:
+    def filled(self, bodies: Bodies) -> Tensor:
         """Return (h, w): cm of lung inside the union of convex bodies."""
         both = Cover()
         both.enter, both.leave = list(self.cover.enter), list(self.cover.leave)
@@ -125,10 +129,10 @@ class LungRays:
             both.add(*meet((first, last), self.interval))
         return (self.free - both.free(self.interval) * self.oblique).clamp_(min=0.0)
 
-    def holds(self, points: np.ndarray) -> np.ndarray:
+    def holds(self, points: Array) -> NDArray[np.bool_]:
         """Return for points (n, 3) whether each lies in lung tissue."""
-        inside = holds_all(self.bodies, points).all(0)
-        inside[inside] = ~holds_all(self.carving, points[inside]).any(0)
+        inside: NDArray[np.bool_] = self.bodies.hold(points).all(0)
+        inside[inside] = ~self.carving.hold(points[inside]).any(0)
         return inside
 
     def paste(self, values: Tensor, into: Tensor) -> None:
@@ -148,13 +152,13 @@ class Scene:
         self.tissue = Tissue.at(patient.exposure.energy_kev)
         self.heart = heart(self.frame, patient)
         self.lungs = {
-            side: LungRays(beam, lung(self.frame, patient, side), [*self.heart, *carvers(self.frame, patient, side)])
+            side: LungRays(beam, lung(self.frame, patient, side), join(self.heart, carvers(self.frame, patient, side)))
             for side in SIDES
         }
 
     def blank(self) -> Tensor:
         """Return a film (H, W) of zeros."""
-        return torch.zeros(self.beam.size, self.beam.size, device=self.beam.device)
+        return self.beam.blank()
 
     def lung_path(self) -> Tensor:
         """Return (H, W): cm of lung on every ray."""

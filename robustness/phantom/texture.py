@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .geometry import ConeBeam
-
-Array = NDArray[np.float64]
+from .beam import ConeBeam
+from .geometry import Array
 
 
 class Lines:
@@ -43,6 +42,12 @@ def joined(*lines: Lines) -> Lines:
 def _unit(vectors: Array) -> Array:
     length: Array = np.sqrt(np.square(vectors).sum(-1, keepdims=True))
     return vectors / np.maximum(length, 1e-9)
+
+
+def _across(a: Array, b: Array) -> Array:
+    x, y, z = a.T
+    p, q, r = b.T
+    return np.stack([y * r - z * q, z * p - x * r, x * q - y * p], 1)
 
 
 def tree(
@@ -75,7 +80,7 @@ def tree(
         curve = (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * middle[:, None] + t**2 * end[:, None]
         radii = thick[:, None] * (1.0 - 0.22 * t[..., 0])
         pieces.append((curve.reshape(-1, 3), radii.reshape(-1), np.repeat(reach / n, n)))
-        side = _unit(np.cross(way, rng.normal(size=way.shape)))
+        side = _unit(_across(way, rng.normal(size=way.shape)))
         amount = spread * rng.uniform(0.5, 1.4, (2, len(way), 1))
         onward = _unit(end - middle)
         way = _unit(np.concatenate([onward + amount[0] * side, onward - amount[1] * side]))

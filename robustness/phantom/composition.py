@@ -1,0 +1,72 @@
+"""Composition of overlapping bodies along a ray: exact unions of intervals, and priority.
+
+With all entries sorted (S) and all exits sorted (E) independently of one another, a union of intervals has a gap between
+E[i] and S[i+1] wherever S[i+1] > E[i]; hence |union| = E[n] - S[1] - sum of the gaps. Clipping every interval to
+one common interval keeps both orders, so the part of a union inside any convex body costs no new sorting.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Interval = tuple[Tensor, Tensor]
+
+
+def meet(first: Interval, second: Interval) -> Interval:
+    """Return the common part of two intervals (entry equal to exit where there is none)."""
+    enter = torch.maximum(first[0], second[0])
+    return enter, torch.maximum(torch.minimum(first[1], second[1]), enter)
+
+
+class Cover:
+    """The exact union of many intervals on every ray."""
+
+    def __init__(self, enter: Tensor | None = None, leave: Tensor | None = None) -> None:
+        self.enter: list[Tensor] = []
+        self.leave: list[Tensor] = []
+        if enter is not None and leave is not None:
+            for first, last in zip(enter, leave, strict=True):
+                self.add(first, last)
+
+    def add(self, enter: Tensor, leave: Tensor) -> None:
+        """Add one interval per ray (insertion into both sorted lists)."""
+        for stack, new in ((self.enter, enter), (self.leave, leave)):
+            for i, old in enumerate(stack):
+                stack[i], new = torch.minimum(old, new), torch.maximum(old, new)
+            stack.append(new)
+
+    def length(self, within: Interval | None = None) -> Tensor:
+        """Return the length of the union, or of its part within one interval per ray."""
+        if within is None:
+            total = self.leave[-1] - self.enter[0]
+            for start, end in zip(self.enter[1:], self.leave[:-1], strict=True):
+                total -= (start - end).clamp_(min=0.0)
+            return total
+        low, high = within
+        enter = torch.stack(self.enter).clamp_(low, high)
+        leave = torch.stack(self.leave).clamp_(low, high)
+        return leave[-1] - enter[0] - (enter[1:] - leave[:-1]).clamp_(min=0.0).sum(0)
+
+    def free(self, within: Interval) -> Tensor:
+        """Return how much of an interval no member of the union covers."""
+        return (within[1] - within[0] - self.length(within)).clamp_(min=0.0)
+
+
+def priority_lengths(enter: Tensor, leave: Tensor) -> Tensor:
+    """Return how long each ray runs in each body when, where bodies overlap, the first one wins.
+
+    Args:
+        enter: (n, ...) depths of entry, bodies in order of falling priority.
+        leave: (n, ...) depths of exit.
+
+    Returns:
+        (n, ...) exclusive lengths; their sum is the length of the union, so no path is lost or counted twice.
+    """
+    cover, lengths, before = Cover(), [], torch.zeros_like(enter[0])
+    for first, last in zip(enter, leave, strict=True):
+        cover.add(first, last)
+        now = cover.length()
+        lengths.append(now - before)
+        before = now
+    return torch.stack(lengths)
