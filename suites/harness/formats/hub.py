@@ -48,7 +48,10 @@ def load_hub(spec: str) -> Subject:
     return _from_hub(spec, match["repository"], match["revision"])
 
 
-@subject_format("FOLDER with config.json and model.safetensors", matches=lambda spec: Path(spec).expanduser().is_dir())
+@subject_format(
+    "FOLDER with config.json and model.safetensors",
+    matches=lambda spec: spec != "" and Path(spec).expanduser().is_dir(),
+)
 def load_folder(spec: str) -> Subject:
     """Load a folder in the Hub's layout."""
     folder = Path(spec).expanduser()
@@ -86,9 +89,9 @@ def _from_folder(folder: Path, spec: str, *, name: str, source: str, revision: s
     for file in (config_file, weights_file):
         if not file.is_file():
             present = sorted(entry.name for entry in folder.iterdir())
+            advice = "; save pickled weights (.bin) as safetensors" if any(n.endswith(".bin") for n in present) else ""
             raise SubjectProblem(
-                f"{spec}: {file.name} is missing; {source} holds {first_few(present, 8) or 'nothing'}. "
-                "Pickled weights (*.bin) are not read: save them as safetensors"
+                f"{spec}: {file.name} is missing; {source} holds {first_few(present, 8) or 'nothing'}{advice}"
             )
     config = read_json(config_file)
     classes = class_names(config, config_file)

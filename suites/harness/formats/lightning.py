@@ -69,7 +69,7 @@ def load_lightning(spec: str) -> Subject:
     settings = checkpoint.get("hyper_parameters")
     settings = settings if isinstance(settings, Mapping) else {}
     kind = settings.get("model_name")
-    if kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS:
         raise SubjectProblem(
             f"{path}: hyper_parameters name the model {kind!r}, which is none of {', '.join(NETWORKS)}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def load_timm(spec: str) -> Subject:
     """
     name, options = _parse(spec)
     classes = tuple(part.strip() for part in options["classes"].split(","))
+    if not all(classes):
+        raise SubjectProblem(f"{spec}: a class name is empty in {options['classes']!r}")
     channels = _whole(options, "channels", spec) or 3
     path = Path(options["checkpoint"]).expanduser()
     state, found = read_tensors(path)
@@ -69,8 +72,8 @@ def load_timm(spec: str) -> Subject:
 def _parse(spec: str) -> tuple[str, dict[str, str]]:
     name, _, query = spec.removeprefix("timm:").partition("?")
     if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) if name else ""
-        raise SubjectProblem(f"{spec}: timm has no model {name!r}" + (f"; some it has: {close}" if close else ""))
+        close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.4))
+        raise SubjectProblem(f"{spec}: timm has no model {name!r}" + (f"; near to it: {close}" if close else ""))
     options: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         key, _, value = part.partition("=")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -238,18 +235,3 @@ def load_message(spec: str) -> str:
     with pytest.raises(SubjectProblem) as caught:
         load_subject(spec)
     return str(caught.value)
-
-
-@pytest.mark.slow
-def test_a_process_of_its_own_finds_the_cache_through_the_environment(server, hub_folder, tmp_path, monkeypatch):
-    """huggingface_hub reads HF_HOME and HF_HUB_OFFLINE when it is imported, so this needs another process."""
-    server.publish(hub_folder, NEW)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-    load_subject(f"hf:{REPOSITORY}")
-    server.asked.clear()
-    code = f"from suites.harness.formats import load_subject; print(load_subject('hf:{REPOSITORY}').provenance.revision)"
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_HUB_CACHE", None)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == NEW
-    assert not server.asked

@@ -156,4 +156,4 @@ def test_truncated_json_is_named(hub_folder):
 
 def test_pickled_weights_are_not_looked_at(hub_folder):
     shutil.move(hub_folder / "model.safetensors", hub_folder / "pytorch_model.bin")
-    assert "Pickled weights (*.bin) are not read" in refused(hub_folder)
+    assert "save pickled weights (.bin) as safetensors" in refused(hub_folder)

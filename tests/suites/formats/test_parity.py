@@ -12,6 +12,7 @@ from torchvision.models import resnet50
 from transformers import ConvNextV2Config, ConvNextV2ForImageClassification, Dinov2Config, Dinov2Model
 
 from suites.harness.formats import keys, load_subject, networks
+from suites.harness.formats.processor import HUB
 
 TOLERANCE = 1e-5
 
@@ -99,7 +100,10 @@ def test_dinov2_probe_answers_as_transformers(probe, checkpoint, pixels, normali
         state = {_old_name(key): tensor for key, tensor in state.items()}
     assert any((".attention.attention.query." if names == "old" else ".attention.q_proj.") in key for key in state)
     path = checkpoint(probe, "dinov2_linear_probe", state_dict=state)
-    torch.testing.assert_close(answered(path, pixels[:2]), reference(probe, normalised[:2]), atol=TOLERANCE, rtol=0)
+    subject = load_subject(str(path), preprocessing="hub")
+    assert subject.preprocessing == HUB
+    assert any("position table resampled" in note for note in subject.provenance.notes)
+    torch.testing.assert_close(subject.answer(pixels[:2])[0], reference(probe, normalised[:2]), atol=TOLERANCE, rtol=0)
 
 
 def test_the_position_table_must_be_resampled_without_antialiasing(probe, pixels, normalised, monkeypatch):
