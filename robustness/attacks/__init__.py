@@ -1,0 +1,40 @@
+"""Adversarial attacks on a classifier of radiographs, valid from two classes up and counted in network passes.
+
+from robustness.attacks import ThreatModel, attack_films
+attacked = attack_films(network, pixels, labels, image_ids, ThreatModel(), profile="quick")
+attacked.curve      # robust accuracy by budget
+attacked.films      # smallest flipping distance per film, and what found it
+"""
+
+from robustness.attacks.attack import Attack, get, names, register
+from robustness.attacks.ensemble import attack_each, attack_films
+from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiable
+from robustness.attacks.films import AttackedFilms, Turn
+from robustness.attacks.network import AttackedNetwork
+from robustness.attacks.profiles import PROFILES, Profile, alone
+from robustness.attacks.result import AtBudget, Attacked, AttackResult, gather
+from robustness.attacks.threat import BUDGETS, ThreatModel
+
+__all__ = [
+    "BUDGETS",
+    "PROFILES",
+    "AtBudget",
+    "Attack",
+    "AttackError",
+    "AttackResult",
+    "Attacked",
+    "AttackedFilms",
+    "AttackedNetwork",
+    "BudgetError",
+    "NotDifferentiable",
+    "Profile",
+    "ThreatModel",
+    "Turn",
+    "alone",
+    "attack_each",
+    "attack_films",
+    "gather",
+    "get",
+    "names",
+    "register",
+]

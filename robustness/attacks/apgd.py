@@ -1,0 +1,210 @@
+"""APGD: projected gradient ascent with momentum that halves its step where it stops paying.
+
+F. Croce, M. Hein: Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks,
+ICML 2020 (arXiv:2003.01690), algorithm 1. Written here because the circulating implementations fail at two and three
+classes (their difference-of-logits loss needs three, its targeted form four), share one random state over the batch,
+and spend all steps on films that are already flipped. Two things differ from algorithm 1, neither of which can weaken
+it: a film leaves at its first flip inside the budget, and where a step from the best point moves nothing at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from robustness.attacks.attack import Attack, register
+from robustness.attacks.errors import AttackError
+from robustness.attacks.films import Turn
+from robustness.attacks.gradient import random_start
+from robustness.attacks.loss import Loss, cross_entropy, margin, other_classes, towards
+
+RISING_SHARE = 0.75  # rho: a stretch with fewer rising steps than this halves the step
+MOMENTUM = 0.75  # alpha
+
+
+@dataclass
+class Climb:
+    """State of the ascent, one entry per film; `best_*` is the highest point so far."""
+
+    here: Tensor
+    before: Tensor
+    gradient: Tensor
+    loss: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    step: Tensor
+    rises: Tensor
+    checked_loss: Tensor
+    just_halved: Tensor
+
+    def keep(self, mask: Tensor) -> Climb:
+        """The same state for fewer films."""
+        return Climb(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Steps after which the step size is reconsidered (w_0 = 0 left out)."""
+    shares, found = [0.0, 0.22], [0, int(0.22 * steps)]
+    while shares[-1] < 1.0:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+        found.append(int(shares[-1] * steps))
+    return sorted({at for at in found if 0 < at < steps})
+
+
+def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int) -> tuple[Tensor, Tensor]:
+    """Ascend from `start`; films leave once flipped inside their budget.
+
+    Args:
+        turn: b films.
+        start: (b, c, H, W) where to begin, inside the budget.
+        loss_of: the loss of some of the films, given their positions (b',) in `turn`.
+        steps: gradient steps.
+
+    Returns:
+        (b,) highest loss reached and (b, c, H, W) where.
+    """
+    threat, everyone = turn.films.threat, torch.arange(len(turn), device=start.device)
+    loss, gradient, _ = turn.gradient(start, loss_of(everyone))
+    top_loss, top = loss.clone(), start.clone()
+    halved = torch.ones_like(loss, dtype=torch.bool)
+    state = Climb(start, start, gradient, loss, start, gradient, loss, 2.0 * turn.budget.float(),
+                  torch.zeros_like(loss), loss, halved)  # fmt: skip
+    marks, since = checkpoints(steps), 0
+    for number in range(steps):
+        column = state.step.view(-1, 1, 1, 1)
+        ahead = turn.project(state.here + column * threat.steepest(state.gradient))
+        if number > 0:
+            drift = (1.0 - MOMENTUM) * (state.here - state.before)
+            ahead = turn.project(state.here + MOMENTUM * (ahead - state.here) + drift)
+        # Where nothing moves, the best point is a corner of the ball (or its gradient is zero): no step changes it.
+        moving = ((ahead != state.here) | (state.here != state.best)).flatten(1).any(1)
+        keep = turn.open & moving
+        turn, state, ahead, everyone = turn[keep], state.keep(keep), ahead[keep], everyone[keep]
+        if len(turn) == 0:
+            break
+        state.before, state.here = state.here, ahead
+        loss, state.gradient, _ = turn.gradient(ahead, loss_of(everyone))
+        state.rises = state.rises + (loss > state.loss)
+        state.loss = loss
+        higher = loss > state.best_loss
+        wide = higher.view(-1, 1, 1, 1)
+        state.best = torch.where(wide, ahead, state.best)
+        state.best_gradient = torch.where(wide, state.gradient, state.best_gradient)
+        state.best_loss = torch.where(higher, loss, state.best_loss)
+        top_loss[everyone], top[everyone] = state.best_loss, state.best
+        since += 1
+        if number + 1 in marks:
+            _reconsider(state, since)
+            since = 0
+    return top_loss, top
+
+
+def _reconsider(state: Climb, since: int) -> None:
+    """Halve the step and return to the best point where the last stretch did not pay."""
+    slow = state.rises <= RISING_SHARE * since
+    stale = ~state.just_halved & (state.checked_loss >= state.best_loss)
+    halve = slow | stale
+    wide = halve.view(-1, 1, 1, 1)
+    state.step = torch.where(halve, state.step / 2.0, state.step)
+    state.here = torch.where(wide, state.best, state.here)
+    state.gradient = torch.where(wide, state.best_gradient, state.gradient)
+    state.just_halved, state.checked_loss = halve, state.best_loss
+    state.rises = torch.zeros_like(state.rises)
+
+
+class LossOf:
+    """The loss of some of the films of a turn, given their positions: targets differ from film to film."""
+
+    def __init__(self, loss: Loss | None = None, target: Tensor | None = None) -> None:
+        self.loss, self.target = loss, target
+
+    def __call__(self, positions: Tensor) -> Loss:
+        """The loss for the films at these positions."""
+        if self.target is not None:
+            return towards(self.target[positions])
+        assert self.loss is not None  # noqa: S101 - one of the two is always given
+        return self.loss
+
+
+class _APGD(Attack):
+    """APGD on one loss.
+
+    Args:
+        steps: gradient steps per start.
+        restarts: random starts.
+    """
+
+    loss: Loss
+
+    def __init__(self, *, steps: int = 100, restarts: int = 1) -> None:
+        if steps < 1 or restarts < 1:
+            raise AttackError(f"{self.name}: steps {steps}, restarts {restarts}; expected 1 or more")
+        self.steps, self.restarts = steps, restarts
+
+    def run(self, turn: Turn) -> None:
+        for restart in range(self.restarts):
+            turn = turn[turn.open]
+            if len(turn) == 0:
+                return
+            climb(turn, random_start(turn, f"start {restart}"), LossOf(type(self).loss), self.steps)
+
+
+@register
+class APGDCrossEntropy(_APGD):
+    """APGD on the cross-entropy: the field's default, blind on saturated heads."""
+
+    name = "apgd-ce"
+    loss = staticmethod(cross_entropy)
+
+
+@register
+class APGDMargin(_APGD):
+    """APGD on the logit margin: valid from two classes, indifferent to the scale of the logits."""
+
+    name = "apgd-margin"
+    loss = staticmethod(margin)
+
+
+@register
+class APGDTargeted(Attack):
+    """APGD on z_t - z_y for every wrong class t, the likeliest first.
+
+    With `probe`, each class first gets that many steps, and only the class that came nearest gets all of them. With two
+    classes the targeted margin is the margin, so that there is nothing to add and the attack asks nothing.
+
+    Args:
+        steps: gradient steps of a full run.
+        probe: steps per class before choosing; None: a full run for every class.
+        targets: only so many classes; None: all K - 1.
+    """
+
+    name = "apgd-targeted"
+
+    def __init__(self, *, steps: int = 100, probe: int | None = None, targets: int | None = None) -> None:
+        if steps < 1 or (probe is not None and probe < 1) or (targets is not None and targets < 1):
+            raise AttackError(f"apgd-targeted: steps {steps}, probe {probe}, targets {targets}; expected 1 or more")
+        self.steps, self.probe, self.targets = steps, probe, targets
+
+    def run(self, turn: Turn) -> None:
+        if turn.clean_logits.shape[1] == 2:
+            return
+        order = other_classes(turn.clean_logits, turn.labels)[:, : self.targets]
+        loss = torch.full(order.shape, -torch.inf, device=order.device)
+        reached = [turn.start.clone() for _ in range(order.shape[1])] if self.probe else []
+        for rank in range(order.shape[1]):
+            rows = turn.open.nonzero().flatten()
+            if len(rows) == 0:
+                return
+            some = turn[rows]
+            begin = random_start(some, f"class {rank}")
+            tops = climb(some, begin, LossOf(target=order[rows, rank]), self.probe or self.steps)
+            if self.probe:
+                loss[rows, rank], reached[rank][rows] = tops
+        rows = turn.open.nonzero().flatten()
+        if self.probe and len(rows):
+            nearest = loss[rows].argmax(1)
+            begin = torch.stack(reached, 1)[rows, nearest]
+            climb(turn[rows], begin, LossOf(target=order[rows, nearest]), self.steps)

@@ -1,0 +1,127 @@
+"""The contract of an attack, and the register of all of them.
+
+To add one, write a class in the file of its kind; it only moves points and asks about them::
+
+    @register
+    class FGSM(Attack):
+        '''One step of the budget along the sign of the gradient (Goodfellow et al. 2015).'''
+
+        name = "fgsm"
+
+        def run(self, turn: Turn) -> None:
+            _, gradient, _ = turn.gradient(turn.start, cross_entropy)
+            turn.logits(turn.project(turn.start + turn.radius * turn.films.threat.steepest(gradient)))
+
+`Attack.__call__` and `Turn` validate, clip, measure, count passes, and keep the smallest flip.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from robustness.attacks.errors import AttackError, NotDifferentiable
+from robustness.attacks.films import AttackedFilms, Turn
+from robustness.attacks.threat import check_budgets
+
+
+class Attack(ABC):
+    """One way to look for a change that flips a film.
+
+    Attributes:
+        name: unique; also the name its passes are booked under and its random numbers come from.
+        white_box: needs gradients.
+        budgeted: False for attacks that look for the smallest change whatever the budget.
+        norms: norms it is defined for.
+        version: raised whenever results change; part of every cache key.
+    """
+
+    name: ClassVar[str]
+    white_box: ClassVar[bool] = True
+    budgeted: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def run(self, turn: Turn) -> None:
+        """Ask about points of `turn` (see `Turn.logits` and `Turn.gradient`); what flips is kept by the books."""
+
+    @final
+    def __call__(self, films: AttackedFilms, index: Tensor, budget: Tensor | float) -> Tensor:
+        """Attack some of the films.
+
+        Args:
+            films: the batch with its books.
+            index: (b,) positions of the films to attack.
+            budget: (b,) budgets or one for all, each in (0, 1].
+
+        Returns:
+            (b,) bool: a flip of at most the budget is known now.
+
+        Raises:
+            NotDifferentiable: a white-box attack on a subject without gradients.
+            AttackError: the norm is not one of this attack's.
+            BudgetError: a budget outside (0, 1].
+        """
+        if films.threat.norm not in self.norms:
+            raise AttackError(f"{self.name} is defined for {' and '.join(self.norms)}, not for {films.threat.norm}")
+        if self.white_box and not films.network.differentiable:
+            raise NotDifferentiable(f"{self.name} needs gradients and the subject gives none; use black-box attacks")
+        index = torch.as_tensor(index, dtype=torch.long).to(films.start.device)
+        budget = torch.as_tensor(budget, dtype=torch.float64).to(index.device).expand(len(index))
+        if len(index) == 0:
+            return torch.zeros(0, dtype=torch.bool, device=index.device)
+        check_budgets(budget.tolist())
+        turn = Turn(films, self.name, index, budget)
+        self.run(turn)
+        return ~turn.open
+
+    @property
+    def identity(self) -> str:
+        """Name, version and settings: what a cache of results must depend on."""
+        settings = ",".join(f"{key}={value}" for key, value in sorted(vars(self).items()))
+        return f"{self.name}/v{self.version}({settings})"
+
+    def __repr__(self) -> str:
+        return self.identity
+
+
+_REGISTER: dict[str, type[Attack]] = {}
+A = TypeVar("A", bound=type[Attack])
+
+
+def register(attack: A) -> A:
+    """Class decorator: make an attack known by its name.
+
+    Raises:
+        AttackError: the name is taken.
+    """
+    if attack.name in _REGISTER:
+        raise AttackError(f"an attack named {attack.name!r} is already registered")
+    _REGISTER[attack.name] = attack
+    return attack
+
+
+def get(name: str, **settings: Any) -> Attack:  # noqa: ANN401 - settings belong to the attack that takes them
+    """An attack by name.
+
+    Raises:
+        AttackError: no attack of that name (the message suggests the nearest), or a setting it does not have.
+    """
+    if name not in _REGISTER:
+        near = difflib.get_close_matches(name, _REGISTER, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttackError(f"no attack named {name!r}{hint} Known: {', '.join(sorted(_REGISTER))}")
+    try:
+        return _REGISTER[name](**settings)
+    except TypeError as error:
+        raise AttackError(f"attack {name!r}: {error}") from error
+
+
+def names() -> list[str]:
+    """Names of all registered attacks."""
+    return sorted(_REGISTER)

@@ -1,0 +1,94 @@
+"""Which attacks run, in which order, and how hard: the protocols of an evaluation, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from robustness.attacks import apgd, blackbox, control, gradient, library, minimal
+from robustness.attacks.attack import Attack, get
+from robustness.attacks.errors import AttackError
+
+FAMILIES = (apgd, blackbox, control, gradient, library, minimal)
+"""The files attacks register from; a new file of attacks is named here."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A protocol.
+
+    Attributes:
+        name: for the report and the cache.
+        attacks: in the order they run: first those that look for the smallest change, then the cheap ones.
+        independent: attack every budget on its own. False: a film that withstands everything at a budget is taken to
+            withstand all smaller budgets, which is what the same attacks would find up to chance. Single-step attacks
+            need True, since they may miss at a large budget what they hit at a small one.
+    """
+
+    name: str
+    attacks: tuple[Attack, ...] = field(repr=False)
+    independent: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Everything a cache of results must depend on."""
+        return f"{self.name}[{'; '.join(attack.identity for attack in self.attacks)}]independent={self.independent}"
+
+
+def alone(name: str, **settings: object) -> Profile:
+    """A protocol of one attack, each budget on its own: FGSM, PGD, noise, and the like as points of reference."""
+    return Profile(name, (get(name, **settings),), independent=True)
+
+
+PROFILES: Mapping[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "quick",
+            (
+                get("fab", steps=10, targets=2, patience=3),
+                get("apgd-ce", steps=10),
+                get("apgd-margin", steps=20),
+                get("apgd-targeted", steps=15, probe=5, targets=3),
+                get("square", queries=100),
+            ),
+        ),
+        Profile(
+            "standard",
+            (
+                get("fab", steps=20, targets=9),
+                get("apgd-ce", steps=50),
+                get("apgd-margin", steps=100),
+                get("apgd-targeted", steps=50, probe=12, targets=9),
+                get("square", queries=1000),
+            ),
+        ),
+        # The budgets of AutoAttack's "standard" version: 100 steps, every class (up to 9), 5000 queries.
+        Profile(
+            "thorough",
+            (
+                get("fab", steps=100, targets=9, restarts=2),
+                get("apgd-ce", steps=100),
+                get("apgd-margin", steps=100),
+                get("apgd-targeted", steps=100, targets=9),
+                get("square", queries=5000),
+            ),
+        ),
+        Profile("black-box", (get("square", queries=1000),)),
+        Profile("noise", (get("random-sign", draws=10),), independent=True),
+        Profile("blank", (get("blank"),)),
+    )
+}
+
+
+def profile_of(profile: str | Profile) -> Profile:
+    """A protocol by name, or itself.
+
+    Raises:
+        AttackError: no protocol of that name.
+    """
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise AttackError(f"no attack profile named {profile!r}; known: {', '.join(PROFILES)}")
+    return PROFILES[profile]
