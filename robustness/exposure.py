@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import gaussian_blur
+from robustness.filters import gaussian_blur, gaussian_kernel
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
 
@@ -41,7 +41,8 @@ def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     sigma = DETECTOR_BLUR_MM / pitch_mm
     if sigma < 0.4:
         return noise
-    return gaussian_blur(noise, sigma) * (2.0 * math.sqrt(math.pi) * sigma)
+    # Along each axis blurring divides the variance of white noise by 1 / sum(k^2).
+    return gaussian_blur(noise, sigma) / float(gaussian_kernel(sigma).square().sum())
 
 
 @register

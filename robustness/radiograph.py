@@ -104,7 +104,7 @@ class Radiograph:
             tissue = torch.ones_like(tissue)
         before = percentiles(-resize(self.intensity, height, width)[tissue].log(), 1.0, 99.0)
         after = percentiles(-resize(intensity, height, width)[tissue].clamp_min(1e-6).log(), 1.0, 99.0)
-        if after[1] - after[0] < 1e-3:
+        if min(before[1] - before[0], after[1] - after[0]) < 1e-3:
             raise PerturbationUndefined("the film shows no contrast, a window cannot be fitted")
         slope = (before[1] - before[0]) / (after[1] - after[0])
         return self.display(before[0] + slope * (attenuation_of(intensity) - after[0]))
