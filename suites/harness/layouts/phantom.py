@@ -1,0 +1,104 @@
+"""Simulated films: `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+import robustness.phantom
+from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
+from suites.harness.cohort import Cohort, Film
+from suites.harness.errors import CohortProblem
+from suites.harness.layouts.registry import Spec, register_layout
+
+FILMS = 360
+"""Films of the default cohort: 120 per class, above the 100 that a rate needs."""
+_KEYS = ("n", "view", "age", "findings", "seed")
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Renders the film of a row when it is asked for, so memory does not grow with the cohort."""
+
+    def __call__(self, row: Mapping[str, object]) -> Film:
+        """Return the film with its lung, heart and lesion masks."""
+        made = render_row(row)
+        masks = {"lung": made.lung.numpy(), "heart": made.heart.numpy(), "lesion": made.lesion.numpy()}
+        return Film(pixels=made.film.numpy().astype(np.float32), content=self.identify(row), masks=masks)
+
+    def identify(self, row: Mapping[str, object]) -> str:
+        """Return what decides the film: its row, and the code that draws it."""
+        keys = ("patient", "seed", "age_group", "film", "finding", "view")
+        return hashlib.sha256(json.dumps([_code(), *(str(row[key]) for key in keys)]).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Return a digest of the phantom's source, so that a changed phantom never meets predictions of the old one."""
+    folder = Path(robustness.phantom.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@register_layout(
+    "phantom",
+    recognises=lambda spec: spec.location == "phantom" or spec.location.startswith("phantom:"),
+    precedence=5,
+    described="phantom[:n=..,view=..,age=..,findings=..,seed=..]",
+)
+def phantom(spec: Spec) -> Cohort:
+    """Load a simulated cohort.
+
+    Raises:
+        CohortProblem: an unknown key or value; the known ones are listed.
+    """
+    given = _given(spec)
+    findings = given.get("findings", "mix")
+    try:
+        table = cohort_table(
+            int(given.get("n", FILMS)),
+            seed=int(given.get("seed", 0)),
+            view=_known(given.get("view", "AP"), VIEWS, "view"),
+            age=_known(given.get("age", "child"), AGE_GROUPS, "age"),
+            findings=findings.split("+") if "+" in findings else findings,
+        )
+    except ValueError as problem:
+        raise CohortProblem(f"{spec.text}: {problem}") from problem
+    renderer = Renderer()
+    return Cohort(
+        name=spec.location.replace("phantom:", "phantom ", 1),
+        spec=spec.text,
+        table=table.assign(file=""),
+        decode=renderer,
+        identify=renderer.identify,
+        simulated=True,
+    )
+
+
+def _given(spec: Spec) -> dict[str, str]:
+    """Return the settings behind the colon."""
+    text = spec.location.removeprefix("phantom").removeprefix(":")
+    settings = {}
+    for pair in filter(None, text.split(",")):
+        key, mark, value = pair.partition("=")
+        if not mark or key not in _KEYS:
+            raise CohortProblem(f"{spec.text}: {pair!r} is not one of {', '.join(f'{name}=...' for name in _KEYS)}")
+        settings[key] = value
+    return settings
+
+
+def _known(value: str, known: tuple[str, ...], what: str) -> str:
+    """Return the known value of that spelling, whatever its case."""
+    match = {name.lower(): name for name in known}
+    match |= {"lateral": match.get("lateral", match.get("lat", value))} if what == "view" else {}
+    if value.lower() not in match:
+        raise ValueError(f"{what} is {value!r}; known are {', '.join(known)}")
+    return match[value.lower()]
