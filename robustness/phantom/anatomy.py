@@ -73,8 +73,8 @@ def heart(f: Frame, patient: Patient) -> Bodies:
     x = f.shift
     return join(
         ellipsoid(
-            [x + 0.22 * scale * f.width, -0.32 * f.depth, floor + 0.135 * f.height],
-            [0.50 * scale * f.width, 0.44 * f.depth, 0.205 * f.height * scale],
+            [x + 0.22 * scale * f.width, -0.38 * f.depth, floor + 0.135 * f.height],
+            [0.50 * scale * f.width, 0.50 * f.depth, 0.205 * f.height * scale],
             turn("y", patient.heart_axis * 0.8) @ turn("z", 14),
         ),
         ellipsoid(
@@ -92,7 +92,7 @@ def carvers(f: Frame, patient: Patient, side: str) -> Bodies:
     top = f.dome[side]
     rise = 0.36 * f.height
     bodies = [
-        ellipsoid([x * 0.8, 0.10 * f.depth, 0.12 * f.height], [0.155 * f.width, 0.72 * f.depth, 0.80 * f.height]),
+        ellipsoid([x * 0.8, 0.10 * f.depth, 0.10 * f.height], [0.18 * patient.mediastinum * f.width, 0.72 * f.depth, 0.80 * f.height]),
         ellipsoid([0, 0.84 * f.depth, -0.1 * f.height], [0.20 * f.width, 0.36 * f.depth, 1.3 * f.height]),
         ellipsoid([s * 0.49 * f.width, -0.06 * f.depth, top - rise], [0.56 * f.width, 1.02 * f.depth, rise]),
         ellipsoid([0, -0.05 * f.depth, top - 0.62 * f.height], [1.0 * f.width, 0.95 * f.depth, 0.54 * f.height]),
@@ -101,11 +101,11 @@ def carvers(f: Frame, patient: Patient, side: str) -> Bodies:
         knob = 0.105 if adult else 0.075
         bodies += [
             ellipsoid([x + 0.13 * f.width, 0.22 * f.depth, 0.235 * f.height], [knob * f.width, 0.3 * f.depth, 0.062 * f.height]),
-            ellipsoid([x + 0.09 * f.width, -0.2 * f.depth, 0.08 * f.height], [0.165 * f.width, 0.34 * f.depth, 0.16 * f.height], turn("y", 14)),
+            ellipsoid([x + 0.09 * f.width, -0.2 * f.depth, 0.08 * f.height], [0.175 * patient.mediastinum * f.width, 0.34 * f.depth, 0.16 * f.height], turn("y", 14)),
             ellipsoid([x * 0.7 + 0.13 * f.width, 0.52 * f.depth, -0.1 * f.height], [0.085 * f.width, 0.13 * f.depth, 0.42 * f.height]),
         ]
     else:
-        bodies.append(ellipsoid([x - 0.10 * f.width, -0.1 * f.depth, 0.2 * f.height], [0.12 * f.width, 0.16 * f.depth, 0.30 * f.height]))
+        bodies.append(ellipsoid([x - 0.11 * f.width, -0.1 * f.depth, 0.22 * f.height], [0.13 * patient.mediastinum * f.width, 0.2 * f.depth, 0.26 * f.height]))
     if patient.thymus > 0.15:
         t = patient.thymus
         bodies.append(
@@ -122,7 +122,7 @@ def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> Bodies:
     bodies = [
         ellipsoid([0, 0, f.base], [a, b, 1.04 * h + patient.wall]),
         ellipsoid([0, -0.03 * b, -1.0 * h], [0.985 * a, 0.99 * b, 1.1 * h]),
-        ellipsoid([0, 0.12 * b, 0.85 * h], [(0.34 if child else 0.33) * a, 0.5 * b, 0.6 * h]),
+        ellipsoid([0, 0.12 * b, 0.85 * h], [(0.34 if child else 0.33) * a, 0.58 * b, 0.6 * h]),
         ellipsoid([0, -0.10 * b, (1.13 if child else 1.25) * h], [(0.60 if child else 0.42) * a, 0.95 * b, 0.36 * h]),
         ellipsoid([0, 0.24 * b, 0.36 * h], [0.98 * a, 0.50 * b, 0.22 * h]),
     ]
@@ -137,11 +137,11 @@ def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> Bodies:
             bodies.append(ellipsoid(joint + 0.80 * a * direction, [1.25 * a, 0.33 * a, 0.27 * a], turn("y", -s * angle)))
             bodies.append(ellipsoid(joint - [s * 0.10 * a, 0, 0.02 * h], [0.36 * a, 0.5 * b, 0.18 * h]))
             # Muscles that close the armpit in front and behind.
-            bodies.append(ellipsoid([s * 0.80 * a, 0.15 * b, 0.15 * h], [0.24 * a, 0.72 * b, 0.34 * h], turn("y", s * 8)))
+            bodies.append(ellipsoid([s * 0.90 * a, 0.20 * b, 0.16 * h], [0.20 * a, 0.52 * b, 0.34 * h], turn("y", s * 8)))
         if patient.breast > 0.2:
             w = patient.breast
             bodies.append(
-                ellipsoid([s * 0.50 * a, -0.62 * b, -0.20 * h], [0.44 * a, (0.40 + 0.13 * w) * b, (0.20 + 0.06 * w) * h], turn("x", -12))
+                ellipsoid([s * 0.50 * a, -0.60 * b, -0.22 * h], [0.44 * a, (0.38 + 0.12 * w) * b, (0.17 + 0.05 * w) * h], turn("x", -12))
             )
     return join(*bodies)
 

@@ -36,6 +36,13 @@ class Cover:
                 stack[i], new = torch.minimum(old, new), torch.maximum(old, new)
             stack.append(new)
 
+    def part(self, window: tuple[slice, slice]) -> Cover:
+        """Return the same union on fewer rays."""
+        smaller = Cover()
+        smaller.enter = [one[window] for one in self.enter]
+        smaller.leave = [one[window] for one in self.leave]
+        return smaller
+
     def length(self, within: Interval | None = None) -> Tensor:
         """Return the length of the union, or of its part within one interval per ray."""
         if within is None:

@@ -113,7 +113,7 @@ def optical_depth(
     heart = scene.heart_path()
     total.add_(heart, alpha=mu.blood - mu.soft)
     mineral = bone(patient.mineral, patient.exposure.energy_kev) - mu.soft
-    total.add_(ribs(beam, f, patient), alpha=1.15 * mineral)
+    total.add_(ribs(beam, f, patient), alpha=1.9 * mineral)
     hard, shares = bones(f, patient, arms_up=arms_up)
     tubes, bubbles = airways(f, patient), gas(f, patient)
     hollow = tubes if bubbles is None else join(tubes, bubbles)
@@ -138,7 +138,7 @@ def _vessels(scene: Scene) -> Tensor:
         rng = stream(p.identity, p.seed, "vessels", side)
         angle = np.linspace(-1.9, 1.35, 13) + rng.normal(0.0, 0.12, 13)
         heading = np.stack([s * np.cos(angle), rng.normal(0.0, 0.55, 13), np.sin(angle)], 1)
-        lines = tree(rng, hilum(f, side), heading, length=0.26 * f.width, radius=0.0195 * p.vascularity**0.5 * f.width,
+        lines = tree(rng, hilum(f, side), heading, length=0.26 * f.width, radius=0.0235 * p.vascularity**0.5 * f.width,
                      step=0.8 * scene.beam.pixel, generations=6, spread=0.55)  # fmt: skip
         stem = tree(rng, hilum(f, side) - [0.04 * s * f.width, 0, 0], np.array([[s * 0.5, 0.1, -1.0], [s, 0.1, 0.5]]),
                     length=0.20 * f.width, radius=0.042 * f.width, step=0.8 * scene.beam.pixel, generations=2)  # fmt: skip

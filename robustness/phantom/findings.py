@@ -148,16 +148,21 @@ def lobe_planes(f: Frame, lobe: str) -> list[tuple[list[float], float]]:
 _LOBE_MIDDLES = {"upper": (0.46, -0.05, 0.26), "middle": (0.40, -0.50, -0.16), "lingula": (0.52, -0.50, -0.14), "lower": (0.50, 0.40, -0.12)}
 
 
-def _lobe_body(f: Frame, side: str, lobe: str, extent: float, rng: np.random.Generator, scale: float = 1.0) -> Bodies:
+def _lobe_bodies(f: Frame, side: str, lobe: str, extent: float, rng: np.random.Generator) -> list[Bodies]:
+    """Return overlapping lumps in one lobe, all cut by its fissures; where more of them overlap, the lobe is denser."""
     s = SIDES[side]
-    jitter = rng.normal(0.0, 0.10 * (1.0 - 0.6 * extent), 3)
-    x, y, z = np.array(_LOBE_MIDDLES[lobe]) + jitter * [0.7, 1.0, 0.7]
-    e = scale * (0.26 + 0.62 * extent)
-    stretch = np.exp(rng.normal(0.0, 0.15, 3))
-    body = ellipsoid(f.at(s * x, y, z), np.array([0.66 * f.width, 0.85 * f.depth, 0.36 * f.height]) * e * stretch, turn("y", rng.uniform(-25, 25)))
-    for normal, offset in lobe_planes(f, lobe):
-        body = body.cut(normal, offset)
-    return body
+    middle = np.array(_LOBE_MIDDLES[lobe]) + rng.normal(0.0, 0.10 * (1.0 - 0.6 * extent), 3) * [0.7, 1.0, 0.7]
+    size = (0.22 + 0.60 * extent) * np.array([0.66, 0.85, 0.36])
+    unit = np.array([f.width, f.depth, f.height])
+    lumps = []
+    for _ in range(5):
+        x, y, z = middle + rng.normal(0.0, 0.36, 3) * size
+        stretch = np.exp(rng.normal(-0.1, 0.22, 3))
+        lump = ellipsoid(f.at(s * x, y, z), unit * size * stretch, turn("y", rng.uniform(-50, 50)))
+        for normal, offset in lobe_planes(f, lobe):
+            lump = lump.cut(normal, offset)
+        lumps.append(lump)
+    return lumps
 
 
 def _bronchi(scene: Scene, side: str, rng: np.random.Generator, target: Array, inside: Bodies, radius: float = 0.022) -> Tensor:
@@ -175,10 +180,10 @@ def _airless(scene: Scene, rays: LungRays, added: Tensor) -> Tensor:
     return (1.0 - added.abs() / full).clamp_(0.0, 1.0)
 
 
-def _consolidate(scene: Scene, side: str, soft: list[Bodies], density: float, rng: np.random.Generator) -> Tensor:
-    """Return added depth (h, w): nested bodies give a soft margin, grain makes it patchy, fissures stay sharp."""
+def _consolidate(scene: Scene, side: str, soft: list[Bodies], density: float, rng: np.random.Generator, gain: float = 1.0) -> Tensor:
+    """Return added depth (h, w): the mean of several bodies has a soft margin, grain makes it patchy, fissures stay sharp."""
     rays = scene.lungs[side]
-    path = torch.stack([rays.within(body) for body in soft]).mean(0)
+    path = torch.stack([rays.within(body) for body in soft]).mean(0).mul_(gain).minimum(rays.free)
     patchy = grain(rng, scene.beam.size, scene.beam.device, (10, 24, 56), 0.5)[rays.window]
     share = (density * (1.0 + 0.24 * patchy)).clamp_(0.0, 1.0)
     return (scene.tissue.consolidated - scene.tissue.lung) * share * path
@@ -194,10 +199,8 @@ def _lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     depth, vessels = scene.blank(), torch.ones_like(scene.blank())
     f, t = scene.frame, scene.tissue
     rays = scene.lungs[found.side]
-    state = int(rng.integers(2**63))
-    lobe = found.lobe or "lower"
-    bodies = [_lobe_body(f, found.side, lobe, found.extent, np.random.default_rng(state), c) for c in (1.0, 0.84, 0.66)]
-    added = _consolidate(scene, found.side, bodies, found.density, rng)
+    bodies = _lobe_bodies(f, found.side, found.lobe or "lower", found.extent, rng)
+    added = _consolidate(scene, found.side, bodies, found.density, rng, gain=1.5)
     vessels[rays.window] = _airless(scene, rays, added)
     air = _bronchi(scene, found.side, rng, bodies[0].centres[0], bodies[0])
     rays.paste(added, depth)
@@ -218,14 +221,14 @@ def _interstitial(scene: Scene, found: Finding, rng: np.random.Generator) -> Eff
         size = np.array([0.95 * f.width, 1.0 * f.depth, 0.52 * f.height]) * reach
         path = sum(rays.within(ellipsoid(root + [SIDES[side] * 0.12 * f.width, 0, -0.03 * f.height], size * c)) for c in (1.0, 0.75, 0.5)) / 3
         uneven = np.exp(rng.normal(0.0, 0.15))
-        share = (0.075 * found.density * uneven * (1.0 + 0.75 * texture[rays.window])).clamp_(min=0.0)
+        share = (0.12 * found.density * uneven * (1.0 + 0.75 * texture[rays.window])).clamp_(min=0.0)
         rays.paste((t.consolidated - t.lung) * share * path, depth)
         heading = _outward(rng, side, 12)
         streaks = tree(rng, root, heading, length=0.24 * f.width * (0.7 + 0.6 * found.extent), radius=0.0085 * f.width,
                        step=beam.pixel * 0.6, generations=5, spread=0.75)  # fmt: skip
         both = joined(streaks, _rings(rng, root, f, 9, beam.pixel))
         lines.append(both.keep(rays.holds(both.places)))
-    depth += (t.soft - t.lung) * (0.35 + 1.5 * found.density) * draw(beam, joined(*lines))
+    depth += (t.soft - t.lung) * (0.4 + 2.4 * found.density) * draw(beam, joined(*lines))
     return Effect(depth)
 
 

@@ -79,7 +79,7 @@ _PATIENT_RANGES = {
     "age": (0.5, 100.0), "half_width": (5.0, 30.0), "half_depth": (3.5, 22.0), "wall": (0.4, 6.0),
     "lung_height": (6.0, 40.0), "cardiothoracic_ratio": (0.3, 0.8), "heart_axis": (0.0, 80.0), "rib_slope": (0.15, 0.9),
     "rib_tilt": (0.0, 0.8), "rib_size": (0.3, 2.0), "mineral": (0.05, 0.9), "thymus": (0.0, 2.0), "fat": (0.0, 5.0),
-    "scoliosis": (-0.2, 0.2), "dome_height": (0.05, 0.5), "dome_drop": (-0.1, 0.2), "apex_lean": (0.0, 0.4), "vascularity": (0.0, 4.0),
+    "scoliosis": (-0.2, 0.2), "dome_height": (0.05, 0.5), "dome_drop": (-0.1, 0.2), "mediastinum": (0.3, 2.5), "apex_lean": (0.0, 0.4), "vascularity": (0.0, 4.0),
     "stomach_gas": (0.0, 1.5), "breast": (0.0, 2.0), "film": (0, 10**9), "seed": (-(2**63), 2**63),
 }  # fmt: skip
 
@@ -108,6 +108,7 @@ class Patient:
     scoliosis: float  # fraction of the inner half width
     dome_height: float  # of the diaphragm, fraction of the lung height
     dome_drop: float  # left below right, fraction of the lung height
+    mediastinum: float  # width over the standard width
     apex_lean: float  # inwards, fraction of the inner half width
     vascularity: float
     stomach_gas: float
@@ -173,7 +174,7 @@ def sample_patient(identity: str, seed: int, age_group: str = "child", *, film: 
         "cardiothoracic_ratio": near(grown(0.55, 0.52, 0.50, 0.46), 0.035, 0.4, 0.64),
         "heart_axis": near(32.0 if child else 40.0, 6.0, 15.0, 60.0),
         "rib_slope": near(grown(0.24, 0.28, 0.32, 0.48), 0.035, 0.17, 0.65),
-        "rib_tilt": near(grown(0.10, 0.13, 0.16, 0.30), 0.04, 0.02, 0.45),
+        "rib_tilt": near(grown(0.22, 0.25, 0.28, 0.36), 0.05, 0.06, 0.55),
         "rib_size": near(1.0, 0.08, 0.8, 1.25),
         "mineral": near(grown(0.30, 0.35, 0.38, 0.47), 0.035, 0.2, 0.6),
         "thymus": near(grown(1.0, 0.75, 0.4, 0.0), 0.22, 0.0, 1.6) if child else 0.0,
@@ -181,6 +182,7 @@ def sample_patient(identity: str, seed: int, age_group: str = "child", *, film: 
         "scoliosis": near(0.0, 0.022, -0.06, 0.06),
         "dome_height": near(0.22, 0.025, 0.15, 0.30),
         "dome_drop": near(0.03, 0.018, -0.02, 0.08),
+        "mediastinum": near(1.0, 0.14, 0.7, 1.4),
         "apex_lean": near(0.15, 0.03, 0.06, 0.25),
         "vascularity": near(1.0, 0.15, 0.6, 1.5),
         "stomach_gas": near(0.55, 0.35, 0.0, 1.3),
@@ -202,7 +204,7 @@ def _sample_exposure(identity: str, seed: int, age_group: str, film: int) -> Exp
     def ratio(centre: float, spread: float, low: float, high: float) -> float:
         return float(np.clip(centre * np.exp(rng.normal(0.0, spread)), low, high))
 
-    collimated = rng.random(4) < (0.45 if child else 0.2)
+    collimated = rng.random(4) < (0.3 if child else 0.2)
     border = np.where(collimated, rng.uniform(0.0, 0.09, 4), 0.0)
     return Exposure(
         rotation=near(0.0, 4.0 if child else 2.5, -12.0, 12.0),
@@ -216,10 +218,10 @@ def _sample_exposure(identity: str, seed: int, age_group: str, film: int) -> Exp
         energy_kev=near(47.0, 1.5, 45.0, 52.0) if child else near(64.0, 4.0, 55.0, 75.0),
         photons=ratio(60_000.0, 0.6, 8_000.0, 400_000.0),
         scatter=ratio(0.30, 0.45, 0.05, 1.2),
-        blur=ratio(0.62, 0.28, 0.35, 1.4),
-        detail=ratio(0.9, 0.45, 0.15, 2.4),
-        gamma=ratio(1.0, 0.13, 0.7, 1.4),
-        black=float(rng.uniform(0.0, 0.10)),
+        blur=ratio(0.55, 0.3, 0.3, 1.4),
+        detail=ratio(1.5, 0.45, 0.25, 3.0),
+        gamma=ratio(0.82, 0.13, 0.6, 1.2),
+        black=float(rng.uniform(0.05, 0.24)),
         white=float(rng.uniform(0.80, 0.97)),
         window_low=float(rng.uniform(0.1, 1.5)),
         window_high=float(rng.uniform(98.8, 99.9)),

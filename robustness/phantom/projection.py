@@ -68,7 +68,7 @@ def cone_beam(
             f"distance={sid!r} puts the source inside the body or against it; it must be above {nearest + half + 1.0:.1f} cm"
         )
     e = patient.exposure
-    field = e.zoom * max(2.32 * patient.half_width, (1.55 if patient.age_group == "child" else 1.42) * patient.lung_height)
+    field = e.zoom * max(2.04 * patient.half_width, 1.40 * patient.lung_height)
     rotated = turn("y", e.roll) @ turn("x", e.tilt) @ turn("z", e.rotation)
     up = 0.02 * patient.lung_height
     return ConeBeam(
@@ -115,10 +115,20 @@ class LungRays:
         self.free = self.cover.free(self.interval) * self.oblique
 
     def within(self, bodies: Bodies) -> Tensor:
-        """Return (h, w): cm of lung inside the common part of convex bodies."""
-        enter, leave = self.beam.intervals(bodies, self.window)
-        common = (enter.amax(0), leave.amin(0))
-        return self.cover.free(meet(common, self.interval)) * self.oblique
+        """Return (h, w): cm of lung inside the common part of convex bodies, computed only where they can be seen."""
+        boxes = self.beam.windows(bodies, 2)
+        (top, _, left, _), (_, bottom, _, right) = boxes.max(0).tolist(), boxes.min(0).tolist()
+        rows, columns = self.window
+        here = (slice(max(top, rows.start), min(bottom, rows.stop)), slice(max(left, columns.start), min(right, columns.stop)))
+        total = torch.zeros_like(self.free)
+        if here[0].start >= here[0].stop or here[1].start >= here[1].stop:
+            return total
+        part = (slice(here[0].start - rows.start, here[0].stop - rows.start),
+                slice(here[1].start - columns.start, here[1].stop - columns.start))  # fmt: skip
+        enter, leave = self.beam.intervals(bodies, here)
+        common = meet((enter.amax(0), leave.amin(0)), (self.interval[0][part], self.interval[1][part]))
+        total[part] = self.cover.part(part).free(common) * self.oblique[part]
+        return total
 
     def filled(self, bodies: Bodies) -> Tensor:
         """Return (h, w): cm of lung inside the union of convex bodies."""

@@ -26,14 +26,14 @@ def vertebra_levels(f: Frame) -> Array:
 def spine_at(f: Frame, patient: Patient, z: Array) -> tuple[Array, Array]:
     """Return x and y of the spine's axis at heights: a little scoliosis, a thoracic kyphosis."""
     t = z / f.height
-    return patient.scoliosis * f.width * np.sin(3.3 * t + 0.4), f.depth * (0.80 - 0.33 * (t + 0.1) ** 2)
+    return patient.scoliosis * f.width * np.sin(3.3 * t + 0.4), f.depth * (0.76 - 0.33 * (t + 0.1) ** 2)
 
 
 def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
     """Return the chord (H, W; cm of bone, marrow counted half) through all ribs."""
     adult = patient.age_group == "adult"
-    thick = (0.42 if adult else 0.26) * patient.rib_size * f.width / (14.0 if adult else 8.2)
-    tall = (1.15 if adult else 0.60) * patient.rib_size * f.height / (25.0 if adult else 13.0)
+    thick = (0.80 if adult else 0.46) * patient.rib_size * f.width / (14.0 if adult else 8.2)
+    tall = (1.30 if adult else 0.70) * patient.rib_size * f.height / (25.0 if adult else 13.0)
     total = torch.zeros(beam.size, beam.size, device=beam.device)
     surfaces = join(cage(f, thick), cage(f))
     levels = vertebra_levels(f)
@@ -58,7 +58,7 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
             grow = float(np.interp(k, (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8)))
             centre = torch.add(middle[rows], inverse[rows], alpha=foot)
             # Less in the middle than at both borders, where the beam runs along the cortex.
-            for share, weight in ((1.0, 1.0), (0.58, -0.5)):
+            for share, weight in ((1.0, 1.0), (0.6, -0.4)):
                 reach = spread[rows] * (0.5 * share * grow * tall)
                 low, high = centre - reach, centre + reach
                 chord = _overlap(low, high, outer[rows], outer_end[rows])
@@ -91,7 +91,7 @@ def bones(f: Frame, patient: Patient, *, arms_up: bool) -> tuple[Bodies, Array]:
         clavicle = np.array(_CLAVICLE) * [s * w, d, h]
         parts += _hollow(clavicle, np.array([1.0, 0.8, 0.72, 0.72, 0.8, 0.95]) * 0.0405 * w, 0.55)
         if arms_up:
-            parts.append((ellipsoid(f.at(s * 0.72, 0.98, 0.22), [0.30 * w, 0.04 * d, 0.22 * h], turn("x", 6)), 0.35))
+            parts.append((ellipsoid(f.at(s * 0.72, 0.80, 0.22), [0.28 * w, 0.04 * d, 0.20 * h], turn("x", 20)), 0.3))
             continue
         blade = turn("y", s * 8) @ turn("z", s * 32)
         parts.append((ellipsoid(f.at(s * 0.86, 0.92, 0.20), [0.30 * w, 0.05 * d, 0.26 * h], blade), 0.40))
@@ -101,7 +101,7 @@ def bones(f: Frame, patient: Patient, *, arms_up: bool) -> tuple[Bodies, Array]:
         parts.append((ellipsoid(f.at(s * 1.07, 0.3, 0.375), [0.075 * w, 0.14 * d, 0.075 * h]), 0.6))
         direction = turn("y", -s * patient.exposure.arms) @ np.array([s, 0.0, 0.0])
         head = np.array([s * 0.98 * patient.half_width, 0.12 * patient.half_depth, 0.37 * h]) + direction * 0.1 * w
-        parts.append((ellipsoid(head, [0.155 * w] * 3), 0.55))
+        parts.append((ellipsoid(head, [0.155 * w] * 3), 0.8))
         shaft = head + direction * np.array([[0.17], [0.5], [2.2]]) * w
         parts += _hollow(shaft, np.array([0.115, 0.095]) * w, 0.6)
     return join(*(body for body, _ in parts)), np.concatenate([np.full(len(body), share) for body, share in parts])
@@ -114,7 +114,7 @@ _CLAVICLE = (
 
 
 def _hollow(points: Array | list[list[float]], radii: Array, marrow: float) -> list[tuple[Bodies, float]]:
-    return [(tube(points, radii), 1.0), (tube(points, radii * marrow), -0.75)]
+    return [(tube(points, radii), 1.5), (tube(points, radii * marrow), -1.2)]
 
 
 def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
@@ -133,9 +133,9 @@ def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
         body = ellipsoid(at(0.0, 0.0, 0.0), np.stack([across * a, deep * d * one, 0.12 * h * one], 1))
         return body.cut(up, z + tall * h).cut(-up, tall * h - z)
 
-    spinous = np.stack([0.10 * a + 0.05, 0.11 * d * one, 0.036 * h * one], 1)
-    parts = [(block(1.0, 0.155, 0.040), 0.75), (block(0.86, 0.135, 0.030), -0.35),
-             (ellipsoid(at(0.0, 0.28, -0.035), spinous, turn("x", -25)), 0.9)]  # fmt: skip
+    spinous = np.stack([0.10 * a + 0.05, 0.09 * d * one, 0.036 * h * one], 1)
+    parts = [(block(1.0, 0.155, 0.040), 0.62), (block(0.86, 0.135, 0.031), -0.34),
+             (ellipsoid(at(0.0, 0.25, -0.035), spinous, turn("x", -25)), 0.9)]  # fmt: skip
     chest = z > -0.45 * h
     for s in SIDES.values():
         pedicle = np.stack([0.19 * a, 0.08 * d * one, 0.021 * h * one], 1)
