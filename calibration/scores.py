@@ -24,6 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from calibration.checks import CalibrationError, FloatArray, TooFewFilmsError, checked_labels, checked_logits, softmax
 
+ENOUGH = 5  # films per feature dimension for a plain covariance
 ScoreFunction = Callable[[FloatArray], FloatArray]
 LOGIT_SCORES: dict[str, ScoreFunction] = {}
 STACK_SCORES: dict[str, ScoreFunction] = {}
@@ -111,7 +112,7 @@ class Mahalanobis:
     def fit(cls, features: ArrayLike, labels: ArrayLike) -> Self:
         """Fit on features (n, d) and labels (n,) of films like those of training.
 
-        Ledoit-Wolf shrinkage of the covariance keeps n < d usable.
+        With fewer than five films per dimension the covariance is shrunk (Ledoit & Wolf 2004).
 
         Raises:
             CalibrationError: bad features or labels; ClassAbsentError: a class below the largest label is missing.
@@ -120,8 +121,12 @@ class Mahalanobis:
         y = np.asarray(labels)
         y = checked_labels(y, f.shape[0], int(y.max(initial=0)) + 1, all_classes=True)
         means = np.stack([f[y == k].mean(axis=0) for k in range(int(y.max()) + 1)])
-        covariance, _ = ledoit_wolf(f - means[y], assume_centered=True)
-        return cls(means, np.linalg.inv(covariance))
+        centred = f - means[y]
+        if f.shape[0] >= ENOUGH * f.shape[1]:
+            covariance = centred.T @ centred / f.shape[0]
+        else:
+            covariance, _ = ledoit_wolf(centred, assume_centered=True)
+        return cls(means, np.linalg.pinv(covariance, hermitian=True))
 
     def score(self, features: ArrayLike) -> FloatArray:
         """Return the distance (n,) of features (n, d)."""

@@ -1,0 +1,178 @@
+"""Scores of doubt, what they detect, abstention, operating points: scikit-learn, pytorch-ood and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_ood.detector import EnergyBased, Entropy, MaxLogit, MaxSoftmax, ViM
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from calibration import operating, scores, selective
+from calibration.checks import softmax
+from calibration.ood import aupr, auroc, fpr_at_tpr
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(10, 200),
+    digits=st.integers(0, 3),
+    offset=st.sampled_from([0.0, 40.0, -900.0]),
+)
+def test_detection_agrees_with_scikit_learn(seed, n, digits, offset):
+    """Ties, weights, and scores far from zero, which a sigmoid would flatten."""
+    rng = np.random.default_rng(seed)
+    outside = rng.random(n) < 0.4
+    outside[:2] = [True, False]
+    score = np.round(rng.normal(0, 1, n) + outside, digits) + offset
+    weights = rng.integers(1, 4, n)
+    assert auroc(score, outside, weights=weights) == pytest.approx(roc_auc_score(outside, score, sample_weight=weights))
+    assert aupr(score, outside, weights=weights) == pytest.approx(
+        average_precision_score(outside, score, sample_weight=weights)
+    )
+    fpr, tpr, _ = roc_curve(outside, score, sample_weight=weights, drop_intermediate=False)
+    assert fpr_at_tpr(score, outside, weights=weights) == pytest.approx(fpr[np.argmax(tpr >= 0.95 - 1e-12)])
+
+
+def test_resamples_with_one_kind_only_have_no_value():
+    score, outside = np.arange(4.0), np.array([0, 0, 1, 1])
+    weights = [[1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1]]
+    for measure in (auroc, aupr, fpr_at_tpr):
+        found = measure(score, outside, weights=weights)
+        assert np.isnan(found[:2]).all()
+        assert np.isfinite(found[2])
+
+
+def test_logit_scores_agree_with_pytorch_ood(drawn):
+    z, _ = drawn(100)
+    t = torch.tensor(z)
+    np.testing.assert_allclose(scores.LOGIT_SCORES["max-softmax"](z), 1 + MaxSoftmax.score(t).numpy(), atol=1e-12)
+    np.testing.assert_allclose(scores.LOGIT_SCORES["max-logit"](z), MaxLogit.score(t).numpy(), atol=1e-12)
+    np.testing.assert_allclose(scores.LOGIT_SCORES["energy"](z), EnergyBased.score(t).numpy(), atol=1e-12)
+    np.testing.assert_allclose(scores.LOGIT_SCORES["entropy"](z), Entropy.score(t).numpy(), atol=1e-9)
+
+
+def test_feature_scores_agree_with_pytorch_ood(drawn):
+    rng = np.random.default_rng(0)
+    train, y = rng.normal(0, 1, (400, 12)) @ rng.normal(0, 1, (12, 12)), rng.integers(0, 3, 400)
+    test = rng.normal(0, 2, (50, 12))
+    head, bias = rng.normal(0, 1, (3, 12)), rng.normal(0, 1, 3)
+    ours = scores.Residual.fit(train, train @ head.T + bias, head=(head, bias), dimensions=5)
+    theirs = ViM(torch.nn.Identity(), d=5, w=torch.tensor(head), b=torch.tensor(bias))
+    theirs.fit_features(torch.tensor(train), torch.tensor(y))
+    np.testing.assert_allclose(
+        ours.score(test, test @ head.T + bias), theirs.predict_features(torch.tensor(test)).numpy(), rtol=1e-4
+    )
+    detector = scores.Mahalanobis.fit(train, y)
+    centred = train - detector.means[y]
+    plain = np.linalg.inv(centred.T @ centred / 400)
+    direct = [min((f - m) @ plain @ (f - m) for m in detector.means) for f in test]
+    np.testing.assert_allclose(detector.score(test), direct, rtol=1e-6)
+    unit = train / np.linalg.norm(train, axis=1, keepdims=True)
+    far = np.sort(np.linalg.norm(test[0] / np.linalg.norm(test[0]) - unit, axis=1))[49]
+    assert scores.Neighbours.fit(train, k=50).score(test)[0] == pytest.approx(far)
+
+
+@pytest.mark.parametrize("name", sorted(scores.LOGIT_SCORES))
+def test_every_logit_score_says_larger_is_more_doubt(name):
+    sure, unsure = [[9.0, 0.0, 0.0]], [[1.0, 0.9, 0.8]]
+    assert scores.LOGIT_SCORES[name](unsure) > scores.LOGIT_SCORES[name](sure)
+
+
+def test_every_stack_score_says_larger_is_more_doubt():
+    agree = np.tile([0.9, 0.05, 0.05], (6, 1, 1))
+    quarrel = np.stack([np.roll([[0.9, 0.05, 0.05]], k, axis=1) for k in range(6)])
+    for name, score in scores.STACK_SCORES.items():
+        assert score(quarrel) > score(agree), name
+    assert scores.STACK_SCORES["mutual-information"](agree) == pytest.approx(0, abs=1e-12)
+    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.05))
+    assert scores.STACK_SCORES["mutual-information"](quarrel) == pytest.approx(np.log(3) - entropy)
+    assert scores.STACK_SCORES["disagreement"](quarrel) == pytest.approx(2 / 3)
+
+
+def test_feature_scores_find_far_films_that_softmax_does_not():
+    rng = np.random.default_rng(1)
+    head = rng.normal(0, 1, (3, 20))
+    inside, y = rng.normal(2, 1, (500, 20)), rng.integers(0, 3, 500)
+    null = np.linalg.svd(head)[2][-1]  # a direction the head cannot see
+    odd = rng.normal(2, 1, (200, 20)) + 12 * null
+    mark = np.repeat([0, 1], [300, 200])
+    both = np.concatenate([inside[:300], odd])
+    logits = both @ head.T
+    assert auroc(scores.LOGIT_SCORES["max-softmax"](logits), mark) < 0.6
+    assert auroc(scores.Mahalanobis.fit(inside[300:], y[300:]).score(both), mark) > 0.98
+    assert auroc(scores.Neighbours.fit(inside[300:], k=10).score(both), mark) > 0.9
+    few = scores.Mahalanobis.fit(inside[300:360], y[300:360])  # shrunk: fewer than five films per dimension
+    assert auroc(few.score(both), mark) > 0.95
+    residual = scores.Residual.fit(inside[300:], inside[300:] @ head.T, dimensions=10)
+    assert auroc(residual.score(both, logits), mark) > 0.9
+
+
+def test_abstention_in_closed_form():
+    wrong = np.array([0, 0, 0, 1, 0, 1, 1, 0])
+    doubt = np.arange(8.0)
+    found = selective.selective(doubt, wrong, risk=0.25)
+    running = np.cumsum(wrong) / np.arange(1, 9)
+    best = np.cumsum(np.sort(wrong)) / np.arange(1, 9)
+    assert found.aurc == pytest.approx(running.mean())
+    assert found.excess_aurc == pytest.approx(running.mean() - best.mean())
+    assert found.coverage == 5 / 8
+    assert selective.selective(wrong + doubt / 100, wrong).excess_aurc == pytest.approx(0, abs=1e-12)
+    assert selective.selective(np.zeros(8), wrong).aurc == pytest.approx(3 / 8)  # one tie: all or nothing
+    assert selective.selective(-doubt, np.ones(8)).coverage == 0
+    curve = selective.risk_coverage(doubt, wrong)
+    np.testing.assert_allclose(curve.risk, running)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 50))
+def test_abstention_depends_on_the_order_alone(seed, scale):
+    rng = np.random.default_rng(seed)
+    doubt, wrong = rng.normal(size=60), rng.random(60) < 0.3
+    wrong[:2] = [True, False]
+    one, other = selective.selective(doubt, wrong), selective.selective(np.exp(doubt * scale / 20), wrong)
+    assert one == other
+    assert one.excess_aurc >= -1e-12
+    assert 0 <= one.coverage <= 1
+    assert selective.failure_auroc(doubt, wrong) == pytest.approx(1 - selective.failure_auroc(-doubt, wrong))
+
+
+def test_operating_point_and_predictive_values(drawn, bootstrap):
+    z, y = drawn(1000)
+    risk, sick = operating.pneumonia_view(softmax(z), y, normal=1)
+    np.testing.assert_allclose(risk, softmax(z)[:, [0, 2]].sum(axis=1))
+    point = operating.operating_point(risk >= 0.5, sick)
+    assert point.sensitivity == pytest.approx((risk[sick == 1] >= 0.5).mean())
+    assert point.specificity == pytest.approx((risk[sick == 0] < 0.5).mean())
+    own = float(sick.mean())
+    assert point.positive_value(own) == pytest.approx(sick[risk >= 0.5].mean())
+    assert point.negative_value(own) == pytest.approx(1 - sick[risk < 0.5].mean())
+    values = [point.positive_value(q) for q in operating.PREVALENCES]
+    assert values == sorted(values)
+    many = operating.operating_point(risk >= 0.5, sick, weights=bootstrap(np.arange(1000), 40))
+    assert many.positive_value(0.05).shape == (40,)
+
+
+def test_nothing_positive_has_no_predictive_value():
+    point = operating.operating_point(np.zeros(4, bool), np.array([1, 1, 0, 0]))
+    assert np.isnan(point.positive_value(0.15))
+    assert point.negative_value(0.15) == pytest.approx(0.85)
+
+
+def test_decision_curve(drawn, bootstrap):
+    z, y = drawn(4000)
+    risk, sick = operating.pneumonia_view(softmax(z), y, normal=1)
+    own = float(sick.mean())
+    curve = operating.decision_curve(risk, sick, prevalence=own, thresholds=[0.1, 0.5, 0.9])
+    for t, benefit in zip(curve.thresholds, curve.subject, strict=True):
+        true, false = ((risk >= t) & (sick == 1)).mean(), ((risk >= t) & (sick == 0)).mean()
+        assert benefit == pytest.approx(true - false * t / (1 - t))
+    assert (curve.subject >= np.maximum(curve.treat_all, 0) - 0.01).all()  # calibrated: never worse than all or none
+    too_sure = operating.decision_curve(operating.pneumonia_view(softmax(-z), y, normal=1)[0], sick, prevalence=own)
+    assert too_sure.subject.min() < -0.01  # a harmful subject shows
+    assert operating.decision_curve(
+        risk, sick, prevalence=0.1, weights=bootstrap(np.arange(4000), 5)
+    ).subject.shape == (99, 5)

@@ -1,0 +1,205 @@
+"""Calibration errors: known truth, other libraries, invariances, and the five numbers called ECE."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+from calibration import error, measures, netcal_beside, regression, scoring, selective, smooth
+from calibration.checks import softmax
+from calibration.ood import aupr, auroc, fpr_at_tpr
+
+
+def population_gap(p: np.ndarray, true: np.ndarray) -> float:
+    """ECE of an infinite sample: mean over bins of |mean true probability of the winner - mean confidence|."""
+    top = p.argmax(axis=1)
+    rows = np.arange(len(p))
+    gap = true[rows, top] - p[rows, top]
+    cell = np.minimum((p[rows, top] * 15).astype(int), 14)
+    return float(np.abs(np.bincount(cell, gap)).sum() / len(p))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
+def test_errors_recover_the_truth(drawn, classes, temperature):
+    z, y = drawn(10_000, temperature, classes=classes)
+    p, true = softmax(z), softmax(z / temperature)
+    truth = population_gap(p, true)
+    assert error.ece(p, y) == pytest.approx(truth, abs=0.015)
+    assert smooth.smooth_ece(p, y) == pytest.approx(truth, abs=0.02)
+    top = p.argmax(axis=1)
+    squared = np.mean((true - p)[np.arange(len(p)), top] ** 2)
+    assert error.debiased_l2(p, y, bins=30) == pytest.approx(squared, abs=max(0.002, 0.12 * squared))
+
+
+def test_debiased_error_is_zero_on_average_where_the_plain_one_is_not(drawn):
+    values = [error.debiased_l2(softmax(z), y) for z, y in (drawn(200, seed=s) for s in range(300))]
+    plain = [error.ece(softmax(z), y) for z, y in (drawn(200, seed=s) for s in range(50))]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values)) + 1e-4
+    assert min(values) < 0 < max(values)
+    assert np.mean(plain) > 0.04
+
+
+def test_debiased_error_takes_patients_into_account(drawn):
+    """Ten identical films per patient: without the key their shared luck looks like miscalibration."""
+    naive, keyed = [], []
+    for seed in range(100):
+        z, y = drawn(60, seed=seed)
+        p, labels, groups = np.repeat(softmax(z), 10, axis=0), np.repeat(y, 10), np.repeat(np.arange(60), 10)
+        naive.append(error.debiased_l2(p, labels, bins=5))
+        keyed.append(error.debiased_l2(p, labels, bins=5, groups=groups))
+    assert np.mean(naive) > 0.005
+    assert abs(np.mean(keyed)) < 3 * np.std(keyed) / 10 + 5e-4
+
+
+def test_debiased_error_is_the_published_correction_for_single_films():
+    """Broecker 2012 / Ferro & Fricker 2012 in one bin, with the variance of the residual for that of the outcome."""
+    rng = np.random.default_rng(0)
+    confidence = np.full(50, 0.8)
+    outcome = (rng.random(50) < 0.6).astype(int)
+    p = np.stack([1 - confidence, confidence], axis=1)
+    rate = outcome.mean()
+    published = (rate - 0.8) ** 2 - rate * (1 - rate) / (50 - 1)
+    assert error.debiased_l2(p, outcome, view="class-1", bins=1) == pytest.approx(published, abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_agrees_with_netcal_and_torchmetrics(drawn, classes):
+    z, y = drawn(624, 2.0, classes=classes)
+    p = softmax(z)
+    theirs = netcal_beside.netcal_errors(p, y)
+    assert error.ece(p, y) == pytest.approx(theirs.ece, abs=1e-12)
+    assert error.mce(p, y) == pytest.approx(theirs.mce, abs=1e-12)
+    assert error.ace(p, y) == pytest.approx(theirs.ace, abs=1e-12)
+    metrics = multiclass_calibration_error(torch.tensor(p), torch.tensor(y), num_classes=classes, n_bins=15)
+    assert error.ece(p, y) == pytest.approx(float(metrics), abs=1e-6)
+    worst = multiclass_calibration_error(torch.tensor(p), torch.tensor(y), num_classes=classes, n_bins=15, norm="max")
+    assert error.mce(p, y) == pytest.approx(float(worst), abs=1e-6)
+
+
+def test_five_conventions_give_five_numbers_and_each_has_a_name(drawn):
+    z, y = drawn(624, 1.6, classes=2, seed=3)
+    names = (
+        "ece/top-label/15/equal-width",
+        "ece/class-1/15/equal-width",
+        "ece/top-label/15/equal-mass",
+        "ece/class-1/14/equal-width",
+        "smooth-ece/class-1",
+    )
+    values = {name: measures.estimate(name, z, y) for name in names}
+    assert len({round(v, 4) for v in values.values()}) == 5
+    p = softmax(z)
+    binary = binary_calibration_error(torch.tensor(p[:, 1]), torch.tensor(y), n_bins=15)
+    assert values["ece/class-1/15/equal-width"] == pytest.approx(float(binary), abs=1e-6)
+
+
+def test_smooth_ece_is_the_direct_sum():
+    """Residuals smoothed by a Gaussian with its mirror images, integrated on a fine grid, bandwidth by bisection."""
+    rng = np.random.default_rng(5)
+    confidence = rng.uniform(0.34, 1, 150)
+    outcome = (rng.random(150) < confidence - 0.1).astype(int)
+    p = np.stack([1 - confidence, confidence], axis=1)
+    grid = (np.arange(2000) + 0.5) / 2000
+
+    def direct(s: float) -> float:
+        mirrors = [confidence + 2 * k for k in range(-2, 3)] + [-confidence + 2 * k for k in range(-2, 3)]
+        kernel = sum(np.exp(-0.5 * ((grid[:, None] - m) / s) ** 2) for m in mirrors) / (s * np.sqrt(2 * np.pi))
+        return float(np.abs(kernel @ (outcome - confidence)).mean() / 150)
+
+    low, high = 0.001, 1.0
+    for _ in range(30):
+        low, high = (m, high) if direct(m := (low + high) / 2) > m else (low, m)
+    assert smooth.smooth_ece(p, outcome, view="class-1") == pytest.approx(high, abs=2e-4)
+
+
+def test_brier_parts_add_up(drawn):
+    for binning in ("equal-width", "equal-mass"):
+        z, y = drawn(500, 2.0)
+        parts = scoring.brier_parts(softmax(z), y, binning=binning)
+        total = (
+            parts.reliability - parts.resolution + parts.uncertainty + parts.within_variance - parts.within_covariance
+        )
+        assert total == pytest.approx(parts.score, abs=1e-12)
+        assert parts.score == pytest.approx(scoring.brier(softmax(z), y), abs=1e-12)
+        assert abs(parts.within_variance - parts.within_covariance) > 1e-4  # the terms usually left out
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
+def test_slope_and_intercept_recover_the_truth(drawn, temperature):
+    z, y = drawn(10_000, temperature, classes=2)
+    assert regression.slope(z, y) == pytest.approx(1 / temperature, rel=0.06)
+    shifted = z + np.array([0.0, 0.7])
+    if temperature == 1.0:
+        assert regression.intercept(shifted, y, view="class-1") == pytest.approx(-0.7, abs=0.08)
+        assert regression.intercept(z, y) == pytest.approx(0, abs=0.08)
+
+
+def test_slope_agrees_with_scikit_learn(drawn):
+    z, y = drawn(400, 3.0)
+    odds = regression.log_odds(z)
+    model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(odds[:, None], z.argmax(axis=1) == y)
+    assert regression.slope(z, y) == pytest.approx(model.coef_[0, 0], rel=1e-5)
+
+
+ESTIMATORS = {
+    "ece": lambda z, y, g, w: error.ece(softmax(z), y, weights=w),
+    "ece equal mass": lambda z, y, g, w: error.ece(softmax(z), y, weights=w, binning="equal-mass"),
+    "ece class-wise": lambda z, y, g, w: error.ece(softmax(z), y, weights=w, view="class-wise"),
+    "ece class-wise equal mass": lambda z, y, g, w: error.ece(
+        softmax(z), y, weights=w, view="class-wise", binning="equal-mass"
+    ),
+    "mce": lambda z, y, g, w: error.mce(softmax(z), y, weights=w),
+    "ace": lambda z, y, g, w: error.ace(softmax(z), y, weights=w),
+    "debiased": lambda z, y, g, w: error.debiased_l2(softmax(z), y, weights=w, groups=g, binning="equal-width"),
+    "smooth": lambda z, y, g, w: smooth.smooth_ece(softmax(z), y, weights=w),
+    "brier": lambda z, y, g, w: scoring.brier(softmax(z), y, weights=w),
+    "brier reliability": lambda z, y, g, w: scoring.brier_parts(softmax(z), y, weights=w).reliability,
+    "nll": lambda z, y, g, w: scoring.nll(z, y, weights=w),
+    "slope": lambda z, y, g, w: regression.slope(z, y, weights=w),
+    "intercept": lambda z, y, g, w: regression.intercept(z, y, weights=w),
+    "temperature": lambda z, y, g, w: measures.estimate("temperature", z, y, weights=w),
+    "aurc": lambda z, y, g, w: selective.selective(-z.max(1), z.argmax(1) != y, weights=w).aurc,
+    "excess aurc": lambda z, y, g, w: selective.selective(-z.max(1), z.argmax(1) != y, weights=w).excess_aurc,
+    "coverage at risk": lambda z, y, g, w: (
+        selective.selective(-z.max(1), z.argmax(1) != y, risk=0.2, weights=w).coverage
+    ),
+    "auroc": lambda z, y, g, w: auroc(z[:, 0], y == 0, weights=w),
+    "aupr": lambda z, y, g, w: aupr(z[:, 0], y == 0, weights=w),
+    "fpr95": lambda z, y, g, w: fpr_at_tpr(z[:, 0], y == 0, weights=w),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 1000), classes=st.sampled_from([2, 3, 10]))
+def test_weights_are_multiplicities_and_order_does_not_matter(name, drawn, seed, classes):
+    z, y = drawn(120, 1.5, classes=classes, seed=seed)
+    z = np.round(z, 1)  # ties
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 70, 120)
+    times = rng.integers(0, 4, 120)
+    estimator = ESTIMATORS[name]
+    weighted = estimator(z, y, groups, times)
+    again = np.repeat(np.arange(120), times)
+    assert weighted == pytest.approx(estimator(z[again], y[again], groups[again], None), abs=2e-5)
+    order = rng.permutation(120)
+    assert weighted == pytest.approx(estimator(z[order], y[order], groups[order], times[order]), abs=2e-5)
+    block = estimator(z, y, groups, np.stack([times, np.ones(120), times + 1]))
+    assert block.shape == (3,)
+    assert block[0] == pytest.approx(weighted, abs=2e-5)
+    assert block[1] == pytest.approx(estimator(z, y, groups, None), abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_many_resamples_are_the_same_as_one_by_one(name, drawn, bootstrap):
+    z, y = drawn(150, 2.0)
+    groups = np.arange(150) // 2
+    weights = bootstrap(groups, 1500)  # more than one block
+    together = ESTIMATORS[name](z, y, groups, weights)
+    for row in (0, 700, 1499):
+        assert together[row] == pytest.approx(ESTIMATORS[name](z, y, groups, weights[row]), abs=1e-5)

@@ -1,0 +1,202 @@
+"""Intervals and null bands hold what they promise, and the methods known to fail are seen to fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calibration import error, measures, scaling, scoring
+from calibration.checks import CalibrationError, ReplicateError, softmax
+from calibration.interval import interval, recentred_interval
+from calibration.null import calibrated_samples, null_band, patient_correlation, simulated_labels
+
+SAMPLES, RESAMPLES = 120, 300
+
+
+def covered(drawn, bootstrap, truth, find, *, n, temperature=1.0):
+    """Share of simulated samples whose interval holds the truth."""
+    weights = bootstrap(np.arange(n), RESAMPLES)
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(SAMPLES):
+        z, y = drawn(n, temperature, seed=seed + 1000)
+        found = find(z, y, weights[:, rng.permutation(n)])
+        hits += found.low <= truth <= found.high
+    return hits / SAMPLES
+
+
+# With 120 samples and a coverage of 0.95, fewer than 0.88 happens once in two thousand.
+@pytest.mark.parametrize(
+    ("temperature", "n", "binning"),
+    [(1.0, 148, "equal-width"), (1.0, 624, "equal-width"), (1.0, 624, "equal-mass"), (1.0, 300, "smooth"),
+     (2.0, 200, "equal-width"), (2.0, 624, "equal-mass"), (4.0, 300, "smooth"), (0.5, 300, "equal-width")],
+)  # fmt: skip
+def test_recentred_interval_covers(drawn, bootstrap, temperature, n, binning):
+    big, labels = drawn(60_000, temperature, seed=9)
+    p = softmax(big)
+    truth = 0.0 if temperature == 1 else error.ece(p, labels, bins=40)
+    if temperature != 1 and binning != "smooth":
+        truth = error.ece(p, labels, binning=binning)
+
+    def find(z, y, w):
+        return recentred_interval(softmax(z), y, w, binning=binning)
+
+    assert covered(drawn, bootstrap, truth, find, n=n, temperature=temperature) >= 0.88
+
+
+def test_percentile_and_basic_intervals_of_a_plain_error_do_not_cover(drawn, bootstrap):
+    """Why `recentred` exists: a calibrated subject, whose true error is 0."""
+    for method, most in (("percentile", 0.05), ("basic", 0.8)):
+
+        def find(z, y, w, method=method):
+            p = softmax(z)
+            return interval(error.ece(p, y), error.ece(p, y, weights=w), method)
+
+        assert covered(drawn, bootstrap, 0.0, find, n=200) <= most
+
+
+@pytest.mark.parametrize(
+    "name", ["temperature", "slope/class-1", "brier", "nll", "debiased-l2/top-label/15/equal-mass"]
+)
+def test_percentile_interval_covers_for_the_others(drawn, bootstrap, name):
+    big, labels = drawn(60_000, 2.0, seed=9)
+    truth = 2.0 if name == "temperature" else float(measures.estimate(name, big, labels))
+
+    def find(z, y, w):
+        return interval(measures.estimate(name, z, y), measures.estimate(name, z, y, weights=w))
+
+    assert covered(drawn, bootstrap, truth, find, n=300, temperature=2.0) >= 0.88
+
+
+def test_interval_over_patients_is_wider_than_over_films(drawn, bootstrap):
+    z, y = drawn(100, 2.0)
+    z, y, groups = np.repeat(z, 5, axis=0), np.repeat(y, 5), np.repeat(np.arange(100), 5)
+    by_patient = recentred_interval(softmax(z), y, bootstrap(groups, 500))
+    by_film = recentred_interval(softmax(z), y, bootstrap(np.arange(500), 500))
+    assert by_patient.high - by_patient.low > 1.4 * (by_film.high - by_film.low)
+
+
+def test_corrected_error_is_smaller_and_near_the_truth(drawn, bootstrap):
+    z, y = drawn(400, seed=2)
+    found = recentred_interval(softmax(z), y, bootstrap(np.arange(400), 400))
+    assert found.low == 0
+    assert found.corrected < error.ece(softmax(z), y)
+
+
+@pytest.mark.parametrize(
+    ("n", "width_mean", "mass_mean", "mass_upper"),
+    [
+        (148, 0.049, 0.051, 0.073),
+        (234, 0.039, 0.042, 0.060),
+        (624, 0.025, 0.026, 0.038),
+        (2000, 0.014, 0.015, 0.021),
+        (10_000, 0.006, 0.007, 0.010),
+    ],
+)
+def test_null_band_reproduces_the_known_floor(n, width_mean, mass_mean, mass_upper):
+    """Floor of the ECE for confidences averaging .91: simulated independently, 400 samples, 15 bins."""
+    rng = np.random.default_rng(1)
+    confidence = 1 / 3 + 2 / 3 * rng.beta(2.5, 0.4, n)
+    p = np.stack([confidence, (1 - confidence) / 2, (1 - confidence) / 2], axis=1)
+    assert confidence.mean() == pytest.approx(0.91, abs=0.012)
+    samples = calibrated_samples(p, draws=400 if n < 5000 else 60)
+    width = samples.band(lambda q, y, w, g: error.ece(q, y, weights=w))
+    mass = samples.band(lambda q, y, w, g: error.ece(q, y, weights=w, binning="equal-mass"))
+    assert width.mean == pytest.approx(width_mean, rel=0.1)
+    assert mass.mean == pytest.approx(mass_mean, rel=0.1)
+    assert mass.upper == pytest.approx(mass_upper, rel=0.1)
+    debiased = samples.band(lambda q, y, w, g: error.debiased_l2(q, y, weights=w, groups=g))
+    assert debiased.median < 0  # most calibrated samples score below zero, as in the table
+
+
+def test_null_band_holds_calibrated_subjects_and_not_others(drawn):
+    def estimator(p, y, w, g):
+        return error.ece(p, y, weights=w)
+
+    above = 0
+    for seed in range(100):
+        z, y = drawn(200, seed=seed)
+        above += null_band(estimator, softmax(z), draws=200, seed=seed).exceeded_by(error.ece(softmax(z), y))
+    assert above <= 12  # 5 expected; 13 or more once in a thousand
+    z, y = drawn(624, 2.0)
+    band = null_band(estimator, softmax(z))
+    assert band.exceeded_by(error.ece(softmax(z), y))
+    assert band.p_value(error.ece(softmax(z), y)) == pytest.approx(1 / 501)
+
+
+def test_null_band_of_any_estimator_equals_simulating_labels_one_by_one(drawn):
+    z, _ = drawn(150)
+    p, patients = softmax(z), np.arange(150) // 3
+    labels = simulated_labels(p, patients, within=0.4, draws=30, seed=7)
+    band = null_band(
+        lambda q, y, w, g: scoring.brier(q, y, weights=w), p, groups=patients, within=0.4, draws=30, seed=7
+    )
+    np.testing.assert_allclose(band.draws, [scoring.brier(p, y) for y in labels], atol=1e-12)
+    keyed = null_band(
+        lambda q, y, w, g: error.debiased_l2(q, y, weights=w, groups=g, binning="equal-width"),
+        p, groups=patients, within=0.4, draws=30, seed=7,
+    )  # fmt: skip
+    one_by_one = [error.debiased_l2(p, y, groups=patients, binning="equal-width") for y in labels]
+    np.testing.assert_allclose(keyed.draws, one_by_one, atol=1e-12)
+
+
+def test_patients_widen_the_band_by_their_correlation(drawn):
+    z, _ = drawn(120)
+    p, patients = np.repeat(softmax(z), 4, axis=0), np.repeat(np.arange(120), 4)
+
+    def upper(within):
+        return null_band(lambda q, y, w, g: error.ece(q, y, weights=w), p, groups=patients, within=within).upper
+
+    assert upper(0.0) < upper(0.5) < upper(1.0)
+    for within in (0.0, 0.3, 0.8):
+        labels = simulated_labels(p, patients, within=within, draws=60, seed=3)
+        found = [patient_correlation(p, y, patients) for y in labels]
+        assert np.mean(found) == pytest.approx(within, abs=0.06)
+
+
+def test_measured_brings_everything_that_belongs_beside_a_number(drawn, bootstrap):
+    z, y = drawn(300, 2.0)
+    groups = np.arange(300) // 2
+    found = measures.measured(measures.STANDARD, z, y, groups=groups, weights=bootstrap(groups, 200), draws=50)
+    assert list(found) == list(measures.STANDARD)
+    for name, one in found.items():
+        assert (one.films, one.patients, one.name) == (300, 150, name)
+        assert (one.band is None) == (name.split("/")[0] in {"brier", "nll", "slope", "intercept", "temperature"})
+        assert (one.interval is None) == (name.split("/")[0] in {"mce", "ace"})
+        if one.interval is not None:
+            assert one.interval.low <= one.interval.high
+    assert found["temperature"].interval.low > 1
+    again = measures.measured(measures.STANDARD, z, y, groups=groups, weights=bootstrap(groups, 200), draws=50)
+    assert repr(again) == repr(found)
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda: interval(0.1, np.zeros(50)), "at least 100"),
+        (lambda: interval(0.1, np.r_[np.zeros(150), np.full(5, np.nan)]), "too small"),
+        (lambda: interval(0.1, np.zeros(200), "bca"), "unknown method"),
+        (lambda: recentred_interval([[0.4, 0.6]] * 9, [1] * 9, np.ones((20, 9))), "at least 100"),
+        (lambda: measures.estimate("ece", [[0.0, 1.0]], [1]), "spell it like"),
+        (lambda: measures.estimate("ece/top-label/many/equal-width", [[0.0, 1.0]], [1]), "whole number"),
+        (lambda: measures.estimate("auc", [[0.0, 1.0]], [1]), "unknown measure"),
+        (lambda: calibrated_samples([[0.4, 0.6]], within=1.5), "correlation"),
+        (lambda: calibrated_samples([[0.4, 0.6]], draws=5), "at least 20"),
+    ],
+)
+def test_bad_requests_are_named(call, what):
+    with pytest.raises(CalibrationError, match=what):
+        call()
+
+
+def test_missing_replicates_are_an_error_of_their_own():
+    with pytest.raises(ReplicateError):
+        interval(1.0, np.full(200, np.nan))
+
+
+def test_resampled_temperatures_match_single_fits(drawn, bootstrap):
+    for temperature in (0.3, 1.0, 6.0):
+        z, y = drawn(150, temperature)
+        weights = bootstrap(np.arange(150), 40)
+        exact = [scaling.temperature(z, y, weights=w) for w in weights]
+        np.testing.assert_allclose(scaling.temperature(z, y, weights=weights), exact, rtol=2e-5)
