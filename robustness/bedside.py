@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from robustness.curves import Point, chords, smooth_curve
+from robustness.curves import Point, chords, smooth_curve, tube_chords
 from robustness.draws import Draws
 from robustness.filters import coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
@@ -144,9 +144,8 @@ class Tubes(Perturbation):
 
 def tube(film: Tensor, points: Sequence[Point], diameter_px: float, stripe: float) -> Tensor:
     """(H, W) attenuation of a hollow tube with a radio-opaque stripe along its middle."""
-    outer = chords(film.shape, [(points, diameter_px / 2.0)], film.device)
-    inner = chords(film.shape, [(points, diameter_px / 3.0)], film.device)
-    line = chords(film.shape, [(points, max(0.35, diameter_px / 10.0))], film.device)
+    radii = (diameter_px / 2.0, diameter_px / 3.0, max(0.35, diameter_px / 10.0))
+    outer, inner, line = tube_chords(film.shape, points, radii, film.device)
     wall = (outer - inner).clamp_min(0.0)
     return 0.2 * stripe * wall / wall.max().clamp_min(1e-6) + stripe * line / line.max().clamp_min(1e-6)
 

@@ -47,6 +47,23 @@ def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float
     return torch.from_numpy(total).to(device)
 
 
+def tube_chords(
+    shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float], device: torch.device
+) -> list[Tensor]:
+    """(H, W) path lengths in pixels through concentric tubes along one curve, one for each radius."""
+    widest = max(*radii, THINNEST)
+    found = _squared_distance(shape, np.asarray(points, dtype=np.float32), widest)
+    results = []
+    for radius in radii:
+        drawn = max(radius, THINNEST)
+        path = np.zeros(shape, dtype=np.float32)
+        if found is not None:
+            (rows, columns), distance = found
+            path[rows, columns] = 2.0 * np.sqrt(np.maximum(drawn**2 - distance, 0.0)) * (radius / drawn) ** 2
+        results.append(torch.from_numpy(path).to(device))
+    return results
+
+
 def _squared_distance(
     shape: tuple[int, ...], points: NDArray[np.float32], reach: float
 ) -> tuple[tuple[slice, slice], NDArray[np.float32]] | None:

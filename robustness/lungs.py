@@ -10,9 +10,7 @@ measuring anything; where a mask exists (phantom, manifest) that one is used.
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.perturbation import PerturbationUndefined
+from robustness.recent import remembered
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -148,11 +147,7 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     return match, top + place // columns, left + place % columns, *sizes[kind]
 
 
-_RECENT: OrderedDict[bytes, LungField | str] = OrderedDict()
-RECENT_FILMS = 8
-"""Films whose lungs are remembered: every cause of opacity asks for those of the same film again."""
-
-
+@remembered
 def estimate_lungs(film: Tensor) -> LungField:
     """Estimate the lungs of a frontal film; the last few films are remembered.
 
@@ -162,24 +157,6 @@ def estimate_lungs(film: Tensor) -> LungField:
     Raises:
         PerturbationUndefined: no plausible pair of lungs was found; the reason is in the message.
     """
-    pixels = film.detach().cpu().contiguous().numpy()
-    key = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16]).digest()
-    found = _RECENT.pop(key, None)
-    if found is None:
-        try:
-            found = _estimate(torch.from_numpy(pixels))
-        except PerturbationUndefined as undefined:
-            found = undefined.reason
-    _RECENT[key] = found
-    while len(_RECENT) > RECENT_FILMS:
-        _RECENT.popitem(last=False)
-    if isinstance(found, str):
-        raise PerturbationUndefined(found)
-    return replace(found, mask=found.mask.to(film.device))
-
-
-def _estimate(film: Tensor) -> LungField:
-    """Estimate the lungs of a film (H, W) on the CPU."""
     reduced = _without_air(_reduced(film, FINE))
     match, row, column, height, width = _match(_reduced(reduced, COARSE))
     if match < LEAST_MATCH:
@@ -192,7 +169,7 @@ def _estimate(film: Tensor) -> LungField:
     agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
     _check(mask, contrast, agreement, round((column + 0.5) * scale))
     full = F.interpolate(torch.from_numpy(mask)[None, None].float(), tuple(film.shape), mode="bilinear")[0, 0] > 0.5
-    return LungField(full, match, agreement, contrast)
+    return LungField(full.to(film.device), match, agreement, contrast)
 
 
 def _place(image: Array, shape: tuple[int, ...], row: float, column: float) -> Array:

@@ -30,7 +30,7 @@ from robustness.filters import coordinates, gaussian_blur, percentiles, smoothst
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.radiograph import Radiograph
-from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field
+from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field, thorax_of
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
@@ -59,7 +59,7 @@ class _WhiteOut(Perturbation):
         lungs = lungs_of(film, draws)
         if shift_px:
             film, lungs = shifted(film, lungs, shift_px, side_of(draws))
-        thorax, radiograph = Thorax.of(lungs), Radiograph.of(film, draws)
+        thorax, radiograph = thorax_of(lungs), Radiograph.of(film, draws)
         share = self.share(thorax, level["extent"], draws, self.pitch_mm(film))
         return radiograph.display(radiograph.attenuation + share * missing(thorax, radiograph, self.pitch_mm(film)))
 
@@ -98,7 +98,7 @@ def missing(thorax: Thorax, radiograph: Radiograph, pitch_mm: float) -> Tensor:
 
 def shifted(film: Tensor, lungs: Tensor, away_px: float, side: str) -> tuple[Tensor, Tensor]:
     """Move the mediastinum by so many pixels away from a side; the outer chest walls stay."""
-    thorax = Thorax.of(lungs)
+    thorax = thorax_of(lungs)
     rows, columns = coordinates(film)
     middle = thorax.midline - (film.shape[1] - 1) / 2.0
     half = 0.5 * (thorax.right - thorax.left)
@@ -239,7 +239,7 @@ class WhiteOutBilateral(_WhiteOut):
 
 def lobar_twin(film: Tensor, extent: float, draws: Draws, pitch_mm: float) -> tuple[Thorax, Radiograph, Tensor]:
     """The attenuation (H, W) whiteout_lobar adds to the same film, for the controls that match its amount."""
-    thorax, radiograph = Thorax.of(lungs_of(film, draws)), Radiograph.of(film, draws)
+    thorax, radiograph = thorax_of(lungs_of(film, draws)), Radiograph.of(film, draws)
     share = WhiteOutLobar().share(thorax, extent, draws.twin(WhiteOutLobar.name), pitch_mm)
     return thorax, radiograph, share * missing(thorax, radiograph, pitch_mm)
 

@@ -16,7 +16,7 @@ from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
-from robustness.thorax import Thorax
+from robustness.thorax import thorax_of
 
 SPINE_DEPTH_CM = 5.0
 """Spine behind, and sternum before, the axis a small child turns about."""
@@ -40,7 +40,7 @@ class PatientRotation(Perturbation):
     levels = tuple({"degrees": degrees} for degrees in (3.0, 6.0, 10.0, 15.0, 20.0))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        thorax = Thorax.of(lungs_of(film, draws))
+        thorax = thorax_of(lungs_of(film, draws))
         turn = draws.choice("direction", (-1.0, 1.0)) * math.sin(math.radians(level["degrees"]))
         rows, columns = coordinates(film)
         middle = thorax.midline - (film.shape[1] - 1) / 2.0
@@ -121,7 +121,7 @@ class LowInspiration(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         lungs = lungs_of(film, draws)
-        thorax = Thorax.of(lungs)
+        thorax = thorax_of(lungs)
         rows, columns = coordinates(film)
         top = thorax.top - (film.shape[0] - 1) / 2.0
         bottom = thorax.bottom - (film.shape[0] - 1) / 2.0

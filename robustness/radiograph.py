@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -49,12 +50,14 @@ class Radiograph:
         attenuation: (H, W) float32, t = -ln(I / I0), T0 to T0 + DT.
         beam: (H, W) bool, raw beam or collimated, left alone.
         gamma: exponent of the tone curve.
+        weight: (H, W) float32, 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
     """
 
     film: Tensor
     attenuation: Tensor
     beam: Tensor
     gamma: float
+    weight: Tensor | None = None
 
     @classmethod
     def of(cls, film: Tensor, draws: Draws) -> Radiograph:
@@ -67,7 +70,12 @@ class Radiograph:
         if bool(beam.float().mean() > 0.9):
             raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
         gamma = draws.twin("radiograph").uniform("gamma", *GAMMA)
-        return cls(film, T0 + DT * film.pow(1.0 / gamma), beam, gamma)
+        weight = None
+        if bool(beam.any()):
+            height, width = film.shape
+            half = gaussian_blur(resize((~beam).to(film.dtype), (height + 1) // 2, (width + 1) // 2), 0.7)
+            weight = resize((2.0 * half - 1.0).clamp_min_(0.0), height, width)
+        return cls(film, T0 + DT * film.pow(1.0 / gamma), beam, gamma, weight)
 
     @property
     def intensity(self) -> Tensor:
@@ -87,10 +95,7 @@ class Radiograph:
 
     def on_tissue(self, changed: Tensor) -> Tensor:
         """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels."""
-        if not bool(self.beam.any()):
-            return changed
-        tissue = gaussian_blur((~self.beam).to(changed.dtype), 1.5)
-        return torch.lerp(self.film, changed, (2.0 * tissue - 1.0).clamp_min_(0.0))
+        return changed if self.weight is None else torch.lerp(self.film, changed, self.weight)
 
     def display_auto(self, intensity: Tensor) -> Tensor:
         """Display as a digital system does: its window is fitted to the histogram, whatever the exposure was.
@@ -116,21 +121,22 @@ class Radiograph:
 
 def raw_beam(film: Tensor) -> Tensor:
     """(H, W) bool: pixels darker than RAW_BEAM and connected to the border of the film, and specks among them."""
-    dark = film < RAW_BEAM
-    border = torch.cat([dark[0], dark[-1], dark[:, 0], dark[:, -1]])
-    if not bool(border.any()):
-        return torch.zeros_like(dark)
-    labels, _ = ndimage.label(dark.cpu().numpy())
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    touching = np.zeros(int(labels.max()) + 1, dtype=bool)
-    touching[edge] = True
+    height, width = film.shape
+    # Found on blocks of 2 x 2 pixels: a block is dark when all of it is.
+    blocks = F.max_pool2d(film[None, None], 2, ceil_mode=True)[0, 0] < RAW_BEAM
+    if not bool(torch.cat([blocks[0], blocks[-1], blocks[:, 0], blocks[:, -1]]).any()):
+        return torch.zeros_like(film, dtype=torch.bool)
+    labels, count = ndimage.label(blocks.cpu().numpy())
+    touching = np.zeros(count + 1, dtype=bool)
+    touching[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     touching[0] = False
     beam = touching[labels]
     pieces, count = ndimage.label(~beam)
     if count > 1:  # compression noise and lead letters in the raw beam are no tissue either
         tissue = np.bincount(pieces.reshape(-1)) >= SPECK * beam.size
         beam |= ~tissue[pieces]
-    return torch.from_numpy(beam).to(film.device)
+    full = np.repeat(np.repeat(beam, 2, axis=0), 2, axis=1)[:height, :width]
+    return torch.from_numpy(full.copy()).to(film.device)
 
 
 def attenuation_of(intensity: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.filters import gaussian_blur, resize
 from robustness.perturbation import PerturbationUndefined
+from robustness.recent import remembered
 
 LUNG_DEPTH_CM = 8.0
 """Thickest path through one lung of a three-year-old, front to back."""
@@ -39,29 +40,6 @@ class Thorax:
     left: int
     right: int
 
-    @classmethod
-    def of(cls, lungs: Tensor) -> Thorax:
-        """Read the geometry off a mask (H, W).
-
-        Raises:
-            PerturbationUndefined: the mask does not hold two sides.
-        """
-        rows = torch.nonzero(lungs.any(dim=1)).squeeze(1)
-        columns = lungs.sum(dim=0).float()
-        occupied = torch.nonzero(columns > 0).squeeze(1)
-        if len(occupied) < 8 or len(rows) < 8:
-            raise PerturbationUndefined("the lung mask is only a few pixels wide")
-        left, right = int(occupied[0]), int(occupied[-1])
-        # The mediastinum is where the least lung is, in the middle third of what is between the outer walls.
-        third = (right - left) // 3
-        middle = columns[left + third : right - third + 1]
-        lowest = torch.nonzero(middle == middle.min()).squeeze(1).float().mean()
-        midline = left + third + float(lowest)
-        sides = (bool(lungs[:, : round(midline)].any()), bool(lungs[:, round(midline) :].any()))
-        if not all(sides):
-            raise PerturbationUndefined("the lung mask holds only one side")
-        return cls(lungs, midline, _depth(lungs), int(rows[0]), int(rows[-1]), left, right)
-
     def side(self, which: str) -> Tensor:
         """(H, W) bool: the lung on the "left" or "right" of the film, or "both"."""
         if which == "both":
@@ -86,6 +64,30 @@ class Thorax:
         half = self.midline - self.left if which == "left" else self.right - self.midline
         sign = -1.0 if which == "left" else 1.0
         return self.top + 0.45 * self.height, self.midline + sign * 0.22 * half
+
+
+@remembered
+def thorax_of(lungs: Tensor) -> Thorax:
+    """Read the geometry off a mask (H, W).
+
+    Raises:
+        PerturbationUndefined: the mask does not hold two sides.
+    """
+    rows = torch.nonzero(lungs.any(dim=1)).squeeze(1)
+    columns = lungs.sum(dim=0).float()
+    occupied = torch.nonzero(columns > 0).squeeze(1)
+    if len(occupied) < 8 or len(rows) < 8:
+        raise PerturbationUndefined("the lung mask is only a few pixels wide")
+    left, right = int(occupied[0]), int(occupied[-1])
+    # The mediastinum is where the least lung is, in the middle third of what is between the outer walls.
+    third = (right - left) // 3
+    middle = columns[left + third : right - third + 1]
+    lowest = torch.nonzero(middle == middle.min()).squeeze(1).float().mean()
+    midline = left + third + float(lowest)
+    sides = (bool(lungs[:, : round(midline)].any()), bool(lungs[:, round(midline) :].any()))
+    if not all(sides):
+        raise PerturbationUndefined("the lung mask holds only one side")
+    return Thorax(lungs, midline, _depth(lungs), int(rows[0]), int(rows[-1]), left, right)
 
 
 def _depth(lungs: Tensor) -> Tensor:
@@ -145,7 +147,7 @@ def fill(order: Tensor, region: Tensor, share: float, edge_px: float) -> Tensor:
     if count >= len(values):
         chosen = region.float()
     else:
-        threshold = values.sort(descending=True).values[max(0, count - 1)]
+        threshold = values.kthvalue(len(values) - max(1, count) + 1).values
         chosen = ((order >= threshold) & region).float()
     if edge_px <= 0.0:
         return chosen

@@ -13,7 +13,7 @@ from robustness.lungs import estimate_lungs, lungs_of
 from robustness.opacity import missing, side_of
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
-from robustness.thorax import Thorax, fill, random_field
+from robustness.thorax import fill, random_field, thorax_of
 
 STILL = ["whiteout_lobar", "whiteout_mass"]
 CAUSES = [*STILL, "whiteout_effusion", "whiteout_collapse", "whiteout_bilateral"]
@@ -33,7 +33,7 @@ def test_one_side_is_hit_and_all_causes_hit_the_same(name, films):
     batch, lungs = films
     changed = get(name)(batch, 5, IDS, masks=lungs) - batch
     for image_id, difference, mask in zip(IDS, changed, lungs, strict=True):
-        thorax = Thorax.of(mask)
+        thorax = thorax_of(mask)
         hit = side_of(Draws(image_id, name))
         other = "right" if hit == "left" else "left"
         assert float(difference[thorax.side(hit)].mean()) > 0.05
@@ -47,14 +47,14 @@ def test_extent_is_the_share_of_the_lung(name, films):
     for severity, extent in enumerate((0.2, 0.4, 0.6, 0.8), start=1):
         changed = get(name)(batch, severity, IDS, masks=lungs) - batch
         for index, image_id in enumerate(IDS):
-            region = Thorax.of(lungs[index]).side(side_of(Draws(image_id, name)))
+            region = thorax_of(lungs[index]).side(side_of(Draws(image_id, name)))
             share = float((changed[index][region] > 0.5 * full[index][region]).float().mean())
             assert share == pytest.approx(extent, abs=0.1)
 
 
 def test_a_full_lung_is_as_dense_as_the_mediastinum(films):
     film, lungs = films[0][0], films[1][0]
-    thorax, radiograph = Thorax.of(lungs), Radiograph.of(film, Draws("a", "test"))
+    thorax, radiograph = thorax_of(lungs), Radiograph.of(film, Draws("a", "test"))
     full = radiograph.attenuation + missing(thorax, radiograph, 1.7)
     deep = thorax.depth > 6.0
     between = radiograph.attenuation[thorax.mediastinum()].median()
@@ -66,7 +66,7 @@ def test_a_full_lung_is_as_dense_as_the_mediastinum(films):
 def test_the_mediastinum_moves_away_from_an_effusion_and_toward_a_collapse(name, away, films):
     film, lungs = films[0][:1], films[1][:1]
     changed = get(name, field_cm=11.0)(film, 5, ["a"], masks=lungs)[0]
-    thorax = Thorax.of(lungs[0])
+    thorax = thorax_of(lungs[0])
     spine = slice(round(thorax.midline) - 14, round(thorax.midline) + 15)
     columns = torch.arange(film.shape[2], dtype=torch.float32)[spine]
     rows = slice(12, 24)  # above the lungs, where nothing is added
