@@ -1,8 +1,8 @@
 """The release gate: what got significantly worse since a stored run, beyond a tolerance.
 
 Two kinds of comparison. Where both runs kept their predictions, the share of films answered right is compared
-condition by condition, film by film, with a bootstrap over patients of the paired difference. And every claim's effect is
-compared as two independent estimates, which for the same films is cautious: what they share makes the true
+condition by condition, film by film, with a bootstrap over patients of the paired difference. And every claim's effect
+is compared as two independent estimates, which for the same films is cautious: what they share makes the true
 uncertainty smaller. Over all comparisons of a gate the chance of any false alarm is held at 5 % (Holm).
 """
 
@@ -226,9 +226,7 @@ def _right(
     return right
 
 
-def _compare(
-    name: str, condition: str, sides: tuple[Floats, Floats], resamples: Resamples, tolerance: float
-) -> Change:
+def _compare(name: str, condition: str, sides: tuple[Floats, Floats], resamples: Resamples, tolerance: float) -> Change:
     before, after = sides
     loss = before - after
     replicates = resamples.means(loss)

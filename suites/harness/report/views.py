@@ -174,7 +174,10 @@ def as_table(frame: pd.DataFrame, most: int = 200) -> Table:
     """Return a frame as text, at most `most` rows; an index with a name becomes a column."""
     shown = (frame.reset_index() if any(name is not None for name in frame.index.names) else frame).head(most)
     numeric = [pd.api.types.is_numeric_dtype(shown.dtypes.iloc[i]) for i in range(shown.shape[1])]
-    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False, name=None)]
+    rows = [
+        [_cell(value) if number or pd.notna(value) else "" for value, number in zip(row, numeric, strict=True)]
+        for row in shown.itertuples(index=False, name=None)
+    ]
     return Table(columns=[wording.plain_name(str(name)) for name in shown.columns], rows=rows, numeric=numeric)
 
 

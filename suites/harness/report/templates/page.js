@@ -5,12 +5,11 @@
 
   // Theme: automatic, light, dark.
   const themes = { auto: "Auto", light: "Light", dark: "Dark" };
-  const spoken = { auto: "automatic", light: "light", dark: "dark" };
   const button = one("theme");
   function showTheme() {
     const chosen = window.reportTheme.chosen;
     button.querySelector("span").textContent = themes[chosen];
-    button.setAttribute("aria-label", "Colour theme: " + spoken[chosen]);
+    button.setAttribute("aria-label", "Theme: " + themes[chosen]);
     window.reportTheme.apply();
   }
   button.addEventListener("click", function () {

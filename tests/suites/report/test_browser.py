@@ -1,0 +1,213 @@
+"""The page in a real browser: no errors, filters, viewer, keyboard, themes, phone, print, accessibility rules."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with playwright_api.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser, report: Path):
+    """Return a function that opens the report; afterwards nothing may have gone wrong or been asked of a network."""
+    problems: list[str] = []
+    contexts = []
+
+    def opened(width: int = 1280, scheme: str = "light", fragment: str = "", **more: object):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None
+        )
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: (problems.append("a script ran: " + dialog.message), dialog.dismiss()))
+        page.on(
+            "request", lambda asked: None if asked.url.startswith(("file:", "data:")) else problems.append(asked.url)
+        )
+        page.goto(report.as_uri() + fragment)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def shown_rows(page) -> int:
+    return page.locator(".claim-row:visible").count()
+
+
+def test_filters_narrow_the_table_and_the_claims(open_page):
+    page = open_page()
+    everything = shown_rows(page)
+    assert everything == 9
+    assert page.locator("#filter-count").inner_text() == "9 claims"
+    page.fill("#filter-text", "UNDEREXPOSED films")
+    assert shown_rows(page) == page.locator("details.claim:visible").count() == 1
+    assert page.locator("#filter-count").inner_text() == "1 of 9 claims"
+    page.fill("#filter-text", "no such words anywhere")
+    assert shown_rows(page) == 0
+    assert page.locator("#filter-none").is_visible()
+    page.click("#filter-none button")
+    assert shown_rows(page) == everything
+    page.click(".toggle[data-verdict=supported]")
+    assert shown_rows(page) == 3
+    page.click(".toggle[data-verdict=met]")
+    assert shown_rows(page) == 4
+    page.select_option("#filter-section", label="Class boundaries")
+    assert shown_rows(page) == 2
+    page.click("#filter-clear")
+    assert shown_rows(page) == everything
+    page.click("a.tile[data-show=violated]")
+    assert shown_rows(page) == 1
+
+
+def test_a_link_opens_its_claim_even_when_filtered_away(open_page):
+    page = open_page()
+    target = page.locator("details.claim").nth(1).get_attribute("id")
+    page.fill("#filter-text", "grid lines")
+    page.evaluate("id => { location.hash = id; }", target)
+    page.wait_for_function("id => document.getElementById(id).open && !document.getElementById(id).hidden", arg=target)
+    direct = open_page(fragment="#" + target)
+    assert direct.locator(f"#{target}").evaluate("element => element.open")
+
+
+def test_the_viewer_works_by_keyboard(open_page):
+    page = open_page()
+    page.click("#open-all")
+    thumbnails = page.locator(".gallery a.shot")
+    assert thumbnails.count() == 12
+    thumbnails.nth(1).focus()
+    page.keyboard.press("Enter")
+    box = page.locator("#lightbox")
+    assert box.evaluate("element => element.open")
+    assert page.locator("#lightbox-place").inner_text() == "2 of 6"
+    assert "<script>alert(1)</script>" in page.locator("#lightbox-caption").inner_text()
+    assert "confidence: 0.91" in page.locator("#lightbox-caption").inner_text()
+    page.wait_for_function("document.getElementById('lightbox-image').naturalWidth > 100")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#lightbox-place").inner_text() == "3 of 6"
+    for _ in range(9):
+        page.keyboard.press("ArrowLeft")
+    assert page.locator("#lightbox-place").inner_text() == "1 of 6"
+    assert page.locator("#lightbox-previous").is_disabled()
+    page.keyboard.press("Escape")
+    assert not box.evaluate("element => element.open")
+    assert page.evaluate("document.activeElement.classList.contains('shot')")
+
+
+def test_a_curve_opens_large_too(open_page):
+    page = open_page()
+    page.click("#open-all")
+    page.locator(".drawing a.shot").first.click()
+    assert page.locator("#lightbox").evaluate("element => element.open")
+    page.click("#lightbox-close")
+    assert not page.locator("#lightbox").evaluate("element => element.open")
+
+
+def test_the_keyboard_reaches_the_content_first(open_page):
+    page = open_page()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def background(page) -> str:
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_the_theme_follows_the_system_until_chosen(open_page):
+    light, dark = open_page(), open_page(scheme="dark")
+    assert background(light) == "rgb(250, 249, 246)"
+    assert background(dark) == "rgb(19, 22, 27)"
+    assert dark.locator("#theme").get_attribute("aria-label") == "Theme: Auto"
+    dark.click("#theme")
+    assert background(dark) == background(light)
+    assert dark.locator("#theme").get_attribute("aria-label") == "Theme: Light"
+    light.click("#theme")
+    light.click("#theme")
+    assert background(light) == "rgb(19, 22, 27)"
+    light.reload()
+    assert background(light) == "rgb(19, 22, 27)"
+
+
+@pytest.mark.parametrize("width", [320, 375, 768, 1400])
+def test_nothing_runs_out_of_the_side(open_page, width: int):
+    page = open_page(width=width)
+    page.click("#open-all")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_reads_without_javascript(open_page):
+    page = open_page(java_script_enabled=False)
+    assert page.locator(".claim-row").count() == 9
+    assert page.locator("h1").inner_text().startswith("ConvNeXt-V2 Tiny against DINOv2")
+
+
+def test_print_shows_every_claim_opened(open_page, tmp_path: Path):
+    page = open_page()
+    page.emulate_media(media="print")
+    assert not page.locator(".bar-top").is_visible()
+    assert page.locator(".claim-body").first.is_visible()
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the axe-core script, fetched through npm's own client, or skip with the reason."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("axe-core is fetched with npm, which is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    try:
+        done = subprocess.run(
+            [npm, "pack", "--silent", "axe-core@4"], cwd=folder, timeout=60, capture_output=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("the npm registry did not answer within a minute")
+    if done.returncode:
+        pytest.skip(f"axe-core cannot be fetched: {done.stderr.decode(errors='replace')[-200:]}")
+    with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as archive:
+        member = archive.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 375)])
+def test_axe_finds_nothing(open_page, axe: str, scheme: str, width: int):
+    page = open_page(scheme=scheme, width=width)
+    page.click("#open-all")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert [(item["id"], [node["html"][:160] for node in item["nodes"]][:3]) for item in found] == []
+
+
+def test_axe_would_find_something(open_page, axe: str):
+    page = open_page()
+    page.evaluate("document.querySelector('.gallery img, .drawing img').removeAttribute('alt')")
+    page.evaluate("document.querySelector('.masthead .standfirst').style.color = '#eeeeee'")
+    page.click("#open-all")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert {"image-alt", "color-contrast"} <= {item["id"] for item in found}

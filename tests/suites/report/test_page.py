@@ -1,0 +1,213 @@
+"""The page as text: escaped, self-contained, linked, and answering the checklist item by item."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from suites.harness.claims import Judgement, Verdict
+from suites.harness.report import checklist, views, write_report
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_nothing_a_file_or_label_says_becomes_markup(text: str, page: Page):
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert len(page.all("script")) == 2
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_nothing_is_fetched_from_a_network(page: Page):
+    for _, attributes in page.tags:
+        for name in ("src", "href", "action", "poster", "srcset"):
+            assert not re.match(r"(https?:)?//", attributes.get(name, "")), attributes
+    style = (Path(views.__file__).parent / "templates" / "style.css").read_text()
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_link_arrives(report: Path, page: Page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    for attributes in page.all("a") + page.all("use"):
+        target = attributes["href"]
+        if target.startswith("#"):
+            assert target[1:] in ids, target
+        else:
+            assert (report.parent / target).is_file(), target
+    for attributes in page.all("img"):
+        assert attributes["src"] == "data:," or (report.parent / attributes["src"]).is_file()
+
+
+def test_pictures_have_texts_and_sizes(page: Page):
+    pictures = [attributes for attributes in page.all("img") if attributes.get("id") != "lightbox-image"]
+    assert len(pictures) > 10
+    assert all(attributes["alt"] and int(attributes["width"]) and int(attributes["height"]) for attributes in pictures)
+
+
+def test_every_claim_has_its_row_and_its_section(make_record, page: Page):
+    claims = {judgement.claim.id for judgement in make_record(films=30, plain=True).judgements}
+    rows = [attributes for attributes in page.all("tr") if "claim-row" in attributes.get("class", "")]
+    details = [attributes for attributes in page.all("details") if attributes.get("class") == "claim"]
+    assert {row["data-claim"] for row in rows} == {detail["id"] for detail in details}
+    assert len(rows) == len(details) == len(claims)
+
+
+def test_headings_go_down_one_level_at_a_time(page: Page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_a_figure_that_cannot_be_drawn_is_said(text: str):
+    assert "broken could not be drawn (RuntimeError: no data to draw &lt;script&gt;" in text
+
+
+def test_a_reader_is_told_first_what_this_is(text: str):
+    beginning = text[text.index("<header") : text.index("</header>")]
+    assert "Not a medical device." in beginning
+    assert "Self-test on random numbers" in beginning
+
+
+@pytest.mark.parametrize("item", checklist.ITEMS, ids=lambda item: f"item-{item.number}")
+def test_the_page_answers_the_checklist(item: checklist.Item, make_record, page: Page, text: str):
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    answer = checklist.answers(make_record(films=30, plain=False))[item.number - 1]
+    assert answer.item == item
+    assert f"item-{item.number}" in ids
+    assert all(target[1:] in ids for target, _ in answer.links)
+    assert answer.links or answer.absent in text
+
+
+@pytest.mark.parametrize(
+    "item", [item for item in checklist.ITEMS if item.measured_by], ids=lambda item: str(item.number)
+)
+def test_an_unanswered_item_says_so(item: checklist.Item, make_record):
+    record = make_record(films=30, plain=True)
+    nothing = replace(record, judgements=[replace(j, result=None) for j in record.judgements])
+    assert checklist.answers(nothing)[item.number - 1].absent
+
+
+def test_there_are_eighteen_items():
+    assert [item.number for item in checklist.ITEMS] == list(range(1, 19))
+
+
+CONTENT = {
+    1: ["SHA-256", "Preprocessing", "Seed", "torch", "Device"],
+    2: ["Intended use", "Not a medical device", "labels from folder names"],
+    3: ["Films and patients by class and split", "Films left out, with the reason", "truncated after 1,024 bytes"],
+    4: ["Limits of the labels", "readers disagree"],
+    5: ["Confusion matrix", "Sensitivity", "Specificity", "PPV", "NPV", "balanced accuracy", "macro f1",
+        "AUROC", "AUPRC", "brier", "nll", "Prevalence"],
+    7: ["Rule", "Supported", "Not supported", "Inconclusive"],
+    13: ["Subgroups", "Not recorded for these films", "age group", "sex"],
+    14: ["Holm", "fixed in one table before looking"],
+    15: ["What is synthetic"],
+    16: ["Worst failures"],
+    17: ["results.json", "uv run pytest suites/ --report"],
+    18: ["necessary, never sufficient"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", CONTENT)
+def test_the_sections_of_the_checklist_hold_what_they_promise(number: int, text: str):
+    visible = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL)
+    for words in CONTENT[number]:
+        assert words in visible, words
+
+
+def test_the_worst_come_first_and_once(make_record):
+    record = make_record(films=30, plain=True)
+    worst = views.worst(record)
+    assert worst[0].verdict is Verdict.VIOLATED
+    assert worst[1].beyond_documented
+    assert len({judgement.claim.id for judgement in worst}) == len(worst) == 3
+
+
+def test_the_graver_effect_is_the_worse(make_record):
+    record = make_record(films=30, plain=True, subjects=1)
+    drop = next(j for j in record.judgements if j.claim.id == "failure_modes.underexposed")
+    effect = replace(drop.result.effect, estimate=0.4, low=0.3, high=0.5)
+    graver = replace(drop, claim=replace(drop.claim, id="x.y"), result=replace(drop.result, effect=effect))
+    assert [j.claim.id for j in views.worst(replace(record, judgements=[drop, graver]))] == ["x.y", drop.claim.id]
+
+
+def test_a_clean_bill_is_not_called_safe(make_record, tmp_path: Path):
+    record = make_record(films=30, plain=True, subjects=1)
+    good = [j for j in record.judgements if j.verdict in (Verdict.MET, Verdict.INCONCLUSIVE)]
+    text = write_report(replace(record, judgements=good), tmp_path / "out").read_text()
+    assert "not the same as safe" in text
+
+
+def test_ranks_follow_harm_not_size(make_record):
+    record = make_record(films=30, plain=True)
+    names = [subject.name for subject in record.subjects]
+
+    def judged(claim_id: str, subject: str, value: float, **more) -> Judgement:
+        old = next(j for j in record.judgements if j.claim.id == claim_id)
+        result = replace(old.result, effect=replace(old.result.effect, estimate=value))
+        return replace(old, subject=subject, result=result, **more)
+
+    # A smaller drop and a larger required accuracy are both better: the second subject wins twice.
+    judgements = [
+        judged("failure_modes.underexposed", names[0], 0.3),
+        judged("failure_modes.underexposed", names[1], 0.1),
+        judged("class_boundaries.balanced", names[0], 0.8),
+        judged("class_boundaries.balanced", names[1], 0.9),
+    ]
+    ranks = views.ranks(replace(record, judgements=judgements)).set_index("subject")
+    assert ranks.loc[names[1], "mean rank"] == 1
+    assert ranks.loc[names[0], "mean rank"] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("uv run pytest suites/ --report", "uv run pytest suites/ -k viral"),
+        ("uv run pytest suites/ --report out --seed 3", "uv run pytest suites/ --seed 3 -k viral"),
+        ("uv run pytest suites/ --report --seed 3", "uv run pytest suites/ --seed 3 -k viral"),
+        ("uv run pytest suites/ --report=out --data 'a b'", "uv run pytest suites/ --data 'a b' -k viral"),
+    ],
+)
+def test_reproducing_a_claim_leaves_the_report_alone(make_record, command: str, expected: str):
+    claim = replace(make_record(films=30, plain=True).judgements[0].claim, id="classes.viral")
+    assert views.reproduce(command, claim) == expected
+
+
+def test_tables_print_numbers_and_keep_text():
+    table = views.as_table(pd.DataFrame({"a_b": ["x", None], "n": [1234, 2], "p": [0.12345, float("nan")]}))
+    assert table.columns == ["a b", "n", "p"]
+    assert table.rows == [["x", "1,234", "0.123"], ["", "2", "—"]]
+    assert table.numeric == [False, True, True]

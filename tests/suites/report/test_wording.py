@@ -1,0 +1,140 @@
+"""Numbers in their units, names that are safe, rules in words."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
+from suites.harness.report import wording
+from suites.harness.report.bars import WIDTH, bars
+
+
+def measure(name: str, estimate: float, low: float, high: float, condition: str = "clean") -> Measure:
+    return Measure(
+        name=name, condition=condition, estimate=estimate, low=low, high=high, n=624, patients=428, estimator="e"
+    )
+
+
+def claim(**more) -> Claim:
+    facts = {"id": "a.b", "section": "A", "statement": "S", "kind": "limitation", "endpoint": "e", "margin": 0.05}
+    return Claim(**(facts | more))
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "unit"),
+    [
+        ("accuracy", "clean", "percent"),
+        ("balanced_accuracy", "gamma_low@3", "percent"),
+        ("balanced_accuracy_harm", "gamma_low@3 - clean", "points"),
+        ("recall_viral_pneumonia", "clean", "percent"),
+        ("recall_gap", "clean", "points"),
+        ("flip_rate", "clean", "percent"),
+        ("flip_rate", "a - b", "points"),
+        ("duplicate_share", "clean", "percent"),
+        ("fpr95", "lateral", "percent"),
+        ("auroc", "clean", "plain"),
+        ("ece", "clean", "plain"),
+        ("temperature", "clean", "plain"),
+        ("nll", "a - b", "plain"),
+        ("learning_rates_list", "clean", "plain"),
+    ],
+)
+def test_units_follow_names(name: str, condition: str, unit: str):
+    assert wording.unit(name, condition) == unit
+
+
+@pytest.mark.parametrize(
+    ("value", "how", "text"),
+    [
+        (0.8243, "percent", "82.4 %"),
+        (-0.0731, "points", "−7.3 pp"),
+        (0.0731, "points", "+7.3 pp"),
+        (0.04821, "plain", "0.048"),
+        (12345.0, "plain", "12,345"),
+        (math.nan, "percent", "—"),
+        (math.inf, "plain", "—"),
+    ],
+)
+def test_numbers_are_printed_with_their_units(value: float, how: str, text: str):
+    assert wording.number(value, how) == text
+
+
+def test_intervals_say_when_there_is_none():
+    assert wording.interval(measure("accuracy", 0.9, 0.875, 0.925)) == "87.5 to 92.5"
+    assert wording.interval(measure("accuracy", 0.9, 0.9, 0.9)) == "exact"
+    assert wording.interval(measure("accuracy", 0.9, math.nan, 0.9)) == "no interval"
+
+
+def test_the_rule_is_a_sentence_with_the_margin_in_its_unit():
+    gap = measure("recall_gap", 0.07, 0.05, 0.09)
+    text = wording.rule(claim(documented=0.1), gap)
+    assert text == "Counts as a limitation when the effect lies above 5.0 pp; documented up to 10.0 pp."
+    required = wording.rule(claim(kind="requirement", margin=0.85), measure("accuracy", 0.9, 0.9, 0.9))
+    assert required == "Required: the effect lies above 85.0 %."
+
+
+def test_every_verdict_has_words():
+    assert set(wording.VERDICTS) == set(Verdict)
+    assert len({words.word for words in wording.VERDICTS.values()}) == len(Verdict)
+    assert len({words.tone for words in wording.VERDICTS.values()}) == len(Verdict)
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "sign"),
+    [
+        ("limitation", "above", 1),
+        ("limitation", "below", -1),
+        ("requirement", "above", -1),
+        ("requirement", "below", 1),
+    ],
+)
+def test_harm_has_a_direction(kind: str, direction: str, sign: int):
+    assert wording.harm(claim(kind=kind, direction=direction)) == sign
+
+
+@given(st.text(min_size=0, max_size=80))
+def test_slugs_are_safe_everywhere(text: str):
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", wording.slug(text))
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_different_texts_have_different_slugs(first: str, second: str):
+    assert (wording.slug(first) == wording.slug(second)) == (first == second)
+
+
+def test_a_finding_without_a_summary_still_has_numbers():
+    effect = measure("balanced_accuracy_harm", 0.21, 0.174, 0.246, "underexposure@3 - clean")
+    found = Judgement(claim=claim(), subject="s", verdict=Verdict.SUPPORTED, reason="r", result=Result(effect=effect))
+    assert wording.finding(found) == (
+        "Balanced accuracy harm (underexposure@3 - clean): +21.0 pp, 95 % interval +17.4 to +24.6."
+    )
+
+
+@given(
+    st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(-1, 1), st.sampled_from(["above", "below"]),
+    st.one_of(st.none(), st.floats(-1, 1)),
+)  # fmt: skip
+def test_bars_keep_the_order_of_the_numbers(middle, down, up, margin, direction, documented):
+    effect = measure("accuracy", middle, middle - down, middle + up)
+    bar = bars(claim(margin=margin, direction=direction, documented=documented), [effect])[0]
+    assert 0 <= bar.low <= bar.middle <= bar.high <= WIDTH
+    assert 0 <= bar.margin <= WIDTH
+    if abs(middle - margin) > 0.02:
+        assert (bar.middle > bar.margin) == (middle > margin)
+    start, width = bar.beyond
+    assert (start == 0) == (direction == "below")
+    assert start + width == pytest.approx(WIDTH if direction == "above" else bar.margin)
+
+
+def test_bars_of_one_claim_share_a_scale():
+    first, second, missing = bars(
+        claim(), [measure("accuracy", 0.1, 0.05, 0.2), measure("accuracy", 0.4, 0.3, 0.5), measure("a", math.nan, 0, 0)]
+    )
+    assert first.margin == second.margin
+    assert first.middle < second.middle
+    assert missing is None

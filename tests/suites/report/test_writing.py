@@ -1,0 +1,152 @@
+"""The folder: everything that belongs in it, the same bytes every time, and nothing of anybody else's lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import filelock
+import jsonschema
+import pandas as pd
+import pytest
+
+from suites.harness.errors import UsageProblem
+from suites.harness.report import folder, results, write_report
+
+
+@pytest.fixture(scope="module")
+def small(make_record):
+    return make_record(subjects=1, films=60, plain=True)
+
+
+def test_all_files_are_there_and_keep_their_contract(report: Path, make_record):
+    document = json.loads((report.parent / "results.json").read_text())
+    jsonschema.validate(document, json.loads((report.parent / "results.schema.json").read_text()))
+    assert document["schema"] == 1
+    assert {claim["verdict"] for claim in document["claims"]} == {
+        "supported", "not_supported", "met", "violated", "inconclusive", "not_evaluable",
+    }  # fmt: skip
+    first = document["claims"][0]["measures"][0]
+    assert list(first)[:8] == ["name", "condition", "estimate", "low", "high", "n", "patients", "estimator"]
+    predictions = pd.read_parquet(report.parent / "predictions.parquet")
+    assert list(predictions)[:6] == ["subject", "cohort", "image", "condition", "severity", "logit_0"]
+    flat = pd.read_csv(report.parent / "results.csv")
+    assert len(flat) >= len(document["claims"])
+    assert set(flat["id"]) == {claim["id"] for claim in document["claims"]}
+    assert sum(file.stat().st_size for file in report.parent.rglob("*")) < 15_000_000
+
+
+def test_numbers_that_are_none_become_null(report: Path):
+    document = json.loads((report.parent / "results.json").read_text())
+    assert any(claim["effect"] and claim["effect"]["estimate"] is None for claim in document["claims"])
+
+
+def test_the_schema_refuses_another_verdict(report: Path):
+    document = results.load_results(report.parent)
+    document["claims"][0]["verdict"] = "fine"
+    with pytest.raises(jsonschema.ValidationError):
+        results.validate(document)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "JSON"),
+        ('{"schema": 2}', "schema 2"),
+        ("[]", "schema None"),
+        ('{"schema": 1}', "'subjects' is a required"),
+    ],
+)
+def test_a_results_file_that_is_none_is_named(tmp_path: Path, content: str, says: str):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UsageProblem, match=says):
+        results.load_results(tmp_path)
+
+
+def test_a_missing_results_file_is_named(tmp_path: Path):
+    with pytest.raises(UsageProblem, match=r"no results\.json"):
+        results.load_results(tmp_path)
+
+
+def test_the_same_record_gives_the_same_bytes(small, tmp_path: Path):
+    first, second = (write_report(small, tmp_path / name).parent for name in ("a", "b"))
+    names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_an_earlier_report_is_replaced_and_its_leftovers_go(small, tmp_path: Path):
+    index = write_report(small, tmp_path / "out")
+    stale = tmp_path / "out" / "figures" / "stale.svg"
+    stale.parent.mkdir(exist_ok=True)
+    stale.write_text("<svg/>")
+    manifest = tmp_path / "out" / folder.MANIFEST
+    content = json.loads(manifest.read_text())
+    content["files"].append("figures/stale.svg")
+    manifest.write_text(json.dumps(content))
+    (tmp_path / "out" / f"{folder.PARTIAL}killed").mkdir()
+    assert write_report(small, tmp_path / "out") == index
+    assert not stale.exists()
+    assert not list((tmp_path / "out").glob(f"{folder.PARTIAL}*"))
+
+
+def test_a_folder_with_foreign_files_is_refused_untouched(small, tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageProblem, match=r"thesis\.tex"):
+        write_report(small, tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name != folder.LOCK] == ["thesis.tex"]
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_foreign_index_is_not_overwritten(small, tmp_path: Path):
+    (tmp_path / "index.html").write_text("somebody's site")
+    with pytest.raises(UsageProblem, match=r"index\.html"):
+        write_report(small, tmp_path)
+    assert (tmp_path / "index.html").read_text() == "somebody's site"
+
+
+def test_a_file_in_place_of_the_folder_is_refused(small, tmp_path: Path):
+    (tmp_path / "report").write_text("a file")
+    with pytest.raises(UsageProblem, match="report"):
+        write_report(small, tmp_path / "report")
+    with pytest.raises(UsageProblem, match="cannot be written"):
+        write_report(small, tmp_path / "report" / "deeper")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_a_full_disk_or_no_permission_is_one_line_and_loses_nothing(small, tmp_path: Path, monkeypatch, code):
+    index = write_report(small, tmp_path / "out")
+    before = index.read_bytes()
+
+    def fail(self: Path, *_: object, **__: object) -> int:
+        raise OSError(code, "No space left on device" if code == errno.ENOSPC else "Permission denied", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fail)
+        with pytest.raises(UsageProblem, match="cannot be written") as caught:
+            write_report(small, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert index.read_bytes() == before
+    assert not list((tmp_path / "out").glob(f"{folder.PARTIAL}*"))
+    write_report(small, tmp_path / "out")
+
+
+def test_two_runs_do_not_write_into_one_folder_at_once(small, tmp_path: Path):
+    with filelock.FileLock(tmp_path / folder.LOCK), pytest.raises(UsageProblem, match="another run"):
+        write_report(small, tmp_path)
+
+
+def test_a_damaged_manifest_is_named(small, tmp_path: Path):
+    write_report(small, tmp_path / "out")
+    (tmp_path / "out" / folder.MANIFEST).write_text("{")
+    with pytest.raises(UsageProblem, match="damaged"):
+        write_report(small, tmp_path / "out")
+
+
+def test_no_claim_is_no_report(make_record, tmp_path: Path):
+    with pytest.raises(UsageProblem, match="no claim"):
+        write_report(replace(make_record(subjects=1, films=30), judgements=[]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
