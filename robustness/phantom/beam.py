@@ -91,25 +91,36 @@ class ConeBeam:
         rate = slope / self.distance + nw
         return slope + (nu * self.shift[0] + nv * self.shift[1]), torch.where(rate.abs() < 1e-4, 1e-4, rate)
 
+    def half_space(self, normal: Array, offset: float, columns: slice) -> Interval:
+        """Return the depths (H, w) between which each ray of some columns has normal . p <= offset."""
+        start, rate = self.plane(normal)
+        rate = rate[:, columns]
+        side = torch.sign(rate).mul_(_FAR)
+        hit = start[:, columns].neg().add_(offset).div_(rate)
+        return hit - (side + _FAR), hit + (_FAR - side)
+
     def intervals(self, bodies: Bodies, window: Window = FULL) -> Interval:
         """Return the depths (n, h, w) at which each ray of a window enters and leaves each body.
 
         Lengths along the ray are these times `oblique`. A ray that misses a body has entry equal to exit (to 1e-9 cm).
         """
-        u, v = self.u[window[1]], self.v[window[0]]
-        return self._solve(bodies, u.expand(len(bodies), -1), v.expand(len(bodies), -1))
+        return self._solve(self._trace(bodies), self.u[window[1]], self.v[window[0]])
 
-    def union(self, bodies: Bodies) -> Tensor:
+    def union(self, bodies: Bodies, tiles: int = 3) -> Tensor:
         """Return (H, W): cm of path inside the union of bodies. Tiles of the film look only at the bodies they can see."""
         total = self.blank()
         seen = self.windows(bodies)
-        for i in range(_TILES):
-            for j in range(_TILES):
-                top, bottom, left, right = (self.size * k // _TILES for k in (i, i + 1, j, j + 1))
+        trace = self._trace(bodies)
+        low, high = seen.min(0), seen.max(0)
+        for i in range(tiles):
+            for j in range(tiles):
+                top, bottom = (int(low[0] + (high[1] - low[0]) * k // tiles) for k in (i, i + 1))
+                left, right = (int(low[2] + (high[3] - low[2]) * k // tiles) for k in (j, j + 1))
                 hit = (seen[:, 0] < bottom) & (seen[:, 1] > top) & (seen[:, 2] < right) & (seen[:, 3] > left)
-                if hit.any():
+                if hit.any() and top < bottom and left < right:
                     window = (slice(top, bottom), slice(left, right))
-                    total[window] = Cover(*self.intervals(bodies[hit], window)).length()
+                    chosen = trace if hit.all() else trace.part(torch.from_numpy(hit.nonzero()[0]).to(self.device))
+                    total[window] = Cover(*self._solve(chosen, self.u[window[1]], self.v[window[0]])).length()
         return total.mul_(self.oblique)
 
     def accumulate(self, bodies: Bodies, weights: Array) -> Tensor:
@@ -122,21 +133,22 @@ class ConeBeam:
         capped = np.abs(bodies.normals).any((1, 2))
         for side in np.unique(sides[seen]).tolist():
             for planes in (False, True):
-                chosen = seen & (sides == side) & (capped == planes)
-                if not chosen.any():
+                chosen = (seen & (sides == side) & (capped == planes)).nonzero()[0]
+                if not len(chosen):
                     continue
-                some = bodies[chosen]
+                some = bodies[chosen] if planes else bodies[chosen].without_planes()
+                top, left = (np.minimum(windows[chosen, k], self.size - side) for k in (0, 2))
                 steps = np.arange(side)
-                rows = torch.from_numpy(np.minimum(windows[chosen, 0], self.size - side)[:, None] + steps).to(self.device)
-                columns = torch.from_numpy(np.minimum(windows[chosen, 2], self.size - side)[:, None] + steps).to(self.device)
-                enter, leave = self._solve(some if planes else _plain(some), self.u[columns], self.v[rows])
-                chord = leave.sub_(enter).mul_(self._tensor(weights[chosen])[:, None, None])
-                place = (rows * self.size)[:, :, None] + columns[:, None, :]
-                total.view(-1).index_add_(0, place.reshape(-1), chord.reshape(-1))
+                u = self.u[torch.from_numpy(left[:, None] + steps).to(self.device)]
+                v = self.v[torch.from_numpy(top[:, None] + steps).to(self.device)]
+                enter, leave = self._solve(self._trace(some), u, v)
+                chords = leave.sub_(enter).mul_(self._tensor(weights[chosen])[:, None, None])
+                for chord, row, column in zip(chords, top.tolist(), left.tolist(), strict=True):
+                    total[row : row + side, column : column + side].add_(chord)
         return total.mul_(self.oblique)
 
-    def _solve(self, bodies: Bodies, u: Tensor, v: Tensor) -> Interval:
-        """Solve A w^2 + 2 B w + C = 0 for the depth w, counted from each body's centre, at u (n, w) and v (n, h)."""
+    def _trace(self, bodies: Bodies) -> _Trace:
+        """Return the coefficients of A w^2 + 2 B w + C = 0, the depth w counted from each body's centre."""
         centres, d = self.view(bodies.centres), self.distance
         k = 1.0 + centres[:, 1] / d
         cu, cv = centres[:, 0] / k, centres[:, 2] / k
@@ -148,56 +160,61 @@ class ConeBeam:
         ww, wu, wv, uu, uv, vv = (gram[:, i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
         zero = np.zeros_like(k)
         # (n, quadratic, power of v, power of u)
-        polynomials = np.array([
+        quadratics = np.array([
             [[ww, 2 * wu / d, uu / d**2], [2 * wv / d, 2 * uv / d**2, zero], [vv / d**2, zero, zero]],
             [[zero, k * wu, k * uu / d], [k * wv, 2 * k * uv / d, zero], [k * vv / d, zero, zero]],
             [[zero - 1.0, zero, k * k * uu], [zero, 2 * k * k * uv, zero], [k * k * vv, zero, zero]],
         ]).transpose(3, 0, 1, 2)  # fmt: skip
-        du = u - self._tensor(cu)[:, None]
-        dv = v - self._tensor(cv)[:, None]
+        # Planes: room - depth * rate >= 0, both linear in u and v (columns: constant, u, v).
+        n = bodies.normals @ self.frame.T
+        k2 = k[:, None]
+        room = np.stack([bodies.offsets - (bodies.normals @ bodies.centres[:, :, None])[..., 0], -k2 * n[..., 0], -k2 * n[..., 2]], -1)
+        rate = np.stack([n[..., 1] + (n[..., 0] * cu[:, None] + n[..., 2] * cv[:, None]) / d, n[..., 0] / d, n[..., 2] / d], -1)
+        middle = np.stack([cu, cv, centres[:, 1]], 1)
+        return _Trace(self._tensor(middle), self._tensor(quadratics), self._tensor(np.stack([room, rate], 2)))
+
+    def _solve(self, trace: _Trace, u: Tensor, v: Tensor) -> Interval:
+        """Return entry and exit at u (w,) or (n, w) and v (h,) or (n, h)."""
+        du, dv = u - trace.middle[:, :1], v - trace.middle[:, 1:2]
         columns = torch.stack([torch.ones_like(du), du, du * du], 1)
         rows = torch.stack([torch.ones_like(dv), dv, dv * dv], 2)
-        left = rows[:, None] @ self._tensor(polynomials)
+        left = rows[:, None] @ trace.quadratics
         a, b, c = (torch.bmm(left[:, q], columns) for q in range(3))
         root = (b * b).addcmul_(a, c, value=-1).clamp_(min=_TINY).sqrt_()
-        enter, leave = b.neg().sub_(root).div_(a), root.sub_(b).div_(a)
-        if bodies.offsets.shape[1]:
-            self._clip(bodies, centres, (du, dv), (enter, leave))
-        offset = self._tensor(centres[:, 1])[:, None, None]
-        return enter.add_(offset), leave.add_(offset)
-
-    def _clip(self, bodies: Bodies, centres: Array, local: tuple[Tensor, Tensor], seen: Interval) -> None:
-        """Shorten the intervals, whose depths count from each body's centre, to the inner side of the planes."""
-        du, dv = local
-        enter, leave = seen
-        d = self.distance
-        k = 1.0 + centres[:, 1] / d
-        slacks = bodies.offsets - (bodies.normals @ bodies.centres[:, :, None])[..., 0]
-        normals = bodies.normals @ self.frame.T
-        for p in range(bodies.offsets.shape[1]):
-            nu, nw, nv = normals[:, p].T
-            along = self._tensor(np.stack([nu, nv, nw + (nu * centres[:, 0] + nv * centres[:, 2]) / (k * d), slacks[:, p]])[..., None])
-            across, down = (along[0] * du)[:, None, :], (along[1] * dv)[:, :, None]
-            slope = across + down
-            room = along[3, :, None] - slope * self._tensor(k)[:, None, None]
-            rate = slope.div_(d).add_(along[2, :, None]).add_(1e-9)  # parallel rays: cut nowhere or everywhere, by their room
+        enter, leave = (b + root).div_(a).neg_(), root.sub_(b).div_(a)
+        for p in range(trace.planes.shape[1]):
+            (room, rate) = (
+                torch.add((one[:, :1] + one[:, 1:2] * du)[:, None, :], (one[:, 2:] * dv)[:, :, None])
+                for one in (trace.planes[:, p, 0], trace.planes[:, p, 1])
+            )
+            rate.add_(1e-9)  # rays parallel to a plane are cut nowhere or everywhere, by the sign of their room
             side = torch.sign(rate).mul_(_FAR)  # adding and subtracting is far faster than torch.where
             hit = room.div_(rate).clamp_(-0.1 * _FAR, 0.1 * _FAR)
             torch.maximum(enter, hit - (side + _FAR), out=enter)
             torch.minimum(leave, hit.add_(_FAR - side), out=leave)
-        torch.maximum(leave, enter, out=leave)
+        if trace.planes.shape[1]:
+            torch.maximum(leave, enter, out=leave)
+        depth = trace.middle[:, 2, None, None]
+        return enter.add_(depth), leave.add_(depth)
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device)
 
 
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """What `_solve` needs of n bodies: centres (u, v, depth), quadratics (n, 3, 3, 3), planes (n, k, 2, 3)."""
+
+    middle: Tensor
+    quadratics: Tensor
+    planes: Tensor
+
+    def part(self, chosen: Tensor) -> _Trace:
+        return _Trace(self.middle[chosen], self.quadratics[chosen], self.planes[chosen])
+
+
 _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
-_TILES = 3
-_SIDES = (12, 20, 32, 48, 72, 108, 160)
+_SIDES = (8, 12, 16, 22, 30, 40, 56, 80, 112, 160)
 _FAR = 1e9
 _TINY = 1e-20  # the square root of an exact zero takes a path ten times slower
 
-
-def _plain(bodies: Bodies) -> Bodies:
-    n = len(bodies)
-    return Bodies(bodies.centres, bodies.shapes, bodies.reaches, np.zeros((n, 0, 3)), np.zeros((n, 0)))

@@ -133,18 +133,17 @@ def optical_depth(
 def _vessels(scene: Scene) -> Tensor:
     """Return cm of blood vessel within lung on every ray (H, W)."""
     f, p = scene.frame, scene.patient
-    parts = []
-    for side, s in SIDES.items():
-        rng = stream(p.identity, p.seed, "vessels", side)
-        angle = np.linspace(-1.9, 1.35, 13) + rng.normal(0.0, 0.12, 13)
-        heading = np.stack([s * np.cos(angle), rng.normal(0.0, 0.55, 13), np.sin(angle)], 1)
-        lines = tree(rng, hilum(f, side), heading, length=0.26 * f.width, radius=0.0235 * p.vascularity**0.5 * f.width,
-                     step=0.8 * scene.beam.pixel, generations=6, spread=0.55)  # fmt: skip
-        stem = tree(rng, hilum(f, side) - [0.04 * s * f.width, 0, 0], np.array([[s * 0.5, 0.1, -1.0], [s, 0.1, 0.5]]),
-                    length=0.20 * f.width, radius=0.042 * f.width, step=0.8 * scene.beam.pixel, generations=2)  # fmt: skip
-        lines = joined(lines, stem)
-        parts.append(lines.keep(scene.lungs[side].holds(lines.places)))
-    return draw(scene.beam, joined(*parts))
+    rng = stream(p.identity, p.seed, "vessels")
+    angle = np.linspace(-1.9, 1.35, 13) + rng.normal(0.0, 0.12, (2, 13))
+    heading = np.stack([np.cos(angle), rng.normal(0.0, 0.55, (2, 13)), np.sin(angle)], 2)
+    # The two pulmonary arteries leave the hilum as thick stems, downwards and upwards.
+    stems = np.array([[0.5, 0.1, -1.0], [1.0, 0.1, 0.5]])
+    headings = np.concatenate([np.concatenate([heading[i], stems]) * [s, 1.0, 1.0] for i, s in enumerate(SIDES.values())])
+    roots = np.repeat(np.stack([hilum(f, side) for side in SIDES]), 15, axis=0)
+    radius = 0.0235 * p.vascularity**0.5 * f.width * np.tile([1.0] * 13 + [1.7] * 2, 2)
+    lines = tree(rng, roots, headings, length=0.26 * f.width, radius=radius, step=0.9 * scene.beam.pixel, spread=0.55)
+    inside = scene.lungs["right"].holds(lines.places) | scene.lungs["left"].holds(lines.places)
+    return draw(scene.beam, lines.keep(inside))
 
 
 def _parenchyma(scene: Scene, lung: Tensor) -> Tensor:

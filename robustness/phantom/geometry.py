@@ -48,6 +48,10 @@ class Bodies:
             np.concatenate([self.normals, normal], 1), np.concatenate([self.offsets, offset], 1),
         )  # fmt: skip
 
+    def without_planes(self) -> Bodies:
+        """Return the bodies before any plane cut them."""
+        return Bodies(self.centres, self.shapes, self.reaches, self.normals[:, :0], self.offsets[:, :0])
+
     def hold(self, points: Array) -> NDArray[np.bool_]:
         """Return (n, m): whether each body holds each of m points (m, 3)."""
         places = self.shapes.reshape(-1, 3).astype(np.float32) @ points.T.astype(np.float32)

@@ -179,4 +179,4 @@ class Scene:
 
     def heart_path(self) -> Tensor:
         """Return (H, W): cm of heart on every ray."""
-        return self.beam.union(self.heart)
+        return self.beam.union(self.heart, tiles=1)

@@ -39,13 +39,16 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
     levels = vertebra_levels(f)
     xs, ys = spine_at(f, patient, levels)
     for s in SIDES.values():
-        # The bony rib ends before the breastbone, higher ribs nearer to it; cartilage is as dense as soft tissue.
+        # A rib starts beside the spine and ends before the breastbone, higher ribs nearer to it; cartilage is as dense as soft tissue.
         slant = np.array([s * 0.55 / f.width, 0.62 / f.depth, 0.42 / f.height])
-        half = surfaces.cut([-s, 0, 0], -0.09 * f.width).cut(-slant, 0.36)
         edges = np.array([[x * s * f.width, y * f.depth, 0.0] for x in (0.05, 1.06) for y in (-1.0, 1.0)])
         columns = beam.project(edges)[0]
         across = slice(max(0, int(columns.min()) - 3), max(1, min(beam.size, int(columns.max()) + 4)))
-        (outer, inner), (outer_end, inner_end) = beam.intervals(half, (slice(None), across))
+        (outer, inner), (outer_end, inner_end) = beam.intervals(surfaces, (slice(None), across))
+        for normal, offset in ((np.array([-s, 0.0, 0.0]), -0.09 * f.width), (-slant, 0.36)):
+            low, high = beam.half_space(normal, offset, across)
+            outer, inner = torch.maximum(outer, low), torch.maximum(inner, low)
+            outer_end, inner_end = torch.minimum(outer_end, high), torch.minimum(inner_end, high)
         tilt = np.array([s * patient.rib_tilt, -patient.rib_slope, 1.0])
         start, rate = beam.plane(tilt)
         inverse = rate[:, across].reciprocal()

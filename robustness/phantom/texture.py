@@ -51,17 +51,17 @@ def _across(a: Array, b: Array) -> Array:
 
 
 def tree(
-    rng: np.random.Generator, root: Array, heading: Array, *, length: float, radius: float, step: float,
+    rng: np.random.Generator, root: Array, heading: Array, *, length: float, radius: float | Array, step: float,
     generations: int = 6, spread: float = 0.55,
 ) -> Lines:  # fmt: skip
     """Grow a branching tree of tubes: every branch bends and splits in two, thinner and shorter each time.
 
     Args:
         rng: source of chance.
-        root: (3,) where all stems begin.
+        root: (3,) or (n, 3) where the stems begin.
         heading: (n, 3) directions of the n stems.
         length: of a stem, cm.
-        radius: of a stem, cm.
+        radius: of a stem, or of each (n,), cm.
         step: length of a piece, cm.
         generations: how often branches split, plus one.
         spread: sideways part of a daughter's direction.
@@ -112,8 +112,9 @@ def draw(beam: ConeBeam, lines: Lines) -> Tensor:
     flat = np.bincount(places, masses, minlength=len(_WIDTHS) * wide * wide).astype(np.float32)
     stack = torch.from_numpy(flat).view(len(_WIDTHS), wide, wide)[:, 1:-1, 1:-1].to(beam.device)
     total = torch.zeros(size, size, device=beam.device)
-    for image, middle in zip(stack, _WIDTHS, strict=True):
-        total += smooth(image, max(0.35, 0.5 * middle))
+    for level, (image, middle) in enumerate(zip(stack, _WIDTHS, strict=True)):
+        if (layer == level).any():
+            total += smooth(image, max(0.35, 0.5 * middle))
     return total
 
 
