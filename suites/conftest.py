@@ -21,16 +21,12 @@ from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import SEVERITIES, Evaluation
 from suites.harness.formats import known_forms, load_subject
 from suites.harness.layouts import load_cohort
+from suites.harness.probes import ROLES, load_probes
 from suites.harness.summary import print_summary
 
 EVALUATION = pytest.StashKey[Evaluation]()
 DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
-PROBES = {
-    "lateral": "lateral films",
-    "adult": "frontal films of adults",
-    "unseen": "findings the subject has no class for",
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEFAULT_DATA,
         help="cohort: a folder of films, a manifest, kaggle, phantom (default)",
     )
-    for role, what in PROBES.items():
+    for role, what in ROLES.items():
         group.addoption(f"--probe-{role}", metavar="SPEC", help=f"cohort of {what}")
     group.addoption(
         "--report", nargs="?", const="report", metavar="DIR", help="write the report there (default report/)"
@@ -93,7 +89,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         load_subject(spec, preprocessing=recipe, device=device) for spec in option("--weights") or [DEFAULT_WEIGHTS]
     ]
     cohort = load_cohort(str(option("--data")))
-    probes = {role: load_cohort(str(spec)) for role in PROBES if (spec := option(f"--probe-{role}"))}
+    probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
     if (limit := option("--limit")) is not None:
         if limit < 1:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
@@ -131,12 +127,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Remember which claims were asked for, and refuse a claim that no suite judges."""
     evaluation = config.stash[EVALUATION]
-    given = [
+    claims = [
         item.callspec.params.get("claim")
         for item in items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     ]
-    asked = [claim for claim in given if isinstance(claim, Claim)]
+    asked = [claim for claim in claims if isinstance(claim, Claim)]
+    # A suite whose claims a table of the user's leaves out has nothing to judge; pytest would print it as skipped.
+    idle = [item for item in items if _claimless(item)]
+    if idle:
+        config.hook.pytest_deselected(items=idle)
+        items[:] = [item for item in items if not _claimless(item)]
     evaluation.selected = {claim.id for claim in asked}
     whole = not config.getoption("keyword") and not config.getoption("markexpr") and _everything(session)
     orphans = [claim.id for claim in evaluation.claims if claim.id not in evaluation.selected]
@@ -144,6 +145,12 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         raise pytest.UsageError(
             f"no suite judges the claim(s) {', '.join(orphans)}; start their id like one of the suites' prefixes"
         )
+
+
+def _claimless(item: pytest.Item) -> bool:
+    return item.get_closest_marker("claims") is not None and not (
+        isinstance(item, pytest.Function) and isinstance(item.callspec.params.get("claim"), Claim)
+    )
 
 
 def _everything(session: pytest.Session) -> bool:

@@ -17,3 +17,21 @@ def test_low_contrast_and_underexposed_films(claim, subject, judge):
 def test_grid_artefacts_turn_normal_films_ill(claim, subject, judge):
     """Normal films called ill because of lines, aliases or shading of an anti-scatter grid."""
     judge(claim, subject)
+
+
+@pytest.mark.claims("whiteout.")
+def test_white_outs_are_called_bacterial_whatever_the_cause(claim, subject, judge):
+    """Density added in the lung of normal films for five different reasons, and, as a sham, outside it."""
+    judge(claim, subject)
+
+
+@pytest.mark.claims("probes.")
+def test_films_it_was_never_meant_for(claim, subject, judge):
+    """Lateral films, adults, and findings without a class: any confident answer is spurious."""
+    judge(claim, subject)
+
+
+@pytest.mark.claims("institution.")
+def test_films_from_other_institutions(claim, subject, judge):
+    """Compression, resolution, format, processing and marks that differ from one hospital to the next."""
+    judge(claim, subject)

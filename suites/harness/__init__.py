@@ -1,35 +1,55 @@
 """The machinery of the suites: subject, cohort, prediction table, statistics, claims, report.
 
-from suites.harness import evaluate
-evaluation = evaluate("bundled:fragile", "phantom", profile="quick")
-evaluation.to_pandas()
-evaluation.report("report")
+    from suites.harness import evaluate
+    evaluation = evaluate("bundled:fragile", "phantom", profile="quick")
+    evaluation.to_pandas()
+    evaluation.report("report")
+
+Names are imported when they are first used, so that reading weights does not load what draws reports.
 """
 
-from suites.harness.api import evaluate
-from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict, load_claims
-from suites.harness.cohort import Cohort, Film
-from suites.harness.evaluation import Evaluation
-from suites.harness.formats import load_subject
-from suites.harness.layouts import load_cohort
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from __future__ import annotations
 
-__all__ = [
-    "Claim",
-    "Cohort",
-    "Evaluation",
-    "Film",
-    "Judgement",
-    "Measure",
-    "Normalised",
-    "Preprocessing",
-    "Provenance",
-    "Result",
-    "Subject",
-    "Verdict",
-    "evaluate",
-    "load_claims",
-    "load_cohort",
-    "load_subject",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from suites.harness.api import evaluate as evaluate
+    from suites.harness.claims import Claim as Claim
+    from suites.harness.claims import Judgement as Judgement
+    from suites.harness.claims import Measure as Measure
+    from suites.harness.claims import Result as Result
+    from suites.harness.claims import Verdict as Verdict
+    from suites.harness.claims import load_claims as load_claims
+    from suites.harness.cohort import Cohort as Cohort
+    from suites.harness.cohort import Film as Film
+    from suites.harness.evaluation import Evaluation as Evaluation
+    from suites.harness.formats import load_subject as load_subject
+    from suites.harness.layouts import load_cohort as load_cohort
+    from suites.harness.preprocessing import Preprocessing as Preprocessing
+    from suites.harness.subject import Normalised as Normalised
+    from suites.harness.subject import Provenance as Provenance
+    from suites.harness.subject import Subject as Subject
+
+_HOME = {
+    "evaluate": "api",
+    "Evaluation": "evaluation",
+    "load_subject": "formats",
+    "load_cohort": "layouts",
+    "Preprocessing": "preprocessing",
+    **dict.fromkeys(("Claim", "Judgement", "Measure", "Result", "Verdict", "load_claims"), "claims"),
+    **dict.fromkeys(("Cohort", "Film"), "cohort"),
+    **dict.fromkeys(("Normalised", "Provenance", "Subject"), "subject"),
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lives there
+    """Import a public name from its home."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(_HOME)

@@ -11,6 +11,7 @@ from suites.harness.cohort import Cohort
 from suites.harness.evaluation import Evaluation
 from suites.harness.formats import load_subject
 from suites.harness.layouts import load_cohort
+from suites.harness.probes import load_probes
 from suites.harness.subject import Subject
 
 
@@ -59,7 +60,7 @@ def evaluate(
         subjects=[load_subject(item, preprocessing=preprocessing, device=device) for item in given],
         cohort=films if limit is None else films.limited(limit, seed),
         claims=table if isinstance(table, list) else load_claims(table),
-        probes={role: load_cohort(item) for role, item in (probes or {}).items()},
+        probes=load_probes(films, probes or {}),
         profile=profile,
         seed=seed,
         cache=cache or default_folder(),

@@ -26,7 +26,7 @@ from suites.harness.cohort import Cohort
 from suites.harness.conditions import CLEAN, Condition, expand, parse
 from suites.harness.endpoints import find
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
-from suites.harness.evidence import Answers, Evidence, excluded_from
+from suites.harness.evidence import Answers, Evidence
 from suites.harness.film import check_exclusions
 from suites.harness.judging import judge_section
 from suites.harness.layouts import align_labels
@@ -147,7 +147,7 @@ class Evaluation:
         wanted = [claim for claim in self.claims if find(claim.endpoint)[1] == "subject" and self._runs(claim)]
         probes = {role: self.answers(subject, cohort, role, [parse(CLEAN)]) for role, cohort in self.probes.items()}
         return Evidence(
-            main=self.answers(subject, self.cohort, "main", self.available(subject, self.conditions(wanted))),
+            main=self.answers(subject, self.cohort, "main", self.conditions(wanted)),
             profile=self.profile, seed=self.seed, cache=self.cache, probes=probes, severities=SEVERITIES[self.profile],
         )  # fmt: skip
 
@@ -163,15 +163,15 @@ class Evaluation:
 
     def answers(self, subject: Subject, cohort: Cohort, role: str, conditions: Sequence[Condition]) -> Answers:
         """Return what a subject answers on a cohort, from the cache where it is there."""
-        key = subject.name, role
-        if key not in self._answers:
-            aligned = align_labels(cohort, subject.classes) if role == "main" else cohort
-            predictions = predict(subject, aligned, conditions, seed=self.seed, cache=self.cache, quiet=self.quiet)
-            left_out = list(predictions.excluded[["file", "reason"]].itertuples(index=False, name=None))
-            check_exclusions(left_out, len(aligned))
-            readable = excluded_from(aligned, predictions)
-            self._answers[key] = Answers(subject=subject, cohort=readable, predictions=predictions, seed=self.seed)
-        return self._answers[key]
+        if (subject.name, role) not in self._answers:
+            asked = {other.name: (other, self.available(other, conditions)) for other in self.subjects}
+            found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet)
+            check_exclusions(found[subject.name].excluded, len(cohort))
+            for other in self.subjects:
+                aligned = align_labels(cohort, other.classes, probe=role != "main")
+                predictions = found[other.name]
+                self._answers[other.name, role] = Answers.of(other, aligned, predictions, seed=self.seed)
+        return self._answers[subject.name, role]
 
     @property
     def judgements(self) -> list[Judgement]:

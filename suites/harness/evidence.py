@@ -7,13 +7,12 @@ attributions) is computed in `suites.harness` beforehand and kept in the same ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy.special import softmax
 
 from suites.harness import statistics
@@ -44,6 +43,19 @@ class Answers:
     cohort: Cohort
     predictions: Predictions
     seed: int
+
+    @classmethod
+    def of(cls, subject: Subject, cohort: Cohort, predictions: Predictions, *, seed: int) -> Answers:
+        """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
+        predicted = predictions.table["image"]
+        inside = predicted.isin(cohort.table["id"].astype(str))
+        clean = (predictions.table["condition"] == CLEAN).to_numpy()
+        features = predictions.features
+        if features is not None:
+            features = features[inside.to_numpy()[clean]]
+        kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
+        readable = cohort.table["id"].astype(str).isin(set(predicted))
+        return cls(subject=subject, cohort=cohort.select(readable), predictions=kept, seed=seed)
 
     @cached_property
     def images(self) -> list[str]:
@@ -109,6 +121,12 @@ class Answers:
         if name not in self.subject.classes:
             raise NotEvaluable(f"{self.subject.name} has no class {name!r} (it has {', '.join(self.subject.classes)})")
         return self.subject.classes.index(name)
+
+    def film(self, image: str) -> Film:
+        """Decode one film of the cohort again, for a picture."""
+        rows = self.cohort.table
+        row = rows[rows["id"].astype(str) == image].iloc[0]
+        return self.cohort.decode({str(key): value for key, value in row.to_dict().items()})
 
     def shared(self, *conditions: str) -> npt.NDArray[np.bool_]:
         """Return (N,) whether a film is labelled and has an answer under every one of the conditions."""
@@ -204,15 +222,3 @@ class Evidence:
         if role not in self.probes:
             raise NotEvaluable(f"no {role} films were given (pass --probe-{role} SPEC)")
         return self.probes[role]
-
-    def film(self, image: str) -> Film:
-        """Decode one film of the main cohort again, for a picture."""
-        rows = self.main.cohort.table
-        row = rows[rows["id"].astype(str) == image].iloc[0]
-        return self.main.cohort.decode({str(key): value for key, value in row.to_dict().items()})
-
-
-def excluded_from(cohort: Cohort, predictions: Predictions) -> Cohort:
-    """Return the cohort of the films that could be read, in order."""
-    readable = set(predictions.table["image"])
-    return cohort.select(pd.Series([str(image) in readable for image in cohort.table["id"]]))

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from suites.harness.conditions import CLEAN, parse
-from suites.harness.evidence import Evidence
+from suites.harness.evidence import Answers
 
 
 def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[str]) -> Figure:
@@ -28,13 +28,25 @@ def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[st
     return figure
 
 
-def before_and_after(
-    evidence: Evidence, image: str, condition: str, calls: Sequence[str], sure: Sequence[float]
-) -> Figure:
-    """Draw a film clean and under a condition, with what the subject called each."""
-    film = evidence.film(image)
-    pixels = torch.from_numpy(film.pixels)
+def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float32]:
+    """Return a film as the subject was shown it under a condition (the first view of several)."""
+    film = answers.film(image)
     lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
-    changed = parse(condition).apply(pixels, image, seed=evidence.seed, lungs=lungs)[0]
-    titles = [f"{name}\n{call} {share:.0%}" for name, call, share in zip((CLEAN, condition), calls, sure, strict=True)]
-    return films_in_a_row([film.pixels, changed.numpy()], titles)
+    views = parse(condition).apply(torch.from_numpy(film.pixels), image, seed=answers.seed, lungs=lungs)
+    return np.asarray(views[0].numpy(), dtype=np.float32)
+
+
+def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Figure:
+    """Draw one film under several conditions, with what the subject called each and how surely."""
+    titles = []
+    for condition in conditions:
+        call, sure = called(answers, image, condition)
+        titles.append(f"{condition}\n{call} {sure:.0%}")
+    return films_in_a_row([under(answers, image, condition) for condition in conditions], titles)
+
+
+def called(answers: Answers, image: str, condition: str = CLEAN) -> tuple[str, float]:
+    """Return what a film was called under a condition, and the softmax probability of that call."""
+    index = answers.images.index(image)
+    call = int(answers.called(condition)[index])
+    return answers.subject.classes[call], float(answers.probabilities(condition)[index].max())

@@ -1,15 +1,15 @@
-"""The prediction table: one row per (subject, film, condition), and the engine that fills it.
+"""The prediction table: one row per (subject, film, condition). Predict once, judge many.
 
-Every film is decoded once, changed into all its conditions, preprocessed, and answered in batches of constant size
-(the last one padded): with a constant size the logits of an input do not depend on its place in the batch, so a run
-that was killed and resumed, or one that finds half its rows in the cache, ends with the same bytes as one that was not.
+Every film is decoded once and changed once into each of its conditions, for all subjects together, ahead of the
+networks in threads of its own; what the cache holds already is not done again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,22 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import torchvision
-from scipy.special import softmax
 from torch import Tensor
 from tqdm import tqdm
 
-from suites.harness.cache import Shards
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohort import Cohort
 from suites.harness.conditions import CLEAN, Condition, apply_all
-from suites.harness.errors import FilmUnreadable, PredictionProblem
+from suites.harness.engine import KEY, Engine
+from suites.harness.errors import FilmUnreadable
 from suites.harness.subject import Subject
 
-BATCH = 16
-ENGINE_VERSION = 1
-FLUSH_SECONDS = 5.0
-KEY = ["content", "image", "identity"]
-Logits = npt.NDArray[np.float32]
+Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -56,254 +50,142 @@ class Predictions:
 
 @dataclass
 class _Work:
-    """One film on its way: its identity, its input pixels per condition, and the rows that need no network."""
+    """One film on its way: its identity, and per engine the input it still has to answer."""
 
-    image: str
-    content: str
-    pixels: list[tuple[Condition, Tensor]] = field(default_factory=list)
-    undefined: list[tuple[Condition, str]] = field(default_factory=list)
+    film: tuple[str, str]
+    asked: list[tuple[Engine, Condition, Tensor]] = field(default_factory=list)
+    undefined: list[tuple[Engine, Condition, str]] = field(default_factory=list)
 
 
 def predict(
-    subject: Subject,
+    subjects: Mapping[str, tuple[Subject, Sequence[Condition]]],
     cohort: Cohort,
-    conditions: Sequence[Condition],
     *,
     seed: int,
     cache: Path,
     quiet: bool = False,
-) -> Predictions:
-    """Return the predictions of a subject on every film under every condition, computing only what the cache lacks.
+) -> dict[str, Predictions]:
+    """Return the predictions of every subject on every film, computing only what the cache lacks.
+
+    Args:
+        subjects: name -> subject, and the conditions it is asked under.
+        cohort: the films.
+        seed: of the run.
+        cache: root of the cache.
+        quiet: show no progress.
 
     Raises:
-        PredictionProblem: the subject answered NaN, infinity or the wrong shape; the image is named.
+        PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
         UsageProblem: the cache cannot be written.
     """
-    shards = Shards(cache, "predictions", _key(subject, seed))
-    engine = _Engine(subject, seed, shards)
-    films, excluded = engine.run(cohort, conditions, quiet=quiet)
-    return engine.collect(cohort, conditions, films, excluded)
-
-
-def _key(subject: Subject, seed: int) -> dict[str, object]:
+    engines = {name: Engine(subject, seed, cache) for name, (subject, _) in subjects.items()}
+    wanted = [(engines[name], list(conditions)) for name, (_, conditions) in subjects.items()]
+    rows = [{str(key): value for key, value in row.items()} for row in cohort.table.to_dict("records")]
+    contents: dict[str, str] = {}
+    excluded: list[tuple[str, str, str]] = []
+    with tqdm(total=len(rows), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar:
+        try:
+            for row, work in _ahead(rows, cohort, wanted, seed):
+                bar.update()
+                if isinstance(work, FilmUnreadable):
+                    excluded.append((cohort.name, str(row["file"]), str(work)))
+                    continue
+                contents[work.film[0]] = work.film[1]
+                for engine, condition, reason in work.undefined:
+                    engine.note_undefined(work.film, condition, reason)
+                for engine, condition, views in work.asked:
+                    engine.ask(work.film, condition, views)
+            for engine in engines.values():
+                engine.finish()
+        finally:  # an interrupt, too, keeps what is done
+            for engine in engines.values():
+                engine.flush()
+    left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
     return {
-        "subject": subject.fingerprint,
-        "preprocessing": subject.preprocessing.fingerprint(),
-        "recipes": {name: recipe.fingerprint() for name, recipe in sorted(subject.preprocessings.items())},
-        "seed": seed,
-        "batch": BATCH,
-        "engine": ENGINE_VERSION,
-        "device": torch.device(subject.device).type,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        name: Predictions(*_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed)
+        for name, engine in engines.items()
     }
 
 
-class _Engine:
-    """Fills the cache for one subject."""
+def _ahead(
+    rows: Sequence[Row], cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condition]]], seed: int
+) -> Iterator[tuple[Row, _Work | FilmUnreadable]]:
+    """Decode and change films ahead of the networks, a few at a time so that memory stays flat."""
 
-    def __init__(self, subject: Subject, seed: int, shards: Shards) -> None:
-        self.subject, self.seed, self.shards = subject, seed, shards
-        self.width = len(subject.classes)
-        known = shards.read()
-        self.frames = [known]
-        self.done = set(zip(*(known[name] for name in KEY), strict=True)) if len(known) else set()
-        self.fresh: list[dict[str, object]] = []
-        self.computed = 0
-        self.views: dict[tuple[str, str], tuple[int, list[Logits]]] = {}
-        self.flushed = time.monotonic()
-
-    def run(
-        self, cohort: Cohort, conditions: Sequence[Condition], *, quiet: bool
-    ) -> tuple[dict[str, str], list[tuple[str, str]]]:
-        """Compute what is missing; return image -> content of the readable films, and (file, reason) of the others."""
-        films: dict[str, str] = {}
-        excluded: list[tuple[str, str]] = []
-        waiting: list[tuple[str, str, Condition, Tensor]] = []
-        rows = [{str(key): value for key, value in row.items()} for row in cohort.table.to_dict("records")]
-        bar = tqdm(
-            total=len(rows),
-            unit="film",
-            desc=f"{self.subject.name} on {cohort.name}",
-            disable=quiet or None,
-            leave=False,
-        )
+    def prepare(row: Row) -> _Work | FilmUnreadable:
         try:
-            for row, work in self._prepared(rows, cohort, conditions):
-                bar.update()
-                if isinstance(work, FilmUnreadable):
-                    excluded.append((str(row["file"]), str(work)))
-                    continue
-                films[work.image] = work.content
-                for condition, reason in work.undefined:
-                    self._keep((work.image, work.content), condition, undefined=reason)
-                waiting += [
-                    (work.image, work.content, condition, view)
-                    for condition, pixels in work.pixels
-                    for view in self._announce(work.image, condition, pixels)
-                ]
-                while len(waiting) >= BATCH:
-                    self._answer(waiting[:BATCH])
-                    del waiting[:BATCH]
-                if time.monotonic() - self.flushed > FLUSH_SECONDS:
-                    self._flush()
-            while waiting:
-                self._answer(waiting[:BATCH])
-                del waiting[:BATCH]
-        finally:
-            bar.close()
-            self._flush()
-        return films, excluded
+            return _prepare(row, cohort, wanted, seed)
+        except FilmUnreadable as unreadable:
+            return unreadable
 
-    def _prepared(
-        self, rows: Iterable[Mapping[str, object]], cohort: Cohort, conditions: Sequence[Condition]
-    ) -> Iterator[tuple[Mapping[str, object], _Work | FilmUnreadable]]:
-        """Decode and perturb one film ahead of the network, in one further thread."""
-
-        def prepare(row: Mapping[str, object]) -> _Work | FilmUnreadable:
-            try:
-                return self._prepare(row, cohort, conditions)
-            except FilmUnreadable as unreadable:
-                return unreadable
-
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            pending = None
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        pending: deque[tuple[Row, Future[_Work | FilmUnreadable]]] = deque()
+        try:
             for row in rows:
-                following = (row, pool.submit(prepare, row))
-                if pending:
-                    yield pending[0], pending[1].result()
-                pending = following
-            if pending:
-                yield pending[0], pending[1].result()
+                pending.append((row, pool.submit(prepare, row)))
+                if len(pending) > threads:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
 
-    def _prepare(self, row: Mapping[str, object], cohort: Cohort, conditions: Sequence[Condition]) -> _Work:
-        image = str(row["id"])
-        film: Film | None = None
-        content = cohort.identify(row) if cohort.identify else None
-        if content is None:
-            film = cohort.decode(row)
-            content = film.content
-        work = _Work(image, content)
-        missing = [condition for condition in conditions if (content, image, condition.identity) not in self.done]
-        if not missing:
-            return work
-        film = film or cohort.decode(row)
-        pixels = torch.from_numpy(film.pixels)
-        lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
-        for condition, changed, reason in apply_all(pixels, missing, image, seed=self.seed, lungs=lungs):
-            if changed is None:
-                work.undefined.append((condition, reason))
-            else:
-                work.pixels.append((condition, self._input(changed, condition)))
+
+def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condition]]], seed: int) -> _Work:
+    """Change one film into what is missing of its conditions, each once for all subjects."""
+    image = str(row["id"])
+    film = None if cohort.identify else cohort.decode(row)
+    content = cohort.identify(row) if cohort.identify else film.content if film else ""
+    work = _Work((image, content))
+    askers: dict[Condition, list[Engine]] = {}
+    for engine, conditions in wanted:
+        for condition in engine.missing(image, content, conditions):
+            askers.setdefault(condition, []).append(engine)
+    if not askers:
         return work
-
-    def _announce(self, image: str, condition: Condition, views: Tensor) -> Tensor:
-        """Remember how many views of a film to wait for."""
-        self.views[image, condition.text] = len(views), []
-        return views
-
-    def _input(self, views: Tensor, condition: Condition) -> Tensor:
-        """Return (V, C, S, S) network input, or the films themselves for a subject that is only asked whole films."""
-        if self.subject.network is None:
-            return views
-        name = condition.preprocessing
-        recipe = self.subject.with_preprocessing(name).preprocessing if name else self.subject.preprocessing
-        with torch.inference_mode():
-            return recipe(views)
-
-    def _answer(self, batch: Sequence[tuple[str, str, Condition, Tensor]]) -> None:
-        features: Tensor | None = None
-        if self.subject.respond is not None:
-            logits = self.subject.respond([pixels for *_, pixels in batch])
-        else:
-            stack = torch.stack([pixels for *_, pixels in batch])
-            if len(stack) < BATCH:
-                stack = torch.cat([stack, stack.new_zeros(BATCH - len(stack), *stack.shape[1:])])
-            logits, features = self.subject.answer(stack.to(self.subject.device))
-        values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
-        if values.shape != (len(batch), self.width):
-            raise PredictionProblem(
-                f"{self.subject.name} answered with shape {tuple(logits.shape)} for {len(batch)} films of "
-                f"{self.width} classes (first image: {batch[0][0]})"
-            )
-        vectors = None if features is None else features[: len(batch)].detach().to("cpu", torch.float32).numpy()
-        for index, (image, content, condition, _) in enumerate(batch):
-            if not np.isfinite(values[index]).all():
-                raise PredictionProblem(
-                    f"{self.subject.name} answered {values[index].tolist()} for image {image!r} under "
-                    f"{condition.text}: not finite; check the weights and the film"
-                )
-            wanted, seen = self.views[image, condition.text]
-            seen.append(values[index])
-            if len(seen) == wanted:
-                del self.views[image, condition.text]
-                vector = vectors[index] if vectors is not None and condition.text == CLEAN else None
-                self._keep((image, content), condition, seen[0] if wanted == 1 else _averaged(seen), vector)
-
-    def _keep(
-        self,
-        film: tuple[str, str],
-        condition: Condition,
-        logits: Logits | None = None,
-        features: Logits | None = None,
-        undefined: str = "",
-    ) -> None:
-        image, content = film
-        values = np.full(self.width, np.nan, np.float32) if logits is None else logits
-        row: dict[str, object] = {
-            "content": content,
-            "image": image,
-            "identity": condition.identity,
-            "undefined": undefined,
-        }
-        row |= {f"logit_{index}": value for index, value in enumerate(values)}
-        row["features"] = None if features is None else features.tobytes()
-        self.fresh.append(row)
-        self.computed += 1
-
-    def _flush(self) -> None:
-        """Move finished rows into the cache; interrupts wait until the shard is whole."""
-        rows = pd.DataFrame(self.fresh)
-        self.shards.add(rows)
-        self.frames.append(rows)
-        self.fresh = []
-        self.flushed = time.monotonic()
-
-    def collect(
-        self,
-        cohort: Cohort,
-        conditions: Sequence[Condition],
-        films: Mapping[str, str],
-        excluded: Sequence[tuple[str, str]],
-    ) -> Predictions:
-        """Return the table in cohort order from the rows of the cache."""
-        order = pd.DataFrame(
-            [
-                (films[image], image, condition.identity, condition.text, condition.severity)
-                for image in cohort.table["id"].astype(str)
-                if image in films
-                for condition in conditions
-            ],
-            columns=[*KEY, "condition", "severity"],
-        )
-        frames = [frame for frame in self.frames if len(frame)]
-        known = pd.concat(frames, ignore_index=True).drop_duplicates(KEY) if frames else pd.DataFrame(columns=KEY)
-        table = order.merge(known, on=KEY, how="left", validate="many_to_one")
-        clean = table.loc[table["condition"] == CLEAN, "features"]
-        features = None
-        if len(clean) and clean.notna().all():
-            features = np.stack([np.frombuffer(value, np.float32) for value in clean])
-        columns = [f"logit_{index}" for index in range(self.width)]
-        table = table.assign(subject=self.subject.name, cohort=cohort.name)
-        table = table[["subject", "cohort", "image", "condition", "severity", *columns, "undefined"]]
-        table = table.astype(dict.fromkeys(columns, "float32"))
-        left_out = pd.DataFrame(
-            [(cohort.name, file, reason) for file, reason in excluded], columns=["cohort", "file", "reason"], dtype=str
-        )
-        return Predictions(table, features, left_out, self.computed)
+    film = film or cohort.decode(row)
+    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
+    for condition, views, reason in apply_all(torch.from_numpy(film.pixels), askers, image, seed=seed, lungs=lungs):
+        if views is None:
+            work.undefined += [(engine, condition, reason) for engine in askers[condition]]
+            continue
+        inputs: dict[object, Tensor] = {}
+        for engine in askers[condition]:
+            if engine.subject.network is None:
+                work.asked.append((engine, condition, views))
+                continue
+            recipe = engine.recipe(condition)
+            key = tuple(recipe.fingerprint().items())
+            if key not in inputs:
+                with torch.inference_mode():
+                    inputs[key] = recipe(views)
+            work.asked.append((engine, condition, inputs[key]))
+    return work
 
 
-def _averaged(views: Sequence[Logits]) -> Logits:
-    """Return the logits of the mean probability over several views of a film."""
-    probabilities = softmax(np.stack(views).astype(np.float64), axis=1).mean(axis=0)
-    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)), dtype=np.float32)
+def _collect(
+    engine: Engine, cohort: Cohort, conditions: Sequence[Condition], contents: Mapping[str, str]
+) -> tuple[pd.DataFrame, npt.NDArray[np.float32] | None]:
+    """Return the table in cohort order, and the features of the clean films, from the rows an engine knows."""
+    order = pd.DataFrame(
+        [
+            (contents[image], image, condition.identity, condition.text, condition.severity)
+            for image in cohort.table["id"].astype(str)
+            if image in contents
+            for condition in conditions
+        ],
+        columns=[*KEY, "condition", "severity"],
+    )
+    table = order.merge(engine.rows(), on=KEY, how="left", validate="many_to_one")
+    clean = table.loc[table["condition"] == CLEAN, "features"]
+    features = None
+    if len(clean) and clean.notna().all():
+        features = np.stack([np.frombuffer(value, np.float32) for value in clean])
+    logits = [f"logit_{index}" for index in range(engine.width)]
+    table = table.assign(subject=engine.subject.name, cohort=cohort.name)
+    table = table[["subject", "cohort", "image", "condition", "severity", *logits, "undefined"]]
+    return table.astype(dict.fromkeys(logits, "float32")), features

@@ -20,7 +20,7 @@ from torch import nn
 from suites.harness.cohort import Cohort, Film
 from suites.harness.conditions import expand, parse
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
-from suites.harness.predictions import predict
+from suites.harness.predictions import predict as predict_all
 from suites.harness.preprocessing import Preprocessing
 from suites.harness.subject import Normalised, Provenance, Subject
 
@@ -55,6 +55,10 @@ def subject_of(classes=("a", "b"), seed=0, scale=1.0) -> Subject:
         provenance=Provenance(spec="toy", format="user", source="test", sha256=digest),
         preprocessing=Preprocessing(name="small", short_side=40, size=32),
     )  # fmt: skip
+
+
+def predict(subject, cohort, conditions, **options):
+    return predict_all({subject.name: (subject, conditions)}, cohort, **options)[subject.name]
 
 
 def test_every_film_and_condition_has_a_row(tmp_path):
@@ -173,15 +177,15 @@ def test_a_broken_shard_is_done_again(tmp_path):
 SLOW = """
 import sys, time
 sys.path.insert(0, {here!r})
-import suites.harness.predictions as predictions
+import suites.harness.engine as engine
 from pathlib import Path
 import test_predictions as here
-predictions.FLUSH_SECONDS = 0.05
+engine.FLUSH_SECONDS = 0.05
 def slowly(row):
     time.sleep(0.05)
     return here.film_of(row)
 print("ready", flush=True)
-predictions.predict(here.subject_of(), here.cohort_of(30, slowly), here.CONDITIONS, seed=0, cache=Path({cache!r}), quiet=True)
+here.predict(here.subject_of(), here.cohort_of(30, slowly), here.CONDITIONS, seed=0, cache=Path({cache!r}), quiet=True)
 """
 
 
@@ -216,6 +220,28 @@ def test_views_of_a_remedy_are_averaged_as_probabilities(tmp_path):
     row = table[(table["image"] == "film2") & (table["condition"] == chain.text)].iloc[0]
     stored = np.exp([row["logit_0"], row["logit_1"]])
     assert np.allclose(stored / stored.sum(), expected, atol=1e-5)
+
+
+def test_two_subjects_share_the_films_and_not_the_answers(tmp_path):
+    """Each film is decoded once for both, and each subject answers as if it were alone."""
+    decoded = []
+
+    def decode(row):
+        decoded.append(row["id"])
+        return film_of(row)
+
+    one, other = subject_of(), replace(subject_of(seed=1), name="other")
+    both = predict_all(
+        {"toy": (one, CONDITIONS), "other": (other, CONDITIONS[:2])},
+        cohort_of(decode=decode),
+        seed=0,
+        cache=tmp_path,
+        quiet=True,
+    )
+    assert sorted(decoded) == sorted(set(decoded))
+    alone = predict(other, cohort_of(), CONDITIONS[:2], seed=0, cache=tmp_path / "alone", quiet=True)
+    assert both["other"].table.equals(alone.table)
+    assert not both["toy"].table["logit_0"].isin(alone.table["logit_0"]).any()
 
 
 def test_a_film_only_subject_is_asked_whole_films(tmp_path):

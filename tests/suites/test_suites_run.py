@@ -42,6 +42,7 @@ def make(network, name):
     )
 """
 LIMITATION = 'kind = "limitation"\nendpoint = "stress"\n'
+REQUIREMENT = 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\n'
 GREY = {"bacterial_pneumonia": 0.7, "normal": 0.3, "viral_pneumonia": 0.52}
 
 
@@ -59,8 +60,8 @@ def place(tmp_path_factory):
         "\n".join(
             f'[[claim]]\nid = "{name}"\nsection = "S"\nstatement = "s."\n{rest}'
             for name, rest in {
-                "classes.good": 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.5\n',
-                "classes.bad": 'kind = "requirement"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.999\n',
+                "classes.good": REQUIREMENT + "margin = 0.5\n",
+                "classes.bad": REQUIREMENT + 'direction = "below"\nmargin = 0.5\n',
                 "contrast.found": LIMITATION + 'condition = "gamma_high@5"\nmargin = 0.05\n',
                 "contrast.absent": LIMITATION + 'condition = "clean"\nmargin = 0.4\n',
                 "contrast.unclear": 'kind = "limitation"\nendpoint = "score"\nmeasure = "accuracy"\nmargin = 0.97\n',

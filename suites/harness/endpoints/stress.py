@@ -83,7 +83,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         measures=[*measures, *extra, *series[1]],
         summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
         figures={"severity": series[0]} if series[0] else {},
-        galleries=_gallery(evidence, condition, both),
+        galleries=gallery(answers, condition, both),
     )
 
 
@@ -153,20 +153,20 @@ def _curve(
     return partial(figures.severity_curve, severities, rows, ylabel=label, title=f"{label} by severity"), points
 
 
-def _gallery(evidence: Evidence, condition: str, films: Films, how_many: int = 4) -> dict[str, list[GalleryItem]]:
+def gallery(answers: Answers, condition: str, films: Films, how_many: int = 4) -> dict[str, list[GalleryItem]]:
     """Return the films whose call changed most confidently, clean and changed side by side."""
-    answers = evidence.main
     flipped = films & (answers.called(condition) != answers.called(CLEAN))
     confidence = np.where(flipped, np.nan_to_num(answers.probabilities(condition).max(axis=1)), -1)
     order = [index for index in np.argsort(-confidence, kind="stable")[:how_many] if flipped[index]]
     items = []
     for index in order:
         image = answers.images[index]
-        calls = [answers.subject.classes[int(answers.called(name)[index])] for name in (CLEAN, condition)]
-        sure = [float(answers.probabilities(name)[index].max()) for name in (CLEAN, condition)]
+        (before, sure_before), (after, sure_after) = (
+            film_figures.called(answers, image, name) for name in (CLEAN, condition)
+        )
         truth = answers.subject.classes[answers.labels[index]] if answers.labels[index] >= 0 else "unknown"
-        caption = f"{image}: {calls[0]} ({sure[0]:.0%}) becomes {calls[1]} ({sure[1]:.0%}); truth {truth}"
-        draw = partial(film_figures.before_and_after, evidence, image, condition, calls, sure)
+        caption = f"{image}: {before} ({sure_before:.0%}) becomes {after} ({sure_after:.0%}); truth {truth}"
+        draw = partial(film_figures.film_by_film, answers, image, [CLEAN, condition])
         items.append(
             GalleryItem(caption=caption, draw=draw, facts={"image": image, "condition": condition, "truth": truth})
         )

@@ -1,0 +1,169 @@
+"""What answers films for one subject: the cache of finished rows, and batches of constant size through the network.
+
+With a constant batch size (the last one padded) the logits of an input do not depend on its neighbours, so a run that
+was killed and resumed, or one that finds half its rows in the cache, ends with the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torchvision
+from scipy.special import softmax
+from torch import Tensor
+
+from suites.harness.cache import Shards
+from suites.harness.conditions import CLEAN, Condition
+from suites.harness.errors import PredictionProblem
+from suites.harness.preprocessing import Preprocessing
+from suites.harness.subject import Subject
+
+BATCH = 16
+ENGINE_VERSION = 1
+FLUSH_SECONDS = 5.0
+KEY = ["content", "image", "identity"]
+Numbers = npt.NDArray[np.float32]
+
+
+class Engine:
+    """Answers films for one subject and keeps what it answered.
+
+    Args:
+        subject: the classifier.
+        seed: of the run; part of the cache's key.
+        cache: root of the cache.
+    """
+
+    def __init__(self, subject: Subject, seed: int, cache: Path) -> None:
+        self.subject = subject
+        self.width = len(subject.classes)
+        self.shards = Shards(cache, "predictions", _key(subject, seed))
+        known = self.shards.read()
+        self.frames = [known]
+        self.done = set(zip(*(known[name] for name in KEY), strict=True)) if len(known) else set()
+        self.computed = 0
+        self._fresh: list[dict[str, object]] = []
+        self._waiting: list[tuple[str, str, Condition, Tensor]] = []
+        self._views: dict[tuple[str, str], tuple[int, list[Numbers]]] = {}
+        self._flushed = time.monotonic()
+
+    def missing(self, image: str, content: str, conditions: Sequence[Condition]) -> list[Condition]:
+        """Return the conditions under which a film has not been answered yet."""
+        return [condition for condition in conditions if (content, image, condition.identity) not in self.done]
+
+    def recipe(self, condition: Condition) -> Preprocessing:
+        """Return the preprocessing a condition asks for."""
+        name = condition.preprocessing
+        return self.subject.with_preprocessing(name).preprocessing if name else self.subject.preprocessing
+
+    def ask(self, film: tuple[str, str], condition: Condition, views: Tensor) -> None:
+        """Queue a film's views; full batches are answered at once.
+
+        Args:
+            film: image id and content.
+            condition: what was done to it.
+            views: (V, C, S, S) network input, or (V, H, W) films for a subject that is only asked whole films.
+        """
+        self._views[film[0], condition.text] = len(views), []
+        self._waiting += [(*film, condition, view) for view in views]
+        while len(self._waiting) >= BATCH:
+            self._answer(BATCH)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def note_undefined(self, film: tuple[str, str], condition: Condition, reason: str) -> None:
+        """Keep a row without logits for a film that a condition has no meaning for."""
+        self._keep(film, condition, undefined=reason)
+
+    def finish(self) -> None:
+        """Answer what is still waiting."""
+        while self._waiting:
+            self._answer(min(BATCH, len(self._waiting)))
+        self.flush()
+
+    def flush(self) -> None:
+        """Move finished rows into the cache."""
+        rows = pd.DataFrame(self._fresh)
+        self.shards.add(rows)
+        self.frames.append(rows)
+        self._fresh = []
+        self._flushed = time.monotonic()
+
+    def rows(self) -> pd.DataFrame:
+        """Return every row known, from the cache and from this run."""
+        frames = [frame for frame in self.frames if len(frame)]
+        return pd.concat(frames, ignore_index=True).drop_duplicates(KEY) if frames else pd.DataFrame(columns=KEY)
+
+    def _answer(self, size: int) -> None:
+        batch = self._waiting[:size]
+        del self._waiting[:size]
+        logits, features = self._forward([view for *_, view in batch])
+        values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
+        if values.shape != (len(batch), self.width):
+            raise PredictionProblem(
+                f"{self.subject.name} answered with shape {tuple(logits.shape)} for {len(batch)} films of "
+                f"{self.width} classes (first image: {batch[0][0]})"
+            )
+        vectors = None if features is None else features[: len(batch)].detach().to("cpu", torch.float32).numpy()
+        for index, (image, content, condition, _) in enumerate(batch):
+            if not np.isfinite(values[index]).all():
+                raise PredictionProblem(
+                    f"{self.subject.name} answered {values[index].tolist()} for image {image!r} under "
+                    f"{condition.text}: not finite; check the weights and the film"
+                )
+            wanted, seen = self._views[image, condition.text]
+            seen.append(values[index])
+            if len(seen) == wanted:
+                del self._views[image, condition.text]
+                vector = vectors[index] if vectors is not None and condition.text == CLEAN else None
+                self._keep((image, content), condition, seen[0] if wanted == 1 else _averaged(seen), vector)
+
+    def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        if self.subject.respond is not None:
+            return self.subject.respond(inputs), None
+        stack = torch.stack(list(inputs))
+        if len(stack) < BATCH:
+            stack = torch.cat([stack, stack.new_zeros(BATCH - len(stack), *stack.shape[1:])])
+        return self.subject.answer(stack.to(self.subject.device))
+
+    def _keep(
+        self,
+        film: tuple[str, str],
+        condition: Condition,
+        logits: Numbers | None = None,
+        features: Numbers | None = None,
+        undefined: str = "",
+    ) -> None:
+        image, content = film
+        values = np.full(self.width, np.nan, np.float32) if logits is None else logits
+        row: dict[str, object] = {"content": content, "image": image, "identity": condition.identity}
+        row |= {"undefined": undefined, "features": None if features is None else features.tobytes()}
+        row |= {f"logit_{index}": value for index, value in enumerate(values)}
+        self._fresh.append(row)
+        self.computed += 1
+
+
+def _key(subject: Subject, seed: int) -> dict[str, object]:
+    return {
+        "subject": subject.fingerprint,
+        "preprocessing": subject.preprocessing.fingerprint(),
+        "recipes": {name: recipe.fingerprint() for name, recipe in sorted(subject.preprocessings.items())},
+        "seed": seed,
+        "batch": BATCH,
+        "engine": ENGINE_VERSION,
+        "device": torch.device(subject.device).type,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def _averaged(views: Sequence[Numbers]) -> Numbers:
+    """Return the logits of the mean probability over several views of a film."""
+    probabilities = softmax(np.stack(views).astype(np.float64), axis=1).mean(axis=0)
+    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)), dtype=np.float32)
