@@ -58,7 +58,8 @@ def toy_network(classes: int, outputs: int | None = None) -> nn.Module:
     """A small CNN trained for a second on toy films; `outputs=1` gives one sigmoid logit."""
     generator = torch.Generator().manual_seed(5)
     network = nn.Sequential(
-        nn.Conv2d(3, 12, 5, stride=2), nn.SiLU(), nn.Conv2d(12, 24, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(3, 12, 5, stride=2), nn.SiLU(), nn.Conv2d(12, 24, 3), nn.SiLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(24, outputs or classes),
     )  # fmt: skip
     with torch.no_grad():
