@@ -49,12 +49,12 @@ class AttributionMap:
     Attributes:
         method: name of the method.
         maps: float32 (B, S, S); signed maps keep their sign (positive speaks for the target class).
-        signed: False if the method's maps are non-negative by construction.
-        class_specific: False if the map does not depend on the target class (attention rollout, the baselines).
         image_ids: B names.
         targets: B class indices.
         status: per film "ok", "flat" (one value everywhere: the map says nothing) or "not finite" (left out of every
             average).
+        signed: False if the method's maps are non-negative by construction.
+        class_specific: False if the map does not depend on the target class (attention rollout, the baselines).
         completeness_gap: (B,) sum of the map minus the logit difference it should add up to; None where the method
             promises no such sum.
         explained: (B,) that logit difference, f(film) - f(reference); None likewise.
@@ -63,14 +63,14 @@ class AttributionMap:
 
     method: str
     maps: F32
-    signed: bool
-    class_specific: bool
     image_ids: tuple[str, ...]
     targets: tuple[int, ...]
     status: tuple[str, ...]
-    completeness_gap: F64 | None
-    explained: F64 | None
-    passes: Passes
+    signed: bool = True
+    class_specific: bool = True
+    completeness_gap: F64 | None = None
+    explained: F64 | None = None
+    passes: Passes = Passes(0, 0)
 
     @property
     def magnitude(self) -> F32:

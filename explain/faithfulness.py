@@ -184,14 +184,15 @@ def sensitivity_max(
     for film in np.flatnonzero(original.usable & original.magnitude.any(axis=(1, 2))).tolist():
         name = image_ids[film]
 
-        def explain(part: Tensor, film: int = film, name: str = name) -> Tensor:
+        def explain(part: Tensor | tuple[Tensor, ...], film: int = film, name: str = name) -> Tensor:
             rows = [
-                torch.from_numpy(method(network, one[None], chosen[film : film + 1], [name], seed).maps) for one in part
+                torch.from_numpy(method(network, one[None], chosen[film : film + 1], [name], seed).maps)
+                for one in _only(part)
             ]
             return torch.stack(rows)
 
-        def perturb(part: Tensor, _: float, name: str = name) -> Tensor:
-            return (part + _uniform_like(part, [name], "sensitivity", seed, radius)).clamp(0, 1)
+        def perturb(part: Tensor | tuple[Tensor, ...], _: float, name: str = name) -> Tensor:
+            return (_only(part) + _uniform_like(_only(part), [name], "sensitivity", seed, radius)).clamp(0, 1)
 
         first = pixels[film : film + 1].detach().float()
         score = captum_sensitivity_max(
@@ -199,3 +200,8 @@ def sensitivity_max(
         )
         result[film] = float(score) if torch.isfinite(score).all() else np.nan
     return result
+
+
+def _only(part: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the one tensor that Captum hands over, bare or in a tuple."""
+    return part[0] if isinstance(part, tuple) else part

@@ -34,21 +34,9 @@ def _noise_like(film: Tensor, copies: int, generator: torch.Generator) -> Tensor
 def _logit_difference(network: Watched, pixels: Tensor, reference: Tensor, targets: Tensor) -> Tensor:
     """Return f(film) - f(reference) of the target logit, (B,)."""
     with torch.no_grad():
-        both: Tensor = network(torch.cat([pixels, reference])).gather(1, torch.cat([targets, targets])[:, None])[:, 0]
-    return both[: len(pixels)] - both[len(pixels) :]
-
-
-@register_method
-class PlainGradient(Attribution):
-    """The gradient of the target logit, signed."""
-
-    name: ClassVar[str] = "gradient"
-    source: ClassVar[str] = "Simonyan et al. 2013, arXiv:1312.6034"
-
-    def run(self, network: Watched, pixels: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Raw:
-        """See `Attribution.run`."""
-        del generators
-        return Raw(_gradient(network, pixels, targets))
+        film, empty = (network(part).gather(1, targets[:, None])[:, 0] for part in (pixels, reference))
+    difference: Tensor = film - empty
+    return difference
 
 
 @register_method
@@ -70,6 +58,11 @@ class SmoothGrad(Attribution):
         if samples < 1 or noise <= 0:
             raise ValueError(f"smoothgrad needs samples >= 1 and noise > 0, not {samples} and {noise}")
         self.samples, self.noise = samples, noise
+
+    @property
+    def copies(self) -> int:
+        """Noisy copies of one film fill a pass."""
+        return self.samples
 
     def run(self, network: Watched, pixels: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Raw:
         """See `Attribution.run`."""
@@ -96,7 +89,7 @@ class IntegratedGradientsMap(Attribution):
     name: ClassVar[str] = "integrated gradients"
     source: ClassVar[str] = "Sundararajan et al. 2017, arXiv:1703.01365"
 
-    def __init__(self, steps: int = 32, reference: str = "mean grey", *, batch: int = 16) -> None:
+    def __init__(self, steps: int = 32, reference: str = "blurred", *, batch: int = 16) -> None:
         super().__init__(batch=batch)
         if steps < 2:
             raise ValueError(f"integrated gradients needs at least 2 steps, not {steps}")
@@ -141,6 +134,11 @@ class GradientShap(Attribution):
             raise ValueError(f"gradient shap needs a multiple of {len(REFERENCES)} samples, not {samples}")
         self.samples = samples
 
+    @property
+    def copies(self) -> int:
+        """Random points of one film fill a pass."""
+        return self.samples
+
     def run(self, network: Watched, pixels: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Raw:
         """See `Attribution.run`."""
         pixels = pixels.detach()
@@ -183,9 +181,14 @@ class DeepLiftMap(Attribution):
     name: ClassVar[str] = "deeplift"
     source: ClassVar[str] = "Shrikumar et al. 2017, arXiv:1704.02685"
 
-    def __init__(self, reference: str = "mean grey", tolerance: float = 0.02, *, batch: int = 16) -> None:
+    def __init__(self, reference: str = "blurred", tolerance: float = 0.02, *, batch: int = 16) -> None:
         super().__init__(batch=batch)
         self.reference, self.tolerance = check_reference(reference), tolerance
+
+    @property
+    def copies(self) -> int:
+        """Captum runs film and reference together."""
+        return 2
 
     def run(self, network: Watched, pixels: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Raw:
         """See `Attribution.run`."""
@@ -195,7 +198,7 @@ class DeepLiftMap(Attribution):
             maps = DeepLift(network).attribute(pixels, baselines=reference, target=targets).detach()
         except (RuntimeError, AssertionError) as error:
             raise NotAttributableError(
-                self.name, f"Captum cannot follow this network ({str(error).splitlines()[0][:160]})"
+                self.name, f"Captum cannot follow this network ({_first_line(error)})"
             ) from error
         explained = _logit_difference(network, pixels, reference, targets)
         gap = maps.double().sum(dim=(1, 2, 3)) - explained
@@ -208,11 +211,20 @@ class DeepLiftMap(Attribution):
         return Raw(maps, gap, explained)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
 def _guided(network: Watched, pixels: Tensor, targets: Tensor) -> Tensor:
     """Return guided backpropagation, or refuse where it silently equals the plain gradient."""
-    guided: Tensor = GuidedBackprop(network).attribute(pixels, target=targets).detach()
+    try:
+        guided: Tensor = GuidedBackprop(network).attribute(pixels, target=targets).detach()
+    except RuntimeError as error:
+        raise NotAttributableError(
+            network.method, f"Captum cannot follow this network ({_first_line(error)})"
+        ) from error
     plain = _gradient(network, pixels[:1], targets[:1])
-    if torch.allclose(guided[:1], plain, rtol=1e-4, atol=float(plain.abs().max()) * 1e-5):
+    if plain.any() and torch.allclose(guided[:1], plain, rtol=1e-4, atol=float(plain.abs().max()) * 1e-5):
         raise NotAttributableError(
             network.method, "guided equals the plain gradient: no rectifier of this network was guided"
         )

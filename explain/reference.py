@@ -1,7 +1,8 @@
 """What a film looks like with its evidence taken away: the reference other files compare films with.
 
-On a radiograph the choice matters. Black is air, so a black reference is itself a finding; a film's own mean grey holds
-no anatomy; a strongly blurred film keeps exposure and body outline and loses what a reader looks at.
+On a radiograph the choice matters. Black is air, so a black reference is itself a finding; a film's own mean grey holds no
+anatomy, but layer normalisation blows up the faintest contrast on it, so that paths from it add up badly; a strongly
+blurred film keeps exposure and body outline and loses the detail a reader looks at. The blurred one is the default.
 """
 
 from __future__ import annotations

@@ -19,12 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from explain.attribution import Attribution, AttributionMap
-from explain.network import F64, generator_for
+from explain.network import F64, NotAttributableError, generator_for
 from explain.similarity import Average, average, rank_correlation, structural_similarity
 
 Outcome = Literal["passed", "failed", "not evaluable"]
 MINIMUM_FILMS = 3
 """Fewer films than this give no pairs to compare with."""
+
+UNCHANGED = 0.95
+"""A mean SSIM above this after full randomisation fails whatever the threshold: a map that is the same for every film
+and every network would otherwise pass, being no more like itself than like the others.
+"""
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,11 @@ def cascading_randomisation(
             for name, module in modules[done:end]:
                 randomise_(module, name, seed)
             done = end
-            now = method(network, pixels, targets, image_ids, seed)
+            try:
+                now = method(network, pixels, targets, image_ids, seed)
+            except NotAttributableError as error:  # a guard that depends on the weights; the stage stays NaN
+                left_out |= dict.fromkeys(image_ids, f"refused after randomisation: {error.reason}")
+                continue
             left_out |= {
                 name: f"{reason} after randomisation" for name, reason in now.left_out.items() if name not in left_out
             }
@@ -213,6 +222,8 @@ def judge_randomisation(
         )
     ours, theirs = average(last).mean, average(against).mean
     words = f"SSIM to the original after all weights were redrawn {ours:.2f}, between different films {theirs:.2f}"
+    if ours > UNCHANGED:
+        return "failed", f"{words}: the map did not change", mean, (float(low), float(high))
     outcome: Outcome = "passed" if mean.mean <= 0 else "failed"
     return outcome, words, mean, (float(low), float(high))
 

@@ -1,0 +1,116 @@
+"""Galleries: files, sidecars, same bytes, and honest words where there is nothing to see."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from explain.attribution import AttributionMap
+from explain.gallery import Conditioned, build_panels, safe_name, save_gallery, save_panel
+from explain.panel import Panel, View, draw_panel, heat
+from explain.selection import Pick
+
+CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
+
+
+def maps(values, targets, method="grad-cam"):
+    values = np.asarray(values, dtype=np.float32)
+    names = tuple(f"IM-{i}/x" for i in range(len(values)))
+    return AttributionMap(method, values, names, tuple(targets), ("ok",) * len(values))
+
+
+@pytest.fixture
+def panels():
+    draw = np.random.default_rng(0)
+    films, probabilities = draw.random((2, 32, 32)), np.array([[0.1, 0.899, 0.001], [0.6, 0.3, 0.1]])
+    before = Conditioned(films, probabilities, maps(draw.normal(size=(2, 32, 32)), [1, 0]))
+    after = Conditioned(films * 0.5, probabilities[::-1], maps(draw.normal(size=(2, 32, 32)), [1, 1]))
+    lesion = np.zeros((32, 32), dtype=bool)
+    lesion[8:14, 20:26] = True
+    picks = [Pick("IM-1/x", 1, "largest flip", 0.4), Pick("IM-0/x", 0, "random correct", 0.9)]
+    return build_panels(
+        picks, CLASSES, before, after, topic="low contrast", condition="gamma 3", truth={"IM-0/x": "normal"},
+        sanity={"grad-cam": "failed"}, lesions={"IM-0/x": lesion},
+    )  # fmt: skip
+
+
+def texts(panel):
+    figure = draw_panel(panel)
+    axes = [words for axis in figure.axes for words in (*axis.texts, axis.title, axis._left_title)]
+    return " | ".join(words.get_text() for words in (*figure.texts, *axes))
+
+
+def test_panels_match_picks_to_films(panels):
+    assert [panel.image_id for panel in panels] == ["IM-1/x", "IM-0/x"]
+    assert panels[0].before.predicted == "bacterial_pneumonia"
+    assert panels[1].before.confidence == pytest.approx(0.899)
+    assert not panels[0].comparable
+    assert panels[1].comparable
+    nothing = Conditioned(np.zeros((0, 4, 4)), np.zeros((0, 3)), maps(np.zeros((0, 4, 4)), []))
+    with pytest.raises(ValueError, match="IM-9"):
+        build_panels([Pick("IM-9", 0, "r", 0)], CLASSES, nothing, topic="t")
+
+
+def test_files_and_sidecars(panels, tmp_path):
+    entries = save_gallery(panels, tmp_path)
+    assert json.loads((tmp_path / "index.json").read_text()) == entries
+    for entry in entries:
+        with Image.open(tmp_path / entry["file"]) as full, Image.open(tmp_path / entry["thumbnail"]) as small:
+            assert full.width > 1000
+            assert small.width == 480
+        assert json.loads((tmp_path / entry["file"]).with_suffix(".json").read_text()) == entry
+    assert entries[0]["sanity"] == "failed"
+    assert entries[1]["after"]["predicted"] == "bacterial_pneumonia"
+    assert len({entry["file"] for entry in entries}) == 2
+
+
+def test_the_same_panel_gives_the_same_bytes(panels, tmp_path):
+    files = [save_panel(panels[1], tmp_path / str(run))["file"] for run in range(2)]
+    assert (tmp_path / "0" / files[0]).read_bytes() == (tmp_path / "1" / files[1]).read_bytes()
+
+
+def test_a_failed_sanity_check_is_written_on_the_picture(panels):
+    assert "FAILED its sanity check" in texts(panels[0])
+    assert "sanity not checked" in texts(Panel(**{**vars(panels[0]), "sanity": "not checked"}))
+
+
+def test_maps_of_different_classes_have_no_difference(panels):
+    assert "different classes" in texts(panels[0])
+    assert "different classes" not in texts(panels[1])
+
+
+@pytest.mark.parametrize(
+    ("saliency", "words", "status"),
+    [
+        (np.full((32, 32), np.nan), "not finite", "not finite"),
+        (np.zeros((32, 32)), "flat map", "flat"),
+        (None, "no map", "none"),
+    ],
+)
+def test_maps_that_say_nothing_are_said_to(saliency, words, status, panels, tmp_path):
+    empty = View(np.zeros((32, 32)), {"normal": 1.0}, saliency, "normal")
+    panel = Panel("a", None, "t", "clean", "r", "m", signed=False, sanity="passed", before=empty)
+    assert words in texts(panel)
+    assert save_panel(panel, tmp_path)["before"]["map"] == status
+
+
+def test_heat_shows_the_film_where_the_map_is_weak():
+    film, saliency = np.full((4, 4), 0.5), np.zeros((4, 4))
+    saliency[0, 0] = 1
+    picture = heat(film, saliency, 1, signed=False)
+    np.testing.assert_allclose(picture[3, 3], 0.4)
+    assert picture[0, 0, 0] > 0.8
+    against = heat(film, -saliency, 1, signed=True)
+    assert against[0, 0, 2] > against[0, 0, 0]
+
+
+@given(parts=st.lists(st.text(max_size=60), min_size=1, max_size=4))
+def test_file_names_are_safe_and_tell_panels_apart(parts):
+    name = safe_name(*parts)
+    assert len(name) <= 90
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
+    assert not name.startswith("-")
+    assert name != safe_name(*parts, "x")
