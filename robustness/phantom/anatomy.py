@@ -12,6 +12,7 @@ import numpy as np
 from .geometry import Bodies, ellipsoid, join, tube, turn
 from .patient import Patient, stream
 
+DOME = 0.36  # height of a dome above its widest level, fraction of the lung height
 SIDES = {"right": -1.0, "left": 1.0}
 
 
@@ -63,7 +64,9 @@ def lung(f: Frame, patient: Patient, side: str) -> Bodies:
     s = SIDES[side]
     lean = -s * patient.apex_lean * f.width / (0.85 * f.height)
     own = ellipsoid([s * 0.51 * f.width, 0.02 * f.depth, f.base], [0.53 * f.width, 0.97 * f.depth, 0.85 * f.height], shear=lean)
-    return join(own.cut([-s, 0, 0], -0.04 * f.width), cage(f))
+    # Below the dome's widest level there is belly only.
+    own = own.cut([-s, 0, 0], -0.04 * f.width).cut([0, 0, -1], DOME * f.height - f.dome[side])
+    return join(own, cage(f))
 
 
 def heart(f: Frame, patient: Patient) -> Bodies:
@@ -90,12 +93,10 @@ def carvers(f: Frame, patient: Patient, side: str) -> Bodies:
     s, x = SIDES[side], f.shift
     adult = patient.age_group == "adult"
     top = f.dome[side]
-    rise = 0.36 * f.height
     bodies = [
         ellipsoid([x * 0.8, 0.10 * f.depth, 0.10 * f.height], [0.18 * patient.mediastinum * f.width, 0.72 * f.depth, 0.80 * f.height]),
         ellipsoid([0, 0.84 * f.depth, -0.1 * f.height], [0.20 * f.width, 0.36 * f.depth, 1.3 * f.height]),
-        ellipsoid([s * 0.49 * f.width, -0.06 * f.depth, top - rise], [0.56 * f.width, 1.02 * f.depth, rise]),
-        ellipsoid([0, -0.05 * f.depth, top - 0.62 * f.height], [1.0 * f.width, 0.95 * f.depth, 0.54 * f.height]),
+        ellipsoid([s * 0.49 * f.width, -0.06 * f.depth, top - DOME * f.height], [0.56 * f.width, 1.02 * f.depth, DOME * f.height]),
     ]
     if side == "left":
         knob = 0.105 if adult else 0.075

@@ -76,9 +76,14 @@ class ConeBeam:
         half = (self.size - 1) / 2
         return seen[..., 0] * scale + half, half - seen[..., 2] * scale
 
-    def windows(self, bodies: Bodies, margin: int = 1) -> NDArray[np.int64]:
-        """Return (n, 4): first and end row, first and end column that can see each body; first >= end where none can."""
-        columns, rows = self.project(bodies.centres[:, None] + bodies.reaches[:, None] * _CORNERS)
+    def windows(self, bodies: Bodies, margin: int = 1, floor: float = -1e9) -> NDArray[np.int64]:
+        """Return (n, 4): first and end row, first and end column that can see each body above the level z = `floor`.
+
+        Where none can, first >= end.
+        """
+        corners = bodies.centres[:, None] + bodies.reaches[:, None] * _CORNERS
+        corners[..., 2] = np.maximum(corners[..., 2], floor)
+        columns, rows = self.project(corners)
         low = np.stack([rows.min(1), columns.min(1)], 1).clip(-1e6, 1e6).astype(np.int64) - margin
         high = np.stack([rows.max(1), columns.max(1)], 1).clip(-1e6, 1e6).astype(np.int64) + margin + 2
         low, high = low.clip(0, self.size), high.clip(0, self.size)

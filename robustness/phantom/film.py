@@ -140,8 +140,8 @@ def _vessels(scene: Scene) -> Tensor:
     stems = np.array([[0.5, 0.1, -1.0], [1.0, 0.1, 0.5]])
     headings = np.concatenate([np.concatenate([heading[i], stems]) * [s, 1.0, 1.0] for i, s in enumerate(SIDES.values())])
     roots = np.repeat(np.stack([hilum(f, side) for side in SIDES]), 15, axis=0)
-    radius = 0.0235 * p.vascularity**0.5 * f.width * np.tile([1.0] * 13 + [1.7] * 2, 2)
-    lines = tree(rng, roots, headings, length=0.26 * f.width, radius=radius, step=0.9 * scene.beam.pixel, spread=0.55)
+    radius = 0.022 * p.vascularity**0.5 * f.width * np.tile([1.0] * 13 + [1.7] * 2, 2)
+    lines = tree(rng, roots, headings, length=0.26 * f.width, radius=radius, step=0.9 * scene.beam.pixel, generations=5, spread=0.55)
     inside = scene.lungs["right"].holds(lines.places) | scene.lungs["left"].holds(lines.places)
     return draw(scene.beam, lines.keep(inside))
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .anatomy import SIDES, Change, Frame, carvers, frame, heart, lung
+from .anatomy import DOME, SIDES, Change, Frame, carvers, frame, heart, lung
 from .beam import ConeBeam, Window
 from .composition import Cover, Interval, meet
 from .geometry import Array, Bodies, join, positive, turn
@@ -99,8 +99,8 @@ class Tissue:
 class LungRays:
     """One lung as the rays see it: where they run in it, and what carves it."""
 
-    def __init__(self, beam: ConeBeam, bodies: Bodies, carving: Bodies) -> None:
-        top, bottom, left, right = beam.windows(bodies[:1], 2)[0].tolist()
+    def __init__(self, beam: ConeBeam, bodies: Bodies, carving: Bodies, floor: float) -> None:
+        top, bottom, left, right = beam.windows(bodies[:1], 2, floor)[0].tolist()
         if top >= bottom or left >= right:
             top, bottom, left, right = 0, 1, 0, 1
         self.beam = beam
@@ -162,7 +162,8 @@ class Scene:
         self.tissue = Tissue.at(patient.exposure.energy_kev)
         self.heart = heart(self.frame, patient)
         self.lungs = {
-            side: LungRays(beam, lung(self.frame, patient, side), join(self.heart, carvers(self.frame, patient, side)))
+            side: LungRays(beam, lung(self.frame, patient, side), join(self.heart, carvers(self.frame, patient, side)),
+                           self.frame.dome[side] - DOME * self.frame.height)  # fmt: skip
             for side in SIDES
         }
 

@@ -6,6 +6,8 @@ else is made of capped quadrics.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,59 +32,62 @@ def spine_at(f: Frame, patient: Patient, z: Array) -> tuple[Array, Array]:
 
 
 def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
-    """Return the chord (H, W; cm of bone, marrow counted half) through all ribs."""
+    """Return the chord (H, W; cm of full bone) through all ribs.
+
+    On one side the ribs are parallel bands of the shell. Along a ray, the band coordinate is linear in depth; so the
+    integral of any bone profile across the bands is the profile's antiderivative taken where the ray enters and leaves.
+    """
     adult = patient.age_group == "adult"
     thick = (0.80 if adult else 0.46) * patient.rib_size * f.width / (14.0 if adult else 8.2)
-    tall = (1.30 if adult else 0.70) * patient.rib_size * f.height / (25.0 if adult else 13.0)
-    total = torch.zeros(beam.size, beam.size, device=beam.device)
-    surfaces = join(cage(f, thick), cage(f))
-    levels = vertebra_levels(f)
-    xs, ys = spine_at(f, patient, levels)
+    total = beam.blank()
+    shell = join(cage(f, thick), cage(f))
     for s in SIDES.values():
-        # A rib starts beside the spine and ends before the breastbone, higher ribs nearer to it; cartilage is as dense as soft tissue.
-        slant = np.array([s * 0.55 / f.width, 0.62 / f.depth, 0.42 / f.height])
         edges = np.array([[x * s * f.width, y * f.depth, 0.0] for x in (0.05, 1.06) for y in (-1.0, 1.0)])
         columns = beam.project(edges)[0]
         across = slice(max(0, int(columns.min()) - 3), max(1, min(beam.size, int(columns.max()) + 4)))
-        (outer, inner), (outer_end, inner_end) = beam.intervals(surfaces, (slice(None), across))
+        enter, leave = beam.intervals(shell, (slice(None), across))
+        # A rib starts beside the spine and ends before the breastbone, higher ribs nearer to it; cartilage is soft tissue.
+        slant = np.array([s * 0.55 / f.width, 0.62 / f.depth, 0.42 / f.height])
         for normal, offset in ((np.array([-s, 0.0, 0.0]), -0.09 * f.width), (-slant, 0.36)):
             low, high = beam.half_space(normal, offset, across)
-            outer, inner = torch.maximum(outer, low), torch.maximum(inner, low)
-            outer_end, inner_end = torch.minimum(outer_end, high), torch.minimum(inner_end, high)
+            enter, leave = torch.maximum(enter, low), torch.minimum(leave, high)
+        leave = torch.maximum(leave, enter)
         tilt = np.array([s * patient.rib_tilt, -patient.rib_slope, 1.0])
         start, rate = beam.plane(tilt)
-        inverse = rate[:, across].reciprocal()
-        middle, spread = start[:, across].mul(inverse).neg_(), inverse.abs()
-        for k in range(2, 13):
-            foot = float(tilt @ [xs[k], ys[k], levels[k] + 0.02 * f.height])
-            rows = _rows(beam, f, patient, foot, tall)
-            if rows is None:
-                continue
-            grow = float(np.interp(k, (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8)))
-            centre = torch.add(middle[rows], inverse[rows], alpha=foot)
-            # Less in the middle than at both borders, where the beam runs along the cortex.
-            for share, weight in ((1.0, 1.0), (0.6, -0.4)):
-                reach = spread[rows] * (0.5 * share * grow * tall)
-                low, high = centre - reach, centre + reach
-                chord = _overlap(low, high, outer[rows], outer_end[rows])
-                chord -= _overlap(low, high, inner[rows], inner_end[rows])
-                total[rows, across].add_(chord, alpha=weight)
+        start, rate = start[:, across], rate[:, across]
+        first, step, table = _band_table(f, patient, tilt, beam.device)
+        ends = [_lookup(torch.addcmul(start, rate, at), first, step, table) for at in (*leave, *enter)]
+        bone = ends[0] - ends[1] - ends[2] + ends[3]
+        total[:, across] += bone.div_(rate)
     return total.mul_(beam.oblique)
 
 
-def _overlap(low: Tensor, high: Tensor, enter: Tensor, leave: Tensor) -> Tensor:
-    return torch.minimum(high, leave).sub_(torch.maximum(low, enter)).clamp_(min=0.0)
+def _band_table(f: Frame, patient: Patient, tilt: Array, device: str | torch.device) -> tuple[float, float, Tensor]:
+    """Return first place, step (cm) and antiderivative of the bone profile across all ribs of one side."""
+    adult = patient.age_group == "adult"
+    tall = (1.30 if adult else 0.70) * patient.rib_size * f.height / (25.0 if adult else 13.0)
+    levels = vertebra_levels(f)
+    xs, ys = spine_at(f, patient, levels)
+    feet = tilt[0] * xs + tilt[1] * ys + tilt[2] * (levels + 0.02 * f.height)
+    step = tall / 40.0
+    place = np.arange(feet[2:13].min() - tall, feet[2:13].max() + tall, step)
+    profile = np.zeros_like(place)
+    for k in range(2, 13):
+        half = 0.5 * tall * float(np.interp(k, (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8)))
+        t = np.abs(place - feet[k]) / half
+        # Marrow in the middle, cortex at both borders, where the rounded rib is also thinner.
+        profile += np.clip((1.06 - t) / 0.12, 0.0, 1.0) * np.interp(t, (0.0, 0.5, 0.8, 1.0), (0.55, 0.62, 1.0, 0.85))
+    table = np.concatenate([[0.0], np.cumsum(profile) * step])
+    return float(place[0] - step / 2), step, torch.from_numpy(table.astype(np.float32)).to(device)
 
 
-def _rows(beam: ConeBeam, f: Frame, patient: Patient, foot: float, tall: float) -> slice | None:
-    """Return the rows of the film that a rib can reach."""
-    corners = np.array([
-        [x, y, foot + patient.rib_slope * y - patient.rib_tilt * abs(x) + dz]
-        for x in (-1.05 * f.width, 0.0, 1.05 * f.width) for y in (-1.06 * f.depth, 1.06 * f.depth) for dz in (-tall, tall)
-    ])  # fmt: skip
-    _, rows = beam.project(corners)
-    first, last = max(0, int(rows.min()) - 1), min(beam.size, int(rows.max()) + 2)
-    return slice(first, last) if first < last else None
+def _lookup(at: Tensor, first: float, step: float, table: Tensor) -> Tensor:
+    """Return a table's value at places, linear between its entries, constant beyond its ends."""
+    place = at.sub_(first).div_(step).clamp_(0.0, float(len(table) - 1) - 1e-3)
+    index = place.to(torch.int32)
+    place.sub_(index)
+    below, above = table.index_select(0, index.view(-1)), table[1:].index_select(0, index.view(-1))
+    return torch.lerp(below, above, place.view(-1)).view(at.shape)
 
 
 def bones(f: Frame, patient: Patient, *, arms_up: bool) -> tuple[Bodies, Array]:
@@ -134,7 +139,8 @@ def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
 
     def block(across: float, deep: float, tall: float) -> Bodies:
         body = ellipsoid(at(0.0, 0.0, 0.0), np.stack([across * a, deep * d * one, 0.12 * h * one], 1))
-        return body.cut(up, z + tall * h).cut(-up, tall * h - z)
+        reaches = body.reaches * [1.0, 1.0, tall / 0.12]
+        return replace(body, reaches=reaches).cut(up, z + tall * h).cut(-up, tall * h - z)
 
     spinous = np.stack([0.10 * a + 0.05, 0.09 * d * one, 0.036 * h * one], 1)
     parts = [(block(1.0, 0.155, 0.040), 0.62), (block(0.86, 0.135, 0.031), -0.34),
