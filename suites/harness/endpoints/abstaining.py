@@ -1,0 +1,175 @@
+"""Endpoints of abstention: which films to leave to a person, and which score knows what the subject cannot."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from calibration import crossfit, decision_diagrams, ood, operating, scores
+from calibration import selective as abstention
+from calibration.checks import FloatArray, softmax
+from suites.harness.claims import Claim, Result
+from suites.harness.conditions import CLEAN
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.labelled import LabelledFilms, reasoned
+from suites.harness.statistics import Sampled
+
+
+@endpoint("selective")
+@reasoned
+def selective(evidence: Evidence, claim: Claim) -> Result:
+    """Share of films that can be answered at an error of at most `risk` when the least sure are left out."""
+    answers, risk = evidence.main, float(claim.parameters.get("risk", 0.05))
+    films = LabelledFilms.of(answers, CLEAN)
+    wrong = films.logits.argmax(axis=1) != films.labels
+    if not wrong.any() or wrong.all():
+        raise NotEvaluable("every film is called right, or every film wrong: abstention has nothing to sort")
+    doubts = {name: score(films.logits) for name, score in scores.LOGIT_SCORES.items()}
+
+    def part(name: str, doubt: FloatArray, weights: FloatArray | None) -> object:
+        return getattr(abstention.selective(doubt, wrong, risk=risk, weights=weights), name)
+
+    first = doubts["max-softmax"]
+    kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0))
+    failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0))
+    area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
+    n = len(films.labels)
+    effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, smallest=films.smallest)
+    rows = [
+        (name, *(float(np.asarray(part(key, doubt, None))) for key in ("coverage", "aurc", "excess_aurc")),
+         float(np.asarray(abstention.failure_auroc(doubt, wrong))))
+        for name, doubt in doubts.items()
+    ]  # fmt: skip
+    return Result(
+        effect=effect,
+        p_beyond=beyond(kept, claim),
+        p_within=within(kept, claim),
+        measures=[
+            measured("failure_auroc", CLEAN, failure, n, smallest=films.smallest),
+            measured("excess_aurc", CLEAN, area, n, smallest=films.smallest),
+        ],
+        summary=(
+            f"If the least sure films were left to a person, {effect.estimate:.0%} of films could be answered "
+            f"with at most {risk:.0%} errors; a wrong call is less sure than a right one with probability {failure.estimate:.2f}."
+        ),
+        figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubts, wrong, risk=risk)},
+        tables={
+            "Abstention by score": pd.DataFrame(
+                rows, columns=["score", f"coverage at {risk:.0%} risk", "AURC", "excess AURC", "failure AUROC"]
+            ).round(4)
+        },
+    )
+
+
+@endpoint("probe_detection")
+@reasoned
+def probe_detection(evidence: Evidence, claim: Claim) -> Result:
+    """AUROC with which the subject's own confidence tells a probe (`role`) from the cohort; other scores beside it."""
+    main, probe = evidence.main, evidence.probe(str(claim.parameters["role"]))
+    role = str(claim.parameters["role"])
+    outside = np.repeat([False, True], [len(main.cohort), len(probe.cohort)])
+    weights = np.concatenate([main.resamples.weights, probe.resamples.weights], axis=1)
+    rows, found = [], {}
+    pairs = _doubts(main, probe)
+    for name, (usual, strange) in pairs.items():
+        values = np.concatenate([usual, strange])
+        replicates = np.asarray(ood.auroc(values, outside, weights=weights), dtype=np.float64)
+        found[name] = Sampled(float(np.asarray(ood.auroc(values, outside))), replicates, probe.resamples.patients)
+        ends = found[name].interval()
+        rows.append((name, ends.estimate, ends.low, ends.high, float(np.asarray(ood.fpr_at_tpr(values, outside)))))
+    own, n = found["max-softmax"], len(probe.cohort)
+    best = max(found, key=lambda name: found[name].estimate)
+    effect = measured("auroc", f"{role}, max-softmax", own, n, needed=50)
+    return Result(
+        effect=effect,
+        p_beyond=beyond(own, claim),
+        p_within=within(own, claim),
+        measures=[
+            measured("auroc", f"{role}, {name}", value, n, needed=50)
+            for name, value in found.items()
+            if name != "max-softmax"
+        ],
+        summary=(
+            f"The subject's own confidence tells {probe.cohort.name} from {main.cohort.name} with an AUROC of "
+            f"{effect.estimate:.2f}; the best of {len(found)} scores, {best}, with {found[best].estimate:.2f}."
+        ),
+        figures={
+            "scores": partial(decision_diagrams.score_histograms, pairs[best][0], {role: pairs[best][1]}, name=best)
+        },
+        tables={
+            "Which score catches it": pd.DataFrame(
+                rows, columns=["score", "AUROC", "low", "high", "FPR at 95 % TPR"]
+            ).round(3)
+        },
+    )
+
+
+def _doubts(main: Answers, probe: Answers) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Return score -> (on the cohort, on the probe); scores of features are fitted on other patients of the cohort."""
+    pairs = {name: (score(main.logits()), score(probe.logits())) for name, score in scores.LOGIT_SCORES.items()}
+    inside, outside = main.predictions.features, probe.predictions.features
+    labelled = main.shared(CLEAN)
+    if inside is None or outside is None or not labelled.all():
+        return pairs
+    near, far = inside.astype(np.float64), outside.astype(np.float64)
+    fold = crossfit.patient_folds(main.labels, main.patients, folds=2)
+    for name, kind in (("mahalanobis", scores.Mahalanobis), ("nearest-neighbours", scores.Neighbours)):
+        usual, strange = np.zeros(len(near)), np.zeros(len(far))
+        for held in (0, 1):
+            others = fold != held
+            model = (
+                kind.fit(near[others], main.labels[others])
+                if kind is scores.Mahalanobis
+                else scores.Neighbours.fit(near[others], k=10)
+            )
+            usual[~others] = model.score(near[~others])
+            strange += model.score(far) / 2
+        pairs[name] = usual, strange
+    return pairs
+
+
+@endpoint("operating_point")
+@reasoned
+def operating_point(evidence: Evidence, claim: Claim) -> Result:
+    """Pneumonia against normal, as a clinician asks: `side` sensitivity or specificity, and predictive values."""
+    answers, side = evidence.main, str(claim.parameters.get("side", "sensitivity"))
+    films = LabelledFilms.of(answers, CLEAN)
+    normal = answers.class_index("normal")
+    probabilities = softmax(films.logits)
+    risk, sick = operating.pneumonia_view(probabilities, films.labels, normal=normal)
+    positive = (probabilities.argmax(axis=1) != normal).astype(np.float64)
+
+    def rate(name: str, weights: FloatArray | None) -> object:
+        return getattr(operating.operating_point(positive, sick, weights=weights), name)
+
+    found = {
+        name: films.sampled(lambda weights, name=name: rate(name, weights), (0.0, 1.0))
+        for name in ("sensitivity", "specificity")
+    }
+    sizes = {"sensitivity": int(sick.sum()), "specificity": int((1 - sick).sum())}
+    printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
+    point = operating.operating_point(positive, sick)
+    rows = [
+        (f"{share:.0%}", float(np.asarray(point.positive_value(share))), float(np.asarray(point.negative_value(share))))
+        for share in operating.PREVALENCES
+    ]
+    curve = operating.decision_curve(risk, sick, prevalence=operating.PREVALENCES[1])
+    return Result(
+        effect=printed[side],
+        p_beyond=beyond(found[side], claim),
+        p_within=within(found[side], claim),
+        measures=[value for name, value in printed.items() if name != side],
+        summary=(
+            f"Pneumonia of either kind is called in {printed['sensitivity'].estimate:.1%} of the sick and in "
+            f"{1 - printed['specificity'].estimate:.1%} of the healthy films. Where one film in twenty shows "
+            f"pneumonia, a positive call would be right in {rows[0][1]:.0%} of cases."
+        ),
+        figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
+        tables={
+            "Predictive values at stated prevalences": pd.DataFrame(rows, columns=["prevalence", "PPV", "NPV"]).round(3)
+        },
+    )

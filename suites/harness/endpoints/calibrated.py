@@ -1,0 +1,249 @@
+"""Endpoints of calibration: how far the softmax number is off, what a temperature would mend, what sets would hold.
+
+Everything is computed from the prediction table. A recalibration or a conformal threshold is fitted on other patients
+than it is judged on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from calibration import conformal, crossfit, diagrams, measures, null, scoring
+from calibration.checks import softmax
+from suites.harness.claims import Claim, Measure, Result
+from suites.harness.conditions import CLEAN, expand
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Evidence
+from suites.harness.labelled import LabelledFilms, folds_for, reasoned
+from suites.harness.statistics import Sampled, difference
+
+ECE = "ece/top-label/15/equal-width"
+BESIDE = (
+    "ece/top-label/15/equal-mass",
+    "ece/class-wise/15/equal-mass",
+    "debiased-l2/top-label/15/equal-mass",
+    "smooth-ece/top-label",
+    "mce/top-label/15/equal-width",
+    "brier",
+    "nll",
+    "slope/top-label",
+    "intercept/top-label",
+)
+CURVE_FILMS = 200
+"""Films per class below which a calibration curve is exploratory."""
+
+
+@endpoint("calibration_error")
+@reasoned
+def calibration_error(evidence: Evidence, claim: Claim) -> Result:
+    """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
+    answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))
+    films = LabelledFilms.of(answers, condition)
+    probabilities = softmax(films.logits)
+    together = null.patient_correlation(probabilities, films.labels, films.patients)
+    found = measures.measured(
+        (ECE, *BESIDE),
+        films.logits,
+        films.labels,
+        groups=films.patients,
+        weights=films.resamples.weights,
+        within=together,
+    )
+    band = found[ECE].band
+    if band is None or found[ECE].interval is None:
+        raise NotEvaluable(f"{ECE} has no null band")
+    printed = [_printed(name, condition, value, films) for name, value in found.items()]
+    surely = "more than" if band.exceeded_by(found[ECE].estimate) else "no more than"
+    return Result(
+        effect=printed[0],
+        p_beyond=band.p_value(found[ECE].estimate),
+        measures=printed[1:],
+        summary=(
+            f"ECE ({ECE}) is {found[ECE].estimate:.3f}; perfect calibration would show {band.mean:.3f} on these "
+            f"films, and up to {band.upper:.3f} in 95 of 100 cohorts, so this is {surely} chance."
+        ),
+        figures={
+            "reliability": partial(
+                diagrams.reliability,
+                probabilities,
+                films.labels,
+                groups=films.patients,
+                weights=films.resamples.weights,
+                views={"top-label": "Winning class"}
+                | {f"class-{index}": name for index, name in enumerate(answers.subject.classes)},
+                within=together,
+            ),
+            "confidence": partial(diagrams.confidence_histogram, probabilities, films.labels),
+            **_by_severity(evidence, claim, together),
+        },
+        tables={"Calibration measures by their full names": _named(found)},
+    )
+
+
+def _printed(name: str, condition: str, value: measures.Measured, films: LabelledFilms) -> Measure:
+    interval = value.interval
+    low, high = (interval.low, interval.high) if interval else (value.estimate, value.estimate)
+    how = (
+        f"{name}, {interval.method} patient bootstrap 95 %" if interval else f"{name}, no interval that covers is known"
+    )
+    return Measure(
+        name=name.split("/", maxsplit=1)[0].replace("-", "_"),
+        condition=condition,
+        estimate=value.estimate,
+        low=low,
+        high=high,
+        n=value.films,
+        patients=value.patients,
+        estimator=how,
+        exploratory=films.smallest < CURVE_FILMS,
+    )
+
+
+def _named(found: Mapping[str, measures.Measured]) -> pd.DataFrame:
+    rows = []
+    for name, value in found.items():
+        ends = (value.interval.low, value.interval.high) if value.interval else (np.nan, np.nan)
+        limits = (value.band.mean, value.band.upper) if value.band else (np.nan, np.nan)
+        rows.append((name, value.estimate, *ends, *limits))
+    columns = ["measure", "estimate", "low", "high", "calibrated: mean", "calibrated: 95th percentile"]
+    return pd.DataFrame(rows, columns=columns).round(4)
+
+
+def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str, Callable[[], Figure]]:
+    """Return a figure of the ECE under each severity of the conditions a claim lists."""
+    answers = evidence.main
+    chains: dict[str, list[tuple[int, str]]] = {}
+    for item in expand(claim.parameters.get("conditions", []), evidence.severities):
+        chains.setdefault(item.perturbation, [(0, CLEAN)]).append((item.severity, item.text))
+    if not chains:
+        return {}
+
+    def draw() -> Figure:
+        series = {}
+        for name, levels in chains.items():
+            points = []
+            for _, text in levels:
+                films = LabelledFilms.of(answers, text)
+                value = measures.measured(
+                    (ECE,), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,
+                    within=together, draws=200,
+                )[ECE]  # fmt: skip
+                ends = value.interval
+                points.append(
+                    (
+                        value.estimate,
+                        ends.low if ends else np.nan,
+                        ends.high if ends else np.nan,
+                        value.band.upper if value.band else np.nan,
+                    )
+                )
+            columns = list(zip(*points, strict=True))
+            series[name] = diagrams.SeveritySeries([level for level, _ in levels], *columns)
+        return diagrams.error_by_severity(series)
+
+    return {"by_severity": draw}
+
+
+@endpoint("temperature")
+@reasoned
+def temperature(evidence: Evidence, claim: Claim) -> Result:
+    """The temperature that fits the logits best (T > 1: too sure), and what it mends on other patients."""
+    answers = evidence.main
+    films = LabelledFilms.of(answers, CLEAN)
+    fitted = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), (0.02, 50.0))
+    effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
+    fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
+    rows, printed = [], []
+    for condition in [CLEAN, *(item.text for item in expand(claim.parameters.get("conditions", []), (3,)))]:
+        under = LabelledFilms.of(answers, CLEAN, condition)
+        if len(under.labels) != len(films.labels):
+            continue
+        mended = crossfit.recalibrated(fits, under.logits)
+        gain = difference(
+            *(under.sampled(partial(scoring.nll, z, under.labels), (0.0, 100.0)) for z in (under.logits, mended))
+        )
+        own = float(np.asarray(measures.estimate("temperature", under.logits, under.labels)))
+        pair = [float(np.asarray(measures.estimate(ECE, z, under.labels))) for z in (under.logits, mended)]
+        printed.append(measured("nll_gain", condition, gain, len(under.labels), smallest=under.smallest))
+        rows.append((condition, own, *pair, gain.estimate, gain.interval().low, gain.interval().high))
+    columns = ["condition", "temperature it would need", "ECE before", "ECE after", "log loss gained", "low", "high"]
+    clean = rows[0]
+    return Result(
+        effect=effect,
+        p_beyond=beyond(fitted, claim),
+        p_within=within(fitted, claim),
+        measures=printed,
+        summary=(
+            f"The best single temperature is {effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}); above 1 "
+            f"the subject is too sure. Fitted on other patients it takes the ECE from {clean[2]:.3f} to {clean[3]:.3f}."
+        ),
+        figures={
+            "before_after": partial(
+                diagrams.before_after,
+                softmax(films.logits),
+                softmax(crossfit.recalibrated(fits, films.logits)),
+                films.labels,
+                groups=films.patients,
+            )
+        },
+        tables={
+            "One temperature, fitted on clean films of other patients, under each shift": pd.DataFrame(
+                rows, columns=columns
+            ).round(4)
+        },
+    )
+
+
+@endpoint("conformal_coverage")
+@reasoned
+def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
+    """Coverage under `condition` of 90 % conformal sets fitted on clean films of other patients."""
+    answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))
+    alpha, rows, printed = float(claim.parameters.get("alpha", 0.1)), [], []
+    clean = LabelledFilms.of(answers, CLEAN)
+    fold = crossfit.patient_folds(clean.labels, clean.patients, folds=folds_for(clean))
+    found: dict[str, Sampled] = {}
+    for text in dict.fromkeys(
+        [condition, CLEAN, *(item.text for item in expand(claim.parameters.get("conditions", []), (3,)))]
+    ):
+        films = LabelledFilms.of(answers, CLEAN, text)
+        inside = films.keep[clean.keep]
+        sets = np.zeros((len(films.labels), len(answers.subject.classes)), dtype=bool)
+        for held in np.unique(fold):
+            others, mine = fold != held, fold[inside] == held
+            rule = conformal.fit_sets(
+                softmax(clean.logits[others]),
+                clean.labels[others],
+                alpha=alpha,
+                per_class=True,
+                groups=clean.patients[others],
+            )
+            sets[mine] = rule.sets(softmax(films.logits[mine]))
+        found[text] = films.sampled(partial(conformal.coverage, sets, films.labels), (0.0, 1.0))
+        size = films.sampled(partial(conformal.set_size, sets), (0.0, float(len(answers.subject.classes))))
+        printed.append(measured("coverage", text, found[text], len(films.labels), smallest=films.smallest))
+        printed.append(measured("set_size", text, size, len(films.labels), smallest=films.smallest))
+        rows.append(
+            (text, found[text].estimate, found[text].interval().low, found[text].interval().high, size.estimate)
+        )
+    return Result(
+        effect=printed[0],
+        p_beyond=beyond(found[condition], claim),
+        p_within=within(found[condition], claim),
+        measures=printed[1:],
+        summary=(
+            f"Sets that promise to hold the truth in {1 - alpha:.0%} of films do so in {printed[0].estimate:.1%} under "
+            f"{condition} (class-conditional split conformal, fitted on clean films of other patients)."
+        ),
+        tables={
+            "Coverage and size of the sets": pd.DataFrame(
+                rows, columns=["condition", "coverage", "low", "high", "mean size"]
+            ).round(3)
+        },
+    )

@@ -1,0 +1,69 @@
+"""Films with a label and an answer, as the arrays `calibration` takes, with the resamples every other measure uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from calibration.checks import CalibrationError, FloatArray
+from suites.harness.claims import Claim, Result
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.statistics import Integers, Resamples, Sampled
+
+
+@dataclass(frozen=True)
+class LabelledFilms:
+    """The films with a label and an answer under one condition, as arrays for `calibration`."""
+
+    logits: FloatArray
+    labels: Integers
+    patients: npt.NDArray[np.str_]
+    resamples: Resamples
+    keep: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, answers: Answers, *conditions: str) -> LabelledFilms:
+        """Return the films answered under all the conditions, with the logits of the last."""
+        keep = answers.shared(*conditions)
+        if not keep.any():
+            raise NotEvaluable(f"no labelled film of {answers.cohort.name} was answered under {conditions[-1]}")
+        return cls(
+            answers.logits(conditions[-1])[keep],
+            answers.labels[keep],
+            answers.patients[keep],
+            answers.resamples.subset(keep),
+            keep,
+        )
+
+    @property
+    def smallest(self) -> int:
+        """Films of the smallest class."""
+        return int(np.bincount(self.labels).min())
+
+    def sampled(self, estimator: Callable[..., object], bounds: tuple[float, float]) -> Sampled:
+        """Return an estimator (called with `weights=`) on the films and on the resamples."""
+        estimate = float(np.asarray(estimator(weights=None)))
+        replicates = np.asarray(estimator(weights=self.resamples.weights), dtype=np.float64)
+        return Sampled(estimate, replicates, self.resamples.patients, bounds)
+
+
+def reasoned(function: Callable[[Evidence, Claim], Result]) -> Callable[[Evidence, Claim], Result]:
+    """Turn the errors of `calibration` (a class absent, too few films) into reasons why a claim cannot be judged."""
+
+    def judged(evidence: Evidence, claim: Claim) -> Result:
+        try:
+            return function(evidence, claim)
+        except CalibrationError as problem:
+            raise NotEvaluable(str(problem)) from problem
+
+    judged.__qualname__, judged.__doc__ = function.__qualname__, function.__doc__
+    return judged
+
+
+def folds_for(films: LabelledFilms) -> int:
+    """Return five folds, or fewer where that would leave a fold with too few films."""
+    return int(min(5, max(2, len(films.labels) // 45)))
