@@ -13,9 +13,10 @@ from suites.harness.claims import Claim, Judgement, Measure, Verdict
 PERCENT = re.compile(
     r"^(recall|precision|sensitivity|specificity|ppv|npv|share|fraction|coverage|accuracy)(_|$)"
     r"|(^|_)(accuracy|rate|share|fraction|coverage)$"
-    r"|^fpr95"
+    r"|^(fpr95|confusion|patient_overlap|class_mix|disagreement|recall_gap)"
 )
-DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain)$")
+DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain|asymmetry)$")
+WIDTH = re.compile(r"_(half_width|error|distance)$")
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -62,13 +63,15 @@ VERDICTS: dict[Verdict, VerdictWords] = {
 
 
 def unit(name: str, condition: str = "") -> str:
-    """Return how a measure is printed: `percent`, `points` (percentage points) or `plain`.
+    """Return how a measure is printed: `percent`, `points` (signed percentage points), `width` or `plain`.
 
     A rate is recognised by its name and a difference by its name or by ` - ` in its condition. What is not
     recognised stays a plain decimal, which is never wrong.
     """
-    if not PERCENT.search(DIFFERENCE.sub("", name)):
+    if not (PERCENT.search(name) or PERCENT.search(WIDTH.sub("", DIFFERENCE.sub("", name)))):
         return "plain"
+    if WIDTH.search(name):
+        return "width"
     return "points" if DIFFERENCE.search(name) or " - " in condition else "percent"
 
 
@@ -78,6 +81,8 @@ def number(value: float, how: str = "plain") -> str:
         return "—"
     if how == "percent":
         return f"{value * 100:.1f} %".replace("-", MINUS)
+    if how == "width":
+        return f"{value * 100:.1f} pp".replace("-", MINUS)
     if how == "points":
         return f"{value * 100:+.1f} pp".replace("-", MINUS)
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
