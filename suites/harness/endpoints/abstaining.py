@@ -54,7 +54,8 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         ],
         summary=(
             f"If the least sure films were left to a person, {effect.estimate:.0%} of films could be answered "
-            f"with at most {risk:.0%} errors; a wrong call is less sure than a right one with probability {failure.estimate:.2f}."
+            f"with at most {risk:.0%} errors; a wrong call is less sure than a right one with probability "
+            f"{failure.estimate:.2f}."
         ),
         figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubts, wrong, risk=risk)},
         tables={
