@@ -55,7 +55,13 @@ def risk_against_coverage(
         axis.plot(oracle.coverage, oracle.risk, color=BLACK, linewidth=0.9, linestyle=(0, (1, 3)), label="oracle")
         axis.axhline(risk, color=GREY, linewidth=0.8)
         axis.annotate(
-            f"{risk:.0%} risk", (0.01, risk), xytext=(0, 2), textcoords="offset points", fontsize=8, color=GREY
+            f"{risk:.0%} risk",
+            (0.99, risk),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=GREY,
         )
         axis.set(xlabel="share of films kept", ylabel="error rate among them", xlim=(0, 1), title=title)
         axis.set_ylim(bottom=0)

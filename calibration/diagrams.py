@@ -188,7 +188,7 @@ def _columns(
     many = len(columns)
     with settings():
         ratios: dict[str, Any] = {"height_ratios": [3.4, 1]}
-        made, axes = figure(3.0 * many + 0.4, 4.6, 2, many, sharex=True, sharey="row", gridspec_kw=ratios)
+        made, axes = figure(3.0 * many + 0.4, 4.9, 2, many, sharex=True, sharey="row", gridspec_kw=ratios)
         for column, (p, view, title) in enumerate(columns):
             calibrated = calibrated_samples(p, groups=groups, within=within, seed=seed)
             options: dict[str, Any] = {"view": view, "bins": bins, "binning": binning}
@@ -203,7 +203,9 @@ def _columns(
             axes[column + many].set_xlabel("confidence" if view == "top-label" else "stated probability")
         axes[0].set_ylabel("observed frequency")
         axes[many].set_ylabel("films")
-        axes[0].legend(handles=_legend(intervals=weights is not None), loc="upper left", handlelength=1.8)
+        made.legend(
+            handles=_legend(intervals=weights is not None), loc="outside lower center", ncols=4 if many > 1 else 2
+        )
     return made
 
 

@@ -108,10 +108,14 @@ def decision_curve(
     disease: ArrayLike,
     *,
     prevalence: float,
+    stated_for: float | None = None,
     thresholds: Sequence[float] = tuple(np.linspace(0.01, 0.99, 99)),
     weights: ArrayLike | None = None,
 ) -> DecisionCurve:
-    """Net benefit at each risk threshold, with the films reweighted to a stated prevalence.
+    """Net benefit at each risk threshold, with the films and the risks carried over to a stated prevalence.
+
+    Risks that are right where two films in three show pneumonia are far too high where one in seven does, and would
+    make overconfidence look useful: their odds are multiplied by the ratio of the prevalence odds before the threshold.
 
     net benefit = prevalence x sensitivity - (1 - prevalence) x (1 - specificity) x t / (1 - t), positive when risk >=
     t.
@@ -120,6 +124,7 @@ def decision_curve(
         risk: (n,) in [0, 1].
         disease: (n,) true where there is pneumonia.
         prevalence: in (0, 1).
+        stated_for: prevalence the risks are meant for; None takes that of these films.
         thresholds: each in (0, 1).
         weights: None, (n,) or (B, n), see `calibration.checks`.
 
@@ -135,7 +140,14 @@ def decision_curve(
         raise CalibrationError(f"risks must lie in [0, 1], not {r.min():.3g} to {r.max():.3g}")
     if sick.min() == sick.max():
         raise ClassAbsentError("only sick, or only healthy films: net benefit has no denominator")
-    positive = (r >= t[:, None]).astype(np.float64)
+    stated = float(sick.mean()) if stated_for is None else stated_for
+    if not 0 < stated < 1:
+        raise CalibrationError(
+            f"the prevalence the risks are stated for lies between 0 and 1, ends excluded, not {stated}"
+        )
+    up, down = prevalence * (1 - stated), (1 - prevalence) * stated
+    carried = r * up / (r * up + (1 - r) * down)
+    positive = (carried >= t[:, None]).astype(np.float64)
     odds = (t / (1 - t))[:, None]
 
     def benefit(w: FloatArray) -> FloatArray:

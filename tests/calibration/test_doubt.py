@@ -170,9 +170,13 @@ def test_decision_curve(drawn, bootstrap):
     for t, benefit in zip(curve.thresholds, curve.subject, strict=True):
         true, false = ((risk >= t) & (sick == 1)).mean(), ((risk >= t) & (sick == 0)).mean()
         assert benefit == pytest.approx(true - false * t / (1 - t))
-    assert (curve.subject >= np.maximum(curve.treat_all, 0) - 0.01).all()  # calibrated: never worse than all or none
-    too_sure = operating.decision_curve(operating.pneumonia_view(softmax(-z), y, normal=1)[0], sick, prevalence=own)
-    assert too_sure.subject.min() < -0.01  # a harmful subject shows
+    for prevalence in operating.PREVALENCES:  # calibrated: never worse than treating all or none, wherever it is used
+        curve = operating.decision_curve(risk, sick, prevalence=prevalence)
+        assert (curve.subject >= np.maximum(curve.treat_all, 0) - 0.01).all()
+        too_sure = operating.pneumonia_view(softmax(4 * z), y, normal=1)[0]
+        assert operating.decision_curve(too_sure, sick, prevalence=prevalence).subject.sum() < curve.subject.sum()
+    as_it_is = operating.decision_curve(risk, sick, prevalence=0.15, stated_for=0.15)
+    assert as_it_is.subject.min() < -0.01  # risks of another prevalence do harm
     assert operating.decision_curve(
         risk, sick, prevalence=0.1, weights=bootstrap(np.arange(4000), 5)
     ).subject.shape == (99, 5)
