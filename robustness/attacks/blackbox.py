@@ -89,7 +89,8 @@ def _pyramid(side: int, device: torch.device) -> Tensor:
         rows = (torch.arange(first, last, device=device) - (first + last - 1) / 2.0).abs().view(-1, 1)
         columns = (torch.arange(side, device=device) - (side - 1) / 2.0).abs().view(1, -1)
         pattern[first:last] = sign / (1.0 + torch.maximum(rows, columns)) ** 2
-    return pattern / pattern.norm().clamp_min(1e-12)
+    length: Tensor = torch.linalg.vector_norm(pattern)
+    return pattern / length
 
 
 def _tiles(turn: Turn) -> Tensor:

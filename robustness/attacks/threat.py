@@ -131,7 +131,8 @@ class ThreatModel:
         flat = change.detach().flatten(1)
         if self.norm == "linf":
             return flat.abs().amax(1).to(torch.float64)
-        return torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64) / math.sqrt(flat.shape[1])
+        length: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
+        return length / math.sqrt(flat.shape[1])
 
     def euclidean(self, budget: float, shape: tuple[int, ...]) -> float:
         """The ordinary Euclidean norm ||d||_2 of an L2 budget for one film of shape (c, H, W)."""
