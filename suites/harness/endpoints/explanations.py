@@ -1,0 +1,181 @@
+"""Endpoints of explanation: where a subject looks, against known masks, and whether the map may be believed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from explain import regions
+from explain.localisation import localise, marked_region, overlap, summarise
+from explain.panel import Sanity, draw_panel
+from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
+from suites.harness import explaining, statistics
+from suites.harness.claims import Claim, GalleryItem, Result
+from suites.harness.conditions import CLEAN, parse
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.explaining import Maps
+
+METHODS = ("grad-cam", "integrated gradients")
+
+
+def _method(claim: Claim) -> str:
+    return str(claim.parameters.get("method", METHODS[0]))
+
+
+@endpoint("looks_at_lesion")
+def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
+    """How much more often the map's maximum hits the lesion than a prior on the film's centre does (pointing game)."""
+    answers, method = evidence.main, _method(claim)
+    ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != "normal").to_numpy()
+    index = explaining.chosen(answers, evidence.profile, ill)
+    lesions, visible = explaining.masks(answers, index, "lesion")
+    seen = np.array([lesions[answers.images[at]].any() for at in index])
+    index, visible = index[seen], visible[seen]
+    if not len(index):
+        raise NotEvaluable("no lesion is left inside the subject's crop")
+    lesions = {answers.images[at]: lesions[answers.images[at]] for at in index}
+    found = explaining.attribute(answers, index, method, evidence.cache)
+    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    table = localise(found.maps, lesions, "lesion", visible=visible, seed=evidence.seed)
+    return _judged(
+        answers, claim, table, ("hit", "hit_centre"), found, outcome=outcome,
+        summary=(
+            f"{method}: the strongest point of the map lies in the lesion in {table['hit'].mean():.0%} of {len(table)} "
+            f"films called right (centre prior {table['hit_centre'].mean():.0%}, chance {table['hit_random'].mean():.0%}); "
+            f"{np.nanmean(visible):.0%} of each lesion is left by the crop. Sanity check: {outcome} ({reason})."
+        ),
+        picks=_picks(answers, index),
+        outlines=(lesions, {}),
+    )  # fmt: skip
+
+
+@endpoint("looks_off_the_lung")
+def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
+    """Share of the map that lies off the lung, on the cohort or on a probe (`role`)."""
+    role = str(claim.parameters.get("role", ""))
+    answers, method = (evidence.probe(role) if role else evidence.main), _method(claim)
+    index = explaining.chosen(answers, evidence.profile, np.isfinite(answers.called()))
+    lungs, _ = explaining.masks(answers, index, "lung")
+    found = explaining.attribute(answers, index, method, evidence.cache)
+    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    table = localise(found.maps, lungs, "lung", seed=evidence.seed)
+    table = table.assign(off_lung=1 - table["energy"], off_lung_chance=1 - table["energy_random"])
+    return _judged(
+        answers, claim, table, ("off_lung", None), found, outcome=outcome,
+        summary=(
+            f"{method}: {table['off_lung'].mean():.0%} of the map lies off the lung on {len(table)} films "
+            f"({answers.cohort.name}); an even map would put {table['off_lung_chance'].mean():.0%} there. "
+            f"Sanity check: {outcome} ({reason})."
+        ),
+        picks=[Pick(answers.images[at], row, "first of the cohort", 0.0) for row, at in enumerate(index[:4])],
+        outlines=({}, lungs),
+    )  # fmt: skip
+
+
+@endpoint("looks_at_border")
+def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
+    """Share of the map on the outer frame of the film, beyond what an even map would put there."""
+    answers, method = evidence.main, _method(claim)
+    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
+    found = explaining.attribute(answers, index, method, evidence.cache)
+    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    border = regions.border_mask(found.films.shape[-1])
+    table = localise(found.maps, np.broadcast_to(border, found.maps.maps.shape), "border", seed=evidence.seed)
+    return _judged(
+        answers, claim, table, ("energy", "energy_random"), found, outcome=outcome,
+        summary=(
+            f"{method}: {table['energy'].mean():.0%} of the map lies on the border of {len(table)} films, where an "
+            f"even map would put {table['energy_random'].mean():.0%}. Sanity check: {outcome} ({reason})."
+        ),
+        picks=_picks(answers, index),
+    )  # fmt: skip
+
+
+@endpoint("map_moves")
+def map_moves(evidence: Evidence, claim: Claim) -> Result:
+    """How far the map of the same film moves under `condition`: 1 minus the overlap of its marked regions."""
+    answers, method = evidence.main, _method(claim)
+    condition = parse(str(claim.parameters["condition"])).text
+    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN, condition))
+    before = explaining.attribute(answers, index, method, evidence.cache)
+    after = explaining.attribute(answers, index, method, evidence.cache, condition)
+    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    moved = [
+        1 - overlap(marked_region(one), marked_region(other))
+        if np.isfinite(one).all() and np.isfinite(other).all() else np.nan
+        for one, other in zip(before.maps.magnitude, after.maps.magnitude, strict=True)
+    ]  # fmt: skip
+    table = pd.DataFrame({"image_id": before.maps.image_ids, "moved": moved})
+    flips = largest_flips(before.maps.image_ids, answers.logits()[index], answers.logits(condition)[index], 4)
+    return _judged(
+        answers, claim, table, ("moved", None), before, outcome=outcome, after=after, condition=condition,
+        summary=(
+            f"{method}: under {condition} the marked region of the map moves by {np.nanmean(moved):.0%} on average "
+            f"(0 % the same pixels, 100 % none in common). Sanity check: {outcome} ({reason})."
+        ),
+        picks=flips or _picks(answers, index),
+    )  # fmt: skip
+
+
+def _picks(answers: Answers, index: npt.NDArray[np.int64]) -> list[Pick]:
+    """Return the most confident errors and, by lot, films called right."""
+    ids, truth, logits = [answers.images[at] for at in index], answers.labels[index], answers.logits()[index]
+    return [*most_confident_errors(ids, truth, logits, 2), *random_correct(ids, truth, logits, 3, answers.seed)]
+
+
+def _judged(
+    answers: Answers,
+    claim: Claim,
+    table: pd.DataFrame,
+    columns: tuple[str, str | None],
+    found: Maps,
+    *,
+    outcome: Sanity,
+    summary: str,
+    picks: list[Pick],
+    after: Maps | None = None,
+    condition: str = CLEAN,
+    outlines: tuple[dict[str, npt.NDArray[np.bool_]], dict[str, npt.NDArray[np.bool_]]] = ({}, {}),
+) -> Result:
+    """Hold the mean of a column (minus a reference) against the margin; a method that failed proves nothing."""
+    value, reference = columns
+    numbers = table[value].to_numpy(np.float64) - (table[reference].to_numpy(np.float64) if reference else 0.0)
+    usable = np.isfinite(numbers)
+    among = np.zeros(len(answers.cohort), dtype=bool)
+    among[found.index[usable]] = True
+    if not usable.any():
+        raise NotEvaluable(f"no usable map: {len(table)} maps are not finite or have no mask inside the crop")
+    bounds = (-1.0, 1.0) if reference else (0.0, 1.0)
+    mean = statistics.rate(numbers[usable], answers.resamples.subset(among), bounds)
+    name = {"hit": "hit_rate_excess", "energy": "border_energy_excess"}.get(value, value)
+    effect = measured(name, condition, mean, int(usable.sum()), needed=50)
+    plain = statistics.rate(table[value].to_numpy(np.float64)[usable], answers.resamples.subset(among))
+    believed = outcome == "passed"
+    items = []
+    for panel in explaining.panels(
+        answers, picks, found, topic=claim.section, outcome=outcome, after=after, condition=condition, outlines=outlines
+    ):
+        caption = f"{panel.image_id} ({panel.rule}); {found.maps.method}, sanity check {outcome}"
+        items.append(
+            GalleryItem(
+                caption=caption, draw=partial(draw_panel, panel), facts={"image": panel.image_id, "sanity": outcome}
+            )
+        )
+    left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
+    tables = (
+        {"Where the map lies, beside chance and a centre prior": summarise(table).round(3)} if "region" in table else {}
+    )
+    return Result(
+        effect=effect,
+        p_beyond=beyond(mean, claim) if believed else 1.0,
+        p_within=within(mean, claim) if believed else 1.0,
+        measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), needed=50)],
+        summary=summary + left_out,
+        tables=tables,
+        galleries={f"Saliency ({found.maps.method}): {claim.statement}": items},
+    )

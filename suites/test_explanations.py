@@ -1,0 +1,13 @@
+"""Explanations: where the subject looks, and whether the picture of it can be believed.
+
+A map that stays the same when the network's weights are replaced by noise says nothing about the network; such a method
+is marked as failed on every picture, and no verdict rests on it.
+"""
+
+import pytest
+
+
+@pytest.mark.claims("explanations.")
+def test_where_the_subject_looks(claim, subject, judge):
+    """Lesion, lung and border against what chance and a prior on the film's centre would give."""
+    judge(claim, subject)
