@@ -22,9 +22,14 @@ from suites.harness.evaluation import SEVERITIES, Evaluation
 from suites.harness.formats import known_forms, load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import ROLES, load_probes
+from suites.harness.report.card import model_card
+from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.summary import print_summary
 
 EVALUATION = pytest.StashKey[Evaluation]()
+REPORT = pytest.StashKey[Path]()
+GATE = pytest.StashKey[GateOutcome]()
+PROBLEM = pytest.StashKey[str]()
 DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
 
@@ -58,6 +63,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--profile", choices=list(SEVERITIES), default="quick", help="how much is run (default quick)")
     group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
     group.addoption("--limit", type=int, metavar="N", help="about N films, stratified by class, whole patients")
+    group.addoption(
+        "--baseline",
+        metavar="DIR",
+        type=Path,
+        help="report or results.json of an earlier run: fail on a significant worsening",
+    )
+    group.addoption(
+        "--model-card", metavar="FILE", type=Path, help="write a Hugging Face model card with the measured limitations"
+    )
     group.addoption("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
     group.addoption("--seed", type=int, default=0, help="decides every random number (default 0)")
     group.addoption("--cache", metavar="DIR", type=Path, help="where finished predictions are kept")
@@ -193,29 +207,42 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report of whatever was judged."""
+    """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
     config = session.config
-    folder = config.getoption("--report")
-    if not folder or EVALUATION not in config.stash or session.config.option.collectonly:
+    if EVALUATION not in config.stash or config.option.collectonly:
         return
     evaluation = config.stash[EVALUATION]
     if not evaluation.judgements:
         return
     try:
-        config.stash[REPORT] = evaluation.report(folder)
+        _finish(config, evaluation)
     except UsageProblem as problem:
         config.stash[PROBLEM] = _one_line(problem)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    gate = config.stash.get(GATE, None)
+    if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-REPORT = pytest.StashKey[Path]()
-PROBLEM = pytest.StashKey[str]()
+def _finish(config: pytest.Config, evaluation: Evaluation) -> None:
+    if baseline := config.getoption("--baseline"):
+        config.stash[GATE] = compare_with_baseline(evaluation.record(), baseline)
+    if card := config.getoption("--model-card"):
+        text = "\n".join(model_card(evaluation.record(), subject.name) for subject in evaluation.subjects[:1])
+        try:
+            card.write_text(text, encoding="utf-8")
+        except OSError as problem:
+            raise UsageProblem(f"cannot write the model card {card}: {problem.strerror}") from problem
+    if folder := config.getoption("--report"):
+        config.stash[REPORT] = evaluation.report(folder)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the verdicts so that a person understands them at a glance."""
-    if EVALUATION not in config.stash:
+    stash = config.stash
+    if EVALUATION not in stash:
         return
-    print_summary(
-        terminalreporter, config.stash[EVALUATION], config.stash.get(REPORT, None), config.stash.get(PROBLEM, None)
-    )
+    print_summary(terminalreporter, stash[EVALUATION], stash.get(REPORT, None), stash.get(PROBLEM, None))
+    gate = stash.get(GATE, None)
+    for line in gate.lines() if gate else []:
+        terminalreporter.write_line(line)

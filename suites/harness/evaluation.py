@@ -23,6 +23,7 @@ import pandas as pd
 from suites.harness.cache import default_folder
 from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohort import Cohort
+from suites.harness.comparison import compare
 from suites.harness.conditions import CLEAN, Condition, expand, parse
 from suites.harness.endpoints import find
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
@@ -247,7 +248,8 @@ class Evaluation:
 
     def report(self, folder: str | Path) -> Path:
         """Write the report and return its `index.html`."""
-        return write_report(self.record(), Path(folder))
+        judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
+        return write_report(self.record(), Path(folder), comparison=compare(judged))
 
     def _repr_html_(self) -> str:
         """Return the verdict table for a notebook."""

@@ -46,8 +46,9 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
         answers, claim, table, ("hit", "hit_centre"), found, outcome=outcome,
         summary=(
             f"{method}: the strongest point of the map lies in the lesion in {table['hit'].mean():.0%} of {len(table)} "
-            f"films called right (centre prior {table['hit_centre'].mean():.0%}, chance {table['hit_random'].mean():.0%}); "
-            f"{np.nanmean(visible):.0%} of each lesion is left by the crop. Sanity check: {outcome} ({reason})."
+            f"films called right (centre prior {table['hit_centre'].mean():.0%}, chance "
+            f"{table['hit_random'].mean():.0%}); {np.nanmean(visible):.0%} of each lesion is left by the crop. "
+            f"Sanity check: {outcome} ({reason})."
         ),
         picks=_picks(answers, index),
         outlines=(lesions, {}),
