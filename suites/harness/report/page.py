@@ -173,7 +173,8 @@ def _flow(record: Record) -> dict[str, Any]:
     )
     return {
         "found": len(record.cohort) + len(own),
-        "lost": len(record.excluded),
+        "lost": len(own),
+        "all_lost": len(record.excluded),
         "answers": len(record.predictions),
         "conditions": len(asked),
         "classes": views.as_table(classes),
