@@ -133,9 +133,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     evaluation = metafunc.config.stash[EVALUATION]
     mine = [claim for claim in evaluation.claims if claim.id.startswith(marker.args)]
     cases = [(claim, subject) for claim in mine for subject in evaluation.about(claim)]
-    metafunc.parametrize(
-        ("claim", "subject"), cases, ids=[f"{claim.id.split('.', 1)[1]}-{subject}" for claim, subject in cases]
-    )
+    names = [f"{claim.id}-{subject}" for claim, subject in cases]
+    metafunc.parametrize(("claim", "subject"), cases, ids=names)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:

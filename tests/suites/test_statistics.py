@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from suites.harness import statistics
 from suites.harness.statistics import Resamples, Sampled, difference
@@ -114,6 +115,11 @@ def test_holm_and_mcnemar_match_hand_computation():
     first = np.array([1] * 9 + [0] * 1 + [1] * 20, dtype=bool)
     second = np.array([0] * 9 + [1] * 1 + [1] * 20, dtype=bool)
     assert statistics.mcnemar_test(first, second) == pytest.approx(2 * stats.binom.cdf(1, 10, 0.5))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_agrees_with_statsmodels(values):
+    assert statistics.holm(values) == pytest.approx(multipletests(values, method="holm")[1])
 
 
 def test_sign_flip_sees_a_shift_and_respects_clusters():

@@ -96,7 +96,13 @@ def test_verdicts_become_outcomes_and_a_report(place):
     done = run(place, "--report", "out")
     text = done.stdout
     assert done.returncode == 1, text + done.stderr
-    outcomes = {"good": "PASSED", "bad": "FAILED", "found": "XFAIL", "absent": "XPASS", "toomuch": "FAILED"}
+    outcomes = {
+        "classes.good": "PASSED",
+        "classes.bad": "FAILED",
+        "contrast.found": "XFAIL",
+        "contrast.absent": "XPASS",
+        "contrast.toomuch": "FAILED",
+    }
     for name, outcome in outcomes.items():
         assert any(line.startswith(outcome) and f"[{name}-brightness]" in line for line in text.splitlines()), (
             name,

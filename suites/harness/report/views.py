@@ -118,7 +118,7 @@ def reproduce(command: str, claim: Claim) -> str:
             kept += [following] if following is not None and following.startswith("-") else []
         elif not word.startswith("--report="):
             kept.append(word)
-    return shlex.join([*kept, "-k", claim.id.split(".", 1)[-1]])
+    return shlex.join([*kept, "-k", claim.id])
 
 
 def worst(record: Record, how_many: int = 3) -> list[Judgement]:
