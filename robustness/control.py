@@ -18,6 +18,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.exposure import UnderexposureFixedWindow
+from robustness.filters import from_bytes, to_bytes
 from robustness.grid import MODEL_SIDE, GridStripes, modulated
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import DT, Radiograph
@@ -106,7 +107,6 @@ class Resave(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stored = io.BytesIO()
-        grey = (film * 255.0).round().to(torch.uint8).cpu().numpy()
-        Image.fromarray(grey).save(stored, format="PNG", compress_level=level["compression"])
+        Image.fromarray(to_bytes(film)).save(stored, format="PNG", compress_level=level["compression"])
         with Image.open(stored) as image:
-            return torch.from_numpy(np.array(image)).to(film.device).to(torch.float32) / 255.0
+            return from_bytes(np.array(image), film.device)

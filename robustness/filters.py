@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 WIDE = 3.0
@@ -56,7 +58,8 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
     """Resample (H, W) to (height, width): bilinear, antialiased when reducing."""
     if image.shape == (height, width):
         return image
-    return F.interpolate(image[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
+    reduced = height < image.shape[0] or width < image.shape[1]
+    return F.interpolate(image[None, None], (height, width), mode="bilinear", antialias=reduced)[0, 0]
 
 
 def coordinates(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,6 +96,16 @@ def percentiles(values: Tensor, *percents: float) -> tuple[float, ...]:
         pair = ordered[below : below + 2].tolist()
         found.append(pair[0] + (position - below) * (pair[-1] - pair[0]))
     return tuple(found)
+
+
+def to_bytes(film: Tensor) -> NDArray[np.uint8]:
+    """(H, W) in [0, 1] to 8 bit, rounded, on the CPU."""
+    return film.cpu().mul(255.0).add_(0.5).to(torch.uint8).numpy()
+
+
+def from_bytes(grey: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """8 bit (H, W) to float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(grey)).to(torch.float32).div_(255.0).to(device)
 
 
 def smoothstep(values: Tensor) -> Tensor:

@@ -22,16 +22,16 @@ import io
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
 import torchvision.transforms.functional as TF
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageStat
 from torch import Tensor
 
 from robustness.draws import Draws
+from robustness.filters import from_bytes, to_bytes
 from robustness.perturbation import Level, Perturbation, register
 
 SOURCE = "Di Salvo, Doerrich, Ledig 2024, arXiv:2406.17536 (MedMNIST-C); code medmnistc 0.1.0, Apache-2.0"
@@ -50,38 +50,34 @@ class _MedMnistC(Perturbation):
     source = SOURCE
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        grey = (film * 255.0).round().to(torch.uint8).cpu().numpy()
-        corrupted = self.corrupt(grey, next(iter(level.values())), draws)
-        return torch.from_numpy(np.ascontiguousarray(corrupted)).to(film.device).to(torch.float32) / 255.0
+        return from_bytes(self.corrupt(to_bytes(film), next(iter(level.values())), draws), film.device)
 
     @abstractmethod
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         """Corrupt an 8-bit film (H, W)."""
 
 
-def as_grey(channels: NDArray[np.uint8]) -> Grey:
-    """(H, W, 3) 8-bit to grey by Pillow's integer luma, which the benchmark uses."""
-    return np.array(Image.fromarray(channels).convert("L"))
+def as_grey(channels: Tensor) -> Grey:
+    """(3, H, W) whole numbers 0 to 255 to grey by Pillow's integer luma, which the benchmark uses.
 
-
-def cut(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """[0, 1] floats to 8 bit by cutting off, after clipping."""
-    clipped: NDArray[np.floating] = np.clip(channels, 0.0, 1.0)
-    return (clipped * 255).astype(np.uint8)
+    All sums stay below 2^24, so float32 holds them exactly.
+    """
+    luma = channels[0] * 19595.0 + channels[1] * 38470.0 + channels[2] * 7471.0 + 32768.0
+    return luma.mul_(2.0**-16).floor_().to(torch.uint8).numpy()
 
 
 class _ThreeChannelNoise(_MedMnistC):
-    """Noise drawn for each of three equal channels, then averaged by the luma weights."""
+    """Noise drawn for each of three equal channels, cut down to integers, then averaged by the luma weights."""
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        noise = draws.normals("noise", *grey.shape, 3).cpu().numpy()
-        clean = grey[..., None].astype(np.float32) / np.float32(255.0)
-        return as_grey(cut(self.noisy(clean, np.float32(value), noise)))
+        noise = draws.normals("noise", 3, *grey.shape).cpu()
+        noisy = self.noisy(from_bytes(grey), value, noise)
+        return as_grey(noisy.clamp_(0.0, 1.0).mul_(255.0).floor_())
 
     @staticmethod
     @abstractmethod
-    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add noise (H, W, 3) of unit variance to a film (H, W, 1) in [0, 1]."""
+    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
+        """Add noise (3, H, W) of unit variance, which may be overwritten, to a film (H, W) in [0, 1]."""
 
 
 @register
@@ -92,8 +88,8 @@ class GaussianNoise(_ThreeChannelNoise):
     levels = levels_of("sigma", (0.04, 0.05, 0.06, 0.07, 0.08))
 
     @staticmethod
-    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        return clean + value * noise
+    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
+        return noise.mul_(value).add_(clean)
 
 
 @register
@@ -104,8 +100,8 @@ class SpeckleNoise(_ThreeChannelNoise):
     levels = levels_of("sigma", (0.05, 0.07, 0.10, 0.15, 0.20))
 
     @staticmethod
-    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        return clean + clean * (value * noise)
+    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
+        return noise.mul_(value).add_(1.0).mul_(clean)
 
 
 @register
@@ -120,11 +116,11 @@ class ShotNoise(_ThreeChannelNoise):
     levels = levels_of("photons", (300, 200, 150, 100, 80))
 
     @staticmethod
-    def noisy(clean: NDArray[np.float32], value: np.float32, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
         mean = clean * value
-        counts = np.rint(mean + np.sqrt(mean) * noise + (noise * noise - np.float32(1.0)) / np.float32(6.0))
-        photons: NDArray[np.float32] = np.maximum(counts, np.float32(0.0)) * (mean > 0) / value
-        return photons
+        skewness = noise.square().sub_(1.0).div_(6.0)
+        counts = noise.mul_(mean.sqrt()).add_(mean).add_(skewness).round_().clamp_min_(0.0)
+        return counts.mul_((mean > 0) / value)
 
 
 @register
@@ -135,12 +131,10 @@ class ImpulseNoise(_MedMnistC):
     levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        chance = draws.uniforms("impulses", *grey.shape, 3).cpu().numpy()
+        chance = draws.uniforms("impulses", 3, *grey.shape).cpu()
         # scikit-image draws which pixels are hit and which of those become white; one number can hold both.
-        channels = np.repeat(cut(grey / 255.0)[..., None], 3, axis=2)
-        channels[chance < value] = 0
-        channels[chance < 0.5 * value] = 255
-        return as_grey(channels)
+        channels = torch.from_numpy(grey).to(torch.float32).where(chance >= value, 0.0)
+        return as_grey(channels.masked_fill_(chance < 0.5 * value, 255.0))
 
 
 @register
@@ -184,49 +178,66 @@ class GaussianBlur(_MedMnistC):
         return np.asarray(blurred[0].numpy())
 
 
-class _Enhance(_MedMnistC):
-    """Pillow's brightness and contrast: a table of 256 values."""
+RAMP = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
 
-    enhancer: ClassVar[type[ImageEnhance.Brightness | ImageEnhance.Contrast]]
+
+class _Enhance(_MedMnistC):
+    """Pillow's brightness and contrast: every grey value is blended with one grey, so a table of 256 does it."""
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        return np.array(self.enhancer(Image.fromarray(grey)).enhance(value))
+        image = Image.fromarray(grey)
+        toward = Image.new("L", RAMP.size, self.toward(image))
+        return np.array(image.point(np.array(Image.blend(toward, RAMP, value))[0].tolist()))
+
+    @abstractmethod
+    def toward(self, image: Image.Image) -> int:
+        """Grey value that stays where it is."""
+
+
+class _Brightness(_Enhance):
+    """Away from black, or toward it."""
+
+    def toward(self, image: Image.Image) -> int:
+        return 0
+
+
+class _Contrast(_Enhance):
+    """Away from the film's mean, or toward it."""
+
+    def toward(self, image: Image.Image) -> int:
+        return int(ImageStat.Stat(image).mean[0] + 0.5)
 
 
 @register
-class BrightnessUp(_Enhance):
+class BrightnessUp(_Brightness):
     """Grey values multiplied. factor: above one."""
 
     name = "medmnistc_brightness_up"
     levels = levels_of("factor", (1.1, 1.2, 1.3, 1.4, 1.5))
-    enhancer = ImageEnhance.Brightness
 
 
 @register
-class BrightnessDown(_Enhance):
+class BrightnessDown(_Brightness):
     """Grey values multiplied. factor: below one."""
 
     name = "medmnistc_brightness_down"
     levels = levels_of("factor", (0.9, 0.8, 0.7, 0.6, 0.5))
-    enhancer = ImageEnhance.Brightness
 
 
 @register
-class ContrastUp(_Enhance):
+class ContrastUp(_Contrast):
     """Grey values moved away from the film's mean. factor: above one."""
 
     name = "medmnistc_contrast_up"
     levels = levels_of("factor", (1.1, 1.2, 1.3, 1.4, 1.6))
-    enhancer = ImageEnhance.Contrast
 
 
 @register
-class ContrastDown(_Enhance):
+class ContrastDown(_Contrast):
     """Grey values moved toward the film's mean. factor: below one."""
 
     name = "medmnistc_contrast_down"
     levels = levels_of("factor", (0.9, 0.8, 0.7, 0.6, 0.4))
-    enhancer = ImageEnhance.Contrast
 
 
 class _Gamma(_MedMnistC):
@@ -234,7 +245,7 @@ class _Gamma(_MedMnistC):
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         table = [int((255 + 1 - 1e-3) * math.pow(entry / 255.0, value)) for entry in range(256)]
-        return np.array(table, dtype=np.uint8)[grey]
+        return np.array(Image.fromarray(grey).point(table))
 
 
 @register

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -163,11 +164,10 @@ class Perturbation(ABC):
             raise PerturbationUndefined(f"{self.name} is undefined: {undefined.reason}", draws.image_id) from undefined
         if result.ndim != 2 or (result.shape != film.shape and not self.changes_shape):
             raise PerturbationError(f"{self.name} turned a film of {tuple(film.shape)} into {tuple(result.shape)}")
-        if not bool(torch.isfinite(result).all()):
-            raise PerturbationError(
-                f"{self.name} made non-finite pixels of image {draws.image_id!r} at level {dict(level)}"
-            )
-        return (result.clamp(0.0, 1.0) * 255.0).round().div(255.0).to(torch.float32)
+        lowest, highest = (float(bound) for bound in torch.aminmax(result))
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
+            raise PerturbationError(f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)}")
+        return result.clamp(0.0, 1.0).mul_(255.0).round_().div_(255.0).to(torch.float32)
 
     def pitch_mm(self, film: Tensor) -> float:
         """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
@@ -201,9 +201,12 @@ def check_films(films: Tensor) -> None:
         )
     if len(films) == 0:
         return
-    low, high = torch.aminmax(films.reshape(len(films), -1), dim=1)
-    for index, (lowest, highest) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-        if not (lowest >= 0.0 and highest <= 1.0):  # also false for NaN
+    lowest, highest = (float(bound) for bound in torch.aminmax(films))
+    if lowest >= 0.0 and highest <= 1.0:
+        return
+    for index, film in enumerate(films):
+        lowest, highest = (float(bound) for bound in torch.aminmax(film))
+        if not (lowest >= 0.0 and highest <= 1.0):  # also true of NaN
             raise PerturbationError(
                 f"film {index} has pixels from {lowest} to {highest}; expected finite values in [0, 1]"
             )

@@ -103,12 +103,12 @@ class Radiograph:
         The fit maps the 1st and 99th percentile of the attenuation (of a binned image, as the exposure analysis of a
         detector does) to where they were on the film, so that nothing changes when nothing was changed.
         """
-        height, width = (max(8, side // 4) for side in intensity.shape)
-        tissue = resize(self.beam.to(intensity.dtype), height, width) < 0.01
-        if int(tissue.sum()) < 64:
-            tissue = torch.ones_like(tissue)
-        before = percentiles(-resize(self.intensity, height, width)[tissue].log(), 1.0, 99.0)
-        after = percentiles(-resize(intensity, height, width)[tissue].clamp_min(1e-6).log(), 1.0, 99.0)
+        size = 4 if min(intensity.shape) >= 64 else 2
+        tissue = binned(self.beam.to(intensity.dtype), size) == 0.0
+        if int(tissue.sum()) < 16:
+            raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
+        before = percentiles(-binned(self.intensity, size)[tissue].log(), 1.0, 99.0)
+        after = percentiles(-binned(intensity, size)[tissue].clamp_min(1e-6).log(), 1.0, 99.0)
         if min(before[1] - before[0], after[1] - after[0]) < 1e-3:
             raise PerturbationUndefined("the film shows no contrast, a window cannot be fitted")
         slope = (before[1] - before[0]) / (after[1] - after[0])
@@ -117,6 +117,11 @@ class Radiograph:
     def counts(self, pitch_mm: float) -> float:
         """Detected photons per film pixel where the intensity is typical, at the exposure a chest film aims at."""
         return FLUENCE * DQE * KERMA_UGY * pitch_mm**2
+
+
+def binned(image: Tensor, size: int) -> Tensor:
+    """Means of (H, W) over blocks of size x size pixels."""
+    return F.avg_pool2d(image[None, None], size)[0, 0]
 
 
 def raw_beam(film: Tensor) -> Tensor:

@@ -14,11 +14,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from robustness.draws import Draws
+from robustness.filters import from_bytes, to_bytes
 from robustness.perturbation import Level, Perturbation, PerturbationError
 
 
@@ -60,14 +59,14 @@ def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], 
     """
     compose = _composed(transform, tuple(sorted(parameters.items())))
     compose.set_random_seed(draws.integer("albumentations", 0, 2**31 - 1))
-    grey = (film * 255.0).round().to(torch.uint8).cpu().numpy()
+    grey = to_bytes(film)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             changed = compose(image=grey)["image"]
         except UserWarning as warning:
             raise PerturbationError(f"albumentations.{transform} warned: {warning}") from warning
-    return torch.from_numpy(np.ascontiguousarray(changed)).to(film.device).to(torch.float32) / 255.0
+    return from_bytes(changed, film.device)
 
 
 class StandardPerturbation(Perturbation):
