@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
 from calibration.checks import CalibrationError
@@ -66,6 +66,7 @@ def risk_against_coverage(
         axis.set(xlabel="share of films kept", ylabel="error rate among them", xlim=(0, 1), title=title)
         axis.set_ylim(bottom=0)
         axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))  # 2.5 % steps would be printed rounded
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
     return made
