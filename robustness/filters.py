@@ -104,8 +104,8 @@ def to_bytes(film: Tensor) -> NDArray[np.uint8]:
 
 
 def from_bytes(grey: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-    """8 bit (H, W) to float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(grey)).to(torch.float32).div_(255.0).to(device)
+    """8-bit (H, W) array to an 8-bit tensor."""
+    return torch.from_numpy(np.ascontiguousarray(grey)).to(device)
 
 
 def smoothstep(values: Tensor) -> Tensor:

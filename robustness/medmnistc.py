@@ -71,7 +71,7 @@ class _ThreeChannelNoise(_MedMnistC):
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         noise = draws.normals("noise", 3, *grey.shape).cpu()
-        noisy = self.noisy(from_bytes(grey), value, noise)
+        noisy = self.noisy(from_bytes(grey).to(torch.float32).div_(255.0), value, noise)
         return as_grey(noisy.clamp_(0.0, 1.0).mul_(255.0).floor_())
 
     @staticmethod

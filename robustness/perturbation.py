@@ -105,7 +105,7 @@ class Perturbation(ABC):
             draws: random numbers of this film, and its lung mask where one came with it.
 
         Returns:
-            (H, W) floats, clipped to [0, 1] by the caller; (H', W') only where `changes_shape`.
+            (H, W) floats, clipped to [0, 1] by the caller, or 8 bit; (H', W') only where `changes_shape`.
 
         Raises:
             PerturbationUndefined: the film does not allow it.
@@ -154,7 +154,7 @@ class Perturbation(ABC):
             draws = Draws(str(image_id), self.name, seed, device=films.device, lungs=mask)
             # A copy of its own gives each film the same memory alignment in every batch, which fast FFTs depend on.
             results.append(self._stored(films[index].clone(), level, draws))
-        return torch.stack(results)
+        return results[0][None] if len(results) == 1 else torch.stack(results)
 
     def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """One film through `perturb`, checked, clipped and quantised."""
@@ -164,6 +164,8 @@ class Perturbation(ABC):
             raise PerturbationUndefined(f"{self.name} is undefined: {undefined.reason}", draws.image_id) from undefined
         if result.ndim != 2 or (result.shape != film.shape and not self.changes_shape):
             raise PerturbationError(f"{self.name} turned a film of {tuple(film.shape)} into {tuple(result.shape)}")
+        if result.dtype == torch.uint8:
+            return result.to(torch.float32).div_(255.0)
         lowest, highest = (float(bound) for bound in torch.aminmax(result))
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise PerturbationError(f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)}")

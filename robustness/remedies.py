@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robustness.draws import Draws
@@ -56,12 +57,14 @@ class Remedy:
 def equalised(film: Tensor) -> Tensor:
     """CLAHE, clip limit 2, 8 x 8 tiles."""
     parameters = {"clip_limit": (2.0, 2.0), "tile_grid_size": (8, 8)}
-    return apply_standard(film, "CLAHE", parameters, Draws("remedy", "clahe"))
+    return apply_standard(film, "CLAHE", parameters, Draws("remedy", "clahe")).to(torch.float32).div_(255.0)
 
 
 def rewindowed(film: Tensor) -> Tensor:
     """Grey values stretched so that the 1st and 99th percentile of what is not raw beam come to 0.02 and 0.98."""
-    tissue = film[~raw_beam(film)]
+    # The edge of the body passes over into the beam; its grey values belong to neither.
+    beam = F.max_pool2d(raw_beam(film).to(film.dtype)[None, None], 9, stride=1, padding=4)[0, 0] > 0.0
+    tissue = film[~beam]
     low, high = percentiles(tissue, 1.0, 99.0) if len(tissue) else (0.0, 1.0)
     return film if high - low < 1e-3 else 0.02 + 0.96 * (film - low) / (high - low)
 

@@ -54,6 +54,9 @@ def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], 
         parameters: its arguments; ranges of equal ends make a severity exact.
         draws: seeds what is random in it.
 
+    Returns:
+        (H, W) 8-bit tensor on the film's device.
+
     Raises:
         PerturbationError: unknown transform or argument, or the library warned.
     """
