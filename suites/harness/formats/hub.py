@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats import keys, networks, processor
 from suites.harness.formats.registry import subject_format
-from suites.harness.formats.weights import load_into, read_json, read_safetensors, sha256_of_file
+from suites.harness.formats.weights import State, load_into, read_json, read_safetensors, sha256_of_file
 from suites.harness.formats.wording import first_few, in_one_line
 from suites.harness.subject import Normalised, Provenance, Subject
 
@@ -55,7 +56,7 @@ def load_hub(spec: str) -> Subject:
 def load_folder(spec: str) -> Subject:
     """Load a folder in the Hub's layout."""
     folder = Path(spec).expanduser()
-    return _from_folder(folder, spec, name=folder.resolve().name, source=str(folder), revision=None)
+    return from_folder(folder, spec, name=folder.resolve().name, source=str(folder), revision=None)
 
 
 def _from_hub(spec: str, repository: str, revision: str | None) -> Subject:
@@ -81,10 +82,22 @@ def _from_hub(spec: str, repository: str, revision: str | None) -> Subject:
         raise SubjectProblem(
             f"{spec}: downloading failed; tried {tried} ({reason}); try again, or {way_out}"
         ) from error
-    return _from_folder(folder, spec, name=repository.split("/")[1], source=f"hf:{repository}", revision=folder.name)
+    return from_folder(folder, spec, name=repository.split("/")[1], source=f"hf:{repository}", revision=folder.name)
 
 
-def _from_folder(folder: Path, spec: str, *, name: str, source: str, revision: str | None) -> Subject:
+def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: str | None) -> Subject:
+    """Load a folder in the Hub's layout under a name of one's own.
+
+    Args:
+        folder: where the files lie.
+        spec: what the user wrote, for messages.
+        name: of the subject.
+        source: where the folder came from, for the report.
+        revision: commit on the Hub, if any.
+
+    Raises:
+        SubjectProblem: a file is missing, or says what cannot be.
+    """
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
     for file in (config_file, weights_file):
         if not file.is_file():
@@ -95,10 +108,6 @@ def _from_folder(folder: Path, spec: str, *, name: str, source: str, revision: s
             )
     config = read_json(config_file)
     classes = class_names(config, config_file)
-    network, architecture = _convnextv2(config, len(classes), config_file)
-    digest = sha256_of_file(weights_file)
-    load_into(network, keys.convnextv2_to_timm(read_safetensors(weights_file)), weights_file)
-
     channels = _number(config, "num_channels", 3, config_file)
     processor_file = folder / "preprocessor_config.json"
     settings = read_json(processor_file) if processor_file.is_file() else {}
@@ -112,6 +121,9 @@ def _from_folder(folder: Path, spec: str, *, name: str, source: str, revision: s
     else:
         notes.append("no preprocessor_config.json: only the repository's recipe, ImageNet's normalisation")
     recipes["repository"] = processor.repository_recipe(size, channels)
+    network, architecture, renamed = _network(config, len(classes), size, config_file)
+    digest = sha256_of_file(weights_file)
+    load_into(network, renamed(read_safetensors(weights_file)), weights_file)
     training = folder / "training.json"
     return Subject(
         name=name,
@@ -152,13 +164,49 @@ def class_names(config: Mapping[str, Any], source: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _convnextv2(config: Mapping[str, Any], num_classes: int, source: Path) -> tuple[nn.Module, str]:
+Built = tuple[nn.Module, str, Callable[[State], State]]
+"""A network, the name of its architecture, and how its weights are renamed."""
+
+
+def _network(config: Mapping[str, Any], num_classes: int, size: int, source: Path) -> Built:
+    builders = {"convnextv2": _convnextv2, "dinov2": _dinov2}
     kind = config.get("model_type")
-    if kind != "convnextv2":
+    if kind not in builders:
         raise SubjectProblem(
-            f"{source}: model_type {kind!r} is not read from the Hub's layout (convnextv2 is); pass it as "
-            "timm:NAME?checkpoint=PATH&classes=... or as module:factory"
+            f"{source}: model_type {kind!r} is not read from the Hub's layout ({' and '.join(builders)} are); pass it "
+            "as timm:NAME?checkpoint=PATH&classes=... or as module:factory"
         )
+    return builders[kind](config, num_classes, size, source)
+
+
+def _dinov2(config: Mapping[str, Any], num_classes: int, size: int, source: Path) -> Built:
+    if config.get("use_swiglu_ffn", False) or config.get("hidden_act", "gelu") != "gelu":
+        raise SubjectProblem(
+            f"{source}: only DINOv2 with GELU is read here, not with SwiGLU or {config.get('hidden_act')!r}"
+        )
+    patch = _number(config, "patch_size", 14, source)
+    width, blocks = _number(config, "hidden_size", 768, source), _number(config, "num_hidden_layers", 12, source)
+    heads = _number(config, "num_attention_heads", 12, source)
+    if size % patch or width % heads:
+        raise SubjectProblem(
+            f"{source}: the input of {size} pixels should be a multiple of patch_size {patch}, and hidden_size {width} "
+            f"of num_attention_heads {heads}"
+        )
+    network = networks.Dinov2(
+        size=size,
+        patch=patch,
+        width=width,
+        blocks=blocks,
+        heads=heads,
+        num_classes=num_classes,
+        channels=_number(config, "num_channels", 3, source),
+        ratio=float(config.get("mlp_ratio", 4)),
+        norm_eps=float(config.get("layer_norm_eps", 1e-6)),
+    )
+    return network, f"dinov2 (blocks {blocks}, channels {width})", partial(keys.dinov2_to_timm, grid=size // patch)
+
+
+def _convnextv2(config: Mapping[str, Any], num_classes: int, size: int, source: Path) -> Built:  # noqa: ARG001 - any size fits
     depths, dims = config.get("depths", [3, 3, 9, 3]), config.get("hidden_sizes", [96, 192, 384, 768])
     for name, numbers in (("depths", depths), ("hidden_sizes", dims)):
         whole = isinstance(numbers, list) and all(isinstance(n, int) and 0 < n <= 16384 for n in numbers)
@@ -180,7 +228,7 @@ def _convnextv2(config: Mapping[str, Any], num_classes: int, source: Path) -> tu
         activation=ACTIVATIONS[activation],
         norm_eps=float(epsilon),
     )
-    return network, networks.convnextv2_name(depths, dims)
+    return network, networks.convnextv2_name(depths, dims), keys.convnextv2_to_timm
 
 
 def _number(config: Mapping[str, Any], name: str, default: int, source: Path) -> int:

@@ -82,6 +82,17 @@ def dinov2_probe_to_timm(state: State, grid: int) -> State:
     return tensors
 
 
+def dinov2_to_timm(state: State, grid: int) -> State:
+    """Rename the weights of Transformers' `Dinov2ForImageClassification`.
+
+    Args:
+        state: weights with keys `dinov2.*` and `classifier.*`.
+        grid: patches along one side of the network input.
+    """
+    renamed = {re.sub(r"^classifier\.", "head.", re.sub(r"^dinov2\.", "backbone.", key)): state[key] for key in state}
+    return dinov2_probe_to_timm(renamed, grid)
+
+
 def resampled_positions(table: Tensor, grid: int) -> Tensor:
     """Resample a square position table (1, 1 + n*n, D) to (1, 1 + grid*grid, D): bicubic, without antialiasing.
 

@@ -1,0 +1,175 @@
+"""The films the bundled subjects learn from, are tempered on and are judged by: no patient stands in two splits."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+import robustness.phantom
+from robustness.perturbation import PerturbationUndefined, get
+from robustness.phantom import cohort_table, render_row
+from robustness.phantom.cohort import LABELS
+from suites.harness.preprocessing import REPOSITORY, Preprocessing
+
+CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
+"""The published order."""
+SIZE = 128
+"""Side of the network's input in pixels."""
+RESIZED = int(SIZE * 1.14)
+"""Short side before the crop, by the published repository's rule."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which simulated films; another seed and another split name, so other patients."""
+
+    name: str
+    films: int
+    seed: int
+    view: str = "AP"
+    age: str = "child"
+    findings: str = "mix"
+
+    def table(self) -> pd.DataFrame:
+        """Return the rows, as `robustness.phantom.cohort_table` draws them."""
+        return cohort_table(
+            self.films, seed=self.seed, view=self.view, age=self.age, findings=self.findings, split=self.name
+        )
+
+
+TRAIN = Split("train", 720, 101)
+VALIDATION = Split("validation", 180, 102)
+HELD_OUT = Split("held-out", 300, 103)
+"""The default cohort `phantom` has seed 0 and the split `test`."""
+OUTLIERS = (
+    Split("outliers", 45, 104, view="LATERAL"),
+    Split("outliers", 45, 104, view="PA", age="adult"),
+)
+"""Films on which the hardened subject is taught to answer `cannot know`; unseen findings are not among them."""
+
+
+@dataclass(frozen=True)
+class Films:
+    """Films as they lie in memory.
+
+    Attributes:
+        pixels: (N, 1 + V, RESIZED, RESIZED) uint8: the clean film and V perturbed ones, after the resize.
+        labels: (N,) index into `CLASSES`, -1 where no answer is right.
+        regions: (N, 3, 8, 8) share of lung, heart and lesion in each patch of the centre crop.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    regions: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def joined(self, other: Films) -> Films:
+        """Return both, one after the other."""
+        return Films(
+            torch.cat([self.pixels, other.pixels]),
+            torch.cat([self.labels, other.labels]),
+            torch.cat([self.regions, other.regions]),
+        )
+
+    def shrunk(self, films: int) -> Films:
+        """Return the first films only."""
+        return replace(self, pixels=self.pixels[:films], labels=self.labels[:films], regions=self.regions[:films])
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """All films of a training: to learn from, to fit the temperature on, to judge by, and the unanswerable ones."""
+
+    train: Films
+    validation: Films
+    held_out: Films
+    outliers: Films
+
+
+def rendered(
+    split: Split, perturbations: Sequence[str] = (), variants: int = 0, *, workers: int | None = None
+) -> Films:
+    """Render a split on all cores; the bytes do not depend on how many there are.
+
+    Args:
+        split: which films.
+        perturbations: names of perturbations of which each perturbed copy is one, at a severity from 1 to 5.
+        variants: perturbed copies per film.
+        workers: processes; by default one per core.
+    """
+    rows = split.table().to_dict("records")
+    jobs = [(rows[start : start + 30], tuple(perturbations), variants) for start in range(0, len(rows), 30)]
+    workers = workers or os.cpu_count() or 1
+    if workers == 1 or len(jobs) == 1:
+        parts = [_render(job) for job in jobs]
+    else:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(_render, jobs))
+    pixels, regions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    labels = [CLASSES.index(LABELS[row["finding"]]) if row["finding"] in LABELS else -1 for row in rows]
+    return Films(torch.from_numpy(pixels), torch.tensor(labels), torch.from_numpy(regions))
+
+
+_Job = tuple[Sequence[Mapping[object, object]], tuple[str, ...], int]
+
+
+def _render(job: _Job) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    rows, perturbations, variants = job
+    torch.set_num_threads(1)
+    whole = replace(REPOSITORY, short_side=RESIZED, size=RESIZED, channels=1)
+    network_input = replace(REPOSITORY, short_side=RESIZED, size=SIZE, channels=1)
+    pixels, regions = [], []
+    for row in rows:
+        made = render_row(row)
+        copies = [made.film, *(_perturbed(made.film, made.lung, row, perturbations, i) for i in range(variants))]
+        pixels.append(torch.cat([_stored(copy, whole) for copy in copies]).numpy())
+        masks = torch.stack([made.lung, made.heart, made.lesion]).float()
+        seen = network_input.differentiable(masks)
+        regions.append(torch.nn.functional.adaptive_avg_pool2d(seen[:, 0], (8, 8)).numpy())
+    return np.stack(pixels), np.stack(regions).astype(np.float32)
+
+
+def _stored(film: Tensor, recipe: Preprocessing) -> Tensor:
+    return (recipe(film[None])[:, 0] * 255).round().to(torch.uint8)
+
+
+def _perturbed(
+    film: Tensor, lung: Tensor, row: Mapping[object, object], perturbations: tuple[str, ...], copy: int
+) -> Tensor:
+    """Return one perturbed copy of a film; what and how severe follows from the film's identity."""
+    seeds = np.random.SeedSequence([int(str(row["seed"])), copy, *str(row["id"]).encode()])
+    rng = np.random.default_rng(seeds)
+    name, severity = str(rng.choice(perturbations)), int(rng.integers(1, 6))
+    try:
+        return get(name)(film[None], severity, [str(row["id"])], seed=1000 + copy, masks=lung[None])[0]
+    except PerturbationUndefined:
+        return film
+
+
+def phantom_sha256() -> str:
+    """Return a digest of the code that draws the phantoms, so that a record says which ones it learned from."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(robustness.phantom.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def batch_of(films: Films, copies: Sequence[int] | Tensor | None = None) -> Tensor:
+    """Return (N, 1, SIZE, SIZE) network input in [0, 1] by the repository's evaluation recipe: the centre crop."""
+    index = torch.zeros(len(films), dtype=torch.int64) if copies is None else torch.as_tensor(copies)
+    margin = round((RESIZED - SIZE) / 2)
+    chosen = films.pixels[torch.arange(len(films)), index]
+    return chosen[:, None, margin : margin + SIZE, margin : margin + SIZE].float() / 255

@@ -1,0 +1,102 @@
+"""How each bundled subject is made: one entry per subject, all numbers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEPTHS = (1, 1, 3, 1)
+DIMS = (16, 32, 64, 128)
+"""Blocks and channels of the ConvNeXt-V2 of *fragile* and *hardened*: 0.3 M parameters."""
+
+VIT = {"patch_size": 16, "embed_dim": 96, "depth": 4, "num_heads": 3}
+"""The ViT in DINOv2's layout of *probe*: 0.5 M parameters."""
+
+SEEN = (
+    "underexposure", "underexposure_stress", "underexposure_fixed_window", "overexposure_fixed_window",
+    "electronic_noise", "tube_voltage", "bad_portable", "scatter", "window_widening", "gamma_low", "gamma_high",
+    "grid_stripes", "grid_crossed", "grid_lines", "grid_cutoff", "grid_off_centre", "grid_tilt",
+)  # fmt: skip
+"""Perturbations *hardened* meets in training, with other random numbers; all others stay new to it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One subject.
+
+    Attributes:
+        name: behind `bundled:`.
+        about: what it is for, in one or two sentences for its record.
+        layout: `convnextv2` or `dinov2`, as the Hub's config says it.
+        seed: of the initial weights, the order of films and every random crop.
+        epochs: passes over the training films.
+        batch: films per step.
+        rate: largest learning rate (AdamW, one warm-up epoch, cosine to zero).
+        decay: weight decay.
+        smallest_crop: of the random resized crop, as a share of the film's area.
+        masks: weight of the question where lung, heart and opacities lie.
+        smoothing: label smoothing.
+        perturbed: share of films shown as one of their perturbed copies.
+        variants: perturbed copies per training film.
+        budget: largest adversarial step in grey levels of 255; 0 for none. Each film draws its own up to this.
+        outliers: whether lateral and adult films are shown with an even target.
+        tempered: whether the head is divided by the temperature fitted on the validation films.
+        frozen: whether the classes see only a linear layer on a frozen backbone that learned anatomy.
+    """
+
+    name: str
+    about: str
+    layout: str
+    seed: int
+    epochs: int
+    batch: int = 32
+    rate: float = 2e-3
+    decay: float = 0.05
+    smallest_crop: float = 0.6
+    masks: float = 3.0
+    smoothing: float = 0.0
+    perturbed: float = 0.0
+    variants: int = 0
+    budget: float = 0.0
+    outliers: bool = False
+    tempered: bool = False
+    frozen: bool = False
+
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "fragile",
+            "Trained as the published model was: random resized crop and flip, nothing against exposure, grids or "
+            "attacks, frontal films of children only. Expected to show the documented failure modes.",
+            layout="convnextv2",
+            seed=11,
+            epochs=25,
+        ),
+        Recipe(
+            "hardened",
+            "The same network, shown perturbed and adversarial films, lateral and adult films as unanswerable, with "
+            "label smoothing and a temperature. Expected to show fewer failure modes.",
+            layout="convnextv2",
+            seed=12,
+            epochs=25,
+            smoothing=0.05,
+            perturbed=0.6,
+            variants=5,
+            budget=2.0,
+            outliers=True,
+            tempered=True,
+        ),
+        Recipe(
+            "probe",
+            "A linear layer on a frozen ViT that learned to draw lungs, heart and opacities of simulated films, never "
+            "their classes. For comparison of models.",
+            layout="dinov2",
+            seed=13,
+            epochs=40,
+            rate=1e-3,
+            frozen=True,
+        ),
+    )
+}

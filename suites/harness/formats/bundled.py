@@ -1,0 +1,26 @@
+"""The subjects that come with the project: `bundled:fragile`, `bundled:hardened`, `bundled:probe`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from suites.harness.bundled import FOLDER, NAMES
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats.hub import from_folder
+from suites.harness.formats.registry import subject_format
+from suites.harness.subject import Subject
+
+
+@subject_format(f"bundled:NAME ({', '.join(NAMES)})", matches=lambda spec: spec.startswith("bundled:"))
+def load_bundled(spec: str) -> Subject:
+    """Load a bundled subject, through the same code as the published weights.
+
+    Raises:
+        SubjectProblem: no subject of that name is bundled; the known names are listed.
+    """
+    name = spec.removeprefix("bundled:")
+    if name not in NAMES:
+        raise SubjectProblem(f"{spec!r}: no such bundled subject; known are {', '.join(f'bundled:{n}' for n in NAMES)}")
+    subject = from_folder(FOLDER / name, spec, name=name, source=f"bundled:{name}", revision=None)
+    notes = (*subject.provenance.notes, "trained on simulated films: a demonstration and self-test, nothing medical")
+    return replace(subject, provenance=replace(subject.provenance, format="bundled", notes=notes))

@@ -1,0 +1,89 @@
+"""The three subjects in the package: they load, are what their records say, and know a lung when they see one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForImageClassification
+
+from suites.harness.bundled import FOLDER, NAMES
+from suites.harness.bundled.cohorts import CLASSES, HELD_OUT, OUTLIERS, TRAIN, VALIDATION
+from suites.harness.bundled.recipes import RECIPES
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats import known_forms, load_subject
+from suites.harness.layouts import load_cohort
+
+
+def record_of(name: str) -> dict[str, object]:
+    content: dict[str, object] = json.loads((FOLDER / name / "training.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEach:
+    def test_loads_by_its_spec_in_the_published_order_of_classes(self, name):
+        subject = load_subject(f"bundled:{name}")
+        assert subject.name == name
+        assert subject.classes == ("bacterial_pneumonia", "normal", "viral_pneumonia") == CLASSES
+        assert subject.provenance.format == "bundled"
+        assert set(subject.preprocessings) == {"repository", "hub"}
+        assert subject.preprocessing.short_side == 145
+        assert subject.preprocessings["hub"].interpolation == "bicubic"
+
+    def test_is_small_and_stored_in_half_precision(self, name):
+        files = list((FOLDER / name).iterdir())
+        assert {file.name for file in files} == {
+            "config.json", "preprocessor_config.json", "model.safetensors", "training.json"
+        }  # fmt: skip
+        assert sum(file.stat().st_size for file in files) < 2_000_000
+
+    def test_record_belongs_to_the_weights_and_to_the_recipe(self, name):
+        record, weights = record_of(name), (FOLDER / name / "model.safetensors").read_bytes()
+        assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+        assert record["weights_sha256"] == load_subject(f"bundled:{name}").provenance.sha256
+        assert record["recipe"] == json.loads(json.dumps(RECIPES[name].__dict__))
+        assert "not for medical use" in str(record["use"])
+        assert record["licence"] == "MIT"
+
+    def test_transformers_reads_the_folder_and_gives_the_same_logits(self, name):
+        pixels = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(3))
+        subject = load_subject(f"bundled:{name}")
+        theirs = AutoModelForImageClassification.from_pretrained(FOLDER / name, dtype=torch.float32).eval()
+        normalised = (pixels - subject.network.mean) / subject.network.std
+        with torch.inference_mode():
+            torch.testing.assert_close(subject.network(pixels), theirs(normalised).logits, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fragile", "hardened"])
+def test_held_out_films_are_mostly_called_right(name):
+    subject, cohort = load_subject(f"bundled:{name}"), load_cohort("phantom:n=90,seed=77")
+    films = torch.stack([torch.from_numpy(cohort.decode(row).pixels) for row in cohort.table.to_dict("records")])
+    with torch.inference_mode():
+        called = subject.network(subject.pixels(films)).argmax(1)
+    truth = torch.tensor([CLASSES.index(label) for label in cohort.table.label])
+    right = float((called == truth).double().mean())
+    # 90 films: four standard errors of a subject that is right on 90 of 100.
+    assert right >= 0.9 - 4 * (0.9 * 0.1 / 90) ** 0.5
+    assert abs(right - record_of(name)["held_out"]["accuracy"]) < 0.1
+    # A subject that answers without looking would do as well on shuffled films.
+    assert float((called == truth.roll(1)).double().mean()) < 0.6
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(SubjectProblem, match=r"'bundled:strong'.*bundled:fragile, bundled:hardened, bundled:probe"):
+        load_subject("bundled:strong")
+    assert any(form.startswith("bundled:") for form in known_forms())
+
+
+def test_no_patient_stands_in_two_splits():
+    splits = (TRAIN, VALIDATION, HELD_OUT, *OUTLIERS)
+    patients = [set(split.table().patient) for split in splits]
+    default = set(load_cohort("phantom").table.patient)
+    for i, some in enumerate(patients):
+        assert not some & default
+        for others in patients[:i]:
+            assert not some & others
+    assert all(split.seed != 0 for split in splits)

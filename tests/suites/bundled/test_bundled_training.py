@@ -1,0 +1,113 @@
+"""How the subjects are made: the same bytes twice, other bytes from another seed, and each step does its work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from suites.harness.bundled import NAMES, cohorts, export, learning, probe, train
+from suites.harness.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, Lessons, Split, batch_of
+from suites.harness.bundled.recipes import RECIPES, SEEN
+from suites.harness.formats import load_subject
+
+
+@pytest.fixture(scope="module")
+def lessons() -> Lessons:
+    """Return a training in miniature."""
+    few = cohorts.rendered(Split("train", 9, 201), SEEN, 1, workers=1)
+    side = cohorts.rendered(Split("outliers", 2, 202, view="LATERAL"), SEEN, 1, workers=1)
+    return Lessons(few, few, few, replace(side, labels=torch.full_like(side.labels, -1)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_twice_gives_the_same_bytes(name, lessons, tmp_path):
+    recipe = replace(RECIPES[name], epochs=1, batch=4, variants=min(RECIPES[name].variants, 1))
+    torch.rand(3)  # the state of the global generator must not matter
+    first = train.make(recipe, lessons, tmp_path / "first")
+    torch.rand(5)
+    second = train.make(recipe, lessons, tmp_path / "second")
+    for file in ("model.safetensors", "training.json", "config.json", "preprocessor_config.json"):
+        assert (tmp_path / "first" / name / file).read_bytes() == (tmp_path / "second" / name / file).read_bytes()
+    other = train.make(replace(recipe, seed=99), lessons, tmp_path / "other")
+    assert first["weights_sha256"] == second["weights_sha256"] != other["weights_sha256"]
+    assert json.loads((tmp_path / "first" / name / "training.json").read_text()) == json.loads(json.dumps(first))
+    assert load_subject(str(tmp_path / "first" / name)).classes == CLASSES
+
+
+def test_a_film_does_not_depend_on_the_films_rendered_beside_it(lessons):
+    alone = cohorts.rendered(Split("train", 1, 201), SEEN, 1, workers=1)
+    assert torch.equal(alone.pixels[0], lessons.train.pixels[0])
+    assert torch.equal(alone.regions[0], lessons.train.regions[0])
+    assert not torch.equal(alone.pixels[:, 0], alone.pixels[:, 1])
+
+
+def test_films_reach_the_network_as_in_a_run(lessons):
+    """What training sees as the centre crop is what the repository's recipe makes of the film."""
+    row = Split("train", 9, 201).table().iloc[4].to_dict()
+    film = cohorts.render_row(row).film[None]
+    recipe = replace(cohorts.REPOSITORY, short_side=RESIZED, size=SIZE, channels=1)
+    assert torch.equal(batch_of(lessons.train)[4:5], recipe(film))
+
+
+def test_an_adversarial_step_stays_in_its_budget_and_harms():
+    network = train.untrained(RECIPES["fragile"])
+    taught, generator = learning.Taught(network), torch.Generator().manual_seed(0)
+    pixels, targets = torch.rand(6, 1, SIZE, SIZE, generator=generator), torch.eye(3).repeat(2, 1)
+    epsilon = torch.full((6, 1, 1, 1), 2 / 255)
+    moved = learning.attacked(taught, pixels, targets, epsilon, generator)
+    assert float((moved - pixels).abs().max()) <= 2 / 255 + 1e-6
+    with torch.inference_mode():
+        assert F.cross_entropy(taught(moved)[0], targets) > F.cross_entropy(taught(pixels)[0], targets)
+
+
+def test_unanswerable_films_get_an_even_target():
+    targets = learning.targets_of(torch.tensor([2, -1]), smoothing=0.3)
+    torch.testing.assert_close(targets, torch.tensor([[0.1, 0.1, 0.8], [1 / 3, 1 / 3, 1 / 3]]))
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
+def test_temperature_is_found(true):
+    generator = torch.Generator().manual_seed(1)
+    logits = 2 * torch.randn(4000, 3, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    assert learning.fitted_temperature(logits * true, labels) == pytest.approx(true, rel=0.08)
+
+
+def test_crops_keep_to_the_film_and_mirror_half_of_them():
+    theta = learning.random_crops(400, 0.5, torch.Generator().manual_seed(2))
+    reach = theta[:, [0, 1], [0, 1]].abs() + theta[:, :, 2].abs()
+    assert float(reach.max()) <= 1 + 1e-6
+    assert 150 < int((theta[:, 0, 0] < 0).sum()) < 250
+    whole = torch.eye(2, 3)[None]
+    film = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(learning.cut(film, whole, 32), film)
+
+
+def test_the_linear_head_separates_what_the_tokens_separate():
+    """Films of one grey level per class: any backbone tells them apart, so the fitted head must."""
+    labels = torch.arange(3).repeat(8)
+    grey = (60 + 60 * labels + torch.arange(24)).to(torch.uint8)
+    films = Films(grey[:, None, None, None].expand(-1, 1, RESIZED, RESIZED), labels, torch.zeros(24, 3, 8, 8))
+    network = train.untrained(RECIPES["probe"])
+    assert learning.accuracy(train.Grey(network), films) < 0.9
+    probe.fit_head(network, films)
+    assert learning.accuracy(train.Grey(network), films) == 1.0
+
+
+@pytest.mark.parametrize("name", ["fragile", "probe"])
+def test_export_keeps_every_weight(name, tmp_path):
+    network = train.untrained(RECIPES[name]).eval()
+    export.write(tmp_path, network.backbone, RECIPES[name].layout)
+    back = load_subject(str(tmp_path)).network
+    for key, weight in network.backbone.state_dict().items():
+        torch.testing.assert_close(back.backbone.state_dict()[key], weight.half().float(), rtol=0, atol=0)
+
+
+def test_the_command_refuses_unknown_names(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["strong"])
+    assert "known are fragile, hardened, probe" in capsys.readouterr().err
