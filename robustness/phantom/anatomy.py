@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .geometry import Bodies, ellipsoid, join, tube, turn
+from .geometry import Array, Bodies, ellipsoid, join, tube, turn
 from .patient import Patient, stream
 
 DOME = 0.36  # height of a dome above its widest level, fraction of the lung height
@@ -63,7 +63,9 @@ def lung(f: Frame, patient: Patient, side: str) -> Bodies:
     """Return the bodies whose common part one lung would fill if nothing carved it."""
     s = SIDES[side]
     lean = -s * patient.apex_lean * f.width / (0.85 * f.height)
-    own = ellipsoid([s * 0.51 * f.width, 0.02 * f.depth, f.base], [0.53 * f.width, 0.97 * f.depth, 0.85 * f.height], shear=lean)
+    own = ellipsoid(
+        [s * 0.51 * f.width, 0.02 * f.depth, f.base], [0.53 * f.width, 0.97 * f.depth, 0.85 * f.height], shear=lean
+    )
     # Below the dome's widest level there is belly only.
     own = own.cut([-s, 0, 0], -0.04 * f.width).cut([0, 0, -1], DOME * f.height - f.dome[side])
     return join(own, cage(f))
@@ -74,77 +76,76 @@ def heart(f: Frame, patient: Patient) -> Bodies:
     scale = patient.cardiothoracic_ratio / 0.52
     floor = 0.5 * (f.dome["right"] + f.dome["left"])
     x = f.shift
-    return join(
-        ellipsoid(
-            [x + 0.22 * scale * f.width, -0.38 * f.depth, floor + 0.135 * f.height],
-            [0.50 * scale * f.width, 0.50 * f.depth, 0.205 * f.height * scale],
-            turn("y", patient.heart_axis * 0.8) @ turn("z", 14),
-        ),
-        ellipsoid(
-            [x - 0.10 * f.width * scale, -0.12 * f.depth, floor + 0.16 * f.height],
-            [0.235 * scale * f.width, 0.40 * f.depth, 0.20 * f.height * scale],
-            turn("y", -12),
-        ),
-    )
+    return _ellipsoids([
+        ([x + 0.22 * scale * f.width, -0.38 * f.depth, floor + 0.135 * f.height],
+         f.at(0.50 * scale, 0.50, 0.205 * scale), turn("y", patient.heart_axis * 0.8) @ turn("z", 14)),
+        ([x - 0.10 * scale * f.width, -0.12 * f.depth, floor + 0.16 * f.height],
+         f.at(0.235 * scale, 0.40, 0.20 * scale), turn("y", -12)),
+    ])  # fmt: skip
 
 
 def carvers(f: Frame, patient: Patient, side: str) -> Bodies:
     """Return what takes room from one lung beside the heart: mediastinum, spine, vessels, diaphragm, thymus."""
-    s, x = SIDES[side], f.shift
-    adult = patient.age_group == "adult"
-    top = f.dome[side]
-    bodies = [
-        ellipsoid([x * 0.8, 0.10 * f.depth, 0.10 * f.height], [0.18 * patient.mediastinum * f.width, 0.72 * f.depth, 0.80 * f.height]),
-        ellipsoid([0, 0.84 * f.depth, -0.1 * f.height], [0.20 * f.width, 0.36 * f.depth, 1.3 * f.height]),
-        ellipsoid([s * 0.49 * f.width, -0.06 * f.depth, top - DOME * f.height], [0.56 * f.width, 1.02 * f.depth, DOME * f.height]),
+    s, x, at = SIDES[side], f.shift / f.width, f.at
+    m, one = patient.mediastinum, np.eye(3)
+    rows: list[tuple[list[float], list[float], Array]] = [
+        (at(0.8 * x, 0.10, 0.10), at(0.18 * m, 0.72, 0.80), one),  # mediastinum
+        (at(0.0, 0.84, -0.1), at(0.20, 0.36, 1.3), one),  # spine and its muscles
+        ([s * 0.49 * f.width, -0.06 * f.depth, f.dome[side] - DOME * f.height], at(0.56, 1.02, DOME), one),
     ]
     if side == "left":
-        knob = 0.105 if adult else 0.075
-        bodies += [
-            ellipsoid([x + 0.13 * f.width, 0.22 * f.depth, 0.235 * f.height], [knob * f.width, 0.3 * f.depth, 0.062 * f.height]),
-            ellipsoid([x + 0.09 * f.width, -0.2 * f.depth, 0.08 * f.height], [0.175 * patient.mediastinum * f.width, 0.34 * f.depth, 0.16 * f.height], turn("y", 14)),
-            ellipsoid([x * 0.7 + 0.13 * f.width, 0.52 * f.depth, -0.1 * f.height], [0.085 * f.width, 0.13 * f.depth, 0.42 * f.height]),
+        knob = 0.105 if patient.age_group == "adult" else 0.075
+        rows += [
+            (at(x + 0.13, 0.22, 0.235), at(knob, 0.3, 0.062), one),  # aortic arch
+            (at(x + 0.09, -0.2, 0.08), at(0.175 * m, 0.34, 0.16), turn("y", 14)),  # pulmonary trunk
+            (at(0.7 * x + 0.13, 0.52, -0.1), at(0.085, 0.13, 0.42), one),  # descending aorta
         ]
     else:
-        bodies.append(ellipsoid([x - 0.11 * f.width, -0.1 * f.depth, 0.22 * f.height], [0.13 * patient.mediastinum * f.width, 0.2 * f.depth, 0.26 * f.height]))
+        rows.append((at(x - 0.11, -0.1, 0.22), at(0.13 * m, 0.2, 0.26), one))  # superior vena cava
     if patient.thymus > 0.15:
         t = patient.thymus
-        bodies.append(
-            ellipsoid([x + 0.03 * f.width, -0.6 * f.depth, 0.2 * f.height],
-                      [0.30 * t**0.5 * f.width, 0.3 * f.depth, 0.15 * t**0.3 * f.height])
-        )  # fmt: skip
-    return join(*bodies)
+        rows.append((at(x + 0.03, -0.6, 0.2), at(0.30 * t**0.5, 0.3, 0.15 * t**0.3), one))
+    return _ellipsoids(rows)
 
 
 def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> Bodies:
     """Return the overlapping bodies that make the outer shape of trunk, neck, head, shoulders and arms."""
     a, b, h = patient.half_width, patient.half_depth, f.height
     child = patient.age_group == "child"
-    bodies = [
-        ellipsoid([0, 0, f.base], [a, b, 1.04 * h + patient.wall]),
-        ellipsoid([0, -0.03 * b, -1.0 * h], [0.985 * a, 0.99 * b, 1.1 * h]),
-        ellipsoid([0, 0.12 * b, 0.85 * h], [(0.34 if child else 0.33) * a, 0.58 * b, 0.6 * h]),
-        ellipsoid([0, -0.10 * b, (1.13 if child else 1.25) * h], [(0.60 if child else 0.42) * a, 0.95 * b, 0.36 * h]),
-        ellipsoid([0, 0.24 * b, 0.36 * h], [0.98 * a, 0.50 * b, 0.22 * h]),
+    wide = 0.60 if child else 0.42
+    one = np.eye(3)
+    middle: list[tuple[list[float], list[float], Array]] = [
+        ([0, 0, f.base], [a, b, 1.04 * h + patient.wall], one),
+        ([0, -0.03 * b, -1.0 * h], [0.985 * a, 0.99 * b, 1.1 * h], one),  # belly
+        ([0, 0.12 * b, 0.85 * h], [0.34 * a, 0.58 * b, 0.6 * h], one),  # neck
+        ([0, -0.10 * b, (1.13 if child else 1.25) * h], [wide * a, 0.95 * b, 0.36 * h], one),  # jaw
+        ([0, 0.24 * b, 0.36 * h], [0.98 * a, 0.50 * b, 0.24 * h], one),  # shoulder girdle
     ]
-    for s in (-1.0, 1.0):
-        bodies.append(ellipsoid([s * 0.50 * a, 0.18 * b, 0.52 * h], [0.66 * a, 0.40 * b, 0.13 * h], turn("y", s * 20)))
-        joint = np.array([s * 0.98 * a, 0.12 * b, 0.36 * h])
-        if arms_up:
-            bodies.append(ellipsoid([s * 0.80 * a, 0.05 * b, 0.74 * h], [0.25 * a, 0.46 * b, 0.42 * h], turn("x", 14)))
-        else:
-            angle = patient.exposure.arms
-            direction = turn("y", -s * angle) @ np.array([s, 0, 0])
-            bodies.append(ellipsoid(joint + 0.80 * a * direction, [1.25 * a, 0.33 * a, 0.27 * a], turn("y", -s * angle)))
-            bodies.append(ellipsoid(joint - [s * 0.10 * a, 0, 0.02 * h], [0.36 * a, 0.5 * b, 0.18 * h]))
-            # Muscles that close the armpit in front and behind.
-            bodies.append(ellipsoid([s * 0.90 * a, 0.20 * b, 0.16 * h], [0.20 * a, 0.52 * b, 0.34 * h], turn("y", s * 8)))
-        if patient.breast > 0.2:
-            w = patient.breast
-            bodies.append(
-                ellipsoid([s * 0.50 * a, -0.60 * b, -0.22 * h], [0.44 * a, (0.38 + 0.12 * w) * b, (0.17 + 0.05 * w) * h], turn("x", -12))
-            )
-    return join(*bodies)
+    left: list[tuple[list[float], list[float], Array]] = [
+        ([0.50 * a, 0.18 * b, 0.52 * h], [0.66 * a, 0.40 * b, 0.13 * h], turn("y", 20)),  # trapezius
+    ]
+    if arms_up:
+        left.append(([0.80 * a, 0.05 * b, 0.74 * h], [0.25 * a, 0.46 * b, 0.42 * h], turn("x", 14)))
+    else:
+        lifted = turn("y", -patient.exposure.arms)
+        x, y, z = 0.80 * a * lifted[:, 0]
+        left += [
+            ([0.98 * a + x, 0.12 * b + y, 0.36 * h + z], [1.25 * a, 0.33 * a, 0.27 * a], lifted),  # upper arm
+            ([0.88 * a, 0.12 * b, 0.34 * h], [0.36 * a, 0.5 * b, 0.18 * h], one),  # shoulder
+            ([0.90 * a, 0.20 * b, 0.16 * h], [0.20 * a, 0.52 * b, 0.34 * h], turn("y", 8)),  # armpit
+        ]
+    if patient.breast > 0.35:
+        w = patient.breast
+        size = [0.44 * a, (0.42 + 0.12 * w) * b, (0.17 + 0.05 * w) * h]
+        left.append(([0.50 * a, -0.56 * b, -0.22 * h], size, turn("x", -12)))
+    side = _ellipsoids(left)
+    return join(_ellipsoids(middle), side, side.mirrored())
+
+
+def _ellipsoids(rows: list[tuple[list[float], list[float], Array]]) -> Bodies:
+    """Return ellipsoids from rows of centre, semi-axes and rotation."""
+    centres, axes, rotations = zip(*rows, strict=True)
+    return ellipsoid(np.array(centres), np.array(axes), np.stack(rotations))
 
 
 def airways(f: Frame, patient: Patient) -> Bodies:
@@ -152,7 +153,10 @@ def airways(f: Frame, patient: Patient) -> Bodies:
     radius = np.interp(patient.age, (1, 3, 5, 18), (0.32, 0.40, 0.45, 0.85))
     x = f.shift
     carina = [x - 0.015 * f.width, 0.12 * f.depth, 0.15 * f.height]
-    trachea = tube([[0, -0.12 * f.depth, 0.85 * f.height], [x * 0.6 - 0.01 * f.width, 0.02 * f.depth, 0.45 * f.height], carina], radius)
+    trachea = tube(
+        [[0, -0.12 * f.depth, 0.85 * f.height], [x * 0.6 - 0.01 * f.width, 0.02 * f.depth, 0.45 * f.height], carina],
+        radius,
+    )
     right = tube([carina, [x - 0.17 * f.width, 0.16 * f.depth, 0.045 * f.height]], radius * 0.72)
     left = tube([carina, [x + 0.22 * f.width, 0.18 * f.depth, 0.06 * f.height]], radius * 0.66)
     return join(trachea, right, left)

@@ -24,7 +24,7 @@ FULL: Window = (slice(None), slice(None))
 
 @dataclass(frozen=True)
 class ConeBeam:
-    """Rays from a point source through a square field; lengths in cm, measured on the plane through the patient's middle.
+    """Rays from a point source through a square field; lengths in cm, on the plane through the patient's middle.
 
     Attributes:
         size: pixels along one side of the film.
@@ -67,10 +67,11 @@ class ConeBeam:
 
     def view(self, points: Array) -> Array:
         """Return points (..., 3) of the patient as (right, depth, up) in the beam's frame."""
-        return points @ self.frame.T - np.array([self.shift[0], 0.0, self.shift[1]])
+        seen: Array = points @ self.frame.T - np.array([self.shift[0], 0.0, self.shift[1]])
+        return seen
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """Return the (column, row) in pixels, pixel centres at whole numbers, where points (..., 3) fall on the film."""
+        """Return (column, row) in pixels, pixel centres at whole numbers, where points (..., 3) fall on the film."""
         seen = self.view(points)
         scale = self.size / (self.field * (1.0 + seen[..., 1] / self.distance))
         half = (self.size - 1) / 2
@@ -112,7 +113,7 @@ class ConeBeam:
         return self._solve(self._trace(bodies), self.u[window[1]], self.v[window[0]])
 
     def union(self, bodies: Bodies, tiles: int = 3) -> Tensor:
-        """Return (H, W): cm of path inside the union of bodies. Tiles of the film look only at the bodies they can see."""
+        """Return (H, W): cm of path inside the union of bodies; tiles of the film look only at those they can see."""
         total = self.blank()
         seen = self.windows(bodies)
         trace = self._trace(bodies)
@@ -129,7 +130,7 @@ class ConeBeam:
         return total.mul_(self.oblique)
 
     def accumulate(self, bodies: Bodies, weights: Array) -> Tensor:
-        """Return (H, W): the sum over small bodies of weight times chord (cm), each evaluated in its own window only."""
+        """Return (H, W): the sum over small bodies of weight times chord (cm), each in its own window only."""
         total = self.blank()
         windows = self.windows(bodies)
         need = np.maximum(windows[:, 1] - windows[:, 0], windows[:, 3] - windows[:, 2])
@@ -173,8 +174,13 @@ class ConeBeam:
         # Planes: room - depth * rate >= 0, both linear in u and v (columns: constant, u, v).
         n = bodies.normals @ self.frame.T
         k2 = k[:, None]
-        room = np.stack([bodies.offsets - (bodies.normals @ bodies.centres[:, :, None])[..., 0], -k2 * n[..., 0], -k2 * n[..., 2]], -1)
-        rate = np.stack([n[..., 1] + (n[..., 0] * cu[:, None] + n[..., 2] * cv[:, None]) / d, n[..., 0] / d, n[..., 2] / d], -1)
+        room = np.stack(
+            [bodies.offsets - (bodies.normals @ bodies.centres[:, :, None])[..., 0], -k2 * n[..., 0], -k2 * n[..., 2]],
+            -1,
+        )
+        rate = np.stack(
+            [n[..., 1] + (n[..., 0] * cu[:, None] + n[..., 2] * cv[:, None]) / d, n[..., 0] / d, n[..., 2] / d], -1
+        )
         middle = np.stack([cu, cv, centres[:, 1]], 1)
         return _Trace(self._tensor(middle), self._tensor(quadratics), self._tensor(np.stack([room, rate], 2)))
 
@@ -222,4 +228,3 @@ _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z i
 _SIDES = (8, 12, 16, 22, 30, 40, 56, 80, 112, 160)
 _FAR = 1e9
 _TINY = 1e-20  # the square root of an exact zero takes a path ten times slower
-

@@ -55,7 +55,9 @@ def cohort_table(
     names = MIXES.get(findings, (findings,)) if isinstance(findings, str) else tuple(findings)
     unknown = [name for name in names if name not in FINDINGS]
     if unknown or not names:
-        raise ValueError(f"unknown finding {unknown[0] if unknown else findings!r}; known: {', '.join([*FINDINGS, *MIXES])}")
+        raise ValueError(
+            f"unknown finding {unknown[0] if unknown else findings!r}; known: {', '.join([*FINDINGS, *MIXES])}"
+        )
     rows: list[tuple[object, ...]] = []
     number = 0
     while len(rows) < n:
@@ -65,7 +67,19 @@ def cohort_table(
         count = 1 + int(rng.binomial(3, (films_per_patient - 1.0) / 3.0))
         for film in range(min(count, n - len(rows))):
             name = f"phantom-{seed}-{age}-{patient}-{film}-{view}-{finding}"
-            rows.append((name, f"phantom-{seed}-{age}-{patient}", LABELS.get(finding, ""), view, age, finding, split, seed, film))
+            rows.append(
+                (
+                    name,
+                    f"phantom-{seed}-{age}-{patient}",
+                    LABELS.get(finding, ""),
+                    view,
+                    age,
+                    finding,
+                    split,
+                    seed,
+                    film,
+                )
+            )
         number += 1
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -76,7 +90,9 @@ def render_row(row: Mapping[Any, Any], *, size: int = 256, device: str | torch.d
     return render(patient, str(row["finding"]), str(row["view"]), size, device=device)
 
 
-def films(table: pd.DataFrame, *, size: int = 256, device: str | torch.device = "cpu") -> Iterator[tuple[str, PhantomFilm]]:
+def films(
+    table: pd.DataFrame, *, size: int = 256, device: str | torch.device = "cpu"
+) -> Iterator[tuple[str, PhantomFilm]]:
     """Yield (id, film) row by row; only one film is held at a time."""
     for row in table.to_dict("records"):
         yield str(row["id"]), render_row(row, size=size, device=device)

@@ -1,8 +1,8 @@
 """Composition of overlapping bodies along a ray: exact unions of intervals, and priority.
 
-With all entries sorted (S) and all exits sorted (E) independently of one another, a union of intervals has a gap between
-E[i] and S[i+1] wherever S[i+1] > E[i]; hence |union| = E[n] - S[1] - sum of the gaps. Clipping every interval to
-one common interval keeps both orders, so the part of a union inside any convex body costs no new sorting.
+With all entries sorted (S) and all exits sorted (E) independently of one another, a union of intervals has a gap
+between E[i] and S[i+1] wherever S[i+1] > E[i]; hence |union| = E[n] - S[1] - sum of the gaps. Clipping every interval
+to one common interval keeps both orders, so the part of a union inside any convex body costs no new sorting.
 """
 
 from __future__ import annotations
@@ -11,6 +11,13 @@ import torch
 from torch import Tensor
 
 Interval = tuple[Tensor, Tensor]
+
+
+def _insert(stack: list[Tensor], new: Tensor) -> None:
+    for i, old in enumerate(stack):
+        stack[i] = torch.minimum(old, new)
+        new = torch.maximum(old, new)
+    stack.append(new)
 
 
 def meet(first: Interval, second: Interval) -> Interval:
@@ -31,10 +38,8 @@ class Cover:
 
     def add(self, enter: Tensor, leave: Tensor) -> None:
         """Add one interval per ray (insertion into both sorted lists)."""
-        for stack, new in ((self.enter, enter), (self.leave, leave)):
-            for i, old in enumerate(stack):
-                stack[i], new = torch.minimum(old, new), torch.maximum(old, new)
-            stack.append(new)
+        _insert(self.enter, enter)
+        _insert(self.leave, leave)
 
     def part(self, window: tuple[slice, slice]) -> Cover:
         """Return the same union on fewer rays."""
@@ -51,9 +56,10 @@ class Cover:
                 total -= (start - end).clamp_(min=0.0)
             return total
         low, high = within
-        enter = torch.stack(self.enter).clamp_(low, high)
-        leave = torch.stack(self.leave).clamp_(low, high)
-        return leave[-1] - enter[0] - (enter[1:] - leave[:-1]).clamp_(min=0.0).sum(0)
+        total = self.leave[-1].clamp(low, high) - self.enter[0].clamp(low, high)
+        for start, end in zip(self.enter[1:], self.leave[:-1], strict=True):
+            total -= start.clamp(low, high).sub_(end.clamp(low, high)).clamp_(min=0.0)
+        return total
 
     def free(self, within: Interval) -> Tensor:
         """Return how much of an interval no member of the union covers."""

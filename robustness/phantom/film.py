@@ -1,4 +1,4 @@
-"""From optical depth to a film: scatter, quantum noise, detector blur, edge enhancement, display window, collimation, marker."""
+"""From optical depth to a film: scatter, noise, blur, edge enhancement, display window, collimation, marker."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .anatomy import SIDES, Change, airways, gas, trunk
-from .findings import Effect, Finding, change_of, draw_finding, effect_of, hilum
+from .findings import Effect, Finding, change_of, draw_finding, effect_of
 from .geometry import ellipsoid, join
 from .materials import bone
+from .opacities import hilum
 from .patient import Patient, stream
 from .projection import Scene, cone_beam
 from .skeleton import bones, ribs
-from .texture import broad, draw, grain, joined, smooth, tree
+from .texture import broad, draw, grain, smooth, tree
 
+_SKIN = 0.12  # optical depth above which a ray counts as having met the patient
 VISIBLE = 0.10  # a thing is on the mask where its path or optical depth exceeds this share of its largest value
 
 
@@ -27,7 +29,7 @@ class PhantomFilm:
 
     Attributes:
         film: (H, W) float32 in [0, 1], white is dense.
-        lung: (H, W) bool, rays with more than 10 % of the longest path in lung tissue (also behind heart and diaphragm).
+        lung: (H, W) bool, rays with over 10 % of the longest path in lung tissue (behind heart and dome too).
         heart: (H, W) bool, the same for the heart.
         lesion: (H, W) bool, where the finding changes optical depth by more than 10 % of its largest change.
         parameters: every number of patient, exposure and finding, by name.
@@ -42,7 +44,7 @@ class PhantomFilm:
 
 @dataclass(frozen=True)
 class Depth:
-    """Optical depth of a patient: total (H, W), what the finding changed in it, and cm of lung and heart on each ray."""
+    """Optical depth (H, W) of a patient: total, what the finding changed in it; cm of lung and heart on each ray."""
 
     total: Tensor
     lesion: Tensor
@@ -138,10 +140,21 @@ def _vessels(scene: Scene) -> Tensor:
     heading = np.stack([np.cos(angle), rng.normal(0.0, 0.55, (2, 13)), np.sin(angle)], 2)
     # The two pulmonary arteries leave the hilum as thick stems, downwards and upwards.
     stems = np.array([[0.5, 0.1, -1.0], [1.0, 0.1, 0.5]])
-    headings = np.concatenate([np.concatenate([heading[i], stems]) * [s, 1.0, 1.0] for i, s in enumerate(SIDES.values())])
+    headings = np.concatenate(
+        [np.concatenate([heading[i], stems]) * [s, 1.0, 1.0] for i, s in enumerate(SIDES.values())]
+    )
     roots = np.repeat(np.stack([hilum(f, side) for side in SIDES]), 15, axis=0)
     radius = 0.022 * p.vascularity**0.5 * f.width * np.tile([1.0] * 13 + [1.7] * 2, 2)
-    lines = tree(rng, roots, headings, length=0.26 * f.width, radius=radius, step=0.9 * scene.beam.pixel, generations=5, spread=0.55)
+    lines = tree(
+        rng,
+        roots,
+        headings,
+        length=0.26 * f.width,
+        radius=radius,
+        step=0.9 * scene.beam.pixel,
+        generations=5,
+        spread=0.55,
+    )
     inside = scene.lungs["right"].holds(lines.places) | scene.lungs["left"].holds(lines.places)
     return draw(scene.beam, lines.keep(inside))
 
@@ -153,22 +166,29 @@ def _parenchyma(scene: Scene, lung: Tensor) -> Tensor:
     return fine * lung * (0.035 * scene.tissue.lung)
 
 
-def expose(depth: Tensor, patient: Patient, view: str) -> Tensor:
-    """Turn optical depth (H, W) into a displayed film in [0, 1]."""
+def detect(depth: Tensor, patient: Patient, view: str) -> Tensor:
+    """Return the detector's signal (H, W), 1 where nothing is in the beam, for an optical depth (H, W).
+
+    Scatter follows what was taken out of the beam, primary times depth (Ohnesorge 1999), spread over a sixth of the
+    field. Noise has the variance of counting photons: `exposure.photons` per pixel (at 256 px) where the signal is the
+    patient's median.
+    """
     e, size = patient.exposure, depth.shape[0]
     per_pixel = size / 256.0
     primary = torch.exp(-depth)
-    # First scatter goes with what was taken out of the beam (Ohnesorge 1999), spread over a sixth of the field.
     signal = primary + e.scatter * broad(primary * depth, 0.16 * size)
-    inside = depth > 0.12
     few = (slice(None, None, 4), slice(None, None, 4))
-    usual = signal[few][inside[few]].median() if bool(inside[few].any()) else signal.median()
+    inside = depth[few] > _SKIN
+    usual = signal[few][inside].median() if bool(inside.any()) else signal.median()
     rng = stream(patient.identity, patient.seed, patient.film, view, "noise")
     chance = torch.from_numpy(rng.standard_normal((size, size), np.float32)).to(depth.device)
     signal = signal + torch.sqrt(signal * usual / (e.photons / per_pixel**2)) * chance
-    signal = smooth(signal.clamp_(min=1e-7), e.blur * per_pixel)
-    t = -torch.log(signal)
-    return _display(t, inside, patient, view)
+    return smooth(signal.clamp_(min=1e-7), e.blur * per_pixel)
+
+
+def expose(depth: Tensor, patient: Patient, view: str) -> Tensor:
+    """Turn optical depth (H, W) into a displayed film in [0, 1]."""
+    return _display(-torch.log(detect(depth, patient, view)), depth > _SKIN, patient, view)
 
 
 def _display(t: Tensor, inside: Tensor, patient: Patient, view: str) -> Tensor:
@@ -181,9 +201,11 @@ def _display(t: Tensor, inside: Tensor, patient: Patient, view: str) -> Tensor:
     if sample.numel() < 16:
         sample = t.flatten()
     low, high = torch.quantile(sample, torch.tensor([e.window_low / 100, e.window_high / 100], device=t.device))
+    low = torch.clamp(low, min=0.1)  # edge enhancement drives the skin line below zero
     span = torch.clamp(high - low, min=1e-3)
     level = ((t - low) / span).clamp_(-0.5, 1.0)
     level = torch.sign(level) * level.abs() ** e.gamma
+    level = torch.minimum(level, 6.0 * level)  # the toe: what is thinner than the patient's edge soon turns black
     film = (e.black + (e.white - e.black) * level).clamp_(0.0, 1.0)
     _mark(film, patient, view)
     return film.mul_(open_field).clamp_(0.0, 1.0)
@@ -193,8 +215,12 @@ def _collimator(size: int, patient: Patient, device: str | torch.device) -> Tens
     e = patient.exposure
     place = (torch.arange(size, device=device) + 0.5) / size
     soft = 0.006
-    across = torch.sigmoid((place - e.collimation_left) / soft * 2) * torch.sigmoid((1 - e.collimation_right - place) / soft * 2)
-    down = torch.sigmoid((place - e.collimation_top) / soft * 2) * torch.sigmoid((1 - e.collimation_bottom - place) / soft * 2)
+    across = torch.sigmoid((place - e.collimation_left) / soft * 2) * torch.sigmoid(
+        (1 - e.collimation_right - place) / soft * 2
+    )
+    down = torch.sigmoid((place - e.collimation_top) / soft * 2) * torch.sigmoid(
+        (1 - e.collimation_bottom - place) / soft * 2
+    )
     across = across if e.collimation_left or e.collimation_right else torch.ones_like(across)
     down = down if e.collimation_top or e.collimation_bottom else torch.ones_like(down)
     return down[:, None] * across[None, :]

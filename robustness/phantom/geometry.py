@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """Convex bodies: body i is all points p (cm) with |shape (p - centre)|^2 <= 1 and normal . p <= offset for its planes.
+    """Convex bodies: all points p (cm) with |shape (p - centre)|^2 <= 1 and normal . p <= offset for all planes.
 
     Attributes:
         centres: (n, 3).
@@ -52,6 +52,14 @@ class Bodies:
         """Return the bodies before any plane cut them."""
         return Bodies(self.centres, self.shapes, self.reaches, self.normals[:, :0], self.offsets[:, :0])
 
+    def shrunk(self, factor: float) -> Bodies:
+        """Return the same bodies around the same centres, `factor` times as wide, with the same planes."""
+        return Bodies(self.centres, self.shapes / factor, self.reaches, self.normals, self.offsets)
+
+    def mirrored(self) -> Bodies:
+        """Return the bodies seen in a mirror on the midline (x becomes -x)."""
+        return Bodies(self.centres * _MIRROR, self.shapes * _MIRROR, self.reaches, self.normals * _MIRROR, self.offsets)
+
     def hold(self, points: Array) -> NDArray[np.bool_]:
         """Return (n, m): whether each body holds each of m points (m, 3)."""
         places = self.shapes.reshape(-1, 3).astype(np.float32) @ points.T.astype(np.float32)
@@ -71,7 +79,13 @@ def join(*parts: Bodies) -> Bodies:
         if not missing:
             return part
         normals = np.concatenate([part.normals, np.zeros((len(part), missing, 3))], 1)
-        return Bodies(part.centres, part.shapes, part.reaches, normals, np.concatenate([part.offsets, np.ones((len(part), missing))], 1))
+        return Bodies(
+            part.centres,
+            part.shapes,
+            part.reaches,
+            normals,
+            np.concatenate([part.offsets, np.ones((len(part), missing))], 1),
+        )
 
     full = [padded(part) for part in parts]
     return Bodies(*(np.concatenate([getattr(part, n) for part in full]) for n in Bodies.__slots__))
@@ -122,6 +136,7 @@ def ellipsoid(centre: ArrayLike, semi_axes: ArrayLike, rotation: Array | None = 
 
 
 _IDENTITY = np.eye(3)
+_MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
 def tube(points: ArrayLike, radii: ArrayLike) -> Bodies:
@@ -146,7 +161,10 @@ def tube(points: ArrayLike, radii: ArrayLike) -> Bodies:
     first = np.stack([-along[:, 2], np.zeros(len(along)), along[:, 0]], 1)
     size = np.sqrt((first * first).sum(1, keepdims=True))
     first = np.where(size > 1e-6, first / np.maximum(size, 1e-6), [[1.0, 0.0, 0.0]])
-    second = np.stack([along[:, 1] * first[:, 2], along[:, 2] * first[:, 0] - along[:, 0] * first[:, 2], -along[:, 1] * first[:, 0]], 1)
+    second = np.stack(
+        [along[:, 1] * first[:, 2], along[:, 2] * first[:, 0] - along[:, 0] * first[:, 2], -along[:, 1] * first[:, 0]],
+        1,
+    )
     shapes = np.stack([first / radius, second / radius, np.zeros_like(first)], 1)
     offsets = (cuts * axis).sum(1)
     return Bodies(

@@ -79,7 +79,8 @@ _PATIENT_RANGES = {
     "age": (0.5, 100.0), "half_width": (5.0, 30.0), "half_depth": (3.5, 22.0), "wall": (0.4, 6.0),
     "lung_height": (6.0, 40.0), "cardiothoracic_ratio": (0.3, 0.8), "heart_axis": (0.0, 80.0), "rib_slope": (0.15, 0.9),
     "rib_tilt": (0.0, 0.8), "rib_size": (0.3, 2.0), "mineral": (0.05, 0.9), "thymus": (0.0, 2.0), "fat": (0.0, 5.0),
-    "scoliosis": (-0.2, 0.2), "dome_height": (0.05, 0.5), "dome_drop": (-0.1, 0.2), "mediastinum": (0.3, 2.5), "apex_lean": (0.0, 0.4), "vascularity": (0.0, 4.0),
+    "scoliosis": (-0.2, 0.2), "dome_height": (0.05, 0.5), "dome_drop": (-0.1, 0.2), "mediastinum": (0.3, 2.5),
+    "apex_lean": (0.0, 0.4), "vascularity": (0.0, 4.0),
     "stomach_gas": (0.0, 1.5), "breast": (0.0, 2.0), "film": (0, 10**9), "seed": (-(2**63), 2**63),
 }  # fmt: skip
 
@@ -120,7 +121,9 @@ class Patient:
             raise ValueError(f"unknown age group {self.age_group!r}; known: {', '.join(AGE_GROUPS)}")
         _check(self, _PATIENT_RANGES)
         if self.wall >= 0.4 * self.half_depth:
-            raise ValueError(f"wall={self.wall!r} leaves no room for lungs; it must be below {0.4 * self.half_depth:g} cm")
+            raise ValueError(
+                f"wall={self.wall!r} leaves no room for lungs; it must be below {0.4 * self.half_depth:g} cm"
+            )
 
     @property
     def inner_width(self) -> float:

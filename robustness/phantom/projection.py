@@ -36,7 +36,9 @@ def magnification(distance: float, object_to_detector: float) -> float:
     """
     positive(distance=distance)
     if not 0.0 <= object_to_detector < distance:
-        raise ValueError(f"object_to_detector={object_to_detector!r} must lie between 0 and the source distance {distance:g} cm")
+        raise ValueError(
+            f"object_to_detector={object_to_detector!r} must lie between 0 and the source distance {distance:g} cm"
+        )
     return distance / (distance - object_to_detector)
 
 
@@ -65,10 +67,12 @@ def cone_beam(
     nearest = 1.6 * max(patient.half_width, patient.half_depth)
     if not (np.isfinite(sid) and middle > nearest):
         raise ValueError(
-            f"distance={sid!r} puts the source inside the body or against it; it must be above {nearest + half + 1.0:.1f} cm"
+            f"distance={sid!r} puts the source inside the body or against it; "
+            f"it must be above {nearest + half + 1.0:.1f} cm"
         )
     e = patient.exposure
-    field = e.zoom * max(2.04 * patient.half_width, 1.40 * patient.lung_height)
+    across = 2.5 * patient.half_depth if view == "LATERAL" else 2.04 * patient.half_width
+    field = e.zoom * max(across, 1.40 * patient.lung_height)
     rotated = turn("y", e.roll) @ turn("x", e.tilt) @ turn("z", e.rotation)
     up = 0.02 * patient.lung_height
     return ConeBeam(
@@ -115,19 +119,21 @@ class LungRays:
         self.free = self.cover.free(self.interval) * self.oblique
 
     def within(self, bodies: Bodies) -> Tensor:
-        """Return (h, w): cm of lung inside the common part of convex bodies, computed only where they can be seen."""
+        """Return (h, w): cm of lung inside a body, the mean over bodies, computed only where they can be seen."""
         boxes = self.beam.windows(bodies, 2)
-        (top, _, left, _), (_, bottom, _, right) = boxes.max(0).tolist(), boxes.min(0).tolist()
+        (top, _, left, _), (_, bottom, _, right) = boxes.min(0).tolist(), boxes.max(0).tolist()
         rows, columns = self.window
-        here = (slice(max(top, rows.start), min(bottom, rows.stop)), slice(max(left, columns.start), min(right, columns.stop)))
+        here = (
+            slice(max(top, rows.start), min(bottom, rows.stop)),
+            slice(max(left, columns.start), min(right, columns.stop)),
+        )
         total = torch.zeros_like(self.free)
         if here[0].start >= here[0].stop or here[1].start >= here[1].stop:
             return total
         part = (slice(here[0].start - rows.start, here[0].stop - rows.start),
                 slice(here[1].start - columns.start, here[1].stop - columns.start))  # fmt: skip
-        enter, leave = self.beam.intervals(bodies, here)
-        common = meet((enter.amax(0), leave.amin(0)), (self.interval[0][part], self.interval[1][part]))
-        total[part] = self.cover.part(part).free(common) * self.oblique[part]
+        inside = meet(self.beam.intervals(bodies, here), (self.interval[0][part], self.interval[1][part]))
+        total[part] = self.cover.part(part).free(inside).mean(0) * self.oblique[part]
         return total
 
     def filled(self, bodies: Bodies) -> Tensor:
@@ -141,7 +147,7 @@ class LungRays:
 
     def holds(self, points: Array) -> NDArray[np.bool_]:
         """Return for points (n, 3) whether each lies in lung tissue."""
-        inside: NDArray[np.bool_] = self.bodies.hold(points).all(0)
+        inside: NDArray[np.bool_] = np.asarray(self.bodies.hold(points).all(0))
         inside[inside] = ~self.carving.hold(points[inside]).any(0)
         return inside
 
@@ -162,8 +168,12 @@ class Scene:
         self.tissue = Tissue.at(patient.exposure.energy_kev)
         self.heart = heart(self.frame, patient)
         self.lungs = {
-            side: LungRays(beam, lung(self.frame, patient, side), join(self.heart, carvers(self.frame, patient, side)),
-                           self.frame.dome[side] - DOME * self.frame.height)  # fmt: skip
+            side: LungRays(
+                beam,
+                lung(self.frame, patient, side),
+                join(self.heart, carvers(self.frame, patient, side)),
+                self.frame.dome[side] - DOME * self.frame.height,
+            )
             for side in SIDES
         }
 

@@ -1,4 +1,4 @@
-"""Bones, added to the soft tissue they lie in: the extra optical depth of a bone is (mu_bone - mu_soft) times its chord.
+"""Bones, added to the soft tissue they lie in: the extra optical depth of a bone is (mu_bone - mu_soft) times chord.
 
 Ribs are bands of an ellipsoidal shell between two parallel planes, as in the stylised phantoms of Oak Ridge; everything
 else is made of capped quadrics.
@@ -22,13 +22,13 @@ VERTEBRAE = 15
 
 def vertebra_levels(f: Frame) -> Array:
     """Return the heights (cm) of the middles of the vertebral bodies from the lower neck downwards."""
-    return (0.66 - 0.104 * np.arange(VERTEBRAE)) * f.height
+    return np.asarray((0.66 - 0.104 * np.arange(VERTEBRAE)) * f.height, np.float64)
 
 
 def spine_at(f: Frame, patient: Patient, z: Array) -> tuple[Array, Array]:
     """Return x and y of the spine's axis at heights: a little scoliosis, a thoracic kyphosis."""
     t = z / f.height
-    return patient.scoliosis * f.width * np.sin(3.3 * t + 0.4), f.depth * (0.76 - 0.33 * (t + 0.1) ** 2)
+    return patient.scoliosis * f.width * np.sin(3.3 * t + 0.4), f.depth * (0.76 - 0.42 * (t + 0.1) ** 2)
 
 
 def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
@@ -46,7 +46,7 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
         columns = beam.project(edges)[0]
         across = slice(max(0, int(columns.min()) - 3), max(1, min(beam.size, int(columns.max()) + 4)))
         enter, leave = beam.intervals(shell, (slice(None), across))
-        # A rib starts beside the spine and ends before the breastbone, higher ribs nearer to it; cartilage is soft tissue.
+        # A rib starts beside the spine and ends before the breastbone (higher ribs nearer to it); cartilage is soft.
         slant = np.array([s * 0.55 / f.width, 0.62 / f.depth, 0.42 / f.height])
         for normal, offset in ((np.array([-s, 0.0, 0.0]), -0.09 * f.width), (-slant, 0.36)):
             low, high = beam.half_space(normal, offset, across)
@@ -95,34 +95,42 @@ def bones(f: Frame, patient: Patient, *, arms_up: bool) -> tuple[Bodies, Array]:
     parts: list[tuple[Bodies, float]] = _spine(f, patient)
     w, d, h = f.width, f.depth, f.height
     parts.append((ellipsoid([0, -0.97 * d, 0.06 * h], [0.13 * w, 0.055 * d, 0.27 * h], turn("x", -6)), 0.8))
-    for s in SIDES.values():
-        clavicle = np.array(_CLAVICLE) * [s * w, d, h]
-        parts += _hollow(clavicle, np.array([1.0, 0.8, 0.72, 0.72, 0.8, 0.95]) * 0.0405 * w, 0.55)
-        if arms_up:
-            parts.append((ellipsoid(f.at(s * 0.72, 0.80, 0.22), [0.28 * w, 0.04 * d, 0.20 * h], turn("x", 20)), 0.3))
-            continue
-        blade = turn("y", s * 8) @ turn("z", s * 32)
-        parts.append((ellipsoid(f.at(s * 0.86, 0.92, 0.20), [0.30 * w, 0.05 * d, 0.26 * h], blade), 0.40))
-        border = [f.at(s * 0.72, 0.95, -0.03), f.at(s * 0.90, 0.85, 0.15), f.at(s * 1.06, 0.5, 0.34)]
-        ridge = [f.at(s * 0.62, 1.0, 0.38), f.at(s * 0.85, 0.85, 0.445), f.at(s * 1.12, 0.35, 0.49)]
-        parts += [(tube(border, 0.04 * w), 0.6), (tube(ridge, 0.04 * w), 0.6)]
-        parts.append((ellipsoid(f.at(s * 1.07, 0.3, 0.375), [0.075 * w, 0.14 * d, 0.075 * h]), 0.6))
-        direction = turn("y", -s * patient.exposure.arms) @ np.array([s, 0.0, 0.0])
-        head = np.array([s * 0.98 * patient.half_width, 0.12 * patient.half_depth, 0.37 * h]) + direction * 0.1 * w
-        parts.append((ellipsoid(head, [0.155 * w] * 3), 0.8))
-        shaft = head + direction * np.array([[0.17], [0.5], [2.2]]) * w
-        parts += _hollow(shaft, np.array([0.115, 0.095]) * w, 0.6)
+    left = _hollow(np.array(_CLAVICLE) * [w, d, h], np.array([1.0, 0.8, 0.72, 0.72, 0.8, 0.95]) * 0.0405 * w, 0.55)
+    if arms_up:
+        left.append((ellipsoid(f.at(0.72, 0.80, 0.22), [0.28 * w, 0.04 * d, 0.20 * h], turn("x", 20)), 0.3))
+    else:
+        left += _shoulder(f, patient)
+    parts += left + [(bodies.mirrored(), share) for bodies, share in left]
     return join(*(body for body, _ in parts)), np.concatenate([np.full(len(body), share) for body, share in parts])
 
 
+def _shoulder(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
+    """Return the left shoulder blade and upper arm."""
+    w, d, h = f.width, f.depth, f.height
+    border = [f.at(0.72, 0.95, -0.03), f.at(0.90, 0.85, 0.15), f.at(1.06, 0.5, 0.34)]
+    ridge = [f.at(0.62, 1.0, 0.38), f.at(0.85, 0.85, 0.445), f.at(1.12, 0.35, 0.49)]
+    direction = turn("y", -patient.exposure.arms) @ np.array([1.0, 0.0, 0.0])
+    head = np.array([0.98 * patient.half_width, 0.12 * patient.half_depth, 0.37 * h]) + direction * 0.1 * w
+    shaft = head + direction * np.array([[0.17], [0.5], [2.2]]) * w
+    return [
+        (ellipsoid(f.at(0.86, 0.92, 0.20), [0.30 * w, 0.05 * d, 0.26 * h], turn("y", 8) @ turn("z", 32)), 0.40),
+        (tube(border, 0.04 * w), 0.6),
+        (tube(ridge, 0.04 * w), 0.6),
+        (ellipsoid(f.at(1.07, 0.3, 0.375), [0.075 * w, 0.14 * d, 0.075 * h]), 0.6),
+        (ellipsoid(head, [0.155 * w] * 3), 0.8),
+        *_hollow(shaft, np.array([0.115, 0.095]) * w, 0.6),
+    ]
+
+
 _CLAVICLE = (
-    (0.10, -0.80, 0.40), (0.24, -0.86, 0.425), (0.40, -0.80, 0.46), (0.58, -0.58, 0.485),
+    (0.10, -0.70, 0.40), (0.24, -0.74, 0.425), (0.40, -0.68, 0.46), (0.58, -0.50, 0.485),
     (0.76, -0.30, 0.495), (0.92, -0.12, 0.49), (1.02, -0.05, 0.475),
 )  # fmt: skip
 
 
-def _hollow(points: Array | list[list[float]], radii: Array, marrow: float) -> list[tuple[Bodies, float]]:
-    return [(tube(points, radii), 1.5), (tube(points, radii * marrow), -1.2)]
+def _hollow(points: Array, radii: Array, marrow: float) -> list[tuple[Bodies, float]]:
+    whole = tube(points, radii)
+    return [(whole, 1.5), (whole.shrunk(marrow), -1.2)]
 
 
 def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
@@ -134,7 +142,7 @@ def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
     a = (0.125 if patient.age_group == "adult" else 0.135) * w * np.interp(z / h, (-0.7, 0.7), (1.15, 0.85))
     up, one = np.array([0.0, 0.0, 1.0]), np.ones(n)
 
-    def at(dx: Array | float, dy: float, dz: float) -> Array:
+    def at(dx: Array | float, dy: Array | float, dz: float) -> Array:
         return np.stack([x + dx, y + dy * d, z + dz * h], 1)
 
     def block(across: float, deep: float, tall: float) -> Bodies:
@@ -142,13 +150,13 @@ def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
         reaches = body.reaches * [1.0, 1.0, tall / 0.12]
         return replace(body, reaches=reaches).cut(up, z + tall * h).cut(-up, tall * h - z)
 
-    spinous = np.stack([0.10 * a + 0.05, 0.09 * d * one, 0.036 * h * one], 1)
+    small = np.interp(z / h, (0.1, 0.4), (1.0, 0.5))  # short in the neck
+    spinous = np.stack([0.10 * a + 0.05, 0.09 * d * small, 0.036 * h * one], 1)
     parts = [(block(1.0, 0.155, 0.040), 0.62), (block(0.86, 0.135, 0.031), -0.34),
-             (ellipsoid(at(0.0, 0.25, -0.035), spinous, turn("x", -25)), 0.9)]  # fmt: skip
-    chest = z > -0.45 * h
+             (ellipsoid(at(0.0, 0.25 * small, -0.035), spinous, turn("x", -25)), 0.9)]  # fmt: skip
+    pedicle = np.stack([0.19 * a, 0.08 * d * one, 0.021 * h * one], 1)
+    transverse = np.stack([0.6 * a, 0.055 * d * one, 0.014 * h * one], 1)
     for s in SIDES.values():
-        pedicle = np.stack([0.19 * a, 0.08 * d * one, 0.021 * h * one], 1)
-        transverse = np.stack([0.6 * a, 0.055 * d * one, 0.014 * h * one], 1)
         parts.append((ellipsoid(at(s * 0.62 * a, 0.16, 0.012), pedicle), 0.9))
-        parts.append((ellipsoid(at(s * 1.25 * a, 0.2, 0.008), transverse, turn("y", -s * 12))[chest], 0.7))
+        parts.append((ellipsoid(at(s * 1.25 * a, 0.2, 0.008), transverse, turn("y", -s * 12))[z > -0.45 * h], 0.7))
     return parts

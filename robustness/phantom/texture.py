@@ -1,7 +1,7 @@
 """What is too fine for single bodies: branching vessels and bronchi, reticular lines, and the grain of lung tissue.
 
-Lines are drawn by mass: every short piece of a tube lays its volume on the film, so that the film's integral is exact, with
-a profile as wide as the tube.
+Lines are drawn by mass: every short piece of a tube lays its volume on the film, so that the film's integral is exact,
+with a profile as wide as the tube.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ def broad(image: Tensor, sigma: float) -> Tensor:
     return F.interpolate(small, size=image.shape, mode="bilinear", align_corners=False)[0, 0]
 
 
-def grain(rng: np.random.Generator, size: int, device: str | torch.device, cells: tuple[int, ...], slope: float = 0.7) -> Tensor:
+def grain(
+    rng: np.random.Generator, size: int, device: str | torch.device, cells: tuple[int, ...], slope: float = 0.7
+) -> Tensor:
     """Return a random field (size, size) of mean 0 and standard deviation 1, the same at every resolution.
 
     Args:
@@ -164,13 +166,13 @@ def grain(rng: np.random.Generator, size: int, device: str | torch.device, cells
         spread = _splines(size, n).to(device)
         strength = float(n) ** -slope
         total.addmm_(spread @ lattice, spread.T, alpha=strength)
-        power += strength**2
-    return total / power**0.5
+        power += float(strength**2)
+    return total.div_(power**0.5)
 
 
 @lru_cache(maxsize=64)
 def _splines(size: int, cells: int) -> Tensor:
-    """Return (size, cells): cubic B-splines on a lattice, scaled to keep the variance of independent coefficients at 1."""
+    """Return (size, cells): cubic B-splines on a lattice, scaled so that independent coefficients keep variance 1."""
     place = (np.arange(size) + 0.5) / size * cells - 0.5
     t = np.abs(place[:, None] - np.arange(cells)[None, :])
     basis = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.where(t < 2, (2 - np.minimum(t, 2)) ** 3 / 6, 0.0))
