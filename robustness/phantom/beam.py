@@ -225,6 +225,6 @@ class _Trace:
 
 
 _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
-_SIDES = (8, 12, 16, 22, 30, 40, 56, 80, 112, 160)
+_SIDES = (14, 22, 34, 52, 80, 120)
 _FAR = 1e9
 _TINY = 1e-20  # the square root of an exact zero takes a path ten times slower
