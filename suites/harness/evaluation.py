@@ -39,6 +39,8 @@ from suites.harness.subject import Subject
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
 PAGE = "the published page"
+NAMED = ("condition", "control", "first", "second", "sham", "matched")
+"""Parameters of a claim that name one condition each."""
 PACKAGES = (
     "torch",
     "torchvision",
@@ -105,7 +107,7 @@ class Evaluation:
         texts: list[str] = [CLEAN]
         for claim in claims:
             given = claim.parameters
-            texts += [str(given[key]) for key in ("condition", "control", "first", "second") if key in given]
+            texts += [str(given[key]) for key in NAMED if key in given]
             texts += [str(text) for text in given.get("conditions", [])]
             for remedy in given.get("remedies", []):
                 texts += [str(remedy), f"{given['condition']} | {remedy}"]

@@ -57,9 +57,9 @@ def _judge(claim: Claim, subject: str, result: Result, p_beyond: float, p_within
     side_within = effect.high < margin if above else effect.low > margin
     limitation = claim.kind == "limitation"
     if side_beyond and p_beyond <= ALPHA:
-        verdict, word = (Verdict.SUPPORTED if limitation else Verdict.MET), "beyond"
+        verdict, word = (Verdict.SUPPORTED if limitation else Verdict.MET), "above" if above else "below"
     elif side_within and p_within <= ALPHA:
-        verdict, word = (Verdict.NOT_SUPPORTED if limitation else Verdict.VIOLATED), "short of"
+        verdict, word = (Verdict.NOT_SUPPORTED if limitation else Verdict.VIOLATED), "below" if above else "above"
     else:
         verdict, word = Verdict.INCONCLUSIVE, ""
     if verdict is Verdict.INCONCLUSIVE:
