@@ -36,7 +36,7 @@ def film_of(row) -> Film:
 
 def cohort_of(n=10, decode=film_of) -> Cohort:
     rows = [
-        {"id": f"film{number}", "file": f"film{number}.png", "label": ("a", "b")[number % 2], "patient": f"p{number // 2}",
+        {"id": f"film{number}", "file": f"film{number}.png", "label": "ab"[number % 2], "patient": f"p{number // 2}",
          "view": "", "age_group": "", "finding": "", "split": "", "number": number}
         for number in range(n)
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_second_run_computes_nothing_and_gives_the_same_bytes(tmp_path):
 
 
 def test_piecewise_runs_equal_one_run(tmp_path):
-    """Films and conditions added later meet other neighbours in their batches, and the logits do not change by a bit."""
+    """Films and conditions added later meet other neighbours in their batches; not a bit of the logits changes."""
     whole = predict(subject_of(), cohort_of(23), CONDITIONS, seed=0, cache=tmp_path / "one", quiet=True)
     predict(subject_of(), cohort_of(7), CONDITIONS[:3], seed=0, cache=tmp_path / "two", quiet=True)
     predict(subject_of(), cohort_of(15), CONDITIONS[2:], seed=0, cache=tmp_path / "two", quiet=True)

@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from explain import regions
 from explain.localisation import localise, marked_region, overlap, summarise
-from explain.panel import Sanity, draw_panel
+from explain.panel import Panel, Sanity, draw_panel
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
-from suites.harness import explaining, statistics
+from suites.harness import explaining, film_figures, statistics
 from suites.harness.claims import Claim, GalleryItem, Result
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -123,6 +124,10 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     )  # fmt: skip
 
 
+def _picture(panel: Panel) -> Figure:
+    return film_figures.whole_picture(draw_panel(panel))
+
+
 def _picks(answers: Answers, index: npt.NDArray[np.int64]) -> list[Pick]:
     """Return the most confident errors and, by lot, films called right."""
     ids, truth, logits = [answers.images[at] for at in index], answers.labels[index], answers.logits()[index]
@@ -164,7 +169,7 @@ def _judged(
         caption = f"{panel.image_id} ({panel.rule}); {found.maps.method}, sanity check {outcome}"
         items.append(
             GalleryItem(
-                caption=caption, draw=partial(draw_panel, panel), facts={"image": panel.image_id, "sanity": outcome}
+                caption=caption, draw=partial(_picture, panel), facts={"image": panel.image_id, "sanity": outcome}
             )
         )
     left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
