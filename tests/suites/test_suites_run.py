@@ -88,7 +88,9 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
     ]
     if claims:
         command.append(f"--claims={place / claims}")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "OMP_NUM_THREADS": "1"}
+    # A run of its own, whatever options or workers this test itself runs under.
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    environment = outside | {"PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
