@@ -1,12 +1,15 @@
 """A grid in the wrong place: primary radiation is cut off unevenly, scatter is not; and a plate seen from behind.
 
-The film was taken without exposure control reacting to it, its window is fitted to the histogram. A uniform loss then
-shows as noise and as contrast lost to scatter, an uneven one as shading.
+Where the middle of the film loses radiation, its display keeps the typical attenuation where it was: a uniform loss
+then shows as noise and as contrast lost to scatter, an uneven one as shading. Where the middle loses none, the
+measuring field of the exposure control notices nothing and the sides get light.
 
 Source: geometry of focused grids (IAEA, Diagnostic Radiology Physics, ch. 6); x-raygrid.com for how each case looks.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +28,8 @@ RESIDUAL_SCATTER = 0.3
 class _Cutoff(Perturbation):
     """A focused grid out of place; lamellae run along the film's height three times in four, else across."""
 
-    RATIOS = (6.0, 8.0, 10.0, 12.0)
+    RATIOS: ClassVar = (6.0, 8.0, 10.0, 12.0)
+    midline_loses: ClassVar[bool] = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
@@ -48,7 +52,8 @@ class _Cutoff(Perturbation):
         # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
         missing = kept * (1.0 - kept) * intensity * (radiograph.typical(intensity) / radiograph.counts(pitch))
         noise = detector_noise(film, draws, pitch)
-        return radiograph.display_auto((intensity * kept + missing.sqrt() * noise).clamp_min(1e-6))
+        cut = (intensity * kept + missing.sqrt() * noise).clamp_min(1e-6)
+        return radiograph.display_shifted(cut) if self.midline_loses else radiograph.display(attenuation_of(cut))
 
 
 @register
@@ -86,6 +91,7 @@ class GridOffFocus(_Cutoff):
 
     name = "grid_off_focus"
     family = "grid"
+    midline_loses = False
     source = "focused-grid geometry"
     levels = tuple({"source_cm": value} for value in (110.0, 120.0, 130.0, 140.0, 160.0))
 
@@ -121,6 +127,7 @@ class GridUpsideDown(_Cutoff):
 
     name = "grid_upside_down"
     family = "grid"
+    midline_loses = False
     source = "focused-grid geometry with s = -1"
     levels = tuple({"ratio": ratio, "upside_down": True} for ratio in (1.0, 2.0, 5.0, 6.0, 8.0))
 

@@ -114,6 +114,11 @@ class Radiograph:
         slope = (before[1] - before[0]) / (after[1] - after[0])
         return self.display(before[0] + slope * (attenuation_of(intensity) - after[0]))
 
+    def display_shifted(self, intensity: Tensor) -> Tensor:
+        """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
+        attenuation = attenuation_of(intensity)
+        return self.display(attenuation + (self.typical(self.attenuation) - self.typical(attenuation)))
+
     def counts(self, pitch_mm: float) -> float:
         """Detected photons per film pixel where the intensity is typical, at the exposure a chest film aims at."""
         return FLUENCE * DQE * KERMA_UGY * pitch_mm**2

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import coordinates, percentiles, warp
+from robustness.filters import coordinates, gaussian_blur, percentiles, warp
 from robustness.perturbation import check_films
 from robustness.radiograph import raw_beam
 from robustness.standard import apply_standard
@@ -77,7 +77,11 @@ def without_lines(film: Tensor) -> Tensor:
     """
     height, width = film.shape
     spectrum = torch.fft.fft2(film - film.mean())
-    power = spectrum.abs()
+    # Peaks are looked for in fine detail only, faded out toward the border: its jump would spread along both axes.
+    fade = (
+        torch.hann_window(height, device=film.device)[:, None] * torch.hann_window(width, device=film.device)[None, :]
+    )
+    power = torch.fft.fft2((film - gaussian_blur(film, 4.0)) * fade).abs()
     gain = torch.ones_like(power)
     for along, across, length in ((0, 1, width), (1, 0, height)):
         # Stripes across this axis lie within a few bins of it: tilt and curvature smear them a little.
