@@ -174,7 +174,7 @@ class Attribution(ABC):
         watched = Watched(network, self.name, targets)
         raws: list[Raw] = []
         films = max(1, self.batch // self.copies)
-        with borrowed(network), warnings.catch_warnings():
+        with borrowed(network), torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message="Setting (forward, )?backward hooks"
             )  # Captum announces its own hooks

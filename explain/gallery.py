@@ -7,7 +7,6 @@ shows, so two panels never overwrite each other.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from explain.attribution import AttributionMap
-from explain.panel import Panel, Sanity, View, draw_panel
+from explain.panel import DISPLAY_BLUR, Panel, Sanity, View, draw_panel
 from explain.regions import Mask
 from explain.selection import Pick
 
@@ -54,6 +53,7 @@ def build_panels(
     sanity: Mapping[str, Sanity] | None = None,
     lesions: Mapping[str, Mask] | None = None,
     lungs: Mapping[str, Mask] | None = None,
+    lung_label: str = "lung",
 ) -> list[Panel]:
     """Make one panel per pick; films are matched by image id, which both batches must hold.
 
@@ -68,6 +68,7 @@ def build_panels(
         sanity: method name to outcome; methods not named count as not checked.
         lesions: image id to mask.
         lungs: image id to mask.
+        lung_label: what those masks are, if they are not exact.
     """
     outcome = (sanity or {}).get(before.maps.method, "not checked")
     return [
@@ -84,6 +85,8 @@ def build_panels(
             after=_view(after, pick.image_id, class_names) if after is not None else None,
             lesion=(lesions or {}).get(pick.image_id),
             lung=(lungs or {}).get(pick.image_id),
+            lung_label=lung_label,
+            class_specific=before.maps.class_specific,
         )
         for pick in picks
     ]
@@ -116,6 +119,7 @@ def sidecar(panel: Panel) -> dict[str, object]:
         "signed": panel.signed,
         "sanity": panel.sanity,
         "comparable": panel.comparable,
+        "display_blur": DISPLAY_BLUR if panel.signed else 0.0,
         "before": _described(panel.before),
         "after": _described(panel.after) if panel.after is not None else None,
     }
@@ -143,15 +147,12 @@ def save_panel(panel: Panel, folder: Path) -> dict[str, object]:
     """Write `<stem>.png`, `<stem>.thumb.png` and `<stem>.json`; return the sidecar, which names the files."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = safe_name(panel.topic, panel.condition, panel.method, panel.image_id, panel.before.target, panel.rule)
-    buffer = io.BytesIO()
-    draw_panel(panel).savefig(buffer, format="png", metadata={"Software": None})
-    with Image.open(buffer) as picture:
-        full = picture.convert("RGB")
-    full.save(folder / f"{stem}.png", optimize=True)
+    full = draw_panel(panel)
+    full.save(folder / f"{stem}.png")
     small = full.resize(
         (THUMBNAIL_WIDTH, max(1, round(full.height * THUMBNAIL_WIDTH / full.width))), Image.Resampling.LANCZOS
     )
-    small.save(folder / f"{stem}.thumb.png", optimize=True)
+    small.save(folder / f"{stem}.thumb.png")
     entry = {**sidecar(panel), "file": f"{stem}.png", "thumbnail": f"{stem}.thumb.png"}
     _write(folder / f"{stem}.json", entry)
     return entry

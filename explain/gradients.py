@@ -81,8 +81,8 @@ class IntegratedGradientsMap(Attribution):
 
     Args:
         steps: points of the Gauss-Legendre rule.
-        reference: see `explain.reference`. Evidence as grey as the reference gets nothing, which is why black is not
-            the default.
+        reference: see `explain.reference`. What film and reference share gets nothing: the blurred film leaves
+            detail to a map, not an even haze; an even grey breaks the sum under layer normalisation.
         batch: largest number of points in one pass.
     """
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from explain.network import F64
 from explain.regions import Mask
@@ -24,17 +24,23 @@ from explain.sanity import Outcome
 
 Sanity = Outcome | Literal["not checked"]
 
+GOOD, BAD, DOUBTFUL, QUIET, INK = "#1b7837", "#b2182b", "#9a6700", "#555555", "#111111"
 SANITY_WORDS: dict[str, tuple[str, str]] = {
-    "passed": ("passed its sanity check", "#1b7837"),
+    "passed": ("passed its sanity check", GOOD),
     "failed": (
         "FAILED its sanity check: this picture would look much the same if the network had learned nothing",
-        "#b2182b",
+        BAD,
     ),
-    "not evaluable": ("its sanity check could not be evaluated", "#9a6700"),
-    "not checked": ("sanity not checked", "#9a6700"),
+    "not evaluable": ("its sanity check could not be evaluated", DOUBTFUL),
+    "not checked": ("sanity not checked", DOUBTFUL),
 }
-SIGNED_MAP, UNSIGNED_MAP = "RdBu_r", "inferno"
-LESION_COLOUR, LUNG_COLOUR = "#00e5ff", "#ffd54f"
+SIGNED_MAP, UNSIGNED_MAP = "coolwarm", "inferno"
+DISPLAY_BLUR = 1 / 75
+"""Signed maps alternate from pixel to pixel with the network's stride. To be seen they are drawn, never measured,
+after a Gaussian blur of this fraction of the side, which leaves the net evidence of a neighbourhood."""
+LESION_COLOUR, LUNG_COLOUR = (0, 200, 225), (255, 200, 60)
+TILE, GAP = 256, 8
+"""Side of a tile and the space around it, in pixels of the picture."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class Panel:
         after: the perturbed view, None if there is none.
         lesion: outline (S, S) where known.
         lung: outline (S, S) where known.
+        lung_label: what the lung outline is; say so if it is only a usual place.
+        class_specific: False if the method's map does not depend on the class.
     """
 
     image_id: str
@@ -95,6 +103,8 @@ class Panel:
     after: View | None = None
     lesion: Mask | None = None
     lung: Mask | None = None
+    lung_label: str = "lung"
+    class_specific: bool = True
 
     @property
     def comparable(self) -> bool:
@@ -111,139 +121,155 @@ def _usable(view: View) -> bool:
     return view.saliency is not None and bool(np.isfinite(view.saliency).all())
 
 
+def _drawable(panel: Panel, view: View | None) -> F64 | None:
+    """Return the map as it is drawn, None if there is nothing to draw."""
+    if view is None or view.saliency is None or not _usable(view):
+        return None
+    saliency = np.asarray(view.saliency, dtype=np.float64)
+    if not panel.signed:
+        return saliency
+    return np.asarray(ndimage.gaussian_filter(saliency, DISPLAY_BLUR * saliency.shape[0]), dtype=np.float64)
+
+
 def _scale(panel: Panel) -> float:
-    """Return the 99.5th percentile of both maps' magnitudes, the top of the common scale; 0 if both are empty."""
-    maps = [
-        view.saliency
-        for view in (panel.before, panel.after)
-        if view is not None and view.saliency is not None and _usable(view)
-    ]
-    return max((float(np.percentile(np.abs(one), 99.5)) or float(np.abs(one).max()) for one in maps), default=0.0)
+    """Return the 99.5th percentile of both drawn magnitudes, the top of the common scale; 0 if both are empty."""
+    maps = [np.abs(one) for one in (_drawable(panel, panel.before), _drawable(panel, panel.after)) if one is not None]
+    return max((float(np.percentile(one, 99.5)) or float(one.max()) for one in maps), default=0.0)
 
 
 def heat(film: npt.ArrayLike, saliency: npt.ArrayLike, top: float, *, signed: bool) -> F64:
     """Return the film with a map laid over it, RGB (S, S, 3); where the map is weak the film shows through."""
-    grey = np.repeat(np.clip(np.asarray(film, dtype=np.float64), 0, 1)[..., None], 3, axis=2)
-    level = np.clip(np.asarray(saliency, dtype=np.float64) / top, -1, 1) if top > 0 else np.zeros(grey.shape[:2])
-    colour = colormaps[SIGNED_MAP if signed else UNSIGNED_MAP]((level + 1) / 2 if signed else np.abs(level))[..., :3]
-    opacity = 0.85 * np.sqrt(np.abs(level))[..., None]
+    grey = _grey(film)
+    level = np.clip(np.asarray(saliency, dtype=np.float64) / (top or 1.0), -1, 1)
+    colour = mpl.colormaps[SIGNED_MAP if signed else UNSIGNED_MAP]((level + 1) / 2 if signed else np.abs(level))[
+        ..., :3
+    ]
+    opacity = (
+        0.85 * (np.abs(level) if signed else np.sqrt(np.abs(level)))[..., None]
+    )  # the middle of a signed map is grey
     return np.asarray((1 - opacity) * 0.8 * grey + opacity * colour, dtype=np.float64)
 
 
-def draw_panel(panel: Panel) -> Figure:
-    """Return the panel as a matplotlib figure, drawn without any global state."""
-    views = [panel.before] + ([panel.after] if panel.after is not None else [])
-    count = 2 * len(views) + (1 if panel.after is not None else 0)
-    figure = Figure(figsize=(2.7 * count, 3.62), dpi=100, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, count)
-    figure.subplots_adjust(left=0.004, right=0.996, top=0.80, bottom=0.13, wspace=0.015)
+@dataclass(frozen=True)
+class Tile:
+    """One square of a panel: title, coloured note, picture (S, S, 3) in [0, 1], and words on it or in its place."""
+
+    title: str
+    note: str
+    colour: str
+    picture: F64 | None
+    words: str = ""
+
+
+def tiles(panel: Panel) -> list[Tile]:
+    """Return what the panel shows from left to right: films, maps, and the difference where it means something."""
+    views = [(panel.before, "film", "before")]
+    views += [(panel.after, panel.condition, "after")] if panel.after is not None else []
     top = _scale(panel)
-    for axis, view, name in zip(axes, views, ("film", panel.condition), strict=False):
-        _film(axis, view, name, panel)
-    for axis, view, name in zip(axes[len(views) :], views, ("before", "after"), strict=False):
-        _saliency(axis, view, f"{panel.method}, {name}" if panel.after is not None else panel.method, top, panel)
-    if panel.after is not None:
-        _difference(axes[-1], panel, top)
-    truth = f"truth: {_plain(panel.truth)}" if panel.truth else "truth unknown"
-    figure.text(0.004, 0.975, f"{panel.image_id}   {truth}", fontsize=11, weight="bold", va="top")
-    figure.text(
-        0.996, 0.975, f"{panel.topic}   picked as {panel.rule}", fontsize=9, va="top", ha="right", color="#444444"
-    )
+    shown = [_film(panel, view, title) for view, title, _ in views]
+    shown += [_map(panel, view, when, top) for view, _, when in views]
+    return shown + ([_difference(panel, panel.after, top)] if panel.after is not None else [])
+
+
+def _film(panel: Panel, view: View, title: str) -> Tile:
+    said = f"{_plain(view.predicted)} {_percent(view.confidence)}"
+    picture = _grey(view.film)
+    if panel.truth is None:
+        return Tile(title, said, INK, picture)
+    right = view.predicted == panel.truth
+    return Tile(title, f"{'✓' if right else '✗'} {said}", GOOD if right else BAD, picture)
+
+
+def _map(panel: Panel, view: View, when: str, top: float) -> Tile:
+    title = f"{panel.method}, {when}" if panel.after is not None else panel.method
+    note = f"why {_plain(view.target)}?" if panel.class_specific else "the same for every class"
+    if view.saliency is None:
+        return Tile(title, note, QUIET, None, "no map")
+    drawn = _drawable(panel, view)
+    if drawn is None:
+        return Tile(title, note, QUIET, None, "map is not finite:\nleft out of all averages")
+    flat = "flat map: it says nothing" if float(np.ptp(view.saliency)) == 0.0 else ""
+    return Tile(title, note, QUIET, heat(view.film, drawn, top, signed=panel.signed), flat)
+
+
+def _difference(panel: Panel, after: View, top: float) -> Tile:
+    title, first, second = "after - before", _drawable(panel, panel.before), _drawable(panel, after)
+    if not panel.comparable or first is None or second is None:
+        same = after.target == panel.before.target
+        words = "nothing to compare" if same else "the maps explain\ndifferent classes"
+        return Tile(title, "no difference", QUIET, None, words)
+    level = np.clip((second - first) / (top or 1.0), -1, 1)
+    picture = np.asarray(mpl.colormaps[SIGNED_MAP]((level + 1) / 2)[..., :3], dtype=np.float64)
+    return Tile(title, "red gained, blue lost", QUIET, picture)
+
+
+def footing(panel: Panel) -> tuple[str, str]:
+    """Return the line on whether the method can be believed, and its colour."""
     words, colour = SANITY_WORDS[panel.sanity]
-    figure.text(
-        0.004,
-        0.03,
-        f"{panel.method}: {words}",
-        fontsize=9,
-        color=colour,
-        weight="bold" if panel.sanity == "failed" else "normal",
-    )
-    _legend(figure, panel)
-    return figure
+    return f"{panel.method}{' (drawn smoothed)' if panel.signed else ''}: {words}", colour
 
 
-def _film(axis: Axes, view: View, name: str, panel: Panel) -> None:
-    right = panel.truth is not None and view.predicted == panel.truth
-    colour = "#1b7837" if right else "#b2182b" if panel.truth is not None else "black"
-    _tile(axis, name, f"{_plain(view.predicted)} {_percent(view.confidence)}", colour)
-    axis.imshow(view.film, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    _outlines(axis, panel)
+def draw_panel(panel: Panel) -> Image.Image:
+    """Return the panel as an RGB picture, 256 pixels per tile."""
+    shown = tiles(panel)
+    width, head, titles, foot = GAP + len(shown) * (TILE + GAP), 30, 38, 30
+    picture = Image.new("RGB", (width, head + titles + TILE + foot), "white")
+    draw = ImageDraw.Draw(picture)
+    truth = f"truth: {_plain(panel.truth)}" if panel.truth else "truth unknown"
+    draw.text((GAP, 7), f"{panel.image_id}   {truth}", INK, _font(15, bold=True))
+    topic = panel.topic if panel.topic == panel.condition else f"{panel.topic}, {panel.condition}"
+    draw.text((width - GAP, 9), f"{topic}   picked as {panel.rule}", QUIET, _font(12), anchor="ra")
+    for place, tile in enumerate(shown):
+        left = GAP + place * (TILE + GAP)
+        draw.text((left, head + 3), tile.title, INK, _font(12))
+        draw.text((left, head + 19), tile.note, tile.colour, _font(12, bold=True))
+        picture.paste(_square(tile, panel), (left, head + titles))
+        if tile.words:
+            middle = (left + TILE // 2, head + titles + TILE // 2)
+            ink = QUIET if tile.picture is None else "white"
+            draw.multiline_text(middle, tile.words, ink, _font(13), anchor="mm", align="center")
+    words, colour = footing(panel)
+    draw.text((GAP, head + titles + TILE + 7), words, colour, _font(13, bold=panel.sanity == "failed"))
+    _legend(draw, panel, width - GAP, head + titles + TILE + 9)
+    return picture
 
 
-def _saliency(axis: Axes, view: View, name: str, top: float, panel: Panel) -> None:
-    _tile(axis, name, f"why {_plain(view.target)}?", "#444444")
-    if view.saliency is None or not _usable(view):
-        _say(
-            axis,
-            view.film.shape[0],
-            "no map" if view.saliency is None else "map is not finite\nleft out of all averages",
-        )
-        return
-    axis.imshow(heat(view.film, view.saliency, top, signed=panel.signed), interpolation="nearest")
-    if float(np.ptp(view.saliency)) == 0.0:
-        axis.text(
-            0.5, 0.5, "flat map: it says nothing", transform=axis.transAxes, ha="center", color="white", fontsize=9
-        )
-    _outlines(axis, panel)
-
-
-def _difference(axis: Axes, panel: Panel, top: float) -> None:
-    _tile(axis, "after - before", "same scale", "#444444")
-    after = panel.after
-    if not panel.comparable or after is None or after.saliency is None or panel.before.saliency is None:
-        same = after is not None and after.target == panel.before.target
-        _say(
-            axis,
-            panel.before.film.shape[0],
-            "no difference to show" if same else "the maps explain\ndifferent classes:\nno difference",
-        )
-        return
-    axis.imshow(
-        after.saliency - panel.before.saliency, cmap=SIGNED_MAP, vmin=-top or -1, vmax=top or 1, interpolation="nearest"
-    )
-    _outlines(axis, panel, dark=True)
-
-
-def _tile(axis: Axes, name: str, below: str, colour: str) -> None:
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    axis.set_title(f"{name}", fontsize=9, loc="left", pad=16)
-    axis.text(0, 1.02, below, transform=axis.transAxes, fontsize=9, color=colour, va="bottom", weight="bold")
-
-
-def _say(axis: Axes, side: int, words: str) -> None:
-    axis.imshow(np.full((side, side), 0.9), cmap="gray", vmin=0, vmax=1)
-    axis.text(0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", fontsize=9, color="#444444")
-
-
-def _outlines(axis: Axes, panel: Panel, *, dark: bool = False) -> None:
+def _square(tile: Tile, panel: Panel) -> Image.Image:
+    """Return a tile's picture at its size with the outlines drawn in."""
+    if tile.picture is None:
+        return Image.new("RGB", (TILE, TILE), "#e8e8e8")
+    rough = Image.fromarray(np.round(255 * np.clip(tile.picture, 0, 1)).astype(np.uint8))
+    pixels = np.array(rough.resize((TILE, TILE), Image.Resampling.BICUBIC))
     for mask, colour in ((panel.lung, LUNG_COLOUR), (panel.lesion, LESION_COLOUR)):
-        if mask is not None and mask.any() and not mask.all():
-            shade = {"#00e5ff": "#007c8a", "#ffd54f": "#8a6d00"}[colour] if dark else colour
-            axis.contour(mask.astype(float), levels=[0.5], colors=[shade], linewidths=0.9)
+        if mask is not None:
+            large = np.array(Image.fromarray(mask).resize((TILE, TILE), Image.Resampling.NEAREST))
+            pixels[large & ~ndimage.binary_erosion(large)] = colour
+    return Image.fromarray(pixels)
 
 
-def _legend(figure: Figure, panel: Panel) -> None:
-    known = [(panel.lesion, LESION_COLOUR, "lesion"), (panel.lung, LUNG_COLOUR, "lung")]
-    lines = [Line2D([], [], color=colour, linewidth=2, label=name) for mask, colour, name in known if mask is not None]
-    if panel.signed:
-        ends = colormaps[SIGNED_MAP]
-        lines += [Line2D([], [], color=ends(0.95), linewidth=5, label="speaks for the class")]
-        lines += [Line2D([], [], color=ends(0.05), linewidth=5, label="against it")]
-    if lines:
-        figure.legend(
-            handles=lines,
-            loc="lower right",
-            bbox_to_anchor=(1.0, -0.005),
-            ncols=len(lines),
-            fontsize=8,
-            frameon=False,
-            handlelength=1.2,
-            columnspacing=1.2,
-        )
+def _legend(draw: ImageDraw.ImageDraw, panel: Panel, right: int, top: int) -> None:
+    """Write the legend from right to left: outlines that are drawn, and what the signs mean."""
+    ends = mpl.colormaps[SIGNED_MAP]
+    against, towards = ((round(255 * c) for c in ends(at)[:3]) for at in (0.0, 1.0))
+    entries = [(tuple(against), "against it"), (tuple(towards), "speaks for the class")] if panel.signed else []
+    entries += [(LUNG_COLOUR, panel.lung_label)] if panel.lung is not None else []
+    entries += [(LESION_COLOUR, "lesion")] if panel.lesion is not None else []
+    for colour, words in entries:
+        length = round(draw.textlength(words, _font(12)))
+        draw.text((right, top), words, QUIET, _font(12), anchor="ra")
+        draw.rectangle((right - length - 20, top + 3, right - length - 6, top + 11), fill=colour)
+        right -= length + 36
+
+
+@lru_cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the typeface that matplotlib carries, so that a picture looks the same on every machine."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+def _grey(film: npt.ArrayLike) -> F64:
+    return np.repeat(np.clip(np.asarray(film, dtype=np.float64), 0, 1)[..., None], 3, axis=2)
 
 
 def _plain(name: str) -> str:

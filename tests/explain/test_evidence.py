@@ -10,11 +10,11 @@ from explain.sanity import randomisable_modules, randomise_, restored_afterwards
 BASELINES = [name for name in list_methods() if create_method(name).baseline]
 METHODS = [name for name in list_methods() if name not in BASELINES]
 ON_TRANSFORMER = [name for name in METHODS if name not in {"deeplift", "guided backpropagation", "guided grad-cam"}]
-FILMS, DRAWS = 8, 5
+FILMS, DRAWS = 8, 4
 LIGHT = {
-    "integrated gradients": {"steps": 12},
+    "integrated gradients": {"steps": 8},
     "smoothgrad": {"samples": 8, "noise": 0.2},
-    "gradient shap": {"samples": 12},
+    "gradient shap": {"samples": 9},
     "occlusion": {"window": 1 / 6, "stride": 1.0},
 }
 

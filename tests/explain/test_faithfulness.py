@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from explain import create_method
 from explain.attribution import AttributionMap
@@ -132,3 +133,9 @@ def test_references_stay_films(kind):
 def test_an_unknown_reference_is_named():
     with pytest.raises(ValueError, match="'white'; known: black, mean grey, blurred"):
         reference_film(torch.zeros(1, 1, 8, 8), "white")
+
+
+def test_the_blur_agrees_with_torchvision():
+    pixels = torch.rand(2, 3, 40, 40)
+    expected = gaussian_blur(pixels, kernel_size=[25, 25], sigma=[4.0, 4.0])
+    torch.testing.assert_close(reference_film(pixels, "blurred"), expected)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from explain.attribution import AttributionMap
 from explain.gallery import Conditioned, build_panels, safe_name, save_gallery, save_panel
-from explain.panel import Panel, View, draw_panel, heat
+from explain.panel import LESION_COLOUR, Panel, View, draw_panel, footing, heat, tiles
 from explain.selection import Pick
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
@@ -38,9 +38,9 @@ def panels():
 
 
 def texts(panel):
-    figure = draw_panel(panel)
-    axes = [words for axis in figure.axes for words in (*axis.texts, axis.title, axis._left_title)]
-    return " | ".join(words.get_text() for words in (*figure.texts, *axes))
+    return (
+        " | ".join(words for tile in tiles(panel) for words in (tile.title, tile.note, tile.words)) + footing(panel)[0]
+    )
 
 
 def test_panels_match_picks_to_films(panels):
@@ -95,6 +95,21 @@ def test_maps_that_say_nothing_are_said_to(saliency, words, status, panels, tmp_
     panel = Panel("a", None, "t", "clean", "r", "m", signed=False, sanity="passed", before=empty)
     assert words in texts(panel)
     assert save_panel(panel, tmp_path)["before"]["map"] == status
+
+
+def test_the_outline_is_drawn_where_the_lesion_is(panels):
+    picture = np.asarray(draw_panel(panels[1]))
+    drawn = (picture == LESION_COLOUR).all(axis=2)
+    rows, columns = np.nonzero(drawn[:, 8 : 8 + 256])
+    assert columns.min() == 20 * 8
+    assert columns.max() == 26 * 8 - 1
+    assert rows.max() - rows.min() == 6 * 8 - 1
+    assert not (np.asarray(draw_panel(panels[0])) == LESION_COLOUR).all(axis=2).any()
+
+
+def test_a_method_blind_to_the_class_does_not_pretend_to_explain_it(panels):
+    assert "why normal?" in texts(panels[1])
+    assert "why" not in texts(Panel(**{**vars(panels[1]), "class_specific": False}))
 
 
 def test_heat_shows_the_film_where_the_map_is_weak():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from explain.attribution import AttributionMap
-from explain.similarity import agreement, drift, rank_correlation, structural_similarity
+from explain.similarity import agreement, drift, rank_correlation, structural_similarity, unit_scale
 
 
 def as_maps(maps, method="m", targets=None):
@@ -24,9 +24,8 @@ def noise(seed, side=24):
 def test_ssim_agrees_with_scikit_image():
     metrics = pytest.importorskip("skimage.metrics")
     a, b = noise(0), noise(0) + 0.5 * noise(1)
-    expected = metrics.structural_similarity(
-        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
-    )
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    expected = metrics.structural_similarity(unit_scale(a), unit_scale(b), **window)
     assert structural_similarity(a, b) == pytest.approx(expected, abs=1e-12)
 
 
