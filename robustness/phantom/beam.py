@@ -95,7 +95,7 @@ class ConeBeam:
         nu, nw, nv = (float(c) for c in self.frame @ normal)
         slope = nu * self.u[None, :] + nv * self.v[:, None]
         rate = slope / self.distance + nw
-        return slope + (nu * self.shift[0] + nv * self.shift[1]), torch.where(rate.abs() < 1e-4, 1e-4, rate)
+        return slope + (nu * self.shift[0] + nv * self.shift[1]), rate.add_(1e-9)
 
     def half_space(self, normal: Array, offset: float, columns: slice) -> Interval:
         """Return the depths (H, w) between which each ray of some columns has normal . p <= offset."""
@@ -159,30 +159,35 @@ class ConeBeam:
         k = 1.0 + centres[:, 1] / d
         cu, cv = centres[:, 0] / k, centres[:, 2] / k
         shapes = bodies.shapes @ self.frame.T
-        # Columns: how the quadric's inner coordinates change with depth on the ray through the centre, with u, with v.
-        change = np.stack([(cu / d)[:, None] * shapes[:, :, 0] + shapes[:, :, 1] + (cv / d)[:, None] * shapes[:, :, 2],
-                           shapes[:, :, 0], shapes[:, :, 2]], 2)  # fmt: skip
+        n, planes = bodies.offsets.shape
+        # In the quadric's inner coordinates a ray is place + depth * way, with place = k (du r + dv s) and
+        # way = q + (du r + dv s) / d; the columns of `change` are q, r, s. A = way.way, B = place.way, C = place.place - 1.
+        change = np.empty((n, 3, 3))
+        change[:, :, 0] = (cu / d)[:, None] * shapes[:, :, 0] + shapes[:, :, 1] + (cv / d)[:, None] * shapes[:, :, 2]
+        change[:, :, 1], change[:, :, 2] = shapes[:, :, 0], shapes[:, :, 2]
         gram = np.swapaxes(change, 1, 2) @ change
-        ww, wu, wv, uu, uv, vv = (gram[:, i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
-        zero = np.zeros_like(k)
-        # (n, quadratic, power of v, power of u)
-        quadratics = np.array([
-            [[ww, 2 * wu / d, uu / d**2], [2 * wv / d, 2 * uv / d**2, zero], [vv / d**2, zero, zero]],
-            [[zero, k * wu, k * uu / d], [k * wv, 2 * k * uv / d, zero], [k * vv / d, zero, zero]],
-            [[zero - 1.0, zero, k * k * uu], [zero, 2 * k * k * uv, zero], [k * k * vv, zero, zero]],
-        ]).transpose(3, 0, 1, 2)  # fmt: skip
-        # Planes: room - depth * rate >= 0, both linear in u and v (columns: constant, u, v).
-        n = bodies.normals @ self.frame.T
-        k2 = k[:, None]
-        room = np.stack(
-            [bodies.offsets - (bodies.normals @ bodies.centres[:, :, None])[..., 0], -k2 * n[..., 0], -k2 * n[..., 2]],
-            -1,
-        )
-        rate = np.stack(
-            [n[..., 1] + (n[..., 0] * cu[:, None] + n[..., 2] * cv[:, None]) / d, n[..., 0] / d, n[..., 2] / d], -1
-        )
-        middle = np.stack([cu, cv, centres[:, 1]], 1)
-        return _Trace(self._tensor(middle), self._tensor(quadratics), self._tensor(np.stack([room, rate], 2)))
+        quadratics = np.zeros((n, 3, 3, 3))  # body, A B C, power of v, power of u
+        first, second = gram[:, 0, :], gram[:, 1:, 1:]
+        for q, flat in ((0, 1.0 / d), (1, k), (2, k * k * d)):
+            if q < 2:
+                quadratics[:, q, 0, 1] = first[:, 1] * flat * (2 - q)
+                quadratics[:, q, 1, 0] = first[:, 2] * flat * (2 - q)
+            quadratics[:, q, 0, 2] = second[:, 0, 0] * flat / d
+            quadratics[:, q, 1, 1] = 2 * second[:, 0, 1] * flat / d
+            quadratics[:, q, 2, 0] = second[:, 1, 1] * flat / d
+        quadratics[:, 0, 0, 0] = first[:, 0]
+        quadratics[:, 2, 0, 0] = -1.0
+        # Planes: room - depth * rate >= 0, both linear in u and v (constant, u, v).
+        linear = np.empty((n, planes, 2, 3))
+        if planes:
+            normals = bodies.normals @ self.frame.T
+            linear[:, :, 0, 0] = bodies.offsets - (bodies.normals @ bodies.centres[:, :, None])[..., 0]
+            linear[:, :, 0, 1:] = -k[:, None, None] * normals[..., ::2]
+            linear[:, :, 1, 0] = normals[..., 1] + (normals[..., 0] * cu[:, None] + normals[..., 2] * cv[:, None]) / d
+            linear[:, :, 1, 1:] = normals[..., ::2] / d
+        middle = np.empty((n, 3))
+        middle[:, 0], middle[:, 1], middle[:, 2] = cu, cv, centres[:, 1]
+        return _Trace(self._tensor(middle), self._tensor(quadratics), self._tensor(linear))
 
     def _solve(self, trace: _Trace, u: Tensor, v: Tensor) -> Interval:
         """Return entry and exit at u (w,) or (n, w) and v (h,) or (n, h)."""

@@ -54,7 +54,8 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
         leave = torch.maximum(leave, enter)
         tilt = np.array([s * patient.rib_tilt, -patient.rib_slope, 1.0])
         start, rate = beam.plane(tilt)
-        start, rate = start[:, across], rate[:, across]
+        # Rays along the bands see a slightly tilted band instead of dividing by zero.
+        start, rate = start[:, across], torch.sign(rate[:, across]) * rate[:, across].abs().clamp(min=0.02)
         first, step, table = _band_table(f, patient, tilt, beam.device)
         ends = [_lookup(torch.addcmul(start, rate, at), first, step, table) for at in (*leave, *enter)]
         bone = ends[0] - ends[1] - ends[2] + ends[3]
@@ -71,12 +72,12 @@ def _band_table(f: Frame, patient: Patient, tilt: Array, device: str | torch.dev
     feet = tilt[0] * xs + tilt[1] * ys + tilt[2] * (levels + 0.02 * f.height)
     step = tall / 40.0
     place = np.arange(feet[2:13].min() - tall, feet[2:13].max() + tall, step)
-    profile = np.zeros_like(place)
-    for k in range(2, 13):
-        half = 0.5 * tall * float(np.interp(k, (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8)))
-        t = np.abs(place - feet[k]) / half
-        # Marrow in the middle, cortex at both borders, where the rounded rib is also thinner.
-        profile += np.clip((1.06 - t) / 0.12, 0.0, 1.0) * np.interp(t, (0.0, 0.5, 0.8, 1.0), (0.55, 0.62, 1.0, 0.85))
+    half = 0.5 * tall * np.interp(np.arange(2, 13), (2, 4, 9, 12), (0.75, 1.0, 1.0, 0.8))
+    t = np.abs(place - feet[2:13, None]) / half[:, None]
+    # Marrow in the middle, cortex at both borders, where the rounded rib is also thinner.
+    profile = (np.clip((1.06 - t) / 0.12, 0.0, 1.0) * np.interp(t, (0.0, 0.5, 0.8, 1.0), (0.55, 0.62, 1.0, 0.85))).sum(
+        0
+    )
     table = np.concatenate([[0.0], np.cumsum(profile) * step])
     return float(place[0] - step / 2), step, torch.from_numpy(table.astype(np.float32)).to(device)
 
