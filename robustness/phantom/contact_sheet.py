@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .film import render
-from .findings import FINDINGS
+from .findings import FINDINGS, draw_finding
 from .patient import sample_patient
 
 ROWS = (("child", "AP"), ("child", "PA"), ("child", "LATERAL"), ("adult", "PA"), ("adult", "AP"), ("adult", "LATERAL"))
@@ -28,6 +29,8 @@ COLUMNS = (
 
 def contact_sheet(out: str | Path, *, findings: Sequence[str] = COLUMNS, seed: int = 0, size: int = 256) -> Path:
     """Write a sheet of films, one row for each age group and view, one column for each finding.
+
+    Findings are shown in their clearer half.
 
     Args:
         out: file to write; its suffix decides the format.
@@ -50,7 +53,10 @@ def contact_sheet(out: str | Path, *, findings: Sequence[str] = COLUMNS, seed: i
     for i, (age, view) in enumerate(ROWS):
         for j, name in enumerate(findings):
             # Each film shows another patient: nobody should learn the finding from the face.
-            film = render(sample_patient(f"sheet-{i}-{j}", seed, age), name, view, size)
+            patient = sample_patient(f"sheet-{i}-{j}", seed, age)
+            found = draw_finding(patient, name)
+            clear = replace(found, extent=0.5 + 0.5 * found.extent, density=0.6 + 0.4 * found.density)
+            film = render(patient, clear, view, size)
             cell = axes[i, j]
             cell.imshow(film.film.numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="lanczos")
             cell.set_xticks([])
