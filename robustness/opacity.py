@@ -267,8 +267,8 @@ class DiffuseDoseMatched(Perturbation):
 class ShamOpacity(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, outside the lungs: it should not change the class.
 
-    It lies over the abdomen or a shoulder, at least 5 mm off the lungs. Tissue there is dense already, so the display
-    clips part of it.
+    It lies over the abdomen or a shoulder, at least 5 mm off the lungs and not between them. Tissue there is dense
+    already, so the display clips part of it.
 
     extent: that of the lobar opacity whose sum and area are matched.
     """
@@ -282,7 +282,8 @@ class ShamOpacity(Perturbation):
         pitch = self.pitch_mm(film)
         thorax, radiograph, lobar = lobar_twin(film, level["extent"], draws, pitch)
         near_lung = gaussian_blur(thorax.lungs.float(), 5.0 / pitch) > 0.02
-        free = ~(near_lung | radiograph.beam) & (gaussian_blur(film, 3.0 / pitch) > FAINT)
+        enclosed = (thorax.lungs.cumsum(1) > 0) & (thorax.lungs.flip(1).cumsum(1).flip(1) > 0)
+        free = ~(near_lung | enclosed | radiograph.beam) & (gaussian_blur(film, 3.0 / pitch) > FAINT)
         lung = thorax.side(side_of(draws.twin(WhiteOutLobar.name)))
         if int(free.sum()) < int(lung.sum()):
             raise PerturbationUndefined("there is less tissue outside the lungs than one lung covers")

@@ -11,6 +11,7 @@ from robustness import PerturbationUndefined, get
 from robustness.draws import Draws
 from robustness.lungs import estimate_lungs, lungs_of
 from robustness.opacity import missing, side_of
+from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
 from robustness.thorax import fill, random_field, thorax_of
@@ -144,6 +145,16 @@ def test_no_lungs_are_found_where_there_are_none(what, chest):
     }[what]
     with pytest.raises(PerturbationUndefined, match="no lung field"):
         estimate_lungs(impostor)
+
+
+def test_lungs_are_found_on_a_frontal_phantom_and_not_on_a_lateral_one():
+    frontal = render(sample_patient("p2", 0, "child"), "normal", "AP", size=192)
+    found = estimate_lungs(frontal.film).mask
+    # The phantom's mask goes on behind heart and diaphragm, the estimate is of the lung one can see.
+    assert float((found & frontal.lung).sum() / found.sum()) > 0.93
+    assert overlap(found, frontal.lung) > 0.5
+    with pytest.raises(PerturbationUndefined, match="no lung field"):
+        estimate_lungs(render(sample_patient("p2", 0, "child"), "normal", "LATERAL", size=192).film)
 
 
 @pytest.mark.realdata

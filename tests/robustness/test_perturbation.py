@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from robustness import PerturbationError, PerturbationUndefined, get, list_perturbations
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation, register
+from robustness.preview import load_film
 
 ALL = list_perturbations()
 FINE = {"grid_lines", "softening", "ecg_leads"}
@@ -94,6 +96,19 @@ def test_damage_grows_with_severity(name, chest, seed):
     ]
     # A thousandth of the scale: 8-bit storage and noise realisations may wobble by less than that.
     assert all(after >= before - 1e-3 for before, after in pairwise(curve)), (name, curve)
+
+
+@pytest.mark.realdata
+def test_damage_grows_with_severity_on_real_films(shared):
+    table = pd.read_csv(shared / "data/kermany_native/metadata.csv").groupby("label").sample(2, random_state=4)
+    for file in table.file:
+        film = load_film(shared / "data/kermany_native" / file)
+        for name in MONOTONE:
+            try:
+                curve = [rms(get(name)(film[None], severity, [file])[0], film) for severity in range(6)]
+            except PerturbationUndefined:
+                continue
+            assert all(after >= before - 1e-3 for before, after in pairwise(curve)), (file, name, curve)
 
 
 @pytest.mark.parametrize("name", ["aspect_squeeze", "aspect_stretch"])
