@@ -162,7 +162,7 @@ class ConeBeam:
         n, planes = bodies.offsets.shape
         # In the quadric's inner coordinates a ray is place + depth * way, with place = k (du r + dv s) and
         # way = q + (du r + dv s) / d; the columns of `change` are q, r, s.
-        # A = way.way, B = place.way, C = place.place - 1.
+        # With them A is way by way, B place by way, C place by place less one.
         change = np.empty((n, 3, 3))
         change[:, :, 0] = (cu / d)[:, None] * shapes[:, :, 0] + shapes[:, :, 1] + (cv / d)[:, None] * shapes[:, :, 2]
         change[:, :, 1], change[:, :, 2] = shapes[:, :, 0], shapes[:, :, 2]
