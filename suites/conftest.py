@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from suites.harness import bundled
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import SEVERITIES, Evaluation
@@ -97,11 +98,15 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         raise UsageProblem(
             f"--report was given {report}; write the folder to test first: pytest suites/ --report [DIR]"
         )
+    weights = option("--weights") or [DEFAULT_WEIGHTS]
+    if weights == [DEFAULT_WEIGHTS] and not (bundled.FOLDER / "fragile" / "model.safetensors").is_file():
+        raise UsageProblem(
+            "no demonstration subject is bundled yet: pass --weights (published, or a folder with config.json and "
+            "model.safetensors) and --data (a folder of films, or kaggle)"
+        )
     claims = load_claims(option("--claims"))
     device, recipe = str(option("--device")), option("--preprocessing")
-    subjects = [
-        load_subject(spec, preprocessing=recipe, device=device) for spec in option("--weights") or [DEFAULT_WEIGHTS]
-    ]
+    subjects = [load_subject(spec, preprocessing=recipe, device=device) for spec in weights]
     cohort = load_cohort(str(option("--data")))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
     if (limit := option("--limit")) is not None:
