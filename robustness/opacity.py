@@ -91,7 +91,8 @@ def missing(thorax: Thorax, radiograph: Radiograph, pitch_mm: float) -> Tensor:
     thick = DMU * LUNG_DEPTH_CM / (1.0 + SCATTER_RATIO)
     filled = torch.maximum(soft - aerated, 0.25 * physical).clamp_max(1.5 * thick)
     # Toward its edge a mask may cover what is no lung: there, what is dense already gains nothing.
-    lacking = (soft - gaussian_blur(radiograph.attenuation, 1.5 / pitch_mm)).clamp_min(0.0)
+    nearby = torch.maximum(gaussian_blur(radiograph.attenuation, 1.5 / pitch_mm), radiograph.attenuation)
+    lacking = (soft - nearby).clamp_min(0.0)
     certainty = smoothstep((thorax.depth / LUNG_DEPTH_CM).square() / 0.95)
     return torch.lerp(torch.minimum(filled, lacking), filled, certainty) * inside
 
