@@ -142,6 +142,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("claim", "subject"), cases, ids=names)
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m have had their say
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Remember which claims were asked for, and refuse a claim that no suite judges."""
     evaluation = config.stash[EVALUATION]
