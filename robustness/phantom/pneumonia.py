@@ -23,7 +23,7 @@ def _normal(scene: Scene, _found: Finding, _rng: np.random.Generator) -> Effect:
     return Effect(scene.blank())
 
 
-@finding("lobar", extent=(0.04, 1.0), density=(0.30, 1.0))
+@finding("lobar", extent=(0.12, 1.0), density=(0.45, 1.0))
 def _lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     depth, vessels = scene.blank(), torch.ones_like(scene.blank())
     f, t = scene.frame, scene.tissue
@@ -37,7 +37,7 @@ def _lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     return Effect(depth, vessels)
 
 
-@finding("interstitial", extent=(0.15, 1.0), density=(0.12, 1.0),
+@finding("interstitial", extent=(0.30, 1.0), density=(0.28, 1.0),
          change=lambda found: Change(dome=dict.fromkeys(SIDES, -0.05 * found.density)))  # fmt: skip
 def _interstitial(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     depth = scene.blank()
@@ -54,7 +54,7 @@ def _interstitial(scene: Scene, found: Finding, rng: np.random.Generator) -> Eff
             )
         )
         uneven = np.exp(rng.normal(0.0, 0.15))
-        share = (0.12 * found.density * uneven * (1.0 + 0.75 * texture[rays.window])).clamp_(min=0.0)
+        share = (0.15 * found.density * uneven * (1.0 + 0.75 * texture[rays.window])).clamp_(min=0.0)
         rays.paste((t.consolidated - t.lung) * share * path, depth)
         heading = _outward(rng, side, 12)
         streaks = tree(rng, root, heading, length=0.24 * f.width * (0.7 + 0.6 * found.extent), radius=0.0085 * f.width,
