@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
@@ -176,6 +176,7 @@ ESTIMATORS = {
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 @settings(max_examples=8, deadline=None)
+@example(seed=15, classes=2)  # two quadrature grids once differed by more than the tolerance here
 @given(seed=st.integers(0, 1000), classes=st.sampled_from([2, 3, 10]))
 def test_weights_are_multiplicities_and_order_does_not_matter(name, drawn, seed, classes):
     z, y = drawn(120, 1.5, classes=classes, seed=seed)

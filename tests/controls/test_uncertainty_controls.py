@@ -62,10 +62,15 @@ def test_overconfidence_of_a_known_temperature_is_caught(tmp_path):
 
 @pytest.mark.slow
 def test_a_calibrated_subject_is_accused_no_more_often_than_the_level_allows(tmp_path):
-    seeds = range(20)
-    accused = [verdict("calibration.error", evidence_of(1.0, seed, tmp_path)) is Verdict.SUPPORTED for seed in seeds]
+    seeds = range(20)  # as many cohorts as the nominal rate is checked on
+    accused = [
+        verdict("calibration.error", evidence_of(1.0, seed, tmp_path, films=240)) is Verdict.SUPPORTED for seed in seeds
+    ]
     assert sum(accused) <= binom.ppf(0.999, len(seeds), 0.025)
-    cold = [verdict("calibration.temperature", evidence_of(1.0, seed, tmp_path)) is Verdict.SUPPORTED for seed in seeds]
+    cold = [
+        verdict("calibration.temperature", evidence_of(1.0, seed, tmp_path, films=240)) is Verdict.SUPPORTED
+        for seed in seeds
+    ]
     assert sum(cold) <= binom.ppf(0.999, len(seeds), 0.025)
 
 
