@@ -136,8 +136,8 @@ def trunk(f: Frame, patient: Patient, *, arms_up: bool) -> Bodies:
         ]
     if patient.breast > 0.35:
         w = patient.breast
-        size = [0.44 * a, (0.42 + 0.12 * w) * b, (0.17 + 0.05 * w) * h]
-        left.append(([0.50 * a, -0.56 * b, -0.22 * h], size, turn("x", -12)))
+        size = [0.33 * a, (0.42 + 0.12 * w) * b, (0.17 + 0.05 * w) * h]
+        left.append(([0.42 * a, -0.58 * b, -0.24 * h], size, turn("x", -12)))
     side = _ellipsoids(left)
     return join(_ellipsoids(middle), side, side.mirrored())
 

@@ -201,7 +201,7 @@ def _display(t: Tensor, inside: Tensor, patient: Patient, view: str) -> Tensor:
     if sample.numel() < 16:
         sample = t.flatten()
     low, high = torch.quantile(sample, torch.tensor([e.window_low / 100, e.window_high / 100], device=t.device))
-    low = torch.clamp(low, min=0.1)  # edge enhancement drives the skin line below zero
+    low = torch.clamp(low, min=0.25)  # edge enhancement drives the skin line below zero
     span = torch.clamp(high - low, min=1e-3)
     level = ((t - low) / span).clamp_(-0.5, 1.0)
     level = torch.sign(level) * level.abs() ** e.gamma

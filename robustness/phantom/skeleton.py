@@ -113,14 +113,14 @@ def _shoulder(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
     direction = turn("y", -patient.exposure.arms) @ np.array([1.0, 0.0, 0.0])
     head = np.array([0.98 * patient.half_width, 0.12 * patient.half_depth, 0.37 * h]) + direction * 0.1 * w
     # Short pieces, because each is evaluated in a square window.
-    shaft = head + direction * np.array([[0.17], [0.45], [0.75], [1.05], [1.4], [1.8], [2.2]]) * w
+    shaft = head + direction * np.array([[0.11], [0.45], [0.75], [1.05], [1.4], [1.8], [2.2]]) * w
     return [
         (ellipsoid(f.at(0.86, 0.92, 0.20), [0.30 * w, 0.05 * d, 0.26 * h], turn("y", 8) @ turn("z", 32)), 0.40),
         (tube(border, 0.04 * w), 0.6),
         (tube(ridge, 0.04 * w), 0.6),
         (ellipsoid(f.at(1.07, 0.3, 0.375), [0.075 * w, 0.14 * d, 0.075 * h]), 0.6),
         (ellipsoid(head, [0.155 * w] * 3), 0.8),
-        *_hollow(shaft, np.array([0.115, 0.10, 0.095, 0.095, 0.095, 0.10]) * w, 0.6),
+        *_hollow(shaft, np.array([0.12, 0.095, 0.085, 0.08, 0.08, 0.085]) * w, 0.62, 0.75),
     ]
 
 
@@ -130,9 +130,9 @@ _CLAVICLE = (
 )  # fmt: skip
 
 
-def _hollow(points: Array, radii: Array, marrow: float) -> list[tuple[Bodies, float]]:
+def _hollow(points: Array, radii: Array, marrow: float, share: float = 1.5) -> list[tuple[Bodies, float]]:
     whole = tube(points, radii)
-    return [(whole, 1.5), (whole.shrunk(marrow), -1.2)]
+    return [(whole, share), (whole.shrunk(marrow), -0.8 * share)]
 
 
 def _spine(f: Frame, patient: Patient) -> list[tuple[Bodies, float]]:
