@@ -1,21 +1,26 @@
 """Subjects whose evidence is known by construction: class 1 if, and only if, vertical stripes lie on the film.
 
 Every film also holds patches of horizontal and slanted stripes of the same grey values, so that brightness, contrast,
-edges or the centre point nowhere in particular. One subject is written down by hand, one is trained for a few seconds.
+edges or the centre point nowhere in particular. One subject is written down by hand. One was trained for a few seconds
+and is kept as a file: trained anew, rounding on another processor would make another network of it.
+`uv run python tests/explain/conftest.py` trains it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 SIDE, CELL = 48, 16
+TRANSFORMER = Path(__file__).with_name("vision_transformer.safetensors")
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,19 @@ def stripe_reader() -> nn.Module:
     return Normalised(StripeReader()).eval()
 
 
+def untrained_transformer() -> nn.Module:
+    torch.manual_seed(0)
+    return VisionTransformer(img_size=SIDE, patch_size=8, embed_dim=48, depth=2, num_heads=3, num_classes=2)
+
+
 @pytest.fixture(scope="session")
 def vision_transformer() -> nn.Module:
-    torch.manual_seed(0)
-    inner = VisionTransformer(img_size=SIDE, patch_size=8, embed_dim=48, depth=2, num_heads=3, num_classes=2)
-    return trained(inner, steps=120, rate=2e-3)
+    inner = untrained_transformer()
+    inner.load_state_dict({key: weight.float() for key, weight in load_file(TRANSFORMER).items()})
+    return Normalised(inner).eval()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    weights = trained(untrained_transformer(), steps=120, rate=2e-3).inner.state_dict()
+    save_file({key: weight.half() for key, weight in weights.items()}, TRANSFORMER)

@@ -19,7 +19,7 @@ from torch import Tensor
 import robustness.phantom
 from robustness.perturbation import PerturbationUndefined, get
 from robustness.phantom import cohort_table, render_row
-from robustness.phantom.cohort import LABELS
+from robustness.phantom.cohort import LABELS, MIXES
 from suites.harness.preprocessing import REPOSITORY, Preprocessing
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
@@ -32,7 +32,11 @@ RESIZED = int(SIZE * 1.14)
 
 @dataclass(frozen=True)
 class Split:
-    """Which simulated films; another seed and another split name, so other patients."""
+    """Which simulated films; another seed and another split name, so other patients.
+
+    With `twins`, every patient is filmed once healthy and once with each finding, all else equal: what no hospital
+    can do, and what teaches a small network from few films to look at the finding and at nothing else.
+    """
 
     name: str
     films: int
@@ -40,15 +44,26 @@ class Split:
     view: str = "AP"
     age: str = "child"
     findings: str = "mix"
+    twins: bool = False
 
     def table(self) -> pd.DataFrame:
-        """Return the rows, as `robustness.phantom.cohort_table` draws them."""
-        return cohort_table(
-            self.films, seed=self.seed, view=self.view, age=self.age, findings=self.findings, split=self.name
+        """Return the rows as `robustness.phantom.cohort_table` draws them; twins stand beside one another."""
+        if not self.twins:
+            return cohort_table(
+                self.films, seed=self.seed, view=self.view, age=self.age, findings=self.findings, split=self.name
+            )
+        names = MIXES[self.findings]
+        patients = cohort_table(
+            self.films // len(names), seed=self.seed, view=self.view, age=self.age, findings=(names[0],),
+            split=self.name, films_per_patient=1.0,
+        )  # fmt: skip
+        twins = pd.concat(
+            [patients.assign(finding=name, label=LABELS.get(name, ""), id=patients.id + f"-{name}") for name in names]
         )
+        return twins.sort_index(kind="stable").reset_index(drop=True)
 
 
-TRAIN = Split("train", 720, 101)
+TRAIN = Split("train", 1800, 101, twins=True)
 VALIDATION = Split("validation", 180, 102)
 HELD_OUT = Split("held-out", 300, 103)
 """The default cohort `phantom` has seed 0 and the split `test`."""

@@ -127,9 +127,9 @@ def learn_classes(network: Normalised, films: Films, recipe: Recipe, outliers: F
 def descend(
     network: nn.Module, loss_of: Callable[[Tensor], Tensor], films: int, recipe: Recipe, generator: torch.Generator
 ) -> None:
-    """Minimise a loss over shuffled batches of film numbers: AdamW, one warm-up epoch, cosine to zero."""
-    steps = math.ceil(films / recipe.batch) * recipe.epochs
+    """Minimise a loss over batches of film numbers, twins together: AdamW, one warm-up epoch, cosine to zero."""
     warm = math.ceil(films / recipe.batch)
+    steps = warm * recipe.epochs
     plain = [weight for weight in network.parameters() if weight.ndim < 2]
     shaped = [weight for weight in network.parameters() if weight.ndim >= 2]
     optimizer = torch.optim.AdamW(
@@ -153,8 +153,10 @@ def descend(
 
 
 def _batches(films: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    twins = torch.split(torch.arange(films), len(CLASSES))
     for _ in range(recipe.epochs):
-        yield from torch.split(torch.randperm(films, generator=generator), recipe.batch)
+        order = torch.cat([twins[i] for i in torch.randperm(len(twins), generator=generator).tolist()])
+        yield from torch.split(order, recipe.batch)
 
 
 def logits_of(network: nn.Module, pixels: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ class Recipe:
         budget: largest adversarial step in grey levels of 255; 0 for none. Each film draws its own up to this.
         outliers: whether lateral and adult films are shown with an even target.
         tempered: whether the head is divided by the temperature fitted on the validation films.
+        start: subject whose weights it starts from, read from its folder; none means random weights.
         frozen: whether the classes see only a linear layer on a frozen backbone that learned anatomy.
     """
 
@@ -49,17 +50,18 @@ class Recipe:
     layout: str
     seed: int
     epochs: int
-    batch: int = 32
-    rate: float = 2e-3
+    batch: int = 18
+    rate: float = 5e-3
     decay: float = 0.05
-    smallest_crop: float = 0.6
-    masks: float = 3.0
+    smallest_crop: float = 0.7
+    masks: float = 6.0
     smoothing: float = 0.0
     perturbed: float = 0.0
     variants: int = 0
     budget: float = 0.0
     outliers: bool = False
     tempered: bool = False
+    start: str = ""
     frozen: bool = False
 
 
@@ -72,18 +74,20 @@ RECIPES: Mapping[str, Recipe] = {
             "attacks, frontal films of children only. Expected to show the documented failure modes.",
             layout="convnextv2",
             seed=11,
-            epochs=25,
+            epochs=24,
         ),
         Recipe(
             "hardened",
-            "The same network, shown perturbed and adversarial films, lateral and adult films as unanswerable, with "
-            "label smoothing and a temperature. Expected to show fewer failure modes.",
+            "Goes on from fragile with perturbed and adversarial films, lateral and adult films as unanswerable, label "
+            "smoothing and a temperature. Expected to show fewer failure modes.",
             layout="convnextv2",
             seed=12,
-            epochs=25,
+            start="fragile",
+            epochs=10,
+            rate=3e-3,
             smoothing=0.05,
             perturbed=0.6,
-            variants=5,
+            variants=3,
             budget=2.0,
             outliers=True,
             tempered=True,
@@ -94,8 +98,8 @@ RECIPES: Mapping[str, Recipe] = {
             "their classes. For comparison of models.",
             layout="dinov2",
             seed=13,
-            epochs=40,
-            rate=1e-3,
+            epochs=24,
+            rate=1.5e-3,
             frozen=True,
         ),
     )

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,14 +77,21 @@ def untrained(recipe: Recipe) -> Normalised:
     return Normalised(network)
 
 
-def trained(recipe: Recipe, lessons: Lessons) -> tuple[Normalised, float]:
+def trained(recipe: Recipe, lessons: Lessons, start: Subject | None = None) -> tuple[Normalised, float]:
     """Train one subject on one core.
+
+    Args:
+        recipe: how.
+        lessons: from what.
+        start: the subject it goes on from.
 
     Returns:
         The network, and the temperature that the validation films ask for before it is folded in.
     """
     torch.set_num_threads(1)
     network = untrained(recipe)
+    if start is not None:
+        network.load_state_dict(cast("nn.Module", start.network).state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if recipe.frozen:
@@ -120,7 +128,8 @@ def measured(subject: Subject, films: Films) -> dict[str, Any]:
 
 def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
     """Train one subject, write its folder, and measure what was written."""
-    network, temperature = trained(recipe, lessons)
+    start = load_subject(str(into / recipe.start)) if recipe.start else None
+    network, temperature = trained(recipe, lessons, start)
     folder = into / recipe.name
     export.write(folder, network.backbone, recipe.layout)
     written = load_subject(str(folder))
@@ -134,6 +143,7 @@ def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "parameters": sum(weight.numel() for weight in network.backbone.parameters()),
         "recipe": asdict(recipe),
+        "start_sha256": start.provenance.sha256 if start else "",
         "perturbations_seen": list(SEEN) if recipe.perturbed else [],
         "films": {
             "train": asdict(TRAIN),
@@ -170,12 +180,21 @@ def build(names: Sequence[str], into: Path, *, workers: int | None = None) -> li
     for split in needed:
         outliers = outliers.joined(cohorts.rendered(split, SEEN, variants, workers=workers))
     lessons = Lessons(films, validation, held_out, outliers)
-    jobs = [(RECIPES[name], lessons, into) for name in names]
-    if workers == 1 or len(jobs) == 1:
-        return [make(*job) for job in jobs]
+    if workers == 1:
+        return [make(RECIPES[name], lessons, into) for name in ordered(names)]
+    first = [name for name in ordered(names) if RECIPES[name].start not in names]
+    second = [name for name in ordered(names) if RECIPES[name].start in names]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(make, *job) for job in jobs]
-        return [done.result() for done in waiting]
+        return [
+            record
+            for wave in (first, second)
+            for record in list(pool.map(make, map(RECIPES.__getitem__, wave), repeat(lessons), repeat(into)))
+        ]
+
+
+def ordered(names: Sequence[str]) -> list[str]:
+    """Return names so that each comes after the one it starts from."""
+    return sorted(names, key=lambda name: bool(RECIPES[name].start))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
