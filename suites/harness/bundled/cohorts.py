@@ -63,7 +63,7 @@ class Split:
         return twins.sort_index(kind="stable").reset_index(drop=True)
 
 
-TRAIN = Split("train", 1800, 101, twins=True)
+TRAIN = Split("train", 3600, 101, twins=True)
 VALIDATION = Split("validation", 180, 102)
 HELD_OUT = Split("held-out", 300, 103)
 """The default cohort `phantom` has seed 0 and the split `test`."""
