@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,14 +87,18 @@ def attack(answers: Answers, profile: str, cache: Path, *, protocol: str = "", q
         quiet: show no progress.
 
     Raises:
-        NotEvaluable: no film carries a label.
+        NotEvaluable: no film carries a label, or the subject answers whole films only. A search without gradients would
+            send such a service about a thousand films per film, and what it fails to find would pass for robustness.
     """
+    if not answers.subject.differentiable:
+        raise NotEvaluable(
+            f"{answers.subject.name} answers whole films without gradients, and a search without them would overstate "
+            "its robustness; attack the weights behind it"
+        )
     index = chosen_films(answers, profile)
     if not len(index):
         raise NotEvaluable(f"no film of {answers.cohort.name} carries a label, so no call can be made wrong")
     plan = alone("random-sign") if protocol == "noise" else PROFILES[PLANS[profile]]
-    if not answers.subject.differentiable:
-        plan = PROFILES["black-box"]
     job = _Job(answers, index, plan)
     found = job.run(cache, quiet=quiet)
     checks = () if protocol == "noise" else job.checks(cache, found)
@@ -204,13 +208,9 @@ class _Job:
         return tuple(checks)
 
 
-def _network(subject: Subject) -> nn.Module | Callable[[Tensor], Tensor]:
-    """Return the network, or for a subject that is asked whole films a plain function."""
-    if subject.network is not None:
-        return subject.network
-    respond = subject.respond
-    assert respond is not None  # noqa: S101 - a subject has one of the two
-    return lambda pixels: respond(list(pixels[:, 0]))
+def _network(subject: Subject) -> nn.Module:
+    assert subject.network is not None  # noqa: S101 - `attack` refused the others
+    return subject.network
 
 
 def _each_kept(records: Iterator[AttackResult], shards: Shards) -> Iterator[AttackResult]:

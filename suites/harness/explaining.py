@@ -50,8 +50,13 @@ def chosen(answers: Answers, profile: str, among: npt.NDArray[np.bool_]) -> npt.
     """Return the positions of the films to attribute.
 
     Raises:
-        NotEvaluable: none qualifies.
+        NotEvaluable: none qualifies, or the subject has no gradients to attribute with.
     """
+    if not answers.subject.differentiable:
+        raise NotEvaluable(
+            f"{answers.subject.name} answers whole films without gradients, so no saliency can be had; "
+            "explain the weights behind it"
+        )
     if not among.any():
         raise NotEvaluable(f"no film of {answers.cohort.name} qualifies for an attribution")
     kept = answers.cohort.select(pd.Series(among)).limited(FILMS[profile], answers.seed)
