@@ -212,13 +212,15 @@ def footing(panel: Panel) -> tuple[str, str]:
 def draw_panel(panel: Panel) -> Image.Image:
     """Return the panel as an RGB picture, 256 pixels per tile."""
     shown = tiles(panel)
-    width, head, titles, foot = GAP + len(shown) * (TILE + GAP), 30, 38, 30
+    width, head, titles, foot = GAP + len(shown) * (TILE + GAP), 48, 38, 30
     picture = Image.new("RGB", (width, head + titles + TILE + foot), "white")
     draw = ImageDraw.Draw(picture)
     truth = f"truth: {_plain(panel.truth)}" if panel.truth else "truth unknown"
-    draw.text((GAP, 7), f"{panel.image_id}   {truth}", INK, _font(15, bold=True))
+    room = width - 2 * GAP
+    draw.text((GAP, 6), fitted(panel.image_id, _font(14, bold=True), room), INK, _font(14, bold=True))
     topic = panel.topic if panel.topic == panel.condition else f"{panel.topic}, {panel.condition}"
-    draw.text((width - GAP, 9), f"{topic}   picked as {panel.rule}", QUIET, _font(12), anchor="ra")
+    about = f"{truth}, picked as {panel.rule}: {topic}"
+    draw.text((GAP, 27), fitted(about, _font(12), room), QUIET, _font(12))
     for place, tile in enumerate(shown):
         left = GAP + place * (TILE + GAP)
         draw.text((left, head + 3), tile.title, INK, _font(12))
@@ -232,6 +234,16 @@ def draw_panel(panel: Panel) -> Image.Image:
     draw.text((GAP, head + titles + TILE + 7), words, colour, _font(13, bold=panel.sanity == "failed"))
     _legend(draw, panel, width - GAP, head + titles + TILE + 9)
     return picture
+
+
+def fitted(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    """Return the text, with its middle left out where it would be wider than `room` pixels."""
+    kept = len(text)
+    shown = text
+    while font.getlength(shown) > room and kept > 2:
+        kept -= 1
+        shown = text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
+    return shown
 
 
 def _square(tile: Tile, panel: Panel) -> Image.Image:

@@ -28,7 +28,7 @@ def compare(answers: Sequence[Answers]) -> dict[str, pd.DataFrame]:
         if first.subject.classes != second.subject.classes or first.images != second.images:
             continue
         title = f"{first.subject.name} against {second.subject.name}, paired on the same films"
-        tables[title] = pd.DataFrame(_rows(first, second), columns=COLUMNS).round(4)
+        tables[title] = pd.DataFrame(_rows(first, second), columns=COLUMNS)
     return tables
 
 

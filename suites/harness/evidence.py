@@ -182,7 +182,7 @@ class Answers:
             return self.rate(self.correct(condition), keep)
         recalls = self.recalls(condition, keep)
         if measure == "balanced_accuracy" and recalls:
-            return statistics.average(list(recalls.values()))
+            return statistics.average(list(recalls.values()), self.resamples.subset(keep).patients)
         name = measure.removeprefix("recall_")
         if name in recalls:
             return recalls[name]

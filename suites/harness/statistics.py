@@ -106,14 +106,22 @@ class Sampled:
     Attributes:
         estimate: on the films themselves.
         replicates: (B,) on the resamples; NaN where a resample lacks a class.
-        patients: clusters behind it, for the exact bound when nothing varies.
+        patients: clusters it rests on.
         bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates.
+        fewest: clusters of its smallest part (the rarest class of a balanced accuracy), which decide the exact bound
+            when nothing varies; 0 where there is one part only.
     """
 
     estimate: float
     replicates: Floats
     patients: int
     bounds: tuple[float, float] = (0.0, 1.0)
+    fewest: int = 0
+
+    @property
+    def doubtful(self) -> int:
+        """Clusters of the smallest part, at least 1."""
+        return max(self.fewest or self.patients, 1)
 
     @property
     def degenerate(self) -> bool:
@@ -126,7 +134,7 @@ class Sampled:
         if self.degenerate:
             low, high = self.bounds
             # No patient of n showed the opposite: its rate is at most this (the rule of three, two-sided).
-            room = 1 - (0.5 * (1 - level)) ** (1 / max(self.patients, 1))
+            room = 1 - (0.5 * (1 - level)) ** (1 / self.doubtful)
             return Interval(self.estimate, max(low, self.estimate - room), min(high, self.estimate + room))
         tail = 50 * (1 - level)
         low, high = np.nanpercentile(self.replicates, [tail, 100 - tail])
@@ -142,7 +150,7 @@ class Sampled:
 
     def _p(self, distance: float, against: npt.NDArray[np.bool_]) -> float:
         if self.degenerate:
-            return float(max(0.0, 1 - max(-distance, 0.0)) ** max(self.patients, 1)) if distance < 0 else 1.0
+            return float(max(0.0, 1 - max(-distance, 0.0)) ** self.doubtful) if distance < 0 else 1.0
         counted = np.isfinite(self.replicates)
         return float((1 + np.count_nonzero(against & counted)) / (1 + np.count_nonzero(counted)))
 
@@ -150,8 +158,10 @@ class Sampled:
 def difference(after: Sampled, before: Sampled) -> Sampled:
     """Return the paired difference `after - before` on the same resamples."""
     low, high = after.bounds[0] - before.bounds[1], after.bounds[1] - before.bounds[0]
-    patients = min(after.patients, before.patients)
-    return Sampled(after.estimate - before.estimate, after.replicates - before.replicates, patients, (low, high))
+    patients, fewest = min(after.patients, before.patients), min(after.doubtful, before.doubtful)
+    return Sampled(
+        after.estimate - before.estimate, after.replicates - before.replicates, patients, (low, high), fewest
+    )
 
 
 def class_recalls(correct: npt.ArrayLike, labels: npt.ArrayLike, classes: int, resamples: Resamples) -> list[Sampled]:
@@ -179,11 +189,11 @@ def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float
     return Sampled(float(numbers.mean()), resamples.means(numbers), resamples.patients, bounds)
 
 
-def average(parts: list[Sampled]) -> Sampled:
-    """Return the plain mean of several statistics (balanced accuracy from recalls); clusters: the fewest of them."""
+def average(parts: list[Sampled], patients: int) -> Sampled:
+    """Return the plain mean of several statistics (balanced accuracy from recalls) that rest on `patients` together."""
     estimate = float(np.mean([part.estimate for part in parts]))
     replicates = np.mean([part.replicates for part in parts], axis=0)
-    return Sampled(estimate, replicates, min(part.patients for part in parts), parts[0].bounds)
+    return Sampled(estimate, replicates, patients, parts[0].bounds, min(part.doubtful for part in parts))
 
 
 def mcnemar_test(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from explain.attribution import AttributionMap
 from explain.gallery import Conditioned, build_panels, safe_name, save_gallery, save_panel
-from explain.panel import LESION_COLOUR, Panel, View, draw_panel, footing, heat, tiles
+from explain.panel import LESION_COLOUR, Panel, View, _font, draw_panel, fitted, footing, heat, tiles
 from explain.selection import Pick
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
@@ -129,3 +129,13 @@ def test_file_names_are_safe_and_tell_panels_apart(parts):
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
     assert not name.startswith("-")
     assert name != safe_name(*parts, "x")
+
+
+def test_a_long_name_loses_its_middle_and_never_runs_over_the_edge():
+    font = _font(14)
+    assert fitted("short", font, 200) == "short"
+    long = "phantom-0-child-test-00179-1-AP-interstitial" * 4
+    shown = fitted(long, font, 200)
+    assert font.getlength(shown) <= 200 < font.getlength(long)
+    assert shown.startswith("phantom")
+    assert shown.endswith("stitial")

@@ -107,7 +107,19 @@ def test_recalls_and_balanced_accuracy():
     assert [round(part.estimate, 3) for part in recalls[:2]] == [0.667, 0.5]
     assert math.isnan(recalls[2].estimate)
     assert recalls[2].patients == 0
-    assert statistics.average(recalls[:2]).estimate == pytest.approx((2 / 3 + 0.5) / 2)
+    balanced = statistics.average(recalls[:2], patients=5)
+    assert balanced.estimate == pytest.approx((2 / 3 + 0.5) / 2)
+    assert (balanced.patients, balanced.fewest) == (5, 2)
+
+
+def test_where_nothing_varies_the_rarest_class_decides_the_bound():
+    """All of 30 films right, only 5 of them of the rare class: 5 patients' worth of certainty."""
+    labels = np.array([0] * 25 + [1] * 5)
+    resamples = Resamples.draw(np.arange(30), labels, seed=0, count=50)
+    balanced = statistics.average(statistics.class_recalls(np.ones(30), labels, 2, resamples), resamples.patients)
+    assert balanced.patients == 30
+    assert balanced.interval().low == pytest.approx(stats.beta.ppf(0.025, 5, 1))
+    assert statistics.difference(balanced, balanced).fewest == 5
 
 
 def test_holm_and_mcnemar_match_hand_computation():

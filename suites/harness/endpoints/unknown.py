@@ -31,7 +31,8 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     causes = [parse(str(text)).text for text in claim.parameters["conditions"]]
     everywhere = among & np.logical_and.reduce([np.isfinite(answers.called(condition)) for condition in causes])
     shares = {condition: answers.score(f"called_{name}", condition, everywhere) for condition in causes}
-    mean, n = statistics.average(list(shares.values())), int(everywhere.sum())
+    patients, n = answers.resamples.subset(everywhere).patients, int(everywhere.sum())
+    mean = statistics.average(list(shares.values()), patients)
     estimates = {condition: share.estimate for condition, share in shares.items()}
     most, least = max(estimates, key=estimates.__getitem__), min(estimates, key=estimates.__getitem__)
     measures = [measured(f"called_{name}", condition, share, n) for condition, share in shares.items()]
@@ -41,7 +42,9 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         measures.append(
             measured(f"called_{name}", condition, answers.score(f"called_{name}", condition, seen), int(seen.sum()))
         )
-    sure = statistics.average([answers.score("confident_share", condition, everywhere) for condition in causes])
+    sure = statistics.average(
+        [answers.score("confident_share", condition, everywhere) for condition in causes], patients
+    )
     measures.append(measured("confident_share", "all causes", sure, n))
     effect = measured(f"called_{name}", "mean over causes", mean, n)
     left_out = int(among.sum()) - n

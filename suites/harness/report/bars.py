@@ -47,7 +47,9 @@ def bars(claim: Claim, effects: Sequence[Measure]) -> list[Bar | None]:
     if unit(usable[0].name, usable[0].condition) == "points" or min(points) <= 0.35 * max(points):
         points.append(0.0)
     left, right = min(points), max(points)
-    pad = 0.12 * (right - left) or max(abs(left) * 0.1, 0.01)
+    # Numbers closer than one in a million are one place on the page, and would overflow the scale.
+    spread = right - left
+    pad = 0.12 * spread if spread > 1e-6 * max(abs(left), abs(right), 0.01) else max(abs(left) * 0.1, 0.01)
     scale = (WIDTH - 2 * EDGE) / (right - left + 2 * pad)
 
     def place(value: float) -> float:

@@ -94,7 +94,7 @@ def severity_curve(
     """Draw a measure against severity (or attack budget), one line with its interval band per series.
 
     Args:
-        severities: positions on the horizontal axis, 0 being the clean film.
+        severities: along the horizontal axis, 0 being the clean film; evenly spaced where they double at each step.
         series: name -> (estimates, low, high), each as long as `severities`; NaN leaves a gap.
         ylabel: the measure.
         xlabel: what is varied.
@@ -104,18 +104,21 @@ def severity_curve(
         limits: of the vertical axis; by default they follow the data.
     """
     figure, axes = _canvas(5.6, 3.3)
+    gaps = np.diff(np.asarray(severities, dtype=np.float64))
+    places = np.arange(len(severities)) if gaps.max() > 4 * gaps.min() else np.asarray(severities, dtype=np.float64)
     for index, (name, (middle, low, high)) in enumerate(series.items()):
         colour, dash, marker = SERIES[index % len(SERIES)]
         values = np.asarray(middle, dtype=np.float64)
-        axes.fill_between(severities, np.asarray(low), np.asarray(high), color=colour, alpha=0.14, linewidth=0)
-        axes.plot(severities, values, color=colour, linestyle=dash, marker=marker, label=_short(name))
+        axes.fill_between(places, np.asarray(low), np.asarray(high), color=colour, alpha=0.14, linewidth=0)
+        axes.plot(places, values, color=colour, linestyle=dash, marker=marker, label=_short(name))
     if margin is not None:
         axes.axhline(margin, color=ALARM, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             "margin", (1, margin), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
             ha="right", color=ALARM, fontsize=8.5,
         )  # fmt: skip
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xticks=list(severities))
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.set_xticks(places, [f"{severity:g}" for severity in severities])
     if limits:
         axes.set_ylim(*limits)
     if percent:

@@ -85,6 +85,8 @@ def number(value: float, how: str = "plain") -> str:
         return f"{value * 100:.1f} pp".replace("-", MINUS)
     if how == "points":
         return f"{value * 100:+.1f} pp".replace("-", MINUS)
+    if 0 < abs(value) < 0.0005:
+        return "<0.001" if value > 0 else f">{MINUS}0.001"
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
     return f"{value:,.{digits}f}".replace("-", MINUS)
 

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
@@ -119,6 +119,7 @@ def test_a_finding_without_a_summary_still_has_numbers():
     )
 
 
+@example(0.0, 0.0, 0.0, 1e-308, "above", None)
 @given(
     st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(-1, 1), st.sampled_from(["above", "below"]),
     st.one_of(st.none(), st.floats(-1, 1)),
