@@ -20,7 +20,7 @@ from torch import Tensor
 
 from suites.harness.cache import Shards
 from suites.harness.conditions import CLEAN, Condition
-from suites.harness.errors import PredictionProblem
+from suites.harness.errors import PredictionProblem, SubjectProblem
 from suites.harness.preprocessing import Preprocessing
 from suites.harness.subject import Subject
 
@@ -103,7 +103,10 @@ class Engine:
     def _answer(self, size: int) -> None:
         batch = self._waiting[:size]
         del self._waiting[:size]
-        logits, features = self._forward([view for *_, view in batch])
+        try:
+            logits, features = self._forward([view for *_, view in batch])
+        except SubjectProblem as problem:  # a service that fails in the middle of a run
+            raise SubjectProblem(f"{problem} (asked about the films {batch[0][0]} to {batch[-1][0]})") from problem
         values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
         if values.shape != (len(batch), self.width):
             raise PredictionProblem(

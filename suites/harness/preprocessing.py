@@ -102,5 +102,25 @@ class Preprocessing:
         return {key: value for key, value in asdict(self).items() if key != "name"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Untouched(Preprocessing):
+    """No recipe here: the subject takes films whole and resizes them where nobody else sees it (a service)."""
+
+    name: str = "the service's own"
+    channels: int = 1
+
+    def differentiable(self, films: Tensor) -> Tensor:
+        """Return (B, 1, H, W) films as they are (calling the recipe rounds them to 8 bits, as they are sent)."""
+        return films.unsqueeze(1).to(torch.float32)
+
+    def resized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return (rows, columns) unchanged."""
+        return height, width
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return what is known: films leave here whole, with 8 bits."""
+        return {"films_sent": "whole", "eight_bit": self.eight_bit}
+
+
 REPOSITORY = Preprocessing(name="repository")
 """The evaluation transform of the published repository: Resize(255, bilinear, antialias) and CenterCrop(224)."""

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
 from calibration import crossfit, decision_diagrams, ood, operating, scores
 from calibration import selective as abstention
@@ -28,7 +29,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     wrong = films.logits.argmax(axis=1) != films.labels
     if not wrong.any() or wrong.all():
         raise NotEvaluable("every film is called right, or every film wrong: abstention has nothing to sort")
-    doubts = {name: score(films.logits) for name, score in scores.LOGIT_SCORES.items()}
+    doubts = {name: score(films.logits) for name, score in _logit_scores(films.logits).items()}
 
     def part(name: str, doubt: FloatArray, weights: FloatArray | None) -> object:
         return getattr(abstention.selective(doubt, wrong, risk=risk, weights=weights), name)
@@ -109,9 +110,21 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
+def _logit_scores(*logits: FloatArray) -> dict[str, scores.ScoreFunction]:
+    """Return the scores that mean something for these (n, K) logits.
+
+    A service answers with probabilities. Of their logarithms the energy is 0 on every film, so that its AUROC would be
+    made of rounding errors, and the largest one is max-softmax over again.
+    """
+    normalised = all(np.abs(logsumexp(rows, axis=1)).max(initial=0.0) < 1e-4 for rows in logits)
+    left_out = {"energy", "max-logit"} if normalised else set()
+    return {name: score for name, score in scores.LOGIT_SCORES.items() if name not in left_out}
+
+
 def _doubts(main: Answers, probe: Answers) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Return score -> (on the cohort, on the probe); scores of features are fitted on other patients of the cohort."""
-    pairs = {name: (score(main.logits()), score(probe.logits())) for name, score in scores.LOGIT_SCORES.items()}
+    usable = _logit_scores(main.logits(), probe.logits())
+    pairs = {name: (score(main.logits()), score(probe.logits())) for name, score in usable.items()}
     inside, outside = main.predictions.features, probe.predictions.features
     labelled = main.shared(CLEAN)
     if inside is None or outside is None or not labelled.all():

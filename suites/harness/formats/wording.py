@@ -15,3 +15,9 @@ def in_one_line(error: BaseException, limit: int = 200) -> str:
     text = " ".join(str(error).split())
     text = text if len(text) <= limit else text[: limit - 3] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def in_short(value: object, limit: int = 120) -> str:
+    """Return what a stranger sent as the beginning of one printable line, text in quotes."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
