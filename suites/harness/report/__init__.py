@@ -1,10 +1,11 @@
 """The report people keep: the page, its machine-readable results, the release gate and the model card."""
 
-from suites.harness.report.card import model_card
+from suites.harness.report.card import model_card, write_model_cards
 from suites.harness.report.gate import Change, GateOutcome, compare_with_baseline
 from suites.harness.report.results import load_results, results_document
 from suites.harness.report.write import write_report
 
 __all__ = [
-    "Change", "GateOutcome", "compare_with_baseline", "load_results", "model_card", "results_document", "write_report",
+    "Change", "GateOutcome", "compare_with_baseline", "load_results", "model_card", "results_document",
+    "write_model_cards", "write_report",
 ]  # fmt: skip

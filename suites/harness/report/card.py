@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -32,6 +33,28 @@ def model_card(record: Record, subject: str | None = None) -> str:
     # Parsed once by the Hub's own reader, so that a card it would refuse never leaves here.
     ModelCard(text)
     return text
+
+
+def write_model_cards(record: Record, file: Path) -> list[Path]:
+    """Write the card of every subject and return the files.
+
+    A card belongs to one repository on the Hub, so several subjects get one file each, with the subject's name behind
+    the file's: `card.md` becomes `card-fragile.md` and `card-hardened.md`. All are made before the first is written.
+
+    Raises:
+        UsageProblem: nothing was measured on a subject, or a file cannot be written.
+    """
+    texts: dict[Path, str] = {}
+    for subject in record.subjects:
+        alone = len(record.subjects) == 1
+        path = file if alone else file.with_name(f"{file.stem}-{slug(subject.name)}{file.suffix}")
+        texts[path] = model_card(record, subject.name)
+    for path, text in texts.items():
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as problem:
+            raise UsageProblem(f"cannot write the model card {path}: {problem.strerror}") from problem
+    return list(texts)
 
 
 def _chosen(record: Record, name: str | None) -> Subject:

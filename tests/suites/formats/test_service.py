@@ -292,14 +292,15 @@ def test_scores_that_probabilities_cannot_carry_are_left_out(service):
 @pytest.fixture(scope="module")
 def claims():
     wanted = {"classes.balanced_accuracy", "contrast.gamma", "preprocessing.disagreement", "abstention.coverage"}
-    wanted |= {"adversarial.one_level", "explanations.lesion"}
+    wanted |= {"adversarial.one_level", "explanations.lesion", "doubt.lateral"}
     return [claim for claim in load_claims(None) if claim.id in wanted]
 
 
 def test_black_box_claims_are_judged_and_the_others_say_why_not(service, claims, tmp_path):
-    run = evaluate(service.url, "phantom:n=12", claims=claims, cache=tmp_path / "cache")
+    probes = {"lateral": "phantom:n=3,view=LATERAL", "adult": "phantom:n=3,age=adult", "unseen": "phantom:n=3,seed=7"}
+    run = evaluate(service.url, "phantom:n=12", claims=claims, probes=probes, cache=tmp_path / "cache")
     table = run.to_pandas().set_index("claim")
-    assert table.loc[["classes.balanced_accuracy", "contrast.gamma"], "estimate"].notna().all()
+    assert table.loc[["classes.balanced_accuracy", "contrast.gamma", "doubt.lateral"], "estimate"].notna().all()
     for claim in ("adversarial.one_level", "explanations.lesion"):
         assert table.loc[claim, "verdict"] == "not_evaluable"
         assert "without gradients" in table.loc[claim, "reason"]

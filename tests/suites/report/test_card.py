@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard, repocard
@@ -10,6 +11,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from suites.harness.errors import UsageProblem
 from suites.harness.report import model_card, performance
+from suites.harness.report.card import write_model_cards
 
 EVIL = "<script>alert(1)</script>"
 
@@ -88,3 +90,31 @@ def test_one_subject_is_chosen_by_name(make_record):
         model_card(record, "other")
     card = ModelCard(model_card(record, record.subjects[1].name))
     assert card.data.model_name == record.subjects[1].name
+
+
+def test_several_subjects_get_a_card_each(make_record, tmp_path):
+    record = make_record(subjects=2, films=60, plain=True)
+    files = write_model_cards(record, tmp_path / "card.md")
+    assert len(set(files)) == 2
+    for subject, file in zip(record.subjects, files, strict=True):
+        assert file.name.startswith("card-")
+        card = ModelCard.load(file)
+        name, results = model_index_to_eval_results(card.data.to_dict()["model-index"])
+        assert name == subject.name
+        assert results
+    assert not (tmp_path / "card.md").exists()
+
+
+def test_one_subject_keeps_the_name_of_its_file(record, tmp_path):
+    assert write_model_cards(record, tmp_path / "README.md") == [tmp_path / "README.md"]
+    with pytest.raises(UsageProblem, match="cannot write the model card"):
+        write_model_cards(record, tmp_path / "no" / "folder" / "README.md")
+
+
+def test_no_card_is_written_unless_all_can_be(make_record, tmp_path):
+    record = make_record(subjects=2, films=60, plain=True)
+    first, second = record.subjects
+    unasked = replace(record, subjects=[first, replace(second, name="never asked")])
+    with pytest.raises(UsageProblem, match="never asked has no answers"):
+        write_model_cards(unasked, tmp_path / "card.md")
+    assert not list(tmp_path.iterdir())
