@@ -26,6 +26,7 @@ from suites.harness.probes import ROLES, load_probes
 from suites.harness.report.card import model_card
 from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.summary import print_summary
+from suites.harness.tempered import with_temperatures
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
@@ -63,6 +64,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--profile", choices=list(SEVERITIES), default="quick", help="how much is run (default quick)")
     group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
+    group.addoption(
+        "--temperature",
+        action="append",
+        metavar="FILE",
+        type=Path,
+        default=[],
+        help="temperature-*.json of an earlier report, repeatable: its subject answers with logits / T everywhere",
+    )
     group.addoption("--limit", type=int, metavar="N", help="about N films, stratified by class, whole patients")
     group.addoption(
         "--baseline",
@@ -106,7 +115,8 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         )
     claims = load_claims(option("--claims"))
     device, recipe = str(option("--device")), option("--preprocessing")
-    subjects = [load_subject(spec, preprocessing=recipe, device=device) for spec in weights]
+    loaded = [load_subject(spec, preprocessing=recipe, device=device) for spec in weights]
+    subjects = with_temperatures(loaded, option("--temperature"))
     cohort = load_cohort(str(option("--data")))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
     if (limit := option("--limit")) is not None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from suites.harness.subject import Normalised as Normalised
     from suites.harness.subject import Provenance as Provenance
     from suites.harness.subject import Subject as Subject
+    from suites.harness.temperature import FittedTemperature as FittedTemperature
+    from suites.harness.temperature import read_temperature as read_temperature
+    from suites.harness.tempered import with_temperature as with_temperature
 
 _HOME = {
     "evaluate": "api",
@@ -40,6 +43,8 @@ _HOME = {
     **dict.fromkeys(("Claim", "Judgement", "Measure", "Result", "Verdict", "load_claims"), "claims"),
     **dict.fromkeys(("Cohort", "Film"), "cohort"),
     **dict.fromkeys(("Normalised", "Provenance", "Subject"), "subject"),
+    **dict.fromkeys(("FittedTemperature", "read_temperature"), "temperature"),
+    "with_temperature": "tempered",
 }
 
 

@@ -13,6 +13,7 @@ from suites.harness.formats import load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import load_probes
 from suites.harness.subject import Subject
+from suites.harness.tempered import with_temperatures
 
 
 def evaluate(
@@ -26,6 +27,7 @@ def evaluate(
     limit: int | None = None,
     device: str = "cpu",
     preprocessing: str | None = None,
+    temperature: str | Path | Sequence[str | Path] = (),
     cache: Path | None = None,
     quiet: bool = True,
 ) -> Evaluation:
@@ -41,6 +43,7 @@ def evaluate(
         limit: about so many films, stratified by class, whole patients.
         device: where networks run.
         preprocessing: name of the recipe; by default each subject's own.
+        temperature: files `temperature-*.json` of earlier reports; each is applied to the subject of its weights.
         cache: folder of finished predictions; by default the user's.
         quiet: no progress bar.
 
@@ -56,8 +59,11 @@ def evaluate(
     command = (
         f"evaluate({', '.join(repr(item if isinstance(item, str) else item.name) for item in given)}, {films.spec!r}"
     )
+    subjects = [load_subject(item, preprocessing=preprocessing, device=device) for item in given]
+    files = [temperature] if isinstance(temperature, str | Path) else list(temperature)
+    applied = f", temperature={[str(file) for file in files]!r}" if files else ""
     evaluation = Evaluation(
-        subjects=[load_subject(item, preprocessing=preprocessing, device=device) for item in given],
+        subjects=with_temperatures(subjects, [Path(file) for file in files]),
         cohort=films if limit is None else films.limited(limit, seed),
         claims=table if isinstance(table, list) else load_claims(table),
         probes=load_probes(films, probes or {}),
@@ -65,6 +71,6 @@ def evaluate(
         seed=seed,
         cache=cache or default_folder(),
         quiet=quiet,
-        command=f"{command}, profile={profile!r}, seed={seed})",
+        command=f"{command}, profile={profile!r}, seed={seed}{applied})",
     )
     return evaluation.run()

@@ -109,6 +109,7 @@ class Result:
         figures: file stem -> a function drawing the figure (called only when a report is written).
         tables: title -> table for the report.
         needed: films needed for a verdict when this one is inconclusive, where it can be said.
+        files: name, of its own per subject -> (text, what it holds), written beside results.json and linked.
     """
 
     effect: Measure
@@ -120,6 +121,7 @@ class Result:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     galleries: Mapping[str, Sequence[GalleryItem]] = field(default_factory=dict)
     needed: int | None = None
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

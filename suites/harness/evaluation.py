@@ -35,6 +35,7 @@ from suites.harness.predictions import predict
 from suites.harness.record import Record
 from suites.harness.report import write_report
 from suites.harness.subject import Subject
+from suites.harness.tempered import caveat
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
@@ -221,7 +222,8 @@ class Evaluation:
     @property
     def notes(self) -> list[str]:
         """What every reader must be told first."""
-        notes = list(self.cohort.notes)
+        judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
+        notes = [*self.cohort.notes, *filter(None, map(caveat, judged))]
         if self.cohort.simulated:
             notes.insert(
                 0,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.temperature import FittedTemperature
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -84,6 +85,7 @@ class Subject:
             `respond` (a deployed service), which white-box suites then report as not evaluable.
         preprocessing: the recipe in use; `preprocessings` holds every recipe in circulation by name.
         respond: a list of (H, W) films in [0, 1] to (B, K) logits, for subjects without a network.
+        temperature: the fitted temperature its logits are divided by already (see `suites.harness.tempered`).
     """
 
     name: str
@@ -94,6 +96,7 @@ class Subject:
     preprocessings: Mapping[str, Preprocessing] = field(default_factory=dict)
     respond: Callable[[Sequence[Tensor]], Tensor] | None = None
     device: str = "cpu"
+    temperature: FittedTemperature | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -114,8 +117,10 @@ class Subject:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the weights and classes, without the preprocessing: the key of cached predictions."""
-        parts = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
+        """Identity of weights, classes and temperature, without the preprocessing: the key of cached predictions."""
+        parts: dict[str, object] = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
+        if self.temperature is not None:
+            parts["temperature"] = self.temperature.temperature
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Endpoints of calibration: how far the softmax number is off, what a temperature would mend, what sets would hold.
+"""Endpoints of calibration: how far the softmax number is off, and what conformal sets would hold.
 
 Everything is computed from the prediction table. A recalibration or a conformal threshold is fitted on other patients
 than it is judged on.
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from calibration import conformal, crossfit, diagrams, measures, null, scoring
+from calibration import conformal, crossfit, diagrams, measures, null
 from calibration.checks import softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
@@ -21,7 +21,8 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
-from suites.harness.statistics import Sampled, difference
+from suites.harness.statistics import Sampled
+from suites.harness.tempered import held_out
 
 ECE = "ece/top-label/15/equal-width"
 BESIDE = (
@@ -41,6 +42,7 @@ CURVE_FILMS = 200
 
 @endpoint("calibration_error")
 @reasoned
+@held_out
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
     answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))
@@ -150,58 +152,9 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
     return {"by_severity": draw}
 
 
-@endpoint("temperature")
-@reasoned
-def temperature(evidence: Evidence, claim: Claim) -> Result:
-    """The temperature that fits the logits best (T > 1: too sure), and what it mends on other patients."""
-    answers = evidence.main
-    films = LabelledFilms.of(answers, CLEAN)
-    fitted = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), (0.02, 50.0))
-    effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
-    fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
-    rows, printed = [], []
-    for condition in [CLEAN, *(item.text for item in expand(claim.parameters.get("conditions", []), (3,)))]:
-        under = LabelledFilms.of(answers, CLEAN, condition)
-        if len(under.labels) != len(films.labels):
-            continue
-        mended = crossfit.recalibrated(fits, under.logits)
-        gain = difference(
-            *(under.sampled(partial(scoring.nll, z, under.labels), (0.0, 100.0)) for z in (under.logits, mended))
-        )
-        own = float(np.asarray(measures.estimate("temperature", under.logits, under.labels)))
-        pair = [float(np.asarray(measures.estimate(ECE, z, under.labels))) for z in (under.logits, mended)]
-        printed.append(measured("nll_gain", condition, gain, len(under.labels), smallest=under.smallest))
-        rows.append((condition, own, *pair, gain.estimate, gain.interval().low, gain.interval().high))
-    columns = ["condition", "temperature it would need", "ECE before", "ECE after", "log loss gained", "low", "high"]
-    clean = rows[0]
-    return Result(
-        effect=effect,
-        p_beyond=beyond(fitted, claim),
-        p_within=within(fitted, claim),
-        measures=printed,
-        summary=(
-            f"The best single temperature is {effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}); above 1 "
-            f"the subject is too sure. Fitted on other patients it takes the ECE from {clean[2]:.3f} to {clean[3]:.3f}."
-        ),
-        figures={
-            "before_after": partial(
-                diagrams.before_after,
-                softmax(films.logits),
-                softmax(crossfit.recalibrated(fits, films.logits)),
-                films.labels,
-                groups=films.patients,
-            )
-        },
-        tables={
-            "One temperature, fitted on clean films of other patients, under each shift": pd.DataFrame(
-                rows, columns=columns
-            ).round(4)
-        },
-    )
-
-
 @endpoint("conformal_coverage")
 @reasoned
+@held_out
 def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
     """Coverage under `condition` of 90 % conformal sets fitted on clean films of other patients."""
     answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))

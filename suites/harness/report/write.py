@@ -50,9 +50,19 @@ def write_report(record: Record, folder: Path, *, comparison: Mapping[str, pd.Da
         results.measures_table(document).to_csv(partial / "results.csv", index=False)
         results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
         results.films_table(record).to_csv(partial / "films.csv", index=False)
-        html = page.render(record, evidence, DOWNLOADS, comparison or {})
+        html = page.render(record, evidence, (*DOWNLOADS, *_files(record, partial)), comparison or {})
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"
+
+
+def _files(record: Record, folder: Path) -> list[tuple[str, str]]:
+    """Write what the endpoints hand over as files; return (name, what it holds)."""
+    given: dict[str, tuple[str, str]] = {}
+    for judgement in record.judgements:
+        given |= judgement.result.files if judgement.result else {}
+    for name, (text, _) in given.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [(name, told) for name, (_, told) in given.items()]
 
 
 def _evidence(judgement: Judgement, folder: Path) -> Evidence:

@@ -1,0 +1,107 @@
+"""Endpoint of recalibration: the temperature the logits want, what it mends on other patients, and whether it survives.
+
+The temperature is handed over as a file for `--temperature`, with the films it has seen.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from calibration import crossfit, diagrams, measures
+from calibration.checks import softmax
+from calibration.scaling import Recalibrator, Temperature
+from calibration.scoring import nll
+from suites.harness.claims import Claim, Measure, Result
+from suites.harness.conditions import CLEAN, expand
+from suites.harness.endpoints import mending
+from suites.harness.endpoints.calibrated import ECE
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.labelled import LabelledFilms, folds_for, reasoned
+from suites.harness.report.wording import slug
+from suites.harness.temperature import FittedTemperature, digests
+from suites.harness.tempered import held_out
+
+
+@endpoint("temperature")
+@reasoned
+@held_out
+def temperature(evidence: Evidence, claim: Claim) -> Result:
+    """The temperature that fits the logits best (T > 1: too sure), and what it mends on other patients."""
+    answers = evidence.main
+    films = LabelledFilms.of(answers, CLEAN)
+    fitted = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), mending.RANGE)
+    effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
+    fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
+    mended = crossfit.recalibrated(fits, films.logits)
+    shifts = [item.text for item in expand(claim.parameters.get("conditions", []), (3,))]
+    survival = mending.under_shifts(evidence, films, fits, fitted, shifts)
+    compared = mending.compared(films, fits.fold)
+    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, mended))
+    stem = slug(answers.subject.name)
+    return Result(
+        effect=effect,
+        p_beyond=beyond(fitted, claim),
+        p_within=within(fitted, claim),
+        measures=[
+            measured("nll_gain", row.name, row.gain, row.films, smallest=row.smallest) for row in survival if row.gain
+        ],
+        summary=(
+            f"The best single temperature is {effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}); above 1 "
+            f"the subject is too sure. Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. "
+            f"{mending.told(survival)}"
+        ),
+        figures={
+            "before_after": partial(
+                diagrams.before_after, softmax(films.logits), softmax(mended), films.labels, groups=films.patients
+            )
+        },
+        tables={
+            "One temperature, fitted on clean films of other patients, under each shift": mending.survival_table(
+                survival
+            ),
+            "Recalibrations, each fitted on other patients, against doing nothing": mending.compared_table(compared),
+        },
+        files={
+            f"temperature-{stem}.json": (
+                _exported(answers, films, fits, effect).text(),
+                f"the temperature of {answers.subject.name}, for --temperature",
+            ),
+            f"temperature-shifts-{stem}.csv": (
+                mending.survival_numbers(survival).to_csv(index=False),
+                f"whether that temperature survives each shift, {answers.subject.name}",
+            ),
+            f"recalibration-{stem}.csv": (
+                mending.compared_numbers(compared).to_csv(index=False),
+                f"recalibrations compared out of fold, {answers.subject.name}",
+            ),
+        },
+    )
+
+
+def _exported(
+    answers: Answers, films: LabelledFilms, fits: crossfit.CrossFit[Recalibrator], effect: Measure
+) -> FittedTemperature:
+    """Return the temperature of the weights' own logits, fitted on all films, with everything its user must know."""
+    assert isinstance(fits.pooled, Temperature)  # noqa: S101 - it was fitted as one
+    carried = answers.subject.temperature.temperature if answers.subject.temperature else 1.0
+    cohort = answers.cohort.select(pd.Series(films.keep))
+    return FittedTemperature(
+        temperature=carried * fits.pooled.T,
+        low=carried * min(effect.low, fits.pooled.T),
+        high=carried * max(effect.high, fits.pooled.T),
+        subject=answers.subject.name,
+        sha256=answers.subject.provenance.sha256,
+        classes=answers.subject.classes,
+        preprocessing=answers.subject.preprocessing.name,
+        cohort=cohort.name,
+        fingerprint=cohort.fingerprint,
+        films=len(cohort),
+        patients=cohort.patients,
+        nll_before=float(np.asarray(nll(carried * films.logits, films.labels))),
+        nll_after=float(np.asarray(nll(films.logits / fits.pooled.T, films.labels))),
+        seen=tuple(sorted(digests(cohort.table))),
+    )

@@ -1,0 +1,108 @@
+"""A fitted temperature as a small file: what it is, whose it is, and which films it has seen.
+
+The temperature belongs to the logits of the weights themselves. A run on a subject that already carries one writes the
+product, so a file never has to be applied on top of another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from suites.harness.errors import UsageProblem
+
+SCHEMA = "temperature/1"
+DIGITS = 10
+"""Hexadecimal digits kept of a film's digest: two of a million films collide with a chance below one in two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedTemperature:
+    """One temperature with what a user must know before relying on it.
+
+    Attributes:
+        temperature: T > 0, the logits of the weights are divided by it; `low`, `high` its 95 % interval over patients.
+        subject: name of the subject it was fitted for; `sha256` of its weights, `classes` in the order of its logits.
+        preprocessing: name of the recipe under which it answered.
+        cohort: name of the films it was fitted on; `fingerprint` of that cohort, `films` their number, `patients`
+            theirs.
+        nll_before: log loss of these films at T = 1; `nll_after` at T; both on the films of the fit.
+        seen: one digest per film of the fit (id, label, patient), so that a later run knows them again.
+    """
+
+    temperature: float
+    low: float
+    high: float
+    subject: str
+    sha256: str
+    classes: tuple[str, ...]
+    preprocessing: str
+    cohort: str
+    fingerprint: str
+    films: int
+    patients: int
+    nll_before: float
+    nll_after: float
+    seen: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not _number(self.temperature) or self.temperature <= 0:
+            raise UsageProblem(f"a temperature is a positive number, not {self.temperature!r}")
+        if not (_number(self.low) and _number(self.high) and 0 < self.low <= self.temperature <= self.high):
+            raise UsageProblem(
+                f"the interval {self.low!r} to {self.high!r} does not hold the temperature {self.temperature:g}"
+            )
+
+    def text(self) -> str:
+        """Return the file's content: JSON, floats to the last bit."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, allow_nan=False) + "\n"
+
+    def known(self, films: pd.DataFrame) -> int:
+        """Return how many of these films (columns `id`, `label`, `patient`) the temperature was fitted on."""
+        return len(set(self.seen) & set(digests(films)))
+
+
+def digests(films: pd.DataFrame) -> list[str]:
+    """Return one short digest per film from the columns `id`, `label`, `patient`, in their order."""
+    rows = films[["id", "label", "patient"]].astype(str).agg("\x1f".join, axis=1)
+    return [hashlib.sha256(row.encode()).hexdigest()[:DIGITS] for row in rows]
+
+
+def read_temperature(path: Path) -> FittedTemperature:
+    """Read a file that a run wrote.
+
+    Raises:
+        UsageProblem: it cannot be read, is of another schema, incomplete, or holds no usable temperature.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as problem:
+        raise UsageProblem(f"cannot read the temperature file {path}: {problem}") from problem
+    found = document.pop("schema", None) if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise UsageProblem(
+            f"{path}: schema {found!r}, but this version reads {SCHEMA!r} (temperature-*.json of a report)"
+        )
+    try:
+        listed = {key: _texts(document[key]) for key in ("classes", "seen")}
+        return FittedTemperature(**{**document, **listed})
+    except (KeyError, TypeError) as problem:
+        raise UsageProblem(f"{path}: not a complete temperature file ({problem})") from problem
+    except UsageProblem as problem:
+        raise UsageProblem(f"{path}: {problem}") from problem
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"expected a list of texts, found {value!r}")
+    return tuple(str(item) for item in value)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,136 @@
+"""A subject with its temperature inside, so that every suite, attack and saliency map sees the recalibrated answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from suites.harness.claims import Claim, Result
+from suites.harness.errors import NotEvaluable, SubjectProblem
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.subject import Subject
+from suites.harness.temperature import FittedTemperature, read_temperature
+
+
+class Tempered(nn.Module):
+    """A network whose logits are divided by one number; differentiable, and no call changes."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (B, K) logits / T for (B, C, S, S) pixels in [0, 1]."""
+        logits: Tensor = self.network(pixels)
+        return logits / self.temperature
+
+
+def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
+    """Return the subject with its logits divided by a fitted temperature; name, provenance and fingerprint say so.
+
+    Raises:
+        SubjectProblem: the temperature was fitted for other weights or classes, or the subject carries one already.
+    """
+    if subject.temperature is not None:
+        raise SubjectProblem(
+            f"{subject.name} already carries the temperature {subject.temperature.temperature:.4g}; pass one file per "
+            "subject (a file holds the whole temperature of its weights)"
+        )
+    if fitted.sha256 != subject.provenance.sha256:
+        raise SubjectProblem(
+            f"the temperature was fitted for {fitted.subject} (weights sha256 {fitted.sha256[:12]}...), not for "
+            f"{subject.name} ({subject.provenance.sha256[:12]}...); fit one on these weights with --report"
+        )
+    if fitted.classes != subject.classes:
+        raise SubjectProblem(
+            f"the temperature was fitted for the classes {', '.join(fitted.classes)}, but {subject.name} answers "
+            f"{', '.join(subject.classes)}"
+        )
+    divisor = fitted.temperature
+    told = (
+        f"logits divided by T = {divisor:.4g} ({fitted.low:.4g} to {fitted.high:.4g}), fitted on {fitted.films} films "
+        f"of {fitted.cohort}"
+    )
+    if fitted.preprocessing != subject.preprocessing.name:
+        told += f" under the preprocessing {fitted.preprocessing!r}, which is not the one in use here"
+    origin = replace(subject.provenance, notes=(*subject.provenance.notes, told))
+    changes = {"name": f"{subject.name}-T{divisor:.3g}", "provenance": origin, "temperature": fitted}
+    if subject.network is not None:
+        return replace(subject, network=Tempered(subject.network, divisor), **changes)
+    return replace(subject, respond=_cooled(subject.respond, divisor), **changes)
+
+
+def _cooled(
+    respond: Callable[[Sequence[Tensor]], Tensor] | None, temperature: float
+) -> Callable[[Sequence[Tensor]], Tensor]:
+    assert respond is not None  # noqa: S101 - a subject has a network or answers films
+
+    def answer(films: Sequence[Tensor]) -> Tensor:
+        return respond(films) / temperature
+
+    return answer
+
+
+def with_temperatures(subjects: Sequence[Subject], files: Sequence[Path]) -> list[Subject]:
+    """Return the subjects, each with the temperature whose file names its weights.
+
+    Args:
+        subjects: of the run; those no file names are returned as they are.
+        files: temperature files, each for at least one of them.
+
+    Raises:
+        UsageProblem: a file cannot be used (see `read_temperature`, `with_temperature`), or belongs to none of them.
+    """
+    found = list(subjects)
+    for file in files:
+        fitted = read_temperature(file)
+        # A single subject is asked for its reason; among several, the weights decide whose temperature it is.
+        mine = [index for index, one in enumerate(found) if one.provenance.sha256 == fitted.sha256 or len(found) == 1]
+        if not mine:
+            known = ", ".join(f"{one.name} ({one.provenance.sha256[:12]}...)" for one in found)
+            raise SubjectProblem(
+                f"{file}: fitted for {fitted.subject} (weights sha256 {fitted.sha256[:12]}...), not for {known}"
+            )
+        for index in mine:
+            try:
+                found[index] = with_temperature(found[index], fitted)
+            except SubjectProblem as problem:
+                raise SubjectProblem(f"{file}: {problem}") from problem
+    return found
+
+
+def films_of_the_fit(answers: Answers) -> int:
+    """Return how many films of a cohort the subject's temperature was fitted on, 0 without a temperature."""
+    fitted = answers.subject.temperature
+    return fitted.known(answers.cohort.table) if fitted else 0
+
+
+def caveat(answers: Answers) -> str:
+    """Return what every reader must be told about a temperature that has seen the films it is judged on, else ''."""
+    seen = films_of_the_fit(answers)
+    if not seen:
+        return ""
+    return (
+        f"{answers.subject.name}: its temperature was fitted on {seen} of these {len(answers.cohort)} films. Its "
+        "calibration on them is therefore not evaluable, and every number that rests on the size of its confidence "
+        "is a little flattered; judge it on other films."
+    )
+
+
+def held_out(function: Callable[[Evidence, Claim], Result]) -> Callable[[Evidence, Claim], Result]:
+    """Refuse to judge a calibration on the very films that the subject's temperature was fitted on."""
+
+    def judged(evidence: Evidence, claim: Claim) -> Result:
+        if seen := films_of_the_fit(evidence.main):
+            raise NotEvaluable(
+                f"the temperature of {evidence.subject.name} was fitted on {seen} of these {len(evidence.main.cohort)} "
+                "films, so its calibration on them is no held-out number; judge it on other films"
+            )
+        return function(evidence, claim)
+
+    judged.__qualname__, judged.__doc__ = function.__qualname__, function.__doc__
+    return judged
