@@ -23,17 +23,20 @@ from suites.harness.evaluation import SEVERITIES, Evaluation
 from suites.harness.formats import known_forms, load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import ROLES, load_probes
-from suites.harness.report.card import model_card
+from suites.harness.report.card import write_model_cards
 from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.summary import print_summary
 from suites.harness.tempered import with_temperatures
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
+CARDS = pytest.StashKey[list[Path]]()
 GATE = pytest.StashKey[GateOutcome]()
 PROBLEM = pytest.StashKey[str]()
 DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
+STOPPED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
+"""Ends of a run that did not judge everything it was asked to; of part of the claims no report is written."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,7 +83,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="report or results.json of an earlier run: fail on a significant worsening",
     )
     group.addoption(
-        "--model-card", metavar="FILE", type=Path, help="write a Hugging Face model card with the measured limitations"
+        "--model-card",
+        metavar="FILE",
+        type=Path,
+        help="write a Hugging Face model card with the measured limitations (several subjects: FILE-<subject>)",
     )
     group.addoption("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
     group.addoption("--seed", type=int, default=0, help="decides every random number (default 0)")
@@ -204,10 +210,7 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
         except PredictionProblem as problem:
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
-        request.node.user_properties.append(("verdict", str(judgement.verdict)))
-        if judgement.result:
-            effect = judgement.result.effect
-            request.node.user_properties += [("effect", effect.estimate), ("low", effect.low), ("high", effect.high)]
+        request.node.user_properties += _properties(judgement)
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
             pytest.fail(judgement.reason, pytrace=False)
         if judgement.verdict is Verdict.SUPPORTED:
@@ -221,6 +224,18 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
     return conclude
 
 
+def _properties(judgement: Judgement) -> list[tuple[str, object]]:
+    """Return what `--junitxml` carries of a judgement beside the outcome."""
+    claim, result = judgement.claim, judgement.result
+    told: list[tuple[str, object]] = [("claim", claim.id), ("subject", judgement.subject), ("kind", claim.kind)]
+    told.append(("verdict", str(judgement.verdict)))
+    if result:
+        effect = result.effect
+        told += [("measure", effect.name), ("effect", effect.estimate), ("low", effect.low), ("high", effect.high)]
+        told += [("margin", claim.margin), ("n", effect.n), ("patients", effect.patients)]
+    return told
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
     config = session.config
@@ -228,6 +243,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     evaluation = config.stash[EVALUATION]
     if not evaluation.judgements:
+        return
+    if session.exitstatus in STOPPED:
+        config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
         return
     try:
         _finish(config, evaluation)
@@ -243,11 +261,7 @@ def _finish(config: pytest.Config, evaluation: Evaluation) -> None:
     if baseline := config.getoption("--baseline"):
         config.stash[GATE] = compare_with_baseline(evaluation.record(), baseline)
     if card := config.getoption("--model-card"):
-        text = "\n".join(model_card(evaluation.record(), subject.name) for subject in evaluation.subjects[:1])
-        try:
-            card.write_text(text, encoding="utf-8")
-        except OSError as problem:
-            raise UsageProblem(f"cannot write the model card {card}: {problem.strerror}") from problem
+        config.stash[CARDS] = write_model_cards(evaluation.record(), card)
     if folder := config.getoption("--report"):
         config.stash[REPORT] = evaluation.report(folder)
 
@@ -258,6 +272,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if EVALUATION not in stash:
         return
     print_summary(terminalreporter, stash[EVALUATION], stash.get(REPORT, None), stash.get(PROBLEM, None))
+    for card in stash.get(CARDS, []):
+        terminalreporter.write_line(f"model card: {card}")
     gate = stash.get(GATE, None)
     for line in gate.lines() if gate else []:
         terminalreporter.write_line(line)

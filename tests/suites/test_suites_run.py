@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,9 @@ class Brightness(nn.Module):
 
 def bright():
     return make(Brightness(), "brightness")
+
+def dull():
+    return make(Brightness(), "dull")
 
 def broken():
     class Nan(Brightness):
@@ -95,7 +100,7 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
 
 
 def test_verdicts_become_outcomes_and_a_report(place):
-    done = run(place, "--report", "out")
+    done = run(place, "--report", "out", "--junitxml=out.xml")
     text = done.stdout
     assert done.returncode == 1, text + done.stderr
     outcomes = {
@@ -120,6 +125,32 @@ def test_verdicts_become_outcomes_and_a_report(place):
     assert verdicts["grid.lost"] == "not_evaluable"
     assert results["cohort"]["n"] == 72
     assert "<html" in (place / "out" / "index.html").read_text()
+
+
+def test_junit_carries_verdict_effect_and_interval(place):
+    results = json.loads((place / "out" / "results.json").read_text())
+    cases = ET.parse(place / "out.xml").iter("testcase")
+    told = {}
+    for case in cases:
+        properties = {item.get("name"): item.get("value") for item in case.iter("property")}
+        told[properties["claim"]] = properties
+    assert set(told) == {claim["id"] for claim in results["claims"]}
+    for claim in results["claims"]:
+        assert told[claim["id"]]["verdict"] == claim["verdict"]
+        assert told[claim["id"]]["subject"] == "brightness"
+        if effect := claim["effect"]:
+            found = [float(told[claim["id"]][name]) for name in ("effect", "low", "high", "margin", "n")]
+            wanted = [effect["estimate"], effect["low"], effect["high"], claim["margin"], effect["n"]]
+            assert found == pytest.approx(wanted)
+    assert "effect" not in told["grid.lost"]
+
+
+def test_two_subjects_two_cards(place):
+    done = run(place, "--weights=toys:dull", "--model-card=card.md", "-k", "good")
+    cards = {path.name: ModelCard.load(path) for path in place.glob("card*.md")}
+    assert {card.data.model_name for card in cards.values()} == {"brightness", "dull"}, done.stdout + done.stderr
+    assert set(cards) == {"card-brightness.md", "card-dull.md"}
+    assert "card-dull.md" in done.stdout
 
 
 def test_selecting_one_claim_gives_the_same_verdict(place):
@@ -154,11 +185,19 @@ def test_swallowed_folder_and_bad_limit_are_explained(place):
     assert "--limit is 0" in done.stdout + done.stderr
 
 
-def test_nan_logits_stop_the_run_and_name_the_image(place):
-    done = run(place, weights="toys:broken")
+def test_nan_logits_stop_the_run_and_name_the_image_and_half_a_report_is_not_written(place):
+    first = '[[claim]]\nid = "dataset.first"\nsection = "P"\nstatement = "s."\nendpoint = "published_half_width"\n'
+    first += 'kind = "limitation"\nmargin = 0.01\nclasses = ["a", "b"]\nconfusion = [[20, 1], [2, 30]]\n'
+    (place / "first.toml").write_text(first + (place / "claims.toml").read_text())
+    wanted = ["--report", "half", "--model-card=half.md", "-k", "first or found"]
+    done = run(place, *wanted, weights="toys:broken", claims="first.toml")
     assert done.returncode == 2, done.stdout
     assert "not finite" in done.stdout + done.stderr
     assert "bacterial_pneumonia" in done.stdout + done.stderr
+    assert "no report was written: the run stopped before its end" in done.stdout
+    assert "dataset.first" in done.stdout, "something was judged before"
+    assert not (place / "half").exists()
+    assert not (place / "half.md").exists()
 
 
 def test_a_claim_that_no_suite_judges_is_refused(place):
