@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.claims import Claim, Result
+from suites.harness.conditions import parse
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
@@ -117,6 +118,9 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose call changes between two conditions (`first`, default clean, and `second`)."""
     answers = evidence.main
     first, second = str(claim.parameters.get("first", "clean")), str(claim.parameters["second"])
+    subject, recipe = answers.subject, parse(second).preprocessing
+    if recipe not in {None, subject.preprocessing.name, *subject.preprocessings}:
+        raise NotEvaluable(f"{subject.name} has no preprocessing {recipe}, only {subject.preprocessing.name}")
     calls = answers.called(first), answers.called(second)
     keep = np.isfinite(calls[0]) & np.isfinite(calls[1])
     changed = answers.rate(calls[0] != calls[1], keep)

@@ -16,7 +16,8 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
@@ -184,11 +185,10 @@ def _parse(spec: str) -> tuple[str, Settings]:
         raise SubjectProblem(f"{spec}: a repository on the Hub is written hf:owner/name")
     if url.userinfo:
         raise SubjectProblem(f"{url.host}: leave user and password out of the address, for the report prints it")
-    settings = Settings()
-    for key, value in parse_qsl(url.query.decode(), keep_blank_values=True):
-        settings = replace(settings, **{key: _setting(key, value, spec)})
+    given = parse_qsl(url.query.decode(), keep_blank_values=True)
+    settings: dict[str, Any] = {key: _setting(key, value, spec) for key, value in given}
     address = str(url.copy_with(query=None, fragment=None)).rstrip("/")
-    return address.removesuffix("/predict"), settings
+    return address.removesuffix("/predict"), Settings(**settings)
 
 
 def _setting(key: str, value: str, spec: str) -> object:

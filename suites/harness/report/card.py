@@ -106,8 +106,9 @@ def _lines(record: Record, subject: Subject) -> Iterator[str]:
     yield ""
     yield "## Limitations, measured"
     yield ""
+    known_by = "weights" if subject.differentiable else "answers to fixed films"
     yield (
-        f"Judged on {len(cohort):,} films of {cohort.patients:,} patients ({_text(cohort.name)}), weights "
+        f"Judged on {len(cohort):,} films of {cohort.patients:,} patients ({_text(cohort.name)}), {known_by} "
         f"`{subject.provenance.sha256[:16]}`, preprocessing {_text(subject.preprocessing.name)}, seed {record.seed}, "
         f"profile {_text(record.profile)}. Brackets hold 95 % intervals over patients."
     )
