@@ -305,6 +305,7 @@ def test_black_box_claims_are_judged_and_the_others_say_why_not(service, claims,
         assert table.loc[claim, "verdict"] == "not_evaluable"
         assert "without gradients" in table.loc[claim, "reason"]
     assert table.loc["preprocessing.disagreement", "verdict"] == "not_evaluable"
+    assert "has no preprocessing hub, only the service's own" in table.loc["preprocessing.disagreement", "reason"]
 
 
 def test_a_service_that_dies_is_named_and_nothing_is_lost(service, tmp_path):
