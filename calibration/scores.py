@@ -22,9 +22,18 @@ from scipy.special import logsumexp
 from sklearn.covariance import ledoit_wolf
 from sklearn.neighbors import NearestNeighbors
 
-from calibration.checks import CalibrationError, FloatArray, TooFewFilmsError, checked_labels, checked_logits, softmax
+from calibration.checks import (
+    CalibrationError,
+    FitError,
+    FloatArray,
+    TooFewFilmsError,
+    checked_labels,
+    checked_logits,
+    softmax,
+)
 
 ENOUGH = 5  # films per feature dimension for a plain covariance
+ROUNDING = 1e-6  # relative size below which float32 features say nothing
 ScoreFunction = Callable[[FloatArray], FloatArray]
 LOGIT_SCORES: dict[str, ScoreFunction] = {}
 STACK_SCORES: dict[str, ScoreFunction] = {}
@@ -126,7 +135,8 @@ class Mahalanobis:
             covariance = centred.T @ centred / f.shape[0]
         else:
             covariance, _ = ledoit_wolf(centred, assume_centered=True)
-        return cls(means, np.linalg.pinv(covariance, hermitian=True))
+        # Features are float32: what varies less than their rounding is no direction, or rounding would decide.
+        return cls(means, np.linalg.pinv(covariance, rcond=ROUNDING**2, hermitian=True))
 
     def score(self, features: ArrayLike) -> FloatArray:
         """Return the distance (n,) of features (n, d)."""
@@ -188,6 +198,7 @@ class Residual:
 
         Raises:
             TooFewFilmsError: not more reference films than dimensions.
+            FitError: the features fill the principal space only.
             CalibrationError: shapes that do not fit.
         """
         f = _checked_features(features)
@@ -207,6 +218,8 @@ class Residual:
         _, vectors = np.linalg.eigh(centred.T @ centred / f.shape[0])
         outside = vectors[:, : d - kept]
         residual = np.linalg.norm(centred @ outside, axis=1)
+        if residual.mean() <= ROUNDING * np.linalg.norm(centred, axis=1).mean():
+            raise FitError(f"all features lie in {kept} of {d} dimensions: nothing is left outside to measure")
         return cls(origin, outside, float(z.max(axis=1).mean() / residual.mean()))
 
     def score(self, features: ArrayLike, logits: ArrayLike) -> FloatArray:

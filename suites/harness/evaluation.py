@@ -40,7 +40,7 @@ from suites.harness.tempered import caveat
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
 PAGE = "the published page"
-NAMED = ("condition", "control", "first", "second", "sham", "matched")
+NAMED = ("condition", "control", "first", "second", "sham", "matched", "whiteout")
 """Parameters of a claim that name one condition each."""
 PACKAGES = (
     "torch",
@@ -112,6 +112,8 @@ class Evaluation:
             texts += [str(text) for text in given.get("conditions", [])]
             for remedy in given.get("remedies", []):
                 texts += [str(remedy), f"{given['condition']} | {remedy}"]
+            if (views := given.get("views")) and self.profile != "quick":
+                texts += [str(views), f"{given.get('whiteout', CLEAN)} | {views}"]
         return expand(texts, SEVERITIES[self.profile])
 
     def judgement(self, claim: Claim, subject: str) -> Judgement:
@@ -149,10 +151,22 @@ class Evaluation:
         """Return the answers of one subject on every cohort, predicting what is missing."""
         subject = next(subject for subject in self.subjects if subject.name == name)
         wanted = [claim for claim in self.claims if find(claim.endpoint)[1] == "subject" and self._runs(claim)]
-        probes = {role: self.answers(subject, cohort, role, [parse(CLEAN)]) for role, cohort in self.probes.items()}
+        views = {str(claim.parameters["views"]) for claim in wanted if "views" in claim.parameters}
+        asked = [parse(text) for text in (CLEAN, *sorted(views if self.profile != "quick" else ()))]
+        probes = {role: self.answers(subject, cohort, role, asked) for role, cohort in self.probes.items()}
+        main = self.answers(subject, self.cohort, "main", self.conditions(wanted))
+        peers = {
+            role: [
+                found
+                for (other, asked_as), found in self._answers.items()
+                if asked_as == role and other != name and found.subject.classes == subject.classes
+                and found.images == mine.images
+            ]
+            for role, mine in {"main": main, **probes}.items()
+        }  # fmt: skip
         return Evidence(
-            main=self.answers(subject, self.cohort, "main", self.conditions(wanted)),
-            profile=self.profile, seed=self.seed, cache=self.cache, probes=probes, severities=SEVERITIES[self.profile],
+            main=main, profile=self.profile, seed=self.seed, cache=self.cache, probes=probes,
+            severities=SEVERITIES[self.profile], peers=peers,
         )  # fmt: skip
 
     def _runs(self, claim: Claim) -> bool:

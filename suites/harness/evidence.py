@@ -6,8 +6,8 @@ attributions) is computed in `suites.harness` beforehand and kept in the same ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -198,6 +198,7 @@ class Evidence:
         profile: `quick`, `standard` or `full`.
         seed: of the run.
         cache: folder for whatever an endpoint computes beyond predictions.
+        peers: role (`main` or a probe's) -> answers of the run's other subjects of the same classes on the same films.
         audit: file properties of the cohort's films, computed on demand (see `suites.harness.file_audit`).
     """
 
@@ -207,6 +208,7 @@ class Evidence:
     cache: Path
     probes: Mapping[str, Answers]
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    peers: Mapping[str, Sequence[Answers]] = field(default_factory=dict)
 
     @property
     def subject(self) -> Subject:

@@ -131,7 +131,7 @@ class Subject:
         """Return (B, K) logits and (B, D) penultimate features (`None` when the network has no linear head)."""
         if self.network is None:
             raise SubjectProblem(f"{self.name} has no network: only whole films can be sent to it")
-        head, caught = self._head, []
+        head, caught = self.head, []
         handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0])) if head else None
         try:
             with torch.inference_mode():
@@ -143,7 +143,8 @@ class Subject:
         return logits, features
 
     @cached_property
-    def _head(self) -> nn.Linear | None:
+    def head(self) -> nn.Linear | None:
+        """The last linear layer where it gives the logits: what it sees are the features."""
         linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)] if self.network else []
         outputs = {len(self.classes), 1 if len(self.classes) == 2 else len(self.classes)}
         return linear[-1] if linear and linear[-1].out_features in outputs else None

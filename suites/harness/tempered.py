@@ -58,17 +58,17 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
     if fitted.preprocessing != subject.preprocessing.name:
         told += f" under the preprocessing {fitted.preprocessing!r}, which is not the one in use here"
     origin = replace(subject.provenance, notes=(*subject.provenance.notes, told))
-    changes = {"name": f"{subject.name}-T{divisor:.3g}", "provenance": origin, "temperature": fitted}
-    if subject.network is not None:
-        return replace(subject, network=Tempered(subject.network, divisor), **changes)
-    return replace(subject, respond=_cooled(subject.respond, divisor), **changes)
+    return replace(
+        subject,
+        name=f"{subject.name}-T{divisor:.3g}",
+        provenance=origin,
+        temperature=fitted,
+        network=None if subject.network is None else Tempered(subject.network, divisor),
+        respond=None if subject.respond is None else _cooled(subject.respond, divisor),
+    )
 
 
-def _cooled(
-    respond: Callable[[Sequence[Tensor]], Tensor] | None, temperature: float
-) -> Callable[[Sequence[Tensor]], Tensor]:
-    assert respond is not None  # noqa: S101 - a subject has a network or answers films
-
+def _cooled(respond: Callable[[Sequence[Tensor]], Tensor], temperature: float) -> Callable[[Sequence[Tensor]], Tensor]:
     def answer(films: Sequence[Tensor]) -> Tensor:
         return respond(films) / temperature
 

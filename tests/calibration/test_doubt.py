@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_ood.detector import EnergyBased, Entropy, MaxLogit, MaxSoftmax, ViM
+from scipy.stats import binom, norm
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from calibration import operating, scores, selective
-from calibration.checks import softmax
-from calibration.ood import aupr, auroc, fpr_at_tpr
+from calibration.checks import FitError, softmax
+from calibration.ood import aupr, auroc, auroc_and_fpr, fpr_at_tpr
 
 
 @settings(max_examples=40, deadline=None)
@@ -109,6 +110,48 @@ def test_feature_scores_find_far_films_that_softmax_does_not():
     assert auroc(few.score(both), mark) > 0.95
     residual = scores.Residual.fit(inside[300:], inside[300:] @ head.T, dimensions=10)
     assert auroc(residual.score(both, logits), mark) > 0.9
+
+
+def test_rounding_is_no_direction():
+    """Features of rank 2 in float32: distances are those in the plane, and ViM has nothing outside to measure."""
+    rng = np.random.default_rng(3)
+    plane = rng.normal(0, 1, (2, 24))
+    flat, y = rng.normal(0, 1, (300, 2)), rng.integers(0, 3, 300)
+    features = (flat @ plane).astype(np.float32)
+    test = rng.normal(0, 3, (40, 2))
+    found = scores.Mahalanobis.fit(features, y).score((test @ plane).astype(np.float32))
+    np.testing.assert_allclose(found, scores.Mahalanobis.fit(flat, y).score(test), rtol=1e-3)
+    with pytest.raises(FitError, match="nothing is left outside"):
+        scores.Residual.fit(features, features[:, :3])
+
+
+@pytest.mark.parametrize("shift", [1.0, 2.5])
+def test_intervals_of_detection_cover_over_patients(shift):
+    """Films of one patient alike: 95 % intervals of AUROC and FPR95 over patients, 100 cohorts of 4 films each."""
+    rng = np.random.default_rng(11)
+    deviation = np.sqrt(1 + 0.5)
+    true = norm.cdf(shift / deviation / np.sqrt(2)), norm.sf(shift / deviation + norm.ppf(0.05))
+    hits = np.zeros(2)
+    for _ in range(100):
+        patients = 60
+        mark = np.repeat([0, 1], patients * 4)
+        doubt = shift * mark + np.repeat(rng.normal(0, 1, 2 * patients), 4) + rng.normal(0, np.sqrt(0.5), mark.size)
+        drawn = np.concatenate([rng.multinomial(patients, np.full(patients, 1 / patients), 400) for _ in range(2)], 1)
+        replicates = auroc_and_fpr(doubt, mark, weights=np.repeat(drawn, 4, axis=1))
+        for k, values in enumerate(replicates):
+            low, high = np.quantile(values, [0.025, 0.975])
+            hits[k] += low <= true[k] <= high
+    assert (hits >= binom.ppf(0.001, 100, 0.93)).all(), hits
+
+
+def test_both_at_once_are_the_two_alone():
+    rng = np.random.default_rng(5)
+    doubt, outside = np.round(rng.normal(0, 1, 80), 1), rng.random(80) < 0.3
+    weights = rng.integers(0, 3, (50, 80))
+    for w in (None, weights):
+        area, flagged = auroc_and_fpr(doubt, outside, weights=w)
+        np.testing.assert_array_equal(area, auroc(doubt, outside, weights=w))
+        np.testing.assert_array_equal(flagged, fpr_at_tpr(doubt, outside, weights=w))
 
 
 def test_abstention_in_closed_form():

@@ -6,17 +6,20 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
 
-from calibration import crossfit, decision_diagrams, ood, operating, scores
+from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
 from calibration.checks import FloatArray, softmax
+from suites.harness import doubts
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
+from suites.harness.doubts import FilmSet, logit_scores
+from suites.harness.endpoints import failure_modes
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, reasoned
+from suites.harness.report.wording import slug
 from suites.harness.statistics import Sampled
 
 
@@ -29,21 +32,24 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     wrong = films.logits.argmax(axis=1) != films.labels
     if not wrong.any() or wrong.all():
         raise NotEvaluable("every film is called right, or every film wrong: abstention has nothing to sort")
-    doubts = {name: score(films.logits) for name, score in _logit_scores(films.logits).items()}
+    doubt_by = {name: score(films.logits) for name, score in logit_scores(films.logits).items()}
 
     def part(name: str, doubt: FloatArray, weights: FloatArray | None) -> object:
         return getattr(abstention.selective(doubt, wrong, risk=risk, weights=weights), name)
 
-    first = doubts["max-softmax"]
+    first = doubt_by["max-softmax"]
     kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0))
     failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0))
     area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
-    n = len(films.labels)
+    n, stem = len(films.labels), slug(answers.subject.name)
+    caught = failure_modes.detection(
+        evidence, str(claim.parameters.get("whiteout", "")), str(claim.parameters.get("views", ""))
+    )
     effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, smallest=films.smallest)
     rows = [
         (name, *(float(np.asarray(part(key, doubt, None))) for key in ("coverage", "aurc", "excess_aurc")),
          float(np.asarray(abstention.failure_auroc(doubt, wrong))))
-        for name, doubt in doubts.items()
+        for name, doubt in doubt_by.items()
     ]  # fmt: skip
     return Result(
         effect=effect,
@@ -58,11 +64,18 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
             f"with at most {risk:.0%} errors; a wrong call is less sure than a right one with probability "
             f"{failure.estimate:.2f}."
         ),
-        figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubts, wrong, risk=risk)},
+        figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubt_by, wrong, risk=risk)},
         tables={
             "Abstention by score": pd.DataFrame(
                 rows, columns=["score", f"coverage at {risk:.0%} risk", "AURC", "excess AURC", "failure AUROC"]
-            ).round(4)
+            ).round(4),
+            "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),
+        },
+        files={
+            f"doubt-{stem}.csv": (
+                caught.numbers().to_csv(index=False),
+                f"which score of doubt catches which failure, {answers.subject.name}",
+            )
         },
     )
 
@@ -76,7 +89,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     outside = np.repeat([False, True], [len(main.cohort), len(probe.cohort)])
     weights = np.concatenate([main.resamples.weights, probe.resamples.weights], axis=1)
     rows, found = [], {}
-    pairs = _doubts(main, probe)
+    pairs = _doubts(main, probe, role)
     for name, (usual, strange) in pairs.items():
         values = np.concatenate([usual, strange])
         replicates = np.asarray(ood.auroc(values, outside, weights=weights), dtype=np.float64)
@@ -110,40 +123,12 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-def _logit_scores(*logits: FloatArray) -> dict[str, scores.ScoreFunction]:
-    """Return the scores that mean something for these (n, K) logits.
-
-    A service answers with probabilities. Of their logarithms the energy is 0 on every film, so that its AUROC would be
-    made of rounding errors, and the largest one is max-softmax over again.
-    """
-    normalised = all(np.abs(logsumexp(rows, axis=1)).max(initial=0.0) < 1e-4 for rows in logits)
-    left_out = {"energy", "max-logit"} if normalised else set()
-    return {name: score for name, score in scores.LOGIT_SCORES.items() if name not in left_out}
-
-
-def _doubts(main: Answers, probe: Answers) -> dict[str, tuple[FloatArray, FloatArray]]:
+def _doubts(main: Answers, probe: Answers, role: str) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Return score -> (on the cohort, on the probe); scores of features are fitted on other patients of the cohort."""
-    usable = _logit_scores(main.logits(), probe.logits())
-    pairs = {name: (score(main.logits()), score(probe.logits())) for name, score in usable.items()}
-    inside, outside = main.predictions.features, probe.predictions.features
-    labelled = main.shared(CLEAN)
-    if inside is None or outside is None or not labelled.all():
-        return pairs
-    near, far = inside.astype(np.float64), outside.astype(np.float64)
-    fold = crossfit.patient_folds(main.labels, main.patients, folds=2)
-    for name, kind in (("mahalanobis", scores.Mahalanobis), ("nearest-neighbours", scores.Neighbours)):
-        usual, strange = np.zeros(len(near)), np.zeros(len(far))
-        for held in (0, 1):
-            others = fold != held
-            model = (
-                kind.fit(near[others], main.labels[others])
-                if kind is scores.Mahalanobis
-                else scores.Neighbours.fit(near[others], k=10)
-            )
-            usual[~others] = model.score(near[~others])
-            strange += model.score(far) / 2
-        pairs[name] = usual, strange
-    return pairs
+    usual, strange = FilmSet.of(main, "main"), FilmSet.of(probe, role)
+    doubts.add_logit_scores([usual, strange])
+    doubts.add_feature_scores([usual, strange])
+    return {name: (values, strange.scores[name]) for name, values in usual.scores.items() if name in strange.scores}
 
 
 @endpoint("operating_point")

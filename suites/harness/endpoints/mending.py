@@ -124,8 +124,9 @@ def _gained(name: str, films: LabelledFilms, before: FloatArray, after: FloatArr
 def told(rows: Sequence[UnderShift]) -> str:
     """Return in one sentence where a temperature fitted on clean films mends, and where it harms."""
     found = {word: [row.name for row in rows if row.name != CLEAN and row.word == word] for word in ("mends", "harms")}
-    parts = [f"it still {word} under {', '.join(names)}" for word, names in found.items() if names]
-    return f"Fitted on clean films, {' and '.join(parts)}." if parts else ""
+    words = {"mends": "still mends", "harms": "harms"}
+    parts = [f"{words[word]} under {', '.join(names)}" for word, names in found.items() if names]
+    return f"Fitted on clean films it {' and '.join(parts)}." if parts else ""
 
 
 def survival_table(rows: Sequence[UnderShift]) -> pd.DataFrame:

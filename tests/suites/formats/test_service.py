@@ -17,7 +17,7 @@ from PIL import Image
 
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
-from suites.harness.endpoints.abstaining import _logit_scores
+from suites.harness.doubts import logit_scores
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats import http_client, load_subject
 
@@ -285,8 +285,8 @@ def test_answers_that_do_not_repeat_are_remarked_upon(service):
 
 def test_scores_that_probabilities_cannot_carry_are_left_out(service):
     logits = load_subject(service.url).respond([FILM, FILM / 2]).double().numpy()
-    assert set(_logit_scores(logits)) == {"max-softmax", "entropy", "margin"}
-    assert {"energy", "max-logit"} <= set(_logit_scores(logits + 1.0))
+    assert set(logit_scores(logits)) == {"max-softmax", "entropy", "margin"}
+    assert {"energy", "max-logit"} <= set(logit_scores(logits + 1.0))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,208 @@
+"""Every score of doubt on every set of films of a run, larger = more doubt, none of them fitted on the films it scores.
+
+Scores of logits come from the prediction table. Scores of features are fitted on one half of the cohort's patients and
+score the other half; films of other cohorts get the mean of both fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+
+from calibration import crossfit, scores
+from calibration.checks import CalibrationError, FloatArray, softmax
+from suites.harness.conditions import CLEAN
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.passes import dropout_passes, features_under
+
+NEIGHBOUR = 10
+HALVES = (0, 1)
+Scorer = Callable[[FloatArray, FloatArray], FloatArray]
+"""From features (n, D) and logits (n, K) to doubt (n,)."""
+
+
+def logit_scores(*logits: FloatArray) -> dict[str, scores.ScoreFunction]:
+    """Return the scores that mean something for these (n, K) logits.
+
+    A service answers with probabilities. Of their logarithms the energy is 0 on every film, so that its AUROC would be
+    made of rounding errors, and the largest one is max-softmax over again.
+    """
+    normalised = all(np.abs(logsumexp(rows, axis=1)).max(initial=0.0) < 1e-4 for rows in logits)
+    left_out = {"energy", "max-logit"} if normalised else set()
+    return {name: score for name, score in scores.LOGIT_SCORES.items() if name not in left_out}
+
+
+@dataclass(frozen=True)
+class FeatureScores:
+    """Mahalanobis, ViM and nearest neighbours, each fitted twice, on either half of the patients.
+
+    Attributes:
+        fold: (N,) the half of each film; `fitted[name][h]` never saw a patient of half h.
+        problems: name -> why a score could not be fitted.
+    """
+
+    fold: npt.NDArray[np.int64]
+    fitted: Mapping[str, Sequence[Scorer]]
+    problems: Mapping[str, str]
+
+    @classmethod
+    def fit(cls, main: Answers) -> FeatureScores:
+        """Fit on the clean films of the cohort under test.
+
+        Raises:
+            NotEvaluable: the subject shows no features, a film has no label, or the patients cannot be halved.
+        """
+        features = main.predictions.features
+        if features is None:
+            raise NotEvaluable("the subject shows no features")
+        if not main.shared(CLEAN).all():
+            raise NotEvaluable("a score of features is fitted on labelled films, and some here have no label")
+        try:
+            fold = crossfit.patient_folds(main.labels, main.patients, folds=2)
+        except CalibrationError as problem:
+            raise NotEvaluable(str(problem)) from problem
+        fitted: dict[str, list[Scorer]] = {}
+        problems: dict[str, str] = {}
+        for name, fit in FITS.items():
+            try:
+                fitted[name] = [fit(main, features.astype(np.float64), fold != half) for half in HALVES]
+            except CalibrationError as problem:
+                problems[name] = str(problem)
+        return cls(fold, fitted, problems)
+
+    def same_films(
+        self, features: npt.ArrayLike, logits: FloatArray, keep: npt.NDArray[np.bool_]
+    ) -> dict[str, FloatArray]:
+        """Return name -> (n,) doubt for features (n, D), logits (n, K) of those films of the cohort that are kept."""
+        rows, half = np.asarray(features, dtype=np.float64), self.fold[keep]
+        found = {}
+        for name, models in self.fitted.items():
+            found[name] = np.zeros(len(rows))
+            for held in HALVES:
+                found[name][half == held] = models[held](rows[half == held], logits[half == held])
+        return found
+
+    def other_films(self, features: npt.ArrayLike, logits: FloatArray) -> dict[str, FloatArray]:
+        """Return name -> (n,) doubt for films of another cohort, the mean of both fits."""
+        rows = np.asarray(features, dtype=np.float64)
+        return {
+            name: np.mean([model(rows, logits) for model in models], axis=0) for name, models in self.fitted.items()
+        }
+
+
+def _mahalanobis(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
+    model = scores.Mahalanobis.fit(features[among], main.labels[among])
+    return lambda rows, _: model.score(rows)
+
+
+def _vim(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
+    layer, head = main.subject.head, None
+    if layer is not None and layer.bias is not None and layer.in_features == features.shape[1]:
+        head = layer.weight.cpu().numpy(), layer.bias.cpu().numpy()
+    model = scores.Residual.fit(features[among], main.logits()[among], head=head)
+    return model.score
+
+
+def _neighbours(_main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
+    model = scores.Neighbours.fit(features[among], k=NEIGHBOUR)
+    return lambda rows, _: model.score(rows)
+
+
+FITS = {"mahalanobis": _mahalanobis, "vim": _vim, "nearest-neighbours": _neighbours}
+
+
+@dataclass
+class FilmSet:
+    """Some films under one condition, with every score of doubt on them.
+
+    Attributes:
+        answers: of the subject on the cohort the films belong to; `role` names that cohort within the run.
+        condition: what was done to them.
+        keep: (N,) the films of the cohort that were answered under it; scores are vectors over these.
+        scores: name -> (n,).
+    """
+
+    answers: Answers
+    role: str
+    condition: str
+    keep: npt.NDArray[np.bool_]
+    scores: dict[str, FloatArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answers: Answers, role: str, condition: str = CLEAN) -> FilmSet:
+        """Return the films answered under a condition, without scores yet."""
+        return cls(answers, role, condition, np.asarray(np.isfinite(answers.logits(condition)).all(axis=1), dtype=bool))
+
+    @property
+    def logits(self) -> FloatArray:
+        """(n, K) logits of the kept films."""
+        return self.answers.logits(self.condition)[self.keep]
+
+
+def add_logit_scores(sets: Sequence[FilmSet]) -> None:
+    """Score all sets by their logits."""
+    usable = logit_scores(*(films.logits for films in sets))
+    for films in sets:
+        films.scores |= {name: score(films.logits) for name, score in usable.items()}
+
+
+def add_feature_scores(sets: Sequence[FilmSet], cache: Path | None = None) -> dict[str, str]:
+    """Score the sets by their features; return name -> why a score is missing.
+
+    Args:
+        sets: the first holds the clean films of the cohort under test, on which the scores are fitted.
+        cache: where features of changed films are kept; without one such sets are left without these scores.
+    """
+    try:
+        model = FeatureScores.fit(sets[0].answers)
+    except NotEvaluable as reason:
+        return dict.fromkeys(FITS, str(reason))
+    for films in sets:
+        if films.condition != CLEAN and cache is None:
+            continue
+        features = features_under(films.answers, films.condition, cache or Path())
+        if features is None:
+            continue
+        rows = features[films.keep]
+        if films.role == "main":
+            films.scores |= model.same_films(rows, films.logits, films.keep)
+        else:
+            films.scores |= model.other_films(rows, films.logits)
+    return dict(model.problems)
+
+
+def add_ensemble(sets: Sequence[FilmSet], evidence: Evidence) -> str:
+    """Score the sets by how far the subjects of the run disagree; return why that is missing, or ''."""
+    score = scores.STACK_SCORES["mutual-information"]
+    for films in sets:
+        others = evidence.peers.get(films.role, ())
+        if not others:
+            return "needs two subjects with the same classes"
+        stack = np.stack([softmax(one.logits(films.condition)[films.keep]) for one in (films.answers, *others)])
+        films.scores["ensemble"] = score(stack)
+    return ""
+
+
+def add_augmented(sets: Sequence[FilmSet], remedy: str) -> None:
+    """Score the sets by the entropy of the mean answer over shifted views of each film."""
+    for films in sets:
+        condition = remedy if films.condition == CLEAN else f"{films.condition} | {remedy}"
+        logits = films.answers.logits(condition)[films.keep]
+        films.scores["test-time augmentation"] = scores.LOGIT_SCORES["entropy"](logits)
+
+
+def add_dropout(sets: Sequence[FilmSet], cache: Path) -> str:
+    """Score the sets by how far passes with dropout disagree; return why that is missing, or ''."""
+    score = scores.STACK_SCORES["mutual-information"]
+    for films in sets:
+        passes = dropout_passes(films.answers, films.condition, cache)
+        if passes is None:
+            return "the subject has no dropout"
+        films.scores["MC dropout"] = score(passes[:, films.keep].astype(np.float64))
+    return ""

@@ -1,0 +1,156 @@
+"""One table: which score of doubt catches which failure (another view, other patients, white-out, a wrong call)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from calibration import ood
+from calibration.checks import FloatArray
+from suites.harness import doubts
+from suites.harness.conditions import CLEAN
+from suites.harness.doubts import FilmSet
+from suites.harness.endpoints.cells import NONE, cell, columns
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Evidence
+from suites.harness.probes import ROLES
+from suites.harness.statistics import Floats, Interval, Sampled
+
+WHITE_OUT, WRONG = "white-out", "misclassified"
+ROWS = (
+    "max-softmax", "entropy", "margin", "max-logit", "energy", "mahalanobis", "vim", "nearest-neighbours",
+    "ensemble", "MC dropout", "test-time augmentation",
+)  # fmt: skip
+STATISTICS = {"AUROC": "auroc", "FPR95": "fpr95"}
+QUICK = "profiles standard and full only"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One kind of failure: the usual films and the failing ones, marked, with the resamples of both.
+
+    Attributes:
+        outside: (n,) true for the failing films.
+        weights: (B, n) resamples of patients.
+        patients: of the failing films.
+        scores: name -> (n,).
+    """
+
+    outside: npt.NDArray[np.bool_]
+    weights: Floats
+    patients: int
+    scores: dict[str, FloatArray]
+
+
+@dataclass
+class Detection:
+    """AUROC and FPR at 95 % TPR of every score on every failure, with intervals.
+
+    Attributes:
+        cells: (score, failure, `AUROC` or `FPR95`) -> interval.
+        films: failure -> (usual films, failing films).
+        problems: score -> why it is missing.
+    """
+
+    cells: dict[tuple[str, str, str], Interval] = field(default_factory=dict)
+    films: dict[str, tuple[int, int]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """Return the table of the report: two rows per score, a column per failure."""
+        rows = [("films", "usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
+        for score in ROWS:
+            for statistic in STATISTICS:
+                shown = [cell(self.cells.get((score, failure, statistic))) for failure in self.films]
+                rows.append((score, statistic, *shown, self.problems.get(score, "") if NONE in shown else ""))
+        return pd.DataFrame(rows, columns=["score", "", *self.films, "why empty"])
+
+    def numbers(self) -> pd.DataFrame:
+        """Return the same as numbers, one row per score, failure and statistic."""
+        rows = [
+            (score, failure, STATISTICS[statistic], *columns(self.cells.get((score, failure, statistic))),
+             *self.films[failure], self.problems.get(score, ""))
+            for score in ROWS for failure in self.films for statistic in STATISTICS
+        ]  # fmt: skip
+        names = ["score", "failure", "statistic", "estimate", "low", "high", "usual_films", "failing_films", "problem"]
+        return pd.DataFrame(rows, columns=names)
+
+
+def detection(evidence: Evidence, whiteout: str, views: str) -> Detection:
+    """Return which score catches which failure.
+
+    Args:
+        evidence: of the run; a probe that was not given is a failure without films, and is left out.
+        whiteout: condition of the white films, '' for none; a film and its white twin share their patient's resamples.
+        views: the remedy whose views are averaged, '' for none; run in the profiles standard and full, like dropout.
+    """
+    sets = film_sets(evidence, whiteout)
+    found = Detection(problems=_score(list(sets.values()), evidence, views))
+    for name, failure in _failures(sets):
+        outside = failure.outside
+        found.films[name] = int((~outside).sum()), int(outside.sum())
+        for score, values in failure.scores.items():
+            estimates = ood.auroc_and_fpr(values, outside)
+            replicates = ood.auroc_and_fpr(values, outside, weights=failure.weights)
+            for statistic, estimate, sample in zip(STATISTICS, estimates, replicates, strict=True):
+                sampled = Sampled(float(estimate), np.asarray(sample), failure.patients, (0.0, 1.0))
+                found.cells[score, name, statistic] = sampled.interval()
+    return found
+
+
+def film_sets(evidence: Evidence, whiteout: str) -> dict[str, FilmSet]:
+    """Return the usual films (`clean`), every probe by role, and the white films, where there are any."""
+    usual = FilmSet.of(evidence.main, "main")
+    sets = {CLEAN: usual} | {role: FilmSet.of(evidence.probe(role), role) for role in ROLES if role in evidence.probes}
+    if whiteout:
+        sets[WHITE_OUT] = FilmSet.of(evidence.main, "main", whiteout)
+    return {name: films for name, films in sets.items() if films.keep.any()}
+
+
+def _score(sets: list[FilmSet], evidence: Evidence, views: str) -> dict[str, str]:
+    """Fill in every score; return score -> why it is missing where it is."""
+    thorough = evidence.profile != "quick"
+    doubts.add_logit_scores(sets)
+    problems = dict.fromkeys(("max-logit", "energy"), "the subject answers probabilities, not logits")
+    problems |= doubts.add_feature_scores(sets, evidence.cache if thorough else None)
+    if not thorough:
+        problems = dict.fromkeys(doubts.FITS, f"features of white films: {QUICK}") | problems
+    problems["ensemble"] = doubts.add_ensemble(sets, evidence)
+    problems["MC dropout"] = doubts.add_dropout(sets, evidence.cache) if thorough else QUICK
+    problems["test-time augmentation"] = "" if thorough else QUICK
+    if thorough and views:
+        try:
+            doubts.add_augmented(sets, views)
+        except NotEvaluable as reason:
+            problems["test-time augmentation"] = str(reason)
+    return problems
+
+
+def _failures(sets: dict[str, FilmSet]) -> Iterator[tuple[str, Failure]]:
+    """Yield every kind of failure that has films of both kinds."""
+    usual = sets[CLEAN]
+    for name, films in sets.items():
+        if name == CLEAN:
+            continue
+        shared = [score for score in usual.scores if score in films.scores]
+        # A white film stands against the same film as it was; other cohorts against all usual films.
+        near = films.keep[usual.keep] if name == WHITE_OUT else np.ones(int(usual.keep.sum()), dtype=bool)
+        weights = [
+            usual.answers.resamples.weights[:, usual.keep][:, near],
+            films.answers.resamples.weights[:, films.keep],
+        ]
+        far = films.answers.resamples.subset(films.keep).patients
+        both = {score: np.concatenate([usual.scores[score][near], films.scores[score]]) for score in shared}
+        outside = np.repeat([False, True], [int(near.sum()), int(films.keep.sum())])
+        yield name, Failure(outside, np.concatenate(weights, axis=1), far, both)
+    right = usual.answers.correct()[usual.keep]
+    known = np.isfinite(right)
+    wrong = right[known] == 0
+    if wrong.any() and not wrong.all():
+        resamples = usual.answers.resamples.subset(usual.keep).subset(known)
+        scored = {score: values[known] for score, values in usual.scores.items()}
+        yield WRONG, Failure(wrong, resamples.weights, resamples.subset(wrong).patients, scored)

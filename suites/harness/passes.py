@@ -1,0 +1,143 @@
+"""Forward passes beyond the prediction table: features of changed films, and Monte Carlo dropout.
+
+Kept in the same cache, film by film, so that an interrupted run goes on where it stopped. Every film is a batch of its
+own, and its random numbers come from (image, condition, seed): no answer depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from robustness.perturbation import PerturbationUndefined
+from suites.harness.cache import Shards
+from suites.harness.conditions import CLEAN, Condition, parse
+from suites.harness.evidence import Answers
+from suites.harness.subject import Subject
+
+PASSES = 16
+"""Passes of Monte Carlo dropout per film."""
+KEEP_EVERY = 32
+Numbers = npt.NDArray[np.float32]
+Compute = Callable[[Subject, Tensor, int], Numbers]
+
+
+def features_under(answers: Answers, condition: str, cache: Path) -> Numbers | None:
+    """Return (N, D) penultimate features under a condition, NaN rows where it is undefined for a film.
+
+    `None` where the subject has no linear head (or no network) to read them from.
+    """
+    if condition == CLEAN:
+        return answers.predictions.features
+    if answers.subject.head is None:
+        return None
+    return _kept(answers, condition, "features", _features, cache)
+
+
+def dropout_passes(answers: Answers, condition: str, cache: Path) -> Numbers | None:
+    """Return (S, N, K) probabilities of S = 16 passes with dropout left on, NaN where the condition is undefined.
+
+    `None` where the subject has no dropout of a rate above 0.
+    """
+    if not dropouts(answers.subject):
+        return None
+    stacked = _kept(answers, condition, "dropout", _dropped, cache)
+    return stacked.reshape(len(stacked), PASSES, -1).transpose(1, 0, 2)
+
+
+def dropouts(subject: Subject) -> list[nn.Module]:
+    """Return the dropout layers of a subject that do something."""
+    layers = subject.network.modules() if subject.network is not None else ()
+    return [layer for layer in layers if isinstance(layer, _DropoutNd) and layer.p > 0]
+
+
+def _features(subject: Subject, pixels: Tensor, _seed: int) -> Numbers:
+    features = subject.answer(pixels)[1]
+    assert features is not None  # noqa: S101 - a subject with a head has features
+    return np.asarray(features[0].to("cpu", torch.float32).numpy())
+
+
+def _dropped(subject: Subject, pixels: Tensor, seed: int) -> Numbers:
+    device = torch.device(subject.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), _left_on(dropouts(subject)):
+        torch.manual_seed(seed)
+        logits, _ = subject.answer(pixels.expand(PASSES, -1, -1, -1).contiguous())
+    return np.asarray(logits.to("cpu", torch.float32).softmax(dim=1).numpy())
+
+
+@contextmanager
+def _left_on(layers: list[nn.Module]) -> Iterator[None]:
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()
+
+
+def _kept(answers: Answers, condition: str, kind: str, compute: Compute, cache: Path) -> Numbers:
+    """Return (N, ...) values of every film, computing what the cache lacks."""
+    shards = Shards(cache, kind, _key(answers, kind))
+    known = shards.read()
+    done: dict[tuple[str, ...], bytes] = {}
+    for row in known.to_dict("records"):
+        done[row["content"], row["image"], row["identity"]] = row["values"]
+    asked, fresh, found = parse(condition), [], []
+    try:
+        for row in answers.cohort.table.to_dict("records"):
+            film = {str(key): value for key, value in row.items()}
+            image = str(film["id"])
+            content = answers.cohort.identify(film) if answers.cohort.identify else answers.cohort.decode(film).content
+            key = content, image, asked.identity
+            if key not in done:
+                done[key] = _computed(answers, film, asked, compute)
+                fresh.append(dict(zip(("content", "image", "identity"), key, strict=True)) | {"values": done[key]})
+            if len(fresh) >= KEEP_EVERY:
+                shards.add(pd.DataFrame(fresh))
+                fresh = []
+            found.append(np.frombuffer(done[key], np.float32))
+    finally:  # an interrupt, too, keeps what is done
+        shards.add(pd.DataFrame(fresh))
+    width = max(len(values) for values in found)
+    return np.stack([values if len(values) else np.full(width, np.nan, np.float32) for values in found])
+
+
+def _computed(answers: Answers, film: dict[str, object], condition: Condition, compute: Compute) -> bytes:
+    """Return the values of one film as bytes, none where the condition is undefined for it."""
+    decoded, image = answers.cohort.decode(film), str(film["id"])
+    lungs = torch.from_numpy(decoded.masks["lung"]) if "lung" in decoded.masks else None
+    try:
+        with torch.inference_mode():
+            shown = condition.apply(torch.from_numpy(decoded.pixels), image, seed=answers.seed, lungs=lungs)
+            pixels = answers.subject.pixels(shown)
+    except PerturbationUndefined:
+        return b""
+    digest = hashlib.sha256(f"{image}\x1f{condition.text}\x1f{answers.seed}".encode()).digest()
+    values = compute(answers.subject, pixels, int.from_bytes(digest[:7], "little"))
+    return np.ascontiguousarray(values, dtype=np.float32).tobytes()
+
+
+def _key(answers: Answers, kind: str) -> dict[str, object]:
+    subject = answers.subject
+    return {
+        "kind": kind,
+        "subject": subject.fingerprint,
+        "preprocessing": subject.preprocessing.fingerprint(),
+        "seed": answers.seed,
+        "passes": PASSES,
+        "device": torch.device(subject.device).type,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "version": 1,
+    }
