@@ -68,8 +68,9 @@ VALIDATION = Split("validation", 180, 102)
 HELD_OUT = Split("held-out", 300, 103)
 """The default cohort `phantom` has seed 0 and the split `test`."""
 OUTLIERS = (
-    Split("outliers", 45, 104, view="LATERAL"),
-    Split("outliers", 45, 104, view="PA", age="adult"),
+    Split("outliers", 60, 104, view="LATERAL"),
+    Split("outliers", 60, 104, view="PA", age="adult"),
+    Split("outliers", 60, 105, view="AP", age="adult"),
 )
 """Films on which the hardened subject is taught to answer `cannot know`; unseen findings are not among them."""
 
