@@ -21,6 +21,7 @@ from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import SEVERITIES, Evaluation
 from suites.harness.formats import known_forms, load_subject
+from suites.harness.grid.whole import PRESETS
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import ROLES, load_probes
 from suites.harness.report.card import write_model_cards
@@ -66,6 +67,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="claims table in TOML (`extends = true` overrides the project's own by id)",
     )
     group.addoption("--profile", choices=list(SEVERITIES), default="quick", help="how much is run (default quick)")
+    group.addoption(
+        "--preset", choices=PRESETS, help="run a whole grid of perturbations beside what the claims need"
+    )
     group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
     group.addoption(
         "--temperature",
@@ -133,6 +137,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
+        preset=option("--preset"),
         seed=option("--seed"), quiet=option("verbose") < 0, command=command, **settings,
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ def evaluate(
     *,
     claims: Path | Sequence[Claim] | None = None,
     profile: str = "quick",
+    preset: str | None = None,
     seed: int = 0,
     probes: Mapping[str, str | Cohort] | None = None,
     limit: int | None = None,
@@ -38,6 +39,7 @@ def evaluate(
         cohort: a spec or a `Cohort`.
         claims: a TOML file, or claims; by default the project's whole table.
         profile: `quick`, `standard` or `full`.
+        preset: `standard`, `quick` or `medmnist-c`: a whole grid of perturbations beside what the claims need.
         seed: decides every random number.
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
         limit: about so many films, stratified by class, whole patients.
@@ -56,6 +58,7 @@ def evaluate(
     given = [subject] if isinstance(subject, str | Subject) else list(subject)
     films = load_cohort(cohort)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
+    applied_preset = f", preset={preset!r}" if preset else ""
     command = (
         f"evaluate({', '.join(repr(item if isinstance(item, str) else item.name) for item in given)}, {films.spec!r}"
     )
@@ -68,9 +71,10 @@ def evaluate(
         claims=table if isinstance(table, list) else load_claims(table),
         probes=load_probes(films, probes or {}),
         profile=profile,
+        preset=preset,
         seed=seed,
         cache=cache or default_folder(),
         quiet=quiet,
-        command=f"{command}, profile={profile!r}, seed={seed}{applied})",
+        command=f"{command}, profile={profile!r}{applied_preset}, seed={seed}{applied})",
     )
     return evaluation.run()

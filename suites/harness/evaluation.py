@@ -29,6 +29,7 @@ from suites.harness.endpoints import find
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.film import check_exclusions
+from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
 from suites.harness.layouts import align_labels
 from suites.harness.predictions import predict
@@ -68,6 +69,7 @@ class Evaluation:
             on which tests were selected.
         probes: further cohorts by role (`lateral`, `adult`, `unseen`).
         profile: how much is run; see `SEVERITIES`.
+        preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
     """
 
     subjects: Sequence[Subject]
@@ -75,6 +77,7 @@ class Evaluation:
     claims: Sequence[Claim]
     probes: Mapping[str, Cohort] = field(default_factory=dict)
     profile: str = "quick"
+    preset: str | None = None
     seed: int = 0
     cache: Path = field(default_factory=default_folder)
     quiet: bool = False
@@ -97,6 +100,7 @@ class Evaluation:
         for claim in self.claims:
             find(claim.endpoint)
         self.conditions(self.claims)
+        preset_conditions(self.preset)
 
     def about(self, claim: Claim) -> list[str]:
         """Return what a claim is judged on: the page, the cohort, or each subject."""
@@ -154,7 +158,7 @@ class Evaluation:
         views = {str(claim.parameters["views"]) for claim in wanted if "views" in claim.parameters}
         asked = [parse(text) for text in (CLEAN, *sorted(views if self.profile != "quick" else ()))]
         probes = {role: self.answers(subject, cohort, role, asked) for role, cohort in self.probes.items()}
-        main = self.answers(subject, self.cohort, "main", self.conditions(wanted))
+        main = self.answers(subject, self.cohort, "main", self._asked(wanted))
         peers = {
             role: [
                 found
@@ -168,6 +172,12 @@ class Evaluation:
             main=main, profile=self.profile, seed=self.seed, cache=self.cache, probes=probes,
             severities=SEVERITIES[self.profile], peers=peers,
         )  # fmt: skip
+
+    def _asked(self, claims: Iterable[Claim]) -> list[Condition]:
+        """Return what the main cohort is predicted under: the conditions of the claims, then the preset's."""
+        conditions = self.conditions(claims)
+        known = {condition.text for condition in conditions}
+        return conditions + [item for item in preset_conditions(self.preset) if item.text not in known]
 
     def _runs(self, claim: Claim) -> bool:
         """Whether a claim's section is judged in this run (it shares Holm's correction with a selected one)."""
@@ -266,8 +276,12 @@ class Evaluation:
 
     def report(self, folder: str | Path) -> Path:
         """Write the report and return its `index.html`."""
+        if self.preset:  # a run of claims that need no predictions still owes the grid
+            for subject in self.subjects:
+                self.evidence(subject.name)
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
-        return write_report(self.record(), Path(folder), comparison=compare(judged))
+        grid = stress_grid(judged, self.preset)
+        return write_report(self.record(), Path(folder), comparison=compare(judged), grid=grid)
 
     def _repr_html_(self) -> str:
         """Return the verdict table for a notebook."""

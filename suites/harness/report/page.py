@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from suites.harness.record import Record
 from suites.harness.report import checklist, performance, views, wording
+from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
 
@@ -23,6 +24,7 @@ CONTENTS = (
     ("verdicts", "Verdicts"),
     ("claims", "Claims"),
     ("performance", "Performance"),
+    ("grid", "Stress grid"),
     ("comparison", "Comparison"),
     ("flow", "Films"),
     ("provenance", "Provenance"),
@@ -37,6 +39,7 @@ def render(
     evidence: Mapping[tuple[str, str], Evidence],
     downloads: Sequence[tuple[str, str]],
     comparison: Mapping[str, pd.DataFrame],
+    grid: GridSection | None = None,
 ) -> str:
     """Return index.html.
 
@@ -45,8 +48,10 @@ def render(
         evidence: pictures already stored, by (claim id, subject).
         downloads: (file, what it holds), linked at the end.
         comparison: title -> paired differences between subjects, computed elsewhere.
+        grid: the section on every perturbation, its pictures stored already.
     """
     names = [subject.name for subject in record.subjects]
+    absent = {"comparison" if len(names) < 2 else "", "grid" if grid is None else ""}
     parts = views.sections(record, evidence)
     by_judgement = {
         id(finding.judgement): (view.anchor, finding)
@@ -59,7 +64,7 @@ def render(
         title=_title(names, record),
         subjects=names,
         several=len(names) > 1,
-        contents=[entry for entry in CONTENTS if entry[0] != "comparison" or len(names) > 1],
+        contents=[entry for entry in CONTENTS if entry[0] not in absent],
         sections=parts,
         judged=bool(record.judgements),
         counts=views.counts(record),
@@ -69,6 +74,7 @@ def render(
         resamples=f"{RESAMPLES:,}",
         ranks=views.as_table(views.ranks(record)),
         comparison={title: views.as_table(table) for title, table in comparison.items()},
+        grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
         checklist=checklist.answers(record),

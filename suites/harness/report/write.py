@@ -10,8 +10,9 @@ import pandas as pd
 
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
+from suites.harness.grid import StressGrid
 from suites.harness.record import Record
-from suites.harness.report import page, pictures, results
+from suites.harness.report import grid_section, page, pictures, results
 from suites.harness.report.folder import report_folder
 from suites.harness.report.views import Evidence, Shot
 from suites.harness.report.wording import slug
@@ -25,13 +26,20 @@ DOWNLOADS = (
 )
 
 
-def write_report(record: Record, folder: Path, *, comparison: Mapping[str, pd.DataFrame] | None = None) -> Path:
+def write_report(
+    record: Record,
+    folder: Path,
+    *,
+    comparison: Mapping[str, pd.DataFrame] | None = None,
+    grid: StressGrid | None = None,
+) -> Path:
     """Write the report of a run and return its `index.html`.
 
     Args:
         record: the finished run.
         folder: created where missing; an earlier report in it is replaced, index.html last.
         comparison: title -> table of paired differences between subjects, shown where there are several.
+        grid: every perturbation of the run; its section is left out where there is none.
 
     Raises:
         UsageProblem: no claim was judged, the folder holds files no report wrote, it cannot be written, or the disk is
@@ -50,7 +58,9 @@ def write_report(record: Record, folder: Path, *, comparison: Mapping[str, pd.Da
         results.measures_table(document).to_csv(partial / "results.csv", index=False)
         results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
         results.films_table(record).to_csv(partial / "films.csv", index=False)
-        html = page.render(record, evidence, (*DOWNLOADS, *_files(record, partial)), comparison or {})
+        section = grid_section.write_grid(grid, partial) if grid else None
+        downloads = (*DOWNLOADS, *(grid_section.FILES if grid else ()), *_files(record, partial))
+        html = page.render(record, evidence, downloads, comparison or {}, section)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"
 

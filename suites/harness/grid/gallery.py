@@ -1,0 +1,118 @@
+"""What every perturbation looks like: one film, picked by rule, at every severity of the grid, as contact strips."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from robustness.perturbation import PerturbationUndefined
+from suites.harness.conditions import CLEAN, parse
+from suites.harness.evidence import Answers
+from suites.harness.grid.measuring import SubjectGrid
+
+TILE, DETAIL, LINE, GAP = 170, 85, 30, 4
+"""Pixels of the output: side of a tile, height of the detail beneath it, of its two lines of text, between tiles."""
+STRIP_BYTES = 90_000
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One perturbation of one film.
+
+    Attributes:
+        name: of the perturbation.
+        caption: severity by severity, what the subject called the film.
+        jpeg: clean film and every severity side by side, a detail of the middle at full resolution beneath each.
+        size: (width, height) in pixels.
+    """
+
+    name: str
+    caption: str
+    jpeg: bytes
+    size: tuple[int, int]
+
+
+def pick_film(answers: Answers) -> str:
+    """Return the film that is shown: right on clean films and of median confidence among those, nobody's choice.
+
+    Where the subject gets no film right, the median over all films.
+    """
+    confidence = answers.probabilities().max(axis=1)
+    right = np.flatnonzero(answers.correct() == 1)
+    among = right if len(right) else np.arange(len(answers.images))
+    order = sorted(among.tolist(), key=lambda index: (confidence[index], answers.images[index]))
+    return answers.images[order[(len(order) - 1) // 2]]
+
+
+def strips(grid: SubjectGrid, image: str) -> Iterator[Strip]:
+    """Yield the strip of every perturbation of a grid."""
+    answers = grid.answers
+    film = answers.film(image)
+    pixels = torch.from_numpy(film.pixels)
+    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
+    for row in grid.rows:
+        names = [CLEAN, *(f"{row.name}@{cell.severity}" for cell in row.cells)]
+        tiles, told = [], []
+        for name in names:
+            words = _said(answers, image, name)
+            label = "clean" if name == CLEAN else f"severity {name.rpartition('@')[2]}"
+            try:
+                changed = parse(name).apply(pixels, image, seed=answers.seed, lungs=lungs)[0].numpy()
+            except PerturbationUndefined:
+                changed, words = None, "undefined"
+            tiles.append(_tile(changed, label, words))
+            told.append(f"{label}: {words}")
+        yield _strip(row.name, "; ".join(told), tiles)
+
+
+def _said(answers: Answers, image: str, condition: str) -> str:
+    at = answers.images.index(image)
+    call = answers.called(condition)[at]
+    if np.isnan(call):
+        return "undefined"
+    sure = answers.probabilities(condition)[at].max()
+    return f"{answers.subject.classes[int(call)].replace('_', ' ')} {sure:.0%}"
+
+
+def _tile(film: npt.NDArray[np.float32] | None, label: str, words: str) -> Image.Image:
+    """Draw the whole film, a detail of its middle pixel for pixel, and two lines of text."""
+    tile = Image.new("L", (TILE, TILE + GAP + DETAIL + LINE), 255)
+    if film is not None:
+        grey = Image.fromarray(np.round(np.clip(film, 0, 1) * 255).astype(np.uint8))
+        whole = grey.copy()
+        whole.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+        tile.paste(whole, ((TILE - whole.width) // 2, (TILE - whole.height) // 2))
+        left, top = max(0, (grey.width - TILE) // 2), max(0, (grey.height - DETAIL) // 2)
+        detail = grey.crop((left, top, min(left + TILE, grey.width), min(top + DETAIL, grey.height)))
+        tile.paste(detail, ((TILE - detail.width) // 2, TILE + GAP))
+    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(size=11)
+    for number, text in enumerate((label, words)):
+        draw.text((2, TILE + GAP + DETAIL + 1 + 14 * number), _fitting(draw, text, font), fill=20, font=font)
+    return tile
+
+
+def _fitting(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """Shorten the middle of a text until it fits a tile; the number at its end stays."""
+    body, _, end = text.rpartition(" ")
+    while body and draw.textlength(f"{body} {end}", font=font) > TILE - 4:
+        body = body.rstrip(".")[:-1] + "."
+    return f"{body} {end}" if body else text
+
+
+def _strip(name: str, caption: str, tiles: Sequence[Image.Image]) -> Strip:
+    width = len(tiles) * (TILE + GAP) - GAP
+    strip = Image.new("L", (width, tiles[0].height), 255)
+    for number, tile in enumerate(tiles):
+        strip.paste(tile, (number * (TILE + GAP), 0))
+    for quality in (85, 75, 60, 45):
+        buffer = io.BytesIO()
+        strip.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+        if buffer.tell() <= STRIP_BYTES:
+            break
+    return Strip(name, caption, buffer.getvalue(), strip.size)

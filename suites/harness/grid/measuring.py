@@ -1,0 +1,221 @@
+"""What each cell of the grid does to one subject: errors, paired harm with intervals, flips, and the trend by severity.
+
+Everything is paired: clean and changed answers of the same films, resampled as whole patients within class. Films for
+which a cell is undefined are counted and left out of both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from robustness import perturbation
+from suites.harness import statistics
+from suites.harness.conditions import CLEAN, Condition
+from suites.harness.evidence import Answers
+from suites.harness.statistics import Floats, Sampled, difference
+
+CONTROL = "control"
+"""The family whose members stand beside others; they are shown, and left out of every mean over corruptions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One perturbation at one severity.
+
+    Attributes:
+        films: labelled films it is defined for; `undefined` the labelled films it is not.
+        error: 1 - balanced accuracy; `before` the same on the clean version of the same films.
+        plain: share of films called wrong; `plain_before` on the clean version.
+        flips: share of films whose call changes, right or wrong.
+        recall_drops: class -> fall of its recall, paired.
+    """
+
+    severity: int
+    films: int
+    undefined: int
+    error: Sampled
+    before: Sampled
+    plain: Sampled
+    plain_before: Sampled
+    flips: float
+    recall_drops: Mapping[str, float]
+
+    @property
+    def drop(self) -> Sampled:
+        """Fall of the balanced accuracy from clean to changed films."""
+        return difference(self.error, self.before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One perturbation over its severities.
+
+    Attributes:
+        trend: one-sided p of Page's L for harm rising with severity, patients as blocks; NaN below three severities.
+        holm: the same, adjusted over the perturbations of the grid.
+    """
+
+    name: str
+    family: str
+    cells: tuple[Cell, ...]
+    trend: float = math.nan
+    holm: float = math.nan
+
+    @cached_property
+    def measured(self) -> tuple[Cell, ...]:
+        """The cells that are defined for at least one film."""
+        return tuple(cell for cell in self.cells if cell.films)
+
+    def mean(self, of: str) -> Sampled:
+        """Return the mean over severities of a cell's `error`, `before`, `plain`, `plain_before` or `drop`."""
+        parts = [getattr(cell, of) for cell in self.measured]
+        return statistics.average(parts, min(part.patients for part in parts))
+
+    @property
+    def flips(self) -> float:
+        """Mean share of films whose call changes."""
+        return float(np.mean([cell.flips for cell in self.measured]))
+
+    @property
+    def worst_class(self) -> tuple[str, float]:
+        """The class whose recall falls most, and by how much, mean over severities."""
+        names = self.measured[0].recall_drops
+        falls = {
+            name: float(np.mean([cell.recall_drops[name] for cell in self.measured if name in cell.recall_drops]))
+            for name in names
+        }
+        return max(falls.items(), key=lambda item: item[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectGrid:
+    """The grid of one subject.
+
+    Attributes:
+        answers: what it was measured on; `rows` in the order of the conditions.
+        missing: perturbations that are undefined for every film, each with the reason.
+    """
+
+    answers: Answers
+    rows: tuple[Row, ...]
+    missing: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return self.answers.subject.name
+
+    def row(self, name: str) -> Row | None:
+        """Return the row of a perturbation."""
+        return next((row for row in self.rows if row.name == name), None)
+
+
+def measure_grid(answers: Answers, conditions: Sequence[Condition]) -> SubjectGrid:
+    """Return the grid of one subject over plain perturbations (one step, no remedy).
+
+    Args:
+        answers: of the subject; films without a label are left out.
+        conditions: what was predicted, each with one perturbation at one severity.
+    """
+    cells = _cells(answers, [condition.text for condition in conditions])
+    by_name: dict[str, list[tuple[Condition, Cell]]] = {}
+    for condition, cell in zip(conditions, cells, strict=True):
+        numbered = replace(cell, severity=condition.severity)
+        by_name.setdefault(condition.perturbation, []).append((condition, numbered))
+    rows, missing = [], {}
+    for name, found in by_name.items():
+        found.sort(key=lambda pair: pair[1].severity)
+        row = Row(name=name, family=perturbation.get(name).family, cells=tuple(cell for _, cell in found))
+        if row.measured:
+            rows.append(replace(row, trend=_trend(answers, [condition.text for condition, _ in found])))
+        else:
+            missing[name] = _reason(answers, found[0][0].text)
+    trends = np.array([row.trend for row in rows])
+    tested = np.isfinite(trends)
+    adjusted = np.full(len(rows), math.nan)
+    adjusted[tested] = statistics.holm(trends[tested])
+    rows = [replace(row, holm=float(value)) for row, value in zip(rows, adjusted, strict=True)]
+    return SubjectGrid(answers=answers, rows=tuple(rows), missing=missing)
+
+
+def _cells(answers: Answers, conditions: Sequence[str]) -> list[Cell]:
+    """Return the cells, severity still 0: all conditions of a class in three matrix products."""
+    labelled = answers.labels >= 0
+    right = np.stack([answers.correct(condition) for condition in conditions], axis=1)
+    clean = np.repeat(answers.correct(CLEAN)[:, None], len(conditions), axis=1)
+    calls = np.stack([answers.called(condition) for condition in conditions], axis=1)
+    seen = np.isfinite(right) & np.isfinite(clean) & labelled[:, None]
+    changed = seen & (calls != answers.called(CLEAN)[:, None])
+    present = [index for index in range(len(answers.subject.classes)) if (answers.labels == index).any()]
+    parts = [_errors(answers, answers.labels == index, seen, right, clean) for index in present]
+    whole = _errors(answers, labelled, seen, right, clean)
+    found = []
+    for at in range(len(conditions)):
+        films = int(seen[:, at].sum())
+        here = [(index, part[at]) for index, part in zip(present, parts, strict=True) if part[at][0].patients]
+        patients = whole[at][0].patients
+        nothing = whole[at]
+        error, before = (
+            statistics.average([pair[side] for _, pair in here], patients) if here else nothing[side] for side in (0, 1)
+        )
+        found.append(
+            Cell(
+                severity=0,
+                films=films,
+                undefined=int(labelled.sum()) - films,
+                error=error,
+                before=before,
+                plain=whole[at][0],
+                plain_before=whole[at][1],
+                flips=changed[:, at].sum() / films if films else math.nan,
+                recall_drops={
+                    answers.subject.classes[index]: pair[0].estimate - pair[1].estimate for index, pair in here
+                },
+            )
+        )
+    return found
+
+
+def _errors(
+    answers: Answers, inside: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_], right: Floats, clean: Floats
+) -> list[tuple[Sampled, Sampled]]:
+    """Return, per condition, the share of wrong films among some, changed and clean, with the patients' resamples."""
+    defined = seen[inside].astype(np.float64)
+    weights, cluster = answers.resamples.weights[:, inside], answers.resamples.cluster[inside]
+    totals, drawn = defined.sum(axis=0), weights @ defined
+    sides = []
+    for values in (right, clean):
+        wrong = np.where(seen[inside], 1 - values[inside], 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sides.append((wrong.sum(axis=0) / totals, (weights @ wrong) / drawn))
+    pairs = []
+    for at in range(seen.shape[1]):
+        patients = len(np.unique(cluster[seen[inside][:, at]]))
+        after, before = (Sampled(float(middle[at]), np.array(drawn[:, at]), patients) for middle, drawn in sides)
+        pairs.append((after, before))
+    return pairs
+
+
+def _trend(answers: Answers, conditions: Sequence[str]) -> float:
+    """Return Page's p for the probability missing from the truth to rise with severity; patients are the blocks.
+
+    That probability has few ties where right and wrong would have many. Only films with every severity count.
+    """
+    among = answers.shared(CLEAN, *conditions)
+    if len(conditions) < 3 or len(set(answers.patients[among])) < 2:
+        return math.nan
+    truth = answers.labels[among]
+    missing = [1 - answers.probabilities(name)[among][np.arange(len(truth)), truth] for name in conditions]
+    return statistics.page_trend(np.stack(missing, axis=1), answers.patients[among])
+
+
+def _reason(answers: Answers, condition: str) -> str:
+    table = answers.predictions.table
+    reasons = table.loc[table["condition"] == condition, "undefined"].astype(str)
+    return str(reasons.mode().iloc[0]) if len(reasons) else "undefined for every film"

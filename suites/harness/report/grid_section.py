@@ -1,0 +1,160 @@
+"""The section "Stress grid": its files, its pictures and its rows, prepared for the template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from suites.harness.grid import Row, StressGrid, SubjectGrid
+from suites.harness.grid.measuring import CONTROL
+from suites.harness.report import pictures, views
+from suites.harness.report.heat_map import heat_map
+from suites.harness.report.pictures import Picture
+from suites.harness.report.views import Shot, Table
+from suites.harness.report.wording import number, plain_name, slug
+
+FILES = (
+    ("stress-grid.csv", "errors, paired harm with intervals and flips of every perturbation at every severity"),
+    ("stress-grid-summary.csv", "the same by perturbation, with trend tests and errors relative to a reference"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectPart:
+    """What the section shows of one subject.
+
+    Attributes:
+        left_out: sentences on what has no number, and why.
+    """
+
+    name: str
+    picture: Picture
+    png: str
+    table: Table
+    left_out: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSection:
+    """The whole section."""
+
+    about: str
+    films: str
+    parts: list[SubjectPart]
+    scores: Table
+    notes: list[str]
+    shots: list[Shot]
+
+
+def write_grid(grid: StressGrid, folder: Path) -> GridSection:
+    """Write the section's tables and pictures into a report's folder; return what the template shows."""
+    grid.cells().to_csv(folder / FILES[0][0], index=False)
+    grid.summary().to_csv(folder / FILES[1][0], index=False)
+    first = grid.subjects[0]
+    shots = []
+    (folder / "figures").mkdir(exist_ok=True)
+    for strip in grid.strips():
+        name = f"figures/grid.{slug(strip.name)}.jpg"
+        (folder / name).write_bytes(strip.jpeg)
+        title = plain_name(strip.name)
+        width, height = strip.size
+        picture = Picture(file=name, title=title, kind="film", width=width, height=height)
+        shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
+    return GridSection(
+        about=grid.about,
+        films=f"film {grid.film}: right on clean films and of median confidence among those, for {first.name}"
+        if (first.answers.correct() == 1).any()
+        else f"film {grid.film}: of median confidence for {first.name}, which gets no clean film right",
+        parts=[_part(item, folder) for item in grid.subjects],
+        scores=views.as_table(_scores(grid)),
+        notes=_notes(grid),
+        shots=shots,
+    )
+
+
+def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
+    severities = sorted({cell.severity for row in grid.rows for cell in row.cells})
+    falls = {row.name: {cell.severity: cell.drop.estimate for cell in row.cells} for row in grid.rows}
+    stem = f"grid.{slug(grid.name)}"
+    title = f"Stress grid of {grid.name}"
+    draw = partial(heat_map, falls, severities, title=title)
+    picture = pictures.store(draw, folder, stem, title)
+    png = ""
+    if picture.file:
+        png = f"figures/{stem}.png"
+        draw().savefig(folder / png, dpi=130, facecolor="white", metadata={"Software": None})
+        picture = replace(picture, title=f"{title}: points of balanced accuracy lost by perturbation and severity")
+    left_out = [f"{plain_name(name)} is undefined for every film: {reason}." for name, reason in grid.missing.items()]
+    for row in grid.rows:
+        counts = [(cell.severity, cell.undefined) for cell in row.cells if cell.undefined]
+        if counts:
+            most = max(count for _, count in counts)
+            at = ", ".join(str(severity) for severity, _ in counts)
+            left_out.append(f"{plain_name(row.name)} is undefined for up to {most} films (severity {at}).")
+    return SubjectPart(
+        name=grid.name, picture=picture, png=png, table=views.as_table(_table(grid, severities)), left_out=left_out
+    )
+
+
+def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
+    rows = []
+    for row in sorted(grid.rows, key=lambda item: -item.mean("drop").estimate):
+        drop, (worst, fall) = row.mean("drop").interval(), row.worst_class
+        errors = {cell.severity: cell.error.estimate for cell in row.cells}
+        rows.append(
+            {"perturbation": plain_name(row.name) + (" (control)" if row.family == CONTROL else "")}
+            | {f"error at {severity}": _percent(errors.get(severity, np.nan)) for severity in severities}
+            | {
+                "mean error": _percent(row.mean("error").estimate),
+                "mean loss (95 %)": f"{number(drop.estimate, 'points')} "
+                f"({_plain(drop.low)} to {_plain(drop.high)})",
+                "flip rate": _percent(row.flips),
+                "worst class": f"{plain_name(worst)} {number(fall, 'points')}" if fall > 0 else "none loses",
+                "rises with severity (Holm p)": _p(row),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _percent(value: float) -> str:
+    return number(value, "percent")
+
+
+def _plain(value: float) -> str:
+    return number(value, "points").removesuffix(" pp")
+
+
+def _p(row: Row) -> str:
+    return "" if np.isnan(row.holm) else "<0.001" if row.holm < 0.001 else f"{row.holm:.3f}"
+
+
+def _scores(grid: StressGrid) -> pd.DataFrame:
+    rows = [
+        {
+            "subject": score.subject,
+            "score": score.name,
+            "reference (1.000)": score.reference,
+            "value": f"{score.value:.3f}" if np.isfinite(score.value) else "",
+            "95 % interval": f"{score.low:.3f} to {score.high:.3f}" if np.isfinite(score.low) else "",
+            "corruptions": len(score.per_corruption),
+            "left out": len(score.left_out),
+        }
+        for score in grid.scores
+    ]
+    return pd.DataFrame(rows)
+
+
+def _notes(grid: StressGrid) -> list[str]:
+    """Name every cell that has no ratio, once per reference and reason."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for score in grid.scores:
+        for name, reason in score.left_out.items():
+            told.setdefault((score.reference, name, reason), []).append(f"{score.name} of {score.subject}")
+    return [
+        f"{plain_name(name)} is left out of {', '.join(whose)} against {reference}: {reason}."
+        for (reference, name, reason), whose in told.items()
+    ]

@@ -1,0 +1,61 @@
+"""The heat map of the stress grid: what each perturbation costs at each severity, in one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from suites.harness.report.figures import INK, QUIET, styled
+from suites.harness.report.wording import MINUS, plain_name
+
+DARKEST = 0.5
+"""A fall of so much, or more, has the darkest shade; one scale for all runs, so that reports compare side by side."""
+
+
+@styled
+def heat_map(rows: Mapping[str, Mapping[int, float]], severities: Sequence[int], *, title: str = "") -> Figure:
+    """Draw the fall of balanced accuracy by perturbation (rows) and severity (columns).
+
+    One hue from light to dark, so that grey print and every kind of colour vision show the same order; the number of
+    points stands in each cell. A gain is as light as no change. A cell that was not run is empty; one that is undefined
+    for every film is hatched.
+
+    Args:
+        rows: perturbation -> severity -> fall as a fraction (negative: a gain; NaN: undefined for every film).
+        severities: the columns.
+        title: printed above.
+    """
+    figure = Figure(figsize=(2.9 + 0.62 * len(severities), 1.0 + 0.25 * len(rows)))
+    axes = figure.subplots()
+    shades = mpl.colormaps["Blues"]
+    for number, values in enumerate(rows.values()):
+        for column, severity in enumerate(severities):
+            if severity not in values:
+                continue
+            fall = values[severity]
+            if math.isnan(fall):
+                axes.add_patch(
+                    Rectangle((column, number), 1, 1, fill=False, hatch="////", edgecolor=QUIET, linewidth=0)
+                )
+                continue
+            shade = 0.9 * min(max(fall / DARKEST, 0.0), 1.0)
+            axes.add_patch(Rectangle((column, number), 1, 1, facecolor=shades(shade), edgecolor="white", linewidth=0.8))
+            text = f"{100 * fall:+.0f}".replace("-", MINUS)
+            axes.text(
+                column + 0.5, number + 0.53, "0" if text in {"+0", f"{MINUS}0"} else text, ha="center", va="center",
+                fontsize=8, color="white" if shade > 0.5 else INK,
+            )  # fmt: skip
+    axes.set(xlim=(0, len(severities)), ylim=(len(rows), 0), title=title)
+    axes.set_xlabel("severity; points of balanced accuracy lost")
+    axes.set_xticks(np.arange(len(severities)) + 0.5, [str(severity) for severity in severities])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [plain_name(name) for name in rows], fontsize=8)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
