@@ -155,6 +155,43 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def energy_table(maps: AttributionMap, masks: Mapping[str, Mapping[str, npt.ArrayLike]]) -> pd.DataFrame:
+    """Return where a method's maps lie, one row per region: share of the map inside, beside area and centre prior.
+
+    Args:
+        maps: maps of one method, magnitude is used.
+        masks: region -> image id -> (S, S); a film that a region lacks, or whose mask is empty, does not count there.
+
+    Returns:
+        Columns region, energy, area (what an even map of random places would put there), centre (what a centred
+        Gaussian would), films, left_out (maps that are not finite); means over films.
+    """
+    prior = centre_prior(maps.maps.shape[-1])
+    rows = []
+    for region, by_film in masks.items():
+        places = {name: np.asarray(mask, dtype=bool) for name, mask in by_film.items()}
+        marked = [film for film, name in enumerate(maps.image_ids) if name in places and places[name].any()]
+        each = [places[maps.image_ids[film]] for film in marked]
+        own = average(
+            [
+                energy_inside(maps.magnitude[film].astype(np.float64), mask)
+                for film, mask in zip(marked, each, strict=True)
+            ]
+        )
+        usable = [mask for film, mask in zip(marked, each, strict=True) if maps.usable[film]]
+        rows.append(
+            {
+                "region": region,
+                "energy": own.mean,
+                "area": average([float(mask.mean()) for mask in usable]).mean,
+                "centre": average([energy_inside(prior, mask) for mask in usable]).mean,
+                "films": own.n,
+                "left_out": own.left_out,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def _scores(one: F64, mask: Mask) -> dict[str, float]:
     if not _sound(one, mask):
         return dict.fromkeys(MEASURES, float("nan"))

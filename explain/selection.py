@@ -35,6 +35,13 @@ def most_confident_errors(
     return _highest(image_ids, wrong, probability.max(axis=1), count, "most confident error")
 
 
+def most_confident_calls(image_ids: Sequence[str], logits: npt.ArrayLike, count: int) -> list[Pick]:
+    """Pick the predictions with the highest confidence, for films whose truth is no class; logits (B, K)."""
+    probability = _probabilities(image_ids, logits)
+    rows = list(range(len(image_ids)))
+    return _highest(image_ids, rows, probability.max(axis=1), count, "most confident call")
+
+
 def largest_flips(image_ids: Sequence[str], before: npt.ArrayLike, after: npt.ArrayLike, count: int) -> list[Pick]:
     """Pick films whose class changed, by how much probability left the class before; logits (B, K) each."""
     first, second = _probabilities(image_ids, before), _probabilities(image_ids, after)

@@ -105,6 +105,16 @@ def attack(answers: Answers, profile: str, cache: Path, *, protocol: str = "", q
     return Attack(found, job.threat.name, index, checks)
 
 
+def finished(answers: Answers, profile: str, cache: Path) -> Attack | None:
+    """Return the attack of a profile if all its films are in the cache, else `None`: nothing is attacked for it."""
+    if not answers.subject.differentiable or not (answers.labels >= 0).any():
+        return None
+    job = _Job(answers, chosen_films(answers, profile), PROFILES[PLANS[profile]])
+    known = Shards(cache, "attacks", job.key).read()
+    done = set(known["image"].astype(str)) if len(known) else set()
+    return attack(answers, profile, cache) if set(job.ids) <= done else None
+
+
 @dataclass(frozen=True)
 class _Job:
     """One attack on one subject: its films and its protocol."""

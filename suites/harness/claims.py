@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from suites.harness.errors import UsageProblem
 
@@ -126,11 +127,19 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryItem:
-    """One picture of a gallery: how to draw it, and the caption under it (escaped by the page)."""
+    """One picture of a gallery.
+
+    Attributes:
+        caption: stands under it (escaped by the page).
+        draw: gives the picture, called only when a report is written.
+        facts: what the page shows with it; a gallery can be filtered by class, method and condition.
+        details: gives plain JSON values to be written beside the picture, where there are any.
+    """
 
     caption: str
-    draw: Callable[[], Figure]
+    draw: Callable[[], Figure | Image.Image]
     facts: Mapping[str, object] = field(default_factory=dict)
+    details: Callable[[], Mapping[str, object]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

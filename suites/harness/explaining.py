@@ -1,194 +1,316 @@
-"""Attribution maps of chosen films, with the sanity check that says whether the method may be believed."""
+"""Attribution maps of chosen films, each computed once, with the check that says whether a method may be believed.
+
+A map is kept under what decides it: weights, preprocessing, method, film, condition and seed. Every film is attributed
+alone, so a map does not depend on its neighbours and serves claims, tables and galleries alike.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from explain import AttributionMap, NotAttributableError, create_method
-from explain.gallery import Conditioned, build_panels
-from explain.panel import Panel, Sanity
+from explain import AttributionMap, NotAttributableError, Passes, create_method
 from explain.regions import Mask
-from explain.sanity import Outcome, Randomisation, cascading_randomisation
-from explain.selection import Pick
+from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
 from suites.harness.cache import Shards
-from suites.harness.conditions import CLEAN
+from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 from suites.harness.film_figures import under
 
-FILMS = {"quick": 32, "standard": 100, "full": 300}
+FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""
 CHECKED = 8
 """Films on which a method's sanity is checked."""
+KEEP_EVERY = 16
 
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of one method for some films of a cohort.
+    """The maps of one method for some films of a cohort, in one order.
 
     Attributes:
         index: (M,) positions in the cohort.
-        films: (M, S, S) as the network saw them.
-        maps: in the same order.
+        maps: as computed, or read from the cache.
+        pixels: gives (M, C, S, S), the network's input; a film is decoded only when somebody looks at it.
     """
 
     index: npt.NDArray[np.int64]
-    films: npt.NDArray[np.float32]
     maps: AttributionMap
+    pixels: Callable[[], Tensor]
 
 
-def chosen(answers: Answers, profile: str, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+@dataclass(frozen=True)
+class Checked:
+    """What became of a method's maps when the network's weights were redrawn.
+
+    Attributes:
+        outcome: `passed`, `failed` or `not evaluable`; `reason` in words.
+        index: (M,) positions in the cohort of the films it was checked on.
+        own: (M,) structural similarity of each film's map to its map after all weights were redrawn.
+        others: (M,) of its map to those of other films.
+    """
+
+    outcome: Outcome
+    reason: str
+    index: npt.NDArray[np.int64]
+    own: npt.NDArray[np.float64]
+    others: npt.NDArray[np.float64]
+
+    @property
+    def lost(self) -> npt.NDArray[np.float64]:
+        """(M,) 1 where the map went with the weights, 0 where it stayed, NaN where nothing can be said."""
+        lost = np.where((self.own <= self.others) & (self.own <= UNCHANGED), 1.0, 0.0)
+        lost[~np.isfinite(self.own - self.others)] = np.nan
+        return lost
+
+
+def chosen(
+    answers: Answers, profile: str, among: npt.NDArray[np.bool_], films: Mapping[str, int] = FILMS
+) -> npt.NDArray[np.int64]:
     """Return the positions of the films to attribute.
 
     Raises:
         NotEvaluable: none qualifies, or the subject has no gradients to attribute with.
     """
-    if not answers.subject.differentiable:
-        raise NotEvaluable(
-            f"{answers.subject.name} answers whole films without gradients, so no saliency can be had; "
-            "explain the weights behind it"
-        )
+    network_of(answers)
     if not among.any():
         raise NotEvaluable(f"no film of {answers.cohort.name} qualifies for an attribution")
-    kept = answers.cohort.select(pd.Series(among)).limited(FILMS[profile], answers.seed)
+    kept = answers.cohort.select(pd.Series(among)).limited(films[profile], answers.seed)
     ids = set(kept.table["id"].astype(str))
     return np.array([at for at, image in enumerate(answers.images) if image in ids], dtype=np.int64)
 
 
-def inputs(answers: Answers, index: Sequence[int], condition: str = CLEAN) -> Tensor:
-    """Return (M, C, S, S) network input of some films under a condition."""
-    films = [torch.from_numpy(under(answers, answers.images[at], condition)) for at in index]
-    return torch.cat([answers.subject.pixels(film.unsqueeze(0)) for film in films])
-
-
-def attribute(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path, condition: str = CLEAN) -> Maps:
-    """Attribute each film's call to its pixels.
+def network_of(answers: Answers) -> nn.Module:
+    """Return the subject's network.
 
     Raises:
-        NotEvaluable: the method is not valid for this subject; the reason is its own.
+        NotEvaluable: it has none, only answers.
     """
     if answers.subject.network is None:
-        raise NotEvaluable(f"{answers.subject.name} answers without gradients, so {method} cannot be had")
-    ids = [answers.images[at] for at in index]
-    called = answers.called(condition)[index].astype(np.int64)
-    pixels = inputs(answers, index.tolist(), condition)
-    shards = Shards(cache, "maps", _key(answers, ids, method, condition, pixels))
-    known = shards.read()
-    if len(known):
-        maps = _unpacked(known.iloc[0], method, ids, called)
-    else:
-        try:
-            maps = create_method(method)(answers.subject.network, pixels, called.tolist(), ids, seed=answers.seed)
-        except NotAttributableError as refused:
-            raise NotEvaluable(str(refused)) from refused
-        shards.add(_packed(maps))
-    return Maps(index, pixels[:, 0].detach().cpu().numpy(), maps)
+        raise NotEvaluable(
+            f"{answers.subject.name} answers whole films without gradients, so no saliency can be had; "
+            "explain the weights behind it"
+        )
+    return answers.subject.network
 
 
-def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path) -> tuple[Outcome, str]:
-    """Return the outcome of randomising the network under a method (`passed`, `failed`, `not evaluable`) and why."""
-    if answers.subject.network is None:
-        return "not evaluable", "the subject has no weights here to randomise"
-    few = index[:CHECKED]
-    ids = [answers.images[at] for at in few]
-    pixels = inputs(answers, few.tolist())
-    shards = Shards(cache, "map-checks", _key(answers, ids, method, CLEAN, pixels))
-    known = shards.read()
-    if len(known):
-        stored: Outcome = known.iloc[0]["outcome"]
-        return stored, str(known.iloc[0]["reason"])
-    called = answers.called()[few].astype(np.int64).tolist()
-    found: Randomisation = cascading_randomisation(
-        create_method(method), answers.subject.network, pixels, called, ids, stages=3, seed=answers.seed
-    )
-    shards.add(pd.DataFrame([{"outcome": found.outcome, "reason": found.reason}]))
-    return found.outcome, found.reason
+@dataclass(frozen=True)
+class _Wanted:
+    """One film under one condition for one subject; `identity` is all that is compared."""
+
+    identity: tuple[str, ...]
+    answers: Answers = field(compare=False)
+    image: str = field(compare=False)
+    condition: str = field(compare=False)
 
 
-def masks(answers: Answers, index: npt.NDArray[np.int64], name: str) -> tuple[dict[str, Mask], npt.NDArray[np.float64]]:
+@dataclass(frozen=True)
+class _Seen:
+    """What the network sees of a film: grey (1, 1, S, S), masks by name (S, S), share of each mask that is visible."""
+
+    grey: Tensor
+    masks: Mapping[str, Mask]
+    visible: Mapping[str, float]
+
+
+def _seen(answers: Answers, at: int, condition: str) -> _Seen:
+    subject, image = answers.subject, answers.images[at]
+    names = (subject.fingerprint, str(subject.preprocessing.fingerprint()), answers.cohort.fingerprint, image)
+    return _looked(_Wanted((*names, parse(condition).identity, str(answers.seed)), answers, image, condition))
+
+
+@lru_cache(maxsize=512)
+def _looked(asked: _Wanted) -> _Seen:
+    """Decode, change and preprocess one film; the last ones are remembered, for several claims look at the same."""
+    answers = asked.answers
+    grey = answers.subject.pixels(torch.from_numpy(under(answers, asked.image, asked.condition)).unsqueeze(0))[:, :1]
+    masks, visible = {}, {}
+    recipe = answers.subject.preprocessing
+    if asked.condition == CLEAN:  # a mask is carried through the same resize and crop as its film
+        film = answers.film(asked.image)
+        rows, columns = recipe.resized_shape(*film.pixels.shape)
+        for name, mask in film.masks.items():
+            whole = torch.from_numpy(mask).unsqueeze(0)
+            masks[name] = recipe.masks(whole)[0].numpy()
+            full = float(whole.float().mean()) * rows * columns
+            visible[name] = min(1.0, float(masks[name].sum()) / full) if full else np.nan
+    return _Seen(grey.clone(), masks, visible)
+
+
+def inputs(answers: Answers, index: Sequence[int], condition: str = CLEAN) -> Tensor:
+    """Return (M, C, S, S) network input of some films under a condition; all channels are the same grey."""
+    grey = torch.cat([_seen(answers, at, condition).grey for at in index])
+    return grey.expand(-1, answers.subject.preprocessing.channels, -1, -1).contiguous()
+
+
+def masks(answers: Answers, index: Sequence[int], name: str) -> tuple[dict[str, Mask], npt.NDArray[np.float64]]:
     """Return image id -> (S, S) mask carried through the resize and crop, and the share of each that stayed visible.
 
     Raises:
         NotEvaluable: the films carry no mask of that name.
     """
-    found: dict[str, Mask] = {}
-    visible = []
-    recipe = answers.subject.preprocessing
-    for at in index:
-        film = answers.film(answers.images[at])
-        if name not in film.masks:
-            raise NotEvaluable(f"the films of {answers.cohort.name} carry no {name} mask")
-        whole = torch.from_numpy(film.masks[name]).unsqueeze(0)
-        seen = recipe.masks(whole)[0].numpy()
-        rows, columns = recipe.resized_shape(*film.pixels.shape)
-        full = float(whole.float().mean()) * rows * columns
-        found[answers.images[at]] = seen
-        visible.append(min(1.0, float(seen.sum()) / full) if full else np.nan)
-    return found, np.array(visible)
+    seen = {answers.images[at]: _seen(answers, at, CLEAN) for at in index}
+    if any(name not in one.masks for one in seen.values()):
+        raise NotEvaluable(f"the films of {answers.cohort.name} carry no {name} mask")
+    found = {image: one.masks[name] for image, one in seen.items()}
+    return found, np.array([one.visible[name] for one in seen.values()])
 
 
-def panels(
-    answers: Answers,
-    picks: Sequence[Pick],
-    before: Maps,
-    *,
-    topic: str,
-    outcome: Sanity,
-    after: Maps | None = None,
-    condition: str = CLEAN,
-    outlines: tuple[dict[str, Mask], dict[str, Mask]] = ({}, {}),
-) -> list[Panel]:
-    """Return one gallery panel per pick; `outlines` are the lesion and the lung masks where known."""
-    names = answers.subject.classes
-    truth = {answers.images[at]: names[answers.labels[at]] for at in before.index if answers.labels[at] >= 0}
-    sides = [Conditioned(before.films, answers.probabilities()[before.index], before.maps)]
-    if after is not None:
-        sides.append(Conditioned(after.films, answers.probabilities(condition)[after.index], after.maps))
-    lesions, lungs = outlines
-    return build_panels(
-        picks, names, *sides, topic=topic, condition=condition, truth=truth,
-        sanity={before.maps.method: outcome}, lesions=lesions, lungs=lungs,
-    )  # fmt: skip
+def attribute(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path, condition: str = CLEAN) -> Maps:
+    """Attribute each film's call under a condition to its pixels.
+
+    Raises:
+        NotEvaluable: the method is not valid for this subject; the reason is its own.
+    """
+    called = answers.called(condition)[index].astype(np.int64).tolist()
+    # A map is kept under the film's content, so that a finished one is found without decoding any film.
+    contents = [f"{text} {parse(condition).identity}" for text in _contents(answers, index)]
+    films = [Asked(answers.images[at], *pair) for at, *pair in zip(index, contents, called, strict=True)]
+    maps = attribute_each(answers, films, method, cache, lambda row: inputs(answers, [int(index[row])], condition))
+    return Maps(index, maps, lambda: inputs(answers, index.tolist(), condition))
 
 
-def _key(answers: Answers, ids: Sequence[str], method: str, condition: str, pixels: Tensor) -> dict[str, object]:
+class Asked(NamedTuple):
+    """A film to be explained: its name, what tells its pixels from all others, and the class asked about."""
+
+    image: str
+    content: str
+    target: int
+
+
+def attribute_each(
+    answers: Answers, films: Sequence[Asked], method: str, cache: Path, pixels: Callable[[int], Tensor]
+) -> AttributionMap:
+    """Attribute one class of each film to its pixels, one film at a time.
+
+    Args:
+        answers: of the subject.
+        films: M of them.
+        method: of `explain`.
+        cache: root of the cache.
+        pixels: row -> (1, C, S, S), asked only for films that are not in the cache.
+
+    Raises:
+        NotEvaluable: the method is not valid for this subject; the reason is its own.
+    """
+    network = network_of(answers)
+    shards = Shards(cache, "maps", {"method": method, **_key(answers)})
+    rows = shards.read().to_dict("records")
+    done: dict[Asked, Mapping[str, object]] = {
+        Asked(row["image"], row["content"], int(row["target"])): {str(name): row[name] for name in row} for row in rows
+    }
+    fresh: list[Mapping[str, object]] = []
+    try:
+        for row, film in enumerate(films):
+            if film not in done:
+                one = create_method(method)(network, pixels(row), [film.target], [film.image], seed=answers.seed)
+                done[film] = {**film._asdict(), **_packed(one)}
+                fresh.append(done[film])
+            if len(fresh) >= KEEP_EVERY:
+                shards.add(pd.DataFrame(fresh))
+                fresh = []
+    except NotAttributableError as refused:
+        raise NotEvaluable(str(refused)) from refused
+    finally:  # an interrupt, too, keeps what is done
+        shards.add(pd.DataFrame(fresh))
+    return _unpacked([done[film] for film in films], method)
+
+
+def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path) -> Checked:
+    """Return what redrawing all weights of the network does to a method's maps of the first films of `index`.
+
+    Raises:
+        NotEvaluable: the method is not valid for this subject.
+    """
+    few = index[:CHECKED]
+    called = answers.called()[few].astype(np.int64).tolist()
+    shards = Shards(cache, "map-checks", key_of(answers, few, method))
+    known = shards.read()
+    if not len(known):
+        ids = [answers.images[at] for at in few]
+        pixels = inputs(answers, few.tolist())
+        try:
+            found = cascading_randomisation(
+                create_method(method), network_of(answers), pixels, called, ids, stages=3, seed=answers.seed
+            )
+        except NotAttributableError as refused:
+            raise NotEvaluable(str(refused)) from refused
+        similar = json.dumps([found.ssim[-1].tolist(), found.pair_ssim.tolist()])
+        known = pd.DataFrame([{"outcome": found.outcome, "reason": found.reason, "similar": similar}])
+        shards.add(known)
+    row = known.iloc[0]
+    outcome: Outcome = row["outcome"]
+    own, others = np.array(json.loads(str(row["similar"])), dtype=np.float64)
+    return Checked(outcome, str(row["reason"]), few, own, others)
+
+
+def _contents(answers: Answers, index: npt.NDArray[np.int64]) -> list[str]:
+    """Return what identifies the pixels of some films as they came."""
+    cohort = answers.cohort
+    rows = [{str(key): value for key, value in row.items()} for row in cohort.table.iloc[index].to_dict("records")]
+    return [cohort.identify(row) if cohort.identify else cohort.decode(row).content for row in rows]
+
+
+def key_of(answers: Answers, index: npt.NDArray[np.int64], method: str) -> dict[str, object]:
+    """Return all that decides what is measured of a method on the calls of some clean films."""
+    called = answers.called()[index].astype(np.int64).tolist()
+    return {"method": method, "films": list(zip(_contents(answers, index), called, strict=True)), **_key(answers)}
+
+
+def _key(answers: Answers) -> dict[str, object]:
     return {
         "subject": answers.subject.fingerprint,
         "preprocessing": answers.subject.preprocessing.fingerprint(),
-        "method": method,
-        "condition": condition,
-        "films": list(ids),
-        "pixels": str(pixels.double().sum(dim=(1, 2, 3)).tolist()),
         "seed": answers.seed,
         "torch": torch.__version__,
         "device": torch.device(answers.subject.device).type,
-        "version": 1,
+        "version": 2,
     }
 
 
-def _packed(maps: AttributionMap) -> pd.DataFrame:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, maps=maps.maps, status=np.array(maps.status), flags=[maps.signed, maps.class_specific])
-    return pd.DataFrame([{"maps": buffer.getvalue()}])
+def _packed(one: AttributionMap) -> dict[str, object]:
+    promised = one.completeness_gap is not None and one.explained is not None
+    return {
+        "map": one.maps[0].astype(np.float32).tobytes(),
+        "side": one.maps.shape[-1],
+        "status": one.status[0],
+        "signed": one.signed,
+        "class_specific": one.class_specific,
+        "gap": float(one.completeness_gap[0]) if promised and one.completeness_gap is not None else None,
+        "explained": float(one.explained[0]) if promised and one.explained is not None else None,
+        "forward": one.passes.forward,
+        "backward": one.passes.backward,
+    }
 
 
-def _unpacked(row: pd.Series, method: str, ids: Sequence[str], called: npt.NDArray[np.int64]) -> AttributionMap:
-    with np.load(io.BytesIO(row["maps"]), allow_pickle=False) as stored:
-        return AttributionMap(
-            method=method,
-            maps=stored["maps"],
-            image_ids=tuple(ids),
-            targets=tuple(called.tolist()),
-            status=tuple(str(text) for text in stored["status"]),
-            signed=bool(stored["flags"][0]),
-            class_specific=bool(stored["flags"][1]),
-        )
+def _unpacked(rows: Sequence[Mapping[str, object]], method: str) -> AttributionMap:
+    table = pd.DataFrame([dict(row) for row in rows])
+    pictures = [
+        np.frombuffer(data, np.float32).reshape(side, side)
+        for data, side in zip(table["map"], table["side"], strict=True)
+    ]
+    gap, explained = (table[name].to_numpy(np.float64, na_value=np.nan) for name in ("gap", "explained"))
+    promised = bool(np.isfinite(explained).any())
+    return AttributionMap(
+        method=method,
+        maps=np.stack(pictures),
+        image_ids=tuple(table["image"].astype(str)),
+        targets=tuple(int(target) for target in table["target"]),
+        status=tuple(table["status"].astype(str)),
+        signed=bool(table["signed"].iloc[0]),
+        class_specific=bool(table["class_specific"].iloc[0]),
+        completeness_gap=gap if promised else None,
+        explained=explained if promised else None,
+        passes=Passes(float(table["forward"].mean()), float(table["backward"].mean())),
+    )

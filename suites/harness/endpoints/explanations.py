@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from explain import regions
-from explain.localisation import localise, marked_region, overlap, summarise
-from explain.panel import Panel, Sanity, draw_panel
+from explain.localisation import energy_table, localise, marked_region, overlap, summarise
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
-from suites.harness import explaining, film_figures, statistics
-from suites.harness.claims import Claim, GalleryItem, Result
+from suites.harness import explaining, galleries, statistics
+from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.explaining import Maps
+from suites.harness.explaining import Checked, Maps
+from suites.harness.galleries import Scene
 
 METHODS = ("grad-cam", "integrated gradients")
 
@@ -41,18 +40,17 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
         raise NotEvaluable("no lesion is left inside the subject's crop")
     lesions = {answers.images[at]: lesions[answers.images[at]] for at in index}
     found = explaining.attribute(answers, index, method, evidence.cache)
-    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    checked = explaining.sanity(answers, index, method, evidence.cache)
     table = localise(found.maps, lesions, "lesion", visible=visible, seed=evidence.seed)
     return _judged(
-        answers, claim, table, ("hit", "hit_centre"), found, outcome=outcome,
+        answers, claim, table, ("hit", "hit_centre"), found, checked=checked,
         summary=(
             f"{method}: the strongest point of the map lies in the lesion in {table['hit'].mean():.0%} of {len(table)} "
             f"films called right (centre prior {table['hit_centre'].mean():.0%}, chance "
             f"{table['hit_random'].mean():.0%}); {np.nanmean(visible):.0%} of each lesion is left by the crop. "
-            f"Sanity check: {outcome} ({reason})."
+            f"Sanity check: {checked.outcome} ({checked.reason})."
         ),
-        picks=_picks(answers, index),
-        outlines=(lesions, {}),
+        picks=_picks(answers, index), evidence=evidence,
     )  # fmt: skip
 
 
@@ -64,18 +62,18 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     index = explaining.chosen(answers, evidence.profile, np.isfinite(answers.called()))
     lungs, _ = explaining.masks(answers, index, "lung")
     found = explaining.attribute(answers, index, method, evidence.cache)
-    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    checked = explaining.sanity(answers, index, method, evidence.cache)
     table = localise(found.maps, lungs, "lung", seed=evidence.seed)
     table = table.assign(off_lung=1 - table["energy"], off_lung_chance=1 - table["energy_random"])
     return _judged(
-        answers, claim, table, ("off_lung", None), found, outcome=outcome,
+        answers, claim, table, ("off_lung", None), found, checked=checked,
         summary=(
             f"{method}: {table['off_lung'].mean():.0%} of the map lies off the lung on {len(table)} films "
             f"({answers.cohort.name}); an even map would put {table['off_lung_chance'].mean():.0%} there. "
-            f"Sanity check: {outcome} ({reason})."
+            f"Sanity check: {checked.outcome} ({checked.reason})."
         ),
         picks=[Pick(answers.images[at], row, "first of the cohort", 0.0) for row, at in enumerate(index[:4])],
-        outlines=({}, lungs),
+        evidence=evidence,
     )  # fmt: skip
 
 
@@ -85,17 +83,37 @@ def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     answers, method = evidence.main, _method(claim)
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
     found = explaining.attribute(answers, index, method, evidence.cache)
-    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
-    border = regions.border_mask(found.films.shape[-1])
+    checked = explaining.sanity(answers, index, method, evidence.cache)
+    border = regions.border_mask(found.maps.maps.shape[-1])
     table = localise(found.maps, np.broadcast_to(border, found.maps.maps.shape), "border", seed=evidence.seed)
     return _judged(
-        answers, claim, table, ("energy", "energy_random"), found, outcome=outcome,
+        answers, claim, table, ("energy", "energy_random"), found, checked=checked,
         summary=(
             f"{method}: {table['energy'].mean():.0%} of the map lies on the border of {len(table)} films, where an "
-            f"even map would put {table['energy_random'].mean():.0%}. Sanity check: {outcome} ({reason})."
+            f"even map would put {table['energy_random'].mean():.0%}. "
+            f"Sanity check: {checked.outcome} ({checked.reason})."
         ),
-        picks=_picks(answers, index),
+        picks=_picks(answers, index), evidence=evidence,
+        more={"Share of the map by region, beside its area and a centre prior": _regions(answers, found)},
     )  # fmt: skip
+
+
+def _regions(answers: Answers, found: Maps) -> pd.DataFrame:
+    """Return how much of the maps lies on every region known: masks of the films, and places estimated from them."""
+    films = dict(zip(found.maps.image_ids, found.pixels()[:, 0].cpu().numpy(), strict=True))
+    side = found.maps.maps.shape[-1]
+    known = {}
+    for name in ("lesion", "lung", "heart"):
+        try:
+            known[name], _ = explaining.masks(answers, found.index.tolist(), name)
+        except NotEvaluable:
+            continue
+    known["body (estimated)"] = {image: regions.body_mask(film) for image, film in films.items()}
+    known["border"] = dict.fromkeys(films, regions.border_mask(side))
+    known["corners"] = dict.fromkeys(films, regions.corner_mask(side))
+    known["markers (estimated)"] = {image: regions.marker_mask(film) for image, film in films.items()}
+    table = energy_table(found.maps, known)
+    return table[table["films"] > 0].rename(columns={"left_out": "left out"}).round(3)
 
 
 @endpoint("map_moves")
@@ -106,7 +124,7 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN, condition))
     before = explaining.attribute(answers, index, method, evidence.cache)
     after = explaining.attribute(answers, index, method, evidence.cache, condition)
-    outcome, reason = explaining.sanity(answers, index, method, evidence.cache)
+    checked = explaining.sanity(answers, index, method, evidence.cache)
     moved = [
         1 - overlap(marked_region(one), marked_region(other))
         if np.isfinite(one).all() and np.isfinite(other).all() else np.nan
@@ -115,17 +133,13 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     table = pd.DataFrame({"image_id": before.maps.image_ids, "moved": moved})
     flips = largest_flips(before.maps.image_ids, answers.logits()[index], answers.logits(condition)[index], 4)
     return _judged(
-        answers, claim, table, ("moved", None), before, outcome=outcome, after=after, condition=condition,
+        answers, claim, table, ("moved", None), before, checked=checked, condition=condition,
         summary=(
             f"{method}: under {condition} the marked region of the map moves by {np.nanmean(moved):.0%} on average "
-            f"(0 % the same pixels, 100 % none in common). Sanity check: {outcome} ({reason})."
+            f"(0 % the same pixels, 100 % none in common). Sanity check: {checked.outcome} ({checked.reason})."
         ),
-        picks=flips or _picks(answers, index),
+        picks=flips or _picks(answers, index), evidence=evidence,
     )  # fmt: skip
-
-
-def _picture(panel: Panel) -> Figure:
-    return film_figures.whole_picture(draw_panel(panel))
 
 
 def _picks(answers: Answers, index: npt.NDArray[np.int64]) -> list[Pick]:
@@ -141,12 +155,12 @@ def _judged(
     columns: tuple[str, str | None],
     found: Maps,
     *,
-    outcome: Sanity,
+    evidence: Evidence,
+    checked: Checked,
     summary: str,
     picks: list[Pick],
-    after: Maps | None = None,
     condition: str = CLEAN,
-    outlines: tuple[dict[str, npt.NDArray[np.bool_]], dict[str, npt.NDArray[np.bool_]]] = ({}, {}),
+    more: Mapping[str, pd.DataFrame] | None = None,
 ) -> Result:
     """Hold the mean of a column (minus a reference) against the margin; a method that failed proves nothing."""
     value, reference = columns
@@ -161,17 +175,13 @@ def _judged(
     name = {"hit": "hit_rate_excess", "energy": "border_energy_excess"}.get(value, value)
     effect = measured(name, condition, mean, int(usable.sum()), needed=50)
     plain = statistics.rate(table[value].to_numpy(np.float64)[usable], answers.resamples.subset(among))
-    believed = outcome == "passed"
-    items = []
-    for panel in explaining.panels(
-        answers, picks, found, topic=claim.section, outcome=outcome, after=after, condition=condition, outlines=outlines
-    ):
-        caption = f"{panel.image_id} ({panel.rule}); {found.maps.method}, sanity check {outcome}"
-        items.append(
-            GalleryItem(
-                caption=caption, draw=partial(_picture, panel), facts={"image": panel.image_id, "sanity": outcome}
-            )
-        )
+    believed, method = checked.outcome == "passed", found.maps.method
+    index = found.index[[pick.row for pick in picks]]
+    scene = Scene(
+        claim.section, condition, answers, index, picks,
+        before=galleries.side_of(answers, evidence.cache, index),
+        after=galleries.side_of(answers, evidence.cache, index, condition) if condition != CLEAN else None,
+    )  # fmt: skip
     left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
     tables = (
         {"Where the map lies, beside chance and a centre prior": summarise(table).round(3)} if "region" in table else {}
@@ -182,6 +192,6 @@ def _judged(
         p_within=within(mean, claim) if believed else 1.0,
         measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), needed=50)],
         summary=summary + left_out,
-        tables=tables,
-        galleries={f"Saliency ({found.maps.method}): {claim.statement}": items},
+        tables=tables | dict(more or {}),
+        galleries={f"Saliency ({method}): {claim.statement}": galleries.items(scene, method, checked.outcome)},
     )

@@ -41,14 +41,17 @@ class Picture:
     problem: str = ""
 
 
-def store(draw: Callable[[], Figure], folder: Path, stem: str, title: str) -> Picture:
+def store(draw: Callable[[], Figure | Image.Image], folder: Path, stem: str, title: str) -> Picture:
     """Draw a figure and write it to `figures/<stem>.svg|jpg` under the report's folder.
 
     A figure that cannot be drawn becomes a picture with its problem: a long run must not lose its report to one curve.
     """
     try:
         figure = draw()
-        content, suffix, size = _film(figure) if _holds_film(figure) else _curve(figure)
+        if isinstance(figure, Image.Image):
+            content, suffix, size = _photograph(figure)
+        else:
+            content, suffix, size = _film(figure) if _holds_film(figure) else _curve(figure)
     except Exception as error:  # drawing code of any suite; the reason is printed in the page
         logger.warning("figure %s could not be drawn", stem, exc_info=True)
         return Picture(file="", title=title, problem=f"{type(error).__name__}: {error}")
@@ -78,7 +81,11 @@ def _film(figure: Figure) -> tuple[bytes, str, tuple[int, int]]:
     figure.savefig(
         buffer, format="png", dpi=min(160.0, FILM_SIDE / longest), facecolor="white", metadata={"Software": None}
     )
-    image = Image.open(buffer).convert("RGB")
+    return _photograph(Image.open(buffer))
+
+
+def _photograph(picture: Image.Image) -> tuple[bytes, str, tuple[int, int]]:
+    image = picture.convert("RGB")
     for quality in (88, 78, 66, 50, 35):
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)

@@ -18,14 +18,18 @@ from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture
 from suites.harness.report.results import all_measures
 
+FILTERS = ("class", "method", "condition")
+"""Facts of a picture that a reader can filter a gallery by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """One picture of a gallery with its caption and facts."""
+    """One picture of a gallery with its caption, its facts, and the file that holds what it shows as numbers."""
 
     picture: Picture
     caption: str
     facts: Mapping[str, str]
+    sidecar: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,13 @@ class Evidence:
 
     figures: Sequence[Picture] = ()
     galleries: Mapping[str, Sequence[Shot]] | None = None
+
+    @property
+    def filters(self) -> dict[str, list[str]]:
+        """What the pictures can be filtered by: fact -> its values, where there are several."""
+        shots = [shot for gallery in (self.galleries or {}).values() for shot in gallery]
+        values = {name: sorted({shot.facts[name] for shot in shots if name in shot.facts}) for name in FILTERS}
+        return {name: known for name, known in values.items() if len(known) > 1}
 
 
 @dataclass(frozen=True, kw_only=True)

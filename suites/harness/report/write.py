@@ -12,9 +12,9 @@ from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.grid import StressGrid
 from suites.harness.record import Record
-from suites.harness.report import grid_section, page, pictures, results
+from suites.harness.report import grid_section, page, pictures, results, shots
 from suites.harness.report.folder import report_folder
-from suites.harness.report.views import Evidence, Shot
+from suites.harness.report.views import Evidence
 from suites.harness.report.wording import slug
 
 DOWNLOADS = (
@@ -84,14 +84,7 @@ def _evidence(judgement: Judgement, folder: Path) -> Evidence:
         for name, draw in judgement.result.figures.items()
     ]
     galleries = {
-        title: [
-            Shot(
-                picture=pictures.store(item.draw, folder, f"{stem}.{slug(title)}.{index:03d}", item.caption),
-                caption=item.caption,
-                facts={key: str(value) for key, value in item.facts.items()},
-            )
-            for index, item in enumerate(items)
-        ]
+        title: shots.store_gallery(items, folder, f"{stem}.{slug(title)}")
         for title, items in judgement.result.galleries.items()
     }
     return Evidence(figures=figures, galleries=galleries)

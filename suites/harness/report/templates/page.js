@@ -111,6 +111,24 @@
     links.forEach((link, id) => { const part = one(id); if (part) watch.observe(part); });
   }
 
+  // Galleries can be filtered by class, method and condition; without JavaScript all pictures are shown.
+  all(".gallery-filters").forEach(function (form) {
+    const selects = all("select", form), parts = all(".gallery-part", form.parentElement);
+    const pictures = all(".gallery li", form.parentElement);
+    function narrow() {
+      pictures.forEach(function (item) {
+        item.hidden = selects.some((select) => select.value && item.dataset[select.dataset.fact] !== select.value);
+      });
+      parts.forEach(function (part) { part.hidden = all(".gallery li", part).every((item) => item.hidden); });
+      const shown = pictures.filter((item) => !item.hidden).length;
+      form.querySelector(".shown").textContent = shown + " of " + pictures.length + " pictures";
+    }
+    form.hidden = false;
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", narrow);
+    narrow();
+  });
+
   // Pictures open in a viewer; without JavaScript their links still open the file.
   const box = one("lightbox"), image = one("lightbox-image"), caption = one("lightbox-caption");
   const previous = one("lightbox-previous"), next = one("lightbox-next");
@@ -131,7 +149,7 @@
     const shot = event.target.closest("a.shot");
     if (!shot || event.metaKey || event.ctrlKey || event.shiftKey || !box.showModal) return;
     event.preventDefault();
-    shots = all("a.shot").filter((other) => other.dataset.gallery === shot.dataset.gallery);
+    shots = all("a.shot").filter((other) => other.dataset.gallery === shot.dataset.gallery && !other.closest("[hidden]"));
     show(shots.indexOf(shot));
     box.showModal();
     one("lightbox-close").focus();

@@ -1,0 +1,110 @@
+"""Can the maps be believed: one row of measures per attribution method, kept in the cache."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from explain import AttributionMap, create_method, list_methods
+from explain.faithfulness import erasure, infidelity, sensitivity_max
+from explain.panel import Sanity
+from explain.sanity import completeness
+from explain.similarity import agreement, average
+from suites.harness import explaining
+from suites.harness.cache import Shards
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers, Evidence
+
+METHODS = {
+    "quick": ("grad-cam", "integrated gradients"),
+    "standard": ("grad-cam", "integrated gradients", "smoothgrad", "attention rollout"),
+    "full": tuple(name for name in list_methods() if not create_method(name).baseline),
+}
+"""Methods shown and measured by profile; those that are not valid for a subject are listed with the reason."""
+CONTROLS = ("edge detector",)
+"""Maps that never saw the network: their row shows that the checks catch such a thing."""
+FILMS = {"quick": 4, "standard": 16, "full": 50}
+STEPS = 10
+ABOUT = {
+    "sanity check": "cascading randomisation of the weights",
+    "completeness gap": "share of the logit difference that the map misses; 0 is best",
+    "deletion": "area won over random order when the film is erased, most important cells first; above 0 is good",
+    "insertion": "the same when it is revealed",
+    "infidelity": "how badly the map predicts the logit's change under grey noise; 0 is best",
+    "sensitivity": "largest relative change of the map under faint noise; 0 is best (not in the profile quick)",
+    "cost": "in forward passes per film; a backward pass counts as two",
+}
+"""What the columns of the table say."""
+
+
+def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Sanity]]:
+    """Return the table of all methods, how far they agree with one another, and the outcome of each sanity check.
+
+    Args:
+        evidence: of the run.
+        index: films of the cohort; the first few are measured.
+    """
+    answers, few = evidence.main, index[: FILMS[evidence.profile]]
+    rows, outcomes, kept = [], {}, []
+    for method in (*METHODS[evidence.profile], *CONTROLS):
+        try:
+            checked = explaining.sanity(answers, index, method, evidence.cache)
+            maps = explaining.attribute(answers, few, method, evidence.cache).maps
+        except NotEvaluable as reason:
+            rows.append({"method": method, "sanity check": str(reason)})
+            continue
+        kept.append(maps)
+        outcomes[method] = checked.outcome
+        known = np.isfinite(checked.own)
+        rows.append(
+            {
+                "method": f"{method} (control)" if method in CONTROLS else method,
+                "sanity check": checked.outcome,
+                "SSIM, weights redrawn": average(checked.own).mean,
+                "SSIM, other films": average(checked.others).mean,
+                "films checked": int(known.sum()),
+                "completeness gap": completeness(maps).average.mean,
+                **_faithful(evidence, few, method, maps),
+                "cost": maps.passes.as_forwards,
+                "films": int(maps.usable.sum()),
+            }
+        )
+    together = agreement(kept).rename(columns={"rank_correlation": "rank correlation", "n": "films"})
+    return pd.DataFrame(rows).round(3), together.drop(columns="left_out").round(3), outcomes
+
+
+def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, maps: AttributionMap) -> dict[str, float]:
+    """Return mean deletion, insertion, infidelity and sensitivity of some films' maps, from the cache if there."""
+    answers, slow = evidence.main, evidence.profile != "quick"
+    shards = Shards(evidence.cache, "map-beliefs", explaining.key_of(answers, index, method) | {"slow": slow})
+    known = shards.read()
+    if not len(known):
+        found = _measured(answers, index, method, maps, slow=slow)
+        known = pd.DataFrame([{"means": json.dumps(found)}])
+        shards.add(known)
+    return {str(name): float(value) for name, value in json.loads(str(known["means"].iloc[0])).items()}
+
+
+def _measured(
+    answers: Answers, index: npt.NDArray[np.int64], method: str, maps: AttributionMap, *, slow: bool
+) -> dict[str, float]:
+    network, pixels, seed = explaining.network_of(answers), explaining.inputs(answers, index.tolist()), answers.seed
+    cell = max(1, pixels.shape[-1] // 16)  # 256 cells, whatever the size of the film
+    erased, revealed = (
+        erasure(network, pixels, maps, way, steps=STEPS, cell=cell, seed=seed).advantage
+        for way in ("deletion", "insertion")
+    )
+    found = {
+        "deletion": average(erased).mean,
+        "insertion": average(revealed).mean,
+        "infidelity": average(infidelity(network, pixels, maps, seed=seed)).mean,
+    }
+    if slow:
+        called = list(maps.targets)
+        found["sensitivity"] = average(
+            sensitivity_max(create_method(method), network, pixels, called, maps.image_ids, seed=seed)
+        ).mean
+    return found

@@ -1,0 +1,57 @@
+"""Endpoint of belief: does a map depend on what the network learned? With it, the pictures of every failure mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from suites.harness import believing, explaining, galleries
+from suites.harness.claims import Claim, Result
+from suites.harness.conditions import CLEAN
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Evidence
+
+
+@endpoint("map_goes_with_the_weights")
+def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
+    """Share of films whose map, once all weights are redrawn, is no more like itself than maps of other films are.
+
+    Source: Adebayo et al. 2018 (arXiv:1810.03292), with the pass rule of Arun et al. 2021
+    (doi:10.1148/ryai.2021200267). A map that hardly changes at all (SSIM above .95) has stayed, whatever the others do.
+    """
+    answers, method = evidence.main, str(claim.parameters.get("method", believing.METHODS["quick"][0]))
+    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
+    checked = explaining.sanity(answers, index, method, evidence.cache)
+    lost, known = checked.lost, np.isfinite(checked.lost)
+    if not known.any():
+        raise NotEvaluable(f"{method}: {checked.reason}")
+    among = np.zeros(len(answers.cohort), dtype=bool)
+    among[checked.index[known]] = True
+    by_film = np.zeros(len(answers.cohort))
+    by_film[checked.index[known]] = lost[known]
+    share = answers.rate(by_film, among)
+    effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), needed=50)
+    table, agreement, outcomes = believing.beliefs(evidence, index)
+    pictured, missing = galleries.failure_galleries(
+        evidence, [str(text) for text in claim.parameters.get("conditions", [])],
+        {name: outcome for name, outcome in outcomes.items() if name not in believing.CONTROLS},
+    )  # fmt: skip
+    failed = [name for name, outcome in outcomes.items() if outcome == "failed" and name not in believing.CONTROLS]
+    told = [
+        f"{method}: {checked.reason}, on {int(known.sum())} films.",
+        f"Failed its sanity check, and marked so on every picture: {', '.join(failed)}." if failed else "",
+        f"No pictures of: {'; '.join(missing)}." if missing else "",
+    ]
+    return Result(
+        effect=effect,
+        p_beyond=beyond(share, claim),
+        p_within=within(share, claim),
+        summary=" ".join(filter(None, told)),
+        tables={
+            "Can the maps be believed": table,
+            "Agreement between methods (rank correlation)": agreement,
+            "What the columns say": pd.DataFrame(believing.ABOUT.items(), columns=["column", "meaning"]),
+        },
+        galleries=pictured,
+    )

@@ -1,0 +1,79 @@
+"""Endpoint of the shortcut probe: does a call hang on the border and corners of a film, where no lung lies?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from explain.shortcut import shortcut_probe
+from suites.harness import explaining
+from suites.harness.cache import Shards
+from suites.harness.claims import Claim, Result
+from suites.harness.conditions import CLEAN
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.evidence import Answers, Evidence
+
+FILMS = {"quick": 120, "standard": 400, "full": 1_000_000}
+"""Films probed by profile, whole patients, by class."""
+
+
+@endpoint("border_flips")
+def border_flips(evidence: Evidence, claim: Claim) -> Result:
+    """Share of films whose call flips when the border, or the corners, are covered with the film's mean grey.
+
+    Beside it the same for a square of equal area at a random place inside, which hides anatomy and may flip more.
+    """
+    answers = evidence.main
+    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN), FILMS)
+    table = _probed(answers, index, evidence.cache)
+    among = np.zeros(len(answers.cohort), dtype=bool)
+    among[index] = True
+    n = len(index)
+
+    def flips(part: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return (N,) whether any of these covers flipped a film."""
+        by_film = part.groupby("image_id")["flipped"].any()
+        values = np.zeros(len(answers.cohort))
+        values[index] = [float(by_film[answers.images[at]]) for at in index]
+        return values
+
+    covers, control = table[~table["control"]], table["control"]
+    share = answers.rate(flips(covers), among)
+    inside = answers.rate(flips(table[control]), among)
+    each = {str(name): answers.rate(flips(part), among) for name, part in covers.groupby("cover", sort=False)}
+    rows = (
+        table.groupby(["cover", "control"], sort=False)
+        .agg(area=("area", "mean"), flipped=("flipped", "mean"), logit_fall=("logit_shift", "mean"))
+        .reset_index()
+        .assign(control=lambda frame: np.where(frame["control"], "square inside, same area", "covered"))
+        .rename(columns={"control": "where", "logit_fall": "fall of the logit"})
+    )
+    return Result(
+        effect=measured("flips_when_border_covered", CLEAN, share, n),
+        p_beyond=beyond(share, claim),
+        p_within=within(share, claim),
+        measures=[
+            *(measured(f"flips_when_{name}_covered", CLEAN, value, n) for name, value in each.items()),
+            measured("flips_when_inside_covered", CLEAN, inside, n),
+        ],
+        summary=(
+            f"Covering the border or the corners changes {share.estimate:.1%} of {n} calls; squares of the same area "
+            f"inside the film change {inside.estimate:.1%}."
+        ),
+        tables={"What covering changes": rows.round(3)},
+    )
+
+
+def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:
+    """Return one row per film and cover, from the cache if the same films were probed before."""
+    shards = Shards(cache, "shortcut-probe", explaining.key_of(answers, index, "shortcut probe"))
+    known = shards.read()
+    if not len(known):
+        ids = [answers.images[at] for at in index]
+        pixels = explaining.inputs(answers, index.tolist())
+        known = shortcut_probe(explaining.network_of(answers), pixels, ids, seed=answers.seed)
+        shards.add(known)
+    return known.drop_duplicates(["image_id", "cover", "control"])
