@@ -49,7 +49,7 @@ TITLES = {
     "grid": "Grid artefacts",
     "opacity": "White-out",
 }
-ADVERSARIAL, ERRORS = "Adversarial examples", "Wrong calls on clean films"
+ADVERSARIAL, CALLS = "Adversarial examples", "Clean films: the surest wrong calls, and a right one"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def failure_galleries(
 def scenes(evidence: Evidence, conditions: Sequence[str]) -> Iterator[Scene]:
     """Yield every failure mode that has films: wrong calls, conditions, probes, adversarial examples."""
     answers, films, folder = evidence.main, FILMS[evidence.profile], evidence.cache
-    yield from _scene(ERRORS, CLEAN, answers, _errors(answers, films), folder)
+    yield from _scene(CALLS, CLEAN, answers, _errors(answers, films), folder)
     titles = {text: TITLES.get(_family(text), _family(text)) for text in conditions}
     for text, title in titles.items():
         share = max(1, films // list(titles.values()).count(title))

@@ -11,6 +11,7 @@ from explain.attribution import AttributionMap
 from explain.localisation import (
     average_precision,
     energy_inside,
+    energy_table,
     localise,
     marked_region,
     otsu_threshold,
@@ -34,6 +35,20 @@ def test_pointing_game_by_hand():
     assert pointing_hit([[0, 9, 0], [5, 0, 0], [0, 0, 0]], MASK) == 1
     assert pointing_hit([[0, 4, 0], [5, 0, 0], [0, 0, 0]], MASK) == 0
     assert pointing_hit([[0, 5, 0], [5, 0, 0], [0, 0, 0]], MASK) == 0.5
+
+
+def test_energy_by_region_by_hand_and_what_does_not_count():
+    maps = as_maps([[[1, 2, 0], [3, 0, 0], [0, 0, 6]], np.full((3, 3), np.nan), np.ones((3, 3)), np.ones((3, 3))])
+    corner = np.zeros((3, 3), dtype=bool)
+    corner[2, 2] = True
+    known = {"lesion": {"f0": MASK, "f1": MASK, "f2": np.zeros_like(MASK)}, "corner": {"f0": corner, "f3": corner}}
+    table = energy_table(maps, known).set_index("region")
+    assert table.loc["lesion", "energy"] == pytest.approx(3 / 12), "f1 is not finite, f2 has no lesion, f3 no mask"
+    assert list(table["films"]) == [1, 2]
+    assert list(table["left_out"]) == [1, 0]
+    assert table.loc["lesion", "area"] == pytest.approx(2 / 9)
+    assert table.loc["corner", "energy"] == pytest.approx((6 / 12 + 1 / 9) / 2)
+    assert table.loc["corner", "centre"] < table.loc["corner", "area"], "the middle of the film is not its corner"
 
 
 def test_energy_by_hand():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explain.selection import largest_flips, most_confident_errors, random_correct
+from explain.selection import largest_flips, most_confident_calls, most_confident_errors, random_correct
 
 NAMES = ["a", "b", "c", "d"]
 TRUTH = [0, 0, 1, 1]
@@ -16,6 +16,12 @@ def test_errors_by_hand():
     picks = most_confident_errors(NAMES, TRUTH, LOGITS, 5)
     assert [(pick.image_id, pick.row) for pick in picks] == [("c", 2), ("b", 1)]
     assert picks[0].score == pytest.approx(0.8)
+
+
+def test_surest_calls_by_hand():
+    picks = most_confident_calls(NAMES, LOGITS, 2)
+    assert [(pick.image_id, pick.row) for pick in picks] == [("a", 0), ("c", 2)]
+    assert picks[0].score == pytest.approx(0.9)
 
 
 def test_flips_by_hand():

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from suites.harness.claims import Claim, GalleryItem, Judgement, Measure, Result, Verdict
 from suites.harness.cohort import Cohort
@@ -123,7 +124,16 @@ def _claims() -> list[tuple[Claim, Verdict, Result | None, str]]:
                 facts={"confidence": 0.9 + i / 100},
             )  # type: ignore[misc]
             for i in range(6)
-        ]
+        ],
+        f"Saliency {EVIL}": [
+            GalleryItem(
+                caption=f"strip {i}",
+                draw=partial(Image.new, "RGB", (300, 90), (40 * i, 0, 0)),
+                facts={"class": CLASSES[i % 2], "method": ("grad-cam", EVIL)[i // 2], "condition": "clean"},
+                details=partial(dict, method="grad-cam", number=i),
+            )
+            for i in range(4)
+        ],
     }
     curves = [
         measure("recall_viral_pneumonia", 0.82 - 0.06 * s, condition=f"underexposed@{s}", exploratory=s > 3)

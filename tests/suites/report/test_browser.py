@@ -91,11 +91,33 @@ def test_a_link_opens_its_claim_even_when_filtered_away(open_page):
     assert direct.locator(f"#{target}").evaluate("element => element.open")
 
 
+def test_a_gallery_is_filtered_by_class_and_method_and_the_viewer_follows(open_page):
+    page = open_page()
+    page.click(".claim-row a >> text=Underexposed")
+    form = page.locator(".gallery-filters:visible").first
+    galleries = form.locator("xpath=..")
+    everything = galleries.locator(".gallery li:visible").count()
+    assert form.locator("select").count() == 2, "one condition only, so there is nothing to choose"
+    assert form.locator(".shown").inner_text() == f"{everything} of {everything} pictures"
+    form.locator("select[data-fact=class]").select_option("normal")
+    assert galleries.locator(".gallery li:visible").count() == 2
+    assert form.locator(".shown").inner_text() == f"2 of {everything} pictures"
+    assert galleries.locator(".gallery-part:visible").count() == 1, "a gallery without pictures goes"
+    galleries.locator("a.shot:visible").first.click()
+    assert page.locator("#lightbox-place").inner_text() == "1 of 2"
+    page.keyboard.press("Escape")
+    form.locator("select[data-fact=method]").select_option("grad-cam")
+    assert galleries.locator(".gallery li:visible").count() == 1
+    for name in ("class", "method"):
+        form.locator(f"select[data-fact={name}]").select_option("")
+    assert galleries.locator(".gallery li:visible").count() == everything
+
+
 def test_the_viewer_works_by_keyboard(open_page):
     page = open_page()
     page.click("#open-all")
     thumbnails = page.locator(".gallery a.shot")
-    assert thumbnails.count() == 12
+    assert thumbnails.count() == 20
     thumbnails.nth(1).focus()
     page.keyboard.press("Enter")
     box = page.locator("#lightbox")

@@ -11,6 +11,7 @@ import filelock
 import jsonschema
 import pandas as pd
 import pytest
+from PIL import Image
 
 from suites.harness.errors import UsageProblem
 from suites.harness.report import folder, results, write_report
@@ -36,6 +37,18 @@ def test_all_files_are_there_and_keep_their_contract(report: Path, make_record):
     assert len(flat) >= len(document["claims"])
     assert set(flat["id"]) == {claim["id"] for claim in document["claims"]}
     assert sum(file.stat().st_size for file in report.parent.rglob("*")) < 15_000_000
+
+
+def test_a_picture_has_its_numbers_beside_it_and_its_own_size(report: Path):
+    sidecars = sorted((report.parent / "figures").glob("*.json"))
+    assert len(sidecars) == 2 * 4, "two subjects, four strips"
+    for sidecar in sidecars:
+        content = json.loads(sidecar.read_text())
+        assert content["method"] == "grad-cam"
+        assert content["caption"] == f"strip {content['number']}"
+        with Image.open(report.parent / content["picture"]) as picture:
+            assert picture.size == (300, 90)
+        assert f'href="figures/{sidecar.name}"' in report.read_text()
 
 
 def test_numbers_that_are_none_become_null(report: Path):
