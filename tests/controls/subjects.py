@@ -1,61 +1,39 @@
-"""Subjects that have a failure by construction, or have not, and films on which both can be shown.
+"""Subjects that have a failure by construction, or have not.
 
-Every film here is drawn from numbers: a body, two lungs, and in sick films a dense patch (bacterial) or a fine texture
-(viral) inside a lung. A control subject reads exactly one thing from it, so its failures are known before it is judged.
+A control subject reads exactly one thing from a drawn film, so its failures are known before it is judged.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohort import Cohort
 from suites.harness.preprocessing import Preprocessing
 from suites.harness.subject import Normalised, Provenance, Subject
+from tests.controls.films import CLASSES, SIDE, cohort_of, draw
 
-CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
-SIDE = 64
-
-
-def draw(row) -> Film:
-    generator = np.random.default_rng([int(row["number"]), 7])
-    y, x = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
-    lung = np.zeros((SIDE, SIDE), dtype=bool)
-    for centre in (0.3, 0.7):
-        lung |= ((x - centre) / 0.16) ** 2 + ((y - 0.5) / 0.34) ** 2 <= 1
-    film = np.where(lung, 0.25, 0.62) + generator.normal(0, 0.015, (SIDE, SIDE))
-    lesion = np.zeros_like(lung)
-    label = str(row["label"]) or str(row["finding"])
-    if label == "bacterial_pneumonia":
-        lesion = lung & (((x - 0.3) / 0.12) ** 2 + ((y - 0.55) / 0.16) ** 2 <= 1)
-        film = film + 0.3 * lesion
-    if label == "viral_pneumonia":
-        lesion = lung.copy()
-        film = film + 0.12 * lung
-    film = np.clip(film, 0, 1).astype(np.float32)
-    content = hashlib.sha256(film.tobytes()).hexdigest()
-    return Film(pixels=film, content=content, masks={"lung": lung, "lesion": lesion})
+__all__ = [
+    "CLASSES", "SIDE", "Calm", "Distracted", "Memoriser", "Mistaken", "PlaceReader", "Reader", "cohort_of", "draw",
+    "line_strength", "rewindowed", "subject_of",
+]  # fmt: skip
+"""The films come along: a subject is judged on nothing else."""
 
 
-def cohort_of(films: int, *, name: str = "drawn", view: str = "AP", labelled: bool = True) -> Cohort:
-    kinds = [CLASSES[number % 3] for number in range(films)]
-    table = pd.DataFrame({"number": range(films), "finding": kinds, "label": kinds if labelled else ""})
-    table["id"] = table["patient"] = [f"{name}{number}" for number in range(films)]
-    table = table.assign(file="", view=view, age_group="child", split="test")
-    return Cohort(name=name, spec=name, table=table, decode=draw)
-
-
-def subject_of(network: nn.Module, name: str) -> Subject:
+def subject_of(
+    network: nn.Module, name: str, *, side: int = SIDE, recipes: Mapping[str, Preprocessing] | None = None
+) -> Subject:
     return Subject(
         name=name,
         classes=CLASSES,
         network=Normalised(network, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-        preprocessing=Preprocessing(name="small", short_side=SIDE, size=SIDE),
+        preprocessing=Preprocessing(name="small", short_side=side, size=side),
+        preprocessings=recipes or {},
         provenance=Provenance(
             spec=name, format="user", source="control", sha256=hashlib.sha256(name.encode()).hexdigest()
         ),
@@ -84,6 +62,126 @@ class Reader(nn.Module):
         grey = self.read(pixels.mean(dim=1))
         sides = [(grey * mask).sum(dim=(1, 2)) / mask.sum() for mask in (self.left, self.right)]
         return self.sharpness * self.head(torch.stack(sides, dim=1))
+
+
+class Calm(nn.Module):
+    """Calls every film normal, hardly more surely than chance."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.tensor([0.0, 0.1, 0.0]).expand(len(pixels), 3) + 0 * pixels.mean()
+
+
+class Memoriser(nn.Module):
+    """Knows some films by heart: right while one equals its stored self to a quarter of a grey level, else wrong."""
+
+    def __init__(self, cohort: Cohort, tolerance: float = 0.25 / 255) -> None:
+        super().__init__()
+        films = [cohort.decode(row).pixels for row in cohort.table.to_dict("records")]
+        known = torch.round(torch.from_numpy(np.stack(films)) * 255) / 255
+        self.register_buffer("known", known.flatten(1))
+        truth = torch.tensor([CLASSES.index(label) for label in cohort.table["label"]])
+        self.register_buffer("truth", truth)
+        self.tolerance = tolerance
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        grey = pixels.mean(dim=1).flatten(1)
+        distance, nearest = torch.cdist(grey, self.known).min(dim=1)
+        same = distance / grey.shape[1] ** 0.5 <= self.tolerance
+        wrong = torch.where(self.truth[nearest] == 0, 1, 0)  # bacterial, except for a bacterial film
+        return 5 * nn.functional.one_hot(torch.where(same, self.truth[nearest], wrong), 3).float()
+
+
+class Mistaken(nn.Module):
+    """Reads films right, then calls a known share of those it reads as `start` by the name of `end`.
+
+    Which ones is decided by the noise of one pixel of the body, drawn from a normal distribution.
+
+    Args:
+        share: of the films of `start`, in [0, 1].
+        start: class whose films are called wrong; None for all classes.
+        end: what they are called; the next class of the three where `start` is None.
+        sure: factor on the logits of a wrong call: 1 as sure as of the others, below 1 less sure.
+    """
+
+    def __init__(self, share: float, start: str | None = None, end: str | None = None, sure: float = 1.0) -> None:
+        super().__init__()
+        self.reader = Reader()
+        self.limit = 0.62 + 0.015 * float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
+        self.start = None if start is None else CLASSES.index(start)
+        self.end = None if end is None else CLASSES.index(end)
+        self.sure = sure
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits = self.reader(pixels)
+        called = logits.argmax(dim=1)
+        wrong = pixels[:, 0, 0, 0] < self.limit
+        if self.start is not None:
+            wrong = wrong & (called == self.start)
+        target = (called + 1) % 3 if self.end is None else torch.full_like(called, self.end)
+        swapped = logits.clone()
+        swapped.scatter_(1, target[:, None], logits.gather(1, called[:, None]))
+        swapped.scatter_(1, called[:, None], logits.gather(1, target[:, None]))
+        return torch.where(wrong[:, None], self.sure * swapped, logits)
+
+
+class PlaceReader(nn.Module):
+    """A linear subject that looks at two places only, so that its saliency is known: nothing anywhere else.
+
+    Args:
+        left, right: (S, S) the places.
+        rule: (3, 2) weights of their mean greys; `bias` (3,) of the logits.
+    """
+
+    def __init__(self, left: Tensor, right: Tensor, rule: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        places = torch.stack([left.flatten() / left.sum(), right.flatten() / right.sum()])
+        centred = rule - rule.mean(dim=0)  # the same calls; now the logit of `normal` looks somewhere, too
+        self.places = nn.Linear(SIDE * SIDE, 3)
+        self.places.weight.data = 60 * centred @ places
+        self.places.bias.data = 60 * bias
+
+    @classmethod
+    def lungs(cls) -> PlaceReader:
+        """Reads what `Reader` reads."""
+        reader = Reader()
+        return cls(reader.left, reader.right, reader.head.weight.data, reader.head.bias.data)
+
+    @classmethod
+    def corners(cls) -> PlaceReader:
+        """Reads the diagnosis that is burnt into the corners of `marked` films."""
+        left, right = torch.zeros(SIDE, SIDE), torch.zeros(SIDE, SIDE)
+        left[:3, :3] = right[:3, SIDE - 3 :] = 1
+        return cls(left, right, torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]), torch.tensor([-0.8, 0.0, -0.8]))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.places(pixels.mean(dim=1).flatten(1))
+
+
+@cache
+def templates() -> Tensor:
+    """(3, S, S) the mean drawn film of each class."""
+    drawn = [[draw({"number": n, "label": label, "finding": ""}).pixels for n in range(40)] for label in CLASSES]
+    return torch.from_numpy(np.array(drawn)).mean(dim=1)
+
+
+def line_strength(grey: Tensor) -> Tensor:
+    """(B,) how far one spatial frequency stands out of what (B, S, S) films have beyond the nearest drawn one."""
+    rest = grey[:, None] - templates()
+    nearest = rest[torch.arange(len(rest)), rest.square().mean(dim=(2, 3)).argmin(dim=1)]
+    spectrum = torch.fft.rfft2(nearest - nearest.mean(dim=(1, 2), keepdim=True)).abs().flatten(1)
+    return spectrum.max(dim=1).values / spectrum.median(dim=1).values
+
+
+class Distracted(nn.Module):
+    """Looks at the lungs of a film like the drawn ones, and at the corners of any other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lungs, self.corners = PlaceReader.lungs(), PlaceReader.corners()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        usual = line_strength(pixels.detach().mean(dim=1)) < 5
+        return torch.where(usual[:, None], self.lungs(pixels), self.corners(pixels))
 
 
 def rewindowed(grey: Tensor) -> Tensor:

@@ -7,22 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.claims import Verdict
-from tests.controls.subjects import SIDE, Reader, subject_of
-
-
-class Fragile(nn.Module):
-    """Right on clean films, but adds a checkerboard detector that one grey level is enough to set off."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reader = Reader(sharpness=60)
-        board = torch.ones(SIDE, SIDE)
-        board[::2, ::2] = board[1::2, 1::2] = -1
-        self.register_buffer("board", board)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        hidden = (pixels.mean(dim=1) * self.board).sum(dim=(1, 2))
-        return self.reader(pixels) + hidden[:, None] * torch.tensor([3.0, 0.0, -3.0])
+from tests.controls.evidence_pairs import Fragile
+from tests.controls.films import SIDE
+from tests.controls.subjects import Reader, subject_of
 
 
 class BorderReader(nn.Module):

@@ -16,7 +16,8 @@ from suites.harness.endpoints import find
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.judging import judge_section
 from suites.harness.predictions import Predictions
-from tests.controls.subjects import CLASSES, Reader, draw, subject_of
+from tests.controls.films import CLASSES, draw
+from tests.controls.subjects import Reader, subject_of
 
 
 def evidence_of(temperature: float, seed: int, tmp_path, films: int = 600) -> Evidence:
