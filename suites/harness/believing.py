@@ -48,7 +48,9 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
         index: films of the cohort; the first few are measured.
     """
     answers, few = evidence.main, index[: FILMS[evidence.profile]]
-    rows, outcomes, kept = [], {}, []
+    rows: list[dict[str, object]] = []
+    outcomes: dict[str, Sanity] = {}
+    kept: list[AttributionMap] = []
     for method in (*METHODS[evidence.profile], *CONTROLS):
         try:
             checked = explaining.sanity(answers, index, method, evidence.cache)

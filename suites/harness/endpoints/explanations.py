@@ -33,7 +33,7 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     answers, method = evidence.main, _method(claim)
     ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != "normal").to_numpy()
     index = explaining.chosen(answers, evidence.profile, ill)
-    lesions, visible = explaining.masks(answers, index, "lesion")
+    lesions, visible = explaining.masks(answers, index.tolist(), "lesion")
     seen = np.array([lesions[answers.images[at]].any() for at in index])
     index, visible = index[seen], visible[seen]
     if not len(index):
@@ -60,7 +60,7 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     role = str(claim.parameters.get("role", ""))
     answers, method = (evidence.probe(role) if role else evidence.main), _method(claim)
     index = explaining.chosen(answers, evidence.profile, np.isfinite(answers.called()))
-    lungs, _ = explaining.masks(answers, index, "lung")
+    lungs, _ = explaining.masks(answers, index.tolist(), "lung")
     found = explaining.attribute(answers, index, method, evidence.cache)
     checked = explaining.sanity(answers, index, method, evidence.cache)
     table = localise(found.maps, lungs, "lung", seed=evidence.seed)
