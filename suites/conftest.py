@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from suites.harness import bundled
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import SEVERITIES, Evaluation
@@ -67,9 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="claims table in TOML (`extends = true` overrides the project's own by id)",
     )
     group.addoption("--profile", choices=list(SEVERITIES), default="quick", help="how much is run (default quick)")
-    group.addoption(
-        "--preset", choices=PRESETS, help="run a whole grid of perturbations beside what the claims need"
-    )
+    group.addoption("--preset", choices=PRESETS, help="run a whole grid of perturbations beside what the claims need")
     group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
     group.addoption(
         "--temperature",
@@ -118,11 +115,6 @@ def _evaluation(config: pytest.Config) -> Evaluation:
             f"--report was given {report}; write the folder to test first: pytest suites/ --report [DIR]"
         )
     weights = option("--weights") or [DEFAULT_WEIGHTS]
-    if weights == [DEFAULT_WEIGHTS] and not (bundled.FOLDER / "fragile" / "model.safetensors").is_file():
-        raise UsageProblem(
-            "no demonstration subject is bundled yet: pass --weights (published, or a folder with config.json and "
-            "model.safetensors) and --data (a folder of films, or kaggle)"
-        )
     claims = load_claims(option("--claims"))
     device, recipe = str(option("--device")), option("--preprocessing")
     loaded = [load_subject(spec, preprocessing=recipe, device=device) for spec in weights]

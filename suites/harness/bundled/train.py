@@ -128,7 +128,9 @@ def measured(subject: Subject, films: Films) -> dict[str, Any]:
 
 def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
     """Train one subject, write its folder, and measure what was written."""
-    start = load_subject(str(into / recipe.start)) if recipe.start else None
+    # Made in the same place just now, or the one in the package.
+    home = into if (into / recipe.start / "model.safetensors").is_file() else FOLDER
+    start = load_subject(str(home / recipe.start)) if recipe.start else None
     network, temperature = trained(recipe, lessons, start)
     folder = into / recipe.name
     export.write(folder, network.backbone, recipe.layout)
