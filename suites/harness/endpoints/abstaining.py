@@ -10,7 +10,7 @@ import pandas as pd
 from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
 from calibration.checks import FloatArray, softmax
-from suites.harness import doubts
+from suites.harness import doubts, guarding
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet, logit_scores
@@ -97,6 +97,8 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
         ends = found[name].interval()
         rows.append((name, ends.estimate, ends.low, ends.high, float(np.asarray(ood.fpr_at_tpr(values, outside)))))
     own, n = found["max-softmax"], len(probe.cohort)
+    guards = [guarding.guard(evidence, role)] if role == "lateral" else []
+    rows += [guard.row for guard in guards]
     best = max(found, key=lambda name: found[name].estimate)
     effect = measured("auroc", f"{role}, max-softmax", own, n, needed=50)
     return Result(
@@ -107,10 +109,12 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
             measured("auroc", f"{role}, {name}", value, n, needed=50)
             for name, value in found.items()
             if name != "max-softmax"
-        ],
+        ]
+        + [measure for guard in guards for measure in guard.measures],
         summary=(
             f"The subject's own confidence tells {probe.cohort.name} from {main.cohort.name} with an AUROC of "
             f"{effect.estimate:.2f}; the best of {len(found)} scores, {best}, with {found[best].estimate:.2f}."
+            + "".join(f" {guard.sentence}" for guard in guards)
         ),
         figures={
             "scores": partial(decision_diagrams.score_histograms, pairs[best][0], {role: pairs[best][1]}, name=best)

@@ -1,0 +1,126 @@
+"""The view guard beside the scores of doubt: what one number per film catches of a probe, and what it costs.
+
+The guard sees the film before the subject does, so its numbers belong to the films and are the same for every subject.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from calibration import ood
+from calibration.checks import FloatArray
+from robustness import view_guard
+from robustness.perturbation import PerturbationError
+from suites.harness.cache import Shards
+from suites.harness.claims import Measure
+from suites.harness.endpoints.registry import measured
+from suites.harness.evidence import Answers, Evidence
+from suites.harness.statistics import Sampled
+
+NAME = "view guard"
+FILMS = {"quick": 120}
+"""Films of each cohort that are looked at by profile, whole patients; all of them where none is named."""
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the guard does to a probe and to the cohort.
+
+    Attributes:
+        row: for the table of scores: name, AUROC with interval, FPR at 95 % TPR.
+        measures: AUROC, FPR95, and the shares refused at the fixed threshold.
+        sentence: the same for a reader.
+    """
+
+    row: tuple[str, float, float, float, float]
+    measures: list[Measure]
+    sentence: str
+
+
+def guard(evidence: Evidence, role: str) -> Guarded:
+    """Return how well the guard tells a probe from the cohort under test.
+
+    Raises:
+        NotEvaluable: the probe was not given.
+    """
+    main, probe = evidence.main, evidence.probe(role)
+    usual, strange = (_looked_at(answers, evidence) for answers in (main, probe))
+    near, far = (_scores(answers, keep, evidence.cache) for answers, keep in ((main, usual), (probe, strange)))
+    values = np.concatenate([near, far])
+    outside = np.repeat([False, True], [len(near), len(far)])
+    weights = np.concatenate([main.resamples.weights[:, usual], probe.resamples.weights[:, strange]], axis=1)
+    patients = probe.resamples.subset(strange).patients
+    estimates = ood.auroc_and_fpr(values, outside)
+    replicates = ood.auroc_and_fpr(values, outside, weights=weights)
+    auroc, false_alarms = (
+        Sampled(float(estimate), np.asarray(sample), patients)
+        for estimate, sample in zip(estimates, replicates, strict=True)
+    )
+    caught = probe.rate(_at(strange, far > 0), strange)
+    cost = main.rate(_at(usual, near > 0), usual)
+    ends = auroc.interval()
+    measures = [
+        measured("auroc", f"{role}, {NAME}", auroc, len(far), needed=50),
+        measured("fpr95", f"{role}, {NAME}", false_alarms, len(far), needed=50),
+        measured("refused_share", f"{role}, {NAME}", caught, len(far), needed=50),
+        measured("refused_share", f"{main.cohort.name}, {NAME}", cost, len(near)),
+    ]
+    return Guarded(
+        row=(NAME, ends.estimate, ends.low, ends.high, false_alarms.estimate),
+        measures=measures,
+        sentence=(
+            f"A view guard that looks at one number per film, without any network, reaches {auroc.estimate:.2f}; at "
+            f"its fixed threshold it refuses {caught.estimate:.0%} of {len(far)} {role} films, and wrongly "
+            f"{cost.estimate:.1%} of {len(near)} films of {main.cohort.name}."
+        ),
+    )
+
+
+def _looked_at(answers: Answers, evidence: Evidence) -> npt.NDArray[np.bool_]:
+    """Return (N,) the films a profile looks at."""
+    if evidence.profile not in FILMS:
+        return np.ones(len(answers.cohort), dtype=bool)
+    ids = set(answers.cohort.limited(FILMS[evidence.profile], answers.seed).table["id"].astype(str))
+    return np.array([image in ids for image in answers.images], dtype=bool)
+
+
+def _at(films: npt.NDArray[np.bool_], values: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return (N,) values at the places of some films, 0 elsewhere."""
+    everywhere = np.zeros(len(films))
+    everywhere[films] = values
+    return everywhere
+
+
+def _scores(answers: Answers, among: npt.NDArray[np.bool_], cache: Path) -> FloatArray:
+    """Return (n,) guard scores; a film too small to judge is refused."""
+    key = {"guard": "ridge", "version": 1, "threshold": view_guard.THRESHOLD, "torch": torch.__version__}
+    shards = Shards(cache, "view-guard", key)
+    known = shards.read()
+    done = dict(zip(known["content"], known["score"], strict=True)) if len(known) else {}
+    fresh, found = [], []
+    try:
+        for at in np.flatnonzero(among):
+            row = {str(name): value for name, value in answers.cohort.table.iloc[int(at)].to_dict().items()}
+            film = None if answers.cohort.identify else answers.cohort.decode(row)
+            content = film.content if film else answers.cohort.identify(row) if answers.cohort.identify else ""
+            if content not in done:
+                pixels = (film or answers.cohort.decode(row)).pixels
+                done[content] = _score(torch.from_numpy(pixels))
+                fresh.append({"content": content, "score": done[content]})
+            found.append(done[content])
+    finally:  # an interrupt, too, keeps what is done
+        shards.add(pd.DataFrame(fresh))
+    return np.array(found, dtype=np.float64)
+
+
+def _score(film: torch.Tensor) -> float:
+    try:
+        return float(view_guard.lateral_score(film.unsqueeze(0)))
+    except PerturbationError:
+        return view_guard.THRESHOLD
