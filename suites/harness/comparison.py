@@ -43,7 +43,10 @@ def _rows(first: Answers, second: Answers) -> list[tuple[object, ...]]:
         except NotEvaluable:
             continue
         gap = difference(one, other).interval()
-        rows.append((measure, one.estimate, other.estimate, gap.estimate, gap.low, gap.high, int(both.sum())))
+        films = int(both.sum())
+        if measure.startswith("recall_"):
+            films = int((both & (first.labels == first.class_index(measure.removeprefix("recall_")))).sum())
+        rows.append((measure, one.estimate, other.estimate, gap.estimate, gap.low, gap.high, films))
     right = [answers.correct(CLEAN)[both] for answers in (first, second)]
     exact = statistics.mcnemar_test(right[0], right[1])
     flips = statistics.sign_flip_test(right[0] - right[1], first.patients[both], seed=first.seed)

@@ -33,14 +33,13 @@ from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
 from suites.harness.layouts import align_labels
 from suites.harness.predictions import predict
-from suites.harness.record import Record
+from suites.harness.record import PAGE, Record
 from suites.harness.report import write_report
 from suites.harness.subject import Subject
 from suites.harness.tempered import caveat
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
-PAGE = "the published page"
 NAMED = ("condition", "control", "first", "second", "sham", "matched", "whiteout")
 """Parameters of a claim that name one condition each."""
 PACKAGES = (

@@ -11,6 +11,9 @@ from suites.harness.claims import Judgement
 from suites.harness.cohort import Cohort
 from suites.harness.subject import Subject
 
+PAGE = "the published page"
+"""What the claims about printed numbers are judged on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:

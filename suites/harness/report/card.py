@@ -10,7 +10,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
-from suites.harness.record import Record
+from suites.harness.formats.hub import PUBLISHED
+from suites.harness.record import PAGE, Record
 from suites.harness.report import performance, wording
 from suites.harness.report.wording import slug
 from suites.harness.subject import Subject
@@ -113,9 +114,10 @@ def _lines(record: Record, subject: Subject) -> Iterator[str]:
         f"profile {_text(record.profile)}. Brackets hold 95 % intervals over patients."
     )
     sections: dict[str, list[Judgement]] = {}
+    # What the published page prints is no limitation of anybody else's weights.
+    mine = {subject.name, cohort.name} | ({PAGE} if PUBLISHED in subject.provenance.source else set())
     for judgement in record.judgements:
-        others = {other.name for other in record.subjects} - {subject.name}
-        if judgement.subject not in others:
+        if judgement.subject in mine:
             sections.setdefault(judgement.claim.section, []).append(judgement)
     for title, judgements in sections.items():
         yield from ("", f"### {_text(title)}", "")

@@ -197,7 +197,11 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float) or (hasattr(value, "item") and not isinstance(value, str)):
         plain = float(value)  # type: ignore[arg-type]
-        return f"{int(plain):,}" if plain.is_integer() and abs(plain) < 1e15 else wording.number(plain)
+        return (
+            f"{int(plain):,}".replace("-", wording.MINUS)
+            if plain.is_integer() and abs(plain) < 1e15
+            else wording.number(plain)
+        )
     return "" if value is None or value is pd.NA else str(value)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from suites.harness.claims import Claim, GalleryItem, Judgement, Measure, Result, Verdict
 from suites.harness.cohort import Cohort
-from suites.harness.record import Record
+from suites.harness.record import PAGE, Record
 from suites.harness.report import figures
 from suites.harness.report.write import write_report
 from suites.harness.subject import Provenance, Subject
@@ -196,7 +196,7 @@ def make_record() -> MakeRecord:
         judgements = []
         for claim, verdict, result, reason in _claims():
             shown = replace(result, figures={}, galleries={}) if plain and result else result
-            speakers = ["the published table"] if claim.section == "Published numbers" else names
+            speakers = [PAGE] if claim.section == "Published numbers" else names
             for speaker in speakers:
                 beyond = claim.documented is not None and "recall" in claim.id
                 judgements.append(
