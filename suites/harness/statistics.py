@@ -3,14 +3,17 @@
 Films of one patient are not independent, so every interval on a cohort comes from a bootstrap over *patients* within
 class; a comparison is the interval of the paired difference on the same resamples (Efron & Tibshirani 1993; Davison &
 Hinkley 1997, 3.8). Where a resample cannot vary (nothing flipped, everything right) a bootstrap would claim certainty,
-so the exact binomial bound over patients takes its place. Wilson and McNemar come from statsmodels.
+so the exact binomial bound over patients takes its place, and where hardly anything varies no interval is narrower than
+that. Wilson and McNemar come from statsmodels.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,12 @@ Integers = npt.NDArray[np.int64]
 
 LEVEL = 0.95
 RESAMPLES = 2000
+BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {LEVEL:.0%}"
+WIDENED = f"{BOOTSTRAP}, at least the exact bound of no event (events are rare)"
+EXACT = f"exact binomial bound over patients, {LEVEL:.0%} (nothing varies between resamples)"
+RARE = math.exp(-3)
+"""Share of resamples without any event when three patients show one (Poisson). With fewer events a bootstrap is blind to
+what it did not draw; a statistic that varies has far fewer equal replicates."""
 
 
 @dataclass(frozen=True)
@@ -108,59 +117,127 @@ class Sampled:
         replicates: (B,) on the resamples; NaN where a resample lacks a class.
         patients: clusters it rests on.
         bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates.
-        fewest: clusters of its smallest part (the rarest class of a balanced accuracy), which decide the exact bound
-            when nothing varies; 0 where there is one part only.
+        strata: clusters of each of the parts it is the plain mean of (the classes of a balanced accuracy), no cluster in
+            two of them; empty where there is one part only. They decide the exact bound when nothing varies.
     """
 
     estimate: float
     replicates: Floats
     patients: int
     bounds: tuple[float, float] = (0.0, 1.0)
-    fewest: int = 0
+    strata: tuple[int, ...] = ()
 
     @property
-    def doubtful(self) -> int:
-        """Clusters of the smallest part, at least 1."""
-        return max(self.fewest or self.patients, 1)
+    def parts(self) -> tuple[int, ...]:
+        """Clusters of each part, at least 1."""
+        return tuple(max(count, 1) for count in self.strata or (self.patients,))
+
+    @cached_property
+    def _commonest(self) -> float:
+        """Share of the replicates that have exactly the same value; 1 where there is none."""
+        finite = self.replicates[np.isfinite(self.replicates)]
+        if finite.size == 0 or np.ptp(finite) < 1e-12:
+            return 1.0
+        return float(np.unique(finite.round(12), return_counts=True)[1].max() / finite.size)
 
     @property
     def degenerate(self) -> bool:
         """Whether no resample differs, so that the bootstrap says nothing about the uncertainty."""
-        finite = self.replicates[np.isfinite(self.replicates)]
-        return finite.size == 0 or bool(np.ptp(finite) < 1e-12)
+        return self._commonest == 1.0
+
+    @property
+    def estimator(self) -> str:
+        """Name of what the interval is."""
+        commonest = self._commonest
+        return EXACT if commonest == 1.0 else WIDENED if commonest >= RARE else BOOTSTRAP
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """Return the percentile interval, or the exact (Clopper-Pearson) bound over patients where nothing varies."""
-        if self.degenerate:
-            low, high = self.bounds
-            # No patient of n showed the opposite: its rate is at most this (the rule of three, two-sided).
-            room = 1 - (0.5 * (1 - level)) ** (1 / self.doubtful)
-            return Interval(self.estimate, max(low, self.estimate - room), min(high, self.estimate + room))
+        """Return the percentile interval, where events are rare at least as wide as the exact bound of none at all.
+
+        The bound (Clopper-Pearson, two-sided) is over patients: none of n showed the opposite. A bootstrap of one
+        event in 200 patients would be narrower than the bound of none.
+        """
+        finite = self.replicates[np.isfinite(self.replicates)]
         tail = 50 * (1 - level)
-        low, high = np.nanpercentile(self.replicates, [tail, 100 - tail])
-        return Interval(self.estimate, float(min(low, self.estimate)), float(max(high, self.estimate)))
+        ends = np.percentile(finite, [tail, 100 - tail]) if finite.size else (self.estimate, self.estimate)
+        low, high = float(min(ends[0], self.estimate)), float(max(ends[1], self.estimate))
+        if self._commonest >= RARE:
+            room = largest_unseen(self.parts, 0.5 * (1 - level))
+            low = min(low, max(self.bounds[0], self.estimate - room))
+            high = max(high, min(self.bounds[1], self.estimate + room))
+        return Interval(self.estimate, low, high)
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value does not exceed the margin."""
-        return self._p(margin - self.estimate, self.replicates <= margin)
+        return self._p(self.estimate - margin, self.replicates <= margin)
 
     def p_below(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value is not below the margin."""
-        return self._p(self.estimate - margin, self.replicates >= margin)
+        return self._p(margin - self.estimate, self.replicates >= margin)
 
     def _p(self, distance: float, against: npt.NDArray[np.bool_]) -> float:
-        if self.degenerate:
-            return float(max(0.0, 1 - max(-distance, 0.0)) ** self.doubtful) if distance < 0 else 1.0
+        """Return p by counting replicates, and where events are rare at least the chance of seeing none."""
+        if distance <= 0 and self.degenerate:
+            return 1.0
         counted = np.isfinite(self.replicates)
-        return float((1 + np.count_nonzero(against & counted)) / (1 + np.count_nonzero(counted)))
+        drawn = (1 + np.count_nonzero(against & counted)) / (1 + np.count_nonzero(counted))
+        commonest = self._commonest
+        if commonest < RARE:
+            return float(drawn)
+        unseen = chance_of_none(self.parts, distance)
+        return unseen if commonest == 1.0 else float(max(drawn, unseen))
+
+
+@lru_cache(maxsize=4096)
+def largest_unseen(parts: tuple[int, ...], chance: float) -> float:
+    """Return the largest mean rate over the parts at which no event at all still has this chance.
+
+    With one part of n patients that is 1 - chance ** (1 / n). With several, the least favourable rates p_k with
+    prod (1 - p_k) ** n_k = chance are 1 - p_k = min(1, s n_k) for some s (Lagrange; the constraint is convex).
+
+    Args:
+        parts: patients of each part, at least 1 each.
+        chance: in (0, 1).
+    """
+    return _rates(parts, lambda rates: _log_chance(parts, rates) - math.log(chance)).mean().item()
+
+
+@lru_cache(maxsize=4096)
+def chance_of_none(parts: tuple[int, ...], rate: float) -> float:
+    """Return the largest chance that no patient shows an event although the mean rate over the parts is `rate`."""
+    if rate <= 0:
+        return 1.0
+    if rate >= 1:
+        return 0.0
+    return math.exp(_log_chance(parts, _rates(parts, lambda rates: rate - rates.mean().item())))
+
+
+def _rates(parts: tuple[int, ...], rising: Callable[[Floats], float]) -> Floats:
+    """Return the least favourable rates at which a function that rises with the scale s crosses zero, by bisection."""
+    sizes = np.array(parts, dtype=np.float64)
+    low, high = 0.0, 1 / sizes.min()
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(1 - np.minimum(1.0, middle * sizes)) < 0 else (low, middle)
+    return np.asarray(1 - np.minimum(1.0, (low + high) / 2 * sizes), dtype=np.float64)
+
+
+def _log_chance(parts: tuple[int, ...], rates: Floats) -> float:
+    with np.errstate(divide="ignore"):
+        return float((np.array(parts) * np.log1p(-rates)).sum())
 
 
 def difference(after: Sampled, before: Sampled) -> Sampled:
     """Return the paired difference `after - before` on the same resamples."""
     low, high = after.bounds[0] - before.bounds[1], after.bounds[1] - before.bounds[0]
-    patients, fewest = min(after.patients, before.patients), min(after.doubtful, before.doubtful)
+    # Other parts, other patients: then only the smallest part of either is a safe bound.
+    strata = after.parts if after.parts == before.parts else (min(*after.parts, *before.parts),)
     return Sampled(
-        after.estimate - before.estimate, after.replicates - before.replicates, patients, (low, high), fewest
+        after.estimate - before.estimate,
+        after.replicates - before.replicates,
+        min(after.patients, before.patients),
+        (low, high),
+        strata,
     )
 
 
@@ -190,10 +267,15 @@ def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float
 
 
 def average(parts: list[Sampled], patients: int) -> Sampled:
-    """Return the plain mean of several statistics (balanced accuracy from recalls) that rest on `patients` together."""
+    """Return the plain mean of several statistics (balanced accuracy from recalls) that rest on `patients` together.
+
+    Where the parts share patients (the same films under several conditions) they say no more together than the smallest.
+    """
     estimate = float(np.mean([part.estimate for part in parts]))
     replicates = np.mean([part.replicates for part in parts], axis=0)
-    return Sampled(estimate, replicates, patients, parts[0].bounds, min(part.doubtful for part in parts))
+    apart = sum(part.patients for part in parts) <= patients and not any(part.strata for part in parts)
+    strata = tuple(part.patients for part in parts) if apart else (min(min(part.parts) for part in parts),)
+    return Sampled(estimate, replicates, patients, parts[0].bounds, strata)
 
 
 def mcnemar_test(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:

@@ -109,17 +109,62 @@ def test_recalls_and_balanced_accuracy():
     assert recalls[2].patients == 0
     balanced = statistics.average(recalls[:2], patients=5)
     assert balanced.estimate == pytest.approx((2 / 3 + 0.5) / 2)
-    assert (balanced.patients, balanced.fewest) == (5, 2)
+    assert (balanced.patients, balanced.parts) == (5, (3, 2))
 
 
-def test_where_nothing_varies_the_rarest_class_decides_the_bound():
-    """All of 30 films right, only 5 of them of the rare class: 5 patients' worth of certainty."""
+def test_where_nothing_varies_the_bound_is_that_of_the_least_favourable_rates():
+    """All of 30 films right, only 5 of them of the rare class: its share of the mean may hide the most."""
     labels = np.array([0] * 25 + [1] * 5)
     resamples = Resamples.draw(np.arange(30), labels, seed=0, count=50)
     balanced = statistics.average(statistics.class_recalls(np.ones(30), labels, 2, resamples), resamples.patients)
+    grid = np.linspace(0, 1, 2001)[:-1]
+    often, seldom = np.meshgrid(grid, grid)
+    unseen = 25 * np.log1p(-often) + 5 * np.log1p(-seldom) >= np.log(0.025)
     assert balanced.patients == 30
-    assert balanced.interval().low == pytest.approx(stats.beta.ppf(0.025, 5, 1))
-    assert statistics.difference(balanced, balanced).fewest == 5
+    assert balanced.estimator == statistics.EXACT
+    assert balanced.interval().low == pytest.approx(1 - ((often + seldom) / 2)[unseen].max(), abs=1e-3)
+    assert statistics.difference(balanced, balanced).parts == (25, 5)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=4), st.floats(0.001, 0.9))
+def test_the_bound_of_none_and_its_chance_are_inverse(parts, chance):
+    sizes = tuple(parts)
+    rate = statistics.largest_unseen(sizes, chance)
+    assert statistics.chance_of_none(sizes, rate) == pytest.approx(chance, rel=1e-6)
+    assert rate <= 1 - chance ** (1 / min(sizes)) + 1e-12, "several classes say no less than the smallest alone"
+    assert statistics.largest_unseen((sizes[0],), chance) == pytest.approx(1 - chance ** (1 / sizes[0]))
+
+
+def test_means_over_the_same_patients_do_not_add_them_up():
+    resamples = Resamples.draw(np.arange(40), np.zeros(40), seed=0, count=50)
+    once = statistics.rate(np.ones(40), resamples)
+    twice = statistics.average([once, once], resamples.patients)
+    assert twice.parts == (40,)
+    assert twice.interval() == once.interval()
+
+
+def test_one_event_is_no_more_certain_than_none():
+    """Of 200 patients one flips: the bootstrap alone would end at 1.5 %, below the 1.8 % of no flip at all."""
+    resamples = Resamples.draw(np.arange(200), np.zeros(200), seed=0)
+    none, one = (statistics.rate(np.arange(200) < events, resamples) for events in (0, 1))
+    assert one.estimator == statistics.WIDENED
+    assert one.interval().high >= none.interval().high
+    assert one.p_below(0.01) >= none.p_below(0.01 - one.estimate)
+
+
+def test_intervals_of_rare_events_cover():
+    """A true rate of 1 % among 150 patients: 1.5 events on average, where the percentile bootstrap covers three in four."""
+    generator = np.random.default_rng(0)
+    resamples = Resamples.draw(np.arange(150), np.zeros(150), seed=0, count=500)
+    covered, bare = [], []
+    for _ in range(300):
+        sampled = statistics.rate(generator.random(150) < 0.01, resamples)
+        found = sampled.interval()
+        covered.append(found.low <= 0.01 <= found.high)
+        ends = np.percentile(sampled.replicates, [2.5, 97.5])
+        bare.append(ends[0] <= 0.01 <= ends[1])
+    assert np.mean(bare) < 0.85
+    assert np.mean(covered) >= 0.95
 
 
 def test_holm_and_mcnemar_match_hand_computation():
@@ -156,5 +201,5 @@ def test_page_trend_sees_order_and_not_noise():
 
 
 def test_replicates_without_a_class_are_ignored():
-    sampled = Sampled(0.5, np.array([0.4, np.nan, 0.6, 0.5]), 10)
+    sampled = Sampled(0.5, np.array([np.nan, *np.linspace(0.4, 0.6, 50)]), 10)
     assert 0.4 <= sampled.interval().low <= sampled.interval().high <= 0.6

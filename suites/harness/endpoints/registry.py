@@ -18,14 +18,12 @@ from typing import Any, Literal
 
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.errors import UsageProblem
-from suites.harness.statistics import LEVEL, RESAMPLES, Sampled
+from suites.harness.statistics import Sampled
 
 About = Literal["page", "cohort", "subject"]
 Endpoint = Callable[[Any, Claim], Result]
 
 _REGISTRY: dict[str, tuple[Endpoint, About]] = {}
-BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {LEVEL:.0%}"
-EXACT = f"exact binomial bound over patients, {LEVEL:.0%} (nothing varies between resamples)"
 
 
 def endpoint(name: str, *, about: About = "subject") -> Callable[[Endpoint], Endpoint]:
@@ -70,7 +68,6 @@ def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: i
         needed: 100 for rates, 200 for calibration curves, 50 per kind of out-of-distribution film.
     """
     interval = sampled.interval()
-    estimator = EXACT if sampled.degenerate else BOOTSTRAP
     return Measure(
         name=name,
         condition=condition,
@@ -79,7 +76,7 @@ def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: i
         high=interval.high,
         n=n,
         patients=sampled.patients,
-        estimator=estimator,
+        estimator=sampled.estimator,
         exploratory=(smallest or n) < needed,
     )
 

@@ -196,7 +196,7 @@ def _measure(
         high=ends.high if ends else np.nan,
         n=int(films.sum()),
         patients=len(np.unique(answers.resamples.cluster[films])),
-        estimator="exact bound over patients, 95 %" if sampled.degenerate else "patient bootstrap within class, 95 %",
+        estimator=sampled.estimator,
         exploratory=bool(min(sizes, default=0) < SMALL_CLASS),
     )
 
