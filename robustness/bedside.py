@@ -19,7 +19,8 @@ from robustness.curves import Point, chords, smooth_curve, tube_chords
 from robustness.draws import Draws
 from robustness.filters import coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import DT, T0, Radiograph
+from robustness.pointwise import power
+from robustness.radiograph import DT, beam_blocks, tone
 
 MU_COPPER = 1.43
 """Attenuation of copper per mm at 60 keV."""
@@ -27,9 +28,14 @@ MU_COPPER = 1.43
 
 def laid_over(film: Tensor, added: Tensor, draws: Draws) -> Tensor:
     """The film with attenuation (H, W) added everywhere, raw beam included: metal shows there too."""
-    gamma = Radiograph.of(film, draws).gamma
-    attenuation = T0 + DT * film.pow(1.0 / gamma) + added
-    return ((attenuation - T0) / DT).clamp(0.0, 1.0).pow(gamma).where(added != 0.0, film)
+    beam_blocks(film)  # only to refuse a film that shows no tissue
+    gamma = tone(draws)
+    laid = film.clone()
+    places = np.flatnonzero(added.numpy())
+    covered = power(torch.from_numpy(film.numpy().take(places)), 1.0 / gamma)
+    covered.add_(torch.from_numpy(added.numpy().take(places)), alpha=1.0 / DT).clamp_(0.0, 1.0)
+    laid.numpy().put(places, power(covered, gamma, out=covered).numpy())
+    return laid
 
 
 def wire(film: Tensor, draws: Draws, label: str) -> list[Point]:
@@ -60,6 +66,7 @@ class EcgLeads(Perturbation):
 
     name = "ecg_leads"
     family = "bedside"
+    version = 2
     source = "attenuation of copper (NIST XCOM); Sirazitdinov et al. 2022 (POTHER): leads as confounder"
     levels = tuple(
         {"wires": w, "radius_mm": r, "copper_mm": c, "electrodes": e, "electrode_mm": s}
@@ -106,6 +113,7 @@ class Tubes(Perturbation):
 
     name = "tubes"
     family = "bedside"
+    version = 2
     source = "paediatric tube sizes; barium sulphate stripe with attenuation 0.2 to 0.6"
     levels = tuple(
         {"feeding": f, "gastric": g, "tracheal": t, "central": c, "stripe": s}
@@ -179,6 +187,7 @@ class Markers(Perturbation):
 
     name = "markers"
     family = "bedside"
+    version = 2
     source = "Zech et al. 2018 (doi:10.1371/journal.pmed.1002683): markers tell the hospital"
     levels = tuple({"height": height} for height in (0.02, 0.03, 0.04, 0.06, 0.08))
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import power
 from robustness.radiograph import Radiograph, attenuation_of, scatter
 
 
@@ -19,6 +20,7 @@ class Scatter(Perturbation):
 
     name = "scatter"
     family = "contrast"
+    version = 2
     source = "Niklason, Sorenson, Nelson 1981 (doi:10.1118/1.595027): without a grid 90 % scatter in the mediastinum"
     levels = tuple({"ratio": ratio} for ratio in (0.3, 0.7, 1.2, 2.0, 4.0))
 
@@ -38,6 +40,7 @@ class WindowWidening(Perturbation):
 
     name = "window_widening"
     family = "contrast"
+    version = 2
     source = "linear window of DICOM PS3.3 C.11.2"
     levels = tuple({"width": width} for width in (1.2, 1.5, 1.9, 2.5, 3.3))
 
@@ -56,12 +59,13 @@ class GammaLow(Perturbation):
 
     name = "gamma_low"
     family = "contrast"
+    version = 2
     source = "power-law tone curve"
     levels = tuple({"gamma": gamma} for gamma in (0.85, 0.72, 0.60, 0.50, 0.40))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         # The raw beam stays black: lifting its noise to mid-grey is no tone curve of a radiograph.
-        return Radiograph.of(film, draws).on_tissue(film.pow(level["gamma"]))
+        return Radiograph.of(film, draws).on_tissue(power(film, level["gamma"]))
 
 
 @register
@@ -73,8 +77,9 @@ class GammaHigh(Perturbation):
 
     name = "gamma_high"
     family = "contrast"
+    version = 2
     source = "power-law tone curve"
     levels = tuple({"gamma": gamma} for gamma in (1.18, 1.4, 1.7, 2.0, 2.5))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return film.pow(level["gamma"])
+        return power(film, level["gamma"])

@@ -28,6 +28,7 @@ class _InsteadOfStripes(Perturbation):
     """Noise with the root mean square of the stripes the same film would get, faded by scatter in the same way."""
 
     family = "control"
+    version = 2
     levels = GridStripes.levels
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:

@@ -7,13 +7,17 @@ size of the batch, nor on any global state, nor on the device.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor
 
 T = TypeVar("T")
@@ -77,5 +81,19 @@ class Draws:
         return torch.from_numpy(self._generator(label).random(shape, dtype=np.float32)).to(self.device)
 
     def normals(self, label: str, *shape: int) -> Tensor:
-        """Tensor of the given shape, float32, standard normal."""
-        return torch.from_numpy(self._generator(label).standard_normal(shape, dtype=np.float32)).to(self.device)
+        """Tensor of the given shape, float32, standard normal: 16 random bits each pick one of `quantiles`."""
+        count = math.prod(shape)
+        bits = np.random.SFC64(self._digest(label)).random_raw((count + 3) // 4)
+        picks = bits.astype("<u8", copy=False).view("<u2")[:count]
+        return torch.from_numpy(quantiles().take(picks).reshape(shape)).to(self.device)
+
+
+@functools.cache
+def quantiles() -> NDArray[np.float32]:
+    """The standard normal distribution as 2^16 values of equal probability, up to 4.3, of mean 0 and variance 1.
+
+    A film in 8 bit cannot tell them from a continuum, and looking one up takes a fifth of the time of a sampler.
+    """
+    values = special.ndtri((np.arange(65536) + 0.5) / 65536)
+    table: NDArray[np.float32] = (values / values.std()).astype(np.float32)
+    return table

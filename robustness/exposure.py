@@ -54,6 +54,7 @@ class Underexposure(Perturbation):
 
     name = "underexposure"
     family = "exposure"
+    version = 2
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
 
@@ -77,6 +78,7 @@ class UnderexposureStress(Perturbation):
 
     name = "underexposure_stress"
     family = "exposure"
+    version = 2
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
     levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
 
@@ -86,11 +88,13 @@ class UnderexposureStress(Perturbation):
         photons = level["photons"] * (STRESS_SIDE / min(film.shape)) ** 2
         per_intensity = photons / radiograph.typical(intensity)
         counts = poisson(intensity * per_intensity, draws.normals("quantum noise", *film.shape))
-        return radiograph.display_auto(counts.clamp_min(0.5) / per_intensity)
+        return radiograph.display_auto(counts.clamp_min_(0.5).div_(per_intensity))
 
 
 class _FixedWindow(Perturbation):
     """Exposure on a system whose window does not move: attenuation shifts by -ln(dose) and clips; noise follows."""
+
+    version = 2
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         dose = level["dose"]
@@ -141,6 +145,7 @@ class TubeVoltage(Perturbation):
 
     name = "tube_voltage"
     family = "exposure"
+    version = 2
     source = "attenuation coefficients of NIST XCOM / xraylib, 45 to 70 keV"
     levels = tuple({"kev": kev} for kev in (50.0, 55.0, 60.0, 65.0, 70.0))
 
@@ -173,6 +178,7 @@ class ElectronicNoise(Perturbation):
 
     name = "electronic_noise"
     family = "exposure"
+    version = 2
     source = "additive Gaussian read-out noise, independent of the signal"
     levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
 
@@ -185,9 +191,9 @@ class ElectronicNoise(Perturbation):
         noise = detector_noise(film, draws, pitch)
         noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
         spread = level["sigma"] * typical / (level["dose"] * math.sqrt(counts))
-        noisy = noisy + spread * draws.normals("electronic noise", *film.shape)
+        noisy.add_(draws.normals("electronic noise", *film.shape), alpha=spread)
         # A detector clips at zero signal; half a photon stands for it before the logarithm.
-        return radiograph.display_auto(noisy.clamp_min(0.5 * typical / (level["dose"] * counts)))
+        return radiograph.display_auto(noisy.clamp_min_(0.5 * typical / (level["dose"] * counts)))
 
 
 @register
@@ -199,6 +205,7 @@ class BadPortable(Perturbation):
 
     name = "bad_portable"
     family = "exposure"
+    version = 2
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}

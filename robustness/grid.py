@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.filters import coordinates
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import log, sine
 from robustness.radiograph import Radiograph, local_mean
 
 SCATTER_SIGMA_CM = 4.0
@@ -110,11 +110,13 @@ def modulated(radiograph: Radiograph, amplitude: float, pattern: Tensor, pitch_m
     intensity = radiograph.intensity
     ratio = scatter_ratio_map(radiograph, intensity, 0.5, pitch_mm)
     local = amplitude * 1.5 / (1.0 + ratio)
-    return radiograph.display(radiograph.attenuation - torch.log((1.0 + local * pattern).clamp_min(0.05)))
+    return radiograph.display(radiograph.attenuation - log((1.0 + local * pattern).clamp_min_(0.05)))
 
 
 class _Stripes(Perturbation):
     """Sinusoidal stripes with a period that is given in pixels of the classifier's input."""
+
+    version = 2
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pattern = self.pattern(film, level, draws)
@@ -124,10 +126,10 @@ class _Stripes(Perturbation):
         """(H, W) stripes between -1 and 1."""
         period = draws.uniform("period", *level["period"]) * min(film.shape) / MODEL_SIDE
         axis = draws.choice("axis", ("vertical", "horizontal", "oblique"), (0.68, 0.27, 0.05))
-        stripes = torch.sin(stripe_phase(film, draws, 1.0 / period, axis))
+        stripes = sine(stripe_phase(film, draws, 1.0 / period, axis))
         if draws.uniform("crossed") < level["crossed"]:
             other = "vertical" if axis == "horizontal" else "horizontal"
-            stripes = 0.5 * (stripes + torch.sin(stripe_phase(film, draws, 1.0 / period, other)))
+            stripes = 0.5 * (stripes + sine(stripe_phase(film, draws, 1.0 / period, other)))
         return stripes
 
 
@@ -177,6 +179,7 @@ class GridLines(Perturbation):
 
     name = "grid_lines"
     family = "grid"
+    version = 2
     source = "stationary grids of 52 to 70 lines/cm and detector pitches of 0.139 to 0.2 mm"
     levels = tuple(
         {"lines_per_mm": lines, "pitch_mm": pitch, "scatter_ratio": ratio}
@@ -197,5 +200,5 @@ class GridLines(Perturbation):
             blur = math.pi * frequency * pixel
             amplitude *= abs(math.sin(blur) / blur)
         axis = draws.choice("axis", ("vertical", "horizontal"), (0.75, 0.25))
-        stripes = torch.sin(stripe_phase(film, draws, frequency * pixel, axis))
+        stripes = sine(stripe_phase(film, draws, frequency * pixel, axis))
         return modulated(Radiograph.of(film, draws), amplitude, stripes, pixel)

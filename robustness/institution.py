@@ -46,6 +46,7 @@ class LowResolution(Perturbation):
 
     name = "low_resolution"
     family = "institution"
+    version = 2
     source = "antialiased bilinear reduction"
     levels = tuple({"scale": scale} for scale in (0.8, 0.6, 0.45, 0.33, 0.25))
 
@@ -85,6 +86,7 @@ class AspectStretch(_Aspect):
     """
 
     name = "aspect_stretch"
+    version = 2
     levels = tuple({"width": width} for width in (1.05, 1.11, 1.19, 1.30, 1.47))
 
 
@@ -97,6 +99,7 @@ class Softening(Perturbation):
 
     name = "softening"
     family = "institution"
+    version = 2
     source = "mean absolute Laplacian at the classifier's input differs by class: 7.8 normal, 5.0 pneumonia"
     levels = tuple({"sigma": sigma} for sigma in (0.4, 0.6, 0.8, 1.1, 1.5))
 
@@ -108,6 +111,7 @@ class _Unsharp(Perturbation):
     """Adds what a Gaussian blur takes away."""
 
     family = "institution"
+    version = 2
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         blurred = gaussian_blur(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)

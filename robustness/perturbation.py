@@ -100,7 +100,7 @@ class Perturbation(ABC):
         """Return the changed film.
 
         Args:
-            film: (H, W) float32 in [0, 1], white = dense; must not be changed in place.
+            film: (H, W) float32 in [0, 1], white = dense, on the CPU; must not be changed in place.
             level: parameters of the severity.
             draws: random numbers of this film, and its lung mask where one came with it.
 
@@ -123,7 +123,8 @@ class Perturbation(ABC):
     ) -> Tensor:
         """Perturb a batch of films; the result is what could have been stored as an 8-bit film.
 
-        Films are handled one at a time, so that the values of a film are bit-identical whatever else is in the batch.
+        Films are handled one at a time and on the CPU, so that the values of a film are bit-identical whatever else is
+        in the batch and on whatever device it lies.
 
         Args:
             films: (B, H, W) float32 in [0, 1], on any device, white = dense.
@@ -147,14 +148,15 @@ class Perturbation(ABC):
             raise PerturbationError(f"{self.name}: {len(image_ids)} image ids for {len(films)} films")
         if severity == 0 or len(films) == 0:
             return films.clone()
-        level = self.levels[severity - 1]
+        level, device = self.levels[severity - 1], films.device
+        films = films.cpu()
         results = []
         for index, image_id in enumerate(image_ids):
             mask = None if lungs is None else lungs[index]
-            draws = Draws(str(image_id), self.name, seed, device=films.device, lungs=mask)
+            draws = Draws(str(image_id), self.name, seed, lungs=mask)
             # A copy of its own gives each film the same memory alignment in every batch, which fast FFTs depend on.
             results.append(self._stored(films[index].clone(), level, draws))
-        return results[0][None] if len(results) == 1 else torch.stack(results)
+        return (results[0][None] if len(results) == 1 else torch.stack(results)).to(device)
 
     def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """One film through `perturb`, checked, clipped and quantised."""
@@ -221,7 +223,7 @@ def _checked_masks(masks: Tensor | None, films: Tensor) -> Tensor | None:
         raise PerturbationError(f"masks are {tuple(masks.shape)}, films {tuple(films.shape)}; they must agree")
     if masks.dtype != torch.bool and not bool(((masks == 0) | (masks == 1)).all()):
         raise PerturbationError("masks hold values other than 0 and 1; threshold them first")
-    return masks.to(device=films.device, dtype=torch.bool)
+    return masks.to(device="cpu", dtype=torch.bool)
 
 
 _REGISTRY: dict[str, type[Perturbation]] = {}

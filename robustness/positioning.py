@@ -36,6 +36,7 @@ class PatientRotation(Perturbation):
 
     name = "patient_rotation"
     family = "bedside"
+    version = 2
     source = "radiographic positioning texts: medial clavicles unequally far from the spine"
     levels = tuple({"degrees": degrees} for degrees in (3.0, 6.0, 10.0, 15.0, 20.0))
 
@@ -60,6 +61,7 @@ class Roll(Perturbation):
 
     name = "roll"
     family = "bedside"
+    version = 2
     source = "radiographic positioning"
     levels = tuple({"degrees": degrees} for degrees in (2.0, 5.0, 9.0, 14.0, 20.0))
 
@@ -80,6 +82,7 @@ class Magnification(Perturbation):
 
     name = "magnification"
     family = "bedside"
+    version = 2
     source = "central projection; cardiothoracic ratio in AP and PA (PMC3207047)"
     levels = tuple({"distance_cm": distance} for distance in (150.0, 130.0, 110.0, 100.0, 90.0))
 
@@ -113,6 +116,7 @@ class LowInspiration(Perturbation):
 
     name = "low_inspiration"
     family = "bedside"
+    version = 2
     source = "radiographic positioning: fewer than eight posterior ribs above the diaphragm"
     levels = tuple({"rise": rise} for rise in (0.05, 0.10, 0.16, 0.24, 0.32))
 

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from scipy import ndimage
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.filters import gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
+from robustness.pointwise import exp, log, power
 
 T0 = 0.9
 DT = 3.0
@@ -66,32 +69,47 @@ class Radiograph:
         Raises:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
-        beam = raw_beam(film)
-        if bool(beam.float().mean() > 0.9):
-            raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
-        gamma = draws.twin("radiograph").uniform("gamma", *GAMMA)
+        blocks = beam_blocks(film)
         weight = None
-        if bool(beam.any()):
+        if blocks is not None:
             height, width = film.shape
-            half = gaussian_blur(resize((~beam).to(film.dtype), (height + 1) // 2, (width + 1) // 2), 0.7)
-            weight = resize((2.0 * half - 1.0).clamp_min_(0.0), height, width)
-        return cls(film, T0 + DT * film.pow(1.0 / gamma), beam, gamma, weight)
+            small = gaussian_blur(torch.from_numpy((~blocks).astype(np.float32)), 0.86)
+            small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
+            weight = resize(small, 2 * len(blocks), 2 * blocks.shape[1])[:height, :width].contiguous()
+        gamma = tone(draws)
+        attenuation = power(film, 1.0 / gamma).mul_(DT).add_(T0)
+        return cls(film, attenuation, _in_pixels(blocks, film), gamma, weight)
 
-    @property
+    @cached_property
     def intensity(self) -> Tensor:
-        """(H, W), I / I0, primary and scatter together as recorded."""
-        return torch.exp(-self.attenuation)
+        """(H, W), I / I0, primary and scatter together as recorded; not to be changed in place."""
+        return exp(-self.attenuation)
+
+    @cached_property
+    def _exposed(self) -> tuple[tuple[slice, slice], NDArray[np.intp] | None]:
+        """Where exposure control looks: a part of the film, and indices into that part (None: all of it)."""
+        height, width = self.film.shape
+        middle = slice(height // 5, height - height // 5, 2), slice(width // 5, width - width // 5, 2)
+        for part in (middle, (slice(None), slice(None))):
+            beam = self.beam[part].numpy()
+            if not beam.any():
+                return part, None
+            if not beam.all():
+                return part, np.flatnonzero(~beam)
+        raise PerturbationUndefined("the whole film is unexposed or raw beam")
 
     def typical(self, image: Tensor) -> float:
         """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees."""
-        height, width = image.shape
-        rows, columns = slice(height // 5, height - height // 5, 2), slice(width // 5, width - width // 5, 2)
-        inside = image[rows, columns][~self.beam[rows, columns]]
-        return float(inside.median()) if inside.numel() else float(image[~self.beam].median())
+        part, inside = self._exposed
+        values = image[part].numpy().reshape(-1)
+        values = values if inside is None else values[inside]
+        middle = (len(values) - 1) // 2
+        return float(np.partition(values, middle)[middle])
 
     def display(self, attenuation: Tensor) -> Tensor:
         """Attenuation to film through the film's own window and tone curve; raw beam as it was."""
-        return self.on_tissue(((attenuation - T0) / DT).clamp(0.0, 1.0).pow(self.gamma))
+        grey = (attenuation - T0).div_(DT).clamp_(0.0, 1.0)
+        return self.on_tissue(power(grey, self.gamma, out=grey))
 
     def on_tissue(self, changed: Tensor) -> Tensor:
         """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels."""
@@ -104,15 +122,17 @@ class Radiograph:
         detector does) to where they were on the film, so that nothing changes when nothing was changed.
         """
         size = 4 if min(intensity.shape) >= 64 else 2
-        tissue = binned(self.beam.to(intensity.dtype), size) == 0.0
-        if int(tissue.sum()) < 16:
+        before, after = attenuation_of(binned(self.intensity, size)), attenuation_of(binned(intensity, size))
+        if bool(self.beam.any()):
+            tissue = (binned(self.beam.to(intensity.dtype), size) == 0.0).numpy()
+            before, after = (torch.from_numpy(image.numpy()[tissue]) for image in (before, after))
+        if before.numel() < 16:
             raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
-        before = percentiles(-binned(self.intensity, size)[tissue].log(), 1.0, 99.0)
-        after = percentiles(-binned(intensity, size)[tissue].clamp_min(1e-6).log(), 1.0, 99.0)
-        if min(before[1] - before[0], after[1] - after[0]) < 1e-3:
+        (low, high), (new_low, new_high) = (percentiles(values, 1.0, 99.0) for values in (before, after))
+        if min(high - low, new_high - new_low) < 1e-3:
             raise PerturbationUndefined("the film shows no contrast, a window cannot be fitted")
-        slope = (before[1] - before[0]) / (after[1] - after[0])
-        return self.display(before[0] + slope * (attenuation_of(intensity) - after[0]))
+        slope = (high - low) / (new_high - new_low)
+        return self.display(attenuation_of(intensity).sub_(new_low).mul_(slope).add_(low))
 
     def display_shifted(self, intensity: Tensor) -> Tensor:
         """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
@@ -125,33 +145,68 @@ class Radiograph:
 
 
 def binned(image: Tensor, size: int) -> Tensor:
-    """Means of (H, W) over blocks of size x size pixels."""
-    return F.avg_pool2d(image[None, None], size)[0, 0]
+    """Means of (H, W) over blocks of size x size pixels; rows and columns that fill no block are left out."""
+    height, width = (side // size for side in image.shape)
+    whole = image[: height * size, : width * size].numpy()
+    return torch.from_numpy(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def tone(draws: Draws) -> float:
+    """Exponent of the film's tone curve, the same for every perturbation of the film."""
+    return draws.twin("radiograph").uniform("gamma", *GAMMA)
 
 
 def raw_beam(film: Tensor) -> Tensor:
     """(H, W) bool: pixels darker than RAW_BEAM and connected to the border of the film, and specks among them."""
+    return _in_pixels(_dark_from_border(film), film)
+
+
+def beam_blocks(film: Tensor) -> NDArray[np.bool_] | None:
+    """Raw beam of (H, W) by blocks of 2 x 2 pixels, None where there is none.
+
+    Raises:
+        PerturbationUndefined: less than a tenth of the film is tissue.
+    """
+    blocks = _dark_from_border(film)
+    if blocks is not None and blocks.mean() > 0.9:
+        raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
+    return blocks
+
+
+def _dark_from_border(film: Tensor) -> NDArray[np.bool_] | None:
     height, width = film.shape
-    # Found on blocks of 2 x 2 pixels: a block is dark when all of it is.
-    blocks = F.max_pool2d(film[None, None], 2, ceil_mode=True)[0, 0] < RAW_BEAM
-    if not bool(torch.cat([blocks[0], blocks[-1], blocks[:, 0], blocks[:, -1]]).any()):
-        return torch.zeros_like(film, dtype=torch.bool)
-    labels, count = ndimage.label(blocks.cpu().numpy())
-    touching = np.zeros(count + 1, dtype=bool)
-    touching[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
-    touching[0] = False
-    beam = touching[labels]
-    pieces, count = ndimage.label(~beam)
-    if count > 1:  # compression noise and lead letters in the raw beam are no tissue either
-        tissue = np.bincount(pieces.reshape(-1)) >= SPECK * beam.size
+    dark: NDArray[Any] = (film.numpy() < RAW_BEAM).astype(np.uint8) * np.uint8(255)
+    if height % 2 or width % 2:
+        dark = cv2.copyMakeBorder(dark, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    # A block is dark when all of it is: only then is its mean.
+    blocks = cv2.resize(dark, (dark.shape[1] // 2, dark.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    blocks = cv2.threshold(blocks, 254, 255, cv2.THRESH_BINARY)[1]
+    if not any(edge.any() for edge in (blocks[0], blocks[-1], blocks[:, 0], blocks[:, -1])):
+        return None
+    # Filled from a dark ring around the film, which touches whatever is dark at its border.
+    ringed = cv2.copyMakeBorder(blocks, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=255)
+    cv2.floodFill(ringed, None, (0, 0), 128)
+    beam: NDArray[np.bool_] = ringed[1:-1, 1:-1] == 128
+    count, pieces = cv2.connectedComponents((~beam).view(np.uint8), connectivity=4)
+    if count > 2:  # compression noise and lead letters in the raw beam are no tissue either
+        tissue = np.bincount(pieces.reshape(-1), minlength=count) >= SPECK * beam.size
         beam |= ~tissue[pieces]
-    full = np.repeat(np.repeat(beam, 2, axis=0), 2, axis=1)[:height, :width]
-    return torch.from_numpy(full.copy()).to(film.device)
+    return beam
+
+
+def _in_pixels(blocks: NDArray[np.bool_] | None, film: Tensor) -> Tensor:
+    """Blocks of 2 x 2 pixels as (H, W) bool."""
+    height, width = film.shape
+    if blocks is None:
+        return torch.zeros(height, width, dtype=torch.bool)
+    large = cv2.resize(blocks.view(np.uint8), (2 * blocks.shape[1], 2 * len(blocks)), interpolation=cv2.INTER_NEAREST)
+    return torch.from_numpy(large.view(bool)[:height, :width])
 
 
 def attenuation_of(intensity: Tensor) -> Tensor:
     """-ln(I / I0), with the intensity held above one part in a million."""
-    return -intensity.clamp_min(1e-6).log()
+    clamped = intensity.clamp_min(1e-6)
+    return log(clamped, out=clamped).neg_()
 
 
 def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tensor:
@@ -184,7 +239,7 @@ def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: 
         noise: (H, W) standard normal.
     """
     scale = math.sqrt(typical / counts * (1.0 / dose - 1.0))
-    return intensity + scale * intensity.sqrt() * noise
+    return intensity.sqrt().mul_(noise).mul_(scale).add_(intensity)
 
 
 def poisson(mean: Tensor, noise: Tensor) -> Tensor:
@@ -193,4 +248,5 @@ def poisson(mean: Tensor, noise: Tensor) -> Tensor:
     Mean exact and skewness right to first order, variance m + 1/18; good from about five counts on. Unlike a sampler it
     turns the same normal numbers into paired counts for every mean, so severities of one film share their noise.
     """
-    return (mean + mean.sqrt() * noise + (noise.square() - 1.0) / 6.0).clamp_min(0.0)
+    skewness = noise.square().sub_(1.0)
+    return mean.sqrt().mul_(noise).add_(mean).add_(skewness, alpha=1.0 / 6.0).clamp_min_(0.0)

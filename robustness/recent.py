@@ -7,7 +7,7 @@ changed film is never mistaken for the one before; the memory is bounded, whatev
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,22 +19,25 @@ FILMS = 8
 
 def remembered(function: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
     """Remember the results, or ValueErrors, of a function of one image for the last FILMS images."""
-    known: OrderedDict[tuple[object, ...], T | ValueError] = OrderedDict()
+    known: deque[tuple[tuple[object, ...], bytes, T | ValueError]] = deque(maxlen=FILMS)
 
     @functools.wraps(function)
     def looked_up(image: Tensor) -> T:
-        key = (image.detach().cpu().contiguous().numpy().tobytes(), image.shape, image.dtype, image.device)
-        if key in known:
-            known.move_to_end(key)
-            found = known[key]
+        kind = (image.shape, image.dtype, image.device)
+        # Comparing bytes stops at the first difference; hashing them would take longer than most of what is remembered.
+        pixels = image.detach().cpu().contiguous().numpy().tobytes()
+        for index, (known_kind, known_pixels, found) in enumerate(known):
+            if known_kind == kind and known_pixels == pixels:
+                if index:
+                    del known[index]
+                    known.appendleft((known_kind, known_pixels, found))
+                break
         else:
             try:
                 found = function(image)
             except ValueError as refusal:
                 found = refusal
-            known[key] = found
-            while len(known) > FILMS:
-                known.popitem(last=False)
+            known.appendleft((kind, pixels, found))
         if isinstance(found, ValueError):
             raise found
         return found

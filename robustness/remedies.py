@@ -51,7 +51,7 @@ class Remedy:
             PerturbationError: invalid films.
         """
         check_films(films)
-        return self.views(films).clamp(0.0, 1.0)
+        return self.views(films.cpu()).clamp(0.0, 1.0).to(films.device)
 
 
 def equalised(film: Tensor) -> Tensor:
