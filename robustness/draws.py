@@ -58,7 +58,8 @@ class Draws:
         key = json.dumps([self.image_id, self.name, self.seed, label]).encode()
         return int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "little")
 
-    def _generator(self, label: str) -> np.random.Generator:
+    def generator(self, label: str) -> np.random.Generator:
+        """A generator of its own, for what is not offered below."""
         return np.random.Generator(np.random.SFC64(self._digest(label)))
 
     def uniform(self, label: str, low: float = 0.0, high: float = 1.0) -> float:
@@ -78,7 +79,7 @@ class Draws:
 
     def uniforms(self, label: str, *shape: int) -> Tensor:
         """Tensor of the given shape, float32, uniform in [0, 1)."""
-        return torch.from_numpy(self._generator(label).random(shape, dtype=np.float32)).to(self.device)
+        return torch.from_numpy(self.generator(label).random(shape, dtype=np.float32)).to(self.device)
 
     def normals(self, label: str, *shape: int) -> Tensor:
         """Tensor of the given shape, float32, standard normal: 16 random bits each pick one of `quantiles`."""

@@ -120,6 +120,12 @@ def from_bytes(grey: NDArray[np.uint8], device: torch.device | str = "cpu") -> T
     return torch.from_numpy(np.ascontiguousarray(grey)).to(device)
 
 
+def jpeg(grey: NDArray[Any], quality: int) -> NDArray[Any]:
+    """An 8-bit film (H, W) after JPEG compression, quality 1 to 100 of libjpeg."""
+    stored = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE))
+
+
 def smoothstep(values: Tensor) -> Tensor:
     """0 below 0, 1 above 1, and a smooth rise between."""
     clipped = values.clamp(0.0, 1.0)

@@ -18,24 +18,26 @@ pixels apply to whatever film comes in.
 
 from __future__ import annotations
 
-import io
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
-import torchvision.transforms.functional as TF
 from numpy.typing import NDArray
-from PIL import Image, ImageStat
+from PIL import Image
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import from_bytes, to_bytes
+from robustness.filters import from_bytes, jpeg, to_bytes
 from robustness.perturbation import Level, Perturbation, register
 
 SOURCE = "Di Salvo, Doerrich, Ledig 2024, arXiv:2406.17536 (MedMNIST-C); code medmnistc 0.1.0, Apache-2.0"
-Grey = NDArray[np.uint8]
+Grey = NDArray[Any]
+"""8-bit film (H, W)."""
 
 
 def levels_of(parameter: str, values: Sequence[float]) -> tuple[Level, ...]:
@@ -64,6 +66,11 @@ def as_grey(channels: Tensor) -> Grey:
     """
     luma = channels[0] * 19595.0 + channels[1] * 38470.0 + channels[2] * 7471.0 + 32768.0
     return luma.mul_(2.0**-16).floor_().to(torch.uint8).numpy()
+
+
+def looked_up(grey: Grey, table: Grey) -> Grey:
+    """Every grey value (H, W) replaced by its entry in a table of 256."""
+    return cv2.LUT(grey, table)
 
 
 class _ThreeChannelNoise(_MedMnistC):
@@ -120,8 +127,8 @@ class ShotNoise(_ThreeChannelNoise):
     @staticmethod
     def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
         mean = clean * value
-        skewness = noise.square().sub_(1.0).div_(6.0)
-        counts = noise.mul_(mean.sqrt()).add_(mean).add_(skewness).round_().clamp_min_(0.0)
+        skewness = noise.square().sub_(1.0)
+        counts = noise.mul_(mean.sqrt()).add_(mean).add_(skewness, alpha=1.0 / 6.0).round_().clamp_min_(0.0)
         return counts.mul_((mean > 0) / value)
 
 
@@ -134,10 +141,18 @@ class ImpulseNoise(_MedMnistC):
     levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        chance = draws.uniforms("impulses", 3, *grey.shape).cpu()
-        # scikit-image draws which pixels are hit and which of those become white; one number can hold both.
-        channels = torch.from_numpy(grey).to(torch.float32).where(chance >= value, 0.0)
-        return as_grey(channels.masked_fill_(chance < 0.5 * value, 255.0))
+        size, most = grey.size, self.levels[-1]["amount"]
+        generator = draws.generator("impulses")
+        # Of three channels, the values that the highest severity hits; the others hit the first of them only.
+        hits = generator.choice(3 * size, generator.binomial(3 * size, most), replace=False, shuffle=False)
+        chance = most * generator.random(len(hits))
+        hits, chance = hits[chance < value], chance[chance < value]
+        channels = np.broadcast_to(grey.reshape(-1), (3, size)).copy()
+        # scikit-image draws which values are hit and which of those become white; one number can hold both.
+        channels.reshape(-1)[hits] = np.where(chance < 0.5 * value, 255, 0)
+        result, pixels = grey.reshape(-1).copy(), hits % size
+        result[pixels] = as_grey(torch.from_numpy(channels[:, pixels].astype(np.float32)))
+        return result.reshape(grey.shape)
 
 
 @register
@@ -162,11 +177,8 @@ class JpegCompression(_MedMnistC):
     levels = levels_of("quality", (50, 30, 15, 10, 7))
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        stored = io.BytesIO()
         # Equal channels have constant chroma, which JPEG keeps exactly: the luma plane alone gives the same film.
-        Image.fromarray(grey).save(stored, "JPEG", quality=int(value))
-        with Image.open(stored) as image:
-            return np.array(image)
+        return jpeg(grey, int(value))
 
 
 @register
@@ -177,38 +189,56 @@ class GaussianBlur(_MedMnistC):
     levels = levels_of("kernel", (3, 5, 7, 9, 11))
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        blurred = TF.gaussian_blur(torch.from_numpy(grey)[None], kernel_size=[int(value), int(value)])
-        return np.asarray(blurred[0].numpy())
+        kernel, radius = _kernel(int(value)), int(value) // 2
+        # torchvision adds up the taps of its kernel row by row with fused operations; so does OpenCV, except in the
+        # last columns, hence a margin of a few more.
+        padded = cv2.copyMakeBorder(grey, radius, radius, radius, radius + 32, cv2.BORDER_REFLECT_101)
+        blurred = cv2.filter2D(padded.astype(np.float32), -1, kernel)
+        within = blurred[radius : radius + grey.shape[0], radius : radius + grey.shape[1]]
+        return cv2.convertScaleAbs(within)
+
+
+@functools.cache
+def _kernel(size: int) -> NDArray[np.float32]:
+    """The kernel (size, size) of torchvision's Gaussian blur, made with the same operations."""
+    position = torch.linspace(-(size - 1) * 0.5, (size - 1) * 0.5, steps=size)
+    samples = torch.exp(-0.5 * (position / (0.15 * size + 0.35)).pow(2))
+    samples = samples / samples.sum()
+    return torch.mm(samples[:, None], samples[None, :]).numpy()
 
 
 RAMP = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+
+
+@functools.lru_cache(maxsize=1024)
+def _blended(toward: int, factor: float) -> Grey:
+    """Every grey value after Pillow's blend with one of them."""
+    return np.array(Image.blend(Image.new("L", RAMP.size, toward), RAMP, factor)).reshape(256)
 
 
 class _Enhance(_MedMnistC):
     """Pillow's brightness and contrast: every grey value is blended with one grey, so a table of 256 does it."""
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        image = Image.fromarray(grey)
-        toward = Image.new("L", RAMP.size, self.toward(image))
-        return np.array(image.point(np.array(Image.blend(toward, RAMP, value))[0].tolist()))
+        return looked_up(grey, _blended(self.toward(grey), value))
 
     @abstractmethod
-    def toward(self, image: Image.Image) -> int:
+    def toward(self, grey: Grey) -> int:
         """Grey value that stays where it is."""
 
 
 class _Brightness(_Enhance):
     """Away from black, or toward it."""
 
-    def toward(self, image: Image.Image) -> int:
+    def toward(self, grey: Grey) -> int:
         return 0
 
 
 class _Contrast(_Enhance):
     """Away from the film's mean, or toward it."""
 
-    def toward(self, image: Image.Image) -> int:
-        return int(ImageStat.Stat(image).mean[0] + 0.5)
+    def toward(self, grey: Grey) -> int:
+        return int(cv2.sumElems(grey)[0] / grey.size + 0.5)
 
 
 @register
@@ -247,8 +277,12 @@ class _Gamma(_MedMnistC):
     """Power-law tone curve by a table of 256 values."""
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        table = [int((255 + 1 - 1e-3) * math.pow(entry / 255.0, value)) for entry in range(256)]
-        return np.array(Image.fromarray(grey).point(table))
+        return looked_up(grey, _tone_curve(value))
+
+
+@functools.lru_cache(maxsize=64)
+def _tone_curve(gamma: float) -> Grey:
+    return np.array([int((255 + 1 - 1e-3) * math.pow(entry / 255.0, gamma)) for entry in range(256)], dtype=np.uint8)
 
 
 @register

@@ -34,6 +34,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, final
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -154,8 +155,7 @@ class Perturbation(ABC):
         for index, image_id in enumerate(image_ids):
             mask = None if lungs is None else lungs[index]
             draws = Draws(str(image_id), self.name, seed, lungs=mask)
-            # A copy of its own gives each film the same memory alignment in every batch, which fast FFTs depend on.
-            results.append(self._stored(films[index].clone(), level, draws))
+            results.append(self._stored(films[index].contiguous(), level, draws))
         return (results[0][None] if len(results) == 1 else torch.stack(results)).to(device)
 
     def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
@@ -171,7 +171,9 @@ class Perturbation(ABC):
         lowest, highest = (float(bound) for bound in torch.aminmax(result))
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise PerturbationError(f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)}")
-        return result.clamp(0.0, 1.0).mul_(255.0).round_().div_(255.0).to(torch.float32)
+        # OpenCV scales, rounds and cuts at 255 in one pass, but takes absolute values.
+        grey = cv2.convertScaleAbs((result if lowest >= 0.0 else result.clamp_min(0.0)).numpy(), alpha=255.0)
+        return torch.from_numpy(grey).to(torch.float32).div_(255.0)
 
     def pitch_mm(self, film: Tensor) -> float:
         """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
