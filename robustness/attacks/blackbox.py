@@ -26,38 +26,52 @@ class Square(Attack):
     Args:
         queries: forward passes per film at most; the schedule of square sizes is stretched to them.
         share: share of the image the first squares cover.
+        known: so many for a film that a larger change is known to flip. The search is there for films whose gradients
+            lead nowhere; where they led to a flip, it only confirms. None: as for every film.
     """
 
     name = "square"
     white_box = False
 
-    def __init__(self, *, queries: int = 1000, share: float = 0.8) -> None:
-        if queries < 2 or not 0 < share <= 1:
-            raise AttackError(f"square: queries {queries}, share {share}; expected 2 or more, and a share in (0, 1]")
-        self.queries, self.share = queries, share
+    def __init__(self, *, queries: int = 1000, share: float = 0.8, known: int | None = None) -> None:
+        if queries < 2 or not 0 < share <= 1 or (known is not None and not 2 <= known <= queries):
+            raise AttackError(
+                f"square: queries {queries}, share {share}, known {known}; expected 2 or more, a share in (0, 1], and "
+                "no more queries where a flip is known"
+            )
+        self.queries, self.share, self.known = queries, share, known
 
     def run(self, turn: Turn) -> None:
+        if self.known is None:
+            self._search(turn, self.queries)
+            return
+        # Settled before the first query: a flip found on the way must not change how the others are searched.
+        known = turn.films.distance[turn.index].isfinite()
+        for some, queries in ((known, self.known), (~known, self.queries)):
+            if bool(some.any()):
+                self._search(turn[some], queries)
+
+    def _search(self, turn: Turn, queries: int) -> None:
         channels, height, width = turn.start.shape[1:]
         propose = _patch if turn.films.threat.norm == "linf" else _bump
-        numbers = turn.uniforms("squares", self.queries, 5 + channels)
+        numbers = turn.uniforms("squares", queries, 5 + channels)
         best = _stripes(turn) if turn.films.threat.norm == "linf" else _tiles(turn)
         score = margin(turn.logits(best), turn.labels)
-        for query in range(1, self.queries):
+        for query in range(1, queries):
             keep = turn.open
             turn, best, score, numbers = turn[keep], best[keep], score[keep], numbers[keep]
             if len(turn) == 0:
                 return
-            side = self._side(query, height, width)
+            side = self._side(query / queries, height, width)
             ahead = turn.project(propose(turn, best, numbers[:, query], side))
             found = margin(turn.logits(ahead), turn.labels)
             higher = found > score
             best = torch.where(column(higher), ahead, best)
             score = torch.where(higher, found, score)
 
-    def _side(self, query: int, height: int, width: int) -> int:
-        """Side of the squares at this query, pixels."""
-        at = query / self.queries * 10_000
-        share = self.share / 2.0 ** sum(at > stage for stage in STAGES)
+    def _side(self, done: float, height: int, width: int) -> int:
+        """Side of the squares in pixels when this share of the queries is spent."""
+        share = self.share / 2.0 ** sum(done * 10_000 > stage for stage in STAGES)
         return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 

@@ -48,9 +48,9 @@ PROFILES: Mapping[str, Profile] = {
             (
                 get("fab", steps=10, targets=2, patience=3),
                 get("apgd-ce", steps=10),
-                get("apgd-margin", steps=20),
-                get("apgd-targeted", steps=15, probe=5, targets=3),
-                get("square", queries=100),
+                get("apgd-margin", steps=20, give_up=0.6),
+                get("apgd-targeted", steps=15, probe=5, targets=3, give_up=0.6),
+                get("square", queries=100, known=20),
             ),
         ),
         Profile(
