@@ -7,7 +7,7 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import power
-from robustness.radiograph import Radiograph, attenuation_of, scatter
+from robustness.radiograph import Radiograph, attenuation_of, merged, scatter, tissue_weight
 
 
 @register
@@ -47,7 +47,7 @@ class WindowWidening(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         centre = radiograph.typical(film)
-        return radiograph.on_tissue(centre + (film - centre) / level["width"])
+        return radiograph.on_tissue((film - centre).div_(level["width"]).add_(centre))
 
 
 @register
@@ -65,7 +65,7 @@ class GammaLow(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         # The raw beam stays black: lifting its noise to mid-grey is no tone curve of a radiograph.
-        return Radiograph.of(film, draws).on_tissue(power(film, level["gamma"]))
+        return merged(film, power(film, level["gamma"]), tissue_weight(film))
 
 
 @register

@@ -21,6 +21,7 @@ from robustness.exposure import UnderexposureFixedWindow
 from robustness.filters import from_bytes, to_bytes
 from robustness.grid import MODEL_SIDE, GridStripes, modulated
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import exp
 from robustness.radiograph import DT, Radiograph
 
 
@@ -34,7 +35,7 @@ class _InsteadOfStripes(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
         noise = self.noise(film, level, draws)
-        noise = noise * (stripes.square().mean() / noise.square().mean().clamp_min(1e-12)).sqrt()
+        noise.mul_((stripes.square().mean() / noise.square().mean().clamp_min(1e-12)).sqrt())
         return modulated(Radiograph.of(film, draws), level["amplitude"], noise, self.pitch_mm(film))
 
     @abstractmethod
@@ -70,11 +71,11 @@ class StripesAsBandNoise(_InsteadOfStripes):
         twin = draws.twin(GridStripes.name)
         frequency = MODEL_SIDE / min(film.shape) / twin.uniform("period", *level["period"])
         spectrum = torch.fft.rfft2(draws.normals("noise", *film.shape))
-        rows = torch.fft.fftfreq(film.shape[0], device=film.device)[:, None]
-        columns = torch.fft.rfftfreq(film.shape[1], device=film.device)[None, :]
-        radius = (rows.square() + columns.square()).sqrt()
-        ring = (-0.5 * ((radius - frequency) / (0.25 * frequency)).square()).exp()
-        noise: Tensor = torch.fft.irfft2(spectrum * ring, s=tuple(film.shape))
+        rows = torch.fft.fftfreq(film.shape[0])[:, None]
+        columns = torch.fft.rfftfreq(film.shape[1])[None, :]
+        radius = (rows.square() + columns.square()).sqrt_()
+        ring = radius.sub_(frequency).div_(0.25 * frequency).square_().mul_(-0.5)
+        noise: Tensor = torch.fft.irfft2(spectrum.mul_(exp(ring, out=ring)), s=tuple(film.shape))
         return noise
 
 

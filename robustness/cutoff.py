@@ -50,11 +50,11 @@ class _Cutoff(Perturbation):
             upside_down=level.get("upside_down", False),
         )
         scattered = scatter_ratio_map(radiograph, intensity, RESIDUAL_SCATTER, pitch)
-        kept = (transmitted + scattered) / (1.0 + scattered)
+        kept = scattered.add(transmitted).div_(scattered.add_(1.0))
         # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
-        missing = kept * (1.0 - kept) * intensity * (radiograph.typical(intensity) / radiograph.counts(pitch))
-        noise = detector_noise(film, draws, pitch)
-        cut = (intensity * kept + missing.sqrt() * noise).clamp_min(1e-6)
+        cut = intensity * kept
+        missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical(intensity) / radiograph.counts(pitch))
+        cut.add_(missing.sqrt_().mul_(detector_noise(film, draws, pitch))).clamp_min_(1e-6)
         return radiograph.display_shifted(cut) if self.midline_loses else radiograph.display(attenuation_of(cut))
 
 

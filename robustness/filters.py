@@ -37,18 +37,35 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Blur (H, W) with a Gaussian; the border pixel is continued outward. Sigma 0 returns the image."""
     if sigma <= 0.0:
         return image
-    source = image.numpy()
+    small, size = _blurred_blocks(image.numpy(), sigma)
+    return torch.from_numpy(_enlarged(small, size, image.shape))
+
+
+def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
+    """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region."""
+    inside = region.numpy()
+    covered, size = _blurred_blocks((image * region).numpy(), sigma)
+    covered /= np.maximum(_blurred_blocks(inside, sigma)[0], 1e-3)
+    return torch.from_numpy(_enlarged(covered, size, image.shape))
+
+
+def _blurred_blocks(image: NDArray[Any], sigma: float) -> tuple[NDArray[Any], int]:
+    """The blurred image, averaged over blocks of whole pixels before if the blur is wide, and the size of a block."""
     if sigma < WIDE:
-        return torch.from_numpy(_convolved(source, sigma))
-    height, width = source.shape
-    # Blocks of whole pixels: OpenCV averages those several times as fast as areas that share pixels.
-    size = int(sigma / REDUCED)
-    padded = cv2.copyMakeBorder(source, 0, -height % size, 0, -width % size, cv2.BORDER_REPLICATE)
+        return _convolved(image, sigma), 1
+    # OpenCV averages whole pixels several times as fast as areas that share pixels.
+    size, (height, width) = int(sigma / REDUCED), image.shape
+    padded = cv2.copyMakeBorder(image, 0, -height % size, 0, -width % size, cv2.BORDER_REPLICATE)
     small = cv2.resize(padded, (padded.shape[1] // size, padded.shape[0] // size), interpolation=cv2.INTER_AREA)
-    # Averaging and enlarging blur too; their variance (in reduced pixels, 1/12 + 1/6) is taken off.
-    small = _convolved(small, math.sqrt((sigma / size) ** 2 - 0.25))
-    large = cv2.resize(small, (padded.shape[1], padded.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return torch.from_numpy(large[:height, :width])
+    # Averaging and enlarging blur too; their variance (in blocks, 1/12 + 1/6) is taken off.
+    return _convolved(small, math.sqrt((sigma / size) ** 2 - 0.25)), size
+
+
+def _enlarged(blocks: NDArray[Any], size: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    if size == 1:
+        return blocks
+    large = cv2.resize(blocks, (blocks.shape[1] * size, blocks.shape[0] * size), interpolation=cv2.INTER_LINEAR)
+    return large[: shape[0], : shape[1]]
 
 
 def _convolved(image: NDArray[Any], sigma: float) -> NDArray[Any]:

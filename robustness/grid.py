@@ -81,7 +81,7 @@ def primary_transmission(
 def scatter_ratio_map(radiograph: Radiograph, intensity: Tensor, typical_ratio: float, pitch_mm: float) -> Tensor:
     """(H, W) scatter-to-primary ratio, `typical_ratio` where the film is typical, higher behind dense regions."""
     relative = local_mean(radiograph, intensity, 10.0 * SCATTER_SIGMA_CM / pitch_mm) / intensity
-    return relative * (typical_ratio / radiograph.typical(relative))
+    return relative.mul_(typical_ratio / radiograph.typical(relative))
 
 
 def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str) -> Tensor:
@@ -99,18 +99,20 @@ def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str)
         angle += math.radians(draws.uniform("oblique angle", -10.0, 10.0))
     if axis == "horizontal":
         angle += math.pi / 2.0
-    across = columns * math.cos(angle) + rows * math.sin(angle)
+    turns = 2.0 * math.pi * cycles_per_pixel
+    across = columns * (turns * math.cos(angle)) + rows * (turns * math.sin(angle))
     corner = film.shape[0] ** 2 / 4.0 + film.shape[1] ** 2 / 4.0
-    bend = 1.0 + draws.uniform("curvature", -0.03, 0.03) * ((rows**2 + columns**2) / corner)
-    return across * bend * (2.0 * math.pi * cycles_per_pixel) + draws.uniform("phase", 0.0, 2.0 * math.pi)
+    curvature = draws.uniform("curvature", -0.03, 0.03) / corner
+    bend = (1.0 + curvature * rows**2) + curvature * columns**2
+    return across.mul_(bend).add_(draws.uniform("phase", 0.0, 2.0 * math.pi))
 
 
 def modulated(radiograph: Radiograph, amplitude: float, pattern: Tensor, pitch_mm: float) -> Tensor:
     """Multiply the intensity by 1 + amplitude * pattern, weaker where scatter dominates, and display it."""
     intensity = radiograph.intensity
     ratio = scatter_ratio_map(radiograph, intensity, 0.5, pitch_mm)
-    local = amplitude * 1.5 / (1.0 + ratio)
-    return radiograph.display(radiograph.attenuation - log((1.0 + local * pattern).clamp_min_(0.05)))
+    change = (pattern * (1.5 * amplitude)).div_(ratio.add_(1.0)).add_(1.0).clamp_min_(0.05)
+    return radiograph.display(radiograph.attenuation - log(change, out=change))
 
 
 class _Stripes(Perturbation):
@@ -126,10 +128,12 @@ class _Stripes(Perturbation):
         """(H, W) stripes between -1 and 1."""
         period = draws.uniform("period", *level["period"]) * min(film.shape) / MODEL_SIDE
         axis = draws.choice("axis", ("vertical", "horizontal", "oblique"), (0.68, 0.27, 0.05))
-        stripes = sine(stripe_phase(film, draws, 1.0 / period, axis))
+        phase = stripe_phase(film, draws, 1.0 / period, axis)
+        stripes = sine(phase, out=phase)
         if draws.uniform("crossed") < level["crossed"]:
             other = "vertical" if axis == "horizontal" else "horizontal"
-            stripes = 0.5 * (stripes + sine(stripe_phase(film, draws, 1.0 / period, other)))
+            phase = stripe_phase(film, draws, 1.0 / period, other)
+            stripes.add_(sine(phase, out=phase)).mul_(0.5)
         return stripes
 
 

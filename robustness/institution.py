@@ -32,6 +32,7 @@ class JpegQuality(StandardPerturbation):
     source = "ITU-T T.81; quantisation tables of the public data set: quality 96 and 75, by class"
     levels = tuple({"quality": quality} for quality in (90, 75, 50, 30, 15))
     transform = "ImageCompression"
+    random = False
 
     def arguments(self, level: Level) -> Mapping[str, Any]:
         return {"quality_range": (level["quality"], level["quality"]), "compression_type": "jpeg"}
@@ -154,6 +155,7 @@ class Clahe(StandardPerturbation):
     source = "Zuiderveld 1994, Graphics Gems IV"
     levels = tuple({"clip": clip} for clip in (1.2, 1.8, 2.5, 4.0, 6.0))
     transform = "CLAHE"
+    random = False
 
     def arguments(self, level: Level) -> Mapping[str, Any]:
         return {"clip_limit": (level["clip"], level["clip"]), "tile_grid_size": (8, 8)}

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import gaussian_blur, percentiles, resize
+from robustness.filters import blur_within, gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import exp, log, power
 
@@ -69,16 +69,9 @@ class Radiograph:
         Raises:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
-        blocks = beam_blocks(film)
-        weight = None
-        if blocks is not None:
-            height, width = film.shape
-            small = gaussian_blur(torch.from_numpy((~blocks).astype(np.float32)), 0.86)
-            small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
-            weight = resize(small, 2 * len(blocks), 2 * blocks.shape[1])[:height, :width].contiguous()
-        gamma = tone(draws)
+        blocks, gamma = beam_blocks(film), tone(draws)
         attenuation = power(film, 1.0 / gamma).mul_(DT).add_(T0)
-        return cls(film, attenuation, _in_pixels(blocks, film), gamma, weight)
+        return cls(film, attenuation, _in_pixels(blocks, film), gamma, _weight(blocks, film))
 
     @cached_property
     def intensity(self) -> Tensor:
@@ -101,10 +94,10 @@ class Radiograph:
     def typical(self, image: Tensor) -> float:
         """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees."""
         part, inside = self._exposed
-        values = image[part].numpy().reshape(-1)
-        values = values if inside is None else values[inside]
-        middle = (len(values) - 1) // 2
-        return float(np.partition(values, middle)[middle])
+        values = image[part]
+        if inside is not None:
+            values = torch.from_numpy(values.numpy().take(inside))
+        return float(values.median())
 
     def display(self, attenuation: Tensor) -> Tensor:
         """Attenuation to film through the film's own window and tone curve; raw beam as it was."""
@@ -113,7 +106,7 @@ class Radiograph:
 
     def on_tissue(self, changed: Tensor) -> Tensor:
         """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels."""
-        return changed if self.weight is None else torch.lerp(self.film, changed, self.weight)
+        return merged(self.film, changed, self.weight)
 
     def display_auto(self, intensity: Tensor) -> Tensor:
         """Display as a digital system does: its window is fitted to the histogram, whatever the exposure was.
@@ -124,8 +117,11 @@ class Radiograph:
         size = 4 if min(intensity.shape) >= 64 else 2
         before, after = attenuation_of(binned(self.intensity, size)), attenuation_of(binned(intensity, size))
         if bool(self.beam.any()):
-            tissue = (binned(self.beam.to(intensity.dtype), size) == 0.0).numpy()
-            before, after = (torch.from_numpy(image.numpy()[tissue]) for image in (before, after))
+            height, width = before.shape
+            beam: NDArray[Any] = self.beam[: height * size, : width * size].numpy().view(np.uint8) * np.uint8(255)
+            beam = cv2.resize(beam, (width, height), interpolation=cv2.INTER_AREA)
+            tissue = np.flatnonzero(beam == 0)
+            before, after = (torch.from_numpy(image.numpy().take(tissue)) for image in (before, after))
         if before.numel() < 16:
             raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
         (low, high), (new_low, new_high) = (percentiles(values, 1.0, 99.0) for values in (before, after))
@@ -137,7 +133,7 @@ class Radiograph:
     def display_shifted(self, intensity: Tensor) -> Tensor:
         """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
         attenuation = attenuation_of(intensity)
-        return self.display(attenuation + (self.typical(self.attenuation) - self.typical(attenuation)))
+        return self.display(attenuation.add_(self.typical(self.attenuation) - self.typical(attenuation)))
 
     def counts(self, pitch_mm: float) -> float:
         """Detected photons per film pixel where the intensity is typical, at the exposure a chest film aims at."""
@@ -149,6 +145,28 @@ def binned(image: Tensor, size: int) -> Tensor:
     height, width = (side // size for side in image.shape)
     whole = image[: height * size, : width * size].numpy()
     return torch.from_numpy(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def tissue_weight(film: Tensor) -> Tensor | None:
+    """(H, W) 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
+
+    Raises:
+        PerturbationUndefined: less than a tenth of the film is tissue.
+    """
+    return _weight(beam_blocks(film), film)
+
+
+def _weight(blocks: NDArray[np.bool_] | None, film: Tensor) -> Tensor | None:
+    if blocks is None:
+        return None
+    small = gaussian_blur(torch.from_numpy((~blocks).astype(np.float32)), 0.86)
+    small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
+    return resize(small, 2 * len(blocks), 2 * blocks.shape[1])[: film.shape[0], : film.shape[1]].contiguous()
+
+
+def merged(film: Tensor, changed: Tensor, weight: Tensor | None) -> Tensor:
+    """The changed film (H, W) where the weight is 1, the film where it is 0."""
+    return changed if weight is None else torch.lerp(film, changed, weight)
 
 
 def tone(draws: Draws) -> float:
@@ -211,9 +229,9 @@ def attenuation_of(intensity: Tensor) -> Tensor:
 
 def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tensor:
     """Broad blur of the intensity over tissue only (normalised convolution): the shape of the scattered radiation."""
-    tissue = (~radiograph.beam).to(intensity.dtype)
-    weight = gaussian_blur(tissue, sigma) if bool(radiograph.beam.any()) else tissue
-    return gaussian_blur(intensity * tissue, sigma) / weight.clamp_min(1e-3)
+    if not bool(radiograph.beam.any()):
+        return gaussian_blur(intensity, sigma)
+    return blur_within(intensity, (~radiograph.beam).to(intensity.dtype), sigma)
 
 
 def scatter(radiograph: Radiograph, intensity: Tensor, ratio: float, sigma: float) -> Tensor:
@@ -222,8 +240,8 @@ def scatter(radiograph: Radiograph, intensity: Tensor, ratio: float, sigma: floa
     ``I' = I + ratio * blur(I)``: where the film is uniform the scatter-to-primary ratio is `ratio`, and contrast
     falls to 1 / (1 + ratio); behind the mediastinum it falls further.
     """
-    scattered = intensity + ratio * local_mean(radiograph, intensity, sigma)
-    return scattered * (radiograph.typical(intensity) / radiograph.typical(scattered))
+    scattered = torch.add(intensity, local_mean(radiograph, intensity, sigma), alpha=ratio)
+    return scattered.mul_(radiograph.typical(intensity) / radiograph.typical(scattered))
 
 
 def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: float, noise: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, percentiles, warp
 from robustness.perturbation import check_films
 from robustness.radiograph import raw_beam
@@ -57,7 +56,7 @@ class Remedy:
 def equalised(film: Tensor) -> Tensor:
     """CLAHE, clip limit 2, 8 x 8 tiles."""
     parameters = {"clip_limit": (2.0, 2.0), "tile_grid_size": (8, 8)}
-    return apply_standard(film, "CLAHE", parameters, Draws("remedy", "clahe")).to(torch.float32).div_(255.0)
+    return apply_standard(film, "CLAHE", parameters, None).to(torch.float32).div_(255.0)
 
 
 def rewindowed(film: Tensor) -> Tensor:

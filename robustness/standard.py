@@ -12,7 +12,7 @@ import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -22,8 +22,8 @@ from robustness.perturbation import Level, Perturbation, PerturbationError
 
 
 @functools.lru_cache(maxsize=256)
-def _composed(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  # noqa: ANN401 - untyped library
-    """One albumentations transform, always applied, in a Compose that can be seeded.
+def _made(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  # noqa: ANN401 - untyped library
+    """One albumentations transform, always applied.
 
     Raises:
         PerturbationError: the transform is unknown or one of its arguments is.
@@ -38,21 +38,21 @@ def _composed(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return albumentations.Compose([kind(**dict(parameters), p=1.0)], seed=0)
+            return kind(**dict(parameters), p=1.0)
         except (UserWarning, TypeError, ValueError) as problem:
             raise PerturbationError(
                 f"albumentations.{transform} does not take {dict(parameters)}: {problem}"
             ) from problem
 
 
-def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], draws: Draws) -> Tensor:
+def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], draws: Draws | None) -> Tensor:
     """Apply an albumentations transform to a film (H, W) as 8-bit grey image.
 
     Args:
         film: float32 in [0, 1].
         transform: class name, for example "CLAHE".
         parameters: its arguments; ranges of equal ends make a severity exact.
-        draws: seeds what is random in it.
+        draws: seeds what is random in it; None where nothing is (seeding takes as long as a fast transform).
 
     Returns:
         (H, W) 8-bit tensor on the film's device.
@@ -60,13 +60,14 @@ def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], 
     Raises:
         PerturbationError: unknown transform or argument, or the library warned.
     """
-    compose = _composed(transform, tuple(sorted(parameters.items())))
-    compose.set_random_seed(draws.integer("albumentations", 0, 2**31 - 1))
+    made = _made(transform, tuple(sorted(parameters.items())))
+    if draws is not None:
+        made.set_random_seed(draws.integer("albumentations", 0, 2**31 - 1))
     grey = to_bytes(film)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            changed = compose(image=grey)["image"]
+            changed = made(image=grey)["image"]
         except UserWarning as warning:
             raise PerturbationError(f"albumentations.{transform} warned: {warning}") from warning
     return from_bytes(changed, film.device)
@@ -75,10 +76,12 @@ def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], 
 class StandardPerturbation(Perturbation):
     """A perturbation albumentations has already. Subclasses name the transform and map a level to its arguments."""
 
-    transform: str
+    transform: ClassVar[str]
+    random: ClassVar[bool] = True
+    """Whether the transform draws anything once its arguments are given."""
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return apply_standard(film, self.transform, self.arguments(level), draws)
+        return apply_standard(film, self.transform, self.arguments(level), draws if self.random else None)
 
     @abstractmethod
     def arguments(self, level: Level) -> Mapping[str, Any]:
