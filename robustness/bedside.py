@@ -175,7 +175,7 @@ class Collimation(Perturbation):
         soft = draws.uniform("softness", 1.0, 3.0)
         vertical = (0.5 - level["border"]) * film.shape[0] - rows.abs()
         horizontal = (0.5 - level["border"]) * film.shape[1] - columns.abs()
-        return film * smoothstep(vertical / soft + 0.5) * smoothstep(horizontal / soft + 0.5)
+        return (film * smoothstep(vertical / soft + 0.5)).mul_(smoothstep(horizontal / soft + 0.5))
 
 
 @register

@@ -11,6 +11,7 @@ import io
 import math
 from abc import abstractmethod
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -35,7 +36,7 @@ class _InsteadOfStripes(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
         noise = self.noise(film, level, draws)
-        noise.mul_((stripes.square().mean() / noise.square().mean().clamp_min(1e-12)).sqrt())
+        noise.mul_(cv2.norm(stripes.numpy()) / max(cv2.norm(noise.numpy()), 1e-6))
         return modulated(Radiograph.of(film, draws), level["amplitude"], noise, self.pitch_mm(film))
 
     @abstractmethod

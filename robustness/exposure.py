@@ -38,11 +38,16 @@ BONE_CONTRAST = (0.7170, 0.5596, 0.3808, 0.2870)
 def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it."""
     noise = draws.normals("quantum noise", *film.shape)
-    sigma = DETECTOR_BLUR_MM / pitch_mm
-    if sigma < 0.4:
+    if not is_blurred(pitch_mm):
         return noise
+    sigma = DETECTOR_BLUR_MM / pitch_mm
     # Along each axis blurring divides the variance of white noise by 1 / sum(k^2).
     return gaussian_blur(noise, sigma) / float(gaussian_kernel(sigma).square().sum())
+
+
+def is_blurred(pitch_mm: float) -> bool:
+    """Whether pixels are so fine that the detector's blur correlates the noise of neighbours."""
+    return DETECTOR_BLUR_MM / pitch_mm >= 0.4
 
 
 @register
@@ -105,7 +110,7 @@ class _FixedWindow(Perturbation):
             noise = detector_noise(film, draws, pitch)
             counts = radiograph.counts(pitch)
             intensity = added_quantum_noise(intensity, radiograph.typical(intensity), counts, dose, noise)
-        return radiograph.display(attenuation_of(intensity) - math.log(dose))
+        return radiograph.display(attenuation_of(intensity).sub_(math.log(dose)))
 
 
 @register
@@ -152,11 +157,11 @@ class TubeVoltage(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         attenuation = radiograph.attenuation
-        soft = gaussian_blur(attenuation, 10.0 / self.pitch_mm(film) / 2.0)
-        bone = (attenuation - soft).clamp_min(0.0)
+        bone = (attenuation - gaussian_blur(attenuation, 10.0 / self.pitch_mm(film) / 2.0)).clamp_min_(0.0)
         middle = radiograph.typical(attenuation)
-        changed = middle + contrast_at(level["kev"], LUNG_CONTRAST) * (attenuation - bone - middle)
-        return radiograph.display(changed + contrast_at(level["kev"], BONE_CONTRAST) * bone)
+        lung_left, bone_left = (contrast_at(level["kev"], table) for table in (LUNG_CONTRAST, BONE_CONTRAST))
+        changed = (attenuation * lung_left).add_(bone, alpha=bone_left - lung_left).add_(middle * (1.0 - lung_left))
+        return radiograph.display(changed)
 
 
 def contrast_at(kev: float, contrast: tuple[float, ...]) -> float:
@@ -188,10 +193,15 @@ class ElectronicNoise(Perturbation):
         pitch = self.pitch_mm(film)
         counts = radiograph.counts(pitch)
         typical = radiograph.typical(intensity)
-        noise = detector_noise(film, draws, pitch)
-        noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
         spread = level["sigma"] * typical / (level["dose"] * math.sqrt(counts))
-        noisy.add_(draws.normals("electronic noise", *film.shape), alpha=spread)
+        if is_blurred(pitch):
+            noise = detector_noise(film, draws, pitch)
+            noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
+            noisy.add_(draws.normals("electronic noise", *film.shape), alpha=spread)
+        else:  # the sum of two independent normal numbers is one, of the sum of their variances
+            variance = intensity * (typical / counts * (1.0 / level["dose"] - 1.0))
+            noisy = variance.add_(spread**2).sqrt_().mul_(draws.normals("electronic noise", *film.shape))
+            noisy.add_(intensity)
         # A detector clips at zero signal; half a photon stands for it before the logarithm.
         return radiograph.display_auto(noisy.clamp_min_(0.5 * typical / (level["dose"] * counts)))
 

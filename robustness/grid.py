@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from robustness.draws import Draws
@@ -112,7 +113,7 @@ def modulated(radiograph: Radiograph, amplitude: float, pattern: Tensor, pitch_m
     intensity = radiograph.intensity
     ratio = scatter_ratio_map(radiograph, intensity, 0.5, pitch_mm)
     change = (pattern * (1.5 * amplitude)).div_(ratio.add_(1.0)).add_(1.0).clamp_min_(0.05)
-    return radiograph.display(radiograph.attenuation - log(change, out=change))
+    return radiograph.display(torch.sub(radiograph.attenuation, log(change, out=change), out=change))
 
 
 class _Stripes(Perturbation):

@@ -64,8 +64,8 @@ def as_grey(channels: Tensor) -> Grey:
 
     All sums stay below 2^24, so float32 holds them exactly.
     """
-    luma = channels[0] * 19595.0 + channels[1] * 38470.0 + channels[2] * 7471.0 + 32768.0
-    return luma.mul_(2.0**-16).floor_().to(torch.uint8).numpy()
+    luma = (channels[0] * 19595.0).add_(channels[1], alpha=38470.0).add_(channels[2], alpha=7471.0).add_(32768.0)
+    return luma.mul_(2.0**-16).numpy().astype(np.uint8)
 
 
 def looked_up(grey: Grey, table: Grey) -> Grey:
@@ -79,8 +79,8 @@ class _ThreeChannelNoise(_MedMnistC):
     version = 2
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        noise = draws.normals("noise", 3, *grey.shape).cpu()
-        noisy = self.noisy(from_bytes(grey).to(torch.float32).div_(255.0), value, noise)
+        clean = torch.from_numpy(grey).to(torch.float32).div_(255.0)
+        noisy = self.noisy(clean, value, draws.normals("noise", 3, *grey.shape))
         return as_grey(noisy.clamp_(0.0, 1.0).mul_(255.0).floor_())
 
     @staticmethod
@@ -127,9 +127,9 @@ class ShotNoise(_ThreeChannelNoise):
     @staticmethod
     def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
         mean = clean * value
-        skewness = noise.square().sub_(1.0)
-        counts = noise.mul_(mean.sqrt()).add_(mean).add_(skewness, alpha=1.0 / 6.0).round_().clamp_min_(0.0)
-        return counts.mul_((mean > 0) / value)
+        # With z the noise and m the mean, z * (sqrt(m) + z / 6) + m - 1 / 6.
+        counts = torch.add(mean.sqrt(), noise, alpha=1.0 / 6.0).mul_(noise).add_(mean - 1.0 / 6.0)
+        return counts.round_().clamp_min_(0.0).mul_((mean > 0) / value)
 
 
 @register

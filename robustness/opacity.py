@@ -21,12 +21,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 
+import cv2
 import torch
 from torch import Tensor
 
 from robustness.curves import Point, chords
 from robustness.draws import Draws
-from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep, warp
+from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, smoothstep, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.radiograph import Radiograph
@@ -86,7 +87,7 @@ def missing(thorax: Thorax, radiograph: Radiograph, pitch_mm: float) -> Tensor:
         return physical
     inside = thorax.lungs.float()
     smooth = 8.0 / pitch_mm
-    aerated = gaussian_blur(radiograph.attenuation * inside, smooth) / gaussian_blur(inside, smooth).clamp_min(1e-3)
+    aerated = blur_within(radiograph.attenuation, inside, smooth)
     # The lower third of the grey values between the lungs is soft tissue, the upper one holds the spine.
     soft = percentiles(radiograph.attenuation[between], 35.0)[0]
     thick = DMU * LUNG_DEPTH_CM / (1.0 + SCATTER_RATIO)
@@ -246,6 +247,11 @@ def lobar_twin(film: Tensor, extent: float, draws: Draws, pitch_mm: float) -> tu
     return thorax, radiograph, share * missing(thorax, radiograph, pitch_mm)
 
 
+def total(image: Tensor) -> float:
+    """Sum of all pixels, the same on any number of threads."""
+    return float(cv2.sumElems(image.numpy())[0])
+
+
 @register
 class DiffuseDoseMatched(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, spread over both lungs: tests the pattern, not the amount.
@@ -263,7 +269,7 @@ class DiffuseDoseMatched(Perturbation):
         thorax, radiograph, lobar = lobar_twin(film, level["extent"], draws, self.pitch_mm(film))
         mottled = (1.0 + 0.35 * random_field(draws, "mottle", film.shape, beta=1.5)).clamp_min(0.1)
         spread = missing(thorax, radiograph, self.pitch_mm(film)) * mottled
-        return radiograph.display(radiograph.attenuation + spread * (lobar.sum() / spread.sum()))
+        return radiograph.display(radiograph.attenuation + spread.mul_(total(lobar) / total(spread)))
 
 
 @register
@@ -298,4 +304,4 @@ class ShamOpacity(Perturbation):
         distance = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
         share = level["extent"] * float(lung.sum()) / float(free.sum())
         opaque = fill(-distance, free, share, 3.0 / pitch)
-        return radiograph.display(radiograph.attenuation + opaque * (lobar.sum() / opaque.sum()))
+        return radiograph.display(radiograph.attenuation + opaque.mul_(total(lobar) / total(opaque)))

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import gaussian_blur, resize
+from robustness.filters import blur_within, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.recent import remembered
 
@@ -151,5 +151,5 @@ def fill(order: Tensor, region: Tensor, share: float, edge_px: float) -> Tensor:
         chosen = ((order >= threshold) & region).float()
     if edge_px <= 0.0:
         return chosen
-    weight = gaussian_blur(region.float(), edge_px).clamp_min(1e-3)
-    return (gaussian_blur(chosen, edge_px) / weight).clamp_max(1.0) * region
+    inside = region.float()
+    return blur_within(chosen, inside, edge_px).clamp_max_(1.0).mul_(inside)
