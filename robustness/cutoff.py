@@ -53,7 +53,7 @@ class _Cutoff(Perturbation):
         kept = scattered.add(transmitted).div_(scattered.add_(1.0))
         # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
         cut = intensity * kept
-        missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical(intensity) / radiograph.counts(pitch))
+        missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical_intensity / radiograph.counts(pitch))
         cut.add_(missing.sqrt_().mul_(detector_noise(film, draws, pitch))).clamp_min_(1e-6)
         return radiograph.display_shifted(cut) if self.midline_loses else radiograph.display(attenuation_of(cut))
 

@@ -86,7 +86,11 @@ class Draws:
         count = math.prod(shape)
         bits = np.random.SFC64(self._digest(label)).random_raw((count + 3) // 4)
         picks = bits.astype("<u8", copy=False).view("<u2")[:count]
-        return torch.from_numpy(quantiles().take(picks).reshape(shape)).to(self.device)
+        values = np.empty(count, dtype=np.float32)
+        for first in range(0, count, 32768):  # numpy widens its indices to 64 bit; this many stay in the cache
+            part = slice(first, first + 32768)
+            quantiles().take(picks[part], out=values[part], mode="clip")
+        return torch.from_numpy(values.reshape(shape)).to(self.device)
 
 
 @functools.cache

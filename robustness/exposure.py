@@ -91,7 +91,7 @@ class UnderexposureStress(Perturbation):
         radiograph = Radiograph.of(film, draws)
         intensity = radiograph.intensity
         photons = level["photons"] * (STRESS_SIDE / min(film.shape)) ** 2
-        per_intensity = photons / radiograph.typical(intensity)
+        per_intensity = photons / radiograph.typical_intensity
         counts = poisson(intensity * per_intensity, draws.normals("quantum noise", *film.shape))
         return radiograph.display_auto(counts.clamp_min_(0.5).div_(per_intensity))
 
@@ -109,7 +109,7 @@ class _FixedWindow(Perturbation):
             pitch = self.pitch_mm(film)
             noise = detector_noise(film, draws, pitch)
             counts = radiograph.counts(pitch)
-            intensity = added_quantum_noise(intensity, radiograph.typical(intensity), counts, dose, noise)
+            intensity = added_quantum_noise(intensity, radiograph.typical_intensity, counts, dose, noise)
         return radiograph.display(attenuation_of(intensity).sub_(math.log(dose)))
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -59,12 +59,19 @@ class _MedMnistC(Perturbation):
         """Corrupt an 8-bit film (H, W)."""
 
 
-def as_grey(channels: Tensor) -> Grey:
-    """(3, H, W) whole numbers 0 to 255 to grey by Pillow's integer luma, which the benchmark uses.
+LUMA = (19595.0, 38470.0, 7471.0)
+"""Pillow's weights of red, green and blue, in 1/65536."""
 
-    All sums stay below 2^24, so float32 holds them exactly.
+
+def as_grey(channels: Iterable[Tensor]) -> Grey:
+    """Three channels (H, W) of whole numbers 0 to 255 to grey by Pillow's integer luma, which the benchmark uses.
+
+    All sums stay below 2^24, so float32 holds them exactly. The channels are overwritten.
     """
-    luma = (channels[0] * 19595.0).add_(channels[1], alpha=38470.0).add_(channels[2], alpha=7471.0).add_(32768.0)
+    colours = iter(channels)
+    luma = next(colours).mul_(LUMA[0]).add_(32768.0)
+    for channel, weight in zip(colours, LUMA[1:], strict=True):
+        luma.add_(channel, alpha=weight)
     return luma.mul_(2.0**-16).numpy().astype(np.uint8)
 
 
@@ -79,14 +86,15 @@ class _ThreeChannelNoise(_MedMnistC):
     version = 2
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        clean = torch.from_numpy(grey).to(torch.float32).div_(255.0)
-        noisy = self.noisy(clean, value, draws.normals("noise", 3, *grey.shape))
-        return as_grey(noisy.clamp_(0.0, 1.0).mul_(255.0).floor_())
+        noisy = self.noisy(torch.from_numpy(grey).to(torch.float32).div_(255.0), value)
+        noises = (draws.normals(f"noise {colour}", *grey.shape) for colour in ("red", "green", "blue"))
+        # One channel after the other: memory that grows and shrinks by megabytes costs more than the arithmetic.
+        return as_grey(noisy(noise).clamp_(0.0, 1.0).mul_(255.0).floor_() for noise in noises)
 
     @staticmethod
     @abstractmethod
-    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
-        """Add noise (3, H, W) of unit variance, which may be overwritten, to a film (H, W) in [0, 1]."""
+    def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
+        """What turns noise (H, W) of unit variance, which may be overwritten, into a noisy film (H, W) in [0, 1]."""
 
 
 @register
@@ -97,8 +105,8 @@ class GaussianNoise(_ThreeChannelNoise):
     levels = levels_of("sigma", (0.04, 0.05, 0.06, 0.07, 0.08))
 
     @staticmethod
-    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
-        return noise.mul_(value).add_(clean)
+    def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
+        return lambda noise: noise.mul_(value).add_(clean)
 
 
 @register
@@ -109,8 +117,8 @@ class SpeckleNoise(_ThreeChannelNoise):
     levels = levels_of("sigma", (0.05, 0.07, 0.10, 0.15, 0.20))
 
     @staticmethod
-    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
-        return noise.mul_(value).add_(1.0).mul_(clean)
+    def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
+        return lambda noise: noise.mul_(value).add_(1.0).mul_(clean)
 
 
 @register
@@ -125,11 +133,17 @@ class ShotNoise(_ThreeChannelNoise):
     levels = levels_of("photons", (300, 200, 150, 100, 80))
 
     @staticmethod
-    def noisy(clean: Tensor, value: float, noise: Tensor) -> Tensor:
+    def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
         mean = clean * value
-        # With z the noise and m the mean, z * (sqrt(m) + z / 6) + m - 1 / 6.
-        counts = torch.add(mean.sqrt(), noise, alpha=1.0 / 6.0).mul_(noise).add_(mean - 1.0 / 6.0)
-        return counts.round_().clamp_min_(0.0).mul_((mean > 0) / value)
+        root, offset = mean.sqrt(), mean.sub(1.0 / 6.0)
+        grey_of_photon = mean.sign_().div_(value)
+
+        def counted(noise: Tensor) -> Tensor:
+            # With z the noise and m the mean, z * (sqrt(m) + z / 6) + m - 1 / 6.
+            counts = torch.add(root, noise, alpha=1.0 / 6.0).mul_(noise).add_(offset)
+            return counts.round_().clamp_min_(0.0).mul_(grey_of_photon)
+
+        return counted
 
 
 @register

@@ -26,10 +26,22 @@ def log(image: Tensor, out: Tensor | None = None) -> Tensor:
     return out
 
 
-def power(image: Tensor, exponent: float, out: Tensor | None = None) -> Tensor:
-    """Every pixel to a power of 0.4 to 2.5; what is below 1e-12, zero too, ends as at most 2e-5."""
+def affine(image: Tensor, scale: float, offset: float) -> Tensor:
+    """Every pixel times `scale` plus `offset`, in place and in one pass."""
+    return torch.add(torch.tensor(offset), image, alpha=scale, out=image)
+
+
+def power(image: Tensor, exponent: float, *, most: float = 1e6, out: Tensor | None = None) -> Tensor:
+    """Every pixel to a power of 0.4 to 2.5; what is below 1e-12, zero too, ends as at most 2e-5.
+
+    Args:
+        image: what is raised.
+        exponent: the power.
+        most: pixels above are cut to this first.
+        out: where the result is put.
+    """
     # The logarithm of zero, minus infinity, would take OpenCV off its fast path.
-    out = torch.clamp_min(image, 1e-12, out=torch.empty_like(image) if out is None else out)
+    out = torch.clamp(image, 1e-12, most, out=torch.empty_like(image) if out is None else out)
     return exp(log(out, out).mul_(exponent), out)
 
 

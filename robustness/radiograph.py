@@ -27,7 +27,7 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.filters import blur_within, gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
-from robustness.pointwise import exp, log, power
+from robustness.pointwise import affine, exp, log, power
 
 T0 = 0.9
 DT = 3.0
@@ -51,14 +51,14 @@ class Radiograph:
     Attributes:
         film: (H, W) float32 in [0, 1], as displayed.
         attenuation: (H, W) float32, t = -ln(I / I0), T0 to T0 + DT.
-        beam: (H, W) bool, raw beam or collimated, left alone.
+        blocks: raw beam or collimated, left alone, bool by blocks of 2 x 2 pixels; None where there is none.
         gamma: exponent of the tone curve.
         weight: (H, W) float32, 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
     """
 
     film: Tensor
     attenuation: Tensor
-    beam: Tensor
+    blocks: NDArray[np.bool_] | None
     gamma: float
     weight: Tensor | None = None
 
@@ -70,8 +70,9 @@ class Radiograph:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
         blocks, gamma = beam_blocks(film), tone(draws)
-        attenuation = power(film, 1.0 / gamma).mul_(DT).add_(T0)
-        return cls(film, attenuation, _in_pixels(blocks, film), gamma, _weight(blocks, film))
+        attenuation = power(film, 1.0 / gamma)
+        affine(attenuation, DT, T0)
+        return cls(film, attenuation, blocks, gamma, _weight(blocks, film))
 
     @cached_property
     def intensity(self) -> Tensor:
@@ -80,17 +81,25 @@ class Radiograph:
         return exp(negative, out=negative)
 
     @cached_property
-    def has_beam(self) -> bool:
-        """Whether any pixel is raw beam."""
-        return bool(self.beam.numpy().any())
+    def typical_intensity(self) -> float:
+        """Intensity that exposure control sees."""
+        return self.typical(self.intensity)
+
+    @cached_property
+    def beam(self) -> Tensor:
+        """(H, W) bool, raw beam."""
+        return _in_pixels(self.blocks, self.film)
 
     @cached_property
     def _exposed(self) -> tuple[tuple[slice, slice], NDArray[np.intp] | None]:
         """Where exposure control looks: a part of the film, and indices into that part (None: all of it)."""
         height, width = self.film.shape
-        middle = slice(height // 5, height - height // 5, 2), slice(width // 5, width - width // 5, 2)
-        for part in (middle, (slice(None), slice(None))):
-            beam = self.beam[part].numpy()
+        middle = slice(height // 5, height - height // 5, 3), slice(width // 5, width - width // 5, 3)
+        if self.blocks is None:
+            return middle, None
+        for part in (middle, (slice(0, height), slice(0, width))):
+            rows, columns = (np.arange(span.start, span.stop, span.step) // 2 for span in part)
+            beam = self.blocks[rows[:, None], columns]
             if not beam.any():
                 return part, None
             if not beam.all():
@@ -98,7 +107,10 @@ class Radiograph:
         raise PerturbationUndefined("the whole film is unexposed or raw beam")
 
     def typical(self, image: Tensor) -> float:
-        """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees."""
+        """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees.
+
+        One pixel in nine is looked at.
+        """
         part, inside = self._exposed
         values = image[part]
         if inside is not None:
@@ -111,7 +123,7 @@ class Radiograph:
 
     def _shown(self, line: Tensor) -> Tensor:
         """Display (H, W) that runs from 0 to 1 over the window; it is overwritten."""
-        return self.on_tissue(power(line.clamp_max_(1.0), self.gamma, out=line))
+        return self.on_tissue(power(line, self.gamma, most=1.0, out=line))
 
     def on_tissue(self, changed: Tensor) -> Tensor:
         """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels.
@@ -128,11 +140,10 @@ class Radiograph:
         """
         size = 4 if min(intensity.shape) >= 64 else 2
         before, after = attenuation_of(binned(self.intensity, size)), attenuation_of(binned(intensity, size))
-        if self.has_beam:
+        if self.blocks is not None:
             height, width = before.shape
-            beam: NDArray[Any] = self.beam[: height * size, : width * size].numpy().view(np.uint8) * np.uint8(255)
-            beam = cv2.resize(beam, (width, height), interpolation=cv2.INTER_AREA)
-            tissue = np.flatnonzero(beam == 0)
+            beam: NDArray[Any] = self.blocks[: height * size // 2, : width * size // 2].view(np.uint8) * np.uint8(255)
+            tissue = np.flatnonzero(cv2.resize(beam, (width, height), interpolation=cv2.INTER_AREA) == 0)
             before, after = (torch.from_numpy(image.numpy().take(tissue)) for image in (before, after))
         if before.numel() < 16:
             raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
@@ -142,12 +153,12 @@ class Radiograph:
         slope = (high - low) / (new_high - new_low)
         # From the logarithm to the window in one line: low + slope * (attenuation - new_low), less T0, over DT.
         line = torch.clamp_min(intensity, 1e-6)
-        return self._shown(log(line, out=line).mul_(-slope / DT).add_((low - slope * new_low - T0) / DT))
+        return self._shown(affine(log(line, out=line), -slope / DT, (low - slope * new_low - T0) / DT))
 
     def display_shifted(self, intensity: Tensor) -> Tensor:
         """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
         attenuation = attenuation_of(intensity)
-        shift = self.typical(self.attenuation) - self.typical(attenuation)
+        shift = -math.log(self.typical_intensity) - self.typical(attenuation)
         return self._shown(attenuation.add_(shift - T0).div_(DT))
 
     def counts(self, pitch_mm: float) -> float:
@@ -250,7 +261,7 @@ def attenuation_of(intensity: Tensor) -> Tensor:
 
 def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tensor:
     """Broad blur of the intensity over tissue only (normalised convolution): the shape of the scattered radiation."""
-    if not radiograph.has_beam:
+    if radiograph.blocks is None:
         return gaussian_blur(intensity, sigma)
     return blur_within(intensity, (~radiograph.beam).to(intensity.dtype), sigma)
 
