@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from robustness.attacks.attack import Attack
-from robustness.attacks.errors import AttackError, NotDifferentiable
+from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiable
 from robustness.attacks.evidence import shrink, witness
 from robustness.attacks.films import AttackedFilms
 from robustness.attacks.network import AttackedNetwork, Subject
@@ -107,6 +107,8 @@ def attack_each(
         AttackError: films, labels or ids do not fit together, or pixels are not in [0, 1].
     """
     threat, plan, grid = threat or ThreatModel(), profile_of(profile), check_budgets(budgets)
+    if threat.eight_bit and threat.norm == "linf" and grid[0] < 1 / 255:
+        raise BudgetError(f"budget {grid[0] * 255:g}/255 moves no pixel of an 8-bit image: the least is 1/255")
     ids = [str(image_id) for image_id in image_ids]
     targets = torch.as_tensor(labels, dtype=torch.long)
     if not len(pixels) == len(targets) == len(ids):

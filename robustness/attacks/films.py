@@ -178,7 +178,7 @@ class Turn:
         return values, gradient, logits
 
     def _checked(self, moved: Tensor) -> Tensor:
-        """Points clipped to [0, 1]; one that is not finite is noted and replaced by the film."""
+        """Points as the subject will see them; one that is not finite is noted and replaced by the film."""
         if moved.shape != self.start.shape:
             raise AttackError(
                 f"{self.attack} asked about {tuple(moved.shape)}; its films are {tuple(self.start.shape)}"
@@ -187,7 +187,7 @@ class Turn:
         if bool(bad.any()):
             self.films.fault(self.index[bad], "nan gradient")
             moved = torch.where(column(bad), self.start, moved)
-        return moved.detach().clamp(0.0, 1.0)
+        return self.films.threat.shown(moved.detach())
 
     def _finite(self, logits: Tensor) -> Tensor:
         """Rows that are not finite are noted and never count as a flip."""

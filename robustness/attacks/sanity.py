@@ -100,9 +100,9 @@ def sanity_checks(
         )
     checks.append(_noise(probe, budget))
     if attacked is not None:
-        checks.append(_faults(attacked))
+        checks.append(no_faults(attacked))
     if attacked is not None and transfer is not None and len(transfer):
-        checks.append(_transfer(attacked, transfer))
+        checks.append(beats_transfer(attacked, transfer))
     return checks
 
 
@@ -264,13 +264,20 @@ def _noise(probe: _Probe, budget: float) -> SanityCheck:
     return SanityCheck("noise does not flip", count <= len(probe) // 4, detail, blocking=False)
 
 
-def _faults(attacked: Attacked) -> SanityCheck:
+def no_faults(attacked: Attacked) -> SanityCheck:
+    """Whether every gradient and logit of an evaluation was a number, and not every gradient of a film zero."""
     counts = pd.Series([r.fault for r in attacked.results if r.fault]).value_counts()
     told = ", ".join(f"{name} on {count}" for name, count in counts.items()) or "no numerical fault on any"
     return SanityCheck("no numerical faults", counts.empty, f"{told} of {len(attacked)} films")
 
 
-def _transfer(attacked: Attacked, transfer: pd.DataFrame) -> SanityCheck:
+def beats_transfer(attacked: Attacked, transfer: pd.DataFrame) -> SanityCheck:
+    """Whether an evaluation misses no film that changes made against another subject flip.
+
+    Args:
+        attacked: the evaluation.
+        transfer: rows of `transfer_films` onto the same subject, at budgets of the evaluation, from other sources.
+    """
     both = attacked.rows.merge(transfer, on=["image_id", "budget"], suffixes=("", "_transfer"))
     missed = both[both["robust"] & ~both["robust_transfer"]]["image_id"].nunique()
     number = both["image_id"].nunique()

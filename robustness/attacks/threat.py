@@ -61,12 +61,15 @@ class ThreatModel:
         tied: True: one grey value per pixel; False: each channel on its own.
         preprocess: for attacks on the whole film: differentiable map (B, 1, H, W) -> (B, C, S, S), both in [0, 1].
         channels: C of the network's input, used where a grey pixel is repeated.
+        eight_bit: the subject takes 8-bit images only (a service): every point is rounded to whole grey levels before
+            it is shown and measured, so that no change counts as smaller than what was sent.
     """
 
     norm: Literal["linf", "l2"] = "linf"
     tied: bool = True
     preprocess: Callable[[Tensor], Tensor] | None = None
     channels: int = 3
+    eight_bit: bool = False
 
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
@@ -112,12 +115,18 @@ class ThreatModel:
                 f"pixels range from {low:g} to {high:g}; expected [0, 1] (normalisation belongs inside the network)"
             )
         pixels = pixels.detach().to(torch.float32)
+        pixels = self.shown(pixels)
         if not self.tied:
             return pixels.expand(-1, self.channels, -1, -1).clone()
         spread = float((pixels.amax(1) - pixels.amin(1)).max()) if pixels.numel() else 0.0
         if spread > 1e-5:
             raise AttackError(f"channels differ by up to {spread:.3g}: a colour image has no grey threat model")
         return pixels[:, :1].clone()
+
+    def shown(self, moved: Tensor) -> Tensor:
+        """Points as they reach the subject: in [0, 1], in whole grey levels where it takes 8 bits."""
+        moved = moved.clamp(0.0, 1.0)
+        return torch.round(moved * 255.0) / 255.0 if self.eight_bit else moved
 
     def pixels(self, moved: Tensor) -> Tensor:
         """What the network sees, (B, C, S, S), for what the adversary moved."""

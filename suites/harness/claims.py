@@ -105,6 +105,8 @@ class Result:
         effect: the measure held against the margin.
         p_beyond: one-sided p of the hypothesis that the effect does not lie beyond the margin.
         p_within: one-sided p of the hypothesis that it does; both `None` for exact counts.
+        only_beyond: why nothing can be concluded from an effect within the margin, where that is so (a search for
+            weaknesses that may have missed them); `p_within` is 1 then.
         measures: everything else worth printing.
         summary: one sentence with the numbers, for a reader in a hurry.
         figures: file stem -> a function drawing the figure (called only when a report is written).
@@ -116,6 +118,7 @@ class Result:
     effect: Measure
     p_beyond: float | None = None
     p_within: float | None = None
+    only_beyond: str = ""
     measures: Sequence[Measure] = ()
     summary: str = ""
     figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)

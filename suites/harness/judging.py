@@ -55,14 +55,17 @@ def _judge(claim: Claim, subject: str, result: Result, p_beyond: float, p_within
     above = claim.direction == "above"
     side_beyond = effect.low > margin if above else effect.high < margin
     side_within = effect.high < margin if above else effect.low > margin
+    barred = result.only_beyond if side_within else ""
     limitation = claim.kind == "limitation"
     if side_beyond and p_beyond <= ALPHA:
         verdict, word = (Verdict.SUPPORTED if limitation else Verdict.MET), "above" if above else "below"
-    elif side_within and p_within <= ALPHA:
+    elif side_within and p_within <= ALPHA and not barred:
         verdict, word = (Verdict.NOT_SUPPORTED if limitation else Verdict.VIOLATED), "below" if above else "above"
     else:
         verdict, word = Verdict.INCONCLUSIVE, ""
-    if verdict is Verdict.INCONCLUSIVE:
+    if verdict is Verdict.INCONCLUSIVE and barred:
+        reason = f"{_size(effect)} clears the margin {margin:g}, but {barred}"
+    elif verdict is Verdict.INCONCLUSIVE:
         reason = _inconclusive(
             effect, margin, settled=side_beyond or side_within, needed=result.needed or needed(effect, margin)
         )

@@ -2,175 +2,176 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from robustness.attacks import BUDGETS
-from robustness.attacks.sanity import conclusive
-from suites.harness import attacking, film_figures, statistics
-from suites.harness.attacking import Attack
-from suites.harness.claims import Claim, GalleryItem, Measure, Result
+from robustness.attacks.sanity import beats_transfer, no_faults
+from suites.harness.attacking import Attack, attack
+from suites.harness.attacking.access import INPUT
+from suites.harness.attacking.attack import requests_at_most
+from suites.harness.attacking.protocols import COMPARED
+from suites.harness.attacking.side_by_side import Line, side_by_side
+from suites.harness.attacking.transfer import LEVELS, matrix, transferred
+from suites.harness.claims import Claim, Result
+from suites.harness.endpoints import attack_pictures, attack_tables
+from suites.harness.endpoints.attack_tables import rate_on
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.report import figures
 from suites.harness.statistics import Sampled, difference
+
+THREATS = {
+    INPUT: "",
+    "l2/grey": " (root mean square)",
+    "linf/colour": " of each colour channel",
+    "linf/film": " of the film as it came",
+}
+SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: percent called right, with 95 % interval"
+MISSED = "no robustness can be concluded from a search that may have missed"
 
 
 @endpoint("robust_accuracy")
 def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
-    """Share of films called right at `levels` grey levels of 255 (L-inf, grey pixel of the input), ensemble of attacks.
+    """Share of films called right when an adversary changes grey values by at most `levels` of 255.
 
-    Where a sanity check fails the subject may only seem robust, so such a run can show weakness but never robustness.
+    Parameters of a claim: `levels`; `threat` (default the grey pixel of the network's input, L-inf); `side_by_side`
+    adds the table of threat models and attacks, `transfer` the one of films made against the run's other subjects.
+    Where a sanity check fails, or the subject gives no gradients, a run can show weakness but never robustness.
     """
-    answers, levels = evidence.main, float(claim.parameters.get("levels", 1.0))
-    attack = attacking.attack(answers, evidence.profile, evidence.cache)
-    noise = attacking.attack(answers, evidence.profile, evidence.cache, protocol="noise")
-    curve = {budget: _rate(answers, attack, attack.robust(budget)) for budget in BUDGETS}
-    control = {budget: _rate(answers, noise, noise.robust(budget)) for budget in BUDGETS}
-    budget = min(BUDGETS, key=lambda value: abs(value * 255 - levels))
-    value, n, smallest = curve[budget], len(attack.index), _smallest(answers, attack)
-    effect = measured("robust_accuracy", _text(attack, budget), value, n, smallest=smallest)
-    measures = [
-        measured("robust_accuracy", _text(attack, other), item, n, smallest=smallest)
-        for other, item in curve.items()
-        if other != budget
+    answers = evidence.main
+    levels, threat = _asked(claim)
+    found, control = _attacks(evidence, threat)
+    budget = levels / 255
+    if budget not in found.budgets:
+        raise NotEvaluable(f"{answers.subject.name} is attacked on whole films, which have no {levels:g} grey levels")
+    rows = _transferred(evidence) if claim.parameters.get("transfer") else None
+    if rows is not None:
+        aimed = rows[(rows["target"] == answers.subject.name) & (rows["source"] != answers.subject.name)]
+        if found.threat.endswith("/film") and len(aimed):
+            found = replace(found, checks=(*found.checks, beats_transfer(found.found, aimed)))
+    lines = side_by_side(answers, evidence.profile, evidence.cache) if claim.parameters.get("side_by_side") else []
+
+    curve = {size: rate_on(answers, found.index, found.robust(size)) for size in found.budgets}
+    random = {size: rate_on(answers, control.index, control.robust(size)) for size in control.budgets}
+    value, n, smallest = curve[budget], len(found.index), attack_tables.smallest_class(answers, found.index)
+    noise = f"random signs {levels:g}/255"
+    numbers = [
+        ("robust_accuracy", f"{found.threat} {size * 255:g}/255", at) for size, at in curve.items() if at is not value
     ]
-    measures.append(
-        measured("robust_accuracy", f"random signs {budget * 255:g}/255", control[budget], n, smallest=smallest)
-    )
-    measures.append(
-        measured(
-            "noise_harm",
-            f"random signs {budget * 255:g}/255 - attack",
-            difference(control[budget], value),
-            n,
-            smallest=smallest,
-        )
-    )
-    trusted = conclusive(attack.checks)
-    failed = [check.name for check in attack.checks if check.blocking and not check.passed]
-    passes = sum(result.forward + result.backward for result in attack.found.results) / n
-    sizes = attack.distances[attack.distances > 0]
-    median = float(np.median(sizes)) if len(sizes) else 0.0
+    numbers += [("robust_accuracy", noise, random[budget])]
+    numbers += [("noise_harm", f"{noise} - attack", difference(random[budget], value))]
+    clean = rate_on(answers, found.index, found.right)
+    shown = {"attacked": {0.0: clean, **curve}, "random noise of that size": {0.0: clean, **random}}
+    drawn = {"robust_accuracy": partial(attack_pictures.curves, shown, "Robust accuracy by budget")}
+    if named := _by_threat(answers, lines):
+        drawn["threat_models"] = partial(attack_pictures.curves, named, "The same films under each threat model")
     return Result(
-        effect=effect,
+        effect=measured("robust_accuracy", f"{found.threat} {levels:g}/255", value, n, smallest=smallest),
         p_beyond=beyond(value, claim),
-        p_within=within(value, claim) if trusted else 1.0,
-        measures=[*measures, *_distances(answers, attack)],
-        summary=(
-            f"With changes of at most {budget * 255:g} of 255 grey levels, invisible to a reader, "
-            f"{effect.estimate:.0%} of {n} films stay right; random noise of that size leaves "
-            f"{control[budget].estimate:.0%}. Half the films that were right "
-            f"fall to {median:.2g} levels. {passes:.0f} network passes per film."
-            + (
-                f" Sanity checks failed: {', '.join(failed)}; robustness cannot be concluded from this run."
-                if failed
-                else ""
-            )
-        ),
-        figures={"robust_accuracy": partial(_curve_figure, curve, control, answers)},
-        tables=_tables(answers, attack),
-        galleries={"Smallest changes that flip the call": _examples(answers, attack)},
+        p_within=within(value, claim) if found.trusted else 1.0,
+        only_beyond="" if found.trusted else MISSED,
+        measures=[
+            *(measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers),
+            *attack_tables.flip_sizes(answers, found),
+            *(attack_tables.transfers(answers, rows) if rows is not None else ()),
+        ],
+        summary=_summary(evidence, found, control, (levels, value, random[budget]), lines),
+        figures=drawn,
+        tables=_tables(answers, found, lines, rows),
+        galleries={"Smallest changes that flip the call": attack_pictures.smallest_changes(answers, found)},
     )
 
 
-def _rate(answers: Answers, attack: Attack, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Sampled:
-    among = np.zeros(len(answers.cohort), dtype=bool)
-    among[attack.index] = True
-    return statistics.rate(values, answers.resamples.subset(among))
+def _asked(claim: Claim) -> tuple[float, str]:
+    """Return the budget in grey levels and the threat model of a claim, refusing what was never attacked."""
+    levels, threat = float(claim.parameters.get("levels", 1.0)), str(claim.parameters.get("threat", INPUT))
+    if levels / 255 not in BUDGETS:
+        known = ", ".join(f"{budget * 255:g}" for budget in BUDGETS)
+        raise UsageProblem(f"claim {claim.id}: levels is {levels:g}; robust accuracy is measured at {known} of 255")
+    if threat not in THREATS:
+        raise UsageProblem(f"claim {claim.id}: threat is {threat!r}; known are {', '.join(THREATS)}")
+    return levels, threat
 
 
-def _smallest(answers: Answers, attack: Attack) -> int:
-    counts = np.bincount(answers.labels[attack.index])
-    return int(counts[counts > 0].min())
+def _attacks(evidence: Evidence, threat: str) -> tuple[Attack, Attack]:
+    """Return the attack, with what was checked about the subject's gradients at its input, and the random control."""
+    answers, profile, cache = evidence.main, evidence.profile, evidence.cache
+    found = attack(answers, profile, cache, threat=threat)
+    if threat != INPUT and answers.subject.differentiable:
+        base = [check for check in attack(answers, profile, cache).checks if check.name != "no numerical faults"]
+        found = replace(found, checks=(*base, no_faults(found.found)))
+    return found, attack(answers, profile, cache, threat=threat, protocol="noise")
 
 
-def _text(attack: Attack, budget: float) -> str:
-    return f"{attack.threat} {budget * 255:g}/255"
+def _transferred(evidence: Evidence) -> pd.DataFrame | None:
+    """Return the rows of transfer between the run's subjects; None where there is one, or none with gradients."""
+    everyone = [evidence.main, *evidence.peers.get("main", ())]
+    if len(everyone) < 2 or not any(answers.subject.differentiable for answers in everyone):
+        return None
+    return transferred(everyone, evidence.profile, evidence.cache)
 
 
-def _distances(answers: Answers, attack: Attack) -> list[Measure]:
-    """Return the median smallest flipping change of each class, in grey levels, over films that were right."""
-    measures = []
-    for index, name in enumerate(answers.subject.classes):
-        mine = (answers.labels[attack.index] == index) & (attack.distances > 0)
-        if not mine.any():
-            continue
-        sizes, weights = attack.distances[mine], answers.resamples.weights[:, attack.index[mine]]
-        order = np.argsort(sizes, kind="stable")
-        shares = np.cumsum(weights[:, order], axis=1)
-        at = (shares < 0.5 * shares[:, -1:]).sum(axis=1).clip(max=len(order) - 1)
-        middle = Sampled(float(np.median(sizes)), sizes[order][at], int(mine.sum()), (0.0, 255.0))
-        measures.append(measured(f"median_flip_levels_{name}", attack.threat, middle, int(mine.sum())))
-    return [measure for measure in measures if np.isfinite([measure.estimate, measure.low, measure.high]).all()]
+def _by_threat(answers: Answers, lines: list[Line]) -> dict[str, Mapping[float, Sampled]]:
+    """Return the curves of the ensembles of the side-by-side table."""
+    named: dict[str, Mapping[float, Sampled]] = {}
+    for line in lines:
+        if line.attack is not None and line.label == "ensemble":
+            one = line.attack
+            at = {size: rate_on(answers, one.index, one.robust(size)) for size in one.budgets if size in COMPARED}
+            named[line.threat] = {0.0: rate_on(answers, one.index, one.right), **at}
+    return named
 
 
-def _curve_figure(curve: dict[float, Sampled], control: dict[float, Sampled], answers: Answers) -> Figure:
-    levels = [0.0, *(budget * 255 for budget in curve)]
-    series = {}
-    for name, values in (("ensemble of attacks", curve), ("random noise of that size", control)):
-        ends = [value.interval() for value in values.values()]
-        clean = answers.score("accuracy", "clean").interval()
-        points = [clean, *ends]
-        series[name] = ([p.estimate for p in points], [p.low for p in points], [p.high for p in points])
-    return figures.severity_curve(
-        levels,
-        series,
-        ylabel="films called right",
-        xlabel="grey levels of 255",
-        title="Robust accuracy by budget",
-        limits=(0, 1),
+def _summary(
+    evidence: Evidence, found: Attack, control: Attack, at: tuple[float, Sampled, Sampled], lines: list[Line]
+) -> str:
+    answers, n = evidence.main, len(found.index)
+    levels, value, random = at
+    of_what = THREATS.get(found.threat, "")
+    text = (
+        f"With changes of at most {levels:g} of 255 grey levels{of_what}, invisible to a reader, "
+        f"{value.estimate:.0%} of {n} films stay right; random noise of that size leaves {random.estimate:.0%}."
     )
+    sizes = found.distances[found.distances > 0]
+    if len(sizes) and np.isfinite(np.median(sizes)):
+        text += f" Half the films that were right fall to {np.median(sizes):.2g} levels."
+    elif len(sizes):
+        text += f" More than half of the films that were right withstand {found.budgets[-1] * 255:g} levels."
+    if not answers.subject.differentiable:
+        asked = found.passes + control.passes
+        asked += sum(line.attack.passes for line in lines if line.attack and line.label.startswith("blank"))
+        most = requests_at_most(answers, evidence.profile)
+        return (
+            f"{text} The subject gives no gradients, so it was searched by its answers alone, in {asked} requests "
+            f"with the controls (the search may make {most} at most). That can show weakness and never robustness: "
+            "white-box attacks are not evaluable."
+        )
+    text += f" {found.passes / n:.0f} network passes per film."
+    if failed := [check.name for check in found.checks if check.blocking and not check.passed]:
+        text += f" Sanity checks failed: {', '.join(failed)}; robustness cannot be concluded from this run."
+    return text
 
 
-def _tables(answers: Answers, attack: Attack) -> dict[str, pd.DataFrame]:
-    classes = answers.subject.classes
-    flips = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for result in attack.found.results:
-        if 0 < result.distance < np.inf:
-            flips[result.label, result.prediction] += 1
-    checks = pd.DataFrame(
-        [(c.name, "yes" if c.passed else "NO", c.detail) for c in attack.checks], columns=["check", "passed", "detail"]
+def _tables(
+    answers: Answers, found: Attack, lines: list[Line], transfer: pd.DataFrame | None
+) -> dict[str, pd.DataFrame]:
+    tables = {}
+    if lines:
+        tables[SIDE_BY_SIDE] = attack_tables.compared(answers, lines)
+        tables["Threat models"] = attack_tables.threat_models(lines)
+    if transfer is not None:
+        for size in LEVELS:
+            title = f"Transfer: films changed by {size * 255:g} of 255 against one subject, shown to another"
+            tables[title] = matrix(transfer, size)
+    fallen = [result for result in found.found.results if 0 < result.distance < np.inf]
+    tables["Which way the smallest flips go (rows: truth)"] = attack_tables.flips(
+        answers, [result.label for result in fallen], [result.prediction for result in fallen]
     )
-    by = (
-        attack.found.films["attack"]
-        .replace("", "none")
-        .value_counts()
-        .rename_axis("found by")
-        .reset_index(name="films")
-    )
-    return {
-        "Which way the smallest flips go (rows: truth)": pd.DataFrame(flips, columns=list(classes))
-        .assign(truth=classes)
-        .set_index("truth")
-        .reset_index(),
-        "Is the attack to be trusted": checks,
-        "Which attack found the smallest change": by,
-    }
-
-
-def _examples(answers: Answers, attack: Attack, how_many: int = 4) -> list[GalleryItem]:
-    """Return the films that flip most easily, with the stored 8-bit examples that can be replayed."""
-    able = [
-        result
-        for result in attack.found.results
-        if result.stored is not None and result.film is not None and result.distance > 0
-    ]
-    items = []
-    for result in sorted(able, key=lambda item: (item.stored_distance, item.image_id))[:how_many]:
-        assert result.film is not None and result.stored is not None  # noqa: S101, PT018 - filtered above
-        film, example = result.film[0], (result.stored[0] / 255.0).astype(np.float32)
-        change = np.clip(0.5 + (example - film) * 20, 0, 1).astype(np.float32)
-        after = int(np.argmax(result.stored_logits))
-        names = [answers.subject.classes[index] for index in (result.clean_prediction, after)]
-        size = result.stored_distance * 255
-        draw = partial(
-            film_figures.films_in_a_row, [film, change, example],
-            [f"film\n{names[0]}", f"change x 20\nat most {size:.0f} of 255", f"attacked, 8 bit\n{names[1]}"],
-        )  # fmt: skip
-        caption = f"{result.image_id}: {names[0]} becomes {names[1]} at {size:.0f} of 255 grey levels ({result.attack})"
-        items.append(GalleryItem(caption=caption, draw=draw, facts={"image": result.image_id, "levels": size}))
-    return items
+    tables["Is the attack to be trusted"] = attack_tables.trust(found.checks)
+    tables["Which attack found the smallest change"] = attack_tables.found_by(found)
+    return tables

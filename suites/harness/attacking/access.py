@@ -1,0 +1,51 @@
+"""What an adversary gets hold of: the network's input or the whole film, gradients or answers only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from robustness.attacks import AttackError, ThreatModel
+from suites.harness.errors import NotEvaluable
+from suites.harness.subject import Subject
+
+INPUT, FILM = "linf/grey", "linf/film"
+"""The two threat models of the claims: each grey pixel of the network's input, each pixel of the film as it came."""
+
+
+def threat_of(subject: Subject, name: str) -> ThreatModel:
+    """Return a threat model on a subject, by name: `linf/grey`, `l2/grey`, `linf/colour`, `linf/film`, `l2/film`.
+
+    A subject without a network takes whole films in 8 bits, so any change of the input is one of the film there.
+
+    Raises:
+        AttackError: no such threat model.
+        NotEvaluable: colour, on a subject that takes one grey channel.
+    """
+    norm, _, space = name.partition("/")
+    if norm not in ("linf", "l2") or space not in ("grey", "colour", "film"):
+        raise AttackError(f"no threat model {name!r}; expected linf or l2, and grey, colour or film: {INPUT!r}")
+    kind: Literal["linf", "l2"] = "linf" if norm == "linf" else "l2"
+    recipe = subject.preprocessing
+    if not subject.differentiable:
+        return ThreatModel(kind, preprocess=_untouched, channels=1, eight_bit=True)
+    if space == "film":
+        return ThreatModel(kind, preprocess=lambda films: recipe.differentiable(films[:, 0]), channels=recipe.channels)
+    if space == "colour" and recipe.channels == 1:
+        raise NotEvaluable(f"{subject.name} takes one grey channel: there is no colour to change")
+    return ThreatModel(kind, tied=space == "grey", channels=recipe.channels)
+
+
+def network_of(subject: Subject) -> nn.Module | Callable[[Tensor], Any]:
+    """Return what answers: the network, or for a subject without one a function of (B, 1, H, W) films."""
+    if subject.network is not None:
+        return subject.network
+    respond = subject.respond
+    assert respond is not None  # noqa: S101 - a subject has exactly one of the two
+    return lambda films: respond([film[0] for film in films.cpu()])
+
+
+def _untouched(films: Tensor) -> Tensor:
+    return films

@@ -1,0 +1,86 @@
+"""Which films are attacked and how hard, by profile: whole patients, by class, the same for every subject.
+
+Fewer films are always among the more, so that what runs on a few of them can be set beside what ran on all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from robustness.attacks import BUDGETS, PROFILES, Profile, alone, get
+from suites.harness.errors import NotEvaluable
+from suites.harness.evidence import Answers
+
+FILMS = {"quick": 60, "standard": 200, "full": 1_000_000}
+"""Films of the attack on the network's input."""
+WHOLE_FILMS = {"quick": 60, "standard": 100, "full": 200}
+"""Films of the attack on whole films: their pixels are many, and so are the bytes kept of each."""
+COMPARED_FILMS = {"quick": 24, "standard": 60, "full": 200}
+"""Films on which threat models and attacks stand side by side, and on which transfer is measured."""
+PATTERN_FILMS = {"quick": 120, "standard": 300, "full": 1000}
+"""Films that one pattern for all is fitted and judged on: it needs many, and is asked once per film."""
+REMOTE_FILMS = {"quick": 12, "standard": 24, "full": 48}
+"""Films of a search without gradients on a deployed service: others use it, too."""
+
+ENSEMBLES = {"quick": "quick", "standard": "standard", "full": "thorough"}
+SQUARE_QUERIES = {"quick": 50, "standard": 500, "full": 2000}
+REMOTE_QUERIES = {"quick": 50, "standard": 100, "full": 250}
+PGD = {"quick": (10, 2), "standard": (40, 5), "full": (100, 10)}
+"""Steps and restarts."""
+
+WHOLE_LEVELS = tuple(level / 255 for level in (1.0, 2.0, 4.0, 8.0))
+"""Budgets for whole films: a stored film has no half grey levels."""
+COMPARED = tuple(level / 255 for level in (0.5, 1.0, 2.0, 4.0))
+"""Budgets of the table of threat models and attacks."""
+
+
+def chosen_films(answers: Answers, films: int) -> npt.NDArray[np.int64]:
+    """Return the positions of about so many labelled films: whole patients, in proportion to the classes.
+
+    Raises:
+        NotEvaluable: no film carries a label.
+    """
+    if not (answers.labels >= 0).any():
+        raise NotEvaluable(f"no film of {answers.cohort.name} carries a label, so no call can be made wrong")
+    labelled = answers.cohort.select(pd.Series(answers.labels >= 0))
+    ids = set(labelled.limited(films, answers.seed).table["id"].astype(str))
+    return np.array([index for index, image in enumerate(answers.images) if image in ids], dtype=np.int64)
+
+
+def plan_of(protocol: str, profile: str, *, remote: bool = False) -> Profile:
+    """Return the attacks of a protocol.
+
+    Args:
+        protocol: `ensemble`, `fgsm`, `pgd`, `square`, `noise` (random signs) or `blank`.
+        profile: of the run.
+        remote: the subject is asked over a network and gives no gradients: few queries, `square` for the ensemble.
+    """
+    steps, restarts = PGD[profile]
+    if protocol == "ensemble" and not remote:
+        return PROFILES[ENSEMBLES[profile]]
+    if protocol == "fgsm":
+        return alone("fgsm")
+    if protocol in ("ensemble", "square"):
+        queries = REMOTE_QUERIES[profile] if remote else SQUARE_QUERIES[profile]
+        return Profile("square", (get("square", queries=queries),))
+    # Of the others it is taken that what withstands a budget withstands the smaller ones: a sixth of the passes.
+    attacks = {
+        "pgd": get("pgd", steps=steps, restarts=restarts),
+        "noise": get("random-sign", draws=2 if remote else 5),
+        "blank": get("blank"),
+    }
+    return Profile(protocol, (attacks[protocol],))
+
+
+def budgets_of(*, whole: bool, compared: bool) -> tuple[float, ...]:
+    """Return the budgets of an attack, ascending.
+
+    Args:
+        whole: the film as it came is changed.
+        compared: the attack is there for the table of threat models and attacks only.
+    """
+    if whole:
+        return WHOLE_LEVELS
+    return COMPARED if compared else BUDGETS

@@ -1,0 +1,72 @@
+"""Endpoint of one pattern for all films: no adversary has to see the film that it is put on."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from suites.harness.attacking import attack
+from suites.harness.attacking.universal import LEVELS, patterns
+from suites.harness.claims import Claim, Result
+from suites.harness.endpoints import attack_pictures, attack_tables
+from suites.harness.endpoints.attack_tables import rate_on
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import UsageProblem
+from suites.harness.evidence import Evidence
+from suites.harness.statistics import difference
+
+MISSED = "no robustness can be concluded where gradients cannot be trusted"
+
+
+@endpoint("universal_pattern")
+def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
+    """Share of films called right under one pattern of `levels` of 255, fitted on other patients' films.
+
+    Beside it stands one random pattern of the same size. Where a sanity check of the gradients fails, the fit may have
+    missed, so such a run can show weakness but never robustness.
+    """
+    answers, levels = evidence.main, float(claim.parameters.get("levels", 4.0))
+    budget = levels / 255
+    if budget not in LEVELS:
+        known = ", ".join(f"{size * 255:g}" for size in LEVELS)
+        raise UsageProblem(f"claim {claim.id}: levels is {levels:g}; patterns are fitted at {known} of 255")
+    found = patterns(answers, evidence.profile, evidence.cache)
+    checks = attack(answers, evidence.profile, evidence.cache).checks
+    failed = [check.name for check in checks if check.blocking and not check.passed]
+    curve = {size: rate_on(answers, found.index, found.robust(size)) for size in LEVELS}
+    random = {size: rate_on(answers, found.index, found.robust(size, "random")) for size in LEVELS}
+    rows = found.at(budget)
+    right = np.asarray(rows["clean_prediction"] == rows["label"], dtype=np.float64)
+    clean = rate_on(answers, found.index, right)
+    value, control, n = curve[budget], random[budget], len(found.index)
+    turned = rows[(rows["clean_prediction"] == rows["label"]) & (rows["prediction"] != rows["label"])]
+    numbers = [("robust_accuracy", f"pattern {size * 255:g}/255", curve[size]) for size in LEVELS if size != budget]
+    numbers += [("robust_accuracy", f"random pattern {levels:g}/255", control)]
+    numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value))]
+    smallest = attack_tables.smallest_class(answers, found.index)
+    shown = {"one pattern": {0.0: clean, **curve}, "one random pattern": {0.0: clean, **random}}
+    return Result(
+        effect=measured("robust_accuracy", f"pattern {levels:g}/255", value, n, smallest=smallest),
+        p_beyond=beyond(value, claim),
+        p_within=1.0 if failed else within(value, claim),
+        only_beyond=MISSED if failed else "",
+        measures=[measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers],
+        summary=(
+            f"One pattern of at most {levels:g} of 255 grey levels, fitted on other patients and put on every film, "
+            f"leaves {value.estimate:.0%} of {n} films right ({clean.estimate:.0%} without it); one random pattern of "
+            f"that size leaves {control.estimate:.0%}."
+            + (f" Sanity checks failed: {', '.join(failed)}; the fit may have missed." if failed else "")
+        ),
+        figures={"one_pattern": partial(attack_pictures.curves, shown, "One pattern for all films, by size")},
+        tables={
+            "Which way the pattern turns films (rows: truth)": attack_tables.flips(
+                answers, turned["label"].tolist(), turned["prediction"].tolist()
+            )
+        },
+        galleries={
+            "Patterns, amplified, on films they were not fitted on": attack_pictures.pattern_gallery(
+                answers, found, budget
+            )
+        },
+    )
