@@ -20,7 +20,7 @@ class Scatter(Perturbation):
 
     name = "scatter"
     family = "contrast"
-    version = 2
+    version = 3
     source = "Niklason, Sorenson, Nelson 1981 (doi:10.1118/1.595027): without a grid 90 % scatter in the mediastinum"
     levels = tuple({"ratio": ratio} for ratio in (0.3, 0.7, 1.2, 2.0, 4.0))
 
@@ -40,7 +40,7 @@ class WindowWidening(Perturbation):
 
     name = "window_widening"
     family = "contrast"
-    version = 2
+    version = 3
     source = "linear window of DICOM PS3.3 C.11.2"
     levels = tuple({"width": width} for width in (1.2, 1.5, 1.9, 2.5, 3.3))
 

@@ -30,7 +30,7 @@ class _InsteadOfStripes(Perturbation):
     """Noise with the root mean square of the stripes the same film would get, faded by scatter in the same way."""
 
     family = "control"
-    version = 2
+    version = 3
     levels = GridStripes.levels
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:

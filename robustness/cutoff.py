@@ -28,7 +28,7 @@ RESIDUAL_SCATTER = 0.3
 class _Cutoff(Perturbation):
     """A focused grid out of place; lamellae run along the film's height three times in four, else across."""
 
-    version = 2
+    version = 3
 
     RATIOS: ClassVar = (6.0, 8.0, 10.0, 12.0)
     midline_loses: ClassVar[bool] = True
@@ -143,7 +143,7 @@ class BackscatterGhost(Perturbation):
 
     name = "backscatter_ghost"
     family = "grid"
-    version = 2
+    version = 3
     source = "backscatter of portable detectors without lead backing"
     levels = tuple({"amplitude": value} for value in (0.01, 0.02, 0.04, 0.06, 0.10))
 

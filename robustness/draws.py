@@ -66,6 +66,10 @@ class Draws:
         """One number, uniform in [low, high)."""
         return low + (high - low) * (self._digest(label) >> 75) / 2.0**53
 
+    def normal(self, label: str) -> float:
+        """One number, standard normal."""
+        return float(special.ndtri(self.uniform(label, 2.0**-54)))
+
     def integer(self, label: str, low: int, high: int) -> int:
         """One integer, uniform in low..high, both included."""
         return low + int(self.uniform(label) * (high - low + 1))

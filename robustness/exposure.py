@@ -59,7 +59,7 @@ class Underexposure(Perturbation):
 
     name = "underexposure"
     family = "exposure"
-    version = 2
+    version = 3
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
 
@@ -83,7 +83,7 @@ class UnderexposureStress(Perturbation):
 
     name = "underexposure_stress"
     family = "exposure"
-    version = 2
+    version = 3
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
     levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
 
@@ -99,7 +99,7 @@ class UnderexposureStress(Perturbation):
 class _FixedWindow(Perturbation):
     """Exposure on a system whose window does not move: attenuation shifts by -ln(dose) and clips; noise follows."""
 
-    version = 2
+    version = 3
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         dose = level["dose"]
@@ -150,7 +150,7 @@ class TubeVoltage(Perturbation):
 
     name = "tube_voltage"
     family = "exposure"
-    version = 2
+    version = 3
     source = "attenuation coefficients of NIST XCOM / xraylib, 45 to 70 keV"
     levels = tuple({"kev": kev} for kev in (50.0, 55.0, 60.0, 65.0, 70.0))
 
@@ -183,7 +183,7 @@ class ElectronicNoise(Perturbation):
 
     name = "electronic_noise"
     family = "exposure"
-    version = 2
+    version = 3
     source = "additive Gaussian read-out noise, independent of the signal"
     levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
 
@@ -215,7 +215,7 @@ class BadPortable(Perturbation):
 
     name = "bad_portable"
     family = "exposure"
-    version = 2
+    version = 3
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}

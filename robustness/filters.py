@@ -49,6 +49,18 @@ def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
     return torch.from_numpy(_enlarged(covered, size, image.shape))
 
 
+def blur_within_blocks(image: Tensor, blocks: NDArray[np.bool_], sigma: float) -> Tensor:
+    """As `blur_within`, for a region by blocks of 2 x 2 pixels and a sigma of at least 2 * WIDE: at half resolution."""
+    source = image.numpy()
+    if source.shape[0] % 2 or source.shape[1] % 2:
+        source = cv2.copyMakeBorder(source, 0, source.shape[0] % 2, 0, source.shape[1] % 2, cv2.BORDER_REPLICATE)
+    inside = blocks.astype(np.float32)
+    half = cv2.resize(source, (blocks.shape[1], blocks.shape[0]), interpolation=cv2.INTER_AREA) * inside
+    covered, size = _blurred_blocks(half, sigma / 2.0)
+    covered /= np.maximum(_blurred_blocks(inside, sigma / 2.0)[0], 1e-3)
+    return torch.from_numpy(_enlarged(covered, 2 * size, image.shape))
+
+
 def _blurred_blocks(image: NDArray[Any], sigma: float) -> tuple[NDArray[Any], int]:
     """The blurred image, averaged over blocks of whole pixels before if the blur is wide, and the size of a block."""
     if sigma < WIDE:
@@ -88,10 +100,14 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def coordinates(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Row (H, 1) and column (1, W) coordinates in pixels, zero at the centre of the film."""
-    height, width = image.shape
-    rows = torch.arange(height, dtype=torch.float32, device=image.device) - (height - 1) / 2.0
-    columns = torch.arange(width, dtype=torch.float32, device=image.device) - (width - 1) / 2.0
+    """Row (H, 1) and column (1, W) in pixels, zero at the centre of the film; shared, not to be changed in place."""
+    return _coordinates(*image.shape)
+
+
+@functools.lru_cache(maxsize=32)
+def _coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
+    rows = torch.arange(height, dtype=torch.float32) - (height - 1) / 2.0
+    columns = torch.arange(width, dtype=torch.float32) - (width - 1) / 2.0
     return rows[:, None], columns[None, :]
 
 

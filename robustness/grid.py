@@ -95,7 +95,7 @@ def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str)
         axis: "vertical" stripes, "horizontal" ones, or "oblique" (up to 10 degrees off vertical).
     """
     rows, columns = coordinates(film)
-    angle = math.radians(0.1 * float(draws.normals("tilt", 1)))
+    angle = math.radians(0.1 * draws.normal("tilt"))
     if axis == "oblique":
         angle += math.radians(draws.uniform("oblique angle", -10.0, 10.0))
     if axis == "horizontal":
@@ -119,7 +119,7 @@ def modulated(radiograph: Radiograph, amplitude: float, pattern: Tensor, pitch_m
 class _Stripes(Perturbation):
     """Sinusoidal stripes with a period that is given in pixels of the classifier's input."""
 
-    version = 2
+    version = 3
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pattern = self.pattern(film, level, draws)
@@ -184,7 +184,7 @@ class GridLines(Perturbation):
 
     name = "grid_lines"
     family = "grid"
-    version = 2
+    version = 3
     source = "stationary grids of 52 to 70 lines/cm and detector pitches of 0.139 to 0.2 mm"
     levels = tuple(
         {"lines_per_mm": lines, "pitch_mm": pitch, "scatter_ratio": ratio}

@@ -83,7 +83,7 @@ def looked_up(grey: Grey, table: Grey) -> Grey:
 class _ThreeChannelNoise(_MedMnistC):
     """Noise drawn for each of three equal channels, cut down to integers, then averaged by the luma weights."""
 
-    version = 2
+    version = 3
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         noisy = self.noisy(torch.from_numpy(grey).to(torch.float32).div_(255.0), value)
@@ -151,7 +151,7 @@ class ImpulseNoise(_MedMnistC):
     """Salt and pepper. amount: probability that a channel of a pixel is replaced by 0 or 1."""
 
     name = "medmnistc_impulse_noise"
-    version = 2
+    version = 3
     levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:

@@ -52,7 +52,7 @@ class _WhiteOut(Perturbation):
     """One cause of an opaque lung. Subclasses say where opacity comes first, how dense it is, and what moves."""
 
     family = "opacity"
-    version = 2
+    version = 3
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
 
@@ -261,7 +261,7 @@ class DiffuseDoseMatched(Perturbation):
 
     name = "diffuse_dose_matched"
     family = "control"
-    version = 2
+    version = 3
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
 
@@ -284,7 +284,7 @@ class ShamOpacity(Perturbation):
 
     name = "sham_opacity"
     family = "control"
-    version = 2
+    version = 3
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import cv2
 import pandas as pd
 import pytest
 import torch
@@ -239,6 +240,35 @@ def test_draws_have_the_promised_distributions():
     normal = Draws("i", "x").normals("n", 200, 200)
     assert abs(float(normal.mean())) < 0.02
     assert abs(float(normal.std()) - 1.0) < 0.02
+
+
+def test_normal_numbers_are_normal():
+    numbers = Draws("i", "x").normals("n", 500, 400).double().flatten()
+    assert float(numbers.var()) == pytest.approx(1.0, rel=0.02)
+    assert float(numbers.pow(3).mean()) == pytest.approx(0.0, abs=0.03)
+    assert float(numbers.pow(4).mean()) == pytest.approx(3.0, abs=0.1)
+    for limit, beyond in ((1.0, 0.3173), (2.0, 0.0455), (3.0, 0.0027)):
+        assert float((numbers.abs() > limit).double().mean()) == pytest.approx(beyond, rel=0.12)
+    assert abs(float((numbers[1:] * numbers[:-1]).mean())) < 0.01
+    single = torch.tensor([Draws(str(i), "x").normal("n") for i in range(4000)])
+    assert abs(float(single.mean())) < 0.06
+    assert float(single.std()) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_film_does_not_depend_on_the_number_of_threads(name, chest):
+    film, lungs = chest(2, 256, 380)
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            cv2.setNumThreads(count)
+            results.append(get(name)(film[None], 4, ["a"], masks=lungs[None]))
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+    assert torch.equal(*results)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")

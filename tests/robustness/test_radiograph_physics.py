@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from robustness import bedside, contrast, cutoff, exposure, get, grid, positioning
 from robustness.curves import chords
 from robustness.draws import Draws
-from robustness.filters import gaussian_blur, percentiles, resize
+from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
+from robustness.pointwise import affine, exp, log, power
 from robustness.radiograph import Radiograph, added_quantum_noise, poisson, raw_beam, scatter
 
 
@@ -54,6 +57,19 @@ def test_detector_noise_has_unit_variance_and_is_correlated_only_on_fine_pixels(
     assert float(noise.std()) == pytest.approx(1.0, abs=0.05)
     neighbours = float((noise[:, 1:] * noise[:, :-1]).mean())
     assert (neighbours > 0.3) == (pitch < 0.3)
+
+
+@pytest.mark.parametrize("pitch", [0.3, 0.9])
+def test_read_out_noise_adds_its_variance_to_that_of_the_photons(pitch, monkeypatch):
+    film, level = torch.full((1, 400, 400), 0.5), exposure.ElectronicNoise.levels[4]
+    shown = []
+    monkeypatch.setattr(Radiograph, "display_auto", lambda self, noisy: shown.append((self, noisy)) or self.film)
+    get("electronic_noise", field_cm=pitch * 40.0)(film, 5, ["film"])
+    (radiograph, noisy), dose = shown[0], level["dose"]
+    typical, counts = radiograph.typical_intensity, radiograph.counts(pitch)
+    photons = typical**2 / counts * (1.0 / dose - 1.0)
+    read_out = (level["sigma"] * typical / dose) ** 2 / counts
+    assert float(noisy.var()) == pytest.approx(photons + read_out, rel=0.03)
 
 
 # Display
@@ -238,6 +254,33 @@ def test_blur_has_the_promised_width(sigma):
     assert float(blurred.sum()) == pytest.approx(1.0, abs=1e-3 if sigma < 3 else 0.05)
     variance = float((blurred.sum(0) * position.square()).sum() / blurred.sum())
     assert math.sqrt(variance) == pytest.approx(sigma, rel=0.03)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 5.0, 12.0])
+def test_blur_within_a_region_is_the_mean_of_what_it_covers_of_it(sigma, films):
+    film, lungs = films[0][0], films[1][0]
+    inside = lungs.float()
+    covered = np.maximum(ndimage.gaussian_filter(inside.numpy(), sigma), 1e-3)
+    expected = ndimage.gaussian_filter((film * inside).numpy(), sigma) / covered
+    error = (blur_within(film, inside, sigma)[lungs] - torch.from_numpy(expected)[lungs]).abs()
+    assert float(error.mean()) < 0.005
+
+
+@pytest.mark.parametrize("shape", [(128, 176), (127, 175)])
+def test_a_region_by_blocks_is_blurred_like_the_same_by_pixels(shape, chest):
+    film, _ = chest(1, *shape)
+    radiograph = Radiograph.of(film, Draws("a", "test"))
+    tissue = (~radiograph.beam).float()
+    by_blocks, by_pixels = blur_within_blocks(film, ~radiograph.blocks, 16.0), blur_within(film, tissue, 16.0)
+    assert float((by_blocks - by_pixels).abs()[tissue > 0].mean()) < 0.004
+
+
+@pytest.mark.parametrize("exponent", [0.4, 0.8, 1.25, 2.5])
+def test_pointwise_functions_are_right_to_a_hundredth_of_a_grey_level(exponent):
+    grey = torch.arange(256, dtype=torch.float32).reshape(16, 16) / 255
+    assert float((power(grey, exponent) - grey.double() ** exponent).abs().max()) < 0.01 / 255
+    assert float((log(exp(grey)) - grey).abs().max()) < 1e-6
+    assert torch.equal(affine(grey.clone(), 2.0, 1.0), 2.0 * grey + 1.0)
 
 
 def test_resize_keeps_the_mean(films):
