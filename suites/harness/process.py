@@ -1,0 +1,25 @@
+"""How this process uses cores and memory. `suites` calls it before torch is imported, which reads such settings once.
+
+Both settings change no number. On a machine with other work on it, idle OpenMP threads that spin for the next tiny
+operation take the core the working thread needs; and handing the memory of every layer's output back to the system,
+only to fault it in again page by page, costs as much as the small networks themselves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
+_ALWAYS_KEEP, _ONE_GIB = 2**31 - 1, 2**30
+
+
+def settle() -> None:
+    """Let idle threads sleep, and keep freed memory for the next layer. The user's own `OMP_WAIT_POLICY` is kept."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)
+        libc.mallopt(_TRIM_THRESHOLD, _ALWAYS_KEEP)
