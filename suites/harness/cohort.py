@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -71,10 +72,11 @@ class Cohort:
         """Number of different patients."""
         return int(self.table["patient"].nunique())
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Identity of the films by id, label and patient (not of their pixels, which the cache keys by content)."""
-        rows = self.table[["id", "label", "patient"]].astype(str).agg("\x1f".join, axis=1)
+        columns = (self.table[name].astype(str) for name in ("id", "label", "patient"))
+        rows = ("\x1f".join(row) for row in zip(*columns, strict=True))
         return hashlib.sha256("\x1e".join(sorted(rows)).encode()).hexdigest()
 
     def select(self, keep: pd.Series, note: str = "") -> Cohort:

@@ -197,7 +197,9 @@ class Evaluation:
             for other in self.subjects:
                 aligned = align_labels(cohort, other.classes, probe=role != "main")
                 predictions = found[other.name]
-                self._answers[other.name, role] = Answers.of(other, aligned, predictions, seed=self.seed)
+                self._answers[other.name, role] = Answers.of(
+                    other, aligned, predictions, seed=self.seed, cache=self.cache
+                )
         return self._answers[subject.name, role]
 
     @property

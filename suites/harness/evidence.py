@@ -20,6 +20,7 @@ from suites.harness.cohort import Cohort, Film
 from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions import Predictions
+from suites.harness.remembered import remembering
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subject import Subject
 
@@ -37,15 +38,19 @@ class Answers:
         cohort: the readable films, in the order of every array here.
         predictions: the prediction table of exactly these films.
         seed: of the run; decides the resamples.
+        cache: root of the cache, where films that are costly to make are kept once somebody has looked at them.
     """
 
     subject: Subject
     cohort: Cohort
     predictions: Predictions
     seed: int
+    cache: Path | None = None
 
     @classmethod
-    def of(cls, subject: Subject, cohort: Cohort, predictions: Predictions, *, seed: int) -> Answers:
+    def of(
+        cls, subject: Subject, cohort: Cohort, predictions: Predictions, *, seed: int, cache: Path | None = None
+    ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
         inside = predicted.isin(cohort.table["id"].astype(str))
@@ -55,7 +60,7 @@ class Answers:
             features = features[inside.to_numpy()[clean]]
         kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
         readable = cohort.table["id"].astype(str).isin(set(predicted))
-        return cls(subject=subject, cohort=cohort.select(readable), predictions=kept, seed=seed)
+        return cls(subject=subject, cohort=cohort.select(readable), predictions=kept, seed=seed, cache=cache)
 
     @cached_property
     def images(self) -> list[str]:
@@ -123,10 +128,10 @@ class Answers:
         return self.subject.classes.index(name)
 
     def film(self, image: str) -> Film:
-        """Decode one film of the cohort again, for a picture."""
-        rows = self.cohort.table
-        row = rows[rows["id"].astype(str) == image].iloc[0]
-        return self.cohort.decode({str(key): value for key, value in row.to_dict().items()})
+        """Decode one film of the cohort again, to look at it."""
+        row = self.cohort.table.iloc[self.images.index(image)]
+        decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
+        return decode({str(key): value for key, value in row.to_dict().items()})
 
     def shared(self, *conditions: str) -> npt.NDArray[np.bool_]:
         """Return (N,) whether a film is labelled and has an answer under every one of the conditions."""
