@@ -70,6 +70,12 @@ class Shards:
             ) from problem
         self._sweep()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shards) and other.folder == self.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
     def _probe(self) -> None:
         with tempfile.TemporaryFile(dir=self.folder):
             pass

@@ -97,6 +97,24 @@ class Measure:
     exploratory: bool = False
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as it will lie in its file.
+
+    Attributes:
+        content: bytes of the file.
+        suffix: `svg` for a curve, `jpg` for a film.
+        size: width and height in CSS pixels.
+    """
+
+    content: bytes
+    suffix: str
+    size: tuple[int, int]
+
+
+Draw = Callable[[], Figure | Image.Image | Drawn]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What an endpoint found for one claim and one subject.
@@ -112,6 +130,7 @@ class Result:
         figures: file stem -> a function drawing the figure (called only when a report is written).
         tables: title -> table for the report.
         needed: films needed for a verdict when this one is inconclusive, where it can be said.
+        settled: False where a later run on the same answers may show more (an attack that has not been run yet).
         files: name, of its own per subject -> (text, what it holds), written beside results.json and linked.
     """
 
@@ -121,10 +140,11 @@ class Result:
     only_beyond: str = ""
     measures: Sequence[Measure] = ()
     summary: str = ""
-    figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+    figures: Mapping[str, Draw] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     galleries: Mapping[str, Sequence[GalleryItem]] = field(default_factory=dict)
     needed: int | None = None
+    settled: bool = True
     files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -140,7 +160,7 @@ class GalleryItem:
     """
 
     caption: str
-    draw: Callable[[], Figure | Image.Image]
+    draw: Draw
     facts: Mapping[str, object] = field(default_factory=dict)
     details: Callable[[], Mapping[str, object]] | None = None
 

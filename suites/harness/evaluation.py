@@ -8,13 +8,11 @@ evaluation.report("report")
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -31,32 +29,20 @@ from suites.harness.evidence import Answers, Evidence
 from suites.harness.film import check_exclusions
 from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
+from suites.harness.kept_results import KeptResults
 from suites.harness.layouts import align_labels
 from suites.harness.predictions import predict
 from suites.harness.record import PAGE, Record
-from suites.harness.report import write_report
+from suites.harness.report import drawing_once, write_report
+from suites.harness.sources import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.subject import Subject
 from suites.harness.tempered import caveat
+from suites.harness.versions import library_versions
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
 NAMED = ("condition", "control", "first", "second", "sham", "matched", "whiteout")
 """Parameters of a claim that name one condition each."""
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "pillow",
-    "pydicom",
-    "captum",
-    "torchattacks",
-    "netcal",
-    "albumentations",
-)
 
 
 @dataclass(kw_only=True)
@@ -84,6 +70,7 @@ class Evaluation:
     selected: set[str] = field(default_factory=set)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _answers: dict[tuple[str, str], Answers] = field(default_factory=dict, repr=False)
+    _kept: dict[str, KeptResults] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
@@ -128,6 +115,8 @@ class Evaluation:
             ]
             results = {other.id: self._measure(other, subject) for other in section}
             self._judged[key] = judge_section(section, subject, results)
+            for kept in self._kept.values():
+                kept.flush()
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
 
     def run(self) -> Evaluation:
@@ -146,7 +135,8 @@ class Evaluation:
                 return measure(None, claim)
             if kind == "cohort":
                 return measure(self.cohort, claim)
-            return measure(self.evidence(subject), claim)
+            evidence = self.evidence(subject)
+            return self._results(subject).once(claim, lambda: measure(evidence, claim))
         except NotEvaluable as reason:
             return str(reason)
 
@@ -171,6 +161,26 @@ class Evaluation:
             main=main, profile=self.profile, seed=self.seed, cache=self.cache, probes=probes,
             severities=SEVERITIES[self.profile], peers=peers,
         )  # fmt: skip
+
+    def _results(self, subject: str) -> KeptResults:
+        """Return what was found of a subject before; called when all cohorts have been predicted."""
+        if subject not in self._kept:
+            self._kept[subject] = KeptResults(self.cache, {"about": subject, **self._decided_by()})
+        return self._kept[subject]
+
+    def _decided_by(self) -> dict[str, object]:
+        """Return everything that decides a result or a picture besides its claim."""
+        films = [self.cohort.table, *(probe.table for probe in self.probes.values())]
+        return {
+            "answers": [[*key, digest_of_table(found.predictions.table)] for key, found in self._answers.items()],
+            "films": [digest_of_table(table) for table in films],
+            "subjects": [[subject.name, subject.fingerprint] for subject in self.subjects],
+            "profile": self.profile,
+            "preset": self.preset,
+            "seed": self.seed,
+            "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
+            "versions": self._versions,
+        }
 
     def _asked(self, claims: Iterable[Claim]) -> list[Condition]:
         """Return what the main cohort is predicted under: the conditions of the claims, then the preset's."""
@@ -213,14 +223,7 @@ class Evaluation:
 
     @cached_property
     def _versions(self) -> dict[str, str]:
-        found = {"python": platform.python_version(), "platform": platform.platform()}
-        found["device"] = ", ".join(sorted({subject.device for subject in self.subjects})) or "cpu"
-        for package in ("chest-xray-reliability", *PACKAGES):
-            try:
-                found[package] = version(package)
-            except PackageNotFoundError:
-                continue
-        return found
+        return library_versions(subject.device for subject in self.subjects)
 
     def record(self) -> Record:
         """Return everything a report is written from."""
@@ -282,7 +285,8 @@ class Evaluation:
                 self.evidence(subject.name)
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         grid = stress_grid(judged, self.preset)
-        return write_report(self.record(), Path(folder), comparison=compare(judged), grid=grid)
+        with drawing_once(self.record(), self.cache, self._decided_by()) as record:
+            return write_report(record, Path(folder), comparison=compare(judged), grid=grid)
 
     def _repr_html_(self) -> str:
         """Return the verdict table for a notebook."""

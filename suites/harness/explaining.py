@@ -206,10 +206,7 @@ def attribute_each(
     """
     network = network_of(answers)
     shards = Shards(cache, "maps", {"method": method, **_key(answers)})
-    rows = shards.read().to_dict("records")
-    done: dict[Asked, Mapping[str, object]] = {
-        Asked(row["image"], row["content"], int(row["target"])): {str(name): row[name] for name in row} for row in rows
-    }
+    done = _finished(shards)
     fresh: list[Mapping[str, object]] = []
     try:
         for row, film in enumerate(films):
@@ -225,6 +222,15 @@ def attribute_each(
     finally:  # an interrupt, too, keeps what is done
         shards.add(pd.DataFrame(fresh))
     return _unpacked([done[film] for film in films], method)
+
+
+@lru_cache(maxsize=16)
+def _finished(shards: Shards) -> dict[Asked, Mapping[str, object]]:
+    """Return the maps of a folder, read once; what is computed since is added by the caller."""
+    rows = shards.read().to_dict("records")
+    return {
+        Asked(row["image"], row["content"], int(row["target"])): {str(name): row[name] for name in row} for row in rows
+    }
 
 
 def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path) -> Checked:

@@ -50,6 +50,7 @@ TITLES = {
     "opacity": "White-out",
 }
 ADVERSARIAL, CALLS = "Adversarial examples", "Clean films: the surest wrong calls, and a right one"
+NO_ATTACK = "adversarial examples (no finished attack)"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def failure_galleries(
     except NotEvaluable as reason:
         missing.append(str(reason))
     if ADVERSARIAL not in galleries:
-        missing.append("adversarial examples (no finished attack)")
+        missing.append(NO_ATTACK)
     return galleries, missing
 
 

@@ -11,7 +11,6 @@ import ctypes
 import os
 import platform
 
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
 _ALWAYS_KEEP, _ONE_GIB = 2**31 - 1, 2**30
 

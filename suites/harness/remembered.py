@@ -8,8 +8,10 @@ from __future__ import annotations
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ _MASK = "mask_"
 def remembering(cohort: Cohort, cache: Path) -> Callable[[Row], Film]:
     """Return a decoder of a cohort's films that finds again what it has decoded before.
 
-    Only films that can be identified without being decoded are kept; those that lie in files are as quick to read there.
+    Only films that can be identified without being decoded are kept; those in files are as quick to read there.
     """
     if cohort.identify is None:
         return cohort.decode
@@ -49,21 +51,19 @@ class Remembered:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    pixels=film.pixels,
-                    **{f"{_MASK}{name}": np.packbits(mask) for name, mask in film.masks.items()},
-                )
+                arrays: dict[str, Any] = {_MASK + name: np.packbits(mask) for name, mask in film.masks.items()}
+                np.savez(file, pixels=film.pixels, **arrays)
             temporary.replace(path)
         except OSError:  # a film that could not be kept is made again
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         return film
 
 
 def _read(path: Path, content: str) -> Film | None:
     """Return a kept film; `None` where there is none or the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             pixels = stored["pixels"]
             masks = {
                 name.removeprefix(_MASK): np.unpackbits(stored[name], count=pixels.size).reshape(pixels.shape) > 0

@@ -30,8 +30,8 @@ BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {LEVEL:.
 WIDENED = f"{BOOTSTRAP}, at least the exact bound of no event (events are rare)"
 EXACT = f"exact binomial bound over patients, {LEVEL:.0%} (nothing varies between resamples)"
 RARE = math.exp(-3)
-"""Share of resamples without any event when three patients show one (Poisson). With fewer events a bootstrap is blind to
-what it did not draw; a statistic that varies has far fewer equal replicates."""
+"""Share of resamples without any event when three patients show one (Poisson). With fewer events a bootstrap is blind
+to what it did not draw; a statistic that varies has far fewer equal replicates."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class Sampled:
         replicates: (B,) on the resamples; NaN where a resample lacks a class.
         patients: clusters it rests on.
         bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates.
-        strata: clusters of each of the parts it is the plain mean of (the classes of a balanced accuracy), no cluster in
-            two of them; empty where there is one part only. They decide the exact bound when nothing varies.
+        strata: clusters of each of the parts it is the plain mean of (the classes of a balanced accuracy), no cluster
+            in two of them; empty where there is one part only. They decide the exact bound when nothing varies.
     """
 
     estimate: float
@@ -199,7 +199,7 @@ def largest_unseen(parts: tuple[int, ...], chance: float) -> float:
         parts: patients of each part, at least 1 each.
         chance: in (0, 1).
     """
-    return _rates(parts, lambda rates: _log_chance(parts, rates) - math.log(chance)).mean().item()
+    return float(_rates(parts, lambda rates: _log_chance(parts, rates) - math.log(chance)).mean())
 
 
 @lru_cache(maxsize=4096)
@@ -209,7 +209,7 @@ def chance_of_none(parts: tuple[int, ...], rate: float) -> float:
         return 1.0
     if rate >= 1:
         return 0.0
-    return math.exp(_log_chance(parts, _rates(parts, lambda rates: rate - rates.mean().item())))
+    return math.exp(_log_chance(parts, _rates(parts, lambda rates: rate - float(rates.mean()))))
 
 
 def _rates(parts: tuple[int, ...], rising: Callable[[Floats], float]) -> Floats:
@@ -269,7 +269,8 @@ def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float
 def average(parts: list[Sampled], patients: int) -> Sampled:
     """Return the plain mean of several statistics (balanced accuracy from recalls) that rest on `patients` together.
 
-    Where the parts share patients (the same films under several conditions) they say no more together than the smallest.
+    Where the parts share patients (the same films under several conditions), together they say no more than the
+    smallest.
     """
     estimate = float(np.mean([part.estimate for part in parts]))
     replicates = np.mean([part.replicates for part in parts], axis=0)

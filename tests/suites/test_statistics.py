@@ -153,7 +153,7 @@ def test_one_event_is_no_more_certain_than_none():
 
 
 def test_intervals_of_rare_events_cover():
-    """A true rate of 1 % among 150 patients: 1.5 events on average, where the percentile bootstrap covers three in four."""
+    """A true rate of 1 % among 150 patients: 1.5 events on average, where the percentile bootstrap alone does not."""
     generator = np.random.default_rng(0)
     resamples = Resamples.draw(np.arange(150), np.zeros(150), seed=0, count=500)
     covered, bare = [], []

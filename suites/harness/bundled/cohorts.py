@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +14,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-import robustness.phantom
 from robustness.perturbation import PerturbationUndefined, get
 from robustness.phantom import cohort_table, render_row
 from robustness.phantom.cohort import LABELS, MIXES
 from suites.harness.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.sources import digest_of
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 """The published order."""
@@ -177,10 +175,7 @@ def _perturbed(
 
 def phantom_sha256() -> str:
     """Return a digest of the code that draws the phantoms, so that a record says which ones it learned from."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(robustness.phantom.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest_of("robustness.phantom")
 
 
 def batch_of(films: Films, copies: Sequence[int] | Tensor | None = None) -> Tensor:

@@ -6,16 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-import robustness.phantom
 from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
 from suites.harness.cohort import Cohort, Film
 from suites.harness.errors import CohortProblem
 from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.sources import digest_of
 
 FILMS = 360
 """Films of the default cohort: 120 per class, above the 100 that a rate needs."""
@@ -35,17 +33,8 @@ class Renderer:
     def identify(self, row: Mapping[str, object]) -> str:
         """Return what decides the film: its row, and the code that draws it."""
         keys = ("patient", "seed", "age_group", "film", "finding", "view")
-        return hashlib.sha256(json.dumps([_code(), *(str(row[key]) for key in keys)]).encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Return a digest of the phantom's source, so that a changed phantom never meets predictions of the old one."""
-    folder = Path(robustness.phantom.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+        parts = [digest_of("robustness.phantom"), *(str(row[key]) for key in keys)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @register_layout(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
+
+from suites.harness.claims import Draw, Drawn
 
 logger = logging.getLogger(__name__)
 
@@ -41,41 +42,46 @@ class Picture:
     problem: str = ""
 
 
-def store(draw: Callable[[], Figure | Image.Image], folder: Path, stem: str, title: str) -> Picture:
+def store(draw: Draw, folder: Path, stem: str, title: str) -> Picture:
     """Draw a figure and write it to `figures/<stem>.svg|jpg` under the report's folder.
 
     A figure that cannot be drawn becomes a picture with its problem: a long run must not lose its report to one curve.
     """
     try:
-        figure = draw()
-        if isinstance(figure, Image.Image):
-            content, suffix, size = _photograph(figure)
-        else:
-            content, suffix, size = _film(figure) if _holds_film(figure) else _curve(figure)
+        drawn = encoded(draw())
     except Exception as error:  # drawing code of any suite; the reason is printed in the page
         logger.warning("figure %s could not be drawn", stem, exc_info=True)
         return Picture(file="", title=title, problem=f"{type(error).__name__}: {error}")
-    target = folder / "figures" / f"{stem}.{suffix}"
+    target = folder / "figures" / f"{stem}.{drawn.suffix}"
     target.parent.mkdir(exist_ok=True)
-    target.write_bytes(content)
-    kind = "curve" if suffix == "svg" else "film"
-    return Picture(file=f"figures/{target.name}", title=title, kind=kind, width=size[0], height=size[1])
+    target.write_bytes(drawn.content)
+    kind = "curve" if drawn.suffix == "svg" else "film"
+    return Picture(file=f"figures/{target.name}", title=title, kind=kind, width=drawn.size[0], height=drawn.size[1])
+
+
+def encoded(figure: Figure | Image.Image | Drawn) -> Drawn:
+    """Return a figure as the bytes of its file."""
+    if isinstance(figure, Drawn):
+        return figure
+    if isinstance(figure, Image.Image):
+        return _photograph(figure)
+    return _film(figure) if _holds_film(figure) else _curve(figure)
 
 
 def _holds_film(figure: Figure) -> bool:
     return bool(figure.images) or any(axes.images for axes in figure.axes)
 
 
-def _curve(figure: Figure) -> tuple[bytes, str, tuple[int, int]]:
+def _curve(figure: Figure) -> Drawn:
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "report", "svg.fonttype": "none", "svg.id": None}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*?)?(?=[;\"])", SYSTEM_FONTS, buffer.getvalue().decode())
     width, height = (round(float(side) * 96 / 72) for side in re.findall(r'(?:width|height)="([\d.]+)pt"', text)[:2])
-    return text.encode(), "svg", (width, height)
+    return Drawn(text.encode(), "svg", (width, height))
 
 
-def _film(figure: Figure) -> tuple[bytes, str, tuple[int, int]]:
+def _film(figure: Figure) -> Drawn:
     longest = max(figure.get_size_inches())
     buffer = io.BytesIO()
     figure.savefig(
@@ -84,11 +90,11 @@ def _film(figure: Figure) -> tuple[bytes, str, tuple[int, int]]:
     return _photograph(Image.open(buffer))
 
 
-def _photograph(picture: Image.Image) -> tuple[bytes, str, tuple[int, int]]:
+def _photograph(picture: Image.Image) -> Drawn:
     image = picture.convert("RGB")
     for quality in (88, 78, 66, 50, 35):
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
         if buffer.tell() <= FILM_BYTES:
             break
-    return buffer.getvalue(), "jpg", image.size
+    return Drawn(buffer.getvalue(), "jpg", image.size)
