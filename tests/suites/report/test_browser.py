@@ -225,6 +225,21 @@ def test_axe_finds_nothing(open_page, axe: str, scheme: str, width: int):
     assert [(item["id"], [node["html"][:160] for node in item["nodes"]][:3]) for item in found] == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_filtered_galleries_and_the_viewer(open_page, axe: str, scheme: str):
+    page = open_page(scheme=scheme)
+    page.click(".claim-row a >> text=Underexposed")
+    form = page.locator(".gallery-filters:visible").first
+    form.locator("select[data-fact=class]").select_option("normal")
+    page.evaluate(axe)
+    for viewer_open in (False, True):
+        if viewer_open:
+            form.locator("xpath=..").locator("a.shot:visible").first.click()
+            page.locator("#lightbox-place").wait_for()
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        assert [(item["id"], [node["html"][:160] for node in item["nodes"]][:3]) for item in found] == []
+
+
 def test_axe_would_find_something(open_page, axe: str):
     page = open_page()
     page.evaluate("document.querySelector('.gallery img, .drawing img').removeAttribute('alt')")
