@@ -1,8 +1,8 @@
-"""How this process uses cores and memory. `suites` calls it before torch is imported, which reads such settings once.
+"""How this process uses cores and memory. `suites` calls it before torch and numpy, which read such settings once.
 
-Both settings change no number. On a machine with other work on it, idle OpenMP threads that spin for the next tiny
-operation take the core the working thread needs; and handing the memory of every layer's output back to the system,
-only to fault it in again page by page, costs as much as the small networks themselves.
+On a machine with other work on it, idle OpenMP threads that spin for the next tiny operation take the core the working
+thread needs, and so do those of numpy's OpenBLAS, whose matrices here are too small for two. Handing the memory of every
+layer's output back to the system, only to fault it in again page by page, costs as much as a small network itself.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ _ALWAYS_KEEP, _ONE_GIB = 2**31 - 1, 2**30
 
 
 def settle() -> None:
-    """Let idle threads sleep, and keep freed memory for the next layer. The user's own `OMP_WAIT_POLICY` is kept."""
+    """Let idle threads sleep, and keep freed memory for the next layer. What the user has set already stays."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)

@@ -16,6 +16,7 @@ from dataclasses import replace
 import pytest
 
 from calibration import measures
+from suites.harness import guarding
 from suites.harness.claims import load_claims
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import find
@@ -39,7 +40,9 @@ def evidence(tmp_path_factory):
         for role in ("lateral", "adult", "unseen")
     }
     main = simulated_answers(factors, films=FILMS, features=width)
-    return simulated_evidence(main, tmp_path_factory.mktemp("cache"), probes=probes)
+    found = simulated_evidence(main, tmp_path_factory.mktemp("cache"), probes=probes)
+    guarding.guard(found, "lateral")  # looks at the films themselves, and is kept like predictions
+    return found
 
 
 def whole_section(evidence):

@@ -35,7 +35,7 @@ def simulated_answers(
     true = generator.normal(0, spread, (films, 3))
     labels = (generator.random((films, 1)) > np.cumsum(softmax(true, axis=1), axis=1)[:, :-1]).sum(axis=1)
     ids = [f"{name}{number}" for number in range(films)]
-    table = pd.DataFrame({"id": ids, "file": "", "label": [CLASSES[k] for k in labels]})
+    table = pd.DataFrame({"id": ids, "number": range(films), "file": "", "label": [CLASSES[k] for k in labels]})
     table["patient"] = [f"{name}p{number // 2}" for number in range(films)]
     table = table.assign(view="", age_group="", finding="", split="")
     logits = [f"logit_{k}" for k in range(3)]
