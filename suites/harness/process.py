@@ -1,8 +1,9 @@
 """How this process uses cores and memory. `suites` calls it before torch and numpy, which read such settings once.
 
 On a machine with other work on it, idle OpenMP threads that spin for the next tiny operation take the core the working
-thread needs, and so do those of numpy's OpenBLAS, whose matrices here are too small for two. Handing the memory of every
-layer's output back to the system, only to fault it in again page by page, costs as much as a small network itself.
+thread needs, and so do those of numpy's OpenBLAS, whose matrices here are too small for two. Handing the memory of
+every layer's output back to the system, only to fault it in again page by page, costs as much as a small network
+itself.
 """
 
 from __future__ import annotations
