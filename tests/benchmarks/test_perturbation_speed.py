@@ -192,13 +192,16 @@ def side_by_side(ours: str, label: str, theirs: Callable[[Bytes], Bytes], films:
     return Row(ours, label, *(median(times) for times in zip(*spent[1:], strict=True)))
 
 
-def show(title: str, rows: list[Row]) -> tuple[float, float]:
-    """Print a table and name the rows in which ours is slower; returns the total ratios, bare and placed."""
+def summed(rows: list[Row]) -> Row:
+    return Row("total", "", *(sum(times) for times in zip(*((r.mine, r.bare, r.placed) for r in rows), strict=True)))
+
+
+def show(title: str, rows: list[Row]) -> None:
+    """Print a table and name the rows in which ours is slower."""
     print(
         f"\n\n{title}\n{'ours':32s}{'theirs':36s}{'ours ms':>9s}{'bare ms':>9s}{'ratio':>7s}{'placed':>9s}{'ratio':>7s}"
     )
-    total = Row("total", "", *(sum(times) for times in zip(*((r.mine, r.bare, r.placed) for r in rows), strict=True)))
-    for row in [*rows, total]:
+    for row in [*rows, summed(rows)]:
         bare, placed = row.bare / row.mine, row.placed / row.mine
         times = f"{row.mine:9.2f}{row.bare:9.2f}{bare:7.2f}{row.placed:9.2f}{placed:7.2f}"
         print(f"{row.ours:32s}{row.theirs:36s}{times}")
@@ -206,7 +209,6 @@ def show(title: str, rows: list[Row]) -> tuple[float, float]:
         slower = [f"{row.ours} ({row.theirs}, {getattr(row, kind) / row.mine:.2f})" for row in rows
                   if getattr(row, kind) < row.mine]  # fmt: skip
         print(f"slower than theirs {kind}: {', '.join(slower) or 'none'}")
-    return total.bare / total.mine, total.placed / total.mine
 
 
 def test_each_perturbation_beside_the_nearest_elsewhere(films, corruptions, capsys):
@@ -230,8 +232,9 @@ def test_each_perturbation_beside_the_nearest_elsewhere(films, corruptions, caps
     with capsys.disabled():
         for title, rows in tables.items():
             show(title, rows)
-        bare, placed = show("All of them", [row for rows in tables.values() for row in rows])
-        print(f"total over all rows: {bare:.2f} x bare, {placed:.2f} x placed")
+        total = summed([row for rows in tables.values() for row in rows])
+        bare, placed = total.bare / total.mine, total.placed / total.mine
+        print(f"\ntotal over all rows: {bare:.2f} x bare, {placed:.2f} x placed")
     assert bare > 2.5, "three times as fast, less what a busy machine adds"
 
 
