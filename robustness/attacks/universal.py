@@ -1,8 +1,9 @@
 """One pattern for all films: fitted on some patients, judged on others.
 
 Sign-gradient ascent on the mean clipped margin (Shafahi et al. 2020, AAAI, arXiv:1811.11304; the clipping keeps films
-that are already flipped from steering the pattern). A pattern judged on the films it was fitted on says little about
-the next film, so `universal_films` fits on the other folds of patients.
+that are already flipped from steering the pattern). It is clipped below, too: a direction that turns two classes into
+the third makes the third's films surer, and unclipped their margin would outweigh all that was won. A pattern judged on
+the films it was fitted on says little about the next film, so `universal_films` fits on the other folds of patients.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from robustness.attacks.errors import AttackError
 from robustness.attacks.loss import relative_margin
 from robustness.attacks.network import AttackedNetwork, Subject
 from robustness.attacks.threat import BUDGETS, ThreatModel, check_budgets
+
+LOST, WON = -1.5, 0.2
+"""Where a film no longer steers, in units of its clean spread: when much surer than clean (-1 to 0), when flipped."""
+VERSION = 2
+"""Raised whenever results change; part of a cache key."""
 
 
 def universal_pattern(
@@ -66,7 +72,7 @@ def universal_pattern(
             reference = clean[part]
 
             def clipped(logits: Tensor, own: Tensor, reference: Tensor = reference) -> Tensor:
-                return relative_margin(logits, own, reference).clamp_max(0.2)
+                return relative_margin(logits, own, reference).clamp(LOST, WON)
 
             _, gradient, _ = attacked.gradient((start[part] + pattern).clamp(0.0, 1.0), truth[part], clipped)
             rate = budget * (1.0 - step / total)

@@ -73,6 +73,7 @@ def _plain(result: Result) -> dict[str, Any]:
     return {
         "measures": [asdict(measure) for measure in (result.effect, *result.measures)],
         "p": [result.p_beyond, result.p_within],
+        "only_beyond": result.only_beyond,
         "summary": result.summary,
         "needed": result.needed,
         "tables": {title: table.to_dict("split") for title, table in result.tables.items()},
@@ -92,6 +93,7 @@ def _restored(plain: Mapping[str, Any], measure: Measured) -> Result:
         effect=effect,
         p_beyond=plain["p"][0],
         p_within=plain["p"][1],
+        only_beyond=plain["only_beyond"],
         measures=measures,
         summary=plain["summary"],
         needed=plain["needed"],

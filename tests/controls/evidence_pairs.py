@@ -42,6 +42,15 @@ def robust_accuracy(claim, judge, _) -> Pair:
     )
 
 
+@control("universal_pattern")
+def universal_pattern(claim, judge, _) -> Pair:
+    """The one's checkerboard is the same on every film, so one pattern sets it off; the other reads larger greys."""
+    return Pair(
+        caught=judge(claim, subject_of(Fragile(), "fragile"), films=60),
+        cleared=judge(claim, subject_of(Reader(), "smooth"), films=60),
+    )
+
+
 @control("looks_at_lesion")
 def looks_at_lesion(claim, judge, _) -> Pair:
     """Films with the diagnosis burnt into a corner, lesions in the middle: the one reads the corner, and is right.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,19 @@ def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
     judged = judge_section(claims, "subject", {claim.id: alone for claim in claims})
     assert {judgement.verdict for judgement in judged} == {Verdict.INCONCLUSIVE}
     assert "Holm" in judged[0].reason
+
+
+@pytest.mark.parametrize("p_within", [0.0, 1.0])
+def test_a_search_that_may_have_missed_speaks_for_a_weakness_only(p_within):
+    barred = {"only_beyond": "nothing can be concluded from a search"}
+    weak = replace(result_of(0.06, 0.10, 0.14, p_beyond=0.0, p_within=1.0), **barred)
+    assert verdict_of(claim_of(), weak) is Verdict.SUPPORTED
+    strong = replace(result_of(0.00, 0.02, 0.04, p_beyond=1.0, p_within=p_within), **barred)
+    judged = judge_section([claim_of()], "s", {"suite.name": strong})[0]
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.reason.endswith("clears the margin 0.05, but nothing can be concluded from a search")
+    between = replace(result_of(0.02, 0.05, 0.08, p_beyond=0.5, p_within=0.5), **barred)
+    assert "spans the margin" in judge_section([claim_of()], "s", {"suite.name": between})[0].reason
 
 
 def test_beyond_the_documented_size_is_marked():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustness.attacks import AttackedNetwork, AttackError
-from robustness.attacks.universal import universal_films
+from robustness.attacks.universal import VERSION, universal_films
 from robustness.draws import Draws
 from suites.harness.attacking.access import INPUT
 from suites.harness.attacking.job import Job
@@ -62,7 +62,7 @@ def patterns(answers: Answers, profile: str, cache: Path) -> Patterns:
     if subject.network is None:
         raise NotEvaluable(f"{subject.name} gives no gradients, and a pattern for all films is fitted along them")
     job = Job(answers, chosen_films(answers, PATTERN_FILMS[profile]), plan_of("ensemble", profile), INPUT, LEVELS)
-    about = {"plan": "universal", "folds": FOLDS, "epochs": EPOCHS[profile]}
+    about = {"plan": f"universal/v{VERSION}", "folds": FOLDS, "epochs": EPOCHS[profile]}
     shards = Shards(cache, "universal", {**job.key, **about, "patients": answers.patients[job.index].tolist()})
     known = shards.read()
     done = set(known["budget"]) if len(known) else set()
@@ -73,7 +73,7 @@ def patterns(answers: Answers, profile: str, cache: Path) -> Patterns:
     pictures = table[table["image_id"] == ""]
     side = subject.preprocessing.size
     found = {
-        (float(row["budget"]), int(row["fold"])): np.frombuffer(row["pattern"], np.float32).reshape(side, side)
+        (float(row["budget"]), int(row["fold"])): np.frombuffer(row["pattern"], np.float32).reshape(side, side).copy()
         for row in pictures.to_dict("records")
     }
     rows = table[table["image_id"] != ""].drop(columns="pattern")

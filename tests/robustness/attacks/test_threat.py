@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness.attacks import AttackError, BudgetError, ThreatModel
+from robustness.attacks import AttackError, BudgetError, Profile, ThreatModel, attack_films, get
 from robustness.attacks.threat import ROUNDING, check_budgets, requantise
 
 
@@ -99,3 +99,24 @@ def test_l2_budget_is_a_root_mean_square() -> None:
     change = torch.full((1, 1, 10, 10), 0.02)
     assert float(threat.size(change)) == pytest.approx(0.02)
     assert threat.euclidean(0.02, (1, 10, 10)) == pytest.approx(float(change.norm()))
+
+
+def test_a_subject_that_takes_8_bits_sees_and_is_charged_whole_grey_levels() -> None:
+    """Half a level up would flip it; what is sent is a whole one, and so is the size that is booked."""
+    film = torch.full((1, 1, 8, 8), 100.3 / 255)
+    seen = []
+
+    def subject(pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(pixels.clone())
+        up = pixels.mean(dim=(1, 2, 3)) * 255 - 100.4
+        return torch.stack([-up, up], 1)
+
+    threat = ThreatModel(preprocess=lambda moved: moved, channels=1, eight_bit=True)
+    plan = Profile("square", (get("square", queries=60),))
+    (result,) = attack_films(subject, film, [0], ["film"], threat, budgets=[1 / 255, 2 / 255], profile=plan).results
+    assert result.threat == "linf/film"
+    assert result.distance * 255 == pytest.approx(1.0, abs=1e-4)
+    for pixels in seen:
+        assert float((pixels * 255 - (pixels * 255).round()).abs().max()) < 1e-4
+    with pytest.raises(BudgetError, match="moves no pixel"):
+        attack_films(subject, film, [0], ["film"], threat, budgets=[0.5 / 255], profile=plan)

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request, Response, UploadFile
 from PIL import Image
 
 from suites.harness import evaluate
-from suites.harness.claims import load_claims
+from suites.harness.claims import Verdict, load_claims
 from suites.harness.doubts import logit_scores
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats import http_client, load_subject
@@ -300,10 +300,10 @@ def test_black_box_claims_are_judged_and_the_others_say_why_not(service, claims,
     probes = {"lateral": "phantom:n=3,view=LATERAL", "adult": "phantom:n=3,age=adult", "unseen": "phantom:n=3,seed=7"}
     run = evaluate(service.url, "phantom:n=12", claims=claims, probes=probes, cache=tmp_path / "cache")
     table = run.to_pandas().set_index("claim")
-    assert table.loc[["classes.balanced_accuracy", "contrast.gamma", "doubt.lateral"], "estimate"].notna().all()
-    for claim in ("adversarial.one_level", "explanations.lesion"):
-        assert table.loc[claim, "verdict"] == "not_evaluable"
-        assert "without gradients" in table.loc[claim, "reason"]
+    judged = ["classes.balanced_accuracy", "contrast.gamma", "doubt.lateral", "adversarial.one_level"]
+    assert table.loc[judged, "estimate"].notna().all()
+    assert table.loc["explanations.lesion", "verdict"] == "not_evaluable"
+    assert "without gradients" in table.loc["explanations.lesion", "reason"]
     assert table.loc["preprocessing.disagreement", "verdict"] == "not_evaluable"
     assert "has no preprocessing hub, only the service's own" in table.loc["preprocessing.disagreement", "reason"]
 
@@ -331,3 +331,18 @@ def test_a_service_that_dies_is_named_and_nothing_is_lost(service, tmp_path):
     fresh = evaluate(service.url, str(films), claims=claims, cache=tmp_path / "fresh")
     assert whole.to_pandas().equals(fresh.to_pandas())
     assert "the service&#39;s own" in whole.report(tmp_path / "report").read_text()
+
+
+def test_a_service_is_attacked_in_few_requests_and_never_called_robust(service, tmp_path):
+    claims = [claim for claim in load_claims(None) if claim.id == "adversarial.one_level"]
+    run = evaluate(service.url, "phantom:n=15", claims=claims, cache=tmp_path / "cache")
+    (judgement,) = run.judgements
+    # 7 to get to know it, the clean films; then a search of 50 per budget, random signs, and a blank step.
+    attacked = service.asked - 7 - len(run.cohort) - sum(len(films) for films in run.probes.values())
+    assert judgement.result.effect.n == 12
+    assert attacked <= judgement.result.effect.n * (51 + 4 * 54 + 20)
+    assert f"in {attacked} requests" in judgement.result.summary
+    assert judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.SUPPORTED}
+    again = service.asked
+    evaluate(service.url, "phantom:n=15", claims=claims, cache=tmp_path / "cache")
+    assert service.asked == again + 7, "a finished search was sent again"
