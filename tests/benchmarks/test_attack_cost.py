@@ -104,8 +104,9 @@ def test_a_third_of_the_passes_and_no_more_survivors(benchmark, subject, profile
         ratio_one_budget=round(alone, 4),
         ratio_to_reference=round(ours.passes / reference, 4),
     )
-    assert all(mine <= other + 1e-9 for mine, other in zip(curve, survivors, strict=True))
-    assert ours_alone.curve.iloc[0] <= survivors[3] + 1e-9
+    # Theirs is a mean in float32, where 0.7 is less than 0.7; one film is 0.05.
+    assert all(mine <= other + 1e-6 for mine, other in zip(curve, survivors, strict=True))
+    assert ours_alone.curve.iloc[0] <= survivors[3] + 1e-6
     assert ours.passes <= theirs.passes / 3
     assert ours.passes <= reference / 3
     assert alone <= 1 / 3
