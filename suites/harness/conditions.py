@@ -27,7 +27,7 @@ from suites.harness.errors import UsageProblem
 CLEAN = "clean"
 
 
-REMEDY_VERSION = 1
+REMEDY_VERSION = 2
 _STEP = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?:@(?P<low>[1-5])(?:-(?P<high>[1-5]))?)?")
 
 
