@@ -68,9 +68,14 @@ HELD_OUT = Split("held-out", 300, 103)
 OUTLIERS = (
     Split("outliers", 60, 104, view="LATERAL"),
     Split("outliers", 60, 104, view="PA", age="adult"),
-    Split("outliers", 60, 105, view="AP", age="adult"),
+    Split("outliers", 180, 105, view="AP", age="adult"),
 )
 """Films on which the hardened subject is taught to answer `cannot know`; unseen findings are not among them."""
+OUTLIERS_VALIDATION = (
+    Split("outliers-validation", 60, 106, view="LATERAL"),
+    Split("outliers-validation", 120, 107, view="AP", age="adult"),
+)
+"""Others like them, on which its temperature is fitted."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,15 @@ class Films:
             torch.cat([self.labels, other.labels]),
             torch.cat([self.regions, other.regions]),
         )
+
+    def unanswerable(self) -> Films:
+        """Return the films without an answer: whatever an adult or a lateral film shows, no class is right for it."""
+        return replace(self, labels=torch.full_like(self.labels, -1))
+
+    def labelled(self) -> Films:
+        """Return the films that have a right answer."""
+        keep = self.labels >= 0
+        return replace(self, pixels=self.pixels[keep], labels=self.labels[keep], regions=self.regions[keep])
 
     def shrunk(self, films: int) -> Films:
         """Return the first films only."""

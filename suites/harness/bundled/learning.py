@@ -165,13 +165,18 @@ def logits_of(network: nn.Module, pixels: Tensor) -> Tensor:
         return torch.cat([network(part) for part in torch.split(pixels, 64)]).double()
 
 
-def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Return the temperature of least negative log-likelihood, to 0.1 %: a golden-section search in its logarithm."""
+def fitted_temperature(logits: Tensor, targets: Tensor) -> float:
+    """Return the temperature of least negative log-likelihood, to 0.1 %: a golden-section search in its logarithm.
+
+    Args:
+        logits: (N, K) float64.
+        targets: (N,) classes, or (N, K) float64 probabilities.
+    """
     low, high = math.log(0.05), math.log(20.0)
     golden = (math.sqrt(5) - 1) / 2
 
     def nll(log_temperature: float) -> float:
-        return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
+        return float(F.cross_entropy(logits / math.exp(log_temperature), targets))
 
     while high - low > 1e-3:
         left, right = high - golden * (high - low), low + golden * (high - low)

@@ -29,6 +29,7 @@ from suites.harness.bundled.cohorts import (
     CLASSES,
     HELD_OUT,
     OUTLIERS,
+    OUTLIERS_VALIDATION,
     SIZE,
     TRAIN,
     VALIDATION,
@@ -100,14 +101,25 @@ def trained(recipe: Recipe, lessons: Lessons, start: Subject | None = None) -> t
         else:
             learning.learn_classes(network, lessons.train, recipe, lessons.outliers if recipe.outliers else None)
     network.eval()
-    logits = learning.logits_of(Grey(network), batch_of(lessons.validation))
-    temperature = learning.fitted_temperature(logits, lessons.validation.labels)
+    temperature = validated_temperature(network, lessons, recipe)
     if recipe.tempered:
         head = cast("nn.Linear", network.get_submodule("backbone.head.fc"))
         with torch.no_grad():
             head.weight.div_(temperature)
             head.bias.div_(temperature)
     return network, temperature
+
+
+def validated_temperature(network: Normalised, lessons: Lessons, recipe: Recipe) -> float:
+    """Return the temperature that the validation films ask for.
+
+    Of a tempered recipe these are every copy of every film, and unanswerable films, whose even target asks for doubt.
+    """
+    films = lessons.validation if recipe.tempered else lessons.validation.labelled()
+    copies = range(recipe.variants + 1 if recipe.tempered else 1)
+    logits = torch.cat([learning.logits_of(Grey(network), batch_of(films, [copy] * len(films))) for copy in copies])
+    targets = learning.targets_of(films.labels, 0.0).double().repeat(len(copies), 1)
+    return learning.fitted_temperature(logits, targets)
 
 
 def measured(subject: Subject, films: Films) -> dict[str, Any]:
@@ -152,6 +164,7 @@ def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
             "validation": asdict(VALIDATION),
             "held_out": asdict(HELD_OUT),
             "outliers": [asdict(split) for split in OUTLIERS] if recipe.outliers else [],
+            "outliers_validation": [asdict(split) for split in OUTLIERS_VALIDATION] if recipe.tempered else [],
         },
         "validation_temperature": round(temperature, 3),
         "held_out": measured(written, lessons.held_out),
@@ -160,6 +173,21 @@ def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
     }
     export.write_json(folder / "training.json", record)
     return record
+
+
+def rendered_lessons(recipes: Sequence[Recipe], workers: int) -> Lessons:
+    """Render the films that some recipes need; only the last ones of validation and all outliers are unanswerable."""
+    variants = max(recipe.variants for recipe in recipes)
+    films = cohorts.rendered(TRAIN, SEEN, variants, workers=workers)
+    held_out = cohorts.rendered(HELD_OUT, workers=workers)
+    validation, outliers = cohorts.rendered(VALIDATION, SEEN, variants, workers=workers), films.shrunk(0)
+    if any(recipe.outliers for recipe in recipes):
+        for split in OUTLIERS:
+            outliers = outliers.joined(cohorts.rendered(split, SEEN, variants, workers=workers).unanswerable())
+        for split in OUTLIERS_VALIDATION:
+            others = cohorts.rendered(split, SEEN, variants, workers=workers)
+            validation = validation.joined(others.unanswerable())
+    return Lessons(films, validation, held_out, outliers)
 
 
 def build(names: Sequence[str], into: Path, *, workers: int | None = None) -> list[dict[str, Any]]:
@@ -174,14 +202,7 @@ def build(names: Sequence[str], into: Path, *, workers: int | None = None) -> li
         The training records.
     """
     workers = workers or os.cpu_count() or 1
-    variants = max(RECIPES[name].variants for name in names)
-    needed = OUTLIERS if any(RECIPES[name].outliers for name in names) else ()
-    films = cohorts.rendered(TRAIN, SEEN, variants, workers=workers)
-    validation, held_out = cohorts.rendered(VALIDATION, workers=workers), cohorts.rendered(HELD_OUT, workers=workers)
-    outliers = films.shrunk(0)
-    for split in needed:
-        outliers = outliers.joined(cohorts.rendered(split, SEEN, variants, workers=workers))
-    lessons = Lessons(films, validation, held_out, outliers)
+    lessons = rendered_lessons([RECIPES[name] for name in names], workers)
     if workers == 1:
         return [make(RECIPES[name], lessons, into) for name in ordered(names)]
     first = [name for name in ordered(names) if RECIPES[name].start not in names]

@@ -20,7 +20,7 @@ def lessons() -> Lessons:
     """Return a training in miniature."""
     few = cohorts.rendered(Split("train", 9, 201), SEEN, 1, workers=1)
     side = cohorts.rendered(Split("outliers", 2, 202, view="LATERAL"), SEEN, 1, workers=1)
-    return Lessons(few, few, few, replace(side, labels=torch.full_like(side.labels, -1)))
+    return Lessons(few, few, few, side.unanswerable())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,6 +43,32 @@ def test_a_film_does_not_depend_on_the_films_rendered_beside_it(lessons):
     assert torch.equal(alone.pixels[0], lessons.train.pixels[0])
     assert torch.equal(alone.regions[0], lessons.train.regions[0])
     assert not torch.equal(alone.pixels[:, 0], alone.pixels[:, 1])
+
+
+def test_no_class_is_right_for_an_outlier_and_every_other_film_has_one(monkeypatch):
+    """Adults and lateral films carry findings; taught as examples of them they would make the subject surer, not less."""
+    for name in ("TRAIN", "VALIDATION", "HELD_OUT"):
+        monkeypatch.setattr(train, name, Split(name, 3, 203))
+    for name in ("OUTLIERS", "OUTLIERS_VALIDATION"):
+        monkeypatch.setattr(train, name, (Split(name, 2, 204, view="LATERAL"), Split(name, 2, 205, age="adult")))
+    made = train.rendered_lessons([replace(RECIPES["hardened"], variants=1)], workers=1)
+    assert (made.outliers.labels == -1).all()
+    assert len(made.outliers) == 4
+    assert (made.train.labels >= 0).all()
+    assert (made.held_out.labels >= 0).all()
+    assert made.validation.labels[-4:].tolist() == [-1] * 4
+    assert len(made.validation.labelled()) == 3
+    plain = train.rendered_lessons([replace(RECIPES["fragile"], variants=0)], workers=1)
+    assert (len(plain.outliers), len(plain.validation)) == (0, 3)
+
+
+def test_unanswerable_films_ask_a_tempered_subject_for_doubt(lessons):
+    """The same network: what it answers on films without an answer must make its temperature higher, never lower."""
+    network = train.untrained(RECIPES["hardened"])
+    recipe = replace(RECIPES["hardened"], variants=1)
+    sure = replace(lessons, validation=lessons.train)
+    doubtful = replace(lessons, validation=lessons.train.joined(lessons.outliers))
+    assert train.validated_temperature(network, doubtful, recipe) >= train.validated_temperature(network, sure, recipe)
 
 
 def test_films_reach_the_network_as_in_a_run(lessons):
