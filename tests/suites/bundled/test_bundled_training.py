@@ -46,7 +46,7 @@ def test_a_film_does_not_depend_on_the_films_rendered_beside_it(lessons):
 
 
 def test_no_class_is_right_for_an_outlier_and_every_other_film_has_one(monkeypatch):
-    """Adults and lateral films carry findings; taught as examples of them they would make the subject surer, not less."""
+    """Adults and lateral films carry findings; as examples of them they would make the subject surer, not less."""
     for name in ("TRAIN", "VALIDATION", "HELD_OUT"):
         monkeypatch.setattr(train, name, Split(name, 3, 203))
     for name in ("OUTLIERS", "OUTLIERS_VALIDATION"):
