@@ -231,13 +231,17 @@ def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float
 def average(parts: list[Sampled], patients: int) -> Sampled:
     """Return the plain mean of several statistics (balanced accuracy from recalls) that rest on `patients` together.
 
-    Where the parts share patients (the same films under several conditions), together they say no more than the
-    smallest.
+    Where the parts share patients (the same films under several conditions), together they say no more than one of
+    them: the smallest, where they differ.
     """
     estimate = float(np.mean([part.estimate for part in parts]))
     replicates = np.mean([part.replicates for part in parts], axis=0)
     apart = sum(part.patients for part in parts) <= patients and not any(part.strata for part in parts)
-    strata = tuple(part.patients for part in parts) if apart else (min(min(part.parts) for part in parts),)
+    alike = {part.parts for part in parts}
+    if apart:
+        strata = tuple(part.patients for part in parts)
+    else:
+        strata = alike.pop() if len(alike) == 1 else (min(map(min, alike)),)
     return Sampled(estimate, replicates, patients, parts[0].bounds, strata)
 
 

@@ -141,6 +141,9 @@ def test_means_over_the_same_patients_do_not_add_them_up():
     twice = statistics.average([once, once], resamples.patients)
     assert twice.parts == (40,)
     assert twice.interval() == once.interval()
+    balanced = statistics.Sampled(1.0, np.ones(50), 40, strata=(30, 10))
+    assert statistics.average([balanced, balanced], 40).parts == (30, 10), "the same classes under two conditions"
+    assert statistics.average([balanced, once], 40).parts == (10,)
 
 
 def test_one_event_is_no_more_certain_than_none():
