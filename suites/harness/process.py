@@ -12,8 +12,10 @@ import ctypes
 import os
 import platform
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt(3)
 _ALWAYS_KEEP, _ONE_GIB = 2**31 - 1, 2**30
+_ARENAS = 2
+"""Pools of memory: what each keeps the others cannot use, and by default there are eight a core."""
 
 
 def settle() -> None:
@@ -24,3 +26,4 @@ def settle() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)
         libc.mallopt(_TRIM_THRESHOLD, _ALWAYS_KEEP)
+        libc.mallopt(_ARENA_MAX, _ARENAS)
