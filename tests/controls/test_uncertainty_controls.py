@@ -16,6 +16,7 @@ from suites.harness.endpoints import find
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.judging import judge_section
 from suites.harness.predictions import Predictions
+from suites.harness.report import wording
 from tests.controls.films import CLASSES, draw
 from tests.controls.subjects import Reader, subject_of
 
@@ -77,3 +78,12 @@ def test_a_calibrated_subject_is_accused_no_more_often_than_the_level_allows(tmp
 
 def test_conformal_sets_hold_on_exchangeable_films(tmp_path):
     assert verdict("abstention.conformal", evidence_of(1.0, 1, tmp_path)) is Verdict.MET
+
+
+def test_a_measure_without_an_interval_is_not_called_exact(tmp_path):
+    """The maximum over bins has no interval that covers; one of no width would be read as certainty."""
+    claim = next(item for item in load_claims() if item.id == "calibration.error")
+    result = find(claim.endpoint)[0](evidence_of(2.0, 0, tmp_path), replace(claim, parameters={}))
+    printed = {measure.name: wording.interval(measure) for measure in result.measures}
+    assert printed["mce"] == "no interval"
+    assert "to" in printed["brier"]

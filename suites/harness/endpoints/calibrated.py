@@ -90,7 +90,7 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
 
 def _printed(name: str, condition: str, value: measures.Measured, films: LabelledFilms) -> Measure:
     interval = value.interval
-    low, high = (interval.low, interval.high) if interval else (value.estimate, value.estimate)
+    low, high = (interval.low, interval.high) if interval else (np.nan, np.nan)  # equal ends would say it is exact
     how = (
         f"{name}, {interval.method} patient bootstrap 95 %" if interval else f"{name}, no interval that covers is known"
     )
