@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import datetime
+from functools import wraps
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,7 @@ def counted_endpoint(monkeypatch):
     endpoint, about = registry.find("score")
     calls = []
 
+    @wraps(endpoint)
     def counting(evidence, claim):
         calls.append(claim.id)
         return endpoint(evidence, claim)
@@ -142,6 +144,15 @@ def test_a_second_run_measures_and_draws_nothing(tmp_path, counted_endpoint, mon
     assert drawn
     for name in drawn:
         assert (tmp_path / "b" / "figures" / name).read_bytes() == (tmp_path / "a" / "figures" / name).read_bytes()
+
+
+def test_an_endpoint_of_somebody_elses_code_is_measured_every_time(tmp_path, counted_endpoint, monkeypatch):
+    counting, about = registry.find("score")
+    monkeypatch.setattr(counting, "__module__", "users_own")
+    monkeypatch.setitem(registry._REGISTRY, "score", (counting, about))
+    run(tmp_path)
+    run(tmp_path)
+    assert len(counted_endpoint) == 2
 
 
 @pytest.mark.parametrize("what", ["code", "seed", "film", "label", "subject"])
