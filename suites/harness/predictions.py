@@ -119,7 +119,8 @@ def _ahead(
             return unreadable
 
     threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    # Each film on one core: its operations are so small that a second thread costs more than it does.
+    with ThreadPoolExecutor(max_workers=threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         pending: deque[tuple[Row, Future[_Work | FilmUnreadable]]] = deque()
         try:
             for row in rows:
