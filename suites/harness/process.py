@@ -21,6 +21,8 @@ _ARENAS = 2
 def settle() -> None:
     """Let idle threads sleep, and keep freed memory for the next layer. What the user has set already stays."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # GNU's OpenMP: long enough for the next operation of a small network to come, too short to be in anybody's way.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
