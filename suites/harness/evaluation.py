@@ -136,9 +136,7 @@ class Evaluation:
             if kind == "cohort":
                 return measure(self.cohort, claim)
             evidence = self.evidence(subject)
-            if (
-                measure.__module__.partition(".")[0] not in OUR_PACKAGES
-            ):  # a user's own, whose code is not in our digest
+            if measure.__module__.partition(".")[0] not in OUR_PACKAGES:  # a user's own: no digest covers its code
                 return measure(evidence, claim)
             return self._results(subject).once(claim, lambda: measure(evidence, claim))
         except NotEvaluable as reason:

@@ -1,4 +1,4 @@
-"""Pictures are drawn once: the numbers of a claim are computed in every run, what was drawn of them is kept.
+"""Pictures are drawn once: what was drawn of a claim's numbers is kept, apart from the numbers.
 
 A picture is found again under everything that decides it: all answers of the run, the claim with its measures, our own
 code and the versions of the libraries. Whoever changes any of it gets new ones.
