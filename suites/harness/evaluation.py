@@ -136,7 +136,7 @@ class Evaluation:
             if kind == "cohort":
                 return measure(self.cohort, claim)
             evidence = self.evidence(subject)
-            if measure.__module__.partition(".")[0] not in OUR_PACKAGES:  # a user's own: no digest covers its code
+            if not _ours(claim):
                 return measure(evidence, claim)
             return self._results(subject).once(claim, lambda: measure(evidence, claim))
         except NotEvaluable as reason:
@@ -287,6 +287,8 @@ class Evaluation:
                 self.evidence(subject.name)
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         grid = stress_grid(judged, self.preset)
+        if not all(_ours(judgement.claim) for judgement in self.judgements):
+            return write_report(self.record(), Path(folder), comparison=compare(judged), grid=grid)
         with drawing_once(self.record(), self.cache, self._decided_by()) as record:
             return write_report(record, Path(folder), comparison=compare(judged), grid=grid)
 
@@ -296,6 +298,11 @@ class Evaluation:
         return str(
             self.to_pandas().reindex(columns=columns).to_html(index=False, float_format="{:.3f}".format, escape=True)
         )
+
+
+def _ours(claim: Claim) -> bool:
+    """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
+    return find(claim.endpoint)[0].__module__.partition(".")[0] in OUR_PACKAGES
 
 
 def _empty() -> pd.DataFrame:

@@ -150,9 +150,10 @@ def test_an_endpoint_of_somebody_elses_code_is_measured_every_time(tmp_path, cou
     counting, about = registry.find("score")
     monkeypatch.setattr(counting, "__module__", "users_own")
     monkeypatch.setitem(registry._REGISTRY, "score", (counting, about))
-    run(tmp_path)
-    run(tmp_path)
+    run(tmp_path).report(tmp_path / "a")
+    run(tmp_path).report(tmp_path / "b")
     assert len(counted_endpoint) == 2
+    assert not (tmp_path / "cache" / "pictures").exists(), "what it draws would outlive a change of its code, too"
 
 
 @pytest.mark.parametrize("what", ["code", "seed", "film", "label", "subject"])
