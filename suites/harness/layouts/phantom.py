@@ -12,6 +12,7 @@ import numpy as np
 from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
 from suites.harness.cohort import Cohort, Film
 from suites.harness.errors import CohortProblem
+from suites.harness.held import Held
 from suites.harness.layouts.registry import Spec, register_layout
 from suites.harness.sources import digest_of
 
@@ -66,7 +67,7 @@ def phantom(spec: Spec) -> Cohort:
         name=spec.location.replace("phantom:", "phantom ", 1),
         spec=spec.text,
         table=table.assign(file=""),
-        decode=renderer,
+        decode=Held(renderer, renderer.identify),
         identify=renderer.identify,
         simulated=True,
     )

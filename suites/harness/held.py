@@ -1,0 +1,75 @@
+"""Films that are costly to make, held in memory for the length of a run: many parts of it look at the same ones.
+
+Predictions ask for every simulated film, then attacks, the view guard, maps and galleries ask for some of them again.
+What is held is bounded, so memory does not grow with the cohort; a film that was let go is made again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suites.harness.cohort import Film
+
+Row = Mapping[str, object]
+BYTES = 256 * 1024**2
+"""What is held at most, by all cohorts together; the films asked for longest ago go first."""
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A film as it is held: its pixels as they are, a bit for every pixel of a mask."""
+
+    pixels: NDArray[np.float32]
+    masks: Mapping[str, NDArray[np.uint8]]
+
+    @property
+    def bytes(self) -> int:
+        return self.pixels.nbytes + sum(mask.nbytes for mask in self.masks.values())
+
+
+_HELD: OrderedDict[str, _Packed] = OrderedDict()
+_LOCK = Lock()
+
+
+@dataclass(frozen=True)
+class Held:
+    """Decodes a film, or returns it from memory, bit for bit the same; may be asked by several threads.
+
+    Attributes:
+        decode: from a row to its film.
+        identify: from a row to what decides every bit of it.
+    """
+
+    decode: Callable[[Row], Film]
+    identify: Callable[[Row], str]
+
+    def __call__(self, row: Row) -> Film:
+        """Return the film of a row, a copy of what is held."""
+        content = self.identify(row)
+        with _LOCK:
+            packed = _HELD.get(content)
+            if packed:
+                _HELD.move_to_end(content)
+        if packed is None:
+            packed = _packed(self.decode(row))
+            _hold(content, packed)
+        shape, size = packed.pixels.shape, packed.pixels.size
+        masks = {name: np.unpackbits(bits, count=size).reshape(shape) > 0 for name, bits in packed.masks.items()}
+        return Film(pixels=packed.pixels.copy(), content=content, masks=masks)
+
+
+def _packed(film: Film) -> _Packed:
+    return _Packed(film.pixels, {name: np.packbits(mask) for name, mask in film.masks.items()})
+
+
+def _hold(content: str, packed: _Packed) -> None:
+    with _LOCK:
+        _HELD[content] = packed
+        while len(_HELD) > 1 and sum(one.bytes for one in _HELD.values()) > BYTES:
+            _HELD.popitem(last=False)
