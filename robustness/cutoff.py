@@ -49,8 +49,8 @@ class _Cutoff(Perturbation):
             source_cm=level.get("source_cm", 100.0),
             upside_down=level.get("upside_down", False),
         )
-        scattered = scatter_ratio_map(radiograph, intensity, RESIDUAL_SCATTER, pitch)
-        kept = scattered.add(transmitted).div_(scattered.add_(1.0))
+        scattered = scatter_ratio_map(radiograph, RESIDUAL_SCATTER, pitch)
+        kept = (scattered + transmitted).div_(scattered + 1.0)
         # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
         cut = intensity * kept
         missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical_intensity / radiograph.counts(pitch))

@@ -23,6 +23,7 @@ from robustness.filters import coordinates
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import log, sine
 from robustness.radiograph import Radiograph, local_mean
+from robustness.recent import remembered
 
 SCATTER_SIGMA_CM = 4.0
 MODEL_SIDE = 255
@@ -79,8 +80,10 @@ def primary_transmission(
     return (1.0 - ratio * lean.abs()).clamp_min(0.0)
 
 
-def scatter_ratio_map(radiograph: Radiograph, intensity: Tensor, typical_ratio: float, pitch_mm: float) -> Tensor:
+@remembered(2)
+def scatter_ratio_map(radiograph: Radiograph, typical_ratio: float, pitch_mm: float) -> Tensor:
     """(H, W) scatter-to-primary ratio, `typical_ratio` where the film is typical, higher behind dense regions."""
+    intensity = radiograph.intensity
     relative = local_mean(radiograph, intensity, 10.0 * SCATTER_SIGMA_CM / pitch_mm) / intensity
     return relative.mul_(typical_ratio / radiograph.typical(relative))
 
@@ -110,9 +113,8 @@ def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str)
 
 def modulated(radiograph: Radiograph, amplitude: float, pattern: Tensor, pitch_mm: float) -> Tensor:
     """Multiply the intensity by 1 + amplitude * pattern, weaker where scatter dominates, and display it."""
-    intensity = radiograph.intensity
-    ratio = scatter_ratio_map(radiograph, intensity, 0.5, pitch_mm)
-    change = (pattern * (1.5 * amplitude)).div_(ratio.add_(1.0)).add_(1.0).clamp_min_(0.05)
+    ratio = scatter_ratio_map(radiograph, 0.5, pitch_mm)
+    change = (pattern * (1.5 * amplitude)).div_(ratio + 1.0).add_(1.0).clamp_min_(0.05)
     return radiograph.display(torch.sub(radiograph.attenuation, log(change, out=change), out=change))
 
 

@@ -147,7 +147,7 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     return match, top + place // columns, left + place % columns, *sizes[kind]
 
 
-@remembered
+@remembered(8)
 def estimate_lungs(film: Tensor) -> LungField:
     """Estimate the lungs of a frontal film; the last few films are remembered.
 

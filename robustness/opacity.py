@@ -31,6 +31,7 @@ from robustness.filters import blur_within, coordinates, gaussian_blur, percenti
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.radiograph import Radiograph
+from robustness.recent import remembered
 from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field, thorax_of
 
 DMU = 0.195
@@ -79,10 +80,14 @@ def side_of(draws: Draws) -> str:
     return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
+@remembered(3)
 def missing(thorax: Thorax, radiograph: Radiograph, pitch_mm: float) -> Tensor:
-    """(H, W) attenuation the lung lacks for being filled with air: what brings it to the level of the mediastinum."""
+    """(H, W) attenuation the lung lacks for being filled with air: what brings it to the level of the mediastinum.
+
+    Not to be changed in place: every cause asks for it.
+    """
     physical = thorax.depth * (DMU / (1.0 + SCATTER_RATIO))
-    between = thorax.mediastinum()
+    between = thorax.mediastinum
     if not bool(between.any()):
         return physical
     inside = thorax.lungs.float()
@@ -121,16 +126,23 @@ class WhiteOutLobar(_WhiteOut):
     name = "whiteout_lobar"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        side = side_of(draws)
-        region = thorax.side(side)
-        rows, _ = coordinates(thorax.depth)
-        clouds = random_field(draws, "clouds", thorax.depth.shape, beta=3.5)
-        lobe = draws.choice("lobe", (1.0, -1.0), (0.65, 0.35))
-        order = lobe * rows / (0.28 * thorax.height) + clouds
-        opaque = fill(order, region, extent, draws.uniform("edge in mm", 2.5, 5.0) / pitch_mm)
-        texture = (0.88 + 0.10 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.5, 1.0)
-        air = chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device)
-        return opaque * (texture - air * (pitch_mm / 10.0) / thorax.depth.clamp_min(1.0)).clamp_min(0.0)
+        return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
+
+
+@remembered(1)
+def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
+    """(H, W) share of whiteout_lobar, which its controls ask for too."""
+    draws = Draws(image_id, WhiteOutLobar.name, seed)
+    side = side_of(draws)
+    region = thorax.side(side)
+    rows, _ = coordinates(thorax.depth)
+    clouds = random_field(draws, "clouds", thorax.depth.shape, beta=3.5)
+    lobe = draws.choice("lobe", (1.0, -1.0), (0.65, 0.35))
+    order = lobe * rows / (0.28 * thorax.height) + clouds
+    opaque = fill(order, region, extent, draws.uniform("edge in mm", 2.5, 5.0) / pitch_mm)
+    texture = (0.88 + 0.10 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.5, 1.0)
+    air = chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device)
+    return opaque * (texture - air * (pitch_mm / 10.0) / thorax.depth.clamp_min(1.0)).clamp_min(0.0)
 
 
 def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tuple[list[Point], float]]:

@@ -28,6 +28,7 @@ from robustness.draws import Draws
 from robustness.filters import WIDE, blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, log, power
+from robustness.recent import remembered
 
 T0 = 0.9
 DT = 3.0
@@ -46,9 +47,9 @@ KERMA_UGY = 2.5
 """Air kerma behind the lung at the exposure index a chest film aims at (EI 250)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Radiograph:
-    """A film with its attenuation, as the physics of exposure needs it.
+    """A film with its attenuation, as the physics of exposure needs it; its images must not be changed in place.
 
     Attributes:
         film: (H, W) float32 in [0, 1], as displayed.
@@ -71,14 +72,11 @@ class Radiograph:
         Raises:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
-        blocks, gamma = beam_blocks(film), tone(draws)
-        attenuation = power(film, 1.0 / gamma)
-        affine(attenuation, DT, T0)
-        return cls(film, attenuation, blocks, gamma, _weight(blocks, film))
+        return _taken_back(film, tone(draws))
 
     @cached_property
     def intensity(self) -> Tensor:
-        """(H, W), I / I0, primary and scatter together as recorded; not to be changed in place."""
+        """(H, W), I / I0, primary and scatter together as recorded."""
         negative = -self.attenuation
         return exp(negative, out=negative)
 
@@ -140,22 +138,32 @@ class Radiograph:
         The fit maps the 1st and 99th percentile of the attenuation (of a binned image, as the exposure analysis of a
         detector does) to where they were on the film, so that nothing changes when nothing was changed.
         """
-        size = 4 if min(intensity.shape) >= 64 else 2
-        before, after = attenuation_of(binned(self.intensity, size)), attenuation_of(binned(intensity, size))
-        if self.blocks is not None:
-            height, width = before.shape
-            beam: NDArray[Any] = self.blocks[: height * size // 2, : width * size // 2].view(np.uint8) * np.uint8(255)
-            tissue = np.flatnonzero(cv2.resize(beam, (width, height), interpolation=cv2.INTER_AREA) == 0)
-            before, after = (torch.from_numpy(image.numpy().take(tissue)) for image in (before, after))
-        if before.numel() < 16:
-            raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
-        (low, high), (new_low, new_high) = (percentiles(values, 1.0, 99.0) for values in (before, after))
+        (low, high), (new_low, new_high) = self._fitted, self._window(intensity)
         if min(high - low, new_high - new_low) < 1e-3:
             raise PerturbationUndefined("the film shows no contrast, a window cannot be fitted")
         slope = (high - low) / (new_high - new_low)
         # From the logarithm to the window in one line: low + slope * (attenuation - new_low), less T0, over DT.
         line = torch.clamp_min(intensity, 1e-6)
         return self._shown(affine(log(line, out=line), -slope / DT, (low - slope * new_low - T0) / DT))
+
+    @cached_property
+    def _fitted(self) -> tuple[float, float]:
+        """Where the window lies on the film as it came."""
+        return self._window(self.intensity)
+
+    def _window(self, intensity: Tensor) -> tuple[float, float]:
+        """1st and 99th percentile of the attenuation of tissue, of a binned image."""
+        size = 4 if min(intensity.shape) >= 64 else 2
+        attenuation = attenuation_of(binned(intensity, size))
+        if self.blocks is not None:
+            height, width = attenuation.shape
+            beam: NDArray[Any] = self.blocks[: height * size // 2, : width * size // 2].view(np.uint8) * np.uint8(255)
+            tissue = np.flatnonzero(cv2.resize(beam, (width, height), interpolation=cv2.INTER_AREA) == 0)
+            attenuation = torch.from_numpy(attenuation.numpy().take(tissue))
+        if attenuation.numel() < 16:
+            raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
+        low, high = percentiles(attenuation, 1.0, 99.0)
+        return low, high
 
     def display_shifted(self, intensity: Tensor) -> Tensor:
         """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
@@ -166,6 +174,14 @@ class Radiograph:
     def counts(self, pitch_mm: float) -> float:
         """Detected photons per film pixel where the intensity is typical, at the exposure a chest film aims at."""
         return FLUENCE * DQE * KERMA_UGY * pitch_mm**2
+
+
+@remembered(1)
+def _taken_back(film: Tensor, gamma: float) -> Radiograph:
+    blocks = beam_blocks(film)
+    attenuation = power(film, 1.0 / gamma)
+    affine(attenuation, DT, T0)
+    return Radiograph(film, attenuation, blocks, gamma, _weight(blocks, film))
 
 
 def binned(image: Tensor, size: int) -> Tensor:

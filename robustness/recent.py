@@ -1,45 +1,83 @@
-"""What was computed for the last few films, remembered by their pixels.
+"""What was computed of the last few films, remembered by their pixels.
 
-Every cause and extent of an opacity asks for the lungs of the same film again. The key is the content itself, so that a
-changed film is never mistaken for the one before; the memory is bounded, whatever the number of films.
+Every exposure, grid and opacity asks for the attenuation, the scatter or the lungs of the same film again. The key of
+an image is its content, so that a changed film is never mistaken for the one before; what is remembered is computed from a
+copy that nobody else can change. Memory is bounded, whatever the number of films, and every thread has its own.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
-FILMS = 8
+P = ParamSpec("P")
 
 
-def remembered(function: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
-    """Remember the results, or ValueErrors, of a function of one image for the last FILMS images."""
-    known: deque[tuple[tuple[object, ...], bytes, T | ValueError]] = deque(maxlen=FILMS)
+class _Memory(threading.local):
+    """Arguments and results of the last calls of one thread, the latest first."""
 
-    @functools.wraps(function)
-    def looked_up(image: Tensor) -> T:
-        kind = (image.shape, image.dtype, image.device)
-        # Comparing bytes stops at the first difference; hashing them would take longer than most of what is remembered.
-        pixels = image.detach().cpu().contiguous().numpy().tobytes()
-        for index, (known_kind, known_pixels, found) in enumerate(known):
-            if known_kind == kind and known_pixels == pixels:
-                if index:
-                    del known[index]
-                    known.appendleft((known_kind, known_pixels, found))
-                break
-        else:
-            try:
-                found = function(image)
-            except ValueError as refusal:
-                found = refusal
-            known.appendleft((kind, pixels, found))
-        if isinstance(found, ValueError):
-            raise found
-        return found
+    def __init__(self, calls: int) -> None:
+        self.known: deque[tuple[tuple[object, ...], Any]] = deque(maxlen=calls)
 
-    return looked_up
+
+def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Remember the results, or ValueErrors, of the last calls of a function.
+
+    Arguments are given by position: images (tensors, compared by their pixels) and values (compared by equality, hence
+    dataclasses of images must be declared with `eq=False`). Results are shared and must not be changed in place.
+
+    Args:
+        calls: with different arguments, of each thread.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        memory = _Memory(calls)
+        compute: Callable[..., T] = function
+
+        @functools.wraps(function)
+        def looked_up(*given: P.args, **named: P.kwargs) -> T:
+            if named:
+                raise TypeError(f"{function.__name__}: {', '.join(named)} must be given by position")
+            known = memory.known
+            for index, (arguments, found) in enumerate(known):
+                if all(map(_same, arguments, given)):
+                    if index:
+                        del known[index]
+                        known.appendleft((arguments, found))
+                    break
+            else:
+                arguments = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in given)
+                try:
+                    found = compute(*arguments)
+                except ValueError as refusal:
+                    found = refusal
+                known.appendleft((arguments, found))
+            if isinstance(found, ValueError):
+                raise found
+            result: T = found
+            return result
+
+        return looked_up
+
+    return decorate
+
+
+def _same(known: object, given: object) -> bool:
+    if not isinstance(known, Tensor) or not isinstance(given, Tensor):
+        return known is given or bool(known == given)
+    if known.shape != given.shape or known.dtype != given.dtype or known.device != given.device:
+        return False
+    return np.array_equal(_bytes(known), _bytes(given))
+
+
+def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Every byte, so that no two images are the same that differ in the sign of a zero."""
+    return image.detach().cpu().contiguous().view(torch.uint8).numpy() if image.numel() else np.empty(0, np.uint8)

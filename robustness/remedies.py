@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from robustness.filters import coordinates, gaussian_blur, percentiles, warp
@@ -62,9 +63,9 @@ def equalised(film: Tensor) -> Tensor:
 def rewindowed(film: Tensor) -> Tensor:
     """Grey values stretched so that the 1st and 99th percentile of what is not raw beam come to 0.02 and 0.98."""
     # The edge of the body passes over into the beam; its grey values belong to neither.
-    beam = F.max_pool2d(raw_beam(film).to(film.dtype)[None, None], 9, stride=1, padding=4)[0, 0] > 0.0
-    tissue = film[~beam]
-    low, high = percentiles(tissue, 1.0, 99.0) if len(tissue) else (0.0, 1.0)
+    beam = cv2.dilate(raw_beam(film).numpy().view(np.uint8), np.ones((9, 9), np.uint8))
+    tissue = film.numpy()[beam == 0]
+    low, high = percentiles(torch.from_numpy(tissue), 1.0, 99.0) if len(tissue) else (0.0, 1.0)
     return film if high - low < 1e-3 else 0.02 + 0.96 * (film - low) / (high - low)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ LUNG_DEPTH_CM = 8.0
 """Thickest path through one lung of a three-year-old, front to back."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Thorax:
     """Lungs of one film.
 
@@ -48,6 +49,7 @@ class Thorax:
         half = columns < self.midline if which == "left" else columns >= self.midline
         return self.lungs & half[None, :]
 
+    @cached_property
     def mediastinum(self) -> Tensor:
         """(H, W) bool: the space between the lungs, in the middle third of their height."""
         rows = torch.arange(self.lungs.shape[0], device=self.lungs.device)[:, None]
@@ -66,7 +68,7 @@ class Thorax:
         return self.top + 0.45 * self.height, self.midline + sign * 0.22 * half
 
 
-@remembered
+@remembered(3)
 def thorax_of(lungs: Tensor) -> Thorax:
     """Read the geometry off a mask (H, W).
 

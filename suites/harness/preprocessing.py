@@ -63,7 +63,10 @@ class Preprocessing:
             (B, channels, size, size) float32 in [0, 1].
         """
         pixels = self.differentiable(films)
-        return torch.round(pixels * 255) / 255 if self.eight_bit else pixels
+        if not self.eight_bit:
+            return pixels
+        # The channels are views of one: it is rounded once.
+        return (pixels[:, :1] * 255).round_().div_(255).expand(-1, self.channels, -1, -1)
 
     def differentiable(self, films: Tensor) -> Tensor:
         """Return the same pixels without the 8-bit rounding, so that gradients reach the film."""

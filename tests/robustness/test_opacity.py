@@ -58,7 +58,7 @@ def test_a_full_lung_is_as_dense_as_the_mediastinum(films):
     thorax, radiograph = thorax_of(lungs), Radiograph.of(film, Draws("a", "test"))
     full = radiograph.attenuation + missing(thorax, radiograph, 1.7)
     deep = thorax.depth > 6.0
-    between = radiograph.attenuation[thorax.mediastinum()].median()
+    between = radiograph.attenuation[thorax.mediastinum].median()
     assert float(full[deep].median()) == pytest.approx(float(between), abs=0.35)
     assert float(full[deep].median() - radiograph.attenuation[deep].median()) > 0.5
 

@@ -88,8 +88,9 @@ def _film(figure: Figure) -> Drawn:
     figure.set_facecolor("white")
     # Taken from the canvas as it was drawn: by way of a PNG, half the time goes into writing and reading it.
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return _photograph(Image.fromarray(np.asarray(canvas.buffer_rgba())))
+    canvas.draw()  # type: ignore[no-untyped-call] # matplotlib has no types for it
+    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return _photograph(Image.fromarray(drawn))
 
 
 def _photograph(picture: Image.Image) -> Drawn:

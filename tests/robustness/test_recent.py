@@ -1,0 +1,113 @@
+"""What is remembered of a film is that of this film, and nothing that is remembered is ever changed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from robustness import get, list_perturbations, recent
+from robustness.perturbation import PerturbationUndefined
+from robustness.phantom import cohort_table, render_row
+from robustness.recent import remembered
+
+
+@pytest.fixture(scope="module")
+def film():
+    return render_row(cohort_table(3, seed=0).iloc[1])
+
+
+def counted(calls):
+    made = []
+
+    @remembered(calls)
+    def total(image, factor):
+        made.append(factor)
+        if factor < 0:
+            raise ValueError("negative")
+        return float(image.sum()) * factor
+
+    return total, made
+
+
+def test_an_answer_is_found_again_by_pixels_and_values():
+    total, made = counted(2)
+    image = torch.ones(4, 5)
+    assert [total(image, 1), total(image.clone(), 1), total(image, 2), total(image, 1)] == [20.0, 20.0, 40.0, 20.0]
+    assert made == [1, 2]
+    total(image, 3)  # the third pushes out the second, which was asked for longest ago
+    total(image, 1)
+    total(image, 2)
+    assert made == [1, 2, 3, 2]
+
+
+def test_an_image_that_was_changed_in_place_is_another_image():
+    total, made = counted(2)
+    image = torch.ones(4, 5)
+    total(image, 1)
+    image[0, 0] = 3.0
+    assert total(image, 1) == 22.0
+    assert total(torch.ones(4, 5), 1) == 20.0
+    assert made == [1, 1]
+
+
+def test_what_is_remembered_is_not_the_callers_buffer():
+    itself = remembered(1)(lambda image: image)
+    image = torch.ones(4, 5)
+    found = itself(image)
+    image.zero_()
+    assert torch.equal(found, torch.ones(4, 5))
+
+
+@pytest.mark.parametrize("other", [torch.ones(5, 4), torch.ones(4, 5, dtype=torch.float64), torch.ones(4, 5) * -0.0])
+def test_images_differ_by_shape_kind_and_the_sign_of_zero(other):
+    total, made = counted(4)
+    total(torch.ones(4, 5) * 0.0 if other.sum() == 0 else torch.ones(4, 5), 1)
+    total(other, 1)
+    assert len(made) == 2
+
+
+def test_a_refusal_is_remembered_too_and_names_are_refused():
+    total, made = counted(1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="negative"):
+            total(torch.ones(4, 5), -1)
+    assert made == [-1]
+    with pytest.raises(TypeError, match="factor"):
+        total(torch.ones(4, 5), factor=1)
+
+
+def test_every_thread_remembers_for_itself():
+    total, made = counted(1)
+    threads = [threading.Thread(target=lambda: [total(torch.ones(4, 5), 1) for _ in range(3)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_no_perturbation_changes_what_the_next_one_is_told(film, masked, monkeypatch):
+    """One after the other, in two orders, every perturbation gives what it gives when nothing is remembered."""
+
+    def everything(names):
+        made = {}
+        for name in names:
+            try:
+                made[name] = get(name)(film.film[None], 4, ["one"], masks=film.lung[None] if masked else None)
+            except PerturbationUndefined as reason:
+                made[name] = str(reason)
+        return made
+
+    names = list_perturbations()
+    ways = [everything(names), everything(names[::-1])]
+    monkeypatch.setattr(recent, "_same", lambda known, given: False)
+    alone = everything(names)
+    for name in names:
+        for way in ways:
+            if isinstance(alone[name], str):
+                assert way[name] == alone[name]
+            else:
+                assert torch.equal(way[name], alone[name]), name
