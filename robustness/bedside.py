@@ -26,14 +26,15 @@ MU_COPPER = 1.43
 """Attenuation of copper per mm at 60 keV."""
 
 
-def laid_over(film: Tensor, added: Tensor, draws: Draws) -> Tensor:
-    """The film with attenuation (H, W) added everywhere, raw beam included: metal shows there too."""
+def laid_over(film: Tensor, added: Tensor, draws: Draws, top: int = 0, left: int = 0) -> Tensor:
+    """The film with attenuation (h, w) added from a row and column on, raw beam included: metal shows there too."""
     beam_blocks(film)  # only to refuse a film that shows no tissue
     gamma = tone(draws)
     laid = film.clone()
-    places = np.flatnonzero(added.numpy())
+    rows, columns = np.nonzero(added.numpy())
+    places = (rows + top) * film.shape[1] + columns + left
     covered = power(torch.from_numpy(film.numpy().take(places)), 1.0 / gamma)
-    covered.add_(torch.from_numpy(added.numpy().take(places)), alpha=1.0 / DT).clamp_(0.0, 1.0)
+    covered.add_(torch.from_numpy(added.numpy()[rows, columns]), alpha=1.0 / DT).clamp_(0.0, 1.0)
     laid.numpy().put(places, power(covered, gamma, out=covered).numpy())
     return laid
 
@@ -167,6 +168,8 @@ class Collimation(Perturbation):
 
     name = "collimation"
     family = "bedside"
+    version = 2
+    eight_bit = True
     source = "collimator shadow with the penumbra of the focal spot"
     levels = tuple({"border": border} for border in (0.02, 0.05, 0.10, 0.16, 0.22))
 
@@ -175,7 +178,17 @@ class Collimation(Perturbation):
         soft = draws.uniform("softness", 1.0, 3.0)
         vertical = (0.5 - level["border"]) * film.shape[0] - rows.abs()
         horizontal = (0.5 - level["border"]) * film.shape[1] - columns.abs()
-        return (film * smoothstep(vertical / soft + 0.5)).mul_(smoothstep(horizontal / soft + 0.5))
+        down, across = smoothstep(vertical / soft + 0.5), smoothstep(horizontal / soft + 0.5)
+        collimated = film.clone()
+        # Between the four borders nothing changes, and most of the film lies there.
+        high, wide = int((down < 1.0).sum()) // 2, int((across < 1.0).sum()) // 2
+        inner = slice(high, film.shape[0] - high)
+        everywhere = slice(None)
+        for part in ((slice(high), everywhere), (slice(film.shape[0] - high, None), everywhere),
+                     (inner, slice(wide)), (inner, slice(film.shape[1] - wide, None))):  # fmt: skip
+            shadow = down[part[0]] * across[:, part[1]]
+            collimated[part] = (film[part] * shadow).add_(0.5).to(torch.uint8)
+        return collimated
 
 
 @register
@@ -200,9 +213,7 @@ class Markers(Perturbation):
             width = letters.shape[1]
         top = round((film.shape[0] - height) * draws.uniform("row", 0.03, 0.12))
         left = round((film.shape[1] - width) * draws.choice("column", (0.04, 0.96)))
-        added = torch.zeros_like(film)
-        added[top : top + height, left : left + width] = 3.0 * letters
-        return laid_over(film, added, draws)
+        return laid_over(film, 3.0 * letters, draws, top, left)
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import power
 from robustness.radiograph import Radiograph, attenuation_of, merged, scatter, tissue_weight
+from robustness.tone_curve import ToneCurve
 
 
 @register
@@ -69,7 +70,7 @@ class GammaLow(Perturbation):
 
 
 @register
-class GammaHigh(Perturbation):
+class GammaHigh(ToneCurve):
     """A tone curve that depresses: dark and flat in the lungs.
 
     gamma: exponent on the grey value.
@@ -81,5 +82,5 @@ class GammaHigh(Perturbation):
     source = "power-law tone curve"
     levels = tuple({"gamma": gamma} for gamma in (1.18, 1.4, 1.7, 2.0, 2.5))
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return power(film, level["gamma"])
+    def curve(self, grey: Tensor, level: Level) -> Tensor:
+        return power(grey, level["gamma"])

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.exposure import UnderexposureFixedWindow
-from robustness.filters import from_bytes, to_bytes
 from robustness.grid import MODEL_SIDE, GridStripes, modulated
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
 from robustness.radiograph import DT, Radiograph
+from robustness.tone_curve import ToneCurve
 
 
 class _InsteadOfStripes(Perturbation):
@@ -81,7 +81,7 @@ class StripesAsBandNoise(_InsteadOfStripes):
 
 
 @register
-class BrightnessShift(Perturbation):
+class BrightnessShift(ToneCurve):
     """Grey values lifted by what underexposure on a fixed window lifts them, without its noise and tone curve.
 
     dose: that of the underexposure; the shift is -ln(dose) / 3.0 of the full scale (19, 37, 59, 89, 118 of 255).
@@ -92,8 +92,8 @@ class BrightnessShift(Perturbation):
     source = "control of equal mean"
     levels = UnderexposureFixedWindow.levels
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return film - math.log(level["dose"]) / DT
+    def curve(self, grey: Tensor, level: Level) -> Tensor:
+        return grey - math.log(level["dose"]) / DT
 
 
 @register
@@ -107,9 +107,10 @@ class Resave(Perturbation):
     family = "control"
     source = "identity"
     levels = tuple({"compression": compression} for compression in (1, 3, 5, 7, 9))
+    eight_bit = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stored = io.BytesIO()
-        Image.fromarray(to_bytes(film)).save(stored, format="PNG", compress_level=level["compression"])
+        Image.fromarray(film.numpy()).save(stored, format="PNG", compress_level=level["compression"])
         with Image.open(stored) as image:
-            return from_bytes(np.array(image), film.device)
+            return torch.from_numpy(np.array(image))

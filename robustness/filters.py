@@ -41,6 +41,12 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     return torch.from_numpy(_enlarged(small, size, image.shape))
 
 
+def blurred_bytes(grey: Tensor, sigma: float) -> Tensor:
+    """Blur an 8-bit film (H, W) with a Gaussian of at most a few pixels; the border pixel is continued outward."""
+    kernel = _kernel(sigma)
+    return torch.from_numpy(cv2.sepFilter2D(grey.numpy(), -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE))
+
+
 def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
     """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region."""
     inside = region.numpy()
@@ -101,21 +107,30 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
 
 def coordinates(image: Tensor) -> tuple[Tensor, Tensor]:
     """Row (H, 1) and column (1, W) in pixels, zero at the centre of the film; shared, not to be changed in place."""
-    return _coordinates(*image.shape)
+    return centred(*image.shape)
 
 
 @functools.lru_cache(maxsize=32)
-def _coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
+def centred(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Coordinates of a film of that many pixels, as `coordinates` gives them."""
     rows = torch.arange(height, dtype=torch.float32) - (height - 1) / 2.0
     columns = torch.arange(width, dtype=torch.float32) - (width - 1) / 2.0
     return rows[:, None], columns[None, :]
+
+
+def turned(grey: Tensor, degrees: float) -> Tensor:
+    """8-bit (H, W) film turned about its centre (positive: what was right goes down); its mirror image lies outside."""
+    height, width = grey.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
+    outside = cv2.BORDER_REFLECT_101
+    return torch.from_numpy(cv2.warpAffine(grey.numpy(), turn, (width, height), borderMode=outside))
 
 
 def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") -> Tensor:
     """Sample (H, W) bilinearly at centred pixel coordinates.
 
     Args:
-        image: (H, W).
+        image: (H, W), floats or 8 bit.
         rows: where each result pixel comes from, broadcastable to (H, W), zero at the centre of the film.
         columns: likewise across.
         outside: what lies beyond the film: "border" (its border pixel), "reflection" (its mirror image), "zeros".
@@ -148,9 +163,13 @@ def to_bytes(film: Tensor) -> NDArray[np.uint8]:
     return scaled.astype(np.uint8)
 
 
-def from_bytes(grey: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-    """8-bit (H, W) array to an 8-bit tensor."""
-    return torch.from_numpy(np.ascontiguousarray(grey)).to(device)
+def resized(grey: Tensor, height: int, width: int) -> Tensor:
+    """8-bit (H, W) film with another number of pixels: means over the areas of larger ones, else interpolated."""
+    if grey.shape == (height, width):
+        return grey
+    reduced = height < grey.shape[0] or width < grey.shape[1]
+    how = cv2.INTER_AREA if reduced else cv2.INTER_LINEAR
+    return torch.from_numpy(cv2.resize(grey.numpy(), (width, height), interpolation=how))
 
 
 def jpeg(grey: NDArray[Any], quality: int) -> NDArray[Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import gaussian_blur, resize
+from robustness.filters import blurred_bytes, gaussian_blur, resized
 from robustness.perturbation import Level, Perturbation, register
 from robustness.standard import StandardPerturbation
+from robustness.tone_curve import ToneCurve
 
 REFERENCE_SIDE = 256
 
@@ -42,19 +43,20 @@ class JpegQuality(StandardPerturbation):
 class LowResolution(Perturbation):
     """Fewer pixels, enlarged again: a coarse detector or a thumbnail from an archive.
 
-    scale: of both sides.
+    scale: of both sides. A large pixel is the mean of what it covers; enlarging interpolates.
     """
 
     name = "low_resolution"
     family = "institution"
-    version = 2
-    source = "antialiased bilinear reduction"
+    version = 3
+    eight_bit = True
+    source = "area average of the detector element, bilinear enlargement"
     levels = tuple({"scale": scale} for scale in (0.8, 0.6, 0.45, 0.33, 0.25))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         height, width = film.shape
-        small = resize(film, max(4, round(height * level["scale"])), max(4, round(width * level["scale"])))
-        return resize(small, height, width)
+        small = resized(film, max(4, round(height * level["scale"])), max(4, round(width * level["scale"])))
+        return resized(small, height, width)
 
 
 class _Aspect(Perturbation):
@@ -62,10 +64,12 @@ class _Aspect(Perturbation):
 
     family = "institution"
     source = "aspect ratios of the public data set: median 1.22 normal, 1.47 to 1.50 pneumonia"
+    version = 3
+    eight_bit = True
     changes_shape = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return resize(film, film.shape[0], max(4, round(film.shape[1] * level["width"])))
+        return resized(film, film.shape[0], max(4, round(film.shape[1] * level["width"])))
 
 
 @register
@@ -87,7 +91,6 @@ class AspectStretch(_Aspect):
     """
 
     name = "aspect_stretch"
-    version = 2
     levels = tuple({"width": width} for width in (1.05, 1.11, 1.19, 1.30, 1.47))
 
 
@@ -100,12 +103,13 @@ class Softening(Perturbation):
 
     name = "softening"
     family = "institution"
-    version = 2
+    version = 3
+    eight_bit = True
     source = "mean absolute Laplacian at the classifier's input differs by class: 7.8 normal, 5.0 pneumonia"
     levels = tuple({"sigma": sigma} for sigma in (0.4, 0.6, 0.8, 1.1, 1.5))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return gaussian_blur(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
+        return blurred_bytes(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
 
 
 class _Unsharp(Perturbation):
@@ -170,6 +174,8 @@ class ScanBorder(Perturbation):
 
     name = "scan_border"
     family = "institution"
+    version = 2
+    eight_bit = True
     source = "black frames of the public data set: 40 % of normal, 14 % of bacterial films"
     levels = tuple({"border": border} for border in (0.01, 0.025, 0.05, 0.08, 0.12))
 
@@ -177,12 +183,12 @@ class ScanBorder(Perturbation):
         height, width = film.shape
         top, left = max(1, round(level["border"] * height)), max(1, round(level["border"] * width))
         framed = film.new_zeros(height, width)
-        framed[top : height - top, left : width - left] = resize(film, height - 2 * top, width - 2 * left)
+        framed[top : height - top, left : width - left] = resized(film, height - 2 * top, width - 2 * left)
         return framed
 
 
 @register
-class BitDepth(Perturbation):
+class BitDepth(ToneCurve):
     """Too few grey values.
 
     greys: how many, evenly spaced (7, 6, 5, 4, 3 bit).
@@ -193,13 +199,13 @@ class BitDepth(Perturbation):
     source = "uniform quantisation"
     levels = tuple({"greys": greys} for greys in (128, 64, 32, 16, 8))
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+    def curve(self, grey: Tensor, level: Level) -> Tensor:
         steps = float(level["greys"] - 1)
-        return (film * steps).round() / steps
+        return (grey * steps).round() / steps
 
 
 @register
-class Inversion(Perturbation):
+class Inversion(ToneCurve):
     """Black and white exchanged: MONOCHROME1 read as MONOCHROME2. All or nothing, so all severities are the same.
 
     inverted: always 1.
@@ -210,5 +216,5 @@ class Inversion(Perturbation):
     source = "DICOM PS3.3 C.7.6.3.1.2, photometric interpretation"
     levels = tuple({"inverted": 1} for _ in range(5))
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return 1.0 - film
+    def curve(self, grey: Tensor, level: Level) -> Tensor:
+        return 1.0 - grey

@@ -32,7 +32,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import from_bytes, jpeg, to_bytes
+from robustness.filters import jpeg
 from robustness.perturbation import Level, Perturbation, register
 
 SOURCE = "Di Salvo, Doerrich, Ledig 2024, arXiv:2406.17536 (MedMNIST-C); code medmnistc 0.1.0, Apache-2.0"
@@ -50,9 +50,11 @@ class _MedMnistC(Perturbation):
 
     family = "benchmark"
     source = SOURCE
+    eight_bit = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return from_bytes(self.corrupt(to_bytes(film), next(iter(level.values())), draws), film.device)
+        corrupted = self.corrupt(film.numpy(), next(iter(level.values())), draws)
+        return torch.from_numpy(np.ascontiguousarray(corrupted))
 
     @abstractmethod
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:

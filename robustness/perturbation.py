@@ -17,7 +17,9 @@ To add one, write a class in the file of its family::
         def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
             return film + level["fog"]
 
-Everything else (validation, identity at severity 0, seeding, clipping, storage in 8 bit) is done here, once.
+Everything else (validation, identity at severity 0, seeding, clipping, storage in 8 bit) is done here, once. A
+change of grey values alone is better written as a `ToneCurve` (see `tone_curve`), and what happens to a stored film
+(compression, resampling) in 8 bit (`eight_bit`).
 
 A film file carries no pixel pitch, so lengths in mm are converted with the assumption that the shorter side of the film
 shows `field_cm` centimetres of the patient (22 cm: the chest of a child of one to five years). Give another `field_cm`
@@ -35,10 +37,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, final
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.draws import Draws
+from robustness.filters import to_bytes
 
 Level = Mapping[str, Any]
 """Parameters of one severity; the units stand in the docstring of the perturbation."""
@@ -82,6 +87,8 @@ class Perturbation(ABC):
         levels: parameters of severities 1..5.
         source: where the model and its numbers come from.
         changes_shape: whether the result may have another height or width (geometry and resolution only).
+        eight_bit: whether `perturb` is given the film as it is stored, (H, W) uint8, and returns one; finer grey values
+            than that are rounded before.
     """
 
     name: ClassVar[str]
@@ -90,6 +97,7 @@ class Perturbation(ABC):
     levels: ClassVar[tuple[Level, ...]]
     source: ClassVar[str]
     changes_shape: ClassVar[bool] = False
+    eight_bit: ClassVar[bool] = False
 
     def __init__(self, *, field_cm: float = 22.0) -> None:
         if not 1.0 <= field_cm <= 100.0:
@@ -101,7 +109,8 @@ class Perturbation(ABC):
         """Return the changed film.
 
         Args:
-            film: (H, W) float32 in [0, 1], white = dense, on the CPU; must not be changed in place.
+            film: (H, W) float32 in [0, 1] (uint8 where `eight_bit`), white = dense, on the CPU; must not be changed in
+                place.
             level: parameters of the severity.
             draws: random numbers of this film, and its lung mask where one came with it.
 
@@ -125,17 +134,17 @@ class Perturbation(ABC):
         """Perturb a batch of films; the result is what could have been stored as an 8-bit film.
 
         Films are handled one at a time and on the CPU, so that the values of a film are bit-identical whatever else is
-        in the batch and on whatever device it lies.
+        in the batch and on whatever device it lies. An 8-bit film gives the same grey values as that film in floats.
 
         Args:
-            films: (B, H, W) float32 in [0, 1], on any device, white = dense.
+            films: (B, H, W) float32 in [0, 1], or uint8 for 0/255 to 255/255, on any device, white = dense.
             severity: 0 (identity, bit for bit) to 5.
             image_ids: B identities; with `seed` they determine all random numbers.
             seed: seed of the run.
             masks: (B, H, W) lung masks, bool or numbers 0 and 1, where the caller has them.
 
         Returns:
-            (B, H', W') float32 in [0, 1] in steps of 1/255 (severity 0: the films as they came).
+            (B, H', W') float32 in [0, 1] in steps of 1/255, or uint8 where the films are (severity 0: as they came).
 
         Raises:
             PerturbationError: invalid input.
@@ -156,10 +165,19 @@ class Perturbation(ABC):
             mask = None if lungs is None else lungs[index]
             draws = Draws(str(image_id), self.name, seed, lungs=mask)
             results.append(self._stored(films[index].contiguous(), level, draws))
-        return (results[0][None] if len(results) == 1 else torch.stack(results)).to(device)
+        grey = results[0][None] if len(results) == 1 else torch.stack(results)
+        return (grey if films.dtype == torch.uint8 else grey.to(torch.float32).div_(255.0)).to(device)
+
+    def table(self, level: Level) -> NDArray[np.uint8] | None:
+        """The new grey value for each of the 256, where that is all there is to it; 8-bit films are looked up in it."""
+        return None
 
     def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        """One film through `perturb`, checked, clipped and quantised."""
+        """One film through `perturb`, checked, clipped and quantised to uint8."""
+        if film.dtype == torch.uint8 and (table := self.table(level)) is not None:
+            return torch.from_numpy(cv2.LUT(film.numpy(), table))
+        if self.eight_bit != (film.dtype == torch.uint8):
+            film = torch.from_numpy(to_bytes(film)) if self.eight_bit else film.to(torch.float32).div_(255.0)
         try:
             result = self.perturb(film, level, draws)
         except PerturbationUndefined as undefined:
@@ -167,13 +185,13 @@ class Perturbation(ABC):
         if result.ndim != 2 or (result.shape != film.shape and not self.changes_shape):
             raise PerturbationError(f"{self.name} turned a film of {tuple(film.shape)} into {tuple(result.shape)}")
         if result.dtype == torch.uint8:
-            return result.to(torch.float32).div_(255.0)
+            return result
         lowest, highest = (float(bound) for bound in torch.aminmax(result))
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise PerturbationError(f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)}")
         # OpenCV scales, rounds and cuts at 255 in one pass, but takes absolute values.
         grey = cv2.convertScaleAbs((result if lowest >= 0.0 else result.clamp_min(0.0)).numpy(), alpha=255.0)
-        return torch.from_numpy(grey).to(torch.float32).div_(255.0)
+        return torch.from_numpy(grey)
 
     def pitch_mm(self, film: Tensor) -> float:
         """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
@@ -189,7 +207,7 @@ class Perturbation(ABC):
 
 
 def check_films(films: Tensor) -> None:
-    """Refuse anything but (B, H, W) float32 films with finite values in [0, 1].
+    """Refuse anything but (B, H, W) films, uint8 or float32 with finite values in [0, 1].
 
     Raises:
         PerturbationError: with the first offending film and value.
@@ -197,15 +215,13 @@ def check_films(films: Tensor) -> None:
     if not isinstance(films, Tensor) or films.ndim != 3:
         shape = tuple(films.shape) if isinstance(films, Tensor) else type(films).__name__
         raise PerturbationError(f"films are {shape}; expected a tensor (batch, height, width) of grey films")
-    if films.dtype != torch.float32:
-        raise PerturbationError(
-            f"films are {films.dtype}; expected torch.float32 in [0, 1] (divide 8-bit films by 255)"
-        )
+    if films.dtype not in (torch.float32, torch.uint8):
+        raise PerturbationError(f"films are {films.dtype}; expected torch.float32 in [0, 1], or torch.uint8")
     if min(films.shape[1:]) < SMALLEST_SIDE:
         raise PerturbationError(
             f"films are {tuple(films.shape[1:])} pixels; at least {SMALLEST_SIDE} per side are needed"
         )
-    if len(films) == 0:
+    if len(films) == 0 or films.dtype == torch.uint8:
         return
     lowest, highest = (float(bound) for bound in torch.aminmax(films))
     if lowest >= 0.0 and highest <= 1.0:

@@ -7,12 +7,14 @@ perturbations are undefined (roll and magnification excepted).
 
 from __future__ import annotations
 
+import functools
 import math
 
+import torch
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
+from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
@@ -61,15 +63,13 @@ class Roll(Perturbation):
 
     name = "roll"
     family = "bedside"
-    version = 2
+    version = 3
+    eight_bit = True
     source = "radiographic positioning"
     levels = tuple({"degrees": degrees} for degrees in (2.0, 5.0, 9.0, 14.0, 20.0))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        angle = math.radians(draws.choice("direction", (-1.0, 1.0)) * level["degrees"])
-        rows, columns = coordinates(film)
-        cosine, sine = math.cos(angle), math.sin(angle)
-        return warp(film, rows * cosine - columns * sine, rows * sine + columns * cosine, outside="reflection")
+        return turned(film, draws.choice("direction", (-1.0, 1.0)) * level["degrees"])
 
 
 @register
@@ -82,17 +82,23 @@ class Magnification(Perturbation):
 
     name = "magnification"
     family = "bedside"
-    version = 2
+    version = 3
+    eight_bit = True
     source = "central projection; cardiothoracic ratio in AP and PA (PMC3207047)"
     levels = tuple({"distance_cm": distance} for distance in (150.0, 130.0, 110.0, 100.0, 90.0))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        rows, columns = coordinates(film)
-        chest, heart = (_magnified(level["distance_cm"], height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
-        radius = 50.0 / self.pitch_mm(film)
-        central = gaussian_hill(rows - 0.08 * film.shape[0], columns - 0.03 * film.shape[1], radius)
-        scale = chest + (heart - chest) * central
-        return warp(film, rows / scale, columns / scale)
+        return warp(film, *_seen_from(film.shape, level["distance_cm"], self.pitch_mm(film)))
+
+
+@functools.lru_cache(maxsize=2)
+def _seen_from(shape: torch.Size, distance_cm: float, pitch_mm: float) -> tuple[Tensor, Tensor]:
+    """Rows and columns (H, W) where the pixels of a magnified film come from, the same for all films of a shape."""
+    rows, columns = centred(*shape)
+    chest, heart = (_magnified(distance_cm, height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
+    central = gaussian_hill(rows - 0.08 * shape[0], columns - 0.03 * shape[1], 50.0 / pitch_mm)
+    scale = chest + (heart - chest) * central
+    return rows / scale, columns / scale
 
 
 def _magnified(distance_cm: float, height_cm: float) -> float:

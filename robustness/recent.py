@@ -1,8 +1,8 @@
 """What was computed of the last few films, remembered by their pixels.
 
 Every exposure, grid and opacity asks for the attenuation, the scatter or the lungs of the same film again. The key of
-an image is its content, so that a changed film is never mistaken for the one before; what is remembered is computed from a
-copy that nobody else can change. Memory is bounded, whatever the number of films, and every thread has its own.
+an image is its content, so that a changed film is never mistaken for the one before; what is remembered is computed
+from a copy that nobody else can change. Memory is bounded, whatever the number of films, and every thread has its own.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness.filters import coordinates, gaussian_blur, percentiles, warp
+from robustness.filters import coordinates, gaussian_blur, percentiles, to_bytes, warp
 from robustness.perturbation import check_films
 from robustness.radiograph import raw_beam
 from robustness.standard import apply_standard
@@ -57,7 +57,8 @@ class Remedy:
 def equalised(film: Tensor) -> Tensor:
     """CLAHE, clip limit 2, 8 x 8 tiles."""
     parameters = {"clip_limit": (2.0, 2.0), "tile_grid_size": (8, 8)}
-    return apply_standard(film, "CLAHE", parameters, None).to(torch.float32).div_(255.0)
+    stored = torch.from_numpy(to_bytes(film))
+    return apply_standard(stored, "CLAHE", parameters, None).to(torch.float32).div_(255.0)
 
 
 def rewindowed(film: Tensor) -> Tensor:

@@ -14,10 +14,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import from_bytes, to_bytes
 from robustness.perturbation import Level, Perturbation, PerturbationError
 
 
@@ -46,16 +47,16 @@ def _made(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  # no
 
 
 def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], draws: Draws | None) -> Tensor:
-    """Apply an albumentations transform to a film (H, W) as 8-bit grey image.
+    """Apply an albumentations transform to an 8-bit film.
 
     Args:
-        film: float32 in [0, 1].
+        film: (H, W) uint8 on the CPU.
         transform: class name, for example "CLAHE".
         parameters: its arguments; ranges of equal ends make a severity exact.
         draws: seeds what is random in it; None where nothing is (seeding takes as long as a fast transform).
 
     Returns:
-        (H, W) 8-bit tensor on the film's device.
+        (H, W) uint8.
 
     Raises:
         PerturbationError: unknown transform or argument, or the library warned.
@@ -63,19 +64,20 @@ def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], 
     made = _made(transform, tuple(sorted(parameters.items())))
     if draws is not None:
         made.set_random_seed(draws.integer("albumentations", 0, 2**31 - 1))
-    grey = to_bytes(film)
+    grey = film.numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             changed = made(image=grey)["image"]
         except UserWarning as warning:
             raise PerturbationError(f"albumentations.{transform} warned: {warning}") from warning
-    return from_bytes(changed, film.device)
+    return torch.from_numpy(np.ascontiguousarray(changed))
 
 
 class StandardPerturbation(Perturbation):
     """A perturbation albumentations has already. Subclasses name the transform and map a level to its arguments."""
 
+    eight_bit = True
     transform: ClassVar[str]
     random: ClassVar[bool] = True
     """Whether the transform draws anything once its arguments are given."""

@@ -78,16 +78,12 @@ class FilmPerturbation(A.ImageOnlyTransform):  # type: ignore[misc] # the base c
             PerturbationError: channels differ, or the values are not those of a film.
         """
         film = torch.from_numpy(np.ascontiguousarray(_one_channel(img)))
-        if film.dtype == torch.uint8:
-            film = film.to(torch.float32) / 255.0
         try:
             changed = get(self.perturbation, field_cm=self.field_cm)(film[None], severity, [image_id])[0].numpy()
         except PerturbationUndefined:
             if self.undefined == "raise":
                 raise
             return img
-        if img.dtype == np.uint8:
-            changed = np.rint(changed * 255.0).astype(np.uint8)
         if img.ndim == 2:
             return changed
         return np.repeat(changed[..., None], img.shape[2], axis=2)

@@ -1,11 +1,14 @@
 """Speed of the perturbations beside packages doing the same job, on the same films, in one run, on one thread.
 
 Every perturbation of the standard grid that has a counterpart in medmnistc 0.1.0 or albumentations 2.0 stands beside
-it, in both where both have it. Two times are given for theirs:
+it, in both where both have it; where ours does two things at once (fewer photons make a film light and noisy), so does
+the counterpart. Both are timed twice:
 
-- "bare": 8-bit array in, 8-bit array out, the least the package can be asked to do. Ours takes a float film, checks it
-  (shape, range, not-a-number), and gives a float film back, as the classifier's pipeline holds it.
-- "placed": the same call where ours stands, so with the film turned into 8 bit before and into floats afterwards.
+- "8 bit": 8-bit film in, 8-bit film out, as in training or when a data set is written.
+- "floats": float film in, float film out, as the classifier's pipeline holds it; theirs is wrapped in the conversions.
+
+What no package does stays with us: the raw beam beside the patient is found and left black (gamma_low, window_widening,
+the fixed windows), noise is that of photons through the patient, stripes fade where scatter dominates.
 
 Every round has a film and an identity of its own, so nothing remembered of a film helps. Ratios are theirs over ours.
 
@@ -34,7 +37,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from robustness import get
-from robustness.filters import from_bytes, to_bytes
+from robustness.filters import to_bytes
 from robustness.presets import preset
 from robustness.transforms import A
 
@@ -45,36 +48,39 @@ SEVERITY = 3
 Bytes = np.ndarray
 
 MEDMNISTC = {
-    "underexposure": ("shot_noise", 3),
-    "underexposure_stress": ("shot_noise", 3),
-    "electronic_noise": ("gaussian_noise", 1),
-    "stripes_as_white_noise": ("speckle_noise", 1),
-    "underexposure_fixed_window": ("brightness_up", 5),
-    "overexposure_fixed_window": ("brightness_down", 5),
-    "brightness_shift": ("brightness_up", 5),
-    "window_widening": ("contrast_down", 5),
-    "gamma_low": ("gamma_corr_down", 4),
-    "gamma_high": ("gamma_corr_up", 5),
-    "jpeg_quality": ("jpeg_compression", 1),
-    "low_resolution": ("pixelate", 5),
-    "softening": ("gaussian_blur", 2),
+    "underexposure": [("shot_noise", 3)],
+    "underexposure_stress": [("shot_noise", 3)],
+    "electronic_noise": [("shot_noise", 1), ("gaussian_noise", 1)],
+    "stripes_as_white_noise": [("speckle_noise", 1)],
+    "underexposure_fixed_window": [("shot_noise", 3), ("brightness_up", 5)],
+    "overexposure_fixed_window": [("brightness_down", 5)],
+    "brightness_shift": [("brightness_up", 5)],
+    "window_widening": [("contrast_down", 5)],
+    "gamma_low": [("gamma_corr_down", 4)],
+    "gamma_high": [("gamma_corr_up", 5)],
+    "jpeg_quality": [("jpeg_compression", 1)],
+    "low_resolution": [("pixelate", 5)],
+    "softening": [("gaussian_blur", 2)],
 }
-"""Our perturbation, and the corruption with the severity at which both do about the same."""
+"""Our perturbation, and the corruptions with the severities at which both do about the same."""
 
 AREA = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
 LETTERS = Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 ALBUMENTATIONS = {
     "underexposure": [A.ShotNoise(scale_range=(0.01, 0.01), p=1.0)],
     "underexposure_stress": [A.ShotNoise(scale_range=(0.02, 0.02), p=1.0)],
-    "electronic_noise": [A.GaussNoise(std_range=(0.02, 0.02), p=1.0)],
+    "electronic_noise": [A.ShotNoise(scale_range=(0.01, 0.01), p=1.0), A.GaussNoise(std_range=(0.02, 0.02), p=1.0)],
     "stripes_as_white_noise": [A.MultiplicativeNoise(multiplier=(0.9, 1.1), elementwise=True, p=1.0)],
-    "underexposure_fixed_window": [A.RandomBrightnessContrast((0.2, 0.2), (0.0, 0.0), p=1.0)],
+    "underexposure_fixed_window": [
+        A.ShotNoise(scale_range=(0.01, 0.01), p=1.0),
+        A.RandomBrightnessContrast((0.2, 0.2), (0.0, 0.0), p=1.0),
+    ],
     "overexposure_fixed_window": [A.RandomBrightnessContrast((-0.2, -0.2), (0.0, 0.0), p=1.0)],
     "brightness_shift": [A.RandomBrightnessContrast((0.2, 0.2), (0.0, 0.0), p=1.0)],
     "window_widening": [A.RandomBrightnessContrast((0.0, 0.0), (-0.4, -0.4), p=1.0)],
     "gamma_low": [A.RandomGamma(gamma_limit=(60, 60), p=1.0)],
     "gamma_high": [A.RandomGamma(gamma_limit=(170, 170), p=1.0)],
-    "grid_cutoff": [A.Illumination(mode="linear", p=1.0)],
+    "grid_cutoff": [A.Illumination(mode="linear", p=1.0), A.ShotNoise(scale_range=(0.01, 0.01), p=1.0)],
     "collimation": [A.CenterCrop(230, 342, p=1.0), A.PadIfNeeded(*SHAPE, border_mode=cv2.BORDER_CONSTANT, p=1.0)],
     "markers": [A.TextImage(font_path=str(LETTERS), font_size_fraction_range=(0.8, 0.8), p=1.0)],
     "roll": [A.Rotate(limit=(9, 9), border_mode=cv2.BORDER_REFLECT_101, p=1.0)],
@@ -97,13 +103,19 @@ TEXT = {"textimage_metadata": [{"text": "PORTABLE", "bbox": (0.03, 0.03, 0.30, 0
 
 @dataclass(frozen=True)
 class Row:
-    """Median milliseconds of CPU per film: ours, theirs bare, theirs placed where ours stands."""
+    """Median milliseconds of CPU per film, ours and theirs, on 8-bit films and on floats."""
 
     ours: str
     theirs: str
-    mine: float
-    bare: float
-    placed: float
+    mine_8_bit: float
+    their_8_bit: float
+    mine_floats: float
+    their_floats: float
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """Theirs over ours, on 8-bit films and on floats."""
+        return self.their_8_bit / self.mine_8_bit, self.their_floats / self.mine_floats
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -158,12 +170,14 @@ def run_ours(name: str, severity: int) -> Callable[[Tensor, str], Tensor]:
     return lambda film, image_id: perturbation(film[None], severity, [image_id], masks=masks)
 
 
-def run_medmnistc(corruption: object, severity: int) -> Callable[[Bytes], Bytes]:
+def run_medmnistc(*steps: tuple[object, int]) -> Callable[[Bytes], Bytes]:
     """As the benchmark makes its films: grey to three channels, corrupted, back to grey."""
 
     def run(grey: Bytes) -> Bytes:
-        changed = corruption.apply(Image.fromarray(grey).convert("RGB"), severity - 1)
-        return np.array(Image.fromarray(changed).convert("L"))
+        image = Image.fromarray(grey).convert("RGB")
+        for corruption, severity in steps:
+            image = Image.fromarray(corruption.apply(image, severity - 1))
+        return np.array(image.convert("L"))
 
     return run
 
@@ -179,12 +193,18 @@ def side_by_side(ours: str, label: str, theirs: Callable[[Bytes], Bytes], films:
     mine = run_ours(ours, SEVERITY)
 
     def placed(film: Tensor) -> Tensor:
-        return from_bytes(theirs(to_bytes(film))).to(torch.float32).div_(255.0)
+        return torch.from_numpy(theirs(to_bytes(film))).to(torch.float32).div_(255.0)
 
     spent: list[list[float]] = []
     for index, grey in enumerate(films):
-        film, times = as_film(grey), []
-        for call in (lambda: mine(film, f"film {index}"), lambda: theirs(grey), lambda: placed(film)):  # noqa: B023
+        film, stored, times = as_film(grey), torch.from_numpy(grey), []
+        # Each of our calls has an identity of its own, and a film that was not the last one seen.
+        for call in (
+            lambda: mine(stored, f"film {index}, 8 bit"),  # noqa: B023
+            lambda: theirs(grey),  # noqa: B023
+            lambda: mine(film.flip(1), f"film {index}"),  # noqa: B023
+            lambda: placed(film.flip(1)),  # noqa: B023
+        ):
             start = time.process_time()
             call()
             times.append((time.process_time() - start) * 1e3)
@@ -193,34 +213,38 @@ def side_by_side(ours: str, label: str, theirs: Callable[[Bytes], Bytes], films:
 
 
 def summed(rows: list[Row]) -> Row:
-    return Row("total", "", *(sum(times) for times in zip(*((r.mine, r.bare, r.placed) for r in rows), strict=True)))
+    times = ((row.mine_8_bit, row.their_8_bit, row.mine_floats, row.their_floats) for row in rows)
+    return Row("total", "", *(sum(column) for column in zip(*times, strict=True)))
 
 
 def show(title: str, rows: list[Row]) -> None:
     """Print a table and name the rows in which ours is slower."""
-    print(
-        f"\n\n{title}\n{'ours':32s}{'theirs':36s}{'ours ms':>9s}{'bare ms':>9s}{'ratio':>7s}{'placed':>9s}{'ratio':>7s}"
-    )
+    heads = f"{'ours ms':>9s}{'theirs':>9s}{'ratio':>7s}"
+    print(f"\n\n{title}\n{'':76s}{'8 bit':>25s}{'floats':>25s}\n{'ours':32s}{'theirs':44s}{heads}{heads}")
     for row in [*rows, summed(rows)]:
-        bare, placed = row.bare / row.mine, row.placed / row.mine
-        times = f"{row.mine:9.2f}{row.bare:9.2f}{bare:7.2f}{row.placed:9.2f}{placed:7.2f}"
-        print(f"{row.ours:32s}{row.theirs:36s}{times}")
-    for kind in ("bare", "placed"):
-        slower = [f"{row.ours} ({row.theirs}, {getattr(row, kind) / row.mine:.2f})" for row in rows
-                  if getattr(row, kind) < row.mine]  # fmt: skip
-        print(f"slower than theirs {kind}: {', '.join(slower) or 'none'}")
+        first, second = row.ratios
+        stored = f"{row.mine_8_bit:9.2f}{row.their_8_bit:9.2f}{first:7.2f}"
+        print(f"{row.ours:32s}{row.theirs:44s}{stored}{row.mine_floats:9.2f}{row.their_floats:9.2f}{second:7.2f}")
+    for index, kind in enumerate(("8-bit films", "floats")):
+        slower = [f"{row.ours} ({row.theirs}, {row.ratios[index]:.2f})" for row in rows if row.ratios[index] < 1.0]
+        print(f"slower than theirs on {kind}: {', '.join(slower) or 'none'}")
 
 
 def test_each_perturbation_beside_the_nearest_elsewhere(films, corruptions, capsys):
-    """In total at least three times as fast as the packages, even where theirs is spared what ours has to do."""
+    """In total at least three times as fast as the packages."""
     tables = {
         "The 13 corruptions of MedMNIST-C beside its own package": [
-            side_by_side(f"medmnistc_{name}", f"medmnistc {name}", run_medmnistc(corruption, SEVERITY), films)
+            side_by_side(f"medmnistc_{name}", f"medmnistc {name}", run_medmnistc((corruption, SEVERITY)), films)
             for name, corruption in corruptions.items()
         ],
         "Standard grid beside medmnistc": [
-            side_by_side(name, f"medmnistc {what}", run_medmnistc(corruptions[what], severity), films)
-            for name, (what, severity) in MEDMNISTC.items()
+            side_by_side(
+                name,
+                " + ".join(what for what, _ in steps),
+                run_medmnistc(*((corruptions[what], severity) for what, severity in steps)),
+                films,
+            )
+            for name, steps in MEDMNISTC.items()
         ],
         "Standard grid beside albumentations": [
             side_by_side(
@@ -232,10 +256,9 @@ def test_each_perturbation_beside_the_nearest_elsewhere(films, corruptions, caps
     with capsys.disabled():
         for title, rows in tables.items():
             show(title, rows)
-        total = summed([row for rows in tables.values() for row in rows])
-        bare, placed = total.bare / total.mine, total.placed / total.mine
-        print(f"\ntotal over all rows: {bare:.2f} x bare, {placed:.2f} x placed")
-    assert bare > 2.5, "three times as fast, less what a busy machine adds"
+        stored, floats = summed([row for rows in tables.values() for row in rows]).ratios
+        print(f"\ntotal over all rows: {stored:.2f} x on 8-bit films, {floats:.2f} x on floats")
+    assert min(stored, floats) > 2.5, "three times as fast, less what a busy machine adds"
 
 
 def test_standard_grid_is_a_small_part_of_a_forward_pass(films, capsys):

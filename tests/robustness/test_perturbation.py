@@ -47,6 +47,20 @@ def test_a_film_does_not_depend_on_its_batch(name, films):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_an_8_bit_film_gives_the_grey_values_of_the_same_film_in_floats(name, films):
+    batch, lungs = films
+    stored = (batch * 255).round().to(torch.uint8)
+    assert get(name)(stored, 0, IDS, masks=lungs).dtype == torch.uint8
+    before = stored.clone()
+    for severity in (1, 3, 5):
+        grey = get(name)(stored, severity, IDS, masks=lungs)
+        floats = get(name)(stored.float() / 255, severity, IDS, masks=lungs)
+        assert grey.dtype == torch.uint8
+        assert torch.equal(grey.float() / 255, floats)
+    assert torch.equal(stored, before), "the film given was changed"
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_input_is_left_alone_and_global_state_does_not_matter(name, films):
     batch, lungs = films
     before = batch.clone()
@@ -127,6 +141,7 @@ def test_only_declared_perturbations_change_shape(name, films):
         (lambda f: f + 0.5, "finite values in"),
         (lambda f: f - 0.5, "finite values in"),
         (lambda f: f.double(), "float32"),
+        (lambda f: (f * 255).to(torch.int16), "uint8"),
         (lambda f: f[0], "batch, height, width"),
         (lambda f: f[:, :8], "at least"),
     ],
