@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -174,21 +175,24 @@ class Collimation(Perturbation):
     levels = tuple({"border": border} for border in (0.02, 0.05, 0.10, 0.16, 0.22))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        rows, columns = coordinates(film)
         soft = draws.uniform("softness", 1.0, 3.0)
-        vertical = (0.5 - level["border"]) * film.shape[0] - rows.abs()
-        horizontal = (0.5 - level["border"]) * film.shape[1] - columns.abs()
-        down, across = smoothstep(vertical / soft + 0.5), smoothstep(horizontal / soft + 0.5)
-        collimated = film.clone()
+        down, across = (_open(side, level["border"], soft) for side in film.shape)
+        grey = film.numpy().copy()
         # Between the four borders nothing changes, and most of the film lies there.
-        high, wide = int((down < 1.0).sum()) // 2, int((across < 1.0).sum()) // 2
-        inner = slice(high, film.shape[0] - high)
-        everywhere = slice(None)
-        for part in ((slice(high), everywhere), (slice(film.shape[0] - high, None), everywhere),
-                     (inner, slice(wide)), (inner, slice(film.shape[1] - wide, None))):  # fmt: skip
-            shadow = down[part[0]] * across[:, part[1]]
-            collimated[part] = (film[part] * shadow).add_(0.5).to(torch.uint8)
-        return collimated
+        high, wide = (int((line < 1.0).sum()) // 2 for line in (down, across))
+        inner, everything = slice(high, len(down) - high), slice(None)
+        for rows, columns in ((slice(high), everything), (slice(len(down) - high, None), everything),
+                              (inner, slice(wide)), (inner, slice(len(across) - wide, None))):  # fmt: skip
+            shadow = down[rows, None] * across[columns]
+            grey[rows, columns] = grey[rows, columns] * shadow + np.float32(0.5)
+        return torch.from_numpy(grey)
+
+
+def _open(side: int, border: float, soft: float) -> NDArray[np.float32]:
+    """(side,) share of the beam that a collimator leaves along one side of the film: a smooth step at each end."""
+    inward = (0.5 - border) * side - np.abs(np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2.0))
+    rise = np.clip(inward / np.float32(soft) + np.float32(0.5), 0.0, 1.0)
+    return np.asarray(rise * rise * (3.0 - 2.0 * rise), dtype=np.float32)
 
 
 @register

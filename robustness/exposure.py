@@ -99,18 +99,18 @@ class UnderexposureStress(Perturbation):
 class _FixedWindow(Perturbation):
     """Exposure on a system whose window does not move: attenuation shifts by -ln(dose) and clips; noise follows."""
 
-    version = 3
+    version = 4
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         dose = level["dose"]
         radiograph = Radiograph.of(film, draws)
-        intensity = radiograph.intensity
-        if dose < 1.0:
-            pitch = self.pitch_mm(film)
-            noise = detector_noise(film, draws, pitch)
-            counts = radiograph.counts(pitch)
-            intensity = added_quantum_noise(intensity, radiograph.typical_intensity, counts, dose, noise)
-        return radiograph.display(attenuation_of(intensity).sub_(math.log(dose)))
+        if dose >= 1.0:
+            return radiograph.display(radiograph.attenuation - math.log(dose))
+        pitch = self.pitch_mm(film)
+        noise = detector_noise(film, draws, pitch)
+        counts, typical = radiograph.counts(pitch), radiograph.typical_intensity
+        noisy = added_quantum_noise(radiograph.intensity, typical, counts, dose, noise)
+        return radiograph.display(attenuation_of(noisy).sub_(math.log(dose)))
 
 
 @register

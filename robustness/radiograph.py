@@ -53,14 +53,12 @@ class Radiograph:
 
     Attributes:
         film: (H, W) float32 in [0, 1], as displayed.
-        attenuation: (H, W) float32, t = -ln(I / I0), T0 to T0 + DT.
         blocks: raw beam or collimated, left alone, bool by blocks of 2 x 2 pixels; None where there is none.
         gamma: exponent of the tone curve.
         weight: (H, W) float32, 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
     """
 
     film: Tensor
-    attenuation: Tensor
     blocks: NDArray[np.bool_] | None
     gamma: float
     weight: Tensor | None = None
@@ -73,6 +71,12 @@ class Radiograph:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
         return _taken_back(film, tone(draws))
+
+    @cached_property
+    def attenuation(self) -> Tensor:
+        """(H, W) float32, t = -ln(I / I0), T0 to T0 + DT."""
+        attenuation = power(self.film, 1.0 / self.gamma)
+        return affine(attenuation, DT, T0)
 
     @cached_property
     def intensity(self) -> Tensor:
@@ -179,9 +183,7 @@ class Radiograph:
 @remembered(1)
 def _taken_back(film: Tensor, gamma: float) -> Radiograph:
     blocks = beam_blocks(film)
-    attenuation = power(film, 1.0 / gamma)
-    affine(attenuation, DT, T0)
-    return Radiograph(film, attenuation, blocks, gamma, _weight(blocks, film))
+    return Radiograph(film, blocks, gamma, _weight(blocks, film))
 
 
 def binned(image: Tensor, size: int) -> Tensor:

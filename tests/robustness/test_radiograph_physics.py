@@ -91,7 +91,7 @@ def test_auto_ranging_undoes_any_exposure_without_noise(films):
 @pytest.mark.parametrize(("dose", "shift"), [(0.80, 19), (0.65, 37), (0.50, 59), (0.35, 89), (0.25, 118)])
 def test_fixed_window_shifts_grey_by_the_logarithm_of_the_dose(dose, shift):
     radiograph = uniform_radiograph(0.4)
-    straight = Radiograph(radiograph.film, radiograph.attenuation, radiograph.blocks, gamma=1.0)
+    straight = Radiograph(radiograph.film, radiograph.blocks, gamma=1.0)
     before = straight.display(straight.attenuation)
     after = straight.display(straight.attenuation - math.log(dose))
     assert float((after - before).mean()) * 255 == pytest.approx(shift, abs=0.6)
