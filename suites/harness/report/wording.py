@@ -12,11 +12,34 @@ from suites.harness.claims import Claim, Judgement, Measure, Verdict
 
 PERCENT = re.compile(
     r"^(recall|precision|sensitivity|specificity|ppv|npv|share|fraction|coverage|accuracy)(_|$)"
-    r"|(^|_)(accuracy|rate|share|fraction|coverage)$"
+    r"|(^|_)(accuracy|rate|share|fraction|coverage|confidence)$"
     r"|^(fpr95|confusion|patient_overlap|class_mix|disagreement|recall_gap)"
+    r"|^(called|flips|maps_lost)_|^(cause|moved|noise|off_lung|border_energy|energy)$"
 )
-DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain|asymmetry)$")
-WIDTH = re.compile(r"_(half_width|error|distance)$")
+DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain|asymmetry|excess|spread)$")
+WIDTH = re.compile(r"_(half_width|half_width_patients|error|distance)$")
+OF_PAIRS = re.compile(r"^flip_rate$")
+"""Rates that need two conditions to be defined: a share of films all the same, not a difference of two shares."""
+INITIALS = {
+    name.lower(): name
+    for name in (
+        "ACE",
+        "AUPRC",
+        "AURC",
+        "AUROC",
+        "Brier",
+        "CLAHE",
+        "ECE",
+        "F1",
+        "FPR95",
+        "JPEG",
+        "MCE",
+        "NLL",
+        "NPV",
+        "PPV",
+    )
+}
+"""Words of measure names that are not written in lower case."""
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -43,14 +66,18 @@ VERDICTS: dict[Verdict, VerdictWords] = {
     ),
     Verdict.SUPPORTED: VerdictWords(
         "Supported",
-        "A documented limitation that is real here: the whole interval lies beyond the margin.",
+        "A limitation that is real on these films: the whole interval lies beyond the margin.",
         "supported",
     ),
     Verdict.INCONCLUSIVE: VerdictWords(
-        "Inconclusive", "The interval crosses the margin: these films cannot settle it either way.", "inconclusive"
+        "Inconclusive",
+        "These films cannot settle it either way: the interval crosses the margin, or clears it only before the "
+        "correction for several claims, or lies within it where the search may have missed something. The reason "
+        "says which.",
+        "inconclusive",
     ),
     Verdict.NOT_SUPPORTED: VerdictWords(
-        "Not supported", "A documented limitation not seen here: the whole interval lies within the margin.", "absent"
+        "Not supported", "A limitation not seen on these films: the whole interval lies within the margin.", "absent"
     ),
     Verdict.MET: VerdictWords(
         "Met", "A requirement the subject fulfils: the whole interval lies on the right side of the margin.", "met"
@@ -65,13 +92,15 @@ VERDICTS: dict[Verdict, VerdictWords] = {
 def unit(name: str, condition: str = "") -> str:
     """Return how a measure is printed: `percent`, `points` (signed percentage points), `width` or `plain`.
 
-    A rate is recognised by its name and a difference by its name or by ` - ` in its condition. What is not
-    recognised stays a plain decimal, which is never wrong.
+    A rate is recognised by its name and a difference by its name or by ` - ` in its condition, unless the rate is one
+    of pairs in the first place. What is not recognised stays a plain decimal, which is never wrong.
     """
     if not (PERCENT.search(name) or PERCENT.search(WIDTH.sub("", DIFFERENCE.sub("", name)))):
         return "plain"
     if WIDTH.search(name):
         return "width"
+    if OF_PAIRS.search(name):
+        return "percent"
     return "points" if DIFFERENCE.search(name) or " - " in condition else "percent"
 
 
@@ -79,12 +108,15 @@ def number(value: float, how: str = "plain") -> str:
     """Return a number as printed, with its unit: `82.4 %`, `−7.3 pp`, `0.038`, `—` for a number that is none."""
     if not math.isfinite(value):
         return "—"
+    if abs(value) < 1e-9:
+        value = 0.0  # what is left of a sum that is zero has no sign
     if how == "percent":
-        return f"{value * 100:.1f} %".replace("-", MINUS)
+        return f"{value * 100:z.1f} %".replace("-", MINUS)
     if how == "width":
-        return f"{value * 100:.1f} pp".replace("-", MINUS)
+        return f"{value * 100:z.1f} pp".replace("-", MINUS)
     if how == "points":
-        return f"{value * 100:+.1f} pp".replace("-", MINUS)
+        text = f"{value * 100:+.1f} pp"
+        return (text[1:] if text[1:] == "0.0 pp" else text).replace("-", MINUS)
     if 0 < abs(value) < 0.0005:
         return "<0.001" if value > 0 else f">{MINUS}0.001"
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
@@ -126,8 +158,13 @@ def rule(claim: Claim, measure: Measure | None) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a snake_case name as words."""
-    return name.replace("_", " ").strip() or name
+    """Return a snake_case name as words, initials in capitals."""
+    return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
+
+
+def opened(text: str) -> str:
+    """Return the text with a capital first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def slug(text: str) -> str:
@@ -149,7 +186,7 @@ def finding(judgement: Judgement) -> str:
     effect = result.effect
     span = interval(effect)
     where = "" if effect.condition in ("", "clean") else f" ({effect.condition})"
-    return f"{plain_name(effect.name).capitalize()}{where}: {estimate(effect)}" + (
+    return f"{opened(plain_name(effect.name))}{where}: {estimate(effect)}" + (
         "." if span == "exact" else f", 95 % interval {span}."
     )
 

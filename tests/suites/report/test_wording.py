@@ -34,7 +34,24 @@ def claim(**more) -> Claim:
         ("recall_viral_pneumonia", "clean", "percent"),
         ("recall_gap", "clean", "points"),
         ("flip_rate", "clean", "percent"),
-        ("flip_rate", "a - b", "points"),
+        ("flip_rate", "a - b", "percent"),
+        ("false_positive_rate", "a - b", "points"),
+        ("called_bacterial_pneumonia", "mean over causes", "percent"),
+        ("called_bacterial_pneumonia_harm", "sham_opacity@4 - clean", "points"),
+        ("cause_spread", "a - b", "points"),
+        ("flips_when_border_covered", "clean", "percent"),
+        ("flips_when_edges_covered", "clean", "percent"),
+        ("maps_lost_with_the_weights", "clean", "percent"),
+        ("hit_rate_excess", "clean", "points"),
+        ("border_energy_excess", "clean", "points"),
+        ("moved", "grid_stripes@3", "percent"),
+        ("off_lung", "clean", "percent"),
+        ("noise_harm", "random signs 1/255 - attack", "points"),
+        ("mean_confidence", "lateral", "percent"),
+        ("accuracy_half_width_patients", "clean", "width"),
+        ("excess_aurc", "clean", "plain"),
+        ("noise_level", "clean", "plain"),
+        ("median_flip_levels_normal", "clean", "plain"),
         ("duplicate_share", "clean", "percent"),
         ("fpr95", "lateral", "percent"),
         ("accuracy_half_width", "clean", "width"),
@@ -58,6 +75,10 @@ def test_units_follow_names(name: str, condition: str, unit: str):
         (-0.0731, "points", "−7.3 pp"),
         (0.0731, "points", "+7.3 pp"),
         (0.0221, "width", "2.2 pp"),
+        (0.0, "points", "0.0 pp"),
+        (-6.47e-7, "points", "0.0 pp"),
+        (-0.0001, "percent", "0.0 %"),
+        (-1e-17, "plain", "0.000"),
         (0.04821, "plain", "0.048"),
         (12345.0, "plain", "12,345"),
         (math.nan, "percent", "—"),
@@ -80,6 +101,23 @@ def test_the_rule_is_a_sentence_with_the_margin_in_its_unit():
     assert text == "Counts as a limitation when the effect lies above 5.0 pp; documented up to 10.0 pp."
     required = wording.rule(claim(kind="requirement", margin=0.85), measure("accuracy", 0.9, 0.9, 0.9))
     assert required == "Required: the effect lies above 85.0 %."
+
+
+def test_initials_are_written_as_such():
+    assert wording.plain_name("macro_f1") == "macro F1"
+    assert wording.plain_name("smooth_ece") == "smooth ECE"
+    assert wording.plain_name("recall_viral_pneumonia") == "recall viral pneumonia"
+
+
+def test_an_inconclusive_verdict_is_explained_by_each_of_its_causes():
+    meaning = wording.VERDICTS[Verdict.INCONCLUSIVE].meaning
+    assert "crosses the margin" in meaning
+    assert "only before the correction for several claims" in meaning
+    assert "may have missed" in meaning
+
+
+def test_no_verdict_says_that_the_page_documents_every_limitation():
+    assert not any("ocumented" in words.meaning for words in wording.VERDICTS.values())
 
 
 def test_every_verdict_has_words():
