@@ -67,7 +67,9 @@ def render(
         contents=[entry for entry in CONTENTS if entry[0] not in absent],
         sections=parts,
         judged=bool(record.judgements),
-        counts=views.counts(record),
+        tallies={name: items for name, items in views.tallies(record).items() if name in names},
+        beside=views.beside(record),
+        counts=views.claim_counts(parts),
         all_words=list(wording.VERDICTS.values()),
         worst=[dict(zip(("anchor", "finding"), by_judgement[id(j)], strict=True)) for j in views.worst(record)],
         performance=[_performance(record, index) for index in range(len(names))],
@@ -92,6 +94,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
+    environment.filters |= {"opened": wording.opened}
     return environment
 
 

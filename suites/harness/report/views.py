@@ -12,7 +12,7 @@ import pandas as pd
 
 from suites.harness.claims import Claim, Judgement, Measure, Verdict
 from suites.harness.record import Record
-from suites.harness.report import wording
+from suites.harness.report import parameters, wording
 from suites.harness.report.bars import Bar, bars
 from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture
@@ -77,6 +77,7 @@ class ClaimView:
     claim: Claim
     anchor: str
     rule: str
+    parameters: Mapping[str, str]
     findings: Sequence[Finding]
     command: str
 
@@ -113,9 +114,55 @@ def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> li
     ]
 
 
-def counts(record: Record) -> list[tuple[Verdict, wording.VerdictWords, int]]:
-    """Return how many judgements reached each verdict, in reading order, verdicts that occur only."""
-    found = Counter(judgement.verdict for judgement in record.judgements)
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many judgements of one subject reached a verdict, and how many of these are exploratory."""
+
+    verdict: Verdict
+    words: wording.VerdictWords
+    count: int
+    exploratory: int
+
+
+def tallies(record: Record) -> dict[str, list[Tally]]:
+    """Return, by what was judged, how many judgements reached each verdict: the subjects of the run first.
+
+    What is said of the published page or of the films is no finding on a subject, so it is never added to one.
+    Verdicts come in reading order, those that occur only.
+    """
+    names = [*(subject.name for subject in record.subjects), *(judgement.subject for judgement in record.judgements)]
+    by_subject = {}
+    for name in dict.fromkeys(names):
+        own = [judgement for judgement in record.judgements if judgement.subject == name]
+        found = Counter(judgement.verdict for judgement in own)
+        few = Counter(j.verdict for j in own if j.result is not None and j.result.effect.exploratory)
+        by_subject[name] = [
+            Tally(verdict=verdict, words=words, count=found[verdict], exploratory=few[verdict])
+            for verdict, words in wording.VERDICTS.items()
+            if found[verdict]
+        ]
+    return {name: items for name, items in by_subject.items() if items}
+
+
+def beside(record: Record) -> str:
+    """Return in one sentence the verdicts on anything but the subjects of the run; empty where there are none."""
+    names = [subject.name for subject in record.subjects]
+    told = [
+        f"on {name} " + ", ".join(f"{item.count} {item.words.word.lower()}" for item in items)
+        for name, items in tallies(record).items()
+        if name not in names
+    ]
+    return f"Counted apart, for they say nothing about these weights: {'; '.join(told)}." if told else ""
+
+
+def claim_counts(parts: Sequence[SectionView]) -> list[tuple[Verdict, wording.VerdictWords, int]]:
+    """Return how many claims have each verdict on anything, in reading order, verdicts that occur only."""
+    found = Counter(
+        verdict
+        for part in parts
+        for view in part.claims
+        for verdict in {finding.judgement.verdict for finding in view.findings}
+    )
     return [(verdict, words, found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict]]
 
 
@@ -233,6 +280,7 @@ def _claim(
         claim=claim,
         anchor=claim_anchor(claim.id),
         rule=wording.rule(claim, effects[0] if effects else None),
+        parameters=parameters.printed(judgements, record),
         findings=findings,
         command=reproduce(record.command, claim),
     )

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from suites.harness.claims import Judgement, Verdict
-from suites.harness.report import checklist, views, write_report
+from suites.harness.record import PAGE
+from suites.harness.report import checklist, parameters, views, write_report
 
 
 class Page(HTMLParser):
@@ -162,6 +163,66 @@ def test_the_graver_effect_is_the_worse(make_record):
     effect = replace(drop.result.effect, estimate=0.4, low=0.3, high=0.5)
     graver = replace(drop, claim=replace(drop.claim, id="x.y"), result=replace(drop.result, effect=effect))
     assert [j.claim.id for j in views.worst(replace(record, judgements=[drop, graver]))] == ["x.y", drop.claim.id]
+
+
+def test_what_is_no_finding_on_a_subject_is_counted_apart(make_record):
+    record = make_record(films=30, plain=True)
+    names = [subject.name for subject in record.subjects]
+    tallies = views.tallies(record)
+    assert list(tallies) == [*names, PAGE]
+    for name in names:
+        found = {item.verdict: item.count for item in tallies[name]}
+        assert sum(found.values()) == 8, "nine claims, one of them on the published page"
+        assert found[Verdict.SUPPORTED] == 2
+        few = {item.verdict: item.exploratory for item in tallies[name]}
+        assert (few[Verdict.INCONCLUSIVE], few[Verdict.SUPPORTED]) == (1, 0)
+    assert views.beside(record) == f"Counted apart, for they say nothing about these weights: on {PAGE} 1 supported."
+    alone = replace(record, judgements=[judgement for judgement in record.judgements if judgement.subject != PAGE])
+    assert views.beside(alone) == ""
+
+
+def test_a_tile_says_how_many_verdicts_rest_on_few_films(make_record, tmp_path: Path):
+    record = make_record(films=30, plain=True, subjects=1)
+    text = write_report(record, tmp_path / "out").read_text()
+    summary = text[text.index('id="summary"') : text.index('id="verdicts"')]
+    assert re.search(r"<b>2</b><span>inconclusive <small>\(1 exploratory\)</small>", summary)
+    assert re.search(r"<b>2</b><span>supported</span>", summary)
+    assert f"on {PAGE} 1 supported" in summary
+    assert "Few films: the verdict holds for these only" in text
+    assert "Too few films to rest a verdict on" not in text
+
+
+def test_a_limitation_is_not_called_documented_or_admitted_where_it_need_not_be(text: str):
+    assert "Documented limitation" not in text
+    assert "no documented limitation" not in text
+    assert "own page admits;" not in text
+    assert "understates it or leaves it open" in text
+
+
+def test_a_picture_does_not_promise_a_table(text: str, page: Page):
+    assert "The numbers are in the table below." not in text
+    alts = [attributes["alt"] for attributes in page.all("img") if "curve" in attributes.get("class", "")]
+    assert alts
+    assert "Recall by severity, ConvNeXt-V2 Tiny: Underexposed films are answered markedly worse" in alts
+
+
+def test_a_range_of_severities_says_which_of_it_was_run(make_record):
+    record = make_record(films=30, plain=True, subjects=1)
+    old = next(judgement for judgement in record.judgements if judgement.claim.id == "failure_modes.underexposed")
+
+    def shown(asked: list[str], *named: str) -> str:
+        claim = replace(old.claim, parameters={"conditions": asked})
+        effect = replace(old.result.effect, condition=named[0] if named else "clean")
+        measures = [replace(effect, condition=name) for name in named]
+        judgement = replace(old, claim=claim, result=replace(old.result, effect=effect, measures=measures))
+        return parameters.printed([judgement], record)["conditions"]
+
+    every = ["underexposed@1-5"]
+    assert shown(every, *(f"underexposed@{level}" for level in range(1, 6))) == "underexposed@1-5"
+    assert shown(every, "underexposed@3 - clean", "underexposed@1") == "underexposed@1-5 (in this run 1, 3)"
+    assert shown(every) == "underexposed@1-5", "drawn from all that was answered"
+    assert shown(["never@2-4"]) == "never@2-4 (in this run none)"
+    assert shown(["a@4", "b@3"]) == "a@4, b@3"
 
 
 def test_a_clean_bill_is_not_called_safe(make_record, tmp_path: Path):

@@ -1,0 +1,49 @@
+"""A claim's parameters as printed: what the table of claims asks for, and which of it this run has judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from suites.harness.claims import Judgement
+from suites.harness.record import Record
+from suites.harness.report.results import all_measures
+
+RANGE = re.compile(r"@([1-5])-([1-5])")
+
+
+def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
+    """Return the parameters of one claim as text, a range of severities with those the run has judged.
+
+    A profile runs some of the severities of a range, and some endpoints only the middle one. Those that the claim's
+    measures name are the ones judged; an endpoint that draws them only has used whatever was answered.
+    """
+    named = {
+        part.strip()
+        for judgement in judgements
+        for measure in all_measures(judgement)
+        for part in measure.condition.split(" - ")
+    }
+    parameters = judgements[0].claim.parameters
+    answered = set(record.predictions["condition"].unique()) if "conditions" in parameters else set()
+    return {
+        key: ", ".join(_condition(str(text), named, answered) for text in value)
+        if key == "conditions" and not isinstance(value, str)
+        else ", ".join(value)
+        if isinstance(value, list) and all(isinstance(item, str) for item in value)
+        else str(value)
+        for key, value in parameters.items()
+    }
+
+
+def _condition(text: str, named: set[str], answered: set[str]) -> str:
+    """Return a condition, behind a range the severities of it that were judged where these are not all."""
+    span = RANGE.search(text)
+    if span is None:
+        return text
+    asked = range(int(span[1]), int(span[2]) + 1)
+    known = {level: text.replace(span[0], f"@{level}", 1) for level in asked}
+    run = [level for level in asked if known[level] in named] or [level for level in asked if known[level] in answered]
+    if run == list(asked):
+        return text
+    return f"{text} (in this run {', '.join(map(str, run)) or 'none'})"
