@@ -1,8 +1,9 @@
 """The reporting checklist: what a reader must be able to find, and where this page answers it.
 
 Drawn from TRIPOD+AI, STARD-AI, CLAIM, Metrics Reloaded, Model Cards and FUTURE-AI, boiled down to eighteen items.
-Items 1-5, 13-15, 17 and 18 are answered by the page itself; the others by claims, recognised by what they measure. An
-item no claim of the run answers says so: an absent answer must not look like a good one.
+Some are answered by the page itself, the others by claims, recognised by their endpoint: only what was measured answers
+an item, never a claim whose name resembles it. An item no claim of the run answers says so, and a claim that could not
+be evaluated stands there with its reason: an absent answer must not look like a good one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from suites.harness.claims import Judgement
+from suites.harness.claims import Judgement, Verdict
 from suites.harness.record import Record
 from suites.harness.report.results import all_measures
 from suites.harness.report.wording import slug
+
+GRID = "grid"
+"""Anchor of the stress grid, which a report may lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +27,37 @@ class Item:
     Attributes:
         number: 1-18; `title`: what must be reported.
         anchors: id -> link text of the page's own sections that answer it.
-        measured_by: pattern over the names of measures (and claim ids) that answer it; empty for the page's own items.
+        endpoints: those whose claims answer it; empty for the page's own items.
+        curves: a claim answers it only with measures at several severities of one change.
+        failures: so does every claim with pictures that was not found harmless.
+        lacking: what no report of this kind holds.
     """
 
     number: int
     title: str
     anchors: dict[str, str]
-    measured_by: str = ""
+    endpoints: tuple[str, ...] = ()
+    curves: bool = False
+    failures: bool = False
+    lacking: str = ""
+
+    @property
+    def measured(self) -> bool:
+        """Whether claims answer it."""
+        return bool(self.endpoints) or self.failures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Where an item is answered: link targets with their texts, or why it is not."""
+    """Where an item is answered: link targets with their texts, or why it is not.
+
+    Attributes:
+        not_evaluable: (link target, claim, reason) of claims that would answer it.
+    """
 
     item: Item
     links: tuple[tuple[str, str], ...]
+    not_evaluable: tuple[tuple[str, str, str], ...] = ()
     absent: str = ""
 
 
@@ -56,7 +76,7 @@ ITEMS = (
         number=3,
         title="Data flow: films and patients by class and split, exclusions, duplicates, leakage, shortcut baselines",
         anchors={"flow": "Films", "exclusions": "Exclusions"},
-        measured_by=r"duplicate|overlap|leak|shortcut|metadata|dataset_scope",
+        endpoints=("duplicate_share", "patient_overlap", "class_mix_shift", "shortcut_auroc"),
     ),
     Item(number=4, title="Limits of the reference standard", anchors={"limits-labels": "Limits of the labels"}),
     Item(
@@ -69,7 +89,7 @@ ITEMS = (
         number=6,
         title="Calibration: curve, ECE with its estimator named, before and after recalibration, under shift",
         anchors={},
-        measured_by=r"^(.*_)?(ece|ace|mce|smooth_ece|calibration\w*|temperature)(_|$)|calibrat",
+        endpoints=("calibration_error", "temperature"),
     ),
     Item(
         number=7,
@@ -79,32 +99,39 @@ ITEMS = (
     Item(
         number=8,
         title="Severity curves with absolute and relative change, worst group, monotonicity",
-        anchors={},
-        measured_by=r"@[1-5]|severity",
+        anchors={GRID: "Stress grid"},
+        endpoints=("stress",),
+        curves=True,
     ),
     Item(
         number=9,
-        title="Out-of-distribution detection per kind, near and far apart",
+        title="Out-of-distribution detection, each kind of film by itself",
         anchors={},
-        measured_by=r"fpr95|ood|unseen|lateral|adult",
+        endpoints=("probe_detection",),
     ),
     Item(
         number=10,
         title="Selective prediction: risk against coverage, area under it, coverage at 5 % risk",
         anchors={},
-        measured_by=r"aurc|coverage|selective|abst",
+        endpoints=("selective",),
     ),
     Item(
         number=11,
         title="Adversarial: threat model, budget, attack settings, checks",
         anchors={},
-        measured_by=r"robust_accuracy|adversarial|attack",
+        endpoints=("robust_accuracy", "universal_pattern"),
     ),
     Item(
         number=12,
         title="Explanations with their sanity checks",
         anchors={},
-        measured_by=r"saliency|attribution|explan|hit_rate|randomi[sz]ation|faithful",
+        endpoints=(
+            "map_goes_with_the_weights",
+            "looks_at_lesion",
+            "looks_at_border",
+            "looks_off_the_lung",
+            "map_moves",
+        ),
     ),
     Item(number=13, title="Subgroups available, and those that are not", anchors={"subgroups": "Subgroups"}),
     Item(
@@ -116,8 +143,15 @@ ITEMS = (
         number=15,
         title="What is synthetic, evidence of its realism, its limits",
         anchors={"limits-synthetic": "What is synthetic"},
+        lacking="This page holds no evidence of how realistic it is.",
     ),
-    Item(number=16, title="Gallery of failures", anchors={}, measured_by="gallery"),
+    Item(
+        number=16,
+        title="Gallery of failures",
+        anchors={},
+        endpoints=("map_goes_with_the_weights",),
+        failures=True,
+    ),
     Item(
         number=17,
         title="Machine-readable results and the exact command",
@@ -136,26 +170,52 @@ def claim_anchor(claim_id: str) -> str:
     return f"claim-{slug(claim_id)}"
 
 
-def answers(record: Record) -> list[Answer]:
-    """Return where the page written from this record answers each item, in order."""
-    return [_answer(item, record) for item in ITEMS]
+def answers(record: Record, *, grid: bool = False) -> list[Answer]:
+    """Return where the page written from this record answers each item, in order.
+
+    Args:
+        record: the finished run.
+        grid: whether the page has a stress grid.
+    """
+    return [_answer(item, record, grid=grid) for item in ITEMS]
 
 
-def _answer(item: Item, record: Record) -> Answer:
-    links = [(f"#{anchor}", text) for anchor, text in item.anchors.items()]
-    if item.measured_by:
-        claims = dict.fromkeys(j.claim.id for j in record.judgements if j.result is not None and _measures(item, j))
-        links += [(f"#{claim_anchor(claim)}", claim) for claim in claims]
-    if len(links) > len(item.anchors) or not item.measured_by:
-        return Answer(item=item, links=tuple(links))
-    absent = "No claim of this run measured it" + (" beyond what is linked." if links else ".")
-    return Answer(item=item, links=tuple(links), absent=absent)
+def _answer(item: Item, record: Record, *, grid: bool) -> Answer:
+    own = [(f"#{anchor}", text) for anchor, text in item.anchors.items() if grid or anchor != GRID]
+    if not item.measured:
+        return Answer(item=item, links=tuple(own), absent=item.lacking)
+    found = dict.fromkeys(judgement.claim.id for judgement in record.judgements if _answers(item, judgement))
+    claims = [(f"#{claim_anchor(claim)}", claim) for claim in found]
+    refused = {
+        judgement.claim.id: judgement.reason
+        for judgement in record.judgements
+        if judgement.claim.endpoint in item.endpoints
+        and judgement.verdict is Verdict.NOT_EVALUABLE
+        and judgement.claim.id not in found
+    }
+    absent = "" if claims else "No claim of this run measured it" + (" beyond what is linked." if own else ".")
+    return Answer(
+        item=item,
+        links=(*own, *claims),
+        not_evaluable=tuple((f"#{claim_anchor(claim)}", claim, reason) for claim, reason in refused.items()),
+        absent=absent,
+    )
 
 
-def _measures(item: Item, judgement: Judgement) -> bool:
-    if item.measured_by == "gallery":
-        return bool(judgement.result and judgement.result.galleries)
-    names = [judgement.claim.id]
+def _answers(item: Item, judgement: Judgement) -> bool:
+    if judgement.result is None or judgement.verdict is Verdict.NOT_EVALUABLE:
+        return False
+    if judgement.claim.endpoint in item.endpoints:
+        return not item.curves or _severities(judgement) > 1
+    # Where nothing was found the pictures show changes, which may all be for the better.
+    harmless = judgement.verdict in (Verdict.MET, Verdict.NOT_SUPPORTED)
+    return item.failures and bool(judgement.result.galleries) and not harmless
+
+
+def _severities(judgement: Judgement) -> int:
+    """Return at how many severities one change is measured, of the change that has most."""
+    levels: dict[str, set[str]] = {}
     for measure in all_measures(judgement):
-        names += [measure.name, measure.condition]
-    return any(re.search(item.measured_by, name) for name in names)
+        if step := re.fullmatch(r"(.*)@([1-5])", measure.condition):
+            levels.setdefault(step[1], set()).add(step[2])
+    return max(map(len, levels.values()), default=0)

@@ -79,7 +79,7 @@ def render(
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
-        checklist=checklist.answers(record),
+        checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
         **_assets(),
     )  # fmt: skip
