@@ -12,10 +12,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from suites.harness.record import Record
-from suites.harness.report import checklist, performance, views, wording
+from suites.harness.report import checklist, facts, performance, views, wording
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
+from suites.harness.subject import Subject
 
 TEMPLATES = Path(__file__).with_name("templates")
 SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
@@ -79,6 +80,7 @@ def render(
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
+        provenance=[_provenance(subject) for subject in record.subjects],
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
         **_assets(),
@@ -112,6 +114,16 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _provenance(subject: Subject) -> dict[str, Any]:
+    """Return a subject with its preprocessing and its training as text; the weights' hash is printed once."""
+    recipe = facts.lines(subject.preprocessing.fingerprint())
+    return {
+        "subject": subject,
+        "preprocessing": ", ".join(f"{name} {text}" for name, text in recipe.items()),
+        "training": facts.lines(subject.provenance.training, told=(subject.provenance.sha256,)),
+    }
 
 
 def _performance(record: Record, index: int) -> dict[str, Any]:
