@@ -22,6 +22,7 @@ from suites.harness.grid.gallery import pick_film
 from suites.harness.grid.measuring import measure_grid
 from suites.harness.grid.relative import against, against_alexnet
 from suites.harness.grid.whole import PRESETS, preset_conditions
+from suites.harness.report import grid_section
 from suites.harness.report.heat_map import heat_map
 from tests.controls.simulated import simulated_answers
 from tests.controls.subjects import CLASSES, Reader, cohort_of, subject_of
@@ -168,6 +169,23 @@ def test_presets_are_known_and_a_misspelt_one_is_refused():
 def test_the_heat_map_prints_points_and_leaves_out_what_was_not_run():
     figure = heat_map({"scatter": {1: 0.123, 5: float("nan")}, "softening": {1: -0.02, 3: 0.6}}, [1, 3, 5])
     assert {text.get_text() for text in figure.axes[0].texts} == {"+12", "−2", "+60"}
+
+
+def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked(tmp_path):
+    shares = dict.fromkeys(WORSE, 0.1) | dict.fromkeys(SAME, 0.2)
+    shares |= {"whiteout_lobar@4": 0.6, "whiteout_mass@4": 0.7, "sham_opacity@4": 0.0, "roll@3": 0.3}
+    made = without(without(answers_with(shares), "scatter@3", 30), "scatter@5", 7)
+    part = grid_section._part(grid_of(made, *shares), tmp_path)
+    places = part.table.columns.index("severities")
+    rows = [(row[0], row[places]) for row in part.table.rows]
+    assert rows == [
+        ("JPEG quality", "1, 3, 5"), ("scatter", "1, 3, 5"), ("roll", "3"),
+        ("whiteout mass", "4"), ("whiteout lobar", "4"), ("sham opacity (control)", "4"),
+    ]  # fmt: skip
+    drawn = (tmp_path / part.picture.file).read_text()
+    assert "sham opacity (control)" in drawn
+    assert "(in the cells: points of balanced accuracy lost)" in drawn
+    assert part.left_out == ["scatter is undefined for 30 films at severity 3, 7 films at severity 5."]
 
 
 def test_a_preset_is_run_reported_and_drawn(tmp_path):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from suites.harness.report.wording import plain_name
 
-
 LONG = 40
 """Characters from which a text that stands twice is a repetition; two equal numbers are two facts."""
 

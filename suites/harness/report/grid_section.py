@@ -78,7 +78,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
 
 def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
     severities = sorted({cell.severity for row in grid.rows for cell in row.cells})
-    falls = {row.name: {cell.severity: cell.drop.estimate for cell in row.cells} for row in grid.rows}
+    falls = {_named(row): {cell.severity: cell.drop.estimate for cell in row.cells} for row in grid.rows}
     stem = f"grid.{slug(grid.name)}"
     title = f"Stress grid of {grid.name}"
     draw = partial(heat_map, falls, severities, title=title)
@@ -90,23 +90,35 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
         picture = replace(picture, title=f"{title}: points of balanced accuracy lost by perturbation and severity")
     left_out = [f"{plain_name(name)} is undefined for every film: {reason}." for name, reason in grid.missing.items()]
     for row in grid.rows:
-        counts = [(cell.severity, cell.undefined) for cell in row.cells if cell.undefined]
+        counts = [f"{cell.undefined} films at severity {cell.severity}" for cell in row.cells if cell.undefined]
         if counts:
-            most = max(count for _, count in counts)
-            at = ", ".join(str(severity) for severity, _ in counts)
-            left_out.append(f"{plain_name(row.name)} is undefined for up to {most} films (severity {at}).")
+            left_out.append(f"{plain_name(row.name)} is undefined for {', '.join(counts)}.")
     return SubjectPart(
         name=grid.name, picture=picture, png=png, table=views.as_table(_table(grid, severities)), left_out=left_out
     )
 
 
+def _named(row: Row) -> str:
+    return plain_name(row.name) + (" (control)" if row.family == CONTROL else "")
+
+
+def _run(row: Row) -> tuple[int, ...]:
+    """Return the severities that a row's means are over."""
+    return tuple(cell.severity for cell in row.measured)
+
+
 def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
+    """Return the rows as text: means over the same severities stand together, in each group the worst first."""
+
+    def place(row: Row) -> tuple[int, tuple[int, ...], float]:
+        return -len(_run(row)), _run(row), -row.mean("drop").estimate
+
     rows = []
-    for row in sorted(grid.rows, key=lambda item: -item.mean("drop").estimate):
+    for row in sorted(grid.rows, key=place):
         drop, (worst, fall) = row.mean("drop").interval(), row.worst_class
         errors = {cell.severity: cell.error.estimate for cell in row.cells}
         rows.append(
-            {"perturbation": plain_name(row.name) + (" (control)" if row.family == CONTROL else "")}
+            {"perturbation": _named(row), "severities": ", ".join(map(str, _run(row)))}
             | {f"error at {severity}": _percent(errors.get(severity, np.nan)) for severity in severities}
             | {
                 "mean error": _percent(row.mean("error").estimate),

@@ -26,7 +26,8 @@ def heat_map(rows: Mapping[str, Mapping[int, float]], severities: Sequence[int],
     for every film is hatched.
 
     Args:
-        rows: perturbation -> severity -> fall as a fraction (negative: a gain; NaN: undefined for every film).
+        rows: perturbation, as printed -> severity -> fall as a fraction (negative: a gain; NaN: undefined for every
+            film).
         severities: the columns.
         title: printed above.
     """
@@ -51,7 +52,7 @@ def heat_map(rows: Mapping[str, Mapping[int, float]], severities: Sequence[int],
                 fontsize=8, color="white" if shade > 0.5 else INK,
             )  # fmt: skip
     axes.set(xlim=(0, len(severities)), ylim=(len(rows), 0), title=title)
-    axes.set_xlabel("severity; points of balanced accuracy lost")
+    axes.set_xlabel("severity\n(in the cells: points of balanced accuracy lost)")
     axes.set_xticks(np.arange(len(severities)) + 0.5, [str(severity) for severity in severities])
     axes.set_yticks(np.arange(len(rows)) + 0.5, [plain_name(name) for name in rows], fontsize=8)
     axes.tick_params(length=0)

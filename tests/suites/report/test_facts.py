@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from suites.harness.report import facts
 
-
 ABOUT = "Trained as the published model was: random resized crop and flip."
 
 
