@@ -49,25 +49,17 @@ def risk_against_coverage(
                 color=style.color,
                 linestyle=style.line,
                 linewidth=1.5,
-                label=f"{name}\nAURC {area.aurc:.3f}, keeps {area.coverage:.0%}",
+                label=f"{name}\nAURC {area.aurc:.3f}, keeps {100 * area.coverage:.0f} %",
             )
         oracle = risk_coverage(miss + np.arange(miss.size) * 1e-9, miss)
         axis.plot(oracle.coverage, oracle.risk, color=BLACK, linewidth=0.9, linestyle=(0, (1, 3)), label="oracle")
-        axis.axhline(risk, color=GREY, linewidth=0.8)
-        axis.annotate(
-            f"{risk:.0%} risk",
-            (0.99, risk),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            color=GREY,
-        )
+        # Named in the legend: beside the line, curves run over its name.
+        axis.axhline(risk, color=GREY, linewidth=0.8, label=f"risk of {100 * risk:g} %")
         axis.set(xlabel="share of films kept", ylabel="error rate among them", xlim=(0, 1), title=title)
         axis.set_ylim(bottom=0)
-        axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))  # 2.5 % steps would be printed rounded
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
     return made
 
@@ -131,7 +123,7 @@ def decision_curves(curves: Mapping[str, DecisionCurve]) -> Figure:
         raise CalibrationError("give at least one decision curve, all at one prevalence, without resamples")
     prevalence = shown[0].prevalence
     with settings():
-        made, (axis,) = figure(5.2, 3.2)
+        made, (axis,) = figure(5.8, 3.2)
         for index, (name, curve) in enumerate(curves.items()):
             style = look(index)
             axis.plot(curve.thresholds, curve.subject, color=style.color, linestyle=style.line, label=name)
@@ -149,7 +141,7 @@ def decision_curves(curves: Mapping[str, DecisionCurve]) -> Figure:
             ylabel="net benefit per film",
             xlim=(0, 1),
             ylim=(-0.25 * prevalence, 1.05 * prevalence),
-            title=f"Pneumonia at a prevalence of {prevalence:.0%}",
+            title=f"Pneumonia at a prevalence of {100 * prevalence:.0f} %",
         )
-        axis.legend(loc="upper right")
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
     return made

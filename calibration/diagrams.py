@@ -24,6 +24,7 @@ from calibration.null import calibrated_samples
 from calibration.style import BLACK, GREY, LIGHT, figure, look, settings
 
 FEWEST = 5  # films; the frequency of a smaller bin is drawn hollow
+ABREAST = 2  # diagrams beside one another; more would be too small to read in a column of text
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def reliability(
     within: float = 0.0,
     seed: int = 0,
 ) -> Figure:
-    """Reliability diagrams with bin counts, intervals and null band, one column per view.
+    """Reliability diagrams with bin counts, intervals and null band, one per view, two abreast.
 
     Args:
         probabilities: (n, K), rows sum to 1.
@@ -68,7 +69,7 @@ def reliability(
     p = checked_probabilities(probabilities)
     shown = views or {"top-label": "Winning class"}
     columns = [(p, view, title) for view, title in shown.items()]
-    return _columns(columns, labels, groups, weights, bins=bins, binning=binning, within=within, seed=seed)
+    return _abreast(columns, labels, groups, weights, bins=bins, binning=binning, within=within, seed=seed)
 
 
 def before_after(
@@ -87,7 +88,7 @@ def before_after(
 ) -> Figure:
     """Reliability diagrams of the same films before and after; arguments and errors as in `reliability`."""
     columns = [(checked_probabilities(p), view, title) for p, title in zip((before, after), titles, strict=True)]
-    return _columns(columns, labels, groups, weights, bins=bins, binning=binning, within=within, seed=seed)
+    return _abreast(columns, labels, groups, weights, bins=bins, binning=binning, within=within, seed=seed)
 
 
 def confidence_histogram(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 20, title: str = "") -> Figure:
@@ -172,7 +173,7 @@ def error_by_severity(
     return made
 
 
-def _columns(
+def _abreast(
     columns: Sequence[tuple[FloatArray, str, str]],
     labels: ArrayLike,
     groups: ArrayLike | None,
@@ -183,30 +184,45 @@ def _columns(
     within: float,
     seed: int,
 ) -> Figure:
-    """One column per (probabilities, view, title): the diagram above, the films per bin below."""
+    """One place per (probabilities, view, title): the diagram above, the films per bin below."""
     y = checked_labels(labels, *columns[0][0].shape)
-    many = len(columns)
+    wide = min(len(columns), ABREAST)
+    deep = -(-len(columns) // wide)
     with settings():
-        ratios: dict[str, Any] = {"height_ratios": [3.4, 1]}
-        made, axes = figure(3.0 * many + 0.4, 4.9, 2, many, sharex=True, sharey="row", gridspec_kw=ratios)
-        for column, (p, view, title) in enumerate(columns):
+        ratios: dict[str, Any] = {"height_ratios": [3.4, 1] * deep}
+        made, axes = figure(
+            3.0 * wide + 0.4, 0.5 + 4.4 * deep, 2 * deep, wide, sharex=True, sharey="row", gridspec_kw=ratios
+        )
+        for place in range(len(columns), deep * wide):
+            for axis in _pair(axes, place, wide):
+                axis.set_visible(False)
+        for place, (p, view, title) in enumerate(columns):
+            diagram, counts = _pair(axes, place, wide)
             calibrated = calibrated_samples(p, groups=groups, within=within, seed=seed)
             options: dict[str, Any] = {"view": view, "bins": bins, "binning": binning}
             null = bin_table(calibrated.probabilities, calibrated.labels, weights=calibrated.weights, **options)
             upper = float(np.quantile((null.share * np.abs(null.gap)).sum(axis=0), 0.95))
             table = bin_table(p, y, **options)
             spread = None if weights is None else _frequency(bin_table(p, y, weights=weights, **options))
-            _frequencies(axes[column], table, _frequency(null), spread)
+            _frequencies(diagram, table, _frequency(null), spread)
             error = float((table.share * np.abs(table.gap)).sum())
-            axes[column].set_title(f"{title}\nECE {error:.3f}, up to {upper:.3f} if calibrated")
-            _counts(axes[column + many], p, y, **options)
-            axes[column + many].set_xlabel("confidence" if view == "top-label" else "stated probability")
-        axes[0].set_ylabel("observed frequency")
-        axes[many].set_ylabel("films")
+            diagram.set_title(f"{title.replace('_', ' ')}\nECE {error:.3f}, up to {upper:.3f} if calibrated")
+            _counts(counts, p, y, **options)
+            counts.tick_params(labelbottom=True)
+            counts.set_xlabel("confidence" if view == "top-label" else "stated probability")
+            if place % wide == 0:
+                diagram.set_ylabel("observed frequency")
+                counts.set_ylabel("films")
         made.legend(
-            handles=_legend(intervals=weights is not None), loc="outside lower center", ncols=4 if many > 1 else 2
+            handles=_legend(intervals=weights is not None), loc="outside lower center", ncols=4 if wide > 1 else 2
         )
     return made
+
+
+def _pair(axes: Sequence[Axes], place: int, wide: int) -> tuple[Axes, Axes]:
+    """Return the axes of the diagram and of the counts beneath it at a place, counted along the rows."""
+    first = 2 * wide * (place // wide) + place % wide
+    return axes[first], axes[first + wide]
 
 
 def _frequency(table: Bins) -> FloatArray:

@@ -6,7 +6,7 @@ Both maps of a panel share one scale, or their difference would be an artefact o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,8 +39,10 @@ DISPLAY_BLUR = 1 / 75
 """Signed maps alternate from pixel to pixel with the network's stride. To be seen they are drawn, never measured,
 after a Gaussian blur of this fraction of the side, which leaves the net evidence of a neighbourhood."""
 LESION_COLOUR, LUNG_COLOUR = (0, 200, 225), (255, 200, 60)
-TILE, GAP = 256, 8
-"""Side of a tile and the space around it, in pixels of the picture."""
+TILE, GAP, LINE = 256, 8, 19
+"""Side of a tile, the space around it and the height of a line beneath it, in pixels of the picture."""
+Key = tuple[tuple[int, ...], str]
+"""A colour of the legend and what it means."""
 
 
 @dataclass(frozen=True)
@@ -212,11 +214,17 @@ def footing(panel: Panel) -> tuple[str, str]:
 def draw_panel(panel: Panel) -> Image.Image:
     """Return the panel as an RGB picture, 256 pixels per tile."""
     shown = tiles(panel)
-    width, head, titles, foot = GAP + len(shown) * (TILE + GAP), 48, 38, 30
-    picture = Image.new("RGB", (width, head + titles + TILE + foot), "white")
+    width, head, titles = GAP + len(shown) * (TILE + GAP), 48, 38
+    room = width - 2 * GAP
+    words, colour = footing(panel)
+    face = _font(13, bold=panel.sanity == "failed")
+    lines, keys = wrapped(words, face, room), _in_rows(_keys(panel), room)
+    # The legend stands behind the last line where there is room, else beneath it: never over it.
+    beside = not keys or (len(keys) == 1 and face.getlength(lines[-1]) + _span(keys[0]) <= room)
+    above = len(lines) - beside
+    picture = Image.new("RGB", (width, head + titles + TILE + 30 + LINE * (above + max(len(keys), 1) - 1)), "white")
     draw = ImageDraw.Draw(picture)
     truth = f"truth: {_plain(panel.truth)}" if panel.truth else "truth unknown"
-    room = width - 2 * GAP
     draw.text((GAP, 6), fitted(panel.image_id, _font(14, bold=True), room), INK, _font(14, bold=True))
     topic = panel.topic if panel.topic == panel.condition else f"{panel.topic}, {panel.condition}"
     about = f"{truth}, picked as {panel.rule}: {topic}"
@@ -230,10 +238,24 @@ def draw_panel(panel: Panel) -> Image.Image:
             middle = (left + TILE // 2, head + titles + TILE // 2)
             ink = QUIET if tile.picture is None else "white"
             draw.multiline_text(middle, tile.words, ink, _font(13), anchor="mm", align="center")
-    words, colour = footing(panel)
-    draw.text((GAP, head + titles + TILE + 7), words, colour, _font(13, bold=panel.sanity == "failed"))
-    _legend(draw, panel, width - GAP, head + titles + TILE + 9)
+    top = head + titles + TILE + 7
+    for number, line in enumerate(lines):
+        draw.text((GAP, top + LINE * number), line, colour, face)
+    for number, row in enumerate(keys):
+        _legend(draw, row, width - GAP, top + 2 + LINE * (above + number))
     return picture
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont, room: float) -> list[str]:
+    """Return the text in lines of at most `room` pixels, broken between words; at least one line."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= room or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
@@ -259,15 +281,36 @@ def _square(tile: Tile, panel: Panel) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _legend(draw: ImageDraw.ImageDraw, panel: Panel, right: int, top: int) -> None:
-    """Write the legend from right to left: outlines that are drawn, and what the signs mean."""
+def _keys(panel: Panel) -> list[Key]:
+    """Return the legend from right to left: what the signs mean, and outlines that are drawn."""
     ends = mpl.colormaps[SIGNED_MAP]
-    against, towards = ((round(255 * c) for c in ends(at)[:3]) for at in (0.0, 1.0))
-    entries = [(tuple(against), "against it"), (tuple(towards), "speaks for the class")] if panel.signed else []
-    entries += [(LUNG_COLOUR, panel.lung_label)] if panel.lung is not None else []
-    entries += [(LESION_COLOUR, "lesion")] if panel.lesion is not None else []
-    for colour, words in entries:
-        length = round(draw.textlength(words, _font(12)))
+    against, towards = (tuple(round(255 * c) for c in ends(at)[:3]) for at in (0.0, 1.0))
+    keys: list[Key] = [(against, "against it"), (towards, "speaks for the class")] if panel.signed else []
+    keys += [(LUNG_COLOUR, panel.lung_label)] if panel.lung is not None else []
+    keys += [(LESION_COLOUR, "lesion")] if panel.lesion is not None else []
+    return keys
+
+
+def _span(keys: Sequence[Key]) -> float:
+    """Return how wide keys are beside one another, the space before each included."""
+    return sum(round(_font(12).getlength(words)) + 36 for _, words in keys)
+
+
+def _in_rows(keys: Sequence[Key], room: float) -> list[list[Key]]:
+    """Return the keys in as few rows as fit the room."""
+    rows: list[list[Key]] = []
+    for key in keys:
+        if rows and _span([*rows[-1], key]) <= room:
+            rows[-1].append(key)
+        else:
+            rows.append([key])
+    return rows
+
+
+def _legend(draw: ImageDraw.ImageDraw, keys: Sequence[Key], right: int, top: int) -> None:
+    """Write keys from right to left, each behind its colour."""
+    for colour, words in keys:
+        length = round(_font(12).getlength(words))
         draw.text((right, top), words, QUIET, _font(12), anchor="ra")
         draw.rectangle((right - length - 20, top + 3, right - length - 6, top + 11), fill=colour)
         right -= length + 36

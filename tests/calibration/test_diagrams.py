@@ -96,3 +96,29 @@ def test_figures_refuse(figures, tmp_path, drawn):
     z, y = drawn(50)
     with pytest.raises(CalibrationError, match="one class"):
         diagrams.reliability(softmax(z), y, views={"class-wise": "All of them"})
+
+
+def test_reliability_of_many_views_stays_wide_enough_to_read(drawn):
+    z, y = drawn(200, 2.0)
+    views = {"top-label": "Winning class"} | {f"class-{index}": name for index, name in enumerate(("a_b", "c", "d"))}
+    figure = diagrams.reliability(softmax(z), y, views=views)
+    assert figure.get_size_inches()[0] < 7, "a column of the page is 5.75 inches wide"
+    titles = [axis.get_title(loc="left").split("\n")[0] for axis in figure.axes]
+    assert titles == ["Winning class", "a b", "", "", "c", "d", "", ""]
+    assert [bool(axis.get_xlabel()) for axis in figure.axes] == [False, False, True, True] * 2
+    three = diagrams.reliability(softmax(z), y, views=dict(list(views.items())[:3]))
+    assert [axis.get_visible() for axis in three.axes] == [True] * 5 + [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["decision", "abstention", "scores", "severity"])
+def test_no_legend_stands_on_a_curve(figures, kind):
+    figure = figures[kind]()
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
+
+
+def test_the_risk_line_is_named_where_no_curve_can_run_over_it(figures):
+    axis = figures["abstention"]().axes[0]
+    assert not axis.texts
+    assert "risk of 5 %" in [text.get_text() for text in axis.get_legend().get_texts()]

@@ -1,12 +1,14 @@
 """Galleries: files, sidecars, same bytes, and honest words where there is nothing to see."""
 
 import json
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from explain.attribution import AttributionMap
 from explain.gallery import Conditioned, build_panels, safe_name, save_gallery, save_panel
@@ -129,6 +131,32 @@ def test_file_names_are_safe_and_tell_panels_apart(parts):
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
     assert not name.startswith("-")
     assert name != safe_name(*parts, "x")
+
+
+@pytest.mark.parametrize("sanity", ["passed", "failed"])
+@pytest.mark.parametrize("alone", [True, False], ids=["two tiles", "five tiles"])
+def test_the_legend_never_stands_on_the_words_beneath_the_tiles(panels, monkeypatch, alone: bool, sanity: str):
+    outline = np.ones((32, 32), dtype=bool)
+    given = {"lung": outline, "lesion": outline, "lung_label": "usual place of the lung", "signed": True}
+    panel = replace(panels[1], method="integrated-gradients", sanity=sanity, **given)
+    panel = replace(panel, after=None) if alone else panel
+    written = []
+    plain = ImageDraw.ImageDraw.text
+
+    def note(self, place, text, fill=None, font=None, anchor="la", **more):
+        written.append((text, self.textbbox(place, text, font=font, anchor=anchor)))
+        plain(self, place, text, fill, font, anchor=anchor, **more)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
+    picture = draw_panel(panel)
+    assert picture.width == (8 + 2 * 264 if alone else 8 + 5 * 264)
+    under = [(text, box) for text, box in written if box[1] > 48 + 38 + 256]
+    for word in (*footing(panel)[0].split(), "lesion", "usual place of the lung", "against it"):
+        assert any(word in text for text, _ in under), word
+    for (text, box), (other, its) in combinations(under, 2):
+        apart = box[2] <= its[0] or its[2] <= box[0] or box[3] <= its[1] or its[3] <= box[1]
+        assert apart, (text, other)
+    assert all(box[0] >= 0 and box[2] <= picture.width and box[3] <= picture.height for _, box in under)
 
 
 def test_a_long_name_loses_its_middle_and_never_runs_over_the_edge():

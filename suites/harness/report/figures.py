@@ -163,7 +163,13 @@ def confusion_matrix(
             column + 0.5, row + 0.42, f"{table[row, column]:,.0f}", ha="center", va="center", weight="bold", color=ink
         )
         axes.text(
-            column + 0.5, row + 0.74, f"{shares[row, column]:.1%}", ha="center", va="center", fontsize=8, color=ink
+            column + 0.5,
+            row + 0.74,
+            f"{100 * shares[row, column]:.1f} %",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=ink,
         )
     axes.set(xlim=(0, len(classes)), ylim=(len(rows), 0), xlabel="predicted", ylabel="truth", title=title)
     axes.set_xticks(np.arange(len(classes)) + 0.5, [_wrap(name) for name in classes])

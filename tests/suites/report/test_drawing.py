@@ -68,7 +68,7 @@ def test_the_numbers_are_where_they_should_be():
     assert np.allclose(line.get_ydata(), np.linspace(0.9, 0.5, 6))
     assert axes.lines[1].get_ydata()[0] == 0.8
     texts = [text.get_text() for text in DRAWINGS["confusion"]().axes[0].texts]
-    assert texts == ["3", "75.0%", "1", "25.0%", "0", "0.0%", "0", "0.0%"]
+    assert texts == ["3", "75.0 %", "1", "25.0 %", "0", "0.0 %", "0", "0.0 %"]
 
 
 def test_an_exploratory_cell_is_hollow():
