@@ -97,6 +97,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
     environment.filters |= {"opened": wording.opened}
+    environment.tests["in_one_piece"] = wording.in_one_piece
     return environment
 
 

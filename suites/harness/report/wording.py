@@ -162,6 +162,11 @@ def plain_name(name: str) -> str:
     return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
 
 
+def in_one_piece(text: str) -> bool:
+    """Return whether a table's cell is an estimate with its interval, which no line may break: `0.41 (0.36-0.45)`."""
+    return bool(re.fullmatch(r"[^()]{1,16}\([^()]{1,24}\)", text)) and sum(map(str.isdigit, text)) >= 3
+
+
 def opened(text: str) -> str:
     """Return the text with a capital first letter, the rest as it is."""
     return text[:1].upper() + text[1:]

@@ -109,6 +109,22 @@ def test_initials_are_written_as_such():
     assert wording.plain_name("recall_viral_pneumonia") == "recall viral pneumonia"
 
 
+@pytest.mark.parametrize(
+    ("cell", "whole"),
+    [
+        ("0.41 (0.36-0.45)", True),
+        ("+5.4 pp (−2.6 to 8.5)", True),
+        ("31 % (15-46)", True),
+        ("window_widening@3", False),
+        ("roll (control)", False),
+        ("a sentence that names 123 films (and more)", False),
+        ("–", False),
+    ],
+)
+def test_an_estimate_with_its_interval_is_kept_in_one_piece(cell: str, whole: bool):
+    assert wording.in_one_piece(cell) == whole
+
+
 def test_an_inconclusive_verdict_is_explained_by_each_of_its_causes():
     meaning = wording.VERDICTS[Verdict.INCONCLUSIVE].meaning
     assert "crosses the margin" in meaning
