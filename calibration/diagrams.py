@@ -159,7 +159,8 @@ def error_by_severity(
             style = look(index)
             x = np.asarray(one.severity, dtype=np.float64)
             value = np.asarray(one.estimate, dtype=np.float64)
-            axis.plot(x, value, color=style.color, linestyle=style.line, marker=style.marker, label=name)
+            told = name.replace("_", " ")
+            axis.plot(x, value, color=style.color, linestyle=style.line, marker=style.marker, label=told)
             axis.vlines(x + spread[index], one.low, one.high, color=style.color, linewidth=0.9)
         banded = [one for one in series.values() if len(one.band)]
         if banded:

@@ -163,7 +163,9 @@ def plain_name(name: str) -> str:
 
 
 def in_one_piece(text: str) -> bool:
-    """Return whether a table's cell is an estimate with its interval, which no line may break: `0.41 (0.36-0.45)`."""
+    """Return whether a table's cell is a number, or one with its interval, which no line may break."""
+    if re.fullmatch(r"[+−-]?[\d.,]+ ?(%|pp)?", text):
+        return True
     return bool(re.fullmatch(r"[^()]{1,16}\([^()]{1,24}\)", text)) and sum(map(str.isdigit, text)) >= 3
 
 

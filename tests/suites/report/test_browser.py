@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from suites.harness.report import write_report
+
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -178,6 +180,49 @@ def test_nothing_runs_out_of_the_side(open_page, width: int):
     page = open_page(width=width)
     page.click("#open-all")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_captions_are_whole_and_outside_what_scrolls(open_page):
+    page = open_page(width=390)
+    page.click("#open-all")
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('.caption, figcaption')].filter(e => e.scrollHeight > e.clientHeight + 1).length"
+    )
+    assert cut == 0
+    ends = page.evaluate(
+        "[...document.querySelectorAll('.table figcaption')].map(e => e.getBoundingClientRect()).map(b => b.right)"
+    )
+    assert ends
+    assert max(ends) <= 390
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)")
+    links = page.locator(".caption a")
+    assert links.count() == 8
+    for link in links.all():
+        box, around = link.bounding_box(), link.locator("xpath=..").bounding_box()
+        assert box["y"] + box["height"] <= around["y"] + around["height"] + 4
+
+
+def test_no_word_of_a_table_is_broken(open_page):
+    page = open_page()
+    page.click("#open-all")
+    wraps = page.evaluate(
+        "[...document.querySelectorAll('.data th, .data td')].map(e => getComputedStyle(e).overflowWrap)"
+    )
+    assert set(wraps) == {"normal"}
+
+
+def test_the_number_stands_on_the_line_of_its_verdict(browser, make_record, tmp_path: Path):
+    index = write_report(make_record(subjects=1, films=30, plain=True), tmp_path / "out")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(index.as_uri())
+    measured = page.locator(".cell").filter(has=page.locator(".quantity"))
+    assert measured.filter(has=page.locator(".cell-name")).count() == 1, "a claim on the published page"
+    for cell in measured.all():
+        chip, number = (cell.locator(what).first.bounding_box() for what in (".chip", ".quantity strong"))
+        middle = number["y"] + number["height"] / 2
+        assert chip["y"] <= middle <= chip["y"] + chip["height"]
+    page.close()
 
 
 def test_the_page_reads_without_javascript(open_page):

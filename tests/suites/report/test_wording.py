@@ -115,13 +115,15 @@ def test_initials_are_written_as_such():
         ("0.41 (0.36-0.45)", True),
         ("+5.4 pp (−2.6 to 8.5)", True),
         ("31 % (15-46)", True),
+        ("42.2 %", True),
+        ("−2.0 pp", True),
         ("window_widening@3", False),
         ("roll (control)", False),
         ("a sentence that names 123 films (and more)", False),
         ("–", False),
     ],
 )
-def test_an_estimate_with_its_interval_is_kept_in_one_piece(cell: str, whole: bool):
+def test_a_number_with_its_interval_is_kept_in_one_piece(cell: str, whole: bool):
     assert wording.in_one_piece(cell) == whole
 
 
