@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from suites.harness.claims import Judgement
 from suites.harness.record import Record
+from suites.harness.report import facts
 from suites.harness.report.results import all_measures
 
 RANGE = re.compile(r"@([1-5])-([1-5])")
@@ -24,16 +25,12 @@ def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
         for measure in all_measures(judgement)
         for part in measure.condition.split(" - ")
     }
-    parameters = judgements[0].claim.parameters
-    answered = set(record.predictions["condition"].unique()) if "conditions" in parameters else set()
-    return {
-        key: ", ".join(_condition(str(text), named, answered) for text in value)
-        if key == "conditions" and not isinstance(value, str)
-        else ", ".join(value)
-        if isinstance(value, list) and all(isinstance(item, str) for item in value)
-        else str(value)
-        for key, value in parameters.items()
-    }
+    parameters = dict(judgements[0].claim.parameters)
+    listed = parameters.get("conditions")
+    if isinstance(listed, list) and any(judgement.result is not None for judgement in judgements):
+        answered = set(record.predictions["condition"].unique())
+        parameters["conditions"] = [_condition(str(text), named, answered) for text in listed]
+    return {key: facts.as_text(value) for key, value in parameters.items()}
 
 
 def _condition(text: str, named: set[str], answered: set[str]) -> str:

@@ -275,6 +275,8 @@ def test_a_range_of_severities_says_which_of_it_was_run(make_record):
     assert shown(every) == "underexposed@1-5", "drawn from all that was answered"
     assert shown(["never@2-4"]) == "never@2-4 (in this run none)"
     assert shown(["a@4", "b@3"]) == "a@4, b@3"
+    refused = replace(old, claim=replace(old.claim, parameters={"conditions": every, "on": True}), result=None)
+    assert parameters.printed([refused], record) == {"conditions": "underexposed@1-5", "on": "yes"}
 
 
 def test_a_clean_bill_is_not_called_safe(make_record, tmp_path: Path):
