@@ -6,18 +6,17 @@ Both maps of a panel share one scale, or their difference would be an artefact o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from explain.lettering import Key, fitted, in_rows, span, typeface, wrapped, write_keys
 from explain.network import F64
 from explain.regions import Mask
 from explain.sanity import Outcome
@@ -41,8 +40,6 @@ after a Gaussian blur of this fraction of the side, which leaves the net evidenc
 LESION_COLOUR, LUNG_COLOUR = (0, 200, 225), (255, 200, 60)
 TILE, GAP, LINE = 256, 8, 19
 """Side of a tile, the space around it and the height of a line beneath it, in pixels of the picture."""
-Key = tuple[tuple[int, ...], str]
-"""A colour of the legend and what it means."""
 
 
 @dataclass(frozen=True)
@@ -217,55 +214,33 @@ def draw_panel(panel: Panel) -> Image.Image:
     width, head, titles = GAP + len(shown) * (TILE + GAP), 48, 38
     room = width - 2 * GAP
     words, colour = footing(panel)
-    face = _font(13, bold=panel.sanity == "failed")
-    lines, keys = wrapped(words, face, room), _in_rows(_keys(panel), room)
+    face = typeface(13, bold=panel.sanity == "failed")
+    lines, keys = wrapped(words, face, room), in_rows(_keys(panel), room)
     # The legend stands behind the last line where there is room, else beneath it: never over it.
-    beside = not keys or (len(keys) == 1 and face.getlength(lines[-1]) + _span(keys[0]) <= room)
+    beside = not keys or (len(keys) == 1 and face.getlength(lines[-1]) + span(keys[0]) <= room)
     above = len(lines) - beside
     picture = Image.new("RGB", (width, head + titles + TILE + 30 + LINE * (above + max(len(keys), 1) - 1)), "white")
     draw = ImageDraw.Draw(picture)
     truth = f"truth: {_plain(panel.truth)}" if panel.truth else "truth unknown"
-    draw.text((GAP, 6), fitted(panel.image_id, _font(14, bold=True), room), INK, _font(14, bold=True))
+    draw.text((GAP, 6), fitted(panel.image_id, typeface(14, bold=True), room), INK, typeface(14, bold=True))
     topic = panel.topic if panel.topic == panel.condition else f"{panel.topic}, {panel.condition}"
     about = f"{truth}, picked as {panel.rule}: {topic}"
-    draw.text((GAP, 27), fitted(about, _font(12), room), QUIET, _font(12))
+    draw.text((GAP, 27), fitted(about, typeface(12), room), QUIET, typeface(12))
     for place, tile in enumerate(shown):
         left = GAP + place * (TILE + GAP)
-        draw.text((left, head + 3), tile.title, INK, _font(12))
-        draw.text((left, head + 19), tile.note, tile.colour, _font(12, bold=True))
+        draw.text((left, head + 3), tile.title, INK, typeface(12))
+        draw.text((left, head + 19), tile.note, tile.colour, typeface(12, bold=True))
         picture.paste(_square(tile, panel), (left, head + titles))
         if tile.words:
             middle = (left + TILE // 2, head + titles + TILE // 2)
             ink = QUIET if tile.picture is None else "white"
-            draw.multiline_text(middle, tile.words, ink, _font(13), anchor="mm", align="center")
+            draw.multiline_text(middle, tile.words, ink, typeface(13), anchor="mm", align="center")
     top = head + titles + TILE + 7
     for number, line in enumerate(lines):
         draw.text((GAP, top + LINE * number), line, colour, face)
     for number, row in enumerate(keys):
-        _legend(draw, row, width - GAP, top + 2 + LINE * (above + number))
+        write_keys(draw, row, width - GAP, top + 2 + LINE * (above + number), QUIET)
     return picture
-
-
-def wrapped(text: str, font: ImageFont.FreeTypeFont, room: float) -> list[str]:
-    """Return the text in lines of at most `room` pixels, broken between words; at least one line."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= room or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
-
-
-def fitted(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    """Return the text, with its middle left out where it would be wider than `room` pixels."""
-    kept = len(text)
-    shown = text
-    while font.getlength(shown) > room and kept > 2:
-        kept -= 1
-        shown = text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
-    return shown
 
 
 def _square(tile: Tile, panel: Panel) -> Image.Image:
@@ -289,38 +264,6 @@ def _keys(panel: Panel) -> list[Key]:
     keys += [(LUNG_COLOUR, panel.lung_label)] if panel.lung is not None else []
     keys += [(LESION_COLOUR, "lesion")] if panel.lesion is not None else []
     return keys
-
-
-def _span(keys: Sequence[Key]) -> float:
-    """Return how wide keys are beside one another, the space before each included."""
-    return sum(round(_font(12).getlength(words)) + 36 for _, words in keys)
-
-
-def _in_rows(keys: Sequence[Key], room: float) -> list[list[Key]]:
-    """Return the keys in as few rows as fit the room."""
-    rows: list[list[Key]] = []
-    for key in keys:
-        if rows and _span([*rows[-1], key]) <= room:
-            rows[-1].append(key)
-        else:
-            rows.append([key])
-    return rows
-
-
-def _legend(draw: ImageDraw.ImageDraw, keys: Sequence[Key], right: int, top: int) -> None:
-    """Write keys from right to left, each behind its colour."""
-    for colour, words in keys:
-        length = round(_font(12).getlength(words))
-        draw.text((right, top), words, QUIET, _font(12), anchor="ra")
-        draw.rectangle((right - length - 20, top + 3, right - length - 6, top + 11), fill=colour)
-        right -= length + 36
-
-
-@lru_cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the typeface that matplotlib carries, so that a picture looks the same on every machine."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
 def _grey(film: npt.ArrayLike) -> F64:

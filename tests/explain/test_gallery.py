@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from explain.attribution import AttributionMap
 from explain.gallery import Conditioned, build_panels, safe_name, save_gallery, save_panel
-from explain.panel import LESION_COLOUR, Panel, View, _font, draw_panel, fitted, footing, heat, tiles
+from explain.lettering import fitted, typeface
+from explain.panel import LESION_COLOUR, Panel, View, draw_panel, footing, heat, tiles
 from explain.selection import Pick
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
@@ -160,7 +161,7 @@ def test_the_legend_never_stands_on_the_words_beneath_the_tiles(panels, monkeypa
 
 
 def test_a_long_name_loses_its_middle_and_never_runs_over_the_edge():
-    font = _font(14)
+    font = typeface(14)
     assert fitted("short", font, 200) == "short"
     long = "phantom-0-child-test-00179-1-AP-interstitial" * 4
     shown = fitted(long, font, 200)
