@@ -152,7 +152,7 @@ def beside(record: Record) -> str:
         for name, items in tallies(record).items()
         if name not in names
     ]
-    return f"Counted apart, for they say nothing about these weights: {'; '.join(told)}." if told else ""
+    return f"Counted apart, as they judge printed numbers and films, not answers: {'; '.join(told)}." if told else ""
 
 
 def claim_counts(parts: Sequence[SectionView]) -> list[tuple[Verdict, wording.VerdictWords, int]]:

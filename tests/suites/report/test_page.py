@@ -171,7 +171,10 @@ def test_what_is_no_finding_on_a_subject_is_counted_apart(make_record):
         assert found[Verdict.SUPPORTED] == 2
         few = {item.verdict: item.exploratory for item in tallies[name]}
         assert (few[Verdict.INCONCLUSIVE], few[Verdict.SUPPORTED]) == (1, 0)
-    assert views.beside(record) == f"Counted apart, for they say nothing about these weights: on {PAGE} 1 supported."
+    assert (
+        views.beside(record)
+        == f"Counted apart, as they judge printed numbers and films, not answers: on {PAGE} 1 supported."
+    )
     alone = replace(record, judgements=[judgement for judgement in record.judgements if judgement.subject != PAGE])
     assert views.beside(alone) == ""
 
