@@ -2,8 +2,8 @@
 
 requirement met                          passed
 requirement violated                     failed
-documented limitation supported          xfailed  (a known limitation, and here is its size)
-documented limitation not supported      xpassed
+limitation supported                     xfailed  (a known limitation, and here is its size)
+limitation not supported                 xpassed
 a limitation beyond its documented size  failed
 inconclusive, not evaluable              skipped, with the reason
 """
