@@ -28,7 +28,7 @@ Integers = npt.NDArray[np.int64]
 LEVEL = 0.95
 RESAMPLES = 2000
 BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {LEVEL:.0%}"
-WIDENED = f"{BOOTSTRAP}, at least the exact bound of no event (events are rare)"
+WIDENED = f"{BOOTSTRAP}, at least the exact bound of no event (few values among the resamples)"
 EXACT = f"exact binomial bound over patients, {LEVEL:.0%} (nothing varies between resamples)"
 RARE = math.exp(-3)
 """Share of resamples without any event when three patients show one (Poisson). With fewer events a bootstrap is blind
@@ -189,15 +189,21 @@ class Sampled:
         return unseen if commonest == 1.0 else float(max(drawn, unseen))
 
 
-def difference(after: Sampled, before: Sampled) -> Sampled:
-    """Return the paired difference `after - before` on the same resamples."""
+def difference(after: Sampled, before: Sampled, patients: int | None = None) -> Sampled:
+    """Return the paired difference `after - before` on the same resamples.
+
+    Args:
+        after: what is subtracted from.
+        before: what is subtracted.
+        patients: that both rest on together; needed where they rest on other films (two classes).
+    """
     low, high = after.bounds[0] - before.bounds[1], after.bounds[1] - before.bounds[0]
     # Other parts, other patients: then only the smallest part of either is a safe bound.
     strata = after.parts if after.parts == before.parts else (min(*after.parts, *before.parts),)
     return Sampled(
         after.estimate - before.estimate,
         after.replicates - before.replicates,
-        min(after.patients, before.patients),
+        max(after.patients, before.patients) if patients is None else patients,
         (low, high),
         strata,
     )

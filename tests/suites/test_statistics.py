@@ -135,6 +135,16 @@ def test_the_bound_of_none_and_its_chance_are_inverse(parts, chance):
     assert rare_events.largest_unseen((sizes[0],), chance) == pytest.approx(1 - chance ** (1 / sizes[0]))
 
 
+def test_a_difference_of_two_classes_rests_on_the_patients_of_both():
+    """What is printed is everybody; where nothing varies the smaller class alone is a safe bound."""
+    labels = np.array([0] * 30 + [1] * 10)
+    resamples = Resamples.draw(np.arange(40), labels, seed=0, count=50)
+    many, few = statistics.class_recalls(np.ones(40), labels, 2, resamples)
+    gap = statistics.difference(many, few, 40)
+    assert (gap.patients, gap.parts) == (40, (10,))
+    assert gap.interval().high == pytest.approx(rare_events.largest_unseen((10,), 0.025))
+
+
 def test_means_over_the_same_patients_do_not_add_them_up():
     resamples = Resamples.draw(np.arange(40), np.zeros(40), seed=0, count=50)
     once = statistics.rate(np.ones(40), resamples)

@@ -7,7 +7,7 @@ on, so that the same number has the same interval everywhere on the page.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,8 +16,8 @@ from scipy.special import softmax
 
 from suites.harness.claims import Measure
 from suites.harness.record import Record
-from suites.harness.report import scores
-from suites.harness.statistics import Resamples, Sampled
+from suites.harness.report import confusions, scores
+from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled
 from suites.harness.subject import Subject
 
 SMALL_CLASS = 100
@@ -97,12 +97,14 @@ def overall(answers: CleanAnswers) -> list[Measure]:
         return []
     everyone = np.ones(len(answers.truth), dtype=bool)
     target = np.array([answers.classes.index(name) for name in answers.labels])
+    by_class = _patients_by_class(answers)
     measures = [
-        _of_counts(answers, "accuracy", partial(_accuracy, target=target), everyone),
-        _of_counts(answers, "balanced_accuracy", partial(_balanced, target=target), everyone),
+        _of_counts(answers, "accuracy", partial(confusions.accuracy, target=target), everyone),
+        _of_counts(answers, "balanced_accuracy", partial(confusions.balanced, target=target), everyone, by_class),
     ]
     if answers.labels == answers.classes:
-        measures.append(_of_counts(answers, "macro_f1", _macro_f1, everyone))
+        # No plain mean of rates of the classes: the class with the fewest patients, the most doubtful one, bounds it.
+        measures.append(_of_counts(answers, "macro_f1", confusions.macro_f1, everyone, (min(by_class),)))
         hits = np.eye(len(answers.classes))[answers.truth]
         brier = ((answers.probabilities - hits) ** 2).sum(1)
         loss = -np.log(np.clip((answers.probabilities * hits).sum(1), 1e-300, None))
@@ -124,12 +126,13 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
         own, said = answers.truth == index, predicted == index
         films = {"recall": own, "specificity": ~own, "ppv": said, "npv": ~said}
         score = answers.probabilities[:, index]
+        fewest = (min(_patients(answers, own), _patients(answers, ~own)),)
         found[name] = [
-            _of_counts(answers, f"{measure}_{name}", partial(_one_vs_rest, index=index, which=measure), rows)
+            _of_counts(answers, f"{measure}_{name}", partial(confusions.one_vs_rest, index=index, which=measure), rows)
             for measure, rows in films.items()
         ] + [
-            _of_films(answers, f"auroc_{name}", partial(scores.auroc, positive=own, score=score)),
-            _of_films(answers, f"auprc_{name}", partial(scores.auprc, positive=own, score=score)),
+            _of_films(answers, f"auroc_{name}", partial(scores.auroc, positive=own, score=score), fewest),
+            _of_films(answers, f"auprc_{name}", partial(scores.auprc, positive=own, score=score), fewest),
         ]
     return found
 
@@ -142,12 +145,21 @@ def at_prevalence(answers: CleanAnswers) -> list[tuple[float, Measure, Measure]]
     names = [name.lower() for name in answers.classes]
     if answers.labels != answers.classes or "normal" not in names:
         return []
-    normal, everyone = names.index("normal"), np.ones(len(answers.truth), dtype=bool)
+    normal = names.index("normal")
+    well = answers.truth == normal
+    found = (
+        confusions.pneumonia_rates(answers.counts[None], normal),
+        confusions.pneumonia_rates(answers.drawn_counts, normal),
+    )
+    rates = [
+        Sampled(float(estimate[0]), drawn, _patients(answers, films))
+        for estimate, drawn, films in zip(*found, (~well, well), strict=True)
+    ]
     return [
         (
             prevalence,
-            _of_counts(answers, "ppv", partial(_ppv_at, normal=normal, prevalence=prevalence), everyone),
-            _of_counts(answers, "npv", partial(_npv_at, normal=normal, prevalence=prevalence), everyone),
+            _predictive(answers, "ppv", partial(confusions.ppv, prevalence=prevalence), rates),
+            _predictive(answers, "npv", partial(confusions.npv, prevalence=prevalence), rates),
         )
         for prevalence in PREVALENCES
     ]
@@ -158,7 +170,10 @@ def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
     return [
         [
             _of_counts(
-                answers, f"share_{label}_as_{said}", partial(_cell, row=row, column=column), answers.truth == row
+                answers,
+                f"share_{label}_as_{said}",
+                partial(confusions.cell, row=row, column=column),
+                answers.truth == row,
             )
             for column, said in enumerate(answers.classes)
         ]
@@ -166,27 +181,92 @@ def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
     ]
 
 
-def _of_counts(
-    answers: CleanAnswers, name: str, statistic: Callable[[Floats], Floats], films: NDArray[np.bool_]
+def _patients(answers: CleanAnswers, films: NDArray[np.bool_]) -> int:
+    return len(np.unique(answers.resamples.cluster[films]))
+
+
+def _patients_by_class(answers: CleanAnswers) -> tuple[int, ...]:
+    """Return the patients of each class that a mean over the classes rests on, the fewest alone where some have two."""
+    counts = tuple(_patients(answers, answers.truth == label) for label in range(len(answers.labels)))
+    apart = sum(counts) == _patients(answers, np.ones(len(answers.truth), dtype=bool))
+    return counts if apart else (min(counts),)
+
+
+def _predictive(
+    answers: CleanAnswers, name: str, value: Callable[[Floats, Floats], Floats], rates: list[Sampled]
 ) -> Measure:
-    return _measure(answers, name, float(statistic(answers.counts[None])[0]), statistic(answers.drawn_counts), films)
+    """Return a predictive value of (sensitivity, specificity), which rises with both.
+
+    Near a specificity of 1 a small change of it moves the PPV at a low prevalence a lot. So where events are rare, the
+    exact bounds of the two rates are carried through, not added to the predictive value.
+    """
+    middle = float(value(*(np.array([rate.estimate]) for rate in rates))[0])
+    drawn = value(*(rate.replicates for rate in rates))
+    everyone = np.ones(len(answers.truth), dtype=bool)
+    measure = _measure(answers, name, middle, drawn, everyone)
+    if not np.isfinite(middle):
+        return measure
+    rare = [rate.estimator != BOOTSTRAP for rate in rates]
+    finite = drawn[np.isfinite(drawn)]
+    ends = np.percentile(finite, [2.5, 97.5]) if finite.size else np.array([middle, middle])
+    for place, end in enumerate(("low", "high")):
+        bounds = [
+            np.array([getattr(rate.interval(), end) if seldom else rate.estimate])
+            for rate, seldom in zip(rates, rare, strict=True)
+        ]
+        ends[place] = (np.fmin, np.fmax)[place](ends[place], value(*bounds)[0])
+    how = EXACT if all(rate.degenerate for rate in rates) else WIDENED if any(rare) else BOOTSTRAP
+    return replace(measure, low=min(float(ends[0]), middle), high=max(float(ends[1]), middle), estimator=how)
 
 
-def _of_films(answers: CleanAnswers, name: str, statistic: Callable[[Floats], Floats], highest: float = 1.0) -> Measure:
+def _of_counts(
+    answers: CleanAnswers,
+    name: str,
+    statistic: Callable[[Floats], Floats],
+    films: NDArray[np.bool_],
+    parts: tuple[int, ...] = (),
+) -> Measure:
+    value = float(statistic(answers.counts[None])[0])
+    return _measure(answers, name, value, statistic(answers.drawn_counts), films, parts=parts)
+
+
+def _of_films(
+    answers: CleanAnswers,
+    name: str,
+    statistic: Callable[[Floats], Floats],
+    parts: tuple[int, ...] = (),
+    highest: float = 1.0,
+) -> Measure:
     everyone = np.ones(len(answers.truth), dtype=bool)
     drawn = np.concatenate([statistic(block) for block in np.array_split(answers.resamples.weights, 10)])
     value = float(statistic(np.ones((1, len(everyone))))[0])
-    return _measure(answers, name, value, drawn, everyone, highest=highest)
+    return _measure(answers, name, value, drawn, everyone, parts=parts, highest=highest)
 
 
 def _measure(
-    answers: CleanAnswers, name: str, value: float, drawn: Floats, films: NDArray[np.bool_], *, highest: float = 1.0
+    answers: CleanAnswers,
+    name: str,
+    value: float,
+    drawn: Floats,
+    films: NDArray[np.bool_],
+    *,
+    parts: tuple[int, ...] = (),
+    highest: float = 1.0,
 ) -> Measure:
-    """Return the measure of a statistic and its replicates; `films` are those it rests on."""
-    involved, sizes = np.unique(answers.truth[films], return_counts=True)
-    clusters = [len(np.unique(answers.resamples.cluster[films & (answers.truth == label)])) for label in involved]
-    # Where nothing varies the bound is that of the class with the fewest patients, the most doubtful one.
-    sampled = Sampled(value, drawn, min(clusters, default=0), (0.0, highest))
+    """Return the measure of a statistic and its replicates.
+
+    Args:
+        answers: of the subject.
+        name: of the measure.
+        value: on the films.
+        drawn: (B,) on the resamples.
+        films: those it rests on.
+        parts: patients of the parts that bound it where nothing varies (see `Sampled.strata`); none for a ratio over
+            all its films, whatever their class.
+        highest: value it can take.
+    """
+    sizes = np.bincount(answers.truth[films])
+    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts)
     ends = sampled.interval() if np.isfinite(value) else None
     return Measure(
         name=name,
@@ -195,68 +275,7 @@ def _measure(
         low=ends.low if ends else np.nan,
         high=ends.high if ends else np.nan,
         n=int(films.sum()),
-        patients=len(np.unique(answers.resamples.cluster[films])),
+        patients=sampled.patients,
         estimator=sampled.estimator,
-        exploratory=bool(min(sizes, default=0) < SMALL_CLASS),
+        exploratory=bool(sizes[sizes > 0].min(initial=SMALL_CLASS) < SMALL_CLASS) or not films.any(),
     )
-
-
-def _ratio(top: NDArray[np.generic], bottom: NDArray[np.generic]) -> Floats:
-    above, below = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
-    nothing = np.full(np.broadcast(above, below).shape, np.nan)
-    return np.asarray(np.divide(above, below, out=nothing, where=below > 0))
-
-
-def _right(counts: Floats, target: Counts) -> Floats:
-    """(B, R) films answered right."""
-    return counts[:, np.arange(len(target)), target]
-
-
-def _accuracy(counts: Floats, target: Counts) -> Floats:
-    return _ratio(_right(counts, target).sum(1), counts.sum((1, 2)))
-
-
-def _balanced(counts: Floats, target: Counts) -> Floats:
-    return np.asarray(_ratio(_right(counts, target), counts.sum(2)).mean(1))
-
-
-def _macro_f1(counts: Floats) -> Floats:
-    hits = counts.diagonal(axis1=1, axis2=2)
-    return np.asarray(_ratio(2 * hits, counts.sum(1) + counts.sum(2)).mean(1))
-
-
-def _one_vs_rest(counts: Floats, index: int, which: str) -> Floats:
-    hit, own, said = counts[:, index, index], counts[:, index].sum(1), counts[:, :, index].sum(1)
-    every = counts.sum((1, 2))
-    neither = every - own - said + hit
-    top, bottom = {
-        "recall": (hit, own),
-        "specificity": (neither, every - own),
-        "ppv": (hit, said),
-        "npv": (neither, every - said),
-    }[which]
-    return _ratio(top, bottom)
-
-
-def _cell(counts: Floats, row: int, column: int) -> Floats:
-    return _ratio(counts[:, row, column], counts[:, row].sum(1))
-
-
-def _pneumonia_rates(counts: Floats, normal: int) -> tuple[Floats, Floats]:
-    """Return (B,) sensitivity and specificity of any answer but `normal` for any truth but `normal`."""
-    well = counts[:, normal].sum(1)
-    ill = counts.sum((1, 2)) - well
-    missed = counts[:, :, normal].sum(1) - counts[:, normal, normal]
-    return _ratio(ill - missed, ill), _ratio(counts[:, normal, normal], well)
-
-
-def _ppv_at(counts: Floats, normal: int, prevalence: float) -> Floats:
-    sensitivity, specificity = _pneumonia_rates(counts, normal)
-    true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    return _ratio(true, true + false)
-
-
-def _npv_at(counts: Floats, normal: int, prevalence: float) -> Floats:
-    sensitivity, specificity = _pneumonia_rates(counts, normal)
-    true, false = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-    return _ratio(true, true + false)

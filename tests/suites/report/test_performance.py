@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics
 
+from suites.harness.rare_events import largest_unseen
 from suites.harness.report import performance, scores
 
 
@@ -174,3 +175,46 @@ def test_predictions_of_another_cohort_are_not_mixed_in(record):
     both = replace(record, predictions=pd.concat([other, record.predictions]))
     first, second = (performance.clean_answers(each, record.subjects[0]) for each in (record, both))
     assert first.counts.tolist() == second.counts.tolist()
+
+
+def with_counts(record, counts, patients_per_film=1):
+    """The record with one film per entry of a (truth x called) table, each of a patient of its own."""
+    classes = record.subjects[0].classes
+    truth, called = (np.repeat(axis.ravel(), np.ravel(counts)) for axis in np.indices((3, 3)))
+    table = pd.DataFrame({
+        "id": [f"f{index}" for index in range(len(truth))], "label": np.array(classes)[truth],
+        "patient": [f"p{index // patients_per_film}" for index in range(len(truth))],
+    })  # fmt: skip
+    rows = pd.DataFrame(5.0 * np.eye(3)[called], columns=["logit_0", "logit_1", "logit_2"])
+    rows = rows.assign(subject=record.subjects[0].name, cohort=record.cohort.name, condition="clean", image=table["id"])
+    cohort = replace(record.cohort, table=record.cohort.table.iloc[: len(table)].reset_index(drop=True).assign(**table))
+    return performance.clean_answers(replace(record, cohort=cohort, predictions=rows), record.subjects[0])
+
+
+def test_a_rare_confusion_does_not_widen_a_ratio_over_all_films(make_record):
+    """Of 116 films called bacterial 2 are viral: that class is small among them, the ratio is not."""
+    counts = [[114, 0, 5], [0, 110, 5], [2, 4, 80]]
+    answers = with_counts(make_record(subjects=1, films=320, plain=True), counts)
+    found = performance.per_class(answers)["bacterial_pneumonia"]
+    ppv, specificity = found[2], found[1]
+    assert ppv.n == ppv.patients == 116
+    assert ppv.estimate == pytest.approx(114 / 116)
+    assert 0.93 < ppv.low < 0.97
+    assert specificity.patients == 201
+    assert 1 - largest_unseen((201,), 0.025) - 2 / 201 <= specificity.low < specificity.estimate
+
+
+def test_a_specificity_of_one_leaves_the_predictive_value_open(make_record):
+    """No healthy film of 115 called ill: the specificity may still be 0.968, and at 5 % prevalence the PPV 0.61."""
+    answers = with_counts(make_record(subjects=1, films=320, plain=True), [[110, 10, 0], [0, 115, 0], [0, 0, 85]])
+    prevalence, ppv, _ = performance.at_prevalence(answers)[0]
+    assert (prevalence, ppv.estimate) == (0.05, 1.0)
+    surely = 1 - largest_unseen((115,), 0.025)
+    assert 0.58 < ppv.low < 195 / 205 * 0.05 / (195 / 205 * 0.05 + (1 - surely) * 0.95) + 1e-9 < 0.62
+    assert "no event" in ppv.estimator
+
+
+def test_balanced_accuracy_has_the_interval_that_a_claim_has(make_record):
+    answers = with_counts(make_record(subjects=1, films=320, plain=True), [[120, 0, 0], [0, 115, 0], [0, 0, 40]])
+    balanced = performance.overall(answers)[1]
+    assert balanced.low == pytest.approx(1 - largest_unseen((120, 115, 40), 0.025))
