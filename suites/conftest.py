@@ -229,7 +229,8 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
     if result:
         effect = result.effect
         told += [("measure", effect.name), ("effect", effect.estimate), ("low", effect.low), ("high", effect.high)]
-        told += [("margin", claim.margin), ("n", effect.n), ("patients", effect.patients)]
+        told += [("margin", claim.margin), ("n", effect.n)]
+        told += [("patients", effect.patients)] if effect.patients is not None else []
     return told
 
 

@@ -81,9 +81,10 @@ class Measure:
         name: the field's snake_case name (`accuracy`, `recall_viral_pneumonia`, `ece`, `flip_rate`, ...).
         condition: what was done to the films (`clean`, `gamma_low@3`, a probe's name, a difference `a - b`).
         estimate: point estimate; `low`, `high` the interval's ends (equal to the estimate for an exact count).
-        n: films; `patients`: clusters the interval was drawn over.
+        n: films; `patients`: whose they are, None where nobody knows (a published table counts films only).
         estimator: how it was computed, interval included (`patient bootstrap, B=2000, 95 %`).
-        exploratory: the cell is too small to rest a verdict on.
+        exploratory: the cell is small: what is said of it holds for these films only.
+        smallest: films of the smallest class (or kind of unseen finding) among the n; 0 where they are of one.
     """
 
     name: str
@@ -92,9 +93,10 @@ class Measure:
     low: float
     high: float
     n: int
-    patients: int
+    patients: int | None
     estimator: str
     exploratory: bool = False
+    smallest: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ class Result:
         p_within: one-sided p of the hypothesis that it does; both `None` for exact counts.
         only_beyond: why nothing can be concluded from an effect within the margin, where that is so (a search for
             weaknesses that may have missed them); `p_within` is 1 then.
+        unproven: why nothing can be concluded on either side, where that is so (a map that may show nothing the subject
+            learned); both p are 1 then.
+        films: what the n of the effect counts, in words (`viral pneumonia films`).
         measures: everything else worth printing.
         summary: one sentence with the numbers, for a reader in a hurry.
         figures: file stem -> a function drawing the figure (called only when a report is written).
@@ -138,6 +143,8 @@ class Result:
     p_beyond: float | None = None
     p_within: float | None = None
     only_beyond: str = ""
+    unproven: str = ""
+    films: str = "films"
     measures: Sequence[Measure] = ()
     summary: str = ""
     figures: Mapping[str, Draw] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
+from suites.harness.report.wording import MINUS, plain_name
 
 ALPHA = (1 - statistics.LEVEL) / 2
 """One-sided level that goes with a two-sided interval."""
@@ -30,13 +31,14 @@ def judge_section(claims: Sequence[Claim], subject: str, results: Mapping[str, R
     judged = {key: value for key, value in results.items() if isinstance(value, Result)}
     beyond = _adjusted({key: value.p_beyond for key, value in judged.items()})
     within = _adjusted({key: value.p_within for key, value in judged.items()})
+    tests = max(1, sum(value.p_beyond is not None for value in judged.values()))
     judgements = []
     for claim in claims:
         found = results[claim.id]
         if isinstance(found, str):
             judgements.append(Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=found))
         else:
-            judgements.append(_judge(claim, subject, found, beyond[claim.id], within[claim.id]))
+            judgements.append(_judge(claim, subject, found, (beyond[claim.id], within[claim.id]), tests))
     return judgements
 
 
@@ -47,58 +49,81 @@ def _adjusted(p_values: Mapping[str, float | None]) -> dict[str, float]:
     return {key: float(corrected.get(key, 0.0)) for key in p_values}
 
 
-def _judge(claim: Claim, subject: str, result: Result, p_beyond: float, p_within: float) -> Judgement:
+def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, float], tests: int) -> Judgement:
+    """Return the judgement of one claim; `adjusted` are its p beyond and within after Holm over so many `tests`."""
     effect, margin = result.effect, claim.margin
     if not all(math.isfinite(value) for value in (effect.estimate, effect.low, effect.high)):
-        reason = f"{effect.name} could not be computed ({effect.n} films, {effect.patients} patients)"
+        known = "" if effect.patients is None else f", {effect.patients} patients"
+        reason = f"{plain_name(effect.name)} could not be computed ({effect.n} {result.films}{known})"
         return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
-    above = claim.direction == "above"
-    side_beyond = effect.low > margin if above else effect.high < margin
-    side_within = effect.high < margin if above else effect.low > margin
-    barred = result.only_beyond if side_within else ""
-    limitation = claim.kind == "limitation"
-    if side_beyond and p_beyond <= ALPHA:
-        verdict, word = (Verdict.SUPPORTED if limitation else Verdict.MET), "above" if above else "below"
-    elif side_within and p_within <= ALPHA and not barred:
-        verdict, word = (Verdict.NOT_SUPPORTED if limitation else Verdict.VIOLATED), "below" if above else "above"
+    above, limitation = claim.direction == "above", claim.kind == "limitation"
+    word = "above" if effect.low > margin else "below" if effect.high < margin else ""
+    is_beyond = word == claim.direction
+    barred = result.unproven or ("" if is_beyond else result.only_beyond)
+    if is_beyond:
+        alone, p_value, corrected = Verdict.SUPPORTED if limitation else Verdict.MET, result.p_beyond, adjusted[0]
     else:
-        verdict, word = Verdict.INCONCLUSIVE, ""
-    if verdict is Verdict.INCONCLUSIVE and barred:
-        reason = f"{_size(effect)} clears the margin {margin:g}, but {barred}"
-    elif verdict is Verdict.INCONCLUSIVE:
-        reason = _inconclusive(
-            effect, margin, settled=side_beyond or side_within, needed=result.needed or needed(effect, margin)
-        )
+        alone, p_value, corrected = (
+            Verdict.NOT_SUPPORTED if limitation else Verdict.VIOLATED, result.p_within, adjusted[1]
+        )  # fmt: skip
+    verdict = Verdict.INCONCLUSIVE
+    if not word:
+        reason = f"{_size(effect)} spans the margin {_number(margin)} at n = {effect.n} {result.films}"
+        reason += _wanted(result, margin, tests)
+    elif barred:
+        reason = f"{_size(effect)} clears the margin {_number(margin)}, but {barred}"
+    elif corrected <= ALPHA:
+        verdict, reason = alone, f"{_size(effect)} lies {word} the margin {_number(margin)}"
     else:
-        reason = f"{_size(effect)} lies {word} the margin {margin:g}"
+        reason = f"{_size(effect)} lies {word} the margin {_number(margin)}"
+        if p_value is not None and p_value > ALPHA:
+            reason += f", but its test does not settle it (one-sided p {p_value:.2g}, level {ALPHA:g})"
+        else:
+            named = alone.value.replace("_", " ")
+            reason += f": alone it would be {named}, but not after Holm's correction over the {tests} claims of "
+            reason += "this section"
+        reason += _wanted(result, margin, tests)
     documented = claim.documented
     overshoot = documented is not None and (effect.low > documented if above else effect.high < documented)
-    if overshoot:
-        reason += f", and surely beyond the documented size {documented:g}"
+    if overshoot and documented is not None:
+        reason += f", and surely beyond the documented size {_number(documented)}"
     if effect.exploratory:
-        reason += "; exploratory, the smallest cell is small"
+        few = f"the smallest class or kind has {effect.smallest}" if effect.smallest else f"there are {effect.n}"
+        reason += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
     return Judgement(
         claim=claim, subject=subject, verdict=verdict, reason=reason, result=result,
         beyond_documented=limitation and overshoot,
     )  # fmt: skip
 
 
+def _number(value: float) -> str:
+    """Return three digits, without the dust of floating point and without a minus before nothing."""
+    return f"{round(value, 5) + 0.0:.3g}".replace("-", MINUS)
+
+
 def _size(effect: Measure) -> str:
-    return f"{effect.name} {effect.estimate:.3g} ({effect.low:.3g} to {effect.high:.3g})"
+    return f"{plain_name(effect.name)} {_number(effect.estimate)} ({_number(effect.low)} to {_number(effect.high)})"
 
 
-def _inconclusive(effect: Measure, margin: float, *, settled: bool, needed: int | None) -> str:
-    if settled:
-        return f"{_size(effect)} clears the margin {margin:g} alone, but not after Holm's correction over its section"
-    wanted = f"; about {needed} films would settle an effect of this size" if needed else ""
-    return f"{_size(effect)} spans the margin {margin:g} at n = {effect.n}{wanted}"
+def _wanted(result: Result, margin: float, tests: int) -> str:
+    """Return how many films would settle it, in two digits: more would claim to know the spread that well."""
+    wanted = result.needed or needed(result.effect, margin, tests)
+    if not wanted:
+        return ""
+    step = 10 ** max(0, len(str(wanted)) - 2)
+    strictest = f" at the strictest step of Holm's correction over {tests} claims" if tests > 1 else ""
+    return f"; about {math.ceil(wanted / step) * step:,} {result.films} would settle an effect of this size{strictest}"
 
 
-def needed(effect: Measure, margin: float) -> int | None:
-    """Return the films that would settle an effect of this size with 80 % power, from the width of its interval."""
-    distance, width = abs(effect.estimate - margin), effect.high - effect.low
-    if distance == 0 or width == 0:
+def needed(effect: Measure, margin: float, tests: int = 1) -> int | None:
+    """Return the films that would settle an effect of this size with 80 % power, from its interval.
+
+    Of a skewed interval the end that faces the margin counts; with several tests the level is Holm's strictest.
+    """
+    distance = abs(effect.estimate - margin)
+    facing = effect.estimate - effect.low if effect.estimate > margin else effect.high - effect.estimate
+    if distance == 0 or facing == 0:
         return None
-    quantile = float(norm.ppf(1 - ALPHA))
-    deviation = width / (2 * quantile) * math.sqrt(effect.n)
-    return math.ceil(((quantile + float(norm.ppf(0.8))) * deviation / distance) ** 2)
+    deviation = facing / float(norm.ppf(1 - ALPHA)) * math.sqrt(effect.n)
+    quantiles = float(norm.ppf(1 - ALPHA / tests)) + float(norm.ppf(0.8))
+    return math.ceil((quantiles * deviation / distance) ** 2)

@@ -63,7 +63,8 @@ def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
     claims = [claim_of(id=f"suite.{index}") for index in range(3)]
     judged = judge_section(claims, "subject", {claim.id: alone for claim in claims})
     assert {judgement.verdict for judgement in judged} == {Verdict.INCONCLUSIVE}
-    assert "Holm" in judged[0].reason
+    told = "lies above the margin 0.05: alone it would be supported, but not after Holm's correction over the 3 claims"
+    assert told in judged[0].reason
 
 
 @pytest.mark.parametrize("p_within", [0.0, 1.0])
@@ -108,3 +109,60 @@ def test_needed_films_settle_an_effect_of_this_size():
     effect = result_of(0.0, 0.10, 0.20, n=100).effect
     assert needed(effect, 0.05) == pytest.approx(100 * ((1.96 + 0.8416) / 1.96 * 0.1 / 0.05) ** 2, rel=0.01)
     assert needed(effect, 0.10) is None
+
+
+def test_the_end_that_faces_the_margin_says_how_many_films_are_needed():
+    """98.9 % (85.6 to 100) against 90 %: half the whole width would promise that 490 films settle it."""
+    effect = result_of(0.856, 0.989, 1.0, n=360).effect
+    assert needed(effect, 0.90) == pytest.approx(1650, rel=0.01)
+    assert needed(effect, 0.999) == pytest.approx(360 * (1.4294 * 0.011 / 0.010) ** 2, rel=0.01)
+    assert needed(effect, 0.90, 7) > 1.3 * needed(effect, 0.90)
+
+
+def test_films_needed_are_counted_in_two_digits_and_named():
+    result = replace(result_of(0.04, 0.0538, 0.085, p_beyond=0.4, p_within=0.6), films="viral pneumonia films")
+    (judged,) = judge_section([claim_of()], "s", {"suite.name": result})
+    wanted = needed(result.effect, 0.05)
+    assert str(wanted) not in judged.reason
+    assert f"n = 200 viral pneumonia films; about {math.ceil(wanted / 100) * 100:,} viral pneumonia" in judged.reason
+    assert "Holm" not in judged.reason, "there is one claim"
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "word"),
+    [("requirement", 0.0563, 0.165, "violated"), ("limitation", -0.0435, 0.0435, "not supported")],
+)
+def test_what_holm_takes_back_names_its_side_and_the_films_it_would_take(kind, low, high, word):
+    direction = "below" if kind == "requirement" else "above"
+    claims = [claim_of(id=f"suite.{index}", kind=kind, direction=direction) for index in range(7)]
+    result = result_of(low, (low + high) / 2, high, p_beyond=0.99, p_within=0.02)
+    reason = judge_section(claims, "s", {claim.id: result for claim in claims})[0].reason
+    assert f"alone it would be {word}, but not after Holm's correction over the 7 claims" in reason
+    assert "; about " in reason
+    assert "clears" not in reason
+
+
+def test_a_test_that_disagrees_with_its_interval_is_not_blamed_on_holm():
+    (judged,) = judge_section([claim_of()], "s", {"suite.name": result_of(0.051, 0.1, 0.2, p_beyond=0.03)})
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "Holm" not in judged.reason
+    assert "one-sided p 0.03" in judged.reason
+
+
+@pytest.mark.parametrize("interval", [(0.06, 0.10, 0.14), (0.0, 0.02, 0.04)])
+def test_what_is_unproven_speaks_for_neither_side(interval):
+    result = replace(result_of(*interval, p_beyond=1.0, p_within=1.0), unproven="the sanity check is undecided")
+    (judged,) = judge_section([claim_of()], "s", {"suite.name": result})
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.reason.endswith("clears the margin 0.05, but the sanity check is undecided")
+
+
+def test_the_cell_that_makes_it_exploratory_is_printed_and_dust_is_not():
+    effect = replace(result_of(-6.47e-7, 0.0168, 0.0347, n=120).effect, exploratory=True, smallest=19)
+    reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=effect)})[0].reason
+    assert reason.startswith("harm 0.0168 (0 to 0.0347) lies below")
+    assert reason.endswith("; exploratory: the smallest class or kind has 19 films")
+    few = replace(effect, smallest=0, n=33, low=-0.02)
+    reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=few, films="normal films")})[0].reason
+    assert "(\N{MINUS SIGN}0.02 to" in reason
+    assert reason.endswith("; exploratory: there are 33 normal films")

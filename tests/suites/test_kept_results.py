@@ -34,6 +34,7 @@ def result_with(**changes) -> Result:
     )
     made = Result(
         effect=effect, p_beyond=1e-300, measures=[replace(effect, name="other")], summary="told", needed=7,
+        unproven="nobody knows", films="normal films",
         tables={"T": table}, figures={"curve": Figure}, galleries={"G": [item]}, files={"f.json": ("{}", "about")},
     )  # fmt: skip
     return replace(made, **changes)
@@ -59,6 +60,7 @@ def test_a_result_comes_back_as_it_was_and_is_not_measured_again(tmp_path):
     assert (first.times, second.times) == (1, 0)
     assert repr(again.effect) == repr(first.result.effect), "to the last bit, nan and -0.0 included"
     assert again.measures == first.result.measures or repr(again.measures) == repr(first.result.measures)
+    assert (again.unproven, again.films) == ("nobody knows", "normal films")
     assert (again.p_beyond, again.p_within, again.summary, again.needed) == (1e-300, None, "told", 7)
     pd.testing.assert_frame_equal(again.tables["T"], first.result.tables["T"])
     assert again.files == {"f.json": ("{}", "about")}

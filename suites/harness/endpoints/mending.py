@@ -116,9 +116,10 @@ def _under_shift(name: str, films: LabelledFilms, mended: FloatArray, fitted: Sa
 def _gained(name: str, films: LabelledFilms, before: FloatArray, after: FloatArray) -> Sampled:
     """Return by how much a measure falls from one set of logits to another, on the same resamples."""
     options = {"groups": films.patients} if measures.MEASURES[name.split("/", maxsplit=1)[0]].patients else {}
-    return difference(
-        *(films.sampled(partial(measures.estimate, name, z, films.labels, **options), FAR) for z in (before, after))
+    start, end = (
+        films.sampled(partial(measures.estimate, name, z, films.labels, **options), FAR) for z in (before, after)
     )
+    return difference(start, end)
 
 
 def told(rows: Sequence[UnderShift]) -> str:

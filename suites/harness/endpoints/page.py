@@ -33,7 +33,7 @@ def _measure(name: str, interval: Interval, n: int, estimator: str = WILSON) -> 
         low=interval.low,
         high=interval.high,
         n=n,
-        patients=n,
+        patients=None,  # the page counts films
         estimator=estimator,
     )
 

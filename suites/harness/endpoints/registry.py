@@ -78,6 +78,7 @@ def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: i
         patients=sampled.patients,
         estimator=sampled.estimator,
         exploratory=(smallest or n) < needed,
+        smallest=smallest if smallest < n else 0,
     )
 
 
