@@ -19,9 +19,11 @@ from robustness import view_guard
 from robustness.perturbation import PerturbationError
 from suites.harness.cache import Shards
 from suites.harness.claims import Measure
+from suites.harness.endpoints.cells import below_one, percent
 from suites.harness.endpoints.registry import measured
+from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.statistics import Sampled
+from suites.harness.probes import FILMS as FILMS_OF
 
 NAME = "view guard"
 FILMS = {"quick": 120}
@@ -52,32 +54,27 @@ def guard(evidence: Evidence, role: str) -> Guarded:
     main, probe = evidence.main, evidence.probe(role)
     usual, strange = (_looked_at(answers, evidence) for answers in (main, probe))
     near, far = (_scores(answers, keep, evidence.cache) for answers, keep in ((main, usual), (probe, strange)))
-    values = np.concatenate([near, far])
-    outside = np.repeat([False, True], [len(near), len(far)])
-    weights = np.concatenate([main.resamples.weights[:, usual], probe.resamples.weights[:, strange]], axis=1)
-    patients = probe.resamples.subset(strange).patients
-    estimates = ood.auroc_and_fpr(values, outside)
-    replicates = ood.auroc_and_fpr(values, outside, weights=weights)
-    auroc, false_alarms = (
-        Sampled(float(estimate), np.asarray(sample), patients)
-        for estimate, sample in zip(estimates, replicates, strict=True)
-    )
+    values, both = np.concatenate([near, far]), TwoCohorts.of(main, probe, usual, strange)
+    estimates = ood.auroc_and_fpr(values, both.outside)
+    replicates = ood.auroc_and_fpr(values, both.outside, weights=both.weights)
+    auroc, false_alarms = (both.sampled(*pair) for pair in zip(estimates, replicates, strict=True))
     caught = probe.rate(_at(strange, far > 0), strange)
     cost = main.rate(_at(usual, near > 0), usual)
     ends = auroc.interval()
     measures = [
-        measured("auroc", f"{role}, {NAME}", auroc, len(far), needed=50),
-        measured("fpr95", f"{role}, {NAME}", false_alarms, len(far), needed=50),
-        measured("refused_share", f"{role}, {NAME}", caught, len(far), needed=50),
+        measured("auroc", f"{role}, {NAME}", auroc, both.films, smallest=both.smallest, needed=50),
+        measured("fpr95", f"{role}, {NAME}", false_alarms, both.films, smallest=both.smallest, needed=50),
+        measured("refused_share", f"{role}, {NAME}", caught, len(far), smallest=both.smallest, needed=50),
         measured("refused_share", f"{main.cohort.name}, {NAME}", cost, len(near)),
     ]
     return Guarded(
         row=(NAME, ends.estimate, ends.low, ends.high, false_alarms.estimate),
         measures=measures,
         sentence=(
-            f"A view guard that looks at one number per film, without any network, reaches {auroc.estimate:.2f}; at "
-            f"its fixed threshold it refuses {caught.estimate:.0%} of {len(far)} {role} films, and wrongly "
-            f"{cost.estimate:.1%} of {len(near)} films of {main.cohort.name}."
+            "A view guard that looks at one number per film, without any network, reaches "
+            f"{below_one(auroc.estimate)}; at its fixed threshold it refuses {percent(caught.estimate)} of {len(far)} "
+            f"{FILMS_OF.get(role, f'{role} films')}, and wrongly {percent(cost.estimate, 1)} of {len(near)} of the "
+            "usual films."
         ),
     )
 

@@ -12,6 +12,12 @@ ROLES = {
     "adult": "frontal films of adults",
     "unseen": "findings the subject has no class for",
 }
+FILMS = {
+    "lateral": "lateral films",
+    "adult": "frontal films of adults",
+    "unseen": "films with a finding that has no class",
+}
+"""What a sentence calls the films of a role, beside "the usual films" of the cohort."""
 SIMULATED = {
     "lateral": "phantom:n=120,view=LATERAL",
     "adult": "phantom:n=120,age=adult",

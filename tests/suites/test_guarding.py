@@ -44,7 +44,7 @@ def test_lateral_films_are_caught_and_the_cost_is_told(kept):
     assert "view guard" in set(table["score"])
     cost = next(m for m in result.measures if m.name == "refused_share" and "lateral" not in m.condition)
     assert cost.estimate < 0.1
-    assert f"{cost.estimate:.1%} of 9 films" in result.summary
+    assert f"{100 * cost.estimate:.1f} % of 9 of the usual films" in result.summary
 
 
 def test_frontal_films_given_as_lateral_are_not_caught(kept):
@@ -63,6 +63,6 @@ def test_films_are_scored_once(kept, monkeypatch):
 def test_a_quick_run_looks_at_some_films_and_says_how_many(kept, monkeypatch):
     monkeypatch.setitem(guarding.FILMS, "quick", 4)
     result, guard = judged(kept, "phantom:n=9,seed=6,view=LATERAL")
-    looked_at = guard["auroc"].n
+    looked_at = guard["refused_share"].n
     assert 3 <= looked_at < 9  # about so many, whole patients
     assert f"of {looked_at} lateral films" in result.summary

@@ -15,12 +15,14 @@ from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet, logit_scores
 from suites.harness.endpoints import failure_modes
+from suites.harness.endpoints.cells import below_one, percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, reasoned
+from suites.harness.probes import FILMS
 from suites.harness.report.wording import slug
-from suites.harness.statistics import Sampled
 
 
 @endpoint("selective")
@@ -60,14 +62,14 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
             measured("excess_aurc", CLEAN, area, n, smallest=films.smallest),
         ],
         summary=(
-            f"If the least sure films were left to a person, {effect.estimate:.0%} of films could be answered "
-            f"with at most {risk:.0%} errors; a wrong call is less sure than a right one with probability "
-            f"{failure.estimate:.2f}."
+            f"If the least sure films were left to a person, {percent(effect.estimate)} of films could be answered "
+            f"with at most {percent(risk)} errors; a wrong call is less sure than a right one with probability "
+            f"{below_one(failure.estimate)}."
         ),
         figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubt_by, wrong, risk=risk)},
         tables={
             "Abstention by score": pd.DataFrame(
-                rows, columns=["score", f"coverage at {risk:.0%} risk", "AURC", "excess AURC", "failure AUROC"]
+                rows, columns=["score", f"coverage at {percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"]
             ).round(4),
             "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),
         },
@@ -85,36 +87,35 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
 def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     """AUROC with which the subject's own confidence tells a probe (`role`) from the cohort; other scores beside it."""
     main, probe = evidence.main, evidence.probe(str(claim.parameters["role"]))
-    role = str(claim.parameters["role"])
-    outside = np.repeat([False, True], [len(main.cohort), len(probe.cohort)])
-    weights = np.concatenate([main.resamples.weights, probe.resamples.weights], axis=1)
+    role, both = str(claim.parameters["role"]), TwoCohorts.of(main, probe)
     rows, found = [], {}
     pairs = _doubts(main, probe, role)
     for name, (usual, strange) in pairs.items():
         values = np.concatenate([usual, strange])
-        replicates = np.asarray(ood.auroc(values, outside, weights=weights), dtype=np.float64)
-        found[name] = Sampled(float(np.asarray(ood.auroc(values, outside))), replicates, probe.resamples.patients)
+        found[name] = both.auroc(values)
         ends = found[name].interval()
-        rows.append((name, ends.estimate, ends.low, ends.high, float(np.asarray(ood.fpr_at_tpr(values, outside)))))
-    own, n = found["max-softmax"], len(probe.cohort)
+        missed = float(np.asarray(ood.fpr_at_tpr(values, both.outside)))
+        rows.append((name, ends.estimate, ends.low, ends.high, missed))
+    own, size = found["max-softmax"], {"smallest": both.smallest, "needed": 50}
     guards = [guarding.guard(evidence, role)] if role == "lateral" else []
     rows += [guard.row for guard in guards]
     best = max(found, key=lambda name: found[name].estimate)
-    effect = measured("auroc", f"{role}, max-softmax", own, n, needed=50)
+    effect = measured("auroc", f"{role}, max-softmax", own, both.films, **size)
+    films = FILMS.get(role, f"{role} films")
     return Result(
         effect=effect,
         p_beyond=beyond(own, claim),
         p_within=within(own, claim),
         measures=[
-            measured("auroc", f"{role}, {name}", value, n, needed=50)
+            measured("auroc", f"{role}, {name}", value, both.films, **size)
             for name, value in found.items()
             if name != "max-softmax"
         ]
         + [measure for guard in guards for measure in guard.measures],
         summary=(
-            f"The subject's own confidence tells {probe.cohort.name} from {main.cohort.name} with an AUROC of "
-            f"{effect.estimate:.2f}; the best of {len(found)} scores, {best}, with {found[best].estimate:.2f}."
-            + "".join(f" {guard.sentence}" for guard in guards)
+            f"The subject's own confidence tells {films} from the usual films with an AUROC of "
+            f"{against_chance(own)}; of {len(found)} scores the best on these films (chosen after looking) is {best}, "
+            f"with {below_one(found[best].estimate)}." + "".join(f" {guard.sentence}" for guard in guards)
         ),
         figures={
             "scores": partial(decision_diagrams.score_histograms, pairs[best][0], {role: pairs[best][1]}, name=best)
@@ -145,13 +146,11 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     probabilities = softmax(films.logits)
     risk, sick = operating.pneumonia_view(probabilities, films.labels, normal=normal)
     positive = (probabilities.argmax(axis=1) != normal).astype(np.float64)
-
-    def rate(name: str, weights: FloatArray | None) -> object:
-        return getattr(operating.operating_point(positive, sick, weights=weights), name)
-
+    called, ill = answers.called() != normal, answers.labels != normal
+    # Each rests on its own films, and is no surer than their patients allow.
     found = {
-        name: films.sampled(lambda weights, name=name: rate(name, weights), (0.0, 1.0))
-        for name in ("sensitivity", "specificity")
+        "sensitivity": answers.rate(called, films.keep & ill),
+        "specificity": answers.rate(~called, films.keep & ~ill),
     }
     sizes = {"sensitivity": int(sick.sum()), "specificity": int((1 - sick).sum())}
     printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
@@ -165,11 +164,12 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
         effect=printed[side],
         p_beyond=beyond(found[side], claim),
         p_within=within(found[side], claim),
+        films="films with pneumonia" if side == "sensitivity" else "normal films",
         measures=[value for name, value in printed.items() if name != side],
         summary=(
-            f"Pneumonia of either kind is called in {printed['sensitivity'].estimate:.1%} of the sick and in "
-            f"{1 - printed['specificity'].estimate:.1%} of the healthy films. Where one film in twenty shows "
-            f"pneumonia, a positive call would be right in {rows[0][1]:.0%} of cases."
+            f"Pneumonia of either kind is called in {percent(printed['sensitivity'].estimate, 1)} of the sick and in "
+            f"{percent(1 - printed['specificity'].estimate, 1)} of the healthy films. Where one film in twenty shows "
+            f"pneumonia, a positive call would be right in {percent(rows[0][1])} of cases."
         ),
         figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
         tables={

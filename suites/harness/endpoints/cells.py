@@ -1,12 +1,34 @@
-"""A number with its interval as a table's cell, the way a paper prints it."""
+"""Numbers in the cells of a table and in sentences, the way a paper prints them."""
 
 from __future__ import annotations
 
 import math
 
+from suites.harness.report.wording import MINUS
 from suites.harness.statistics import Interval
 
 NONE = "\N{EN DASH}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return `95 %`; with further digits where it would otherwise be rounded to none or all without being that."""
+    while digits < 4 and 0 < share < 1 and round(100 * share, digits) in {0.0, 100.0}:
+        digits += 1
+    return f"{100 * share:.{digits}f} %".replace("-", MINUS)
+
+
+def points(difference: float, *, signed: bool = True) -> str:
+    """Return a difference of shares in points, `+41.6`, `−0.9`, `0.0`: never a sign before nothing."""
+    value = round(100 * difference, 1) + 0.0
+    return f"{value:{'+' if signed and value else ''}.1f}".replace("-", MINUS)
+
+
+def below_one(value: float) -> str:
+    """Return two digits of a number in [0, 1], or as many as it takes not to call it 1 (`0.995`)."""
+    digits = 2
+    while digits < 5 and value < 1 and round(value, digits) == 1:
+        digits += 1
+    return f"{value:.{digits}f}"
 
 
 def cell(value: Interval | None, digits: int = 2) -> str:

@@ -7,10 +7,12 @@ import pandas as pd
 
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import parse
+from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.report import figures
+from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Integers, difference
 
 
@@ -28,17 +30,20 @@ def score(evidence: Evidence, claim: Claim) -> Result:
     answers, name = evidence.main, str(claim.parameters.get("measure", "accuracy"))
     condition = str(claim.parameters.get("condition", "clean"))
     value = answers.score(name, condition)
-    keep = answers.shared(condition)
+    keep, spoken, films = answers.shared(condition), plain_name(name).capitalize(), "films"
     if name.startswith("recall_"):
-        keep = keep & (answers.labels == answers.class_index(name.removeprefix("recall_")))
-    effect = measured(name, condition, value, int(keep.sum()))
+        own = name.removeprefix("recall_")
+        keep = keep & (answers.labels == answers.class_index(own))
+        spoken, films = f"Recall of {plain_name(own)}", f"{plain_name(own)} films"
+    rarest = int(np.unique(answers.labels[keep], return_counts=True)[1].min(initial=len(keep)))
+    effect = measured(name, condition, value, int(keep.sum()), smallest=rarest)
     recalls = answers.recalls(condition)
     sizes = {
         label: int((answers.labels[answers.shared(condition)] == index).sum())
         for index, label in enumerate(answers.subject.classes)
     }
     measures = [measured(f"recall_{label}", condition, part, sizes[label]) for label, part in recalls.items()]
-    total, smallest = sum(sizes.values()), min(sizes.values())
+    total, smallest = sum(sizes.values()), min(size for size in sizes.values() if size)
     measures += [
         measured(other, condition, answers.score(other, condition), total, smallest=smallest)
         for other in ("accuracy", "balanced_accuracy")
@@ -48,9 +53,10 @@ def score(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(value, claim),
         p_within=within(value, claim),
+        films=films,
         measures=measures,
         summary=(
-            f"{name.replace('_', ' ').capitalize()} is {effect.estimate:.1%} ({effect.low:.1%} to {effect.high:.1%}) "
+            f"{spoken} is {percent(effect.estimate, 1)} ({percent(effect.low, 1)} to {percent(effect.high, 1)}) "
             f"on {effect.n} films."
         ),
         figures={"confusion": lambda: figures.confusion_matrix(confusion(answers, condition), answers.subject.classes)},
@@ -70,13 +76,14 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
     measures = []
     if (keep & (answers.labels == end)).any():
         back = answers.rate(called == start, keep & (answers.labels == end))
+        either = keep & np.isin(answers.labels, [start, end])
         reverse = int((keep & (answers.labels == end)).sum())
         measures = [
             measured("confusion_rate_reverse", "clean", back, reverse),
             measured(
                 "confusion_asymmetry",
                 "clean",
-                difference(there, back),
+                difference(there, back, answers.resamples.subset(either).patients),
                 counted + reverse,
                 smallest=min(counted, reverse),
             ),
@@ -86,7 +93,11 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
         p_beyond=beyond(there, claim),
         p_within=within(there, claim),
         measures=measures,
-        summary=f"{effect.estimate:.1%} of {counted} {names[start]} films are called {names[end]}.",
+        films=f"{plain_name(names[start])} films",
+        summary=(
+            f"{percent(effect.estimate, 1)} of {counted} {plain_name(names[start])} films are called "
+            f"{plain_name(names[end])}."
+        ),
         figures={"confusion": lambda: figures.confusion_matrix(confusion(answers), names)},
     )
 
@@ -101,15 +112,20 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     recalls = answers.recalls("clean")
     if better not in recalls or worse not in recalls:
         raise NotEvaluable(f"{answers.cohort.name} has no films of {better} or {worse}")
-    gap = difference(recalls[better], recalls[worse])
-    sizes = {name: int((answers.labels == answers.class_index(name)).sum()) for name in (better, worse)}
+    films = {name: answers.shared("clean") & (answers.labels == answers.class_index(name)) for name in (better, worse)}
+    sizes = {name: int(keep.sum()) for name, keep in films.items()}
+    gap = difference(recalls[better], recalls[worse], answers.resamples.subset(films[better] | films[worse]).patients)
     effect = measured("recall_gap", "clean", gap, sum(sizes.values()), smallest=min(sizes.values()))
     return Result(
         effect=effect,
         p_beyond=beyond(gap, claim),
         p_within=within(gap, claim),
         measures=[measured(f"recall_{name}", "clean", recalls[name], sizes[name]) for name in (better, worse)],
-        summary=f"Recall of {better} exceeds that of {worse} by {100 * effect.estimate:.1f} points.",
+        films=f"{plain_name(better)} and {plain_name(worse)} films",
+        summary=(
+            f"Recall of {plain_name(better)} films minus that of {plain_name(worse)} films is {points(effect.estimate)} "
+            f"points ({points(effect.low)} to {points(effect.high)})."
+        ),
     )
 
 
@@ -124,16 +140,15 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
     calls = answers.called(first), answers.called(second)
     keep = np.isfinite(calls[0]) & np.isfinite(calls[1])
     changed = answers.rate(calls[0] != calls[1], keep)
-    effect = measured("flip_rate", f"{second} - {first}", changed, int(keep.sum()))
     measures, note = [], ""
     labelled = keep & (answers.labels >= 0)
+    sizes = np.bincount(answers.labels[labelled])
+    smallest = int(sizes[sizes > 0].min(initial=int(keep.sum())))
+    effect = measured("flip_rate", f"{second} - {first}", changed, int(keep.sum()), smallest=smallest)
     if labelled.any():
-        sizes = np.bincount(answers.labels[labelled])
         change = difference(answers.score("accuracy", second, labelled), answers.score("accuracy", first, labelled))
-        moved = measured(
-            "accuracy_change", f"{second} - {first}", change, int(labelled.sum()), smallest=int(sizes[sizes > 0].min())
-        )
-        measures, note = [moved], f", and accuracy changes by {100 * moved.estimate:+.1f} points"
+        moved = measured("accuracy_change", f"{second} - {first}", change, int(labelled.sum()), smallest=smallest)
+        measures, note = [moved], f", and accuracy changes by {points(moved.estimate)} points"
     names, size = list(answers.subject.classes), len(answers.subject.classes)
     pairs = calls[0][keep].astype(np.int64) * size + calls[1][keep].astype(np.int64)
     counts = pd.DataFrame(np.bincount(pairs, minlength=size * size).reshape(size, size), index=names, columns=names)
@@ -143,6 +158,6 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
         p_beyond=beyond(changed, claim),
         p_within=within(changed, claim),
         measures=measures,
-        summary=f"{effect.estimate:.1%} of {effect.n} films are called differently{note}.",
+        summary=f"{percent(effect.estimate, 1)} of {effect.n} films are called differently{note}.",
         tables={f"Calls under {first} (rows) and {second} (columns)": counts},
     )

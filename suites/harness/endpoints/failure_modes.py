@@ -36,7 +36,7 @@ class Failure:
     Attributes:
         outside: (n,) true for the failing films.
         weights: (B, n) resamples of patients.
-        patients: of the failing films.
+        patients: of the usual or the failing films, whichever has fewer: the bound where nothing varies.
         scores: name -> (n,).
     """
 
@@ -143,14 +143,20 @@ def _failures(sets: dict[str, FilmSet]) -> Iterator[tuple[str, Failure]]:
             usual.answers.resamples.weights[:, usual.keep][:, near],
             films.answers.resamples.weights[:, films.keep],
         ]
-        far = films.answers.resamples.subset(films.keep).patients
+        patients = min(
+            usual.answers.resamples.subset(usual.keep).subset(near).patients,
+            films.answers.resamples.subset(films.keep).patients,
+        )
         both = {score: np.concatenate([usual.scores[score][near], films.scores[score]]) for score in shared}
         outside = np.repeat([False, True], [int(near.sum()), int(films.keep.sum())])
-        yield name, Failure(outside, np.concatenate(weights, axis=1), far, both)
+        yield name, Failure(outside, np.concatenate(weights, axis=1), patients, both)
     right = usual.answers.correct()[usual.keep]
     known = np.isfinite(right)
     wrong = right[known] == 0
     if wrong.any() and not wrong.all():
         resamples = usual.answers.resamples.subset(usual.keep).subset(known)
         scored = {score: values[known] for score, values in usual.scores.items()}
-        yield WRONG, Failure(wrong, resamples.weights, resamples.subset(wrong).patients, scored)
+        yield (
+            WRONG,
+            Failure(wrong, resamples.weights, min(resamples.subset(part).patients for part in (wrong, ~wrong)), scored),
+        )

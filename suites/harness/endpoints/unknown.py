@@ -9,13 +9,17 @@ from functools import partial
 
 import numpy as np
 
-from calibration import ood, scores
+from calibration import scores
 from suites.harness import film_figures, statistics
 from suites.harness.claims import Claim, GalleryItem, Measure, Result
 from suites.harness.conditions import CLEAN, parse
+from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.endpoints.stress import films_of
+from suites.harness.endpoints.stress import counted, films_of
+from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.evidence import CONFIDENT, Answers, Evidence
+from suites.harness.probes import FILMS
+from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Sampled, difference
 
 
@@ -52,12 +56,13 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(mean, claim),
         p_within=within(mean, claim),
+        films=f"{plain_name(str(claim.parameters['truth']))} films" if "truth" in claim.parameters else "films",
         measures=measures,
         summary=(
-            f"Films made white are called {name} in {effect.estimate:.0%} of cases, from {estimates[least]:.0%} "
-            f"({least}) to {estimates[most]:.0%} ({most}), and {sure.estimate:.0%} of these calls are above "
-            f"{CONFIDENT:.0%} confidence, where abstaining would be right."
-            + (f" {left_out} films without a plausible lung field were left out." if left_out else "")
+            f"Films made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, from "
+            f"{percent(estimates[least])} ({least}) to {percent(estimates[most])} ({most}). Whatever is called, "
+            f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
+            "would be right." + (f" {left_out} films without a plausible lung field were left out." if left_out else "")
         ),
         galleries=_causes(answers, causes, everywhere),
     )
@@ -89,45 +94,50 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     everyone = np.ones(len(probe.cohort), dtype=bool)
     share = probe.score("confident_share", CLEAN, everyone)
     n, role = len(probe.cohort), str(claim.parameters["role"])
-    effect = _on_probe("confident_share", role, share, n)
+    both, smallest = TwoCohorts.of(main, probe), smallest_kind(probe)
+
+    def on_probe(name: str, sampled: Sampled) -> Measure:
+        return measured(name, role, sampled, n, smallest=smallest, needed=50)
+
     usual = np.ones(len(main.cohort), dtype=bool)
     measures = [
         measured("confident_share", CLEAN, main.score("confident_share", CLEAN, usual), len(main.cohort)),
-        _on_probe("mean_confidence", role, probe.score("mean_confidence", CLEAN, everyone), n),
+        on_probe("mean_confidence", probe.score("mean_confidence", CLEAN, everyone)),
     ]
     measures += [
-        _on_probe(f"called_{name}", role, probe.score(f"called_{name}", CLEAN, everyone), n)
-        for name in probe.subject.classes
+        on_probe(f"called_{name}", probe.score(f"called_{name}", CLEAN, everyone)) for name in probe.subject.classes
     ]
-    caught = _auroc(main, probe)
-    measures.append(_on_probe("auroc", f"{role} against {main.cohort.name}, max-softmax", caught, n))
+    doubt = scores.LOGIT_SCORES["max-softmax"]
+    caught = both.auroc(np.concatenate([doubt(answers.logits()) for answers in (main, probe)]))
+    against = f"{role} against {main.cohort.name}, max-softmax"
+    measures.append(measured("auroc", against, caught, both.films, smallest=both.smallest, needed=50))
+    labelled = probe.shared(CLEAN)
+    right = probe.score("accuracy", CLEAN, labelled) if labelled.any() else None
+    known, rarest = counted(probe, "accuracy", labelled)
+    measured_right = [] if right is None else [measured("accuracy", role, right, known, smallest=rarest)]
+    films = FILMS.get(role, f"{role} films")
     return Result(
-        effect=effect,
+        effect=on_probe("confident_share", share),
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
-        measures=measures,
+        films=films,
+        measures=[*measures, *measured_right],
         summary=(
-            f"{effect.estimate:.0%} of {n} films ({probe.cohort.name}) are called with more than {CONFIDENT:.0%} "
-            f"confidence, though no answer can be right; its own confidence tells them from {main.cohort.name} with an "
-            f"AUROC of {caught.estimate:.2f} (0.5 is chance)."
+            f"{percent(share.estimate)} of {n} {films} are called with more than {percent(CONFIDENT)} confidence, "
+            f"{_rightly(share, right, known, n)}; its own confidence tells them from the usual films with "
+            f"an AUROC of {against_chance(caught)}."
         ),
         galleries=_surest(probe),
     )
 
 
-def _on_probe(name: str, condition: str, sampled: Sampled, n: int) -> Measure:
-    return measured(name, condition, sampled, n, needed=50)
-
-
-def _auroc(main: Answers, probe: Answers) -> Sampled:
-    """Return how well 1 - max softmax tells a probe from the cohort, both resampled by patient."""
-    doubt = scores.LOGIT_SCORES["max-softmax"]
-    values = np.concatenate([doubt(answers.logits()) for answers in (main, probe)])
-    outside = np.repeat([False, True], [len(main.cohort), len(probe.cohort)])
-    weights = np.concatenate([main.resamples.weights, probe.resamples.weights], axis=1)
-    estimate = float(np.asarray(ood.auroc(values, outside)))
-    replicates = np.asarray(ood.auroc(values, outside, weights=weights), dtype=np.float64)
-    return Sampled(estimate, replicates, probe.resamples.patients)
+def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int) -> str:
+    """Return how many of a probe's films are called right, as far as they have a class at all."""
+    if right is None:
+        return "though no answer can be right"
+    whose = "of them" if labelled == films else f"of the {labelled} that have a class"
+    but = "but only" if right.estimate < sure.estimate else "and"
+    return f"{but} {percent(right.estimate)} {whose} are called right"
 
 
 def _surest(probe: Answers, how_many: int = 6) -> dict[str, list[GalleryItem]]:
