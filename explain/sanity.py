@@ -3,7 +3,7 @@
 Adebayo et al. 2018 (arXiv:1810.03292): destroy the weights layer by layer from the logits down; a map that stays the
 same never showed what was learned. Arun et al. 2021 (doi:10.1148/ryai.2021200267) give the pass rule used here: after
 full randomisation a film's map must be no more similar (SSIM) to its original than the maps of two different films are
-to each other.
+to each other. It passes, or fails, where the whole interval of that difference says so; else it is undecided.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from explain.attribution import Attribution, AttributionMap
 from explain.network import F64, NotAttributableError, generator_for
 from explain.similarity import Average, average, rank_correlation, structural_similarity
 
-Outcome = Literal["passed", "failed", "not evaluable"]
+Outcome = Literal["passed", "failed", "undecided", "not evaluable"]
 MINIMUM_FILMS = 3
 """Fewer films than this give no pairs to compare with."""
 
@@ -43,7 +43,8 @@ class Randomisation:
         ssim: (stages, films) similarity of each film's map to its original; NaN where either map is not finite.
         rank_correlation: (stages, films) likewise.
         pair_ssim: (films,) mean similarity of a film's original map to original maps of other films.
-        outcome: "passed" if the last stage's mean SSIM is no higher than the pairs', else "failed".
+        outcome: "passed" if the interval of the difference lies wholly at or below 0, "failed" if wholly above (or the
+            maps are flat, or did not change), "undecided" between the two.
         difference: mean over films of last-stage SSIM minus pair SSIM (negative is good), with n and the number left
             out.
         interval: percentile bootstrap interval (95 %, over films) of that difference.
@@ -224,7 +225,8 @@ def judge_randomisation(
     words = f"SSIM to the original after all weights were redrawn {ours:.2f}, between different films {theirs:.2f}"
     if ours > UNCHANGED:
         return "failed", f"{words}: the map did not change", mean, (float(low), float(high))
-    outcome: Outcome = "passed" if mean.mean <= 0 else "failed"
+    outcome: Outcome = "passed" if high <= 0 else "failed" if low > 0 else "undecided"
+    words += f", difference {mean.mean:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "\N{MINUS SIGN}")
     return outcome, words, mean, (float(low), float(high))
 
 

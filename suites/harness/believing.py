@@ -10,13 +10,13 @@ import pandas as pd
 
 from explain import AttributionMap, create_method, list_methods
 from explain.faithfulness import erasure, infidelity, sensitivity_max
-from explain.panel import Sanity
 from explain.sanity import completeness
 from explain.similarity import agreement, average
 from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
+from suites.harness.explaining import Checked
 
 METHODS = {
     "quick": ("grad-cam", "integrated gradients"),
@@ -29,7 +29,8 @@ CONTROLS = ("edge detector",)
 FILMS = {"quick": 4, "standard": 16, "full": 50}
 STEPS = 10
 ABOUT = {
-    "sanity check": "cascading randomisation of the weights",
+    "sanity check": "cascading randomisation of the weights; undecided where the interval of the difference holds 0",
+    "maps lost": "films whose map is then no more like itself than maps of other films are",
     "completeness gap": "share of the logit difference that the map misses; 0 is best",
     "deletion": "area won over random order when the film is erased, most important cells first; above 0 is good",
     "insertion": "the same when it is revealed",
@@ -40,8 +41,8 @@ ABOUT = {
 """What the columns of the table say."""
 
 
-def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Sanity]]:
-    """Return the table of all methods, how far they agree with one another, and the outcome of each sanity check.
+def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Checked]]:
+    """Return the table of all methods, how far they agree with one another, and each sanity check.
 
     Args:
         evidence: of the run.
@@ -49,7 +50,7 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
     """
     answers, few = evidence.main, index[: FILMS[evidence.profile]]
     rows: list[dict[str, object]] = []
-    outcomes: dict[str, Sanity] = {}
+    checks: dict[str, Checked] = {}
     kept: list[AttributionMap] = []
     for method in (*METHODS[evidence.profile], *CONTROLS):
         try:
@@ -59,7 +60,7 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
             rows.append({"method": method, "sanity check": str(reason)})
             continue
         kept.append(maps)
-        outcomes[method] = checked.outcome
+        checks[method] = checked
         known = np.isfinite(checked.own)
         rows.append(
             {
@@ -67,6 +68,7 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
                 "sanity check": checked.outcome,
                 "SSIM, weights redrawn": average(checked.own).mean,
                 "SSIM, other films": average(checked.others).mean,
+                "maps lost": int(np.nansum(checked.lost)),
                 "films checked": int(known.sum()),
                 "completeness gap": completeness(maps).average.mean,
                 **_faithful(evidence, few, method, maps),
@@ -75,7 +77,7 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
             }
         )
     together = agreement(kept).rename(columns={"rank_correlation": "rank correlation", "n": "films"})
-    return pd.DataFrame(rows).round(3), together.drop(columns="left_out").round(3), outcomes
+    return pd.DataFrame(rows).round(3), together.drop(columns="left_out").round(3), checks
 
 
 def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, maps: AttributionMap) -> dict[str, float]:

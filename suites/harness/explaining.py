@@ -55,7 +55,7 @@ class Checked:
     """What became of a method's maps when the network's weights were redrawn.
 
     Attributes:
-        outcome: `passed`, `failed` or `not evaluable`; `reason` in words.
+        outcome: `passed`, `failed`, `undecided` or `not evaluable`; `reason` in words.
         index: (M,) positions in the cohort of the films it was checked on.
         own: (M,) structural similarity of each film's map to its map after all weights were redrawn.
         others: (M,) of its map to those of other films.
@@ -73,6 +73,12 @@ class Checked:
         lost = np.where((self.own <= self.others) & (self.own <= UNCHANGED), 1.0, 0.0)
         lost[~np.isfinite(self.own - self.others)] = np.nan
         return lost
+
+    @property
+    def told(self) -> str:
+        """The outcome with how many maps went with the weights: `undecided (3 of 8 maps lost)`."""
+        known = self.lost[np.isfinite(self.lost)]
+        return f"{self.outcome} ({int(known.sum())} of {len(known)} maps lost)" if len(known) else self.outcome
 
 
 def chosen(
@@ -241,7 +247,7 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
     """
     few = index[:CHECKED]
     called = answers.called()[few].astype(np.int64).tolist()
-    shards = Shards(cache, "map-checks", key_of(answers, few, method))
+    shards = Shards(cache, "map-checks", {**key_of(answers, few, method), "rule": "whole interval"})
     known = shards.read()
     if not len(known):
         ids = [answers.images[at] for at in few]

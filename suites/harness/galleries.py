@@ -37,7 +37,7 @@ from suites.harness.claims import GalleryItem
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.explaining import Asked
+from suites.harness.explaining import Asked, Checked
 from suites.harness.probes import ROLES
 
 FILMS = {"quick": 2, "standard": 4, "full": 8}
@@ -91,21 +91,21 @@ class Scene:
 
 
 def failure_galleries(
-    evidence: Evidence, conditions: Sequence[str], checked: Mapping[str, Sanity]
+    evidence: Evidence, conditions: Sequence[str], checked: Mapping[str, Checked]
 ) -> tuple[dict[str, list[GalleryItem]], list[str]]:
     """Return the galleries by title, and what cannot be shown, with the reason.
 
     Args:
         evidence: of the run.
         conditions: what is done to films of the cohort, predicted already.
-        checked: method -> outcome of its sanity check, printed on every picture; these methods are shown.
+        checked: method -> its sanity check, printed on every picture; these methods are shown.
     """
     galleries: dict[str, list[GalleryItem]] = {}
     missing = [f"{role} films (none were given)" for role in ROLES if role not in evidence.probes]
     try:
         for scene in scenes(evidence, conditions):
-            for method, outcome in checked.items():
-                galleries.setdefault(scene.title, []).extend(items(scene, method, outcome))
+            for method, check in checked.items():
+                galleries.setdefault(scene.title, []).extend(items(scene, method, check))
     except NotEvaluable as reason:
         missing.append(str(reason))
     if ADVERSARIAL not in galleries:
@@ -233,9 +233,9 @@ def _example_side(answers: Answers, folder: Path, results: Sequence[AttackResult
     return Side(np.asarray(softmax(logits, axis=1), dtype=np.float64), lambda: pixels, maps)
 
 
-def items(scene: Scene, method: str, outcome: Sanity) -> list[GalleryItem]:
+def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     """Return one item per film of a scene; all of a method are made when the first one is looked at."""
-    panels = cache(lambda: _panels(scene, method, outcome))
+    panels = cache(lambda: _panels(scene, method, checked.outcome))
     names, said = scene.answers.subject.classes, scene.after or scene.before
     made = []
     for row, (at, pick) in enumerate(zip(scene.index, scene.picks, strict=True)):
@@ -245,9 +245,14 @@ def items(scene: Scene, method: str, outcome: Sanity) -> list[GalleryItem]:
         made.append(
             GalleryItem(
                 caption=f"{pick.image_id}, {pick.rule}: {truth.replace('_', ' ')} called {call}. "
-                f"{method}: sanity check {outcome}.",
+                f"{method}: sanity check {checked.told}.",
                 draw=partial(_picture, panels, row),
-                facts={"class": truth, "method": method, "condition": scene.condition, "sanity check": outcome},
+                facts={
+                    "class": truth,
+                    "method": method,
+                    "condition": scene.condition,
+                    "sanity check": checked.outcome,
+                },
                 details=partial(_details, panels, row, scene),
             )
         )

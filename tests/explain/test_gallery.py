@@ -77,6 +77,7 @@ def test_the_same_panel_gives_the_same_bytes(panels, tmp_path):
 
 def test_a_failed_sanity_check_is_written_on_the_picture(panels):
     assert "FAILED its sanity check" in texts(panels[0])
+    assert "sanity check undecided" in texts(Panel(**{**vars(panels[0]), "sanity": "undecided"}))
     assert "sanity not checked" in texts(Panel(**{**vars(panels[0]), "sanity": "not checked"}))
 
 

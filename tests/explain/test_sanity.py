@@ -104,6 +104,9 @@ def test_the_pass_rule_by_hand():
     assert difference.mean == pytest.approx(0.1)
     assert interval == pytest.approx((0.1, 0.1))
     assert judge_randomisation(maps, np.full(4, 0.99), np.full(4, 1.0))[0] == "failed"  # never changes, for any film
+    unclear = judge_randomisation(maps, np.array([0.1, 0.5, 0.1, 0.49]), np.full(4, 0.3))
+    assert unclear[0] == "undecided", "the mean difference is -0.0025, its interval holds 0"
+    assert unclear[3][0] < 0 < unclear[3][1]
     flat = fake(np.ones((4, 16, 16)), ("flat",) * 4)
     assert judge_randomisation(flat, np.full(4, 0.0), np.full(4, 0.3))[0] == "failed"
     outcome, reason, difference, _ = judge_randomisation(maps, np.array([0.1, np.nan, np.nan, 0.1]), np.full(4, 0.3))

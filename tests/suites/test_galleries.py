@@ -19,6 +19,12 @@ from suites.harness.report.shots import store_gallery
 from tests.controls.films import cohort_of
 from tests.controls.subjects import Reader, subject_of
 
+
+def check(outcome):
+    """A sanity check of eight films with this outcome, three of whose maps were lost."""
+    return explaining.Checked(outcome, "", np.arange(8), np.repeat([0.2, 0.5], [3, 5]), np.full(8, 0.3))
+
+
 CONDITIONS = ["window_widening@3", "whiteout_lobar@4", "whiteout_mass@4"]
 IG = "integrated gradients"
 
@@ -53,7 +59,7 @@ def counted(monkeypatch):
 
 
 def test_every_mode_that_has_films_has_a_gallery_and_the_others_are_named(evidence):
-    found, missing = galleries.failure_galleries(evidence, CONDITIONS, {IG: "passed"})
+    found, missing = galleries.failure_galleries(evidence, CONDITIONS, {IG: check("passed")})
     assert set(found) == {
         galleries.CALLS, "Low contrast and underexposure", "White-out", "Findings the subject has no class for",
     }  # fmt: skip
@@ -81,14 +87,14 @@ def test_films_without_a_class_show_the_most_confident_calls(evidence):
     assert scene.after is None
 
 
-@pytest.mark.parametrize("outcome", ["passed", "failed"])
+@pytest.mark.parametrize("outcome", ["passed", "failed", "undecided"])
 def test_a_failed_method_is_marked_on_every_picture_caption_and_sidecar(evidence, tmp_path, outcome):
-    found, _ = galleries.failure_galleries(evidence, CONDITIONS[:1], {IG: outcome})
+    found, _ = galleries.failure_galleries(evidence, CONDITIONS[:1], {IG: check(outcome)})
     items = [item for gallery in found.values() for item in gallery]
     (tmp_path / "figures").mkdir()
     shots = store_gallery(items, tmp_path, "g")
     for item, shot in zip(items, shots, strict=True):
-        assert f"sanity check {outcome}" in shot.caption
+        assert f"sanity check {outcome} (3 of 8 maps lost)" in shot.caption
         assert shot.facts["sanity check"] == outcome
         assert item.details()["sanity"] == outcome
         assert (tmp_path / shot.sidecar).is_file()
@@ -128,9 +134,9 @@ def test_another_condition_or_target_is_another_map(evidence):
 
 def test_the_table_tells_a_method_from_an_edge_detector(evidence):
     index = explaining.chosen(evidence.main, "quick", evidence.main.shared(CLEAN))
-    table, _, outcomes = believing.beliefs(evidence, index)
+    table, _, checks = believing.beliefs(evidence, index)
     rows = table.set_index("method")
-    assert outcomes["edge detector"] == "failed"
+    assert checks["edge detector"].outcome == "failed"
     assert rows.loc["edge detector (control)", "SSIM, weights redrawn"] == 1
     assert rows.loc[IG, "completeness gap"] < 0.05
     assert rows.loc[IG, "deletion"] > rows.loc["edge detector (control)", "deletion"]
@@ -161,7 +167,7 @@ def test_adversarial_examples_are_shown_as_stored(evidence, monkeypatch):
     Result.stored = stored
     attack = type("Attack", (), {"index": np.array([at]), "found": type("F", (), {"results": [Result]}), "threat": "t"})
     monkeypatch.setattr(attacking, "finished", lambda *_: attack)
-    found, missing = galleries.failure_galleries(evidence, [], {IG: "passed"})
+    found, missing = galleries.failure_galleries(evidence, [], {IG: check("passed")})
     (item,) = found[galleries.ADVERSARIAL]
     assert item.details()["after"]["predicted"] == answers.subject.classes[1]
     scene = next(scene for scene in galleries.scenes(evidence, []) if scene.title == galleries.ADVERSARIAL)

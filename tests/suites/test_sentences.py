@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from suites.harness.claims import load_claims
-from suites.harness.endpoints import find
+from explain import AttributionMap
+from suites.harness import explaining
+from suites.harness.claims import Verdict, load_claims
+from suites.harness.endpoints import find, shortcut_probe
 from suites.harness.endpoints.cells import below_one, percent, points
 from suites.harness.endpoints.two_cohorts import smallest_kind
+from suites.harness.explaining import Checked
+from suites.harness.judging import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 CLAIMS = {claim.id: claim for claim in load_claims()}
@@ -121,3 +126,67 @@ def test_numbers_are_not_rounded_to_perfect_and_carry_no_dust():
     assert [below_one(x) for x in (1.0, 0.999, 0.9951, 0.25)] == ["1.00", "0.999", "0.995", "0.25"]
     assert [percent(x) for x in (0.0, 1.0, 0.996, 0.002, 0.98)] == ["0 %", "100 %", "99.6 %", "0.2 %", "98 %"]
     assert [points(x) for x in (-4e-9, 0.0, 0.416, -0.0087)] == ["0.0", "0.0", "+41.6", "\N{MINUS SIGN}0.9"]
+
+
+def saliency_of(answers, folder, outcome, monkeypatch):
+    """Judge whether maps point at lesions, with a sanity check of this outcome; the lesion is the right edge.
+
+    It is a tenth of the film. Nobody hits it at the centre, so a point anywhere, right in a tenth, is the better guess.
+    """
+    lesion = np.zeros((20, 20), dtype=bool)
+    lesion[:, 18:] = True
+    maps = np.zeros((24, 20, 20), dtype=np.float32)
+    maps[:2, 5, 19] = maps[2:, 5, 5] = 1.0
+    index = np.flatnonzero((answers.correct() == 1) & (answers.labels != answers.class_index("normal")))[:24]
+    ids = tuple(answers.images[at] for at in index)
+    found = AttributionMap("grad-cam", maps, ids, (0,) * 24, ("ok",) * 24)
+    checked = Checked(outcome, "why", index[:8], np.repeat([0.2, 0.5], [3, 5]), np.full(8, 0.3))
+    monkeypatch.setattr(explaining, "chosen", lambda *_: index)
+    monkeypatch.setattr(explaining, "masks", lambda *_: (dict.fromkeys(ids, lesion), np.ones(24)))
+    monkeypatch.setattr(explaining, "attribute", lambda *_: explaining.Maps(index, found, lambda: None))
+    monkeypatch.setattr(explaining, "sanity", lambda *_: checked)
+    return result_of("explanations.lesion", answers, folder)
+
+
+def test_a_map_must_beat_the_better_of_two_guesses(main, tmp_path, monkeypatch):
+    result = saliency_of(main, tmp_path, "passed", monkeypatch)
+    assert result.effect.estimate == pytest.approx(2 / 24 - 0.1), "below chance, though the centre never hits"
+    assert result.effect.low < result.effect.estimate < 0
+    assert "a point anywhere in 10 %" in result.summary
+    assert "100 % of the lesion lies inside the crop" in result.summary
+
+
+@pytest.mark.parametrize("outcome", ["undecided", "failed"])
+def test_no_verdict_rests_on_a_map_that_may_show_nothing_learned(main, tmp_path, monkeypatch, outcome):
+    claim = CLAIMS["explanations.lesion"]
+    result = saliency_of(main, tmp_path, outcome, monkeypatch)
+    result = replace(result, effect=replace(result.effect, low=-0.2, estimate=-0.1, high=-0.05))
+    (judged,) = judge_section([claim], "s", {claim.id: result})
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert f"but the sanity check of grad-cam is {outcome} (3 of 8 maps lost)" in judged.reason
+    assert f"Sanity check {outcome} (3 of 8 maps lost)" in result.summary
+    passed = saliency_of(main, tmp_path, "passed", monkeypatch)
+    assert passed.unproven == ""
+
+
+def test_saliency_is_exploratory_by_its_smallest_class(main, tmp_path, monkeypatch):
+    effect = saliency_of(main, tmp_path, "passed", monkeypatch).effect
+    assert effect.exploratory
+    assert 0 < effect.smallest < 24
+
+
+def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path, monkeypatch):
+    index = np.flatnonzero(main.shared("clean"))[:120]
+    rows = [
+        {"image_id": main.images[at], "cover": cover, "control": control, "area": 0.1, "logit_shift": 0.0,
+         "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
+        for row, at in enumerate(index) for cover in ("border", "corners") for control in (False, True)
+    ]  # fmt: skip
+    monkeypatch.setattr(explaining, "chosen", lambda *_: index)
+    monkeypatch.setattr(shortcut_probe, "_probed", lambda *_: pd.DataFrame(rows))
+    result = result_of("explanations.shortcut", main, tmp_path)
+    found = {measure.name: measure.estimate for measure in (result.effect, *result.measures)}
+    assert result.effect.name == "flips_when_edges_covered"
+    assert found["flips_when_edges_covered"] == pytest.approx(2 / 120)
+    assert found["flips_when_border_covered"] == found["flips_when_corners_covered"] == pytest.approx(1 / 120)
+    assert result.effect.exploratory, "120 films, but the smallest class has fewer than 100"

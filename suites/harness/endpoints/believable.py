@@ -8,6 +8,7 @@ import pandas as pd
 from suites.harness import believing, explaining, galleries
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
+from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
@@ -31,16 +32,24 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     by_film = np.zeros(len(answers.cohort))
     by_film[checked.index[known]] = lost[known]
     share = answers.rate(by_film, among)
-    effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), needed=50)
-    table, agreement, outcomes = believing.beliefs(evidence, index)
-    pictured, missing = galleries.failure_galleries(
-        evidence, [str(text) for text in claim.parameters.get("conditions", [])],
-        {name: outcome for name, outcome in outcomes.items() if name not in believing.CONTROLS},
-    )  # fmt: skip
-    failed = [name for name, outcome in outcomes.items() if outcome == "failed" and name not in believing.CONTROLS]
+    smallest = smallest_class(answers, checked.index[known])
+    effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), smallest=smallest)
+    table, agreement, checks = believing.beliefs(evidence, index)
+    shown = {name: check for name, check in checks.items() if name not in believing.CONTROLS}
+    conditions = [str(text) for text in claim.parameters.get("conditions", [])]
+    pictured, missing = galleries.failure_galleries(evidence, conditions, shown)
+    by_outcome = {
+        word: [name for name, check in shown.items() if check.outcome == word] for word in ("failed", "undecided")
+    }
+    went = f"{int(lost[known].sum())} of {int(known.sum())} maps"
     told = [
-        f"{method}: {checked.reason}, on {int(known.sum())} films.",
-        f"Failed its sanity check, and marked so on every picture: {', '.join(failed)}." if failed else "",
+        f"{method}: {went} are lost with the weights (then no more like themselves than maps of other films are).",
+        f"Its sanity check as a whole is {checked.outcome}: {checked.reason}.",
+        *(
+            f"Sanity check {word}, and marked so on every picture: {', '.join(names)}."
+            for word, names in by_outcome.items()
+            if names
+        ),
         f"No pictures of: {'; '.join(missing)}." if missing else "",
     ]
     return Result(

@@ -123,8 +123,8 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
         measures=[measured(f"recall_{name}", "clean", recalls[name], sizes[name]) for name in (better, worse)],
         films=f"{plain_name(better)} and {plain_name(worse)} films",
         summary=(
-            f"Recall of {plain_name(better)} films minus that of {plain_name(worse)} films is {points(effect.estimate)} "
-            f"points ({points(effect.low)} to {points(effect.high)})."
+            f"Recall of {plain_name(better)} films minus that of {plain_name(worse)} films is "
+            f"{points(effect.estimate)} points ({points(effect.low)} to {points(effect.high)})."
         ),
     )
 

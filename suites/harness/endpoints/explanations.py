@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,16 @@ from explain.selection import Pick, largest_flips, most_confident_errors, random
 from suites.harness import explaining, galleries, statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN, parse
+from suites.harness.endpoints.attack_tables import smallest_class
+from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.explaining import Checked, Maps
 from suites.harness.galleries import Scene
+from suites.harness.probes import FILMS
+from suites.harness.statistics import Sampled
 
 METHODS = ("grad-cam", "integrated gradients")
 
@@ -29,7 +35,11 @@ def _method(claim: Claim) -> str:
 
 @endpoint("looks_at_lesion")
 def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
-    """How much more often the map's maximum hits the lesion than a prior on the film's centre does (pointing game)."""
+    """How much more often the map's maximum hits the lesion than a guess does (pointing game).
+
+    The guess is the better one of two: the film's centre, and a point anywhere. Lesions lie in the lungs, so a guess at
+    the centre may never hit any, and beating it alone would prove little.
+    """
     answers, method = evidence.main, _method(claim)
     ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != "normal").to_numpy()
     index = explaining.chosen(answers, evidence.profile, ill)
@@ -43,12 +53,12 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     checked = explaining.sanity(answers, index, method, evidence.cache)
     table = localise(found.maps, lesions, "lesion", visible=visible, seed=evidence.seed)
     return _judged(
-        answers, claim, table, ("hit", "hit_centre"), found, checked=checked,
+        answers, claim, table, ("hit", "hit_centre", "hit_random"), found, checked=checked,
         summary=(
-            f"{method}: the strongest point of the map lies in the lesion in {table['hit'].mean():.0%} of {len(table)} "
-            f"films called right (centre prior {table['hit_centre'].mean():.0%}, chance "
-            f"{table['hit_random'].mean():.0%}); {np.nanmean(visible):.0%} of each lesion is left by the crop. "
-            f"Sanity check: {checked.outcome} ({checked.reason})."
+            f"{method}: the strongest point of the map lies in the lesion in {percent(table['hit'].mean())} of "
+            f"{len(table)} films called right (a guess at the centre would in {percent(table['hit_centre'].mean())}, a "
+            f"point anywhere in {percent(table['hit_random'].mean())}); on average "
+            f"{percent(float(np.nanmean(visible)))} of the lesion lies inside the crop."
         ),
         picks=_picks(answers, index), evidence=evidence,
     )  # fmt: skip
@@ -66,11 +76,11 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     table = localise(found.maps, lungs, "lung", seed=evidence.seed)
     table = table.assign(off_lung=1 - table["energy"], off_lung_chance=1 - table["energy_random"])
     return _judged(
-        answers, claim, table, ("off_lung", None), found, checked=checked,
+        answers, claim, table, ("off_lung",), found, checked=checked,
         summary=(
-            f"{method}: {table['off_lung'].mean():.0%} of the map lies off the lung on {len(table)} films "
-            f"({answers.cohort.name}); an even map would put {table['off_lung_chance'].mean():.0%} there. "
-            f"Sanity check: {checked.outcome} ({checked.reason})."
+            f"{method}: {percent(table['off_lung'].mean())} of the map lies off the lung on {len(table)} "
+            f"{FILMS.get(role, f'{role} films'.strip())}; an even map would put "
+            f"{percent(table['off_lung_chance'].mean())} there."
         ),
         picks=[Pick(answers.images[at], row, "first of the cohort", 0.0) for row, at in enumerate(index[:4])],
         evidence=evidence,
@@ -89,9 +99,8 @@ def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     return _judged(
         answers, claim, table, ("energy", "energy_random"), found, checked=checked,
         summary=(
-            f"{method}: {table['energy'].mean():.0%} of the map lies on the border of {len(table)} films, where an "
-            f"even map would put {table['energy_random'].mean():.0%}. "
-            f"Sanity check: {checked.outcome} ({checked.reason})."
+            f"{method}: {percent(table['energy'].mean())} of the map lies on the border of {len(table)} films, where "
+            f"an even map would put {percent(table['energy_random'].mean())}."
         ),
         picks=_picks(answers, index), evidence=evidence,
         more={"Share of the map by region, beside its area and a centre prior": _regions(answers, found)},
@@ -133,10 +142,10 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     table = pd.DataFrame({"image_id": before.maps.image_ids, "moved": moved})
     flips = largest_flips(before.maps.image_ids, answers.logits()[index], answers.logits(condition)[index], 4)
     return _judged(
-        answers, claim, table, ("moved", None), before, checked=checked, condition=condition,
+        answers, claim, table, ("moved",), before, checked=checked, condition=condition,
         summary=(
-            f"{method}: under {condition} the marked region of the map moves by {np.nanmean(moved):.0%} on average "
-            f"(0 % the same pixels, 100 % none in common). Sanity check: {checked.outcome} ({checked.reason})."
+            f"{method}: under {condition} the marked region of the map moves by "
+            f"{percent(float(np.nanmean(moved)))} on average (0 % the same pixels, 100 % none in common)."
         ),
         picks=flips or _picks(answers, index), evidence=evidence,
     )  # fmt: skip
@@ -152,7 +161,7 @@ def _judged(
     answers: Answers,
     claim: Claim,
     table: pd.DataFrame,
-    columns: tuple[str, str | None],
+    columns: tuple[str, ...],
     found: Maps,
     *,
     evidence: Evidence,
@@ -162,20 +171,23 @@ def _judged(
     condition: str = CLEAN,
     more: Mapping[str, pd.DataFrame] | None = None,
 ) -> Result:
-    """Hold the mean of a column (minus a reference) against the margin; a method that failed proves nothing."""
-    value, reference = columns
-    numbers = table[value].to_numpy(np.float64) - (table[reference].to_numpy(np.float64) if reference else 0.0)
-    usable = np.isfinite(numbers)
+    """Hold the mean of a column against the margin, less the largest of what further columns would give by chance.
+
+    A method that failed its sanity check, or may have, proves nothing.
+    """
+    value = columns[0]
+    numbers = table[list(columns)].to_numpy(np.float64)
+    usable = np.isfinite(numbers).all(axis=1)
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[found.index[usable]] = True
     if not usable.any():
         raise NotEvaluable(f"no usable map: {len(table)} maps are not finite or have no mask inside the crop")
-    bounds = (-1.0, 1.0) if reference else (0.0, 1.0)
-    mean = statistics.rate(numbers[usable], answers.resamples.subset(among), bounds)
+    resamples, own, method = answers.resamples.subset(among), numbers[usable, 0], found.maps.method
+    plain = statistics.rate(own, resamples)
+    mean = _excess([statistics.rate(own - other, resamples, (-1.0, 1.0)) for other in numbers[usable, 1:].T]) or plain
     name = {"hit": "hit_rate_excess", "energy": "border_energy_excess"}.get(value, value)
-    effect = measured(name, condition, mean, int(usable.sum()), needed=50)
-    plain = statistics.rate(table[value].to_numpy(np.float64)[usable], answers.resamples.subset(among))
-    believed, method = checked.outcome == "passed", found.maps.method
+    size = _size(answers, evidence, found.index[usable])
+    believed = checked.outcome == "passed"
     index = found.index[[pick.row for pick in picks]]
     scene = Scene(
         claim.section, condition, answers, index, picks,
@@ -187,11 +199,29 @@ def _judged(
         {"Where the map lies, beside chance and a centre prior": summarise(table).round(3)} if "region" in table else {}
     )
     return Result(
-        effect=effect,
+        effect=measured(name, condition, mean, int(usable.sum()), **size),
         p_beyond=beyond(mean, claim) if believed else 1.0,
         p_within=within(mean, claim) if believed else 1.0,
-        measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), needed=50)],
-        summary=summary + left_out,
+        unproven="" if believed else f"the sanity check of {method} is {checked.told}",
+        measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), **size)],
+        summary=f"{summary}{left_out} Sanity check {checked.told}: {checked.reason}.",
         tables=tables | dict(more or {}),
-        galleries={f"Saliency ({method}): {claim.statement}": galleries.items(scene, method, checked.outcome)},
+        galleries={f"Saliency ({method}): {claim.statement}": galleries.items(scene, method, checked)},
     )
+
+
+def _excess(over: list[Sampled]) -> Sampled | None:
+    """Return the smallest of several excesses, resample by resample: what is won on the best guess."""
+    if not over:
+        return None
+    replicates = np.min([one.replicates for one in over], axis=0)
+    return replace(over[0], estimate=min(one.estimate for one in over), replicates=replicates)
+
+
+def _size(answers: Answers, evidence: Evidence, index: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Return the rule by which a rate on these films is exploratory: by class, on a probe by kind of finding."""
+    if answers is evidence.main:
+        return {"smallest": smallest_class(answers, index)}
+    among = np.zeros(len(answers.cohort), dtype=bool)
+    among[index] = True
+    return {"smallest": smallest_kind(answers, among), "needed": 50}

@@ -13,6 +13,8 @@ from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
+from suites.harness.endpoints.attack_tables import smallest_class
+from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
 
@@ -31,7 +33,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
     table = _probed(answers, index, evidence.cache)
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
-    n = len(index)
+    n, smallest = len(index), smallest_class(answers, index)
 
     def flips(part: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return (N,) whether any of these covers flipped a film."""
@@ -52,16 +54,19 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
         .rename(columns={"control": "where", "logit_fall": "fall of the logit"})
     )
     return Result(
-        effect=measured("flips_when_border_covered", CLEAN, share, n),
+        effect=measured("flips_when_edges_covered", CLEAN, share, n, smallest=smallest),
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
         measures=[
-            *(measured(f"flips_when_{name}_covered", CLEAN, value, n) for name, value in each.items()),
-            measured("flips_when_inside_covered", CLEAN, inside, n),
+            *(
+                measured(f"flips_when_{name}_covered", CLEAN, value, n, smallest=smallest)
+                for name, value in each.items()
+            ),
+            measured("flips_when_inside_covered", CLEAN, inside, n, smallest=smallest),
         ],
         summary=(
-            f"Covering the border or the corners changes {share.estimate:.1%} of {n} calls; squares of the same area "
-            f"inside the film change {inside.estimate:.1%}."
+            f"Covering the border or the corners changes {percent(share.estimate, 1)} of {n} calls; squares of the "
+            f"same area inside the film change {percent(inside.estimate, 1)}."
         ),
         tables={"What covering changes": rows.round(3)},
     )
