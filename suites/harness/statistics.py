@@ -27,9 +27,9 @@ Integers = npt.NDArray[np.int64]
 
 LEVEL = 0.95
 RESAMPLES = 2000
-BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {LEVEL:.0%}"
+BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {100 * LEVEL:g} %"
 WIDENED = f"{BOOTSTRAP}, at least the exact bound of no event (few values among the resamples)"
-EXACT = f"exact binomial bound over patients, {LEVEL:.0%} (nothing varies between resamples)"
+EXACT = f"exact binomial bound over patients, {100 * LEVEL:g} % (nothing varies between resamples)"
 RARE = math.exp(-3)
 """Share of resamples without any event when three patients show one (Poisson). With fewer events a bootstrap is blind
 to what it did not draw; a statistic that varies has far fewer equal replicates."""

@@ -38,11 +38,14 @@ def test_each_shift_says_what_the_clean_temperature_does_there(result):
     for name, factor in true.items():
         assert rows.loc[name, "temperature_low"] < factor < rows.loc[name, "temperature_high"], name
     words = rows["clean_temperature"].to_dict()
-    assert words == {**dict.fromkeys(rows.index, "mends"), "grid_stripes@3": "harms"}
+    assert words == {**dict.fromkeys(rows.index, "helps"), "grid_stripes@3": "harms"}
     assert rows.loc["grid_stripes@3", "relative_to_clean_high"] < 0.5
-    assert "still mends under window_widening@3, scatter@3, lateral" in result.summary
-    assert "still harms" not in result.summary
-    assert "harms under grid_stripes@3" in result.summary
+    helped, harmed = result.summary.split(" and harms under ")
+    for name in ("window_widening@3", "scatter@3", "lateral"):
+        before, after = rows.loc[name, ["ece_before", "ece_after"]]
+        assert f"{name} (ECE from {before:.3f} to {after:.3f})" in helped
+    assert "mends" not in result.summary, "what is left is printed beside it"
+    assert harmed.startswith("grid_stripes@3 (ECE from")
 
 
 def test_recalibrations_are_compared_out_of_fold(result):

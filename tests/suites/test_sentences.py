@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from explain import AttributionMap
+from robustness.attacks.sanity import SanityCheck
 from suites.harness import explaining
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.endpoints import find, shortcut_probe
+from suites.harness.endpoints import adversarial, attack_tables, find, shortcut_probe
 from suites.harness.endpoints.cells import below_one, percent, points
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.explaining import Checked
@@ -190,3 +192,64 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
     assert found["flips_when_edges_covered"] == pytest.approx(2 / 120)
     assert found["flips_when_border_covered"] == found["flips_when_corners_covered"] == pytest.approx(1 / 120)
     assert result.effect.exploratory, "120 films, but the smallest class has fewer than 100"
+
+
+def remedied(answers, folder, **parameters):
+    claim = CLAIMS["contrast.window"]
+    claim = replace(claim, parameters={**claim.parameters, "conditions": [], **parameters})
+    return find("stress")[0](simulated_evidence(answers, folder), claim)
+
+
+def test_a_remedy_that_harms_is_not_said_to_leave_something(tmp_path):
+    answers = simulated_answers(
+        {"clean": 1.0, "window_widening@3": 0.5, "clahe": 1.0, "window_widening@3 | clahe": -1.0}
+    )
+    told = remedied(answers, tmp_path, remedies=["clahe"]).summary
+    assert "+0.0 points of harm" not in told
+    assert "0.0 points of harm (" in told
+    worse = answers.score("balanced_accuracy", "clean", answers.shared("clean")).estimate
+    worse -= answers.score("balanced_accuracy", "window_widening@3 | clahe", answers.shared("clean")).estimate
+    assert (
+        f"With clahe the harm is {100 * worse:.1f} points (worse than without); on clean films clahe costs 0.0." in told
+    )
+
+
+def test_sizes_in_points_are_not_printed_as_percent(main):
+    size = find("test_set_half_width")[0](main.cohort, CLAIMS["dataset.size"]).summary
+    assert "%" not in size.replace("90 %", "")
+    assert "one call of ten" in size
+    printed = CLAIMS["published.accuracy_interval"]
+    told = find(printed.endpoint)[0](None, printed).summary
+    assert "±2.2 points where the page says ±1.5" in told
+
+
+def test_statements_name_the_one_direction_that_is_judged():
+    gamma = CLAIMS["contrast.gamma"]
+    assert gamma.parameters["condition"] == "gamma_high@3"
+    assert "lighter" not in gamma.statement
+
+
+def test_checks_of_another_attack_say_so(tmp_path, monkeypatch):
+    made = make_dataclass("Attack", ["checks", "found"])
+    asked = {"linf/grey": "gradients present", "linf/film": "no numerical faults"}
+
+    def attacked(_answers, _profile, _cache, threat="linf/grey", protocol="search"):
+        return made(checks=(SanityCheck(asked[threat], passed=True, detail="all of 8"),), found=None)
+
+    monkeypatch.setattr(adversarial, "attack", attacked)
+    monkeypatch.setattr(
+        adversarial, "no_faults", lambda _: SanityCheck("no numerical faults", passed=True, detail="none")
+    )
+    main = simulated_answers({"clean": 1.0})
+    found, _ = adversarial._attacks(simulated_evidence(main, tmp_path), "linf/film")
+    table = attack_tables.trust(found.checks).set_index("check")["detail"]
+    assert table["gradients present"] == "checked in the attack on the network's input: all of 8"
+    assert table["no numerical faults"] == "none"
+
+
+def test_the_median_flip_rests_on_patients(main):
+    index = np.flatnonzero(main.shared("clean"))[:60]
+    attack = SimpleNamespace(index=index, distances=np.linspace(0.5, 4, 60), threat="linf/grey")
+    for measure in attack_tables.flip_sizes(main, attack):
+        mine = index[main.labels[index] == main.class_index(measure.name.removeprefix("median_flip_levels_"))]
+        assert (measure.n, measure.patients) == (len(mine), len(set(main.patients[mine])))

@@ -156,7 +156,7 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
     point = operating.operating_point(positive, sick)
     rows = [
-        (f"{share:.0%}", float(np.asarray(point.positive_value(share))), float(np.asarray(point.negative_value(share))))
+        (percent(share), float(np.asarray(point.positive_value(share))), float(np.asarray(point.negative_value(share))))
         for share in operating.PREVALENCES
     ]
     curve = operating.decision_curve(risk, sick, prevalence=operating.PREVALENCES[1])

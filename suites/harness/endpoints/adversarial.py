@@ -20,6 +20,7 @@ from suites.harness.attacking.transfer import LEVELS, matrix, transferred
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import attack_pictures, attack_tables
 from suites.harness.endpoints.attack_tables import rate_on
+from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.evidence import Answers, Evidence
@@ -99,11 +100,18 @@ def _asked(claim: Claim) -> tuple[float, str]:
 
 
 def _attacks(evidence: Evidence, threat: str) -> tuple[Attack, Attack]:
-    """Return the attack, with what was checked about the subject's gradients at its input, and the random control."""
+    """Return the attack, with what was checked about the subject's gradients at its input, and the random control.
+
+    Gradients are checked once, by the attack on the grey pixels of the input; a reader of another attack is told so.
+    """
     answers, profile, cache = evidence.main, evidence.profile, evidence.cache
     found = attack(answers, profile, cache, threat=threat)
     if threat != INPUT and answers.subject.differentiable:
-        base = [check for check in attack(answers, profile, cache).checks if check.name != "no numerical faults"]
+        base = [
+            replace(check, detail=f"checked in the attack on the network's input: {check.detail}")
+            for check in attack(answers, profile, cache).checks
+            if check.name != "no numerical faults"
+        ]
         found = replace(found, checks=(*base, no_faults(found.found)))
     return found, attack(answers, profile, cache, threat=threat, protocol="noise")
 
@@ -135,7 +143,8 @@ def _summary(
     of_what = THREATS.get(found.threat, "")
     text = (
         f"With changes of at most {levels:g} of 255 grey levels{of_what}, invisible to a reader, "
-        f"{value.estimate:.0%} of {n} films stay right; random noise of that size leaves {random.estimate:.0%}."
+        f"{percent(value.estimate)} of {n} films stay right; random noise of that size leaves "
+        f"{percent(random.estimate)}."
     )
     sizes = found.distances[found.distances > 0]
     if len(sizes) and np.isfinite(np.median(sizes)):

@@ -17,6 +17,7 @@ from calibration import conformal, crossfit, diagrams, measures, null
 from calibration.checks import softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
+from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
@@ -191,8 +192,9 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(found[condition], claim),
         measures=printed[1:],
         summary=(
-            f"Sets that promise to hold the truth in {1 - alpha:.0%} of films do so in {printed[0].estimate:.1%} under "
-            f"{condition} (class-conditional split conformal, fitted on clean films of other patients)."
+            f"Sets that promise to hold the truth in {percent(1 - alpha)} of films do so in "
+            f"{percent(printed[0].estimate, 1)} {'of clean films' if condition == CLEAN else f'under {condition}'} "
+            "(class-conditional split conformal, fitted on clean films of other patients)."
         ),
         tables={
             "Coverage and size of the sets": pd.DataFrame(

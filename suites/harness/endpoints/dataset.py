@@ -8,9 +8,11 @@ from sklearn.metrics import roc_auc_score
 from suites.harness import file_audit, shortcuts, statistics
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.cohort import Cohort
+from suites.harness.endpoints.cells import below_one, percent, points
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.layouts import load_cohort
+from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Resamples, Sampled
 
 COUNT = "exact count"
@@ -45,8 +47,9 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
     for trials in (len(cohort), cohort.patients):
         interval = statistics.wilson(round(accuracy * trials), trials)
         halves.append((interval.high - interval.low) / 2)
-    planned = f"Wilson score interval of an accuracy of {accuracy:.0%}"
+    planned = f"Wilson score interval of an accuracy of {percent(accuracy)}"
     mix = file_audit.class_mix(cohort.table)
+    sizes = [points(size, signed=False) for size in (*halves, statistics.detectable_effect(0.1, len(cohort)))]
     return Result(
         effect=_exact("accuracy_half_width", halves[0], len(cohort), cohort.patients, f"{planned}, films independent"),
         measures=[
@@ -59,9 +62,10 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
             )
         ],
         summary=(
-            f"{len(cohort)} films of {cohort.patients} patients pin an accuracy of {accuracy:.0%} down to "
-            f"±{halves[0]:.1%}, or ±{halves[1]:.1%} if films of one patient say the same thing; a change of less than "
-            f"{statistics.detectable_effect(0.1, len(cohort)):.1%} would go unseen."
+            f"{len(cohort)} films of {cohort.patients} patients pin an accuracy of {percent(accuracy)} down to "
+            f"±{sizes[0]} points, or ±{sizes[1]} if films of one patient say the same thing. Where two subjects "
+            f"differ in one call of ten, a difference in accuracy of less than {sizes[2]} points would go unseen more "
+            "often than one time in five."
         ),
         tables={"Films and patients by class": mix},
     )
@@ -113,7 +117,9 @@ def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
     distance = float((shares["train"] - shares["test"]).abs().sum() / 2)
     return Result(
         effect=_exact("class_mix_distance", distance, len(whole), whole.patients),
-        summary=f"The class mix of test differs from train by {100 * distance:.1f} points (total variation).",
+        summary=(
+            f"The class mix of test differs from train by {points(distance, signed=False)} points (total variation)."
+        ),
         tables={"Class mix by split": mix},
     )
 
@@ -135,13 +141,14 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     effect = measured(
         "auroc", f"{cues} properties only", auroc, len(truth), smallest=int(min(truth.sum(), (~truth).sum()))
     )
+    ends = [below_one(value) for value in (effect.estimate, effect.low, effect.high)]
     return Result(
         effect=effect,
         p_beyond=beyond(auroc, claim),
         p_within=within(auroc, claim),
         summary=(
-            f"Properties of the files alone, without looking at a lung, tell {positive} from the rest with an AUROC of "
-            f"{effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}). "
+            f"Properties of the files alone, without looking at a lung, tell {plain_name(positive)} films from the "
+            f"rest with an AUROC of {ends[0]} ({ends[1]} to {ends[2]}). "
             "A subject must beat that to prove anything."
         ),
         tables={

@@ -43,7 +43,7 @@ class UnderShift:
         films: labelled films answered under it; `smallest` of them in one class.
         own: the temperature refitted there; `ratio` to the clean one on the same resamples (1 = it survives).
         before, after: ECE without and with the clean temperature of other patients.
-        gain: log loss gained by it, above 0 where it mends.
+        gain: fall of the log loss by it, above 0 where it helps.
         problem: why there are no numbers.
     """
 
@@ -59,11 +59,11 @@ class UnderShift:
 
     @property
     def word(self) -> str:
-        """Whether the clean temperature still mends: `mends`, `harms`, or `unclear` where the interval spans 0."""
+        """Whether the clean temperature still helps: `helps`, `harms`, or `unclear` where the interval spans 0."""
         if self.gain is None:
             return self.problem
         ends = self.gain.interval()
-        return "mends" if ends.low > 0 else "harms" if ends.high < 0 else "unclear"
+        return "helps" if ends.low > 0 else "harms" if ends.high < 0 else "unclear"
 
 
 def under_shifts(
@@ -123,10 +123,12 @@ def _gained(name: str, films: LabelledFilms, before: FloatArray, after: FloatArr
 
 
 def told(rows: Sequence[UnderShift]) -> str:
-    """Return in one sentence where a temperature fitted on clean films mends, and where it harms."""
-    found = {word: [row.name for row in rows if row.name != CLEAN and row.word == word] for word in ("mends", "harms")}
-    words = {"mends": "still mends", "harms": "harms"}
-    parts = [f"{words[word]} under {', '.join(names)}" for word, names in found.items() if names]
+    """Return in one sentence where a temperature fitted on clean films helps and harms, and what is left."""
+    shifted = [row for row in rows if row.name != CLEAN]
+    parts = []
+    for word, words in (("helps", "helps somewhat"), ("harms", "harms")):
+        places = [f"{row.name} (ECE from {row.before:.3f} to {row.after:.3f})" for row in shifted if row.word == word]
+        parts += [f"{words} under {', '.join(places)}"] if places else []
     return f"Fitted on clean films it {' and '.join(parts)}." if parts else ""
 
 
@@ -148,7 +150,7 @@ def survival_table(rows: Sequence[UnderShift]) -> pd.DataFrame:
         ],
         columns=[
             "films under", "films", "temperature refitted there", "relative to clean", "ECE before",
-            "ECE with the clean temperature", "log loss gained by it", "it",
+            "ECE with the clean temperature", "fall of the log loss", "verdict",
         ],
     )  # fmt: skip
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result
+from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.errors import UsageProblem
 from suites.harness.report import figures
+from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Integers, Interval
 
 WILSON = "Wilson score interval 95 %, films taken as independent"
@@ -69,9 +71,10 @@ def published_half_width(_: None, claim: Claim) -> Result:
         effect=_measure("accuracy_half_width", Interval(half, half, half), total),
         measures=_measures(counts, classes),
         summary=(
-            f"{right} of {total} films right is {accuracy.estimate:.1%} with an interval from {accuracy.low:.1%} to "
-            f"{accuracy.high:.1%}: ±{half:.1%} where the page says ±{stated:.1%}, and wider still once films of one "
-            "patient are not counted as independent."
+            f"{right} of {total} films right is {percent(accuracy.estimate, 1)} with an interval from "
+            f"{percent(accuracy.low, 1)} to {percent(accuracy.high, 1)}: ±{points(half, signed=False)} points where "
+            f"the page says ±{points(stated, signed=False)}, and wider still once films of one patient are not "
+            "counted as independent."
         ),
         figures={"confusion": lambda: figures.confusion_matrix(counts, classes, title="Published, rows are the truth")},
     )
@@ -82,20 +85,20 @@ def published_recall_gap(_: None, claim: Claim) -> Result:
     """How far the printed recall gap is from the one its own confusion matrix shows; a matter of counting."""
     counts, classes = _matrix(claim)
     first, second = (classes.index(str(claim.parameters[key])) for key in ("better", "worse"))
-    printed = float(claim.parameters["printed"])
+    printed, names = float(claim.parameters["printed"]), [plain_name(classes[index]) for index in (first, second)]
     rows = counts.sum(axis=1)
     n = int(rows[first] + rows[second])
     gap = _newcombe((int(counts[first, first]), int(rows[first])), (int(counts[second, second]), int(rows[second])))
     error = abs(gap.estimate - printed)
+    ends = [points(value, signed=False) for value in (gap.estimate, gap.low, gap.high)]
     counting = "exact count of the published films"
     return Result(
         effect=_measure("recall_gap_error", Interval(error, error, error), n, counting),
         measures=[_measure("recall_gap", gap, n, NEWCOMBE), *_measures(counts, classes)],
         summary=(
-            f"Recall of {classes[first]} is {counts[first, first] / rows[first]:.1%}, of {classes[second]} "
-            f"{counts[second, second] / rows[second]:.1%}: a gap of {100 * gap.estimate:.1f} points on these films "
-            f"({100 * gap.low:.1f} to {100 * gap.high:.1f} beyond them) where the page prints about "
-            f"{100 * printed:.0f}."
+            f"Recall of {names[0]} is {percent(counts[first, first] / rows[first], 1)}, of {names[1]} "
+            f"{percent(counts[second, second] / rows[second], 1)}: a gap of {ends[0]} points (95 % interval "
+            f"{ends[1]} to {ends[2]}) where the page prints about {100 * printed:.0f}."
         ),
     )
 
@@ -110,7 +113,10 @@ def published_recall(_: None, claim: Claim) -> Result:
     return Result(
         effect=_measure(f"recall_{classes[index]}", recall, total),
         measures=_measures(counts, classes),
-        summary=f"{counts[index, index]} of {total} {classes[index]} films are called right: {recall.estimate:.1%}.",
+        summary=(
+            f"{counts[index, index]} of {total} {plain_name(classes[index])} films are called right: "
+            f"{percent(recall.estimate, 1)}."
+        ),
     )
 
 
@@ -125,7 +131,7 @@ def published_confusion_asymmetry(_: None, claim: Claim) -> Result:
         effect=_measure("confusion_asymmetry", gap, int(rows[start] + rows[end]), NEWCOMBE),
         measures=_measures(counts, classes),
         summary=(
-            f"{counts[start, end]} of {rows[start]} {classes[start]} films are called {classes[end]}, but only "
-            f"{counts[end, start]} of {rows[end]} the other way."
+            f"{counts[start, end]} of {rows[start]} {plain_name(classes[start])} films are called "
+            f"{plain_name(classes[end])}, but only {counts[end, start]} of {rows[end]} the other way."
         ),
     )

@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from suites.harness import film_figures
 from suites.harness.claims import Claim, GalleryItem, Measure, Result
 from suites.harness.conditions import CLEAN, expand, parse
+from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.evidence import RISING, Answers, Evidence
 from suites.harness.report import figures
+from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Sampled, difference
 
 Films = npt.NDArray[np.bool_]
@@ -70,16 +72,22 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         measured(measure, name, answers.score(measure, name, both), n, smallest=smallest) for name in (CLEAN, condition)
     ]
     flipped = answers.called(condition) != answers.called(CLEAN)
-    measures.append(measured("flip_rate", f"{condition} - clean", answers.rate(flipped, both), int(both.sum())))
-    extra, sentences = _beside(answers, claim, measure, among)
+    flips, of_any_class = answers.rate(flipped, both), counted(answers, "accuracy", both)[1]
+    measures.append(measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), smallest=of_any_class))
+    extra, sentences = _beside(answers, claim, measure, among, effect.estimate)
     series = _curve(evidence, claim, measure, among)
     undefined = int(among.sum() - both.sum())
     if undefined:
-        sentences.append(f"{undefined} films were left out because the condition is undefined for them.")
+        sentences.append(
+            f"{undefined} films (where the condition is undefined) were left out."
+            if undefined > 1
+            else "One film, where the condition is undefined, was left out."
+        )
     return Result(
         effect=effect,
         p_beyond=beyond(primary, claim),
         p_within=within(primary, claim),
+        films=_whose(measure, claim),
         measures=[*measures, *extra, *series[1]],
         summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
         figures={"severity": series[0]} if series[0] else {},
@@ -88,15 +96,37 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
 
 
 def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> str:
-    name = measure.replace("_", " ").capitalize()
+    before, after = (percent(value.estimate, 1) for value in measures[:2])
     return (
-        f"{name} goes from {measures[0].estimate:.1%} on clean films to {measures[1].estimate:.1%} under {condition}: "
-        f"{100 * effect.estimate:+.1f} points of harm ({100 * effect.low:.1f} to {100 * effect.high:.1f})."
+        f"{_spoken(measure)} goes from {before} on clean films to {after} under {condition}: "
+        f"{points(effect.estimate)} points of harm ({points(effect.low)} to {points(effect.high)})."
     )
 
 
-def _beside(answers: Answers, claim: Claim, measure: str, among: Films) -> tuple[list[Measure], list[str]]:
-    """Return the measures and sentences for the control and the remedies a claim names."""
+def _spoken(measure: str) -> str:
+    """Return a measure as the start of a sentence."""
+    for start, words in (("recall_", "Recall of"), ("called_", "The share called")):
+        if measure.startswith(start):
+            return f"{words} {plain_name(measure.removeprefix(start))}"
+    return plain_name(measure).capitalize()
+
+
+def _whose(measure: str, claim: Claim) -> str:
+    """Return in words which films a measure counts."""
+    if measure == "false_positive_rate":
+        return "normal films"
+    if measure.startswith("recall_"):
+        return f"{plain_name(measure.removeprefix('recall_'))} films"
+    return f"{plain_name(str(claim.parameters['truth']))} films" if "truth" in claim.parameters else "films"
+
+
+def _beside(
+    answers: Answers, claim: Claim, measure: str, among: Films, without: float
+) -> tuple[list[Measure], list[str]]:
+    """Return the measures and sentences for the control and the remedies a claim names.
+
+    `without` is the harm that the remedies meet.
+    """
     measures, sentences = [], []
     condition = parse(str(claim.parameters["condition"])).text
     if "control" in claim.parameters:
@@ -106,19 +136,29 @@ def _beside(answers: Answers, claim: Claim, measure: str, among: Films) -> tuple
         measures.append(measured(f"{measure}_harm", f"{control} - clean", alone, n, smallest=smallest))
         excess, films = harm(answers, measure, condition, among, reference=control)
         n, smallest = counted(answers, measure, films)
-        measures.append(measured(f"{measure}_harm", f"{condition} - {control}", excess, n, smallest=smallest))
+        more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, smallest=smallest)
+        measures.append(more)
         sentences.append(
-            f"The control {control} costs {100 * measures[-2].estimate:+.1f} points, so "
-            f"{100 * measures[-1].estimate:+.1f} ({100 * measures[-1].low:.1f} to {100 * measures[-1].high:.1f}) "
-            "belong to the kind of change itself."
+            f"The control {control} costs {_cost(measures[-2])} points, so {points(more.estimate)} "
+            f"({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
         )
     for name in claim.parameters.get("remedies", []):
-        for text, what in ((f"{condition} | {name}", "left"), (str(name), "cost on clean films")):
+        for text in (f"{condition} | {name}", str(name)):
             remedied, films = harm(answers, measure, parse(text).text, among)
             n, smallest = counted(answers, measure, films)
             measures.append(measured(f"{measure}_harm", f"{parse(text).text} - clean", remedied, n, smallest=smallest))
-            sentences.append(f"With {name}, {what}: {100 * measures[-1].estimate:+.1f} points.")
+        left, cost = measures[-2:]
+        change = round(1000 * left.estimate) - round(1000 * without)
+        worse = " (worse than without)" if change > 0 else " (as without)" if change == 0 else ""
+        sentences.append(
+            f"With {name} the harm is {_cost(left)} points{worse}; on clean films {name} costs {_cost(cost)}."
+        )
     return measures, sentences
+
+
+def _cost(harmed: Measure) -> str:
+    """Return a loss in points; a gain keeps its minus."""
+    return points(harmed.estimate, signed=False)
 
 
 def _curve(
@@ -165,7 +205,7 @@ def gallery(answers: Answers, condition: str, films: Films, how_many: int = 4) -
             film_figures.called(answers, image, name) for name in (CLEAN, condition)
         )
         truth = answers.subject.classes[answers.labels[index]] if answers.labels[index] >= 0 else "unknown"
-        caption = f"{image}: {before} ({sure_before:.0%}) becomes {after} ({sure_after:.0%}); truth {truth}"
+        caption = f"{image}: {before} ({percent(sure_before)}) becomes {after} ({percent(sure_after)}); truth {truth}"
         draw = partial(film_figures.film_by_film, answers, image, [CLEAN, condition])
         items.append(
             GalleryItem(caption=caption, draw=draw, facts={"image": image, "condition": condition, "truth": truth})

@@ -11,6 +11,7 @@ from suites.harness.attacking.universal import LEVELS, patterns
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import attack_pictures, attack_tables
 from suites.harness.endpoints.attack_tables import rate_on
+from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import UsageProblem
 from suites.harness.evidence import Evidence
@@ -54,8 +55,8 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
         measures=[measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers],
         summary=(
             f"One pattern of at most {levels:g} of 255 grey levels, fitted on other patients and put on every film, "
-            f"leaves {value.estimate:.0%} of {n} films right ({clean.estimate:.0%} without it); one random pattern of "
-            f"that size leaves {control.estimate:.0%}."
+            f"leaves {percent(value.estimate)} of {n} films right ({percent(clean.estimate)} without it); one random "
+            f"pattern of that size leaves {percent(control.estimate)}."
             + (f" Sanity checks failed: {', '.join(failed)}; the fit may have missed." if failed else "")
         ),
         figures={"one_pattern": partial(attack_pictures.curves, shown, "One pattern for all films, by size")},

@@ -76,7 +76,7 @@ def _causes(
     for index in np.flatnonzero(films)[:3]:
         image = answers.images[index]
         caption = "; ".join(
-            f"{name}: {call} {sure:.0%}"
+            f"{name}: {call} {percent(sure)}"
             for name in causes
             for call, sure in [film_figures.called(answers, image, name)]
         )
@@ -147,7 +147,7 @@ def _surest(probe: Answers, how_many: int = 6) -> dict[str, list[GalleryItem]]:
     for index in np.argsort(-confidence, kind="stable")[:how_many]:
         image = probe.images[index]
         finding = str(probe.cohort.table["finding"].iloc[index]) or "not labelled"
-        caption = f"{image}: {finding}, called {film_figures.called(probe, image)[0]} ({confidence[index]:.0%})"
+        caption = f"{image}: {finding}, called {film_figures.called(probe, image)[0]} ({percent(confidence[index])})"
         draw = partial(film_figures.film_by_film, probe, image, [CLEAN])
         items.append(GalleryItem(caption=caption, draw=draw, facts={"image": image, "finding": finding}))
     return {f"Most confident calls on {probe.cohort.name}": items}
