@@ -265,7 +265,10 @@ def _measure(
             all its films, whatever their class.
         highest: value it can take.
     """
-    sizes = np.bincount(answers.truth[films])
+    n = int(films.sum())
+    # Over all films the smallest class counts; a ratio over some (those called so) is as small as these are together.
+    sizes = np.bincount(answers.truth)
+    smallest = int(sizes[sizes > 0].min()) if films.all() else n
     sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts)
     ends = sampled.interval() if np.isfinite(value) else None
     return Measure(
@@ -274,8 +277,9 @@ def _measure(
         estimate=value,
         low=ends.low if ends else np.nan,
         high=ends.high if ends else np.nan,
-        n=int(films.sum()),
+        n=n,
         patients=sampled.patients,
         estimator=sampled.estimator,
-        exploratory=bool(sizes[sizes > 0].min(initial=SMALL_CLASS) < SMALL_CLASS) or not films.any(),
+        exploratory=smallest < SMALL_CLASS,
+        smallest=smallest if smallest < n else 0,
     )

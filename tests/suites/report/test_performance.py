@@ -201,6 +201,8 @@ def test_a_rare_confusion_does_not_widen_a_ratio_over_all_films(make_record):
     assert ppv.estimate == pytest.approx(114 / 116)
     assert 0.93 < ppv.low < 0.97
     assert specificity.patients == 201
+    assert not ppv.exploratory, "116 films were called so"
+    assert performance.overall(answers)[0].smallest == 86
     assert 1 - largest_unseen((201,), 0.025) - 2 / 201 <= specificity.low < specificity.estimate
 
 
