@@ -226,7 +226,7 @@ def judge_randomisation(
     if ours > UNCHANGED:
         return "failed", f"{words}: the map did not change", mean, (float(low), float(high))
     outcome: Outcome = "passed" if high <= 0 else "failed" if low > 0 else "undecided"
-    words += f", difference {mean.mean:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "\N{MINUS SIGN}")
+    words += f", difference {mean.mean:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
     return outcome, words, mean, (float(low), float(high))
 
 

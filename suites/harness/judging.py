@@ -69,7 +69,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     verdict = Verdict.INCONCLUSIVE
     if not word:
         reason = f"{_size(effect)} spans the margin {_number(margin)} at n = {effect.n} {result.films}"
-        reason += _wanted(result, margin, tests)
+        reason += _wanted(result, margin, tests, f"the strictest step of Holm's correction over {tests} claims")
     elif barred:
         reason = f"{_size(effect)} clears the margin {_number(margin)}, but {barred}"
     elif corrected <= ALPHA:
@@ -82,7 +82,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
             named = alone.value.replace("_", " ")
             reason += f": alone it would be {named}, but not after Holm's correction over the {tests} claims of "
             reason += "this section"
-        reason += _wanted(result, margin, tests)
+        reason += _wanted(result, margin, tests, "its strictest step")
     documented = claim.documented
     overshoot = documented is not None and (effect.low > documented if above else effect.high < documented)
     if overshoot and documented is not None:
@@ -105,14 +105,14 @@ def _size(effect: Measure) -> str:
     return f"{plain_name(effect.name)} {_number(effect.estimate)} ({_number(effect.low)} to {_number(effect.high)})"
 
 
-def _wanted(result: Result, margin: float, tests: int) -> str:
+def _wanted(result: Result, margin: float, tests: int, strictest: str) -> str:
     """Return how many films would settle it, in two digits: more would claim to know the spread that well."""
     wanted = result.needed or needed(result.effect, margin, tests)
     if not wanted:
         return ""
     step = 10 ** max(0, len(str(wanted)) - 2)
-    strictest = f" at the strictest step of Holm's correction over {tests} claims" if tests > 1 else ""
-    return f"; about {math.ceil(wanted / step) * step:,} {result.films} would settle an effect of this size{strictest}"
+    level = f" at {strictest}" if tests > 1 else ""
+    return f"; about {math.ceil(wanted / step) * step:,} {result.films} would settle an effect of this size{level}"
 
 
 def needed(effect: Measure, margin: float, tests: int = 1) -> int | None:

@@ -139,6 +139,7 @@ def test_what_holm_takes_back_names_its_side_and_the_films_it_would_take(kind, l
     reason = judge_section(claims, "s", {claim.id: result for claim in claims})[0].reason
     assert f"alone it would be {word}, but not after Holm's correction over the 7 claims" in reason
     assert "; about " in reason
+    assert reason.endswith("at its strictest step")
     assert "clears" not in reason
 
 

@@ -40,12 +40,12 @@ def test_each_shift_says_what_the_clean_temperature_does_there(result):
     words = rows["clean_temperature"].to_dict()
     assert words == {**dict.fromkeys(rows.index, "helps"), "grid_stripes@3": "harms"}
     assert rows.loc["grid_stripes@3", "relative_to_clean_high"] < 0.5
-    helped, harmed = result.summary.split(" and harms under ")
-    for name in ("window_widening@3", "scatter@3", "lateral"):
+    helped, harmed = result.summary.split("; it harms ")
+    for name, place in {"window_widening@3": "under window_widening@3", "lateral": "on lateral films"}.items():
         before, after = rows.loc[name, ["ece_before", "ece_after"]]
-        assert f"{name} (ECE from {before:.3f} to {after:.3f})" in helped
+        assert f"{place} (ECE from {before:.3f} to {after:.3f})" in helped
     assert "mends" not in result.summary, "what is left is printed beside it"
-    assert harmed.startswith("grid_stripes@3 (ECE from")
+    assert harmed.startswith("under grid_stripes@3 (ECE from")
 
 
 def test_recalibrations_are_compared_out_of_fold(result):

@@ -105,6 +105,7 @@ def _printed(name: str, condition: str, value: measures.Measured, films: Labelle
         patients=value.patients,
         estimator=how,
         exploratory=films.smallest < CURVE_FILMS,
+        smallest=films.smallest,
     )
 
 

@@ -25,6 +25,7 @@ from suites.harness.endpoints.cells import NONE, cell, columns
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
 from suites.harness.labelled import LabelledFilms
+from suites.harness.probes import FILMS
 from suites.harness.statistics import Interval, Sampled, difference
 
 RANGE = (0.02, 50.0)
@@ -127,9 +128,13 @@ def told(rows: Sequence[UnderShift]) -> str:
     shifted = [row for row in rows if row.name != CLEAN]
     parts = []
     for word, words in (("helps", "helps somewhat"), ("harms", "harms")):
-        places = [f"{row.name} (ECE from {row.before:.3f} to {row.after:.3f})" for row in shifted if row.word == word]
-        parts += [f"{words} under {', '.join(places)}"] if places else []
-    return f"Fitted on clean films it {' and '.join(parts)}." if parts else ""
+        places = [
+            f"{f'on {FILMS[row.name]}' if row.name in FILMS else f'under {row.name}'} "
+            f"(ECE from {row.before:.3f} to {row.after:.3f})"
+            for row in shifted if row.word == word
+        ]  # fmt: skip
+        parts += [f"{words} {', '.join(places)}"] if places else []
+    return f"Fitted on clean films it {'; it '.join(parts)}." if parts else ""
 
 
 def survival_table(rows: Sequence[UnderShift]) -> pd.DataFrame:
