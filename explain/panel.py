@@ -30,7 +30,7 @@ SANITY_WORDS: dict[str, tuple[str, str]] = {
         "FAILED its sanity check: this picture would look much the same if the network had learned nothing",
         BAD,
     ),
-    "undecided": ("sanity check undecided: this picture may look much the same if nothing was learned", DOUBTFUL),
+    "undecided": ("sanity check undecided: it may show nothing that was learned", DOUBTFUL),
     "not evaluable": ("its sanity check could not be evaluated", DOUBTFUL),
     "not checked": ("sanity not checked", DOUBTFUL),
 }

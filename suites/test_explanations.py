@@ -1,7 +1,7 @@
 """Explanations: where the subject looks, and whether the picture of it can be believed.
 
-A map that stays the same when the network's weights are replaced by noise says nothing about the network; such a method
-is marked as failed on every picture, and no verdict rests on it.
+A map that stays the same when the network's weights are replaced by noise says nothing about the network. A method that
+fails this check, or leaves it undecided, is marked so on every picture, and no verdict rests on where its maps lie.
 """
 
 import pytest
