@@ -99,9 +99,14 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_verdicts_become_outcomes_and_a_report(place):
-    done = run(place, "--report", "out", "--junitxml=out.xml")
-    text = done.stdout
+@pytest.fixture(scope="module")
+def whole(place):
+    """The whole table judged once: a report in `out`, JUnit in `out.xml`."""
+    return run(place, "--report", "out", "--junitxml=out.xml")
+
+
+def test_verdicts_become_outcomes_and_a_report(place, whole):
+    done, text = whole, whole.stdout
     assert done.returncode == 1, text + done.stderr
     outcomes = {
         "classes.good": "PASSED",
@@ -127,7 +132,8 @@ def test_verdicts_become_outcomes_and_a_report(place):
     assert "<html" in (place / "out" / "index.html").read_text()
 
 
-def test_junit_carries_verdict_effect_and_interval(place):
+def test_junit_carries_verdict_effect_and_interval(place, whole):
+    assert whole.returncode == 1
     results = json.loads((place / "out" / "results.json").read_text())
     cases = ET.parse(place / "out.xml").iter("testcase")
     told = {}
@@ -153,13 +159,14 @@ def test_two_subjects_two_cards(place):
     assert "card-dull.md" in done.stdout
 
 
-def test_selecting_one_claim_gives_the_same_verdict(place):
-    whole = {claim["id"]: claim for claim in json.loads((place / "out" / "results.json").read_text())["claims"]}
+def test_selecting_one_claim_gives_the_same_verdict(place, whole):
+    assert whole.returncode == 1
+    together = {claim["id"]: claim for claim in json.loads((place / "out" / "results.json").read_text())["claims"]}
     done = run(place, "--report", "one", "-k", "found")
     part = json.loads((place / "one" / "results.json").read_text())["claims"]
     assert [claim["id"] for claim in part] == ["contrast.found"], done.stdout
-    assert part[0]["measures"][0] == whole["contrast.found"]["measures"][0]
-    assert part[0]["verdict"] == whole["contrast.found"]["verdict"]
+    assert part[0]["measures"][0] == together["contrast.found"]["measures"][0]
+    assert part[0]["verdict"] == together["contrast.found"]["verdict"]
 
 
 @pytest.mark.parametrize(
