@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
-from suites.harness.report.wording import MINUS, plain_name
+from suites.harness.report import wording
 
 ALPHA = (1 - statistics.LEVEL) / 2
 """One-sided level that goes with a two-sided interval."""
@@ -52,9 +52,10 @@ def _adjusted(p_values: Mapping[str, float | None]) -> dict[str, float]:
 def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, float], tests: int) -> Judgement:
     """Return the judgement of one claim; `adjusted` are its p beyond and within after Holm over so many `tests`."""
     effect, margin = result.effect, claim.margin
+    size, bar = _size(effect), wording.margin(claim, effect)
     if not all(math.isfinite(value) for value in (effect.estimate, effect.low, effect.high)):
         known = "" if effect.patients is None else f", {effect.patients} patients"
-        reason = f"{plain_name(effect.name)} could not be computed ({effect.n} {result.films}{known})"
+        reason = f"{wording.plain_name(effect.name)} could not be computed ({effect.n} {result.films}{known})"
         return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
     above, limitation = claim.direction == "above", claim.kind == "limitation"
     word = "above" if effect.low > margin else "below" if effect.high < margin else ""
@@ -68,14 +69,14 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
         )  # fmt: skip
     verdict = Verdict.INCONCLUSIVE
     if not word:
-        reason = f"{_size(effect)} spans the margin {_number(margin)} at n = {effect.n} {result.films}"
+        reason = f"{size} spans the margin {bar} at n = {effect.n} {result.films}"
         reason += _wanted(result, margin, tests, f"the strictest step of Holm's correction over {tests} claims")
     elif barred:
-        reason = f"{_size(effect)} clears the margin {_number(margin)}, but {barred}"
+        reason = f"{size} clears the margin {bar}, but {barred}"
     elif corrected <= ALPHA:
-        verdict, reason = alone, f"{_size(effect)} lies {word} the margin {_number(margin)}"
+        verdict, reason = alone, f"{size} lies {word} the margin {bar}"
     else:
-        reason = f"{_size(effect)} lies {word} the margin {_number(margin)}"
+        reason = f"{size} lies {word} the margin {bar}"
         if p_value is not None and p_value > ALPHA:
             reason += f", but its test does not settle it (one-sided p {p_value:.2g}, level {ALPHA:g})"
         else:
@@ -86,7 +87,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     documented = claim.documented
     overshoot = documented is not None and (effect.low > documented if above else effect.high < documented)
     if overshoot and documented is not None:
-        reason += f", and surely beyond the documented size {_number(documented)}"
+        reason += f", and surely beyond the documented size {wording.margin(claim, effect, documented)}"
     if effect.exploratory:
         few = f"the smallest class or kind has {effect.smallest}" if effect.smallest else f"there are {effect.n}"
         reason += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
@@ -96,13 +97,8 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     )  # fmt: skip
 
 
-def _number(value: float) -> str:
-    """Return three digits, without the dust of floating point and without a minus before nothing."""
-    return f"{round(value, 5) + 0.0:.3g}".replace("-", MINUS)
-
-
 def _size(effect: Measure) -> str:
-    return f"{plain_name(effect.name)} {_number(effect.estimate)} ({_number(effect.low)} to {_number(effect.high)})"
+    return f"{wording.plain_name(effect.name)} {wording.estimate(effect)} ({wording.interval(effect)})"
 
 
 def _wanted(result: Result, margin: float, tests: int, strictest: str) -> str:

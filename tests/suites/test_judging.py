@@ -30,7 +30,7 @@ def claim_of(**changes) -> Claim:
 
 
 def result_of(low, estimate, high, p_beyond=None, p_within=None, n=200) -> Result:
-    effect = Measure(name="harm", condition="c", estimate=estimate, low=low, high=high, n=n, patients=n, estimator="e")
+    effect = Measure(name="accuracy_harm", condition="c", estimate=estimate, low=low, high=high, n=n, patients=n, estimator="e")
     return Result(effect=effect, p_beyond=p_beyond, p_within=p_within)
 
 
@@ -63,7 +63,7 @@ def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
     claims = [claim_of(id=f"suite.{index}") for index in range(3)]
     judged = judge_section(claims, "subject", {claim.id: alone for claim in claims})
     assert {judgement.verdict for judgement in judged} == {Verdict.INCONCLUSIVE}
-    told = "lies above the margin 0.05: alone it would be supported, but not after Holm's correction over the 3 claims"
+    told = "lies above the margin 5.0 pp: alone it would be supported, but not after Holm's correction over the 3 claims"
     assert told in judged[0].reason
 
 
@@ -75,7 +75,7 @@ def test_a_search_that_may_have_missed_speaks_for_a_weakness_only(p_within):
     strong = replace(result_of(0.00, 0.02, 0.04, p_beyond=1.0, p_within=p_within), **barred)
     judged = judge_section([claim_of()], "s", {"suite.name": strong})[0]
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert judged.reason.endswith("clears the margin 0.05, but nothing can be concluded from a search")
+    assert judged.reason.endswith("clears the margin 5.0 pp, but nothing can be concluded from a search")
     between = replace(result_of(0.02, 0.05, 0.08, p_beyond=0.5, p_within=0.5), **barred)
     assert "spans the margin" in judge_section([claim_of()], "s", {"suite.name": between})[0].reason
 
@@ -155,15 +155,15 @@ def test_what_is_unproven_speaks_for_neither_side(interval):
     result = replace(result_of(*interval, p_beyond=1.0, p_within=1.0), unproven="the sanity check is undecided")
     (judged,) = judge_section([claim_of()], "s", {"suite.name": result})
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert judged.reason.endswith("clears the margin 0.05, but the sanity check is undecided")
+    assert judged.reason.endswith("clears the margin 5.0 pp, but the sanity check is undecided")
 
 
-def test_the_cell_that_makes_it_exploratory_is_printed_and_dust_is_not():
+def test_a_reason_has_the_units_of_the_tables_and_the_cell_that_makes_it_exploratory():
     effect = replace(result_of(-6.47e-7, 0.0168, 0.0347, n=120).effect, exploratory=True, smallest=19)
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=effect)})[0].reason
-    assert reason.startswith("harm 0.0168 (0 to 0.0347) lies below")
+    assert reason.startswith("accuracy harm +1.7 pp (0.0 to +3.5) lies below the margin 5.0 pp")
     assert reason.endswith("; exploratory: the smallest class or kind has 19 films")
     few = replace(effect, smallest=0, n=33, low=-0.02)
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=few, films="normal films")})[0].reason
-    assert "(\N{MINUS SIGN}0.02 to" in reason
+    assert "(\N{MINUS SIGN}2.0 to" in reason
     assert reason.endswith("; exploratory: there are 33 normal films")

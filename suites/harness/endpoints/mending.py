@@ -225,7 +225,7 @@ def compared_table(rows: Sequence[Compared]) -> pd.DataFrame:
         )
         for row in rows
     ]
-    gained = [f"{name} gained" for name in GAINS.values()]
+    gained = [f"fall of the {name}" for name in GAINS.values()]
     table = pd.DataFrame(values, columns=["recalibration", "ECE", "log loss", "Brier", *gained, "problem"])
     return table if any(row.problem for row in rows) else table.drop(columns="problem")
 

@@ -127,7 +127,7 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
             f"{_rightly(share, right, known, n)}; its own confidence tells them from the usual films with "
             f"an AUROC of {against_chance(caught)}."
         ),
-        galleries=_surest(probe),
+        galleries=_surest(probe, films),
     )
 
 
@@ -140,8 +140,8 @@ def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int) ->
     return f"{but} {percent(right.estimate)} {whose} are called right"
 
 
-def _surest(probe: Answers, how_many: int = 6) -> dict[str, list[GalleryItem]]:
-    """Return the films of a probe that were called most confidently."""
+def _surest(probe: Answers, films: str, how_many: int = 6) -> dict[str, list[GalleryItem]]:
+    """Return those `films` of a probe that were called most confidently."""
     confidence = probe.probabilities().max(axis=1)
     items = []
     for index in np.argsort(-confidence, kind="stable")[:how_many]:
@@ -150,4 +150,4 @@ def _surest(probe: Answers, how_many: int = 6) -> dict[str, list[GalleryItem]]:
         caption = f"{image}: {finding}, called {film_figures.called(probe, image)[0]} ({percent(confidence[index])})"
         draw = partial(film_figures.film_by_film, probe, image, [CLEAN])
         items.append(GalleryItem(caption=caption, draw=draw, facts={"image": image, "finding": finding}))
-    return {f"Most confident calls on {probe.cohort.name}": items}
+    return {f"Most confident calls on {films}": items}

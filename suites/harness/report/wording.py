@@ -72,8 +72,8 @@ VERDICTS: dict[Verdict, VerdictWords] = {
     Verdict.INCONCLUSIVE: VerdictWords(
         "Inconclusive",
         "These films cannot settle it either way: the interval crosses the margin, or clears it only before the "
-        "correction for several claims, or lies within it where the search may have missed something. The reason "
-        "says which.",
+        "correction for several claims, or clears it but rests on a search or a saliency method that has not proved "
+        "itself. The reason says which.",
         "inconclusive",
     ),
     Verdict.NOT_SUPPORTED: VerdictWords(
