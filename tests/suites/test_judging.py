@@ -30,7 +30,9 @@ def claim_of(**changes) -> Claim:
 
 
 def result_of(low, estimate, high, p_beyond=None, p_within=None, n=200) -> Result:
-    effect = Measure(name="accuracy_harm", condition="c", estimate=estimate, low=low, high=high, n=n, patients=n, estimator="e")
+    effect = Measure(
+        name="accuracy_harm", condition="c", estimate=estimate, low=low, high=high, n=n, patients=n, estimator="e"
+    )
     return Result(effect=effect, p_beyond=p_beyond, p_within=p_within)
 
 
@@ -63,7 +65,7 @@ def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
     claims = [claim_of(id=f"suite.{index}") for index in range(3)]
     judged = judge_section(claims, "subject", {claim.id: alone for claim in claims})
     assert {judgement.verdict for judgement in judged} == {Verdict.INCONCLUSIVE}
-    told = "lies above the margin 5.0 pp: alone it would be supported, but not after Holm's correction over the 3 claims"
+    told = "lies above the margin 5.0 pp: alone it would be supported, but not after Holm's correction over the 3 "
     assert told in judged[0].reason
 
 
