@@ -59,6 +59,9 @@ def test_of_films_without_a_class_no_answer_can_be_right(main, strange, tmp_path
     told = result_of("probes.unseen", main, tmp_path, unseen=with_table(strange, label="")).summary
     assert "though no answer can be right" in told
     assert "called right" not in told
+    unlabelled = result_of("probes.lateral", main, tmp_path, lateral=with_table(strange, label="")).summary
+    assert "which answer is right is not known" in unlabelled, "a lateral film has a class, somebody only has to say it"
+    assert "can be right" not in unlabelled
 
 
 def test_a_comparison_of_two_cohorts_rests_on_both(main, strange, tmp_path):

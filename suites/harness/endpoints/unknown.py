@@ -124,17 +124,17 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         measures=[*measures, *measured_right],
         summary=(
             f"{percent(share.estimate)} of {n} {films} are called with more than {percent(CONFIDENT)} confidence, "
-            f"{_rightly(share, right, known, n)}; its own confidence tells them from the usual films with "
+            f"{_rightly(share, right, known, n, role)}; its own confidence tells them from the usual films with "
             f"an AUROC of {against_chance(caught)}."
         ),
         galleries=_surest(probe, films),
     )
 
 
-def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int) -> str:
-    """Return how many of a probe's films are called right, as far as they have a class at all."""
+def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int, role: str) -> str:
+    """Return how many of a probe's films are called right, as far as they have a class, and it is known."""
     if right is None:
-        return "though no answer can be right"
+        return "though no answer can be right" if role == "unseen" else "and which answer is right is not known"
     whose = "of them" if labelled == films else f"of the {labelled} that have a class"
     but = "but only" if right.estimate < sure.estimate else "and"
     return f"{but} {percent(right.estimate)} {whose} are called right"
