@@ -100,6 +100,24 @@ def test_sensitivity_and_specificity_rest_on_their_own_patients(main, tmp_path):
     assert found["sensitivity"].estimate == pytest.approx(right)
 
 
+def test_predictive_values_are_known_as_far_as_sensitivity_and_specificity_are(main, tmp_path):
+    """Two healthy films that are called right say little of a specificity of 1, and less of a predictive value."""
+    label = np.where(np.arange(len(main.labels)) < len(main.labels) - 2, "viral_pneumonia", "normal")
+    labels = [main.subject.classes.index(name) for name in label]
+    logits = 20.0 * np.eye(3)[labels]
+    table = main.predictions.table.copy()
+    table[[f"logit_{index}" for index in range(3)]] = logits
+    perfect = replace(with_table(main, label=label), predictions=replace(main.predictions, table=table))
+    result = result_of("abstention.sensitivity", perfect, tmp_path)
+    (values,) = (result.tables[name] for name in result.tables if name.startswith("Predictive values"))
+    first = values.set_index("prevalence").loc["5 %"]
+    low = float(first["PPV"].split("(")[1].split(" ")[0])
+    assert first["PPV"].startswith("100 % (")
+    assert first["PPV"].endswith("to 100 %)")
+    assert low < 10, first["PPV"]
+    assert first["PPV"] in result.summary
+
+
 def test_gaps_between_classes_rest_on_the_patients_of_both(main, tmp_path):
     two = np.isin(main.labels, [main.class_index("normal"), main.class_index("viral_pneumonia")])
     gap = result_of("classes.recall_gap", main, tmp_path).effect

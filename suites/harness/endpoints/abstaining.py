@@ -15,7 +15,7 @@ from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet, logit_scores
 from suites.harness.endpoints import failure_modes
-from suites.harness.endpoints.cells import below_one, percent
+from suites.harness.endpoints.cells import NONE, below_one, percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
 from suites.harness.errors import NotEvaluable
@@ -23,6 +23,8 @@ from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, reasoned
 from suites.harness.probes import FILMS
 from suites.harness.report.wording import slug
+
+WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be right in"
 
 
 @endpoint("selective")
@@ -155,10 +157,17 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     sizes = {"sensitivity": int(sick.sum()), "specificity": int((1 - sick).sum())}
     printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
     point = operating.operating_point(positive, sick)
-    rows = [
-        (percent(share), float(np.asarray(point.positive_value(share))), float(np.asarray(point.negative_value(share))))
-        for share in operating.PREVALENCES
-    ]
+    # Both values rise with sensitivity and specificity: the ends of these intervals bound them.
+    ends = [operating.OperatingPoint(*(getattr(printed[name], end) for name in found)) for end in ("low", "high")]
+
+    def bounded(name: str, share: float) -> str:
+        value, low, high = (float(np.asarray(getattr(at, name)(share))) for at in (point, *ends))
+        if np.isnan(value):
+            return NONE
+        # Where no film at all is called so at one end, nothing is known on that side.
+        return f"{percent(value)} ({percent(np.nan_to_num(low, nan=0.0))} to {percent(np.nan_to_num(high, nan=1.0))})"
+
+    rows = [(percent(p), bounded("positive_value", p), bounded("negative_value", p)) for p in operating.PREVALENCES]
     curve = operating.decision_curve(risk, sick, prevalence=operating.PREVALENCES[1])
     return Result(
         effect=printed[side],
@@ -168,11 +177,13 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
         measures=[value for name, value in printed.items() if name != side],
         summary=(
             f"Pneumonia of either kind is called in {percent(printed['sensitivity'].estimate, 1)} of the sick and in "
-            f"{percent(1 - printed['specificity'].estimate, 1)} of the healthy films. Where one film in twenty shows "
-            f"pneumonia, a positive call would be right in {percent(rows[0][1])} of cases."
+            f"{percent(1 - printed['specificity'].estimate, 1)} of the healthy films."
+            + (f" {WHERE_RARE} {rows[0][1]} of cases." if positive.any() else "")
         ),
         figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
         tables={
-            "Predictive values at stated prevalences": pd.DataFrame(rows, columns=["prevalence", "PPV", "NPV"]).round(3)
+            "Predictive values at stated prevalences, as far as sensitivity and specificity are known": pd.DataFrame(
+                rows, columns=["prevalence", "PPV", "NPV"]
+            )
         },
     )
