@@ -42,9 +42,8 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def blurred_bytes(grey: Tensor, sigma: float) -> Tensor:
-    """Blur an 8-bit film (H, W) with a Gaussian of at most a few pixels; the border pixel is continued outward."""
-    kernel = _kernel(sigma)
-    return torch.from_numpy(cv2.sepFilter2D(grey.numpy(), -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE))
+    """Blur an 8-bit film (H, W) with a Gaussian at full resolution; the border pixel is continued outward."""
+    return torch.from_numpy(_convolved(grey.numpy(), sigma))
 
 
 def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
