@@ -1,7 +1,8 @@
 """Films that are costly to make, held in memory for the length of a run: many parts of it look at the same ones.
 
-Predictions ask for every simulated film, then attacks, the view guard, maps and galleries ask for some of them again.
-What is held is bounded, so memory does not grow with the cohort; a film that was let go is made again.
+Predictions ask for every simulated film, then attacks, the view guard, maps and galleries ask for some of them again;
+of films in files, a dozen attacks ask for the same. What is held is bounded, so memory does not grow with the cohort; a
+film that was let go is made again.
 """
 
 from __future__ import annotations

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from suites.harness.cohort import Cohort
-
-BYTES = 256 * 1024**2
-"""What is held at most; the films asked for longest ago go first."""
-
-_HELD: OrderedDict[str, Tensor] = OrderedDict()
+from suites.harness.held import Held
 
 
 def content_of(cohort: Cohort, row: Mapping[str, object]) -> str:
@@ -24,18 +19,11 @@ def content_of(cohort: Cohort, row: Mapping[str, object]) -> str:
 
 
 def film_of(cohort: Cohort, row: Mapping[str, object], content: str) -> Tensor:
-    """Return a film as (1, H, W) float32 in [0, 1], not to be changed in place.
+    """Return a film as (1, H, W) float32 in [0, 1].
 
     Args:
         cohort: that the film belongs to.
         row: of its table.
         content: from `content_of`: films of the same content have the same pixels.
     """
-    if content in _HELD:
-        _HELD.move_to_end(content)
-        return _HELD[content]
-    film = torch.from_numpy(cohort.decode(row).pixels).unsqueeze(0)
-    _HELD[content] = film
-    while len(_HELD) > 1 and sum(one.numel() * 4 for one in _HELD.values()) > BYTES:
-        _HELD.popitem(last=False)
-    return film
+    return torch.from_numpy(Held(cohort.decode, lambda _: content)(row).pixels).unsqueeze(0)
