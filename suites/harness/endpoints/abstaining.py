@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -22,7 +23,10 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, reasoned
 from suites.harness.probes import FILMS
+from suites.harness.report import confusions
+from suites.harness.report.performance import predictive
 from suites.harness.report.wording import slug
+from suites.harness.statistics import Floats, Sampled
 
 WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be right in"
 
@@ -147,7 +151,6 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     normal = answers.class_index("normal")
     probabilities = softmax(films.logits)
     risk, sick = operating.pneumonia_view(probabilities, films.labels, normal=normal)
-    positive = (probabilities.argmax(axis=1) != normal).astype(np.float64)
     called, ill = answers.called() != normal, answers.labels != normal
     # Each rests on its own films, and is no surer than their patients allow.
     found = {
@@ -156,18 +159,13 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     }
     sizes = {"sensitivity": int(sick.sum()), "specificity": int((1 - sick).sum())}
     printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
-    point = operating.operating_point(positive, sick)
-    # Both values rise with sensitivity and specificity: the ends of these intervals bound them.
-    ends = [operating.OperatingPoint(*(getattr(printed[name], end) for name in found)) for end in ("low", "high")]
-
-    def bounded(name: str, share: float) -> str:
-        value, low, high = (float(np.asarray(getattr(at, name)(share))) for at in (point, *ends))
-        if np.isnan(value):
-            return NONE
-        # Where no film at all is called so at one end, nothing is known on that side.
-        return f"{percent(value)} ({percent(np.nan_to_num(low, nan=0.0))} to {percent(np.nan_to_num(high, nan=1.0))})"
-
-    rows = [(percent(p), bounded("positive_value", p), bounded("negative_value", p)) for p in operating.PREVALENCES]
+    rows = [
+        (
+            percent(prevalence),
+            *(_predicted(value, prevalence, found.values()) for value in (confusions.ppv, confusions.npv)),
+        )
+        for prevalence in operating.PREVALENCES
+    ]
     curve = operating.decision_curve(risk, sick, prevalence=operating.PREVALENCES[1])
     return Result(
         effect=printed[side],
@@ -178,12 +176,20 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
         summary=(
             f"Pneumonia of either kind is called in {percent(printed['sensitivity'].estimate, 1)} of the sick and in "
             f"{percent(1 - printed['specificity'].estimate, 1)} of the healthy films."
-            + (f" {WHERE_RARE} {rows[0][1]} of cases." if positive.any() else "")
+            + (f" {WHERE_RARE} {rows[0][1]} of cases." if rows[0][1] != NONE else "")
         ),
         figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
         tables={
-            "Predictive values at stated prevalences, as far as sensitivity and specificity are known": pd.DataFrame(
+            "Predictive values at stated prevalences, with 95 % interval": pd.DataFrame(
                 rows, columns=["prevalence", "PPV", "NPV"]
             )
         },
     )
+
+
+def _predicted(value: Callable[..., Floats], prevalence: float, rates: Iterable[Sampled]) -> str:
+    """Return a predictive value with the interval the performance section gives it; a dash where none is called so."""
+    found = predictive(partial(value, prevalence=prevalence), list(rates))
+    if np.isnan(found.value):
+        return NONE
+    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"

@@ -6,9 +6,10 @@ on, so that the same number has the same interval everywhere on the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,17 +196,32 @@ def _patients_by_class(answers: CleanAnswers) -> tuple[int, ...]:
 def _predictive(
     answers: CleanAnswers, name: str, value: Callable[[Floats, Floats], Floats], rates: list[Sampled]
 ) -> Measure:
-    """Return a predictive value of (sensitivity, specificity), which rises with both.
+    """Return a predictive value of (sensitivity, specificity) as a measure of all films."""
+    found = predictive(value, rates)
+    measure = _measure(answers, name, found.value, found.drawn, np.ones(len(answers.truth), dtype=bool))
+    if not np.isfinite(found.value):
+        return measure
+    return replace(measure, low=found.low, high=found.high, estimator=found.estimator)
+
+
+class Predictive(NamedTuple):
+    """A predictive value on the films and on the resamples, its interval, and how that was found."""
+
+    value: float
+    drawn: Floats
+    low: float
+    high: float
+    estimator: str
+
+
+def predictive(value: Callable[[Floats, Floats], Floats], rates: Sequence[Sampled]) -> Predictive:
+    """Return a predictive value of (sensitivity, specificity), which rises with both; NaN where nothing is called so.
 
     Near a specificity of 1 a small change of it moves the PPV at a low prevalence a lot. So where events are rare, the
     exact bounds of the two rates are carried through, not added to the predictive value.
     """
     middle = float(value(*(np.array([rate.estimate]) for rate in rates))[0])
     drawn = value(*(rate.replicates for rate in rates))
-    everyone = np.ones(len(answers.truth), dtype=bool)
-    measure = _measure(answers, name, middle, drawn, everyone)
-    if not np.isfinite(middle):
-        return measure
     rare = [rate.estimator != BOOTSTRAP for rate in rates]
     finite = drawn[np.isfinite(drawn)]
     ends = np.percentile(finite, [2.5, 97.5]) if finite.size else np.array([middle, middle])
@@ -216,7 +232,7 @@ def _predictive(
         ]
         ends[place] = (np.fmin, np.fmax)[place](ends[place], value(*bounds)[0])
     how = EXACT if all(rate.degenerate for rate in rates) else WIDENED if any(rare) else BOOTSTRAP
-    return replace(measure, low=min(float(ends[0]), middle), high=max(float(ends[1]), middle), estimator=how)
+    return Predictive(middle, drawn, min(float(ends[0]), middle), max(float(ends[1]), middle), how)
 
 
 def _of_counts(
