@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from suites.harness.report.wording import MINUS
+from suites.harness.report.wording import MINUS, number
 from suites.harness.statistics import Interval
 
 NONE = "\N{EN DASH}"
@@ -19,8 +19,8 @@ def percent(share: float, digits: int = 0) -> str:
 
 def points(difference: float, *, signed: bool = True) -> str:
     """Return a difference of shares in points, `+41.6`, `−0.9`, `0.0`: never a sign before nothing."""
-    value = round(100 * difference, 1) + 0.0
-    return f"{value:{'+' if signed and value else ''}.1f}".replace("-", MINUS)
+    text = number(difference, "points").removesuffix(" pp")
+    return text if signed else text.removeprefix("+")
 
 
 def below_one(value: float) -> str:
