@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from calibration.operating import PREVALENCES
 from suites.harness.claims import Measure
 from suites.harness.record import Record
 from suites.harness.report import confusions, scores
@@ -23,8 +24,6 @@ from suites.harness.subject import Subject
 
 SMALL_CLASS = 100
 """Fewer films of a class than this make its rates exploratory."""
-PREVALENCES = (0.05, 0.15, 0.62)
-"""Of pneumonia: screening, an emergency department, the public test set."""
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
