@@ -25,6 +25,7 @@ from calibration.checks import (
 from calibration.ranking import checked_scores
 
 PREVALENCES = (0.05, 0.15, 0.62)
+"""Of pneumonia: screening, an emergency department, the public test set."""
 
 
 @dataclass(frozen=True)
