@@ -31,7 +31,7 @@ from suites.harness.statistics import Interval, Sampled, difference
 RANGE = (0.02, 50.0)
 """Temperatures searched."""
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
-GAINS = {"debiased-l2/top-label/15/equal-mass": "debiased squared error", "nll": "log loss", "brier": "Brier"}
+GAINS = {"debiased-l2/top-label/15/equal-mass": "debiased squared error", "nll": "log loss", "brier": "Brier score"}
 FAR = (-100.0, 100.0)
 
 
