@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.formats.device import usable
 from suites.harness.formats.registry import FORMATS, subject_format
 from suites.harness.formats.wording import in_one_line
 from suites.harness.subject import Subject
@@ -47,7 +48,7 @@ def load_subject(
         SubjectProblem: with one line that says what was wrong, where, and what to do.
     """
     subject = identified(spec) if isinstance(spec, Subject) else _read(spec)
-    subject = replace(subject, device=_usable(device), name=name or subject.name)
+    subject = replace(subject, device=usable(device), name=name or subject.name)
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
@@ -71,14 +72,6 @@ def _read(spec: str) -> Subject:
     else:
         reason = "is no subject"
     raise SubjectProblem(f"{spec!r}: {reason}; subjects are: {' | '.join(known_forms())}")
-
-
-def _usable(device: str) -> str:
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SubjectProblem(f"device {device!r} cannot be used here ({in_one_line(error)}); cpu always can") from error
-    return device
 
 
 def _rehearse(subject: Subject) -> None:

@@ -147,6 +147,16 @@ def test_a_device_that_is_not_there(device):
         load_subject(grey(), device=device)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_a_gpu_answers_as_the_cpu_does_and_twice_the_same():
+    films = torch.rand(16, 224, 224, generator=torch.Generator().manual_seed(0))
+    there, here = (load_subject("bundled:fragile", device=device) for device in ("cuda", "cpu"))
+    pixels = here.pixels(films)  # as the engine does: prepared on the CPU
+    answers = [subject.answer(pixels.to(subject.device))[0].cpu() for subject in (there, there, here)]
+    assert torch.equal(answers[0], answers[1])
+    torch.testing.assert_close(answers[0], answers[2], rtol=0, atol=1e-4)  # 3e-3 with TF32, torch's default
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [

@@ -1,0 +1,31 @@
+"""Where networks run, and that a GPU computes what a CPU does."""
+
+from __future__ import annotations
+
+import torch
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.formats.wording import in_one_line
+
+
+def usable(device: str) -> str:
+    """Return the device when networks can run on it here; a CUDA one computes in full float32 from then on.
+
+    By default cuDNN rounds what convolutions multiply to 10 bits (TF32), which moves logits in the third decimal, and
+    picks its algorithms by chance. Both are switched off for the whole process, so that a GPU gives the logits of a
+    CPU to within 1e-4, and the same ones again. What gradients find (attacks) may differ in the last digits from run
+    to run: the backward pass of an antialiased resize adds up in no fixed order there.
+
+    Raises:
+        SubjectProblem: there is no such device, or it does not work.
+    """
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SubjectProblem(f"device {device!r} cannot be used here ({in_one_line(error)}); cpu always can") from error
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    return device
