@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -85,7 +87,7 @@ class EcgLeads(Perturbation):
         pitch = self.pitch_mm(film)
         wires = [wire(film, draws, f"wire {index}") for index in range(level["wires"])]
         radius = level["radius_mm"] / pitch
-        path = chords(film.shape, [(points, radius) for points in wires], film.device)
+        path = chords(film.shape, [(points, radius) for points in wires])
         added = path * (MU_COPPER * level["copper_mm"] / (2.0 * radius))
         for index in range(level["electrodes"]):
             added = added + electrode(film, wires[index][0], level["electrode_mm"] / pitch)
@@ -155,7 +157,7 @@ class Tubes(Perturbation):
 def tube(film: Tensor, points: Sequence[Point], diameter_px: float, stripe: float) -> Tensor:
     """(H, W) attenuation of a hollow tube with a radio-opaque stripe along its middle."""
     radii = (diameter_px / 2.0, diameter_px / 3.0, max(0.35, diameter_px / 10.0))
-    outer, inner, line = tube_chords(film.shape, points, radii, film.device)
+    outer, inner, line = tube_chords(film.shape, points, radii)
     wall = (outer - inner).clamp_min(0.0)
     return 0.2 * stripe * wall / wall.max().clamp_min(1e-6) + stripe * line / line.max().clamp_min(1e-6)
 
@@ -176,23 +178,37 @@ class Collimation(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         soft = draws.uniform("softness", 1.0, 3.0)
-        down, across = (_open(side, level["border"], soft) for side in film.shape)
-        grey = film.numpy().copy()
-        # Between the four borders nothing changes, and most of the film lies there.
-        high, wide = (int((line < 1.0).sum()) // 2 for line in (down, across))
-        inner, everything = slice(high, len(down) - high), slice(None)
-        for rows, columns in ((slice(high), everything), (slice(len(down) - high, None), everything),
-                              (inner, slice(wide)), (inner, slice(len(across) - wide, None))):  # fmt: skip
-            shadow = down[rows, None] * across[columns]
-            grey[rows, columns] = grey[rows, columns] * shadow + np.float32(0.5)
+        (top, rise), (left, slope) = (_penumbra(side, level["border"], soft) for side in film.shape)
+        bottom, right = film.shape[0] - top, film.shape[1] - left
+        lit = film.numpy()[top:bottom, left:right]
+        grey = cv2.copyMakeBorder(lit, top, top, left, left, cv2.BORDER_CONSTANT)
+        # Between the four edges nothing changes, and most of the film lies there.
+        down = np.ones((bottom - top, 1), dtype=np.float32)
+        down[: len(rise), 0], down[len(down) - len(rise) :, 0] = rise, rise[::-1]
+        for columns, share in (
+            (slice(left, left + len(slope)), slope),
+            (slice(right - len(slope), right), slope[::-1]),
+        ):
+            _shade(grey[top:bottom, columns], down * share)
+        inner = slice(left + len(slope), right - len(slope))
+        for rows, share in ((slice(top, top + len(rise)), rise), (slice(bottom - len(rise), bottom), rise[::-1])):
+            _shade(grey[rows, inner], share[:, None])
         return torch.from_numpy(grey)
 
 
-def _open(side: int, border: float, soft: float) -> NDArray[np.float32]:
-    """(side,) share of the beam that a collimator leaves along one side of the film: a smooth step at each end."""
-    inward = (0.5 - border) * side - np.abs(np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2.0))
+def _shade(grey: NDArray[Any], share: NDArray[np.float32]) -> None:
+    """Leave a share of the grey value, rounded."""
+    grey[...] = grey * share + np.float32(0.5)
+
+
+def _penumbra(side: int, border: float, soft: float) -> tuple[int, NDArray[np.float32]]:
+    """How many pixels at each end of a side a collimator leaves dark, and what share of the beam the next ones get."""
+    near = np.arange(min(side // 2, math.ceil(border * side + soft) + 1), dtype=np.float32)
+    inward = (0.5 - border) * side - np.abs(near - np.float32((side - 1) / 2.0))
     rise = np.clip(inward / np.float32(soft) + np.float32(0.5), 0.0, 1.0)
-    return np.asarray(rise * rise * (3.0 - 2.0 * rise), dtype=np.float32)
+    share = rise * rise * (3.0 - 2.0 * rise)
+    dark = int(np.count_nonzero(share <= 0.0))
+    return dark, share[dark : int(np.count_nonzero(share < 1.0))]
 
 
 @register
@@ -210,7 +226,7 @@ class Markers(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         text = draws.choice("text", ("L", "R", "PORTABLE", "AP SUPINE"))
-        letters = torch.from_numpy(_letters(text, max(4, round(level["height"] * film.shape[0])))).to(film.device)
+        letters = torch.from_numpy(_letters(text, max(4, round(level["height"] * film.shape[0]))))
         height, width = letters.shape
         if width > film.shape[1] - 2:
             letters = letters[:, : film.shape[1] - 2]

@@ -7,8 +7,8 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import power
-from robustness.radiograph import Radiograph, attenuation_of, merged, scatter, tissue_weight
-from robustness.tone_curve import ToneCurve
+from robustness.radiograph import Radiograph, attenuation_of, scatter
+from robustness.tone_curve import TissueCurve, ToneCurve
 
 
 @register
@@ -33,7 +33,7 @@ class Scatter(Perturbation):
 
 
 @register
-class WindowWidening(Perturbation):
+class WindowWidening(TissueCurve):
     """A display window that is too wide, centred on the typical grey value of the chest.
 
     width: window width over the right one; contrast is its reciprocal (0.83, 0.67, 0.53, 0.40, 0.30).
@@ -45,14 +45,13 @@ class WindowWidening(Perturbation):
     source = "linear window of DICOM PS3.3 C.11.2"
     levels = tuple({"width": width} for width in (1.2, 1.5, 1.9, 2.5, 3.3))
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        radiograph = Radiograph.of(film, draws)
-        centre = radiograph.typical(film)
-        return radiograph.on_tissue((film - centre).div_(level["width"]).add_(centre))
+    def curve(self, grey: Tensor, level: Level, radiograph: Radiograph) -> Tensor:
+        centre = radiograph.typical_grey
+        return (grey - centre).div_(level["width"]).add_(centre)
 
 
 @register
-class GammaLow(Perturbation):
+class GammaLow(TissueCurve):
     """A tone curve that lifts: light and flat in dense regions.
 
     gamma: exponent on the grey value.
@@ -64,9 +63,9 @@ class GammaLow(Perturbation):
     source = "power-law tone curve"
     levels = tuple({"gamma": gamma} for gamma in (0.85, 0.72, 0.60, 0.50, 0.40))
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        # The raw beam stays black: lifting its noise to mid-grey is no tone curve of a radiograph.
-        return merged(film, power(film, level["gamma"]), tissue_weight(film))
+    # The raw beam stays black: lifting its noise to mid-grey is no tone curve of a radiograph.
+    def curve(self, grey: Tensor, level: Level, radiograph: Radiograph) -> Tensor:
+        return power(grey, level["gamma"])
 
 
 @register
@@ -78,7 +77,7 @@ class GammaHigh(ToneCurve):
 
     name = "gamma_high"
     family = "contrast"
-    version = 2
+    version = 3
     source = "power-law tone curve"
     levels = tuple({"gamma": gamma} for gamma in (1.18, 1.4, 1.7, 2.0, 2.5))
 

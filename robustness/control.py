@@ -89,6 +89,7 @@ class BrightnessShift(ToneCurve):
 
     name = "brightness_shift"
     family = "control"
+    version = 2
     source = "control of equal mean"
     levels = UnderexposureFixedWindow.levels
 

@@ -26,14 +26,13 @@ def smooth_curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
     return [(float(row), float(column)) for row, column in curve]
 
 
-def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float]], device: torch.device) -> Tensor:
+def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float]]) -> Tensor:
     """(H, W) path length in pixels through round tubes.
 
     Args:
         shape: height and width.
         curves: polylines of (row, column) in pixels, each with its radius in pixels. Where pieces of one tube meet they
             count once; where tubes cross they add.
-        device: where the result is put.
     """
     total = np.zeros(shape, dtype=np.float32)
     for points, radius in curves:
@@ -44,12 +43,10 @@ def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float
         (rows, columns), distance = squared
         inside = np.maximum(drawn**2 - distance, 0.0)
         total[rows, columns] += 2.0 * np.sqrt(inside) * (radius / drawn) ** 2
-    return torch.from_numpy(total).to(device)
+    return torch.from_numpy(total)
 
 
-def tube_chords(
-    shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float], device: torch.device
-) -> list[Tensor]:
+def tube_chords(shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float]) -> list[Tensor]:
     """(H, W) path lengths in pixels through concentric tubes along one curve, one for each radius."""
     widest = max(*radii, THINNEST)
     found = _squared_distance(shape, np.asarray(points, dtype=np.float32), widest)
@@ -60,7 +57,7 @@ def tube_chords(
         if found is not None:
             (rows, columns), distance = found
             path[rows, columns] = 2.0 * np.sqrt(np.maximum(drawn**2 - distance, 0.0)) * (radius / drawn) ** 2
-        results.append(torch.from_numpy(path).to(device))
+        results.append(torch.from_numpy(path))
     return results
 
 

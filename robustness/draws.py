@@ -30,7 +30,6 @@ class Draws:
         image_id: identity of the film in its cohort.
         name: name of the perturbation that draws.
         seed: seed of the run.
-        device: where drawn tensors are put; the values are always made on the CPU.
         lungs: (H, W) bool lung mask that came with the film, or None.
     """
 
@@ -40,18 +39,16 @@ class Draws:
         name: str,
         seed: int = 0,
         *,
-        device: torch.device | str = "cpu",
         lungs: Tensor | None = None,
     ) -> None:
         self.image_id = image_id
         self.name = name
         self.seed = seed
-        self.device = torch.device(device)
         self.lungs = lungs
 
     def twin(self, name: str) -> Draws:
         """The draws another perturbation makes for the same film: a control shares the choices of what it controls."""
-        return Draws(self.image_id, name, self.seed, device=self.device, lungs=self.lungs)
+        return Draws(self.image_id, name, self.seed, lungs=self.lungs)
 
     def _digest(self, label: str) -> int:
         """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""
@@ -83,7 +80,7 @@ class Draws:
 
     def uniforms(self, label: str, *shape: int) -> Tensor:
         """Tensor of the given shape, float32, uniform in [0, 1)."""
-        return torch.from_numpy(self.generator(label).random(shape, dtype=np.float32)).to(self.device)
+        return torch.from_numpy(self.generator(label).random(shape, dtype=np.float32))
 
     def normals(self, label: str, *shape: int) -> Tensor:
         """Tensor of the given shape, float32, standard normal: 16 random bits each pick one of `quantiles`."""
@@ -94,7 +91,7 @@ class Draws:
         for first in range(0, count, 32768):  # numpy widens its indices to 64 bit; this many stay in the cache
             part = slice(first, first + 32768)
             quantiles().take(picks[part], out=values[part], mode="clip")
-        return torch.from_numpy(values.reshape(shape)).to(self.device)
+        return torch.from_numpy(values.reshape(shape))
 
 
 @functools.cache

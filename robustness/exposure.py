@@ -20,7 +20,8 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.filters import gaussian_blur, gaussian_kernel
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
+from robustness.radiograph import DT, Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
+from robustness.tone_curve import TissueCurve
 
 DETECTOR_BLUR_MM = 0.15
 """Sigma of the detector's point spread (CsI); it correlates noise only where pixels are finer than it."""
@@ -96,47 +97,43 @@ class UnderexposureStress(Perturbation):
         return radiograph.display_auto(counts.clamp_min_(0.5).div_(per_intensity))
 
 
-class _FixedWindow(Perturbation):
-    """Exposure on a system whose window does not move: attenuation shifts by -ln(dose) and clips; noise follows."""
-
-    version = 4
-
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        dose = level["dose"]
-        radiograph = Radiograph.of(film, draws)
-        if dose >= 1.0:
-            return radiograph.display(radiograph.attenuation - math.log(dose))
-        pitch = self.pitch_mm(film)
-        noise = detector_noise(film, draws, pitch)
-        counts, typical = radiograph.counts(pitch), radiograph.typical_intensity
-        noisy = added_quantum_noise(radiograph.intensity, typical, counts, dose, noise)
-        return radiograph.display(attenuation_of(noisy).sub_(math.log(dose)))
-
-
 @register
-class UnderexposureFixedWindow(_FixedWindow):
-    """Too little exposure on film or with a fixed window: light, the mediastinum runs into white.
+class UnderexposureFixedWindow(Perturbation):
+    """Too little exposure on film or with a fixed window: light and noisy, the mediastinum runs into white.
 
     dose: exposure as a fraction; 0.25 lifts the grey value by 118 of 255 on a linear tone curve.
     """
 
     name = "underexposure_fixed_window"
     family = "exposure"
+    version = 4
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
 
+    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        radiograph = Radiograph.of(film, draws)
+        pitch = self.pitch_mm(film)
+        noise = detector_noise(film, draws, pitch)
+        counts, typical = radiograph.counts(pitch), radiograph.typical_intensity
+        noisy = added_quantum_noise(radiograph.intensity, typical, counts, level["dose"], noise)
+        return radiograph.display(attenuation_of(noisy).sub_(math.log(level["dose"])))
+
 
 @register
-class OverexposureFixedWindow(_FixedWindow):
-    """Too much exposure on film or with a fixed window: dark, the lungs run into black.
+class OverexposureFixedWindow(TissueCurve):
+    """Too much exposure on film or with a fixed window: dark, the lungs run into black. Its noise does not show.
 
     dose: exposure as a multiple.
     """
 
     name = "overexposure_fixed_window"
     family = "exposure"
+    version = 5
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (1.25, 1.6, 2.0, 3.0, 4.0))
+
+    def curve(self, grey: Tensor, level: Level, radiograph: Radiograph) -> Tensor:
+        return radiograph.toned(radiograph.line(grey).sub_(math.log(level["dose"]) / DT))
 
 
 @register

@@ -25,12 +25,12 @@ OUTSIDE = {"border": cv2.BORDER_REPLICATE, "reflection": cv2.BORDER_REFLECT_101,
 """What `warp` finds beyond the film, by name."""
 
 
-def gaussian_kernel(sigma: float, device: torch.device | str = "cpu") -> Tensor:
+def gaussian_kernel(sigma: float) -> Tensor:
     """Samples of a Gaussian, cut at 3.5 sigma, adding up to one."""
     radius = max(1, math.ceil(3.5 * sigma))
     position = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (position / sigma) ** 2)
-    return (kernel / kernel.sum()).to(torch.float32).to(device)
+    return (kernel / kernel.sum()).to(torch.float32)
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:

@@ -196,6 +196,7 @@ class BitDepth(ToneCurve):
 
     name = "bit_depth"
     family = "institution"
+    version = 2
     source = "uniform quantisation"
     levels = tuple({"greys": greys} for greys in (128, 64, 32, 16, 8))
 
@@ -213,6 +214,7 @@ class Inversion(ToneCurve):
 
     name = "inversion"
     family = "institution"
+    version = 2
     source = "DICOM PS3.3 C.7.6.3.1.2, photometric interpretation"
     levels = tuple({"inverted": 1} for _ in range(5))
 

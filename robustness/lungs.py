@@ -169,7 +169,7 @@ def estimate_lungs(film: Tensor) -> LungField:
     agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
     _check(mask, contrast, agreement, round((column + 0.5) * scale))
     full = F.interpolate(torch.from_numpy(mask)[None, None].float(), tuple(film.shape), mode="bilinear")[0, 0] > 0.5
-    return LungField(full.to(film.device), match, agreement, contrast)
+    return LungField(full, match, agreement, contrast)
 
 
 def _place(image: Array, shape: tuple[int, ...], row: float, column: float) -> Array:

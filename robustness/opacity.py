@@ -141,7 +141,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     order = lobe * rows / (0.28 * thorax.height) + clouds
     opaque = fill(order, region, extent, draws.uniform("edge in mm", 2.5, 5.0) / pitch_mm)
     texture = (0.88 + 0.10 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.5, 1.0)
-    air = chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device)
+    air = chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm))
     return opaque * (texture - air * (pitch_mm / 10.0) / thorax.depth.clamp_min(1.0)).clamp_min(0.0)
 
 

@@ -37,9 +37,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, final
 
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.draws import Draws
@@ -154,32 +152,29 @@ class Perturbation(ABC):
         lungs = _checked_masks(masks, films)
         if isinstance(severity, bool) or not isinstance(severity, int) or severity not in SEVERITIES:
             raise PerturbationError(f"{self.name}: severity is {severity!r}; expected an integer from 0 to 5")
-        if len(image_ids) != len(films):
+        if len(image_ids) != films.shape[0]:
             raise PerturbationError(f"{self.name}: {len(image_ids)} image ids for {len(films)} films")
-        if severity == 0 or len(films) == 0:
+        if severity == 0 or len(image_ids) == 0:
             return films.clone()
-        level, device = self.levels[severity - 1], films.device
-        films = films.cpu()
-        results = []
+        level, results, here = self.levels[severity - 1], [], films.cpu().contiguous()
         for index, image_id in enumerate(image_ids):
-            mask = None if lungs is None else lungs[index]
-            draws = Draws(str(image_id), self.name, seed, lungs=mask)
-            results.append(self._stored(films[index].contiguous(), level, draws))
+            draws = Draws(str(image_id), self.name, seed, lungs=None if lungs is None else lungs[index])
+            results.append(self._stored(here[index], level, draws))
         grey = results[0][None] if len(results) == 1 else torch.stack(results)
-        return (grey if films.dtype == torch.uint8 else grey.to(torch.float32).div_(255.0)).to(device)
+        grey = grey if films.dtype == torch.uint8 else grey / 255.0
+        return grey if films.is_cpu else grey.to(films.device)
 
-    def table(self, level: Level) -> NDArray[np.uint8] | None:
-        """The new grey value for each of the 256, where that is all there is to it; 8-bit films are looked up in it."""
-        return None
+    def perturb_bytes(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        """As `perturb`, for an 8-bit film (H, W); overwritten where the same result is found faster than in floats."""
+        return self.perturb(film if self.eight_bit else film / 255.0, level, draws)
 
     def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """One film through `perturb`, checked, clipped and quantised to uint8."""
-        if film.dtype == torch.uint8 and (table := self.table(level)) is not None:
-            return torch.from_numpy(cv2.LUT(film.numpy(), table))
-        if self.eight_bit != (film.dtype == torch.uint8):
-            film = torch.from_numpy(to_bytes(film)) if self.eight_bit else film.to(torch.float32).div_(255.0)
+        if self.eight_bit and film.dtype != torch.uint8:
+            film = torch.from_numpy(to_bytes(film))
+        change = self.perturb_bytes if film.dtype == torch.uint8 else self.perturb
         try:
-            result = self.perturb(film, level, draws)
+            result = change(film, level, draws)
         except PerturbationUndefined as undefined:
             raise PerturbationUndefined(f"{self.name} is undefined: {undefined.reason}", draws.image_id) from undefined
         if result.ndim != 2 or (result.shape != film.shape and not self.changes_shape):

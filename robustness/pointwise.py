@@ -1,4 +1,4 @@
-"""Exponential, logarithm, powers and sine of every pixel of a film, on one core.
+"""Exponential, logarithm, powers and sine of every pixel of a film, and tables for 8 bit, on one core.
 
 OpenCV and numpy compute them five times as fast as torch does on one thread, with a relative error below 3e-7 (a
 hundred-thousandth of a grey level). Arguments are float32 tensors on the CPU; `out` may be the argument itself.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import stringzilla
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -50,3 +52,10 @@ def sine(image: Tensor, out: Tensor | None = None) -> Tensor:
     out = torch.empty_like(image) if out is None else out
     np.sin(image.numpy(), out=out.numpy())
     return out
+
+
+def looked_up(grey: Tensor, table: NDArray[np.uint8]) -> Tensor:
+    """What a table of 256 holds for every pixel of an 8-bit film, found a whole vector register at a time."""
+    found = grey.numpy().copy()
+    stringzilla.translate(found.data, table.data, inplace=True)
+    return torch.from_numpy(found)

@@ -52,7 +52,7 @@ class Radiograph:
     """A film with its attenuation, as the physics of exposure needs it; its images must not be changed in place.
 
     Attributes:
-        film: (H, W) float32 in [0, 1], as displayed.
+        film: (H, W) float32 in [0, 1], as displayed; or 8 bit, where no image is asked for that follows from it.
         blocks: raw beam or collimated, left alone, bool by blocks of 2 x 2 pixels; None where there is none.
         gamma: exponent of the tone curve.
         weight: (H, W) float32, 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
@@ -75,8 +75,15 @@ class Radiograph:
     @cached_property
     def attenuation(self) -> Tensor:
         """(H, W) float32, t = -ln(I / I0), T0 to T0 + DT."""
-        attenuation = power(self.film, 1.0 / self.gamma)
-        return affine(attenuation, DT, T0)
+        return affine(self.line(self.film), DT, T0)
+
+    def line(self, grey: Tensor) -> Tensor:
+        """Where in the window grey values in [0, 1] of any shape lie, 0 to 1: the tone curve taken off."""
+        return power(grey, 1.0 / self.gamma)
+
+    def toned(self, line: Tensor) -> Tensor:
+        """Grey values of what runs from 0 to 1 over the window, of any shape; it is overwritten."""
+        return power(line, self.gamma, most=1.0, out=line)
 
     @cached_property
     def intensity(self) -> Tensor:
@@ -90,25 +97,32 @@ class Radiograph:
         return self.typical(self.intensity)
 
     @cached_property
+    def typical_grey(self) -> float:
+        """Grey value of what exposure control sees."""
+        typical = self.typical(self.film)
+        return float(np.float32(typical) / np.float32(255.0)) if self.film.dtype == torch.uint8 else typical
+
+    @cached_property
     def beam(self) -> Tensor:
         """(H, W) bool, raw beam."""
         return _in_pixels(self.blocks, self.film)
 
     @cached_property
-    def _exposed(self) -> tuple[tuple[slice, slice], NDArray[np.intp] | None]:
+    def _exposed(self) -> tuple[tuple[slice, ...], NDArray[np.intp] | None]:
         """Where exposure control looks: a part of the film, and indices into that part (None: all of it)."""
-        height, width = self.film.shape
-        middle = slice(height // 5, height - height // 5, 2), slice(width // 5, width - width // 5, 2)
+        part = tuple(slice(side // 5, side - side // 5, 2) for side in self.film.shape)
         if self.blocks is None:
-            return middle, None
-        for part in (middle, (slice(0, height), slice(0, width))):
-            rows, columns = (np.arange(span.start, span.stop, span.step) // 2 for span in part)
-            beam = self.blocks[rows[:, None], columns]
-            if not beam.any():
-                return part, None
-            if not beam.all():
-                return part, np.flatnonzero(~beam)
-        raise PerturbationUndefined("the whole film is unexposed or raw beam")
+            return part, None
+        # Each of every second pixel lies in a block of its own, and those are neighbours.
+        rows, columns = (
+            slice(span.start // 2, span.start // 2 + len(range(*span.indices(span.stop)))) for span in part
+        )
+        beam = self.blocks[rows, columns]
+        if beam.all():
+            part, beam = (slice(None), slice(None)), self.beam.numpy()
+        if beam.all():
+            raise PerturbationUndefined("the whole film is unexposed or raw beam")
+        return part, np.flatnonzero(~beam) if beam.any() else None
 
     def typical(self, image: Tensor) -> float:
         """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees.
@@ -127,14 +141,14 @@ class Radiograph:
 
     def _shown(self, line: Tensor) -> Tensor:
         """Display (H, W) that runs from 0 to 1 over the window; it is overwritten."""
-        return self.on_tissue(power(line, self.gamma, most=1.0, out=line))
+        return self.on_tissue(self.toned(line))
 
     def on_tissue(self, changed: Tensor) -> Tensor:
         """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels.
 
         The changed film may be overwritten.
         """
-        return merged(self.film, changed, self.weight)
+        return changed if self.weight is None else torch.lerp(self.film, changed, self.weight, out=changed)
 
     def display_auto(self, intensity: Tensor) -> Tensor:
         """Display as a digital system does: its window is fitted to the histogram, whatever the exposure was.
@@ -193,26 +207,12 @@ def binned(image: Tensor, size: int) -> Tensor:
     return torch.from_numpy(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def tissue_weight(film: Tensor) -> Tensor | None:
-    """(H, W) 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
-
-    Raises:
-        PerturbationUndefined: less than a tenth of the film is tissue.
-    """
-    return _weight(beam_blocks(film), film)
-
-
 def _weight(blocks: NDArray[np.bool_] | None, film: Tensor) -> Tensor | None:
     if blocks is None:
         return None
     small = gaussian_blur(torch.from_numpy((~blocks).astype(np.float32)), 0.86)
     small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
     return resize(small, 2 * len(blocks), 2 * blocks.shape[1])[: film.shape[0], : film.shape[1]].contiguous()
-
-
-def merged(film: Tensor, changed: Tensor, weight: Tensor | None) -> Tensor:
-    """The changed film (H, W), which is overwritten, where the weight is 1, the film where it is 0."""
-    return changed if weight is None else torch.lerp(film, changed, weight, out=changed)
 
 
 def tone(draws: Draws) -> float:
@@ -232,14 +232,15 @@ def beam_blocks(film: Tensor) -> NDArray[np.bool_] | None:
         PerturbationUndefined: less than a tenth of the film is tissue.
     """
     blocks = _dark_from_border(film)
-    if blocks is not None and blocks.mean() > 0.9:
+    if blocks is not None and np.count_nonzero(blocks) > 0.9 * blocks.size:
         raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
     return blocks
 
 
 def _dark_from_border(film: Tensor) -> NDArray[np.bool_] | None:
     height, width = film.shape
-    dark: NDArray[Any] = (film.numpy() < RAW_BEAM).view(np.uint8) * np.uint8(255)
+    darkest = math.ceil(RAW_BEAM * 255.0) if film.dtype == torch.uint8 else RAW_BEAM
+    dark: NDArray[Any] = cv2.compare(film.numpy(), darkest, cv2.CMP_LT)  # type: ignore[call-overload] # takes numbers
     if height % 2 or width % 2:
         dark = cv2.copyMakeBorder(dark, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     # A block is dark when all of it is: only then is its mean 255.

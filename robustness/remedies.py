@@ -79,9 +79,7 @@ def without_lines(film: Tensor) -> Tensor:
     height, width = film.shape
     spectrum = torch.fft.fft2(film - film.mean())
     # Peaks are looked for in fine detail only, faded out toward the border: its jump would spread along both axes.
-    fade = (
-        torch.hann_window(height, device=film.device)[:, None] * torch.hann_window(width, device=film.device)[None, :]
-    )
+    fade = torch.hann_window(height)[:, None] * torch.hann_window(width)[None, :]
     power = torch.fft.fft2((film - gaussian_blur(film, 4.0)) * fade).abs()
     gain = torch.ones_like(power)
     for along, across, length in ((0, 1, width), (1, 0, height)):
@@ -89,10 +87,10 @@ def without_lines(film: Tensor) -> Tensor:
         near = torch.cat([power.narrow(along, 0, 4), power.narrow(along, power.shape[along] - 3, 3)], dim=along)
         profile = near.max(dim=along).values[: length // 2]
         for peak in _peaks(profile, length):
-            bins = torch.arange(length, device=film.device)
+            bins = torch.arange(length)
             distance = torch.minimum((bins - peak).abs(), (bins - (length - peak)).abs())
             notch = 1.0 - (-0.5 * (distance / NOTCH).square()).exp()
-            other = torch.arange(power.shape[along], device=film.device)
+            other = torch.arange(power.shape[along])
             off_axis = torch.minimum(other, power.shape[along] - other)
             beside = (-0.5 * (off_axis / 3.0).square()).exp()
             notch, beside = notch.unsqueeze(along), beside.unsqueeze(across)

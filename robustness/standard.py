@@ -1,8 +1,8 @@
 """Standard image transforms, taken from albumentations and held to this project's contract.
 
 albumentations 2.0 accepts unknown arguments with a warning and then uses its defaults, so a severity can be lost in
-silence; it ignores numpy's global seed. Here every warning while a transform is made or applied is an error, and each
-call is seeded from the film's own draws. The library is imported when the first such perturbation runs.
+silence; it ignores numpy's global seed. Here every warning while a transform is made and tried out is an error, and
+each call is seeded from the film's own draws. The library is imported when the first such perturbation runs.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from robustness.perturbation import Level, Perturbation, PerturbationError
 
 @functools.lru_cache(maxsize=256)
 def _made(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  # noqa: ANN401 - untyped library
-    """One albumentations transform, always applied.
+    """One albumentations transform, always applied, and tried out once on a grey ramp.
 
     Raises:
-        PerturbationError: the transform is unknown or one of its arguments is.
+        PerturbationError: the transform is unknown or one of its arguments is, or the library warned.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for its own version
     with warnings.catch_warnings():
@@ -39,11 +39,13 @@ def _made(transform: str, parameters: tuple[tuple[str, Any], ...]) -> Any:  # no
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return kind(**dict(parameters), p=1.0)
+            made = kind(**dict(parameters), p=1.0)
+            made(image=np.tile(np.arange(256, dtype=np.uint8), (256, 1)))
         except (UserWarning, TypeError, ValueError) as problem:
             raise PerturbationError(
                 f"albumentations.{transform} does not take {dict(parameters)}: {problem}"
             ) from problem
+    return made
 
 
 def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], draws: Draws | None) -> Tensor:
@@ -64,14 +66,7 @@ def apply_standard(film: Tensor, transform: str, parameters: Mapping[str, Any], 
     made = _made(transform, tuple(sorted(parameters.items())))
     if draws is not None:
         made.set_random_seed(draws.integer("albumentations", 0, 2**31 - 1))
-    grey = film.numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            changed = made(image=grey)["image"]
-        except UserWarning as warning:
-            raise PerturbationError(f"albumentations.{transform} warned: {warning}") from warning
-    return torch.from_numpy(np.ascontiguousarray(changed))
+    return torch.from_numpy(np.ascontiguousarray(made(image=film.numpy())["image"]))
 
 
 class StandardPerturbation(Perturbation):

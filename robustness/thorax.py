@@ -45,14 +45,14 @@ class Thorax:
         """(H, W) bool: the lung on the "left" or "right" of the film, or "both"."""
         if which == "both":
             return self.lungs
-        columns = torch.arange(self.lungs.shape[1], device=self.lungs.device)
+        columns = torch.arange(self.lungs.shape[1])
         half = columns < self.midline if which == "left" else columns >= self.midline
         return self.lungs & half[None, :]
 
     @cached_property
     def mediastinum(self) -> Tensor:
         """(H, W) bool: the space between the lungs, in the middle third of their height."""
-        rows = torch.arange(self.lungs.shape[0], device=self.lungs.device)[:, None]
+        rows = torch.arange(self.lungs.shape[0])[:, None]
         between = (self.side("left").cumsum(1) > 0) & (self.side("right").flip(1).cumsum(1).flip(1) > 0) & ~self.lungs
         return between & (rows > self.top + self.height / 3) & (rows < self.bottom - self.height / 3)
 
@@ -96,8 +96,8 @@ def _depth(lungs: Tensor) -> Tensor:
     """Path length through the lungs (cm), from the distance to the edge of the mask, found at half resolution."""
     height, width = lungs.shape
     half = resize(lungs.float(), max(8, height // 2), max(8, width // 2)) > 0.5
-    distance = torch.from_numpy(ndimage.distance_transform_edt(half.cpu().numpy()).astype(np.float32))
-    distance = resize(distance.to(lungs.device), height, width)
+    distance = torch.from_numpy(ndimage.distance_transform_edt(half.numpy()).astype(np.float32))
+    distance = resize(distance, height, width)
     deepest = float(distance.max())
     if deepest <= 0.0:
         raise PerturbationUndefined("the lung mask is thinner than two pixels")
@@ -119,8 +119,8 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
     factor = max(1.0, min(shape) / 64.0)
     height, width = (max(8, math.ceil(side / factor)) for side in shape)
     spectrum = torch.fft.rfft2(draws.normals(label, height, width))
-    rows = torch.fft.fftfreq(height, device=draws.device)[:, None]
-    columns = torch.fft.rfftfreq(width, device=draws.device)[None, :]
+    rows = torch.fft.fftfreq(height)[:, None]
+    columns = torch.fft.rfftfreq(width)[None, :]
     radius = (rows.square() + columns.square()).sqrt()
     gain = radius.clamp_min(0.5 / min(height, width)).pow(-beta / 2.0)
     gain[0, 0] = 0.0

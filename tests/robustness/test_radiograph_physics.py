@@ -224,7 +224,7 @@ def test_plate_pattern_is_a_pattern():
 
 def test_a_wire_adds_what_copper_attenuates():
     assert pytest.approx(0.14, abs=0.005) == 0.1 * bedside.MU_COPPER
-    across = chords((40, 40), [([(20.0, -5.0), (20.0, 45.0)], 4.0)], torch.device("cpu"))
+    across = chords((40, 40), [([(20.0, -5.0), (20.0, 45.0)], 4.0)])
     assert float(across[20, 20]) == pytest.approx(8.0)
     assert float(across[24, 20]) == pytest.approx(0.0, abs=1e-6)
     assert float(across[:, 20].sum()) == pytest.approx(math.pi * 16.0, rel=0.05)
@@ -232,8 +232,7 @@ def test_a_wire_adds_what_copper_attenuates():
 
 def test_thin_tubes_keep_their_mass():
     thick, thin = (
-        float(chords((40, 40), [([(19.5, 0.0), (19.5, 40.0)], radius)], torch.device("cpu"))[:, 20].sum())
-        for radius in (0.75, 0.375)
+        float(chords((40, 40), [([(19.5, 0.0), (19.5, 40.0)], radius)])[:, 20].sum()) for radius in (0.75, 0.375)
     )
     assert thin == pytest.approx(thick / 4.0, rel=1e-4)
 
