@@ -62,7 +62,6 @@ class TissueCurve(Perturbation):
         return torch.from_numpy(cv2.convertScaleAbs(changed.numpy(), alpha=255.0))
 
 
-@functools.cache
 def _every_grey() -> Tensor:
     """(256,) every grey value of an 8-bit film."""
     return torch.arange(256, dtype=torch.float32).div_(255.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +16,8 @@ from robustness import PerturbationError, PerturbationUndefined, get, list_pertu
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation, register
 from robustness.preview import load_film
+from robustness.radiograph import raw_beam
+from robustness.tone_curve import TissueCurve
 
 ALL = list_perturbations()
 FINE = {"grid_lines", "softening", "ecg_leads"}
@@ -58,6 +61,25 @@ def test_an_8_bit_film_gives_the_grey_values_of_the_same_film_in_floats(name, fi
         assert grey.dtype == torch.uint8
         assert torch.equal(grey.float() / 255, floats)
     assert torch.equal(stored, before), "the film given was changed"
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if isinstance(get(name), TissueCurve)])
+@pytest.mark.parametrize("shape", [(128, 176), (127, 175)])
+def test_a_tissue_curve_spares_the_raw_beam_and_is_a_plain_curve_where_there_is_none(name, shape, chest):
+    film, _ = chest(5, *shape)
+    lifted = film.clamp_min(13 / 255)
+    assert raw_beam(film).any()
+    assert not raw_beam(lifted).any()
+    for one in (film, lifted):
+        floats = get(name)(one[None], 5, ["a"])[0]
+        stored = get(name)((one * 255).round().to(torch.uint8)[None], 5, ["a"])[0]
+        assert torch.equal(stored.float() / 255, floats)
+    near_tissue = cv2.dilate((~raw_beam(film)).numpy().astype("uint8"), np.ones((9, 9), "uint8"))
+    inner = torch.from_numpy(near_tissue) == 0
+    assert torch.equal(get(name)(film[None], 5, ["a"])[0][inner], film[inner])
+    changed = get(name)(lifted[None], 5, ["a"])[0]
+    for grey in lifted.unique():
+        assert len(changed[lifted == grey].unique()) == 1, "a curve gives one value for another"
 
 
 @pytest.mark.parametrize("name", ALL)
