@@ -17,7 +17,7 @@ from calibration.ood import auroc
 from calibration.operating import DecisionCurve
 from calibration.ranking import checked_scores
 from calibration.selective import risk_coverage, selective
-from calibration.style import BLACK, GREY, figure, look, settings
+from calibration.style import BLACK, GREY, figure, hatched_shares, look, settings
 
 
 def risk_against_coverage(
@@ -88,20 +88,7 @@ def score_histograms(inside: ArrayLike, outside: Mapping[str, ArrayLike], *, nam
         for axis, (kind, scores) in zip(axes, others.items(), strict=True):
             area = auroc(np.concatenate([reference, scores]), np.repeat([0, 1], [reference.size, scores.size]))
             for index, (label, values) in enumerate((("in distribution", reference), (kind, scores))):
-                style = look(index)
-                share = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / values.size
-                axis.stairs(share, edges, color=style.color, linestyle=style.line, linewidth=1.5)
-                axis.stairs(
-                    share,
-                    edges,
-                    fill=True,
-                    facecolor="none",
-                    edgecolor=style.color,
-                    hatch=style.hatch,
-                    linewidth=0,
-                    alpha=0.7,
-                    label=f"{label} ({values.size})",
-                )
+                hatched_shares(axis, values, edges, index, f"{label} ({values.size})")
             axis.set_title(f"{kind}: AUROC {area:.2f}")
             axis.set_ylabel("share")
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2, handleheight=1.2)

@@ -21,7 +21,7 @@ from calibration.binning import Bins
 from calibration.checks import CalibrationError, FloatArray, IntArray, checked_labels, checked_probabilities
 from calibration.error import bin_table
 from calibration.null import calibrated_samples
-from calibration.style import BLACK, GREY, LIGHT, figure, look, settings
+from calibration.style import BLACK, GREY, LIGHT, figure, hatched_shares, look, settings
 
 FEWEST = 5  # films; the frequency of a smaller bin is drawn hollow
 ABREAST = 2  # diagrams beside one another; more would be too small to read in a column of text
@@ -112,20 +112,8 @@ def confidence_histogram(probabilities: ArrayLike, labels: ArrayLike, *, bins: i
         for index, (name, chosen) in enumerate((("right", right), ("wrong", ~right))):
             if not chosen.any():
                 continue
-            style = look(index)
-            share = np.histogram(np.clip(top[chosen], edges[0], 1), edges)[0] / chosen.sum()
-            axis.stairs(share, edges, color=style.color, linestyle=style.line, linewidth=1.6)
-            axis.stairs(
-                share,
-                edges,
-                fill=True,
-                facecolor="none",
-                edgecolor=style.color,
-                hatch=style.hatch,
-                linewidth=0,
-                alpha=0.75,
-                label=f"{name} ({int(chosen.sum())} films, median {np.median(top[chosen]):.2f})",
-            )
+            label = f"{name} ({int(chosen.sum())} films, median {np.median(top[chosen]):.2f})"
+            hatched_shares(axis, top[chosen], edges, index, label)
         axis.set(
             xlabel="confidence",
             ylabel="share of films",

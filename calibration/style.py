@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from calibration.checks import FloatArray
 
 BLACK, GREY, LIGHT = "#000000", "#767676", "#e3e3e3"
 
@@ -82,6 +85,25 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     made = Figure(figsize=(width, height), layout="constrained")
     axes = made.subplots(rows, columns, squeeze=False, **options)
     return made, list(axes.ravel())
+
+
+def hatched_shares(axis: Axes, values: FloatArray, edges: FloatArray, index: int, label: str) -> None:
+    """Draw a histogram of shares that stays readable above another one: outlined and hatched, not filled.
+
+    Args:
+        axis: where.
+        values: (n,) numbers; those beyond the edges are counted in the outer bars.
+        edges: (bars + 1,) of the bars.
+        index: of the series, see `look`.
+        label: for the legend.
+    """
+    style = look(index)
+    share = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / values.size
+    axis.stairs(share, edges, color=style.color, linestyle=style.line, linewidth=1.6)
+    axis.stairs(
+        share, edges, fill=True, facecolor="none", edgecolor=style.color, hatch=style.hatch, linewidth=0, alpha=0.75,
+        label=label,
+    )  # fmt: skip
 
 
 def save(made: Figure, path: str | Path) -> Path:
