@@ -120,7 +120,7 @@ def confidence_histogram(probabilities: ArrayLike, labels: ArrayLike, *, bins: i
             xlim=(edges[0], 1.0),
             title=title or "How sure, when right and when wrong",
         )
-        axis.margins(y=0.02)
+        axis.set_ylim(0.0, 1.25 * axis.dataLim.ymax)  # the legend stands above the bars
         axis.legend(loc="upper left", handlelength=2.2, handleheight=1.2)
     return made
 
