@@ -180,7 +180,7 @@ def _threshold(scores: FloatArray, patients: IntArray, alpha: float, where: str)
     units = counts.size
     if units + 1 < 1 / alpha:
         raise TooFewFilmsError(
-            f"{where}: {units} patients cannot promise {1 - alpha:.0%} coverage, "
+            f"{where}: {units} patients cannot promise {100 * (1 - alpha):.0f} % coverage, "
             f"at least {int(np.ceil(1 / alpha)) - 1} are needed"
         )
     order = np.argsort(scores, kind="stable")

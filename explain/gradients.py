@@ -204,7 +204,9 @@ class DeepLiftMap(Attribution):
         gap = maps.double().sum(dim=(1, 2, 3)) - explained
         worst = float((gap.abs() / explained.abs().clamp_min(1e-3)).nan_to_num(0.0).max())
         if worst > self.tolerance:
-            reason = f"its sum misses the logit difference by {worst:.0%} (allowed {self.tolerance:.0%})"
+            reason = (
+                f"its sum misses the logit difference by {100 * worst:.0f} % (allowed {100 * self.tolerance:.0f} %)"
+            )
             raise NotAttributableError(
                 self.name, f"{reason}: the network has non-linearities that Captum's hooks do not see"
             )

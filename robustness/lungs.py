@@ -217,7 +217,8 @@ def _check(mask: Mask, contrast: float, agreement: float, midline: int) -> None:
     if agreement < LEAST_AGREEMENT:
         raise PerturbationUndefined(f"no lung field found (agreement with a chest {agreement:.2f})")
     if min(shares) < 0.025 or max(shares) > 0.35 or max(shares) > 3.0 * min(shares):
-        raise PerturbationUndefined(f"no lung field found: sides cover {shares[0]:.1%} and {shares[1]:.1%} of the film")
+        left, right = (f"{100 * share:.1f} %" for share in shares)
+        raise PerturbationUndefined(f"no lung field found: sides cover {left} and {right} of the film")
 
 
 def lungs_of(film: Tensor, draws: Draws) -> Tensor:

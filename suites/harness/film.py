@@ -100,7 +100,7 @@ def check_exclusions(excluded: pd.DataFrame | Sequence[tuple[str, str]], total: 
         return
     first = "; ".join(f"{printable(file)} ({printable(reason)})" for file, reason in excluded[:3])
     raise CohortProblem(
-        f"{count} of {total} films cannot be read (at most {BROKEN_SHARE_LIMIT:.0%} may be left out): "
+        f"{count} of {total} films cannot be read (at most {100 * BROKEN_SHARE_LIMIT:.0f} % may be left out): "
         f"{first}{'; ...' if count > 3 else ''}. Repair or remove these files."
     )
 

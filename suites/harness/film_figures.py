@@ -42,7 +42,7 @@ def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Fig
     titles = []
     for condition in conditions:
         call, sure = called(answers, image, condition)
-        titles.append(f"{condition}\n{call} {sure:.0%}")
+        titles.append(f"{condition}\n{call} {100 * sure:.0f} %")
     return films_in_a_row([under(answers, image, condition) for condition in conditions], titles)
 
 

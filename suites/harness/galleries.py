@@ -241,7 +241,7 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     for row, (at, pick) in enumerate(zip(scene.index, scene.picks, strict=True)):
         label, sure = scene.answers.labels[at], said.probabilities[row]
         truth = names[label] if label >= 0 else str(scene.answers.cohort.table["finding"].iloc[at]) or "unknown"
-        call = f"{names[int(sure.argmax())]} {sure.max():.0%}".replace("_", " ")
+        call = f"{names[int(sure.argmax())]} {100 * sure.max():.0f} %".replace("_", " ")
         made.append(
             GalleryItem(
                 caption=f"{pick.image_id}, {pick.rule}: {truth.replace('_', ' ')} called {call}. "

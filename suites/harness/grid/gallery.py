@@ -77,7 +77,7 @@ def _said(answers: Answers, image: str, condition: str) -> str:
     if np.isnan(call):
         return "undefined"
     sure = answers.probabilities(condition)[at].max()
-    return f"{answers.subject.classes[int(call)].replace('_', ' ')} {sure:.0%}"
+    return f"{answers.subject.classes[int(call)].replace('_', ' ')} {100 * sure:.0f} %"
 
 
 def _tile(film: npt.NDArray[np.float32] | None, label: str, words: str) -> Image.Image:
