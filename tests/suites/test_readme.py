@@ -1,0 +1,20 @@
+"""What the README shows can be typed in as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_parts_can_be_used_alone_as_shown(monkeypatch):
+    section = README.read_text(encoding="utf-8").split("## Its parts alone")[1]
+    (code,) = re.findall(r"```python\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it is imported first there, and would ask the network
+    shown: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), shown)
+    assert shown["scattered"].shape == shown["films"].shape
+    assert shown["augmented"].shape == shown["films"].shape[1:]
+    assert shown["logits"].shape == (24, 3)
+    assert len(shown["attacked"].films) == 24
