@@ -77,7 +77,7 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
             }
         )
     together = agreement(kept).rename(columns={"rank_correlation": "rank correlation", "n": "films"})
-    return pd.DataFrame(rows).round(3), together.drop(columns="left_out").round(3), checks
+    return pd.DataFrame(rows), together.drop(columns="left_out"), checks
 
 
 def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, maps: AttributionMap) -> dict[str, float]:

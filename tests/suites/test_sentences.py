@@ -118,6 +118,17 @@ def test_predictive_values_are_known_as_far_as_sensitivity_and_specificity_are(m
     assert first["PPV"] in result.summary
 
 
+def test_tables_hold_numbers_as_they_were_measured(main, tmp_path):
+    """0.10254 rounded to four digits and then to three would be printed as 0.102 in one place, 0.103 in another."""
+    result = result_of("calibration.error", main, tmp_path)
+    (table,) = (result.tables[name] for name in result.tables if name.startswith("Calibration measures"))
+    written = table.set_index("measure")["estimate"].to_dict()
+    measured = {measure.estimator.split(",")[0]: measure.estimate for measure in (result.effect, *result.measures)}
+    assert len(measured) >= 8
+    assert {name: written[name] for name in measured} == measured
+    assert any(value != round(value, 4) for value in measured.values())
+
+
 def test_gaps_between_classes_rest_on_the_patients_of_both(main, tmp_path):
     two = np.isin(main.labels, [main.class_index("normal"), main.class_index("viral_pneumonia")])
     gap = result_of("classes.recall_gap", main, tmp_path).effect

@@ -76,7 +76,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         tables={
             "Abstention by score": pd.DataFrame(
                 rows, columns=["score", f"coverage at {percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"]
-            ).round(4),
+            ),
             "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),
         },
         files={
@@ -127,9 +127,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
             "scores": partial(decision_diagrams.score_histograms, pairs[best][0], {role: pairs[best][1]}, name=best)
         },
         tables={
-            "Which score catches it": pd.DataFrame(
-                rows, columns=["score", "AUROC", "low", "high", "FPR at 95 % TPR"]
-            ).round(3)
+            "Which score catches it": pd.DataFrame(rows, columns=["score", "AUROC", "low", "high", "FPR at 95 % TPR"])
         },
     )
 

@@ -116,7 +116,7 @@ def _named(found: Mapping[str, measures.Measured]) -> pd.DataFrame:
         limits = (value.band.mean, value.band.upper) if value.band else (np.nan, np.nan)
         rows.append((name, value.estimate, *ends, *limits))
     columns = ["measure", "estimate", "low", "high", "calibrated: mean", "calibrated: 95th percentile"]
-    return pd.DataFrame(rows, columns=columns).round(4)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str, Callable[[], Figure]]:
@@ -200,6 +200,6 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
         tables={
             "Coverage and size of the sets": pd.DataFrame(
                 rows, columns=["condition", "coverage", "low", "high", "mean size"]
-            ).round(3)
+            )
         },
     )

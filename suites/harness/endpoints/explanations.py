@@ -122,7 +122,7 @@ def _regions(answers: Answers, found: Maps) -> pd.DataFrame:
     known["corners"] = dict.fromkeys(films, regions.corner_mask(side))
     known["markers (estimated)"] = {image: regions.marker_mask(film) for image, film in films.items()}
     table = energy_table(found.maps, known)
-    return table[table["films"] > 0].rename(columns={"left_out": "left out"}).round(3)
+    return table[table["films"] > 0].rename(columns={"left_out": "left out"})
 
 
 @endpoint("map_moves")
@@ -195,9 +195,7 @@ def _judged(
         after=galleries.side_of(answers, evidence.cache, index, condition) if condition != CLEAN else None,
     )  # fmt: skip
     left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
-    tables = (
-        {"Where the map lies, beside chance and a centre prior": summarise(table).round(3)} if "region" in table else {}
-    )
+    tables = {"Where the map lies, beside chance and a centre prior": summarise(table)} if "region" in table else {}
     return Result(
         effect=measured(name, condition, mean, int(usable.sum()), **size),
         p_beyond=beyond(mean, claim) if believed else 1.0,

@@ -68,7 +68,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
             f"Covering the border or the corners changes {percent(share.estimate, 1)} of {n} calls; squares of the "
             f"same area inside the film change {percent(inside.estimate, 1)}."
         ),
-        tables={"What covering changes": rows.round(3)},
+        tables={"What covering changes": rows},
     )
 
 
