@@ -97,6 +97,7 @@ def test_a_gallery_is_filtered_by_class_and_method_and_the_viewer_follows(open_p
     page = open_page()
     page.click(".claim-row a >> text=Underexposed")
     form = page.locator(".gallery-filters:visible").first
+    form.wait_for()  # the link opens its claim when the address has changed, not at once
     galleries = form.locator("xpath=..")
     everything = galleries.locator(".gallery li:visible").count()
     assert form.locator("select").count() == 2, "one condition only, so there is nothing to choose"
