@@ -92,7 +92,7 @@ def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str)
     """Phase in radians (H, W) of slightly curved, slightly tilted stripes.
 
     Args:
-        film: gives shape and device.
+        film: gives the shape.
         draws: tilt N(0, 0.1 degree), curvature U(-0.03, 0.03) at the corner, phase U(0, 2 pi).
         cycles_per_pixel: frequency at the centre of the film.
         axis: "vertical" stripes, "horizontal" ones, or "oblique" (up to 10 degrees off vertical).
