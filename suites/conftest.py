@@ -103,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         config.stash[EVALUATION] = _evaluation(config)
+        if not config.option.collectonly:
+            _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
     except UsageProblem as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
 
@@ -132,6 +134,12 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         preset=option("--preset"),
         seed=option("--seed"), quiet=option("verbose") < 0, command=command, **settings,
     )  # fmt: skip
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Print first what makes a subject unfit to be judged."""
+    evaluation = config.stash.get(EVALUATION, None)
+    return evaluation.warnings if evaluation is not None and not config.option.collectonly else []
 
 
 def _quoted(argument: object) -> str:
@@ -170,7 +178,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if idle:
         config.hook.pytest_deselected(items=idle)
         items[:] = [item for item in items if not _claimless(item)]
-    evaluation.selected = {claim.id for claim in asked}
+    evaluation.select(claim.id for claim in asked)
     whole = not config.getoption("keyword") and not config.getoption("markexpr") and _everything(session)
     orphans = [claim.id for claim in evaluation.claims if claim.id not in evaluation.selected]
     if whole and orphans:

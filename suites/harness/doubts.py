@@ -102,6 +102,8 @@ def _mahalanobis(main: Answers, features: FloatArray, among: npt.NDArray[np.bool
 
 
 def _vim(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
+    if "energy" not in logit_scores(main.logits()):
+        raise CalibrationError("it adds the energy of the logits, which is 0 for logarithms of probabilities")
     layer, head = main.subject.head, None
     if layer is not None and layer.bias is not None and layer.in_features == features.shape[1]:
         head = layer.weight.cpu().numpy(), layer.bias.cpu().numpy()

@@ -36,6 +36,7 @@ from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
 from suites.harness.sources import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.subject import Subject
+from suites.harness.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.tempered import caveat
 from suites.harness.versions import library_versions
 
@@ -55,6 +56,8 @@ class Evaluation:
         probes: further cohorts by role (`lateral`, `adult`, `unseen`).
         profile: how much is run; see `SEVERITIES`.
         preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
+        selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
+            them; empty: all of the table. Set by `select`.
     """
 
     subjects: Sequence[Subject]
@@ -67,7 +70,7 @@ class Evaluation:
     cache: Path = field(default_factory=default_folder)
     quiet: bool = False
     command: str = ""
-    selected: set[str] = field(default_factory=set)
+    selected: frozenset[str] = frozenset()
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _answers: dict[tuple[str, str], Answers] = field(default_factory=dict, repr=False)
     _kept: dict[str, KeptResults] = field(default_factory=dict, repr=False)
@@ -120,12 +123,34 @@ class Evaluation:
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
 
     def run(self) -> Evaluation:
-        """Judge every claim on everything it is about."""
+        """Judge every selected claim on everything it is about."""
         for claim in self.claims:
-            for subject in self.about(claim):
-                self.judgement(claim, subject)
-                self.selected.add(claim.id)
+            if not self.selected or claim.id in self.selected:
+                for subject in self.about(claim):
+                    self.judgement(claim, subject)
         return self
+
+    def select(self, ids: Iterable[str]) -> None:
+        """Say which claims this run is about, before anything is predicted.
+
+        Raises:
+            ValueError: the conditions of this run have been planned; another selection needs another run.
+        """
+        if "plan" in self.__dict__:
+            raise ValueError("this run has planned its conditions already; select its claims before it predicts")
+        self.selected = frozenset(ids)
+
+    @cached_property
+    def plan(self) -> Mapping[str, Sequence[Condition]]:
+        """Role of a cohort (`main`, a probe's) -> what it is predicted under.
+
+        Made once, before the first prediction, from all claims whose section is judged: what a claim needs never
+        depends on which of them is judged first.
+        """
+        wanted = [claim for claim in self.claims if find(claim.endpoint)[1] == "subject" and self._runs(claim)]
+        views = {str(claim.parameters["views"]) for claim in wanted if "views" in claim.parameters}
+        probed = [parse(text) for text in (CLEAN, *sorted(views if self.profile != "quick" else ()))]
+        return {"main": self._asked(wanted), **dict.fromkeys(self.probes, probed)}
 
     def _measure(self, claim: Claim, subject: str) -> Result | str:
         """Return the result of a claim's endpoint, or the reason why it cannot be had."""
@@ -135,6 +160,7 @@ class Evaluation:
                 return measure(None, claim)
             if kind == "cohort":
                 return measure(self.cohort, claim)
+            refuse(self._named(subject), self.checks[subject])
             evidence = self.evidence(subject)
             if not _ours(claim):
                 return measure(evidence, claim)
@@ -143,13 +169,15 @@ class Evaluation:
             return str(reason)
 
     def evidence(self, name: str) -> Evidence:
-        """Return the answers of one subject on every cohort, predicting what is missing."""
-        subject = next(subject for subject in self.subjects if subject.name == name)
-        wanted = [claim for claim in self.claims if find(claim.endpoint)[1] == "subject" and self._runs(claim)]
-        views = {str(claim.parameters["views"]) for claim in wanted if "views" in claim.parameters}
-        asked = [parse(text) for text in (CLEAN, *sorted(views if self.profile != "quick" else ()))]
-        probes = {role: self.answers(subject, cohort, role, asked) for role, cohort in self.probes.items()}
-        main = self.answers(subject, self.cohort, "main", self._asked(wanted))
+        """Return the answers of one subject on every cohort, predicting what is missing.
+
+        Raises:
+            NotEvaluable: the subject is no function of the film (see `checks`).
+        """
+        subject = self._named(name)
+        refuse(subject, self.checks[name])
+        probes = {role: self.answers(subject, cohort, role) for role, cohort in self.probes.items()}
+        main = self.answers(subject, self.cohort, "main")
         peers = {
             role: [
                 found
@@ -163,6 +191,19 @@ class Evaluation:
             main=main, profile=self.profile, seed=self.seed, cache=self.cache, probes=probes,
             severities=SEVERITIES[self.profile], peers=peers,
         )  # fmt: skip
+
+    def _named(self, name: str) -> Subject:
+        return next(subject for subject in self.subjects if subject.name == name)
+
+    @cached_property
+    def checks(self) -> Mapping[str, Sequence[SubjectCheck]]:
+        """Name of a subject -> what a few films show about it, found out before the first prediction."""
+        return {subject.name: subject_checks(subject, self.cohort, self.cache) for subject in self.subjects}
+
+    @property
+    def judged(self) -> Sequence[Subject]:
+        """The subjects that claims can be judged on: those whose answer is a function of the film."""
+        return [subject for subject in self.subjects if not barred(self.checks[subject.name])]
 
     def _results(self, subject: str) -> KeptResults:
         """Return what was found of a subject before; called when all cohorts have been predicted."""
@@ -200,13 +241,13 @@ class Evaluation:
         recipes = {subject.preprocessing.name, *subject.preprocessings}
         return [condition for condition in conditions if condition.preprocessing in {None, *recipes}]
 
-    def answers(self, subject: Subject, cohort: Cohort, role: str, conditions: Sequence[Condition]) -> Answers:
-        """Return what a subject answers on a cohort, from the cache where it is there."""
+    def answers(self, subject: Subject, cohort: Cohort, role: str) -> Answers:
+        """Return what a subject answers on a cohort under the plan's conditions, from the cache where it is there."""
         if (subject.name, role) not in self._answers:
-            asked = {other.name: (other, self.available(other, conditions)) for other in self.subjects}
+            asked = {other.name: (other, self.available(other, self.plan[role])) for other in self.judged}
             found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet)
             check_exclusions(found[subject.name].excluded, len(cohort))
-            for other in self.subjects:
+            for other in self.judged:
                 aligned = align_labels(cohort, other.classes, probe=role != "main")
                 predictions = found[other.name]
                 self._answers[other.name, role] = Answers.of(
@@ -250,10 +291,20 @@ class Evaluation:
         )
 
     @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the subjects themselves, a sentence each."""
+        return [
+            f"{subject}: {check.detail}." + (" None of its claims is judged." if check.blocking else "")
+            for subject, checks in self.checks.items()
+            for check in checks
+            if not check.passed
+        ]
+
+    @property
     def notes(self) -> list[str]:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
-        notes = [*self.cohort.notes, *filter(None, map(caveat, judged))]
+        notes = [*self.warnings, *self.cohort.notes, *filter(None, map(caveat, judged))]
         if self.cohort.simulated:
             notes.insert(
                 0,
@@ -283,7 +334,7 @@ class Evaluation:
     def report(self, folder: str | Path) -> Path:
         """Write the report and return its `index.html`."""
         if self.preset:  # a run of claims that need no predictions still owes the grid
-            for subject in self.subjects:
+            for subject in self.judged:
                 self.evidence(subject.name)
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         grid = stress_grid(judged, self.preset)

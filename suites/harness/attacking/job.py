@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from robustness.attacks import BUDGETS, Attacked, AttackResult, Profile, ThreatModel, attack_each, gather
+from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Profile, ThreatModel, attack_each, gather
 from robustness.attacks.sanity import SanityCheck, sanity_checks
 from suites.harness.attacking.access import INPUT, network_of, threat_of
 from suites.harness.attacking.decoded import content_of, film_of
 from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cache import Shards
+from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 
 BATCH = {True: 16, False: 4}
@@ -97,7 +98,11 @@ class Job:
         return {str(row["image"]): from_row(row) for row in known.to_dict("records")} if len(known) else {}
 
     def run(self, cache: Path, *, quiet: bool) -> Attacked:
-        """Return the records of all films, attacking those that the cache lacks."""
+        """Return the records of all films, attacking those that the cache lacks.
+
+        Raises:
+            NotEvaluable: the subject answers in a way that cannot be attacked (not finite, another shape).
+        """
         done = self.kept(cache)
         if missing := set(self.ids) - set(done):
             subject = self.answers.subject
@@ -107,9 +112,12 @@ class Job:
             )  # fmt: skip
             name = f"{self.plan.name} attacks ({self.threat}) on {subject.name}"
             with tqdm(total=len(missing), unit="film", desc=name, disable=quiet or None, leave=False) as bar:
-                for result in self._each_kept(records, Shards(cache, "attacks", self.key)):
-                    done[result.image_id] = result
-                    bar.update()
+                try:
+                    for result in self._each_kept(records, Shards(cache, "attacks", self.key)):
+                        done[result.image_id] = result
+                        bar.update()
+                except AttackError as problem:
+                    raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
         return gather(done[image] for image in self.ids)
 
     def _each_kept(self, records: Iterator[AttackResult], shards: Shards) -> Iterator[AttackResult]:

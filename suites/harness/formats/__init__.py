@@ -17,6 +17,7 @@ from suites.harness.errors import SubjectProblem
 from suites.harness.formats.device import usable
 from suites.harness.formats.registry import FORMATS, subject_format
 from suites.harness.formats.wording import in_one_line
+from suites.harness.output_scale import as_logits
 from suites.harness.subject import Subject
 
 for _module in pkgutil.iter_modules(__path__):
@@ -33,7 +34,8 @@ def load_subject(
     """Load weights as a subject, whatever format they come in, and make sure that it answers.
 
     Two grey films are sent through as a rehearsal, so that a network that does not fit its preprocessing or its class
-    names is refused here and not in the middle of a run.
+    names is refused here and not in the middle of a run. A network that returns probabilities becomes one that returns
+    their logarithms, and its provenance says so.
 
     Args:
         spec: what `known_forms` lists, or a subject built in Python.
@@ -52,7 +54,7 @@ def load_subject(
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
-    return subject
+    return as_logits(subject)
 
 
 def known_forms() -> tuple[str, ...]:

@@ -1,0 +1,129 @@
+"""What a network's outputs are: logits, or probabilities that were taken for logits and must be undone.
+
+Softmax of a softmax has a confidence of .73 at most for two classes, and an ECE and a temperature that mean nothing; of
+one sigmoid output p, the logits (0, p) always call the second class. Outputs are probabilities where the network ends
+in a softmax or sigmoid, or where rows that vary all sum to one. Their logarithms take their place: a softmax of these
+gives the same probabilities back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from suites.harness.errors import SubjectProblem
+from suites.harness.subject import Subject
+
+TOLERANCE = 1e-3
+"""How far from one the probabilities of a film may sum: half precision rounds each to 5e-4."""
+PERCENT = 100.0
+_ROUTES = frozenset({"Alias", "AsStrided", "Cat", "Clone", "Expand", "Permute", "ReshapeAlias", "Select", "Slice",
+                     "Squeeze", "Stack", "ToCopy", "Transpose", "T", "Unbind", "UnsafeView", "Unsqueeze", "View",
+                     })  # fmt: skip
+"""Operations that move numbers and change none, as their backward functions are called."""
+
+
+class LogProbabilities(nn.Module):
+    """A network that returns probabilities, as one that returns their logarithms.
+
+    Args:
+        network: (B, C, S, S) pixels to (B, K) probabilities; with `single`, to (B, 2) rows (0, p).
+        whole: what the probabilities of a film sum to, 1 or 100.
+        single: there is one probability, that of the second class.
+    """
+
+    def __init__(self, network: nn.Module, *, whole: float = 1.0, single: bool = False) -> None:
+        super().__init__()
+        self.network, self.whole, self.single = network, whole, single
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (B, K) logits, each the logarithm of a probability (of none less than the smallest float)."""
+        probabilities = self.network(pixels) / self.whole
+        if self.single:
+            second = probabilities[:, 1:]
+            probabilities = torch.cat([1 - second, second], dim=1)
+        logits: Tensor = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+        return logits
+
+
+def as_logits(subject: Subject) -> Subject:
+    """Return the subject itself where its outputs are logits, else one that returns the logarithms of probabilities.
+
+    Raises:
+        SubjectProblem: the outputs are neither (a sigmoid for each class), or cannot be told apart.
+    """
+    network = subject.network
+    if network is None:  # a service: its format takes logarithms itself
+        return subject
+    outputs, ends = _outputs(subject, network)
+    if not bool(torch.isfinite(outputs).all()):
+        return subject  # named with its film when the films are predicted
+    low, high = float(outputs.min()), float(outputs.max())
+    varies = bool((outputs.amax(dim=0) - outputs.amin(dim=0)).max() > 0)
+    sums = outputs.sum(dim=1)
+    for whole in (1.0, PERCENT):
+        together = bool(((sums / whole - 1).abs() < TOLERANCE).all()) and low >= 0 and high <= whole * (1 + TOLERANCE)
+        if together and (varies or ends == {"Softmax"}):
+            return _undone(subject, network, whole=whole)
+    if low < 0 or high > 1:
+        return subject
+    if outputs.shape[1] == 2 and not bool(outputs[:, 0].any()):
+        if ends == {"Sigmoid"}:
+            return _undone(subject, network, single=True)
+        if varies and not ends:
+            raise SubjectProblem(
+                f"{subject.name}: its one output lies between {low:.3g} and {high:.3g} whatever it is shown, and its "
+                "graph does not say whether that is a probability or a logit; return both classes, or the logit"
+            )
+    elif ends == {"Sigmoid"}:
+        raise SubjectProblem(
+            f"{subject.name}: it gives each class a sigmoid of its own, and such numbers are no probabilities of one "
+            "class among several; return one logit for each class, without the sigmoid"
+        )
+    return subject
+
+
+def _undone(subject: Subject, network: nn.Module, *, whole: float = 1.0, single: bool = False) -> Subject:
+    what = "one probability (a sigmoid)" if single else "percentages" if whole == PERCENT else "probabilities"
+    note = f"its outputs are {what}, not logits: their logarithms are taken as logits, which gives the same back"
+    undone = LogProbabilities(network, whole=whole, single=single)
+    provenance = replace(subject.provenance, notes=(*subject.provenance.notes, note))
+    return replace(subject, network=undone, provenance=provenance)
+
+
+def patterns(side: int = 256) -> Tensor:
+    """Return (12, side, side) films in [0, 1] as unlike as can be: black, white, ramps, waves from coarse to fine."""
+    down, across = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
+    waves = [
+        (mean + 0.4 * torch.sin(2 * math.pi * 2**k * across) * torch.cos(2 * math.pi * 2**k * down)).clamp(0, 1)
+        for k, mean in enumerate((0.2, 0.35, 0.5, 0.65, 0.8))
+    ]
+    lungs = ((across - 0.5).abs() - 0.22).square() + 0.4 * (down - 0.5).square()
+    plain = [torch.zeros_like(down), torch.ones_like(down), torch.full_like(down, 0.5), down, 1 - across]
+    return torch.stack([*plain, *waves, (lungs * 12).clamp(0, 0.9), 1 - (lungs * 12).clamp(0, 0.9)])
+
+
+def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, set[str]]:
+    """Return (12, K) outputs on the patterns, and the last operations that made them, where there is a graph."""
+    pixels = subject.pixels(patterns()).clone().requires_grad_()
+    with torch.enable_grad():
+        outputs = network(pixels)
+    return outputs.detach().to("cpu", torch.float64), _last_operations(outputs)
+
+
+def _last_operations(outputs: Tensor) -> set[str]:
+    """Return the names of the operations nearest to the outputs that change numbers, empty without a graph."""
+    found, waiting = set(), [outputs.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        name = node.name().partition("Backward")[0]
+        if name in _ROUTES:
+            waiting += [following for following, _ in node.next_functions]
+        else:
+            found.add(name)
+    return found

@@ -1,0 +1,220 @@
+"""What must be known of a subject before anything it says is believed: is it a function of the film at all?
+
+Found out once, on a few films of the cohort, before the first prediction. A claim about a subject whose answer changes
+from call to call, or with the films beside it, would be judged on noise, so all its claims are barred with that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from suites.harness.cache import Shards
+from suites.harness.cohort import Cohort
+from suites.harness.errors import FilmUnreadable, NotEvaluable
+from suites.harness.remembered import remembering
+from suites.harness.subject import Subject
+
+FILMS = 8
+"""Films looked at, spread evenly over the cohort."""
+REPEATS = 4
+"""Times that the same films are shown to a network; to a service twice, for others use it, too."""
+STEADY = 1e-3
+"""What rounding may change: of a probability, and of a logit as a share of the spread of all logits."""
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SubjectCheck:
+    """One thing found out about a subject.
+
+    Attributes:
+        name: short, unique.
+        passed: whether it is as it should be.
+        detail: what was measured, in a sentence with numbers.
+        blocking: whether no claim about the subject can be judged where it fails.
+    """
+
+    name: str
+    passed: bool
+    detail: str
+    blocking: bool = True
+
+
+def barred(checks: Sequence[SubjectCheck]) -> str:
+    """Return why no claim about a subject can be judged, else ''."""
+    return "; ".join(check.detail for check in checks if check.blocking and not check.passed)
+
+
+def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[SubjectCheck, ...]:
+    """Return what a few films show about a subject, from the cache where it was found out before.
+
+    Empty where nothing can be said: no film can be read, or an answer is not finite (the prediction names the film).
+
+    Args:
+        subject: the classifier.
+        cohort: the films under test.
+        cache: root of the cache.
+    """
+    rows = [{str(key): value for key, value in row.items()} for row in _spread(cohort.table).to_dict("records")]
+    key = {
+        "subject": subject.fingerprint, "preprocessing": subject.preprocessing.fingerprint(), "version": VERSION,
+        "films": [_content(cohort, row) for row in rows], "torch": torch.__version__,
+        "device": torch.device(subject.device).type,
+    }  # fmt: skip
+    shards = Shards(cache, "subject-checks", key)
+    known = shards.read()
+    if len(known):
+        rows_of = known.drop_duplicates("name").to_dict("records")
+        return tuple(
+            SubjectCheck(str(row["name"]), bool(row["passed"]), str(row["detail"]), bool(row["blocking"]))
+            for row in rows_of
+        )
+    films = _films(cohort, rows, cache)
+    checks = (_of_network if subject.network is not None else _of_service)(subject, films) if films else ()
+    shards.add(pd.DataFrame([asdict(check) for check in checks]))
+    return checks
+
+
+def _spread(table: pd.DataFrame) -> pd.DataFrame:
+    places: list[int] = np.unique(np.linspace(0, len(table) - 1, FILMS).round().astype(int)).tolist()
+    return table.iloc[places]
+
+
+def _content(cohort: Cohort, row: Mapping[str, object]) -> str:
+    try:
+        return cohort.identify(row) if cohort.identify else cohort.decode(row).content
+    except FilmUnreadable as unreadable:
+        return str(unreadable)
+
+
+def _films(cohort: Cohort, rows: Sequence[Mapping[str, object]], cache: Path) -> list[Tensor]:
+    """Return those of the films that can be read, (H, W) each."""
+    decode, found = remembering(cohort, cache), []
+    for row in rows:
+        try:
+            found.append(torch.from_numpy(decode(row).pixels))
+        except FilmUnreadable:
+            continue
+    return found
+
+
+def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
+    network = subject.network
+    assert network is not None  # noqa: S101 - the caller sent services elsewhere
+    pixels = torch.cat([subject.pixels(film[None]) for film in films])
+    answers = [subject.answer(pixels)[0].cpu().double() for _ in range(REPEATS)]
+    if not all(bool(torch.isfinite(logits).all()) for logits in answers):
+        return ()
+    trained = [name or type(module).__name__ for name, module in network.named_modules() if module.training]
+    turned = subject.answer(pixels.flip(0))[0].flip(0).cpu().double()
+    # Beside other films: what a batch norm in training mode makes of a film depends on its neighbours.
+    alone = torch.cat([subject.answer(one[None])[0] for one in pixels]).cpu().double()
+    return (
+        SubjectCheck(
+            "in evaluation mode", not trained,
+            f"its network answers in training mode ({_few(trained)}), with dropout and batch statistics switched on",
+        ),
+        _repeatable(answers),
+        _independent([answers[0], turned, alone]),
+        _saturated(answers[0]),
+        _gradient(subject, network, pixels[:2]),
+    )  # fmt: skip
+
+
+def _of_service(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
+    respond = subject.respond
+    assert respond is not None  # noqa: S101 - a subject has exactly one of the two
+    answers = [respond(films).cpu().double() for _ in range(2)]
+    if not all(bool(torch.isfinite(logits).all()) for logits in answers):
+        return ()
+    return _repeatable(answers, logits=False), _saturated(answers[0])
+
+
+def _difference(answers: Sequence[Tensor], *, logits: bool = True) -> tuple[float, float, int]:
+    """Return how far answers to the same films lie apart.
+
+    Args:
+        answers: each (N, K) logits of the same films.
+        logits: whether differences of logits count; those of tiny probabilities that a service rounds do not.
+
+    Returns:
+        The largest difference of a probability, of a logit as a share of the spread of all, and the calls that change.
+    """
+    stack = torch.stack(list(answers))
+    spread = float(stack[0].max() - stack[0].min())
+    apart = float((stack - stack[0]).abs().max())
+    sure = stack.softmax(-1)
+    calls = int((stack.argmax(-1) != stack[0].argmax(-1)).any(0).sum())
+    share = apart / spread if logits and spread > 0 else float(logits and apart > 0)
+    return float((sure - sure[0]).abs().max()), share, calls
+
+
+def _repeatable(answers: Sequence[Tensor], *, logits: bool = True) -> SubjectCheck:
+    probability, share, calls = _difference(answers, logits=logits)
+    steady = max(probability, share) <= STEADY
+    films = len(answers[0])
+    detail = (
+        f"its answers differ from call to call: {len(answers)} passes over the same {films} films change a probability "
+        f"by up to {probability:.2g} and the call on {calls}, so one pass says nothing"
+    )
+    return SubjectCheck("the same answer twice", steady, detail)
+
+
+def _independent(answers: Sequence[Tensor]) -> SubjectCheck:
+    probability, share, calls = _difference(answers)
+    steady = max(probability, share) <= STEADY
+    detail = (
+        f"its answer to a film depends on the films beside it: in another order, or alone, a probability changes by up "
+        f"to {probability:.2g} and the call on {calls} of {len(answers[0])} films"
+    )
+    return SubjectCheck("a film is answered alone", steady, detail)
+
+
+def _saturated(logits: Tensor) -> SubjectCheck:
+    """In float32, as it is served, a softmax of such logits is exactly 1, and one film is as sure as another."""
+    full = int((logits.float().softmax(-1).amax(-1) == 1).sum())
+    detail = (
+        f"its head is saturated: in float32 the probability of the class called is exactly 1 on {full} of "
+        f"{len(logits)} films, so its confidence cannot tell them apart"
+    )
+    return SubjectCheck("not saturated", 2 * full < len(logits), detail, blocking=False)
+
+
+def _gradient(subject: Subject, network: nn.Module, pixels: Tensor) -> SubjectCheck:
+    """White-box attacks and gradient maps need it; they refuse on their own, this says so first."""
+    detail = (
+        "no gradient reaches its input (quantised, detached or computed elsewhere): of attacks and maps only those "
+    )
+    detail += "without gradients can say anything"
+    try:
+        moved = pixels.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            logits = network(moved)[0]
+            (gradient,) = torch.autograd.grad(logits.amax() - logits.amin(), moved, allow_unused=True)
+        there = gradient is not None and bool((gradient != 0).any())
+    except RuntimeError:  # what torch raises where there is no graph
+        there = False
+    flat = subject.answer(pixels)[0]
+    constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
+    return SubjectCheck("gradients reach the film", there or constant, detail, blocking=False)
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def refuse(subject: Subject, checks: Sequence[SubjectCheck]) -> None:
+    """Raise the reason why no claim about a subject can be judged, where there is one.
+
+    Raises:
+        NotEvaluable: a blocking check failed.
+    """
+    if reason := barred(checks):
+        raise NotEvaluable(f"{subject.name} cannot be judged: {reason}")

@@ -1,0 +1,138 @@
+"""A subject that is no function of the film is found out before anything is judged; a sound one never is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suites.harness import evaluate, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.evaluation import Evaluation
+from suites.harness.preprocessing import Untouched
+from suites.harness.subject_checks import barred, subject_checks
+from tests.controls.subjects import Calm, Memoriser, Mistaken, Reader, cohort_of, subject_of
+
+COHORT = cohort_of(24)
+
+
+class Dropping(nn.Module):
+    """Dropout that eval mode does not switch off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = Reader()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.reader(nn.functional.dropout(pixels, 0.5))
+
+
+class Training(Dropping):
+    """Switches itself to training mode, whatever the caller does."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.train()
+        return self.reader(pixels)
+
+
+class Neighbourly(Dropping):
+    """Subtracts the mean of the batch: a batch norm that never left training."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.reader(pixels - pixels.mean(dim=0) + 0.5)
+
+
+class Seeded(Dropping):
+    """Noise from a seed of its own: the same twice, but another for every place in a batch."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0))
+        return self.reader(pixels + 0.2 * noise)
+
+
+class Coin(nn.Module):
+    """Calls at random, anew at every call."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.rand(len(pixels), 3)
+
+
+class Cut(Dropping):
+    """No gradient reaches the film."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.reader(pixels.detach())
+
+
+def checks_of(network: nn.Module, tmp_path) -> dict[str, bool]:
+    return {check.name: check.passed for check in subject_checks(subject_of(network, "one"), COHORT, tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("network", "failed"),
+    [
+        (Dropping, {"the same answer twice", "a film is answered alone"}),
+        (Coin, {"the same answer twice", "a film is answered alone", "gradients reach the film"}),
+        (Training, {"in evaluation mode"}),
+        (Neighbourly, {"a film is answered alone"}),
+        (Seeded, {"a film is answered alone"}),
+        (Cut, {"gradients reach the film"}),
+        (lambda: Reader(sharpness=1e5), {"not saturated"}),
+    ],
+)
+def test_each_fault_is_found_and_no_other(network, failed, tmp_path):
+    assert {name for name, passed in checks_of(network(), tmp_path).items() if not passed} == failed
+
+
+@pytest.mark.parametrize("network", [Reader, Calm, lambda: Mistaken(0.3), lambda: Memoriser(COHORT)])
+def test_a_sound_subject_has_none_of_them(network, tmp_path):
+    failed = {name for name, passed in checks_of(network(), tmp_path).items() if not passed}
+    assert failed <= {"gradients reach the film"}, "Memoriser compares films: that has no gradient"
+    assert not barred(subject_checks(subject_of(network(), "one"), COHORT, tmp_path / "again"))
+
+
+@pytest.mark.parametrize("network", [Dropping, Training, Coin])
+def test_no_claim_about_it_is_judged_and_the_report_is_written(network, tmp_path):
+    run = evaluate(subject_of(network(), "loose"), COHORT, cache=tmp_path / "cache")
+    mine = [judgement for judgement in run.judgements if judgement.subject == "loose"]
+    assert len(mine) > 30
+    assert {judgement.verdict for judgement in mine} == {Verdict.NOT_EVALUABLE}
+    assert all("loose cannot be judged: its " in judgement.reason for judgement in mine)
+    assert "None of its claims is judged" in run.notes[0]
+    page = run.report(tmp_path / "report").read_text(encoding="utf-8")
+    assert "None of its claims is judged" in page
+
+
+def test_beside_a_sound_subject_only_the_loose_one_is_barred(tmp_path):
+    claim = next(claim for claim in load_claims() if claim.id == "classes.balanced_accuracy")
+    run = Evaluation(
+        subjects=[subject_of(Dropping(), "loose"), subject_of(Reader(), "sound")], cohort=COHORT, claims=[claim],
+        cache=tmp_path, quiet=True,
+    ).run()  # fmt: skip
+    loose, sound = run.judgements
+    assert (loose.subject, loose.verdict) == ("loose", Verdict.NOT_EVALUABLE)
+    assert sound.result is not None
+    assert list(run.record().predictions["subject"].unique()) == ["sound"]
+
+
+def test_what_was_found_out_is_kept(tmp_path):
+    first = subject_checks(subject_of(Dropping(), "one"), COHORT, tmp_path)
+    assert subject_checks(subject_of(Dropping(), "one"), COHORT, tmp_path) == first
+
+
+def test_a_service_that_rounds_is_steady_and_one_that_guesses_is_not(tmp_path):
+    def service(name, respond):
+        bare = subject_of(Reader(), name)
+        return replace(bare, network=None, respond=respond, preprocessing=Untouched())
+
+    tiny = iter([1e-12, 3e-12])
+
+    def rounding(films):
+        rest = next(tiny)
+        return torch.tensor([[0.7, 0.3 - rest, rest]] * len(films)).log()
+
+    assert not barred(subject_checks(service("rounding", rounding), COHORT, tmp_path))
+    guessing = service("guessing", lambda films: torch.rand(len(films), 3).softmax(1).log())
+    assert "differ from call to call" in barred(subject_checks(guessing, COHORT, tmp_path))
