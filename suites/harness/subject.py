@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.network_identity import libraries_of, network_identity
 from suites.harness.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.temperature import FittedTemperature
 
@@ -116,9 +117,19 @@ class Subject:
         return self.network is not None
 
     @cached_property
+    def network_identity(self) -> str:
+        """What decides the network's logits (see `suites.harness.network_identity`); '' for one without a network."""
+        return network_identity(self.network) if self.network is not None else ""
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Identity of weights, classes and temperature, without the preprocessing: the key of cached predictions."""
+        """Identity of all that decides a logit but the preprocessing: the key of cached predictions.
+
+        Weights and their settings, normalisation, temperature and classes, and the libraries the network is built from.
+        """
         parts: dict[str, object] = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
+        if self.network is not None:
+            parts |= {"network": self.network_identity, "libraries": libraries_of(self.network)}
         if self.temperature is not None:
             parts["temperature"] = self.temperature.temperature
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

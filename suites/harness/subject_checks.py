@@ -24,7 +24,9 @@ from suites.harness.subject import Subject
 FILMS = 8
 """Films looked at, spread evenly over the cohort."""
 REPEATS = 4
-"""Times that the same films are shown to a network; to a service twice, for others use it, too."""
+"""Times that the same films are shown to a network."""
+ASKED = 2
+"""Films that a service is asked about, twice, for others use it, too."""
 STEADY = 1e-3
 """What rounding may change: of a probability, and of a logit as a share of the spread of all logits."""
 VERSION = 1
@@ -131,7 +133,7 @@ def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck
 def _of_service(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
     respond = subject.respond
     assert respond is not None  # noqa: S101 - a subject has exactly one of the two
-    answers = [respond(films).cpu().double() for _ in range(2)]
+    answers = [respond(films[:ASKED]).cpu().double() for _ in range(2)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     return _repeatable(answers, logits=False), _saturated(answers[0])

@@ -32,6 +32,8 @@ class FittedTemperature:
         preprocessing: name of the recipe under which it answered.
         cohort: name of the films it was fitted on; `fingerprint` of that cohort, `films` their number, `patients`
             theirs.
+        network: identity of the network with all its settings (`Subject.network_identity`); '' where there is none, or
+            in a file of a version that did not write it.
         nll_before: log loss of these films at T = 1; `nll_after` at T; both on the films of the fit.
         seen: one digest per film of the fit (id, label, patient), so that a later run knows them again.
     """
@@ -50,6 +52,7 @@ class FittedTemperature:
     nll_before: float
     nll_after: float
     seen: tuple[str, ...]
+    network: str = ""
 
     def __post_init__(self) -> None:
         if not _number(self.temperature) or self.temperature <= 0:

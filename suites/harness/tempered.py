@@ -45,6 +45,12 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
             f"the temperature was fitted for {fitted.subject} (weights sha256 {fitted.sha256[:12]}...), not for "
             f"{subject.name} ({subject.provenance.sha256[:12]}...); fit one on these weights with --report"
         )
+    known = fitted.network and subject.network_identity  # of a service, or an older file, the weights alone are known
+    if known and fitted.network != subject.network_identity:
+        raise SubjectProblem(
+            f"the temperature was fitted for {fitted.subject} with the same weights, but with another normalisation, "
+            f"activation or other setting than {subject.name} has here; fit one on this subject with --report"
+        )
     if fitted.classes != subject.classes:
         raise SubjectProblem(
             f"the temperature was fitted for the classes {', '.join(fitted.classes)}, but {subject.name} answers "

@@ -87,7 +87,8 @@ def _exported(
 ) -> FittedTemperature:
     """Return the temperature of the weights' own logits, fitted on all films, with everything its user must know."""
     assert isinstance(fits.pooled, Temperature)  # noqa: S101 - it was fitted as one
-    carried = answers.subject.temperature.temperature if answers.subject.temperature else 1.0
+    before = answers.subject.temperature
+    carried = before.temperature if before else 1.0
     cohort = answers.cohort.select(pd.Series(films.keep))
     return FittedTemperature(
         temperature=carried * fits.pooled.T,
@@ -104,4 +105,5 @@ def _exported(
         nll_before=float(np.asarray(nll(carried * films.logits, films.labels))),
         nll_after=float(np.asarray(nll(films.logits / fits.pooled.T, films.labels))),
         seen=tuple(sorted(digests(cohort.table))),
+        network=before.network if before else answers.subject.network_identity,
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.registry import subject_format
-from suites.harness.formats.weights import sha256_of_network
 from suites.harness.formats.wording import in_one_line
 from suites.harness.subject import Subject
 
@@ -52,7 +51,7 @@ def identified(subject: Subject) -> Subject:
     """Make sure that a subject built in Python carries a SHA-256, since cached predictions are found by it.
 
     One of 64 hexadecimal digits is kept (the hash of a file of weights, say). Anything else is replaced by the hash of
-    the network's layers and values.
+    everything that decides the network's logits.
 
     Raises:
         SubjectProblem: there is neither a hash nor a network to take it from.
@@ -64,4 +63,4 @@ def identified(subject: Subject) -> Subject:
             f"{subject.name}: provenance.sha256 must be 64 hexadecimal digits that change whenever its answers do, "
             "because there is no network to take them from"
         )
-    return replace(subject, provenance=replace(subject.provenance, sha256=sha256_of_network(subject.network)))
+    return replace(subject, provenance=replace(subject.provenance, sha256=subject.network_identity))

@@ -37,16 +37,6 @@ def sha256_of_file(path: Path) -> str:
         raise SubjectProblem(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def sha256_of_network(network: nn.Module) -> str:
-    """Return a SHA-256 over a network's layers, parameter names, shapes and values, for weights without a file."""
-    digest = hashlib.sha256(repr(network).encode())
-    for key, tensor in sorted(network.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{key} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
