@@ -29,6 +29,9 @@ ASKED = 2
 """Films that a service is asked about, twice, for others use it, too."""
 STEADY = 1e-3
 """What rounding may change: of a probability, and of a logit as a share of the spread of all logits."""
+HARMFUL = 0.01
+"""Of a probability: from here on, or where a call changes, no number about the subject means anything. Below, as where
+activations are quantised by the range of their batch, numbers hold to that much, and the reader is told."""
 VERSION = 1
 
 
@@ -164,9 +167,9 @@ def _repeatable(answers: Sequence[Tensor], *, logits: bool = True) -> SubjectChe
     films = len(answers[0])
     detail = (
         f"its answers differ from call to call: {len(answers)} passes over the same {films} films change a probability "
-        f"by up to {probability:.2g} and the call on {calls}, so one pass says nothing"
+        f"by up to {probability:.2g} and the call on {calls}"
     )
-    return SubjectCheck("the same answer twice", steady, detail)
+    return SubjectCheck("the same answer twice", steady, detail, blocking=calls > 0 or probability > HARMFUL)
 
 
 def _independent(answers: Sequence[Tensor]) -> SubjectCheck:
@@ -176,7 +179,7 @@ def _independent(answers: Sequence[Tensor]) -> SubjectCheck:
         f"its answer to a film depends on the films beside it: in another order, or alone, a probability changes by up "
         f"to {probability:.2g} and the call on {calls} of {len(answers[0])} films"
     )
-    return SubjectCheck("a film is answered alone", steady, detail)
+    return SubjectCheck("a film is answered alone", steady, detail, blocking=calls > 0 or probability > HARMFUL)
 
 
 def _saturated(logits: Tensor) -> SubjectCheck:

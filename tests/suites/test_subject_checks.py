@@ -105,6 +105,18 @@ def test_no_claim_about_it_is_judged_and_the_report_is_written(network, tmp_path
     assert "None of its claims is judged" in page
 
 
+def test_a_change_too_small_to_matter_is_told_and_bars_nothing(tmp_path):
+    """As where activations are quantised by the range of the batch they stand in."""
+
+    class Slightly(Dropping):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return 0.05 * self.reader(pixels) + 0.004 * pixels.mean() * torch.tensor([1.0, 0.0, 0.0])
+
+    checks = {check.name: check for check in subject_checks(subject_of(Slightly(), "slight"), COHORT, tmp_path)}
+    assert not checks["a film is answered alone"].passed
+    assert not barred(tuple(checks.values()))
+
+
 def test_beside_a_sound_subject_only_the_loose_one_is_barred(tmp_path):
     claim = next(claim for claim in load_claims() if claim.id == "classes.balanced_accuracy")
     run = Evaluation(
