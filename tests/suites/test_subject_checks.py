@@ -110,7 +110,7 @@ def test_a_change_too_small_to_matter_is_told_and_bars_nothing(tmp_path):
 
     class Slightly(Dropping):
         def forward(self, pixels: Tensor) -> Tensor:
-            return 0.05 * self.reader(pixels) + 0.004 * pixels.mean() * torch.tensor([1.0, 0.0, 0.0])
+            return 0.05 * self.reader(pixels) + 0.15 * pixels.mean() * torch.tensor([1.0, 0.0, 0.0])
 
     checks = {check.name: check for check in subject_checks(subject_of(Slightly(), "slight"), COHORT, tmp_path)}
     assert not checks["a film is answered alone"].passed
