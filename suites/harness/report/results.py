@@ -126,7 +126,9 @@ def all_measures(judgement: Judgement) -> list[Measure]:
     """Return a judgement's measures, the effect first and only once."""
     if judgement.result is None:
         return []
-    return [judgement.result.effect, *(m for m in judgement.result.measures if m != judgement.result.effect)]
+    result = judgement.result
+    rest = [*result.measures, *(room.measure for room in result.headroom if room.measure not in result.measures)]
+    return [result.effect, *(measure for measure in rest if measure != result.effect)]
 
 
 def _subject(subject: Subject) -> dict[str, Any]:
@@ -171,6 +173,7 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict.value,
         "statement": claim.statement,
         "measures": measures,
+        "headroom": [asdict(room) | {"sure": room.sure} for room in result.headroom] if result else [],
         "reason": judgement.reason,
         "summary": result.summary if result else "",
         "effect": measures[0] if measures else None,
