@@ -149,7 +149,7 @@ class Result:
         effect: the measure held against the margin.
         p_beyond: one-sided p of the hypothesis that the effect does not lie beyond the margin.
         p_within: one-sided p of the hypothesis that it does; both `None` for exact counts.
-        headroom: what the subject has to lose; every one must be sure. Empty where there is no subject to lose anything.
+        headroom: what the subject has to lose, every one must be sure; empty where no subject has anything to lose.
         only_beyond: why nothing can be concluded from an effect within the margin, where that is so (a search for
             weaknesses that may have missed them); `p_within` is 1 then.
         only_within: the same for an effect beyond the margin (an attack that takes hardly anything); `p_beyond` is 1.
