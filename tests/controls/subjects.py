@@ -84,14 +84,17 @@ class Oracle(nn.Module):
 
     def __init__(self, order: Sequence[int] | None = None, sharpness: float = 30.0) -> None:
         super().__init__()
-        self.order, self.sharpness = list(order or range(3)), sharpness
+        self.head = nn.Linear(1, 3)
+        named = list(order or range(3))
+        self.head.weight.data = sharpness * torch.tensor([[1.0], [0.0], [-1.0]])[named]
+        self.head.bias.data = sharpness * torch.tensor([0.0, 0.4, 0.0])[named]
 
     def forward(self, pixels: Tensor) -> Tensor:
         grey = pixels.mean(dim=1)
         left, right, heart = (self.within(grey, x, 0.55, 0.06, 0.1) for x in (0.3, 0.7, 0.5))
         tops = (self.within(grey, 0.3, 0.28, 0.05, 0.06) + self.within(grey, 0.7, 0.28, 0.05, 0.06)) / 2
         more = ((left - right) / (heart - tops).clamp_min(0.02)).clamp(-2, 2)
-        return self.sharpness * torch.stack([more, torch.full_like(more, 0.4), -more], dim=1)[:, self.order]
+        return self.head(more[:, None])
 
     @staticmethod
     def within(grey: Tensor, x: float, y: float, wide: float, high: float) -> Tensor:

@@ -46,7 +46,11 @@ def curves(series: Mapping[str, Mapping[float, Sampled]], title: str) -> Figure:
 
 def smallest_changes(answers: Answers, attack: Attack, how_many: int = 4) -> list[GalleryItem]:
     """Return the films that flip most easily, with the stored 8-bit examples that can be replayed."""
-    able = [result for result in attack.found.results if result.stored is not None and result.distance > 0]
+    able = [
+        result
+        for result in attack.found.results  # one that answers the same film otherwise needs no change at all
+        if result.stored is not None and result.distance > 0 and result.stored_distance > 0
+    ]
     items = []
     for result in sorted(able, key=lambda item: (item.stored_distance, item.image_id))[:how_many]:
         assert result.stored is not None  # noqa: S101 - filtered above
