@@ -65,7 +65,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     word = "above" if effect.low > margin else "below" if effect.high < margin else ""
     is_beyond = word == claim.direction
     if idle := _nothing_to_lose(claim, result, word):
-        reason = f"it has nothing to lose: {idle}. {wording.opened(size)} is no sign of robustness"
+        reason = f"it has nothing to lose: {idle}. {wording.opened(size)} speaks neither for nor against it"
         return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
     barred = result.unproven or (result.only_within if is_beyond else result.only_beyond)
     if is_beyond:
