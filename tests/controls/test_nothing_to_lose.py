@@ -33,6 +33,12 @@ def test_the_table_has_every_claim_about_a_subject_and_every_subject(run):
     assert len(markdown(verdicts).splitlines()) == 2 + len(run.claims)
 
 
+def test_every_endpoint_states_what_there_is_to_lose(run):
+    results = {judged.claim.id: judged.result for judged in run.judgements if judged.subject == "reads brightness"}
+    assert [claim for claim, result in results.items() if result is not None and not result.headroom] == []
+    assert sum(result is not None for result in results.values()) >= len(results) - 2
+
+
 def test_nothing_to_lose_is_never_called_robust_or_safe(run):
     assert {pair for pair in reassured(run.judgements) if pair[1] != ORACLE} == set()
 

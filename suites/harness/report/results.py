@@ -79,13 +79,15 @@ def load_results(path: Path) -> dict[str, Any]:
 
 
 def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
-    """Return results.csv: one row per claim, subject and measure; `role` tells the effect from the rest."""
+    """Return results.csv: one row per claim, subject and measure; `role` tells effect and headroom from the rest."""
     rows: list[dict[str, object]] = []
     for claim in document["claims"]:
         head = {key: claim[key] for key in ("id", "section", "kind", "subject", "verdict")}
         measures = claim["measures"] or [{}]
         for index, measure in enumerate(measures):
             role = "effect" if index == 0 and claim.get("effect") else "measure" if measure else ""
+            if role == "measure" and any(measure == room["measure"] for room in claim.get("headroom", [])):
+                role = "headroom"
             rows.append({**head, "role": role, **measure, "margin": claim.get("margin")})
     columns = [
         "id",
