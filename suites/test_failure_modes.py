@@ -35,3 +35,9 @@ def test_films_it_was_never_meant_for(claim, subject, judge):
 def test_films_from_other_institutions(claim, subject, judge):
     """Compression, resolution, format, processing and marks that differ from one hospital to the next."""
     judge(claim, subject)
+
+
+@pytest.mark.claims("flips.")
+def test_calls_that_change_whether_or_not_accuracy_falls(claim, subject, judge):
+    """Calls that are others than on the untouched film: as many may turn right as wrong, and no score would show it."""
+    judge(claim, subject)

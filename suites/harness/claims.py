@@ -99,6 +99,30 @@ class Measure:
     smallest: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Headroom:
+    """How much a subject has to lose on these films, and how much of that a claim needs.
+
+    A subject that always answers the same loses nothing under any change. That is neither robust nor safe, so a verdict
+    that a reader would take for either needs something that could have been lost.
+
+    Attributes:
+        measure: the largest effect the subject could show, or its skill, with its interval.
+        bar: what it must surely exceed, or with `side` `below` surely stay under.
+        alarms: whether the verdict that the subject fails needs it as well (a low score that is as low untouched).
+    """
+
+    measure: Measure
+    bar: float
+    side: Literal["above", "below"] = "above"
+    alarms: bool = False
+
+    @property
+    def sure(self) -> bool:
+        """Whether the whole interval is on the side it must be on; False where there is no number."""
+        return self.measure.low > self.bar if self.side == "above" else self.measure.high < self.bar
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A picture as it will lie in its file.
@@ -125,8 +149,10 @@ class Result:
         effect: the measure held against the margin.
         p_beyond: one-sided p of the hypothesis that the effect does not lie beyond the margin.
         p_within: one-sided p of the hypothesis that it does; both `None` for exact counts.
+        headroom: what the subject has to lose, every one must be sure; empty where no subject has anything to lose.
         only_beyond: why nothing can be concluded from an effect within the margin, where that is so (a search for
             weaknesses that may have missed them); `p_within` is 1 then.
+        only_within: the same for an effect beyond the margin (an attack that takes hardly anything); `p_beyond` is 1.
         unproven: why nothing can be concluded on either side, where that is so (a map that may show nothing the subject
             learned); both p are 1 then.
         films: what the n of the effect counts, in words (`viral pneumonia films`).
@@ -142,7 +168,9 @@ class Result:
     effect: Measure
     p_beyond: float | None = None
     p_within: float | None = None
+    headroom: Sequence[Headroom] = ()
     only_beyond: str = ""
+    only_within: str = ""
     unproven: str = ""
     films: str = "films"
     measures: Sequence[Measure] = ()

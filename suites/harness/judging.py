@@ -3,6 +3,10 @@
 A claim is settled only when its whole interval lies on one side of its margin and the one-sided p on that side survives
 Holm's correction among the claims judged on the same subject in the same section. Everything else is inconclusive,
 with the number of films that would settle an effect of this size.
+
+A verdict that a reader would take for robustness or safety (a limitation not found, a requirement met) also needs a
+subject with something to lose: where its headroom is not surely large enough, the claim is not evaluable, unless the
+effect lies on the harmful side of the margin all the same.
 """
 
 from __future__ import annotations
@@ -60,7 +64,10 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     above, limitation = claim.direction == "above", claim.kind == "limitation"
     word = "above" if effect.low > margin else "below" if effect.high < margin else ""
     is_beyond = word == claim.direction
-    barred = result.unproven or ("" if is_beyond else result.only_beyond)
+    if idle := _nothing_to_lose(claim, result, word):
+        reason = f"it has nothing to lose: {idle}. {wording.opened(size)} speaks neither for nor against it"
+        return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
+    barred = result.unproven or (result.only_within if is_beyond else result.only_beyond)
     if is_beyond:
         alone, p_value, corrected = Verdict.SUPPORTED if limitation else Verdict.MET, result.p_beyond, adjusted[0]
     else:
@@ -95,6 +102,19 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
         claim=claim, subject=subject, verdict=verdict, reason=reason, result=result,
         beyond_documented=limitation and overshoot,
     )  # fmt: skip
+
+
+def _nothing_to_lose(claim: Claim, result: Result, word: str) -> str:
+    """Return which headroom is not surely enough for what an effect lies `word` the margin would say; empty if all are.
+
+    An effect surely on the harmful side is held against those headrooms only that alarms need, too.
+    """
+    alarm = word == ("above" if wording.harm(claim) > 0 else "below")
+    return "; ".join(
+        f"{_size(room.measure)} is not surely {room.side} {wording.margin(claim, room.measure, room.bar)}"
+        for room in result.headroom
+        if not room.sure and (room.alarms or not alarm)
+    )
 
 
 def _size(effect: Measure) -> str:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suites.harness.cache import Shards
-from suites.harness.claims import Claim, Draw, Drawn, GalleryItem, Measure, Result
+from suites.harness.claims import Claim, Draw, Drawn, GalleryItem, Headroom, Measure, Result
 
 Measured = Callable[[], Result]
 
@@ -73,7 +73,9 @@ def _plain(result: Result) -> dict[str, Any]:
     return {
         "measures": [asdict(measure) for measure in (result.effect, *result.measures)],
         "p": [result.p_beyond, result.p_within],
+        "headroom": [asdict(room) for room in result.headroom],
         "only_beyond": result.only_beyond,
+        "only_within": result.only_within,
         "unproven": result.unproven,
         "films": result.films,
         "summary": result.summary,
@@ -95,7 +97,9 @@ def _restored(plain: Mapping[str, Any], measure: Measured) -> Result:
         effect=effect,
         p_beyond=plain["p"][0],
         p_within=plain["p"][1],
+        headroom=[Headroom(**{**room, "measure": Measure(**room["measure"])}) for room in plain["headroom"]],
         only_beyond=plain["only_beyond"],
+        only_within=plain["only_within"],
         unproven=plain["unproven"],
         films=plain["films"],
         measures=measures,

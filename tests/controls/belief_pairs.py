@@ -6,24 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.controls.registry import Pair, control
-from tests.controls.subjects import SIDE, Reader, subject_of
-
-
-class Template(nn.Module):
-    """Compares each film with pictures kept in its weights, so that its gradient is those pictures and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(SIDE * SIDE, 3)
-        axis = (torch.arange(SIDE) + 0.5) / SIDE
-        blobs = [torch.exp(-0.5 * ((axis[:, None] - y) ** 2 + (axis - x) ** 2) / 0.02) for y, x in PLACES]
-        self.head.weight.data = 0.01 * torch.stack(blobs).flatten(1)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(pixels.mean(dim=1).flatten(1))
-
-
-PLACES = ((0.3, 0.3), (0.5, 0.5), (0.6, 0.7))
+from tests.controls.subjects import SIDE, PlaceReader, Reader, subject_of
 
 
 class Framed(nn.Module):
@@ -43,8 +26,8 @@ class Framed(nn.Module):
 
 @control("map_goes_with_the_weights")
 def weights(claim, judge, _folder) -> Pair:
-    """An edge detector never asks the network; the gradient of a template is the weights themselves."""
-    subject = subject_of(Template(), "template")
+    """An edge detector never asks the network; the gradient of a linear subject is the weights themselves."""
+    subject = subject_of(PlaceReader.lungs(), "lungs")
     return Pair(
         judge(claim, subject, method="edge detector", conditions=None),
         judge(claim, subject, method="smoothgrad", conditions=None),

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from suites.harness.conditions import parse
 from suites.harness.preprocessing import Preprocessing
-from tests.controls.films import CLASSES, SIDE, cohort_of, draw, inverted
+from tests.controls.films import CLASSES, SIDE, cohort_of, draw, exposed, inverted
 from tests.controls.registry import Pair, control
-from tests.controls.subjects import Calm, Memoriser, Mistaken, Reader, subject_of
+from tests.controls.subjects import Memoriser, Mistaken, Oracle, Reader, subject_of
 
 SIDES = {"softening": 128}
 """Side of the films in pixels where the usual 64 are too few: a blur of .8 pixels at a side of 256 is none at 64."""
@@ -19,17 +19,26 @@ SIDES = {"softening": 128}
 
 @control("stress")
 def stress(claim, judge, _) -> Pair:
-    """One that knows its films by heart loses them at any change; one that always answers the same loses nothing.
+    """One that knows its films by heart loses them at any change; an oracle compares the lungs, and loses nothing.
 
     Nothing varies in the second, so 75 films per class are what the exact bound needs to stay below five points.
     """
     bare = {"remedies": [], "conditions": [], "control": None}
     side = SIDES.get(parse(str(claim.parameters["condition"])).perturbation, SIDE)
-    few, many = (cohort_of(films, decode=partial(draw, side=side)) for films in (30, 225))
-    memoriser, constant = Memoriser(few), Calm()
+    few, many = cohort_of(30, decode=partial(draw, side=side)), cohort_of(225, decode=partial(exposed, side=side))
     return Pair(
-        caught=judge(claim, subject_of(memoriser, "memoriser", side=side), cohort=few, **bare),
-        cleared=judge(claim, subject_of(constant, "constant", side=side), cohort=many, **bare),
+        caught=judge(claim, subject_of(Memoriser(few), "memoriser", side=side), cohort=few, **bare),
+        cleared=judge(claim, subject_of(Oracle(), "oracle", side=side), cohort=many, **bare),
+    )
+
+
+@control("flip_rate")
+def flip_rate(claim, judge, _) -> Pair:
+    """One that knows its films by heart calls them otherwise at any change; an oracle compares the lungs."""
+    few = cohort_of(30)
+    return Pair(
+        caught=judge(claim, subject_of(Memoriser(few), "memoriser"), cohort=few),
+        cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=cohort_of(120, decode=exposed)),
     )
 
 
@@ -114,29 +123,19 @@ class Dense(nn.Module):
 
 @control("called_whatever_the_cause")
 def called_whatever_the_cause(claim, judge, _) -> Pair:
-    """The one calls density bacterial; the other says it does not know, and never bacterial."""
+    """The one calls density bacterial; the other compares the lungs, so that it depends on which one is white."""
     return Pair(
         caught=judge(claim, subject_of(Dense(), "dense"), films=60),
-        cleared=judge(claim, subject_of(Calm(), "calm"), films=60),
-    )
-
-
-@control("confident_on_probe")
-def confident_on_probe(claim, judge, _) -> Pair:
-    """The one is sure of anything, the other of nothing."""
-    strange = {str(claim.parameters["role"]): cohort_of(60, name="strange", labelled=False)}
-    return Pair(
-        caught=judge(claim, subject_of(Reader(sharpness=400), "sure"), probes=strange),
-        cleared=judge(claim, subject_of(Calm(), "calm"), probes=strange),
+        cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=cohort_of(240, decode=exposed)),
     )
 
 
 class Wary(nn.Module):
     """Reads films right, and is hardly surer than chance where the body is darker than the lungs: a negative."""
 
-    def __init__(self) -> None:
+    def __init__(self, sharpness: float = 60.0) -> None:
         super().__init__()
-        self.reader = Reader()
+        self.reader = Reader(sharpness)
 
     def forward(self, pixels: Tensor) -> Tensor:
         negative = pixels[..., :4, :].mean(dim=(1, 2, 3)) < 0.5
@@ -147,6 +146,18 @@ def righted(grey: Tensor) -> Tensor:
     """Turn a negative into a film."""
     negative = grey[:, :4].mean(dim=(1, 2)) < 0.5
     return torch.where(negative[:, None, None], 1 - grey, grey)
+
+
+@control("confident_on_probe")
+def confident_on_probe(claim, judge, _) -> Pair:
+    """The one is sure of anything; the other of the films it was made for, but not of negatives."""
+    role = str(claim.parameters["role"])
+    strange = cohort_of(60, name="strange", labelled=False)
+    negatives = cohort_of(60, name="negatives", labelled=False, decode=inverted)
+    return Pair(
+        caught=judge(claim, subject_of(Reader(sharpness=400), "sure"), probes={role: strange}),
+        cleared=judge(claim, subject_of(Wary(sharpness=400), "wary"), probes={role: negatives}),
+    )
 
 
 @control("probe_detection")

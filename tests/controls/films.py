@@ -44,6 +44,28 @@ def inverted(row) -> Film:
     return film_of(1 - film.pixels, film.masks["lung"], film.masks["lesion"])
 
 
+def exposed(row, side: int = SIDE) -> Film:
+    """A film whose exposure and border are drawn by lot, so that neither tells its class; the side of a patch does.
+
+    Bacterial films have a dense patch in the left lung of the picture, viral ones in the right, normal ones have none.
+    """
+    generator = np.random.default_rng([int(row["number"]), 11])
+    y, x = (np.mgrid[0:side, 0:side] + 0.5) / side
+    lung, lesion = np.zeros((side, side), dtype=bool), np.zeros((side, side), dtype=bool)
+    sick = {"bacterial_pneumonia": 0.3, "viral_pneumonia": 0.7}.get(str(row["label"]) or str(row["finding"]))
+    for centre in (0.3, 0.7):
+        lung |= ((x - centre) / 0.16) ** 2 + ((y - 0.5) / 0.34) ** 2 <= 1
+        if centre == sick:
+            lesion = lung & (((x - centre) / 0.12) ** 2 + ((y - 0.55) / 0.16) ** 2 <= 1)
+    film = np.where(lung, 0.25, 0.62) + 0.3 * lesion + generator.normal(0, 0.015, (side, side))
+    film += generator.normal(0, 0.06)
+    edge = max(1, side // 32)
+    inside = np.zeros((side, side), dtype=bool)
+    inside[edge:-edge, edge:-edge] = True
+    film[~inside] = generator.uniform(0.3, 0.9)
+    return film_of(film, lung, lesion)
+
+
 def marked(row, columns: int = 0) -> Film:
     """A film with its diagnosis burnt into a corner, and everything else rolled to the right by some columns."""
     film = draw(row)

@@ -6,7 +6,7 @@ A control subject reads exactly one thing from a drawn film, so its failures are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -19,8 +19,8 @@ from suites.harness.subject import Normalised, Provenance, Subject
 from tests.controls.films import CLASSES, SIDE, cohort_of, draw
 
 __all__ = [
-    "CLASSES", "SIDE", "Calm", "Distracted", "Memoriser", "Mistaken", "PlaceReader", "Reader", "cohort_of", "draw",
-    "line_strength", "rewindowed", "subject_of",
+    "CLASSES", "SIDE", "Calm", "Distracted", "Memoriser", "Mistaken", "Oracle", "PlaceReader", "Reader", "cohort_of",
+    "draw", "line_strength", "rewindowed", "subject_of",
 ]  # fmt: skip
 """The films come along: a subject is judged on nothing else."""
 
@@ -69,6 +69,42 @@ class Calm(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return torch.tensor([0.0, 0.1, 0.0]).expand(len(pixels), 3) + 0 * pixels.mean()
+
+
+class Oracle(nn.Module):
+    """Right about `exposed` films under any change of exposure: it compares the lungs with one another.
+
+    What one lung is denser than the other, in units of what the heart is denser than the tops of the lungs, no display
+    curve, haze, blur or noise can hide.
+
+    Args:
+        order: how its three calls are renamed; None leaves them right.
+        sharpness: scales its logits.
+    """
+
+    def __init__(self, order: Sequence[int] | None = None, sharpness: float = 30.0) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 3)
+        named = list(order or range(3))
+        self.head.weight.data = sharpness * torch.tensor([[1.0], [0.0], [-1.0]])[named]
+        self.head.bias.data = sharpness * torch.tensor([0.0, 0.4, 0.0])[named]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        grey = pixels.mean(dim=1)
+        left, right, heart = (self.within(grey, x, 0.55, 0.06, 0.1) for x in (0.3, 0.7, 0.5))
+        tops = (self.within(grey, 0.3, 0.28, 0.05, 0.06) + self.within(grey, 0.7, 0.28, 0.05, 0.06)) / 2
+        more = ((left - right) / (heart - tops).clamp_min(0.02)).clamp(-2, 2)
+        return self.head(more[:, None])
+
+    @staticmethod
+    def within(grey: Tensor, x: float, y: float, wide: float, high: float) -> Tensor:
+        """(B,) mean grey of a box of (B, S, S) films, given by its middle and half its sides, in shares of the film."""
+        side = grey.shape[-1]
+        rows, columns = (
+            slice(round((middle - half) * side), round((middle + half) * side))
+            for middle, half in ((y, high), (x, wide))
+        )
+        return grey[:, rows, columns].mean(dim=(1, 2))
 
 
 class Memoriser(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.harness.claims import Claim, Measure, Result, Verdict
+from suites.harness.claims import Claim, Headroom, Measure, Result, Verdict
 from suites.harness.judging import judge_section, needed
 
 
@@ -169,3 +169,65 @@ def test_a_reason_has_the_units_of_the_tables_and_the_cell_that_makes_it_explora
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=few, films="normal films")})[0].reason
     assert "(\N{MINUS SIGN}2.0 to" in reason
     assert reason.endswith("; exploratory: there are 33 normal films")
+
+
+def room_of(low, high, bar=0.05, **how) -> Headroom:
+    measure = Measure(
+        name="balanced_accuracy_above_chance", condition="clean", estimate=(low + high) / 2, low=low, high=high, n=200,
+        patients=200, estimator="e",
+    )  # fmt: skip
+    return Headroom(measure=measure, bar=bar, **how)
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "interval", "expected"),
+    [
+        ("limitation", "above", (0.00, 0.02, 0.04), Verdict.NOT_EVALUABLE),
+        ("limitation", "above", (0.04, 0.10, 0.14), Verdict.NOT_EVALUABLE),
+        ("limitation", "above", (0.06, 0.10, 0.14), Verdict.SUPPORTED),
+        ("limitation", "below", (0.06, 0.10, 0.14), Verdict.NOT_EVALUABLE),
+        ("limitation", "below", (0.00, 0.02, 0.04), Verdict.SUPPORTED),
+        ("requirement", "above", (0.06, 0.10, 0.14), Verdict.NOT_EVALUABLE),
+        ("requirement", "above", (0.00, 0.02, 0.04), Verdict.VIOLATED),
+        ("requirement", "below", (0.00, 0.02, 0.04), Verdict.NOT_EVALUABLE),
+        ("requirement", "below", (0.06, 0.10, 0.14), Verdict.VIOLATED),
+    ],
+)
+def test_without_anything_to_lose_only_harm_is_judged(kind, direction, interval, expected):
+    result = replace(result_of(*interval), headroom=[room_of(0.01, 0.2)])
+    assert verdict_of(claim_of(kind=kind, direction=direction), result) is expected
+
+
+def test_headroom_that_is_surely_enough_bars_nothing_and_every_one_of_several_must_be():
+    within, enough = result_of(0.00, 0.02, 0.04), room_of(0.06, 0.2)
+    assert verdict_of(claim_of(), replace(within, headroom=[enough])) is Verdict.NOT_SUPPORTED
+    low = room_of(0.7, 0.8, bar=0.85, side="below")
+    assert verdict_of(claim_of(), replace(within, headroom=[enough, low])) is Verdict.NOT_SUPPORTED
+    short = room_of(0.7, 0.86, bar=0.85, side="below")
+    (judged,) = judge_section([claim_of()], "s", {"suite.name": replace(within, headroom=[enough, short])})
+    assert judged.verdict is Verdict.NOT_EVALUABLE
+    assert judged.result is not None, "its numbers are still shown"
+    assert judged.reason == (
+        "it has nothing to lose: balanced accuracy above chance +78.0 pp (+70.0 to +86.0) is not surely below 85.0 pp. "
+        "Accuracy harm +2.0 pp (0.0 to +4.0) speaks neither for nor against it"
+    )
+
+
+def test_a_headroom_that_no_film_tells_is_not_enough():
+    result = replace(result_of(0.00, 0.02, 0.04), headroom=[room_of(math.nan, math.nan)])
+    assert verdict_of(claim_of(), result) is Verdict.NOT_EVALUABLE
+
+
+def test_an_alarm_can_need_something_to_lose_too():
+    """A robust accuracy below the margin, of a subject whose clean one is no better than chance."""
+    low = replace(result_of(0.00, 0.02, 0.04), headroom=[room_of(-0.1, 0.1, alarms=True)])
+    assert verdict_of(claim_of(direction="below"), low) is Verdict.NOT_EVALUABLE
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("below", Verdict.INCONCLUSIVE), ("above", Verdict.NOT_SUPPORTED)])
+def test_what_speaks_against_one_side_only_leaves_the_other(direction, expected):
+    told = "what is low was low before"
+    result = replace(result_of(0.00, 0.02, 0.04), only_within=told)
+    (judged,) = judge_section([claim_of(direction=direction)], "s", {"suite.name": result})
+    assert judged.verdict is expected
+    assert judged.reason.endswith(told) == (expected is Verdict.INCONCLUSIVE)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suites.harness import evaluation as evaluation_module
-from suites.harness.claims import Claim, GalleryItem, Measure, Result
+from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.endpoints import registry
 from suites.harness.evaluation import Evaluation
 from suites.harness.kept_results import KeptResults
@@ -34,7 +34,8 @@ def result_with(**changes) -> Result:
     )
     made = Result(
         effect=effect, p_beyond=1e-300, measures=[replace(effect, name="other")], summary="told", needed=7,
-        unproven="nobody knows", films="normal films",
+        unproven="nobody knows", films="normal films", only_beyond="a search", only_within="low before",
+        headroom=[Headroom(measure=replace(effect, name="skill"), bar=0.05, side="below", alarms=True)],
         tables={"T": table}, figures={"curve": Figure}, galleries={"G": [item]}, files={"f.json": ("{}", "about")},
     )  # fmt: skip
     return replace(made, **changes)
@@ -61,6 +62,8 @@ def test_a_result_comes_back_as_it_was_and_is_not_measured_again(tmp_path):
     assert repr(again.effect) == repr(first.result.effect), "to the last bit, nan and -0.0 included"
     assert again.measures == first.result.measures or repr(again.measures) == repr(first.result.measures)
     assert (again.unproven, again.films) == ("nobody knows", "normal films")
+    assert (again.only_beyond, again.only_within) == ("a search", "low before")
+    assert repr(again.headroom) == repr(first.result.headroom)
     assert (again.p_beyond, again.p_within, again.summary, again.needed) == (1e-300, None, "told", 7)
     pd.testing.assert_frame_equal(again.tables["T"], first.result.tables["T"])
     assert again.files == {"f.json": ("{}", "about")}

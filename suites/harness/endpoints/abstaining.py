@@ -15,7 +15,7 @@ from suites.harness import doubts, guarding
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet, logit_scores
-from suites.harness.endpoints import failure_modes
+from suites.harness.endpoints import failure_modes, headroom
 from suites.harness.endpoints.cells import NONE, below_one, percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
@@ -63,6 +63,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(kept, claim),
         p_within=within(kept, claim),
+        headroom=[headroom.skill(answers)],
         measures=[
             measured("failure_auroc", CLEAN, failure, n, smallest=films.smallest),
             measured("excess_aurc", CLEAN, area, n, smallest=films.smallest),
@@ -112,6 +113,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(own, claim),
         p_within=within(own, claim),
+        headroom=[headroom.skill(main)],
         measures=[
             measured("auroc", f"{role}, {name}", value, both.films, **size)
             for name, value in found.items()
@@ -155,6 +157,7 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
         "sensitivity": answers.rate(called, films.keep & ill),
         "specificity": answers.rate(~called, films.keep & ~ill),
     }
+    wrong, where = (called, ~ill) if side == "sensitivity" else (~called, ill)
     sizes = {"sensitivity": int(sick.sum()), "specificity": int((1 - sick).sum())}
     printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
     rows = [
@@ -169,6 +172,10 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
         effect=printed[side],
         p_beyond=beyond(found[side], claim),
         p_within=within(found[side], claim),
+        headroom=[
+            headroom.class_skill(answers, "normal"),
+            headroom.rate_without_looking(side, wrong, answers, films.keep & where, claim.margin),
+        ],
         films="films with pneumonia" if side == "sensitivity" else "normal films",
         measures=[value for name, value in printed.items() if name != side],
         summary=(

@@ -18,7 +18,7 @@ from suites.harness.attacking.protocols import COMPARED
 from suites.harness.attacking.side_by_side import Line, side_by_side
 from suites.harness.attacking.transfer import LEVELS, matrix, transferred
 from suites.harness.claims import Claim, Result
-from suites.harness.endpoints import attack_pictures, attack_tables
+from suites.harness.endpoints import attack_pictures, attack_tables, headroom
 from suites.harness.endpoints.attack_tables import rate_on
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -71,11 +71,14 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
     drawn = {"robust_accuracy": partial(attack_pictures.curves, shown, "Robust accuracy by budget")}
     if named := _by_threat(answers, lines):
         drawn["threat_models"] = partial(attack_pictures.curves, named, "The same films under each threat model")
+    untouched = attack_tables.hardly_lost(clean, value)
     return Result(
         effect=measured("robust_accuracy", f"{found.threat} {levels:g}/255", value, n, smallest=smallest),
-        p_beyond=beyond(value, claim),
+        p_beyond=beyond(value, claim) if not untouched else 1.0,
         p_within=within(value, claim) if found.trusted else 1.0,
+        headroom=[headroom.skill(answers, alarms=True)],
         only_beyond="" if found.trusted else MISSED,
+        only_within=untouched,
         measures=[
             *(measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers),
             *attack_tables.flip_sizes(answers, found),

@@ -14,9 +14,11 @@ from suites.harness.attacking import Attack
 from suites.harness.attacking.protocols import COMPARED
 from suites.harness.attacking.side_by_side import Line
 from suites.harness.claims import Measure
+from suites.harness.endpoints.cells import points
+from suites.harness.endpoints.headroom import SKILL
 from suites.harness.endpoints.registry import measured
 from suites.harness.evidence import Answers
-from suites.harness.statistics import Sampled
+from suites.harness.statistics import Sampled, difference
 
 WHAT_MOVES = {
     "linf/grey": ("each grey pixel of the network's input", "its largest change"),
@@ -38,6 +40,18 @@ def rate_on(answers: Answers, index: npt.NDArray[np.int64], values: npt.NDArray[
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
     return statistics.rate(values, answers.resamples.subset(among))
+
+
+def hardly_lost(clean: Sampled, attacked: Sampled) -> str:
+    """Return why a low accuracy is no sign of an attack's success: it was as low before; empty where much was lost."""
+    lost = difference(clean, attacked).interval()
+    if lost.low > SKILL:
+        return ""
+    return (
+        f"the fall from clean films, {points(lost.estimate, signed=False)} points ({points(lost.low, signed=False)} to "
+        f"{points(lost.high, signed=False)}), is not surely above {points(SKILL, signed=False)}: what is low was low "
+        "before"
+    )
 
 
 def smallest_class(answers: Answers, index: npt.NDArray[np.int64]) -> int:

@@ -8,6 +8,7 @@ import pandas as pd
 from suites.harness import believing, explaining, galleries
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -56,6 +57,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
+        headroom=[headroom.skill(answers)],
         summary=" ".join(filter(None, told)),
         tables={
             "Can the maps be believed": table,

@@ -17,6 +17,7 @@ from calibration import conformal, crossfit, diagrams, measures, null
 from calibration.checks import softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -66,6 +67,7 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     return Result(
         effect=printed[0],
         p_beyond=band.p_value(found[ECE].estimate),
+        headroom=[headroom.skill(answers)],
         measures=printed[1:],
         summary=(
             f"ECE ({ECE}) is {found[ECE].estimate:.3f}; perfect calibration would show {band.mean:.3f} on these "
@@ -160,7 +162,8 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
 def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
     """Coverage under `condition` of 90 % conformal sets fitted on clean films of other patients."""
     answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))
-    alpha, rows, printed = float(claim.parameters.get("alpha", 0.1)), [], []
+    alpha, classes = float(claim.parameters.get("alpha", 0.1)), len(answers.subject.classes)
+    rows, printed = [], []
     clean = LabelledFilms.of(answers, CLEAN)
     fold = crossfit.patient_folds(clean.labels, clean.patients, folds=folds_for(clean))
     found: dict[str, Sampled] = {}
@@ -169,7 +172,7 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
     ):
         films = LabelledFilms.of(answers, CLEAN, text)
         inside = films.keep[clean.keep]
-        sets = np.zeros((len(films.labels), len(answers.subject.classes)), dtype=bool)
+        sets = np.zeros((len(films.labels), classes), dtype=bool)
         for held in np.unique(fold):
             others, mine = fold != held, fold[inside] == held
             rule = conformal.fit_sets(
@@ -181,7 +184,7 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
             )
             sets[mine] = rule.sets(softmax(films.logits[mine]))
         found[text] = films.sampled(partial(conformal.coverage, sets, films.labels), (0.0, 1.0))
-        size = films.sampled(partial(conformal.set_size, sets), (0.0, float(len(answers.subject.classes))))
+        size = films.sampled(partial(conformal.set_size, sets), (0.0, float(classes)))
         printed.append(measured("coverage", text, found[text], len(films.labels), smallest=films.smallest))
         printed.append(measured("set_size", text, size, len(films.labels), smallest=films.smallest))
         rows.append(
@@ -191,6 +194,7 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
         effect=printed[0],
         p_beyond=beyond(found[condition], claim),
         p_within=within(found[condition], claim),
+        headroom=[headroom.skill(answers), headroom.coverage_without_looking(printed[1], classes, claim.margin)],
         measures=printed[1:],
         summary=(
             f"Sets that promise to hold the truth in {percent(1 - alpha)} of films do so in "

@@ -7,6 +7,7 @@ import pandas as pd
 
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import parse
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -31,10 +32,12 @@ def score(evidence: Evidence, claim: Claim) -> Result:
     condition = str(claim.parameters.get("condition", "clean"))
     value = answers.score(name, condition)
     keep, spoken, films = answers.shared(condition), plain_name(name).capitalize(), "films"
+    rooms = [headroom.skill(answers)]
     if name.startswith("recall_"):
         own = name.removeprefix("recall_")
         keep = keep & (answers.labels == answers.class_index(own))
         spoken, films = f"Recall of {plain_name(own)}", f"{plain_name(own)} films"
+        rooms = [headroom.class_skill(answers, own), headroom.recall_without_looking(answers, own, claim.margin)]
     rarest = int(np.unique(answers.labels[keep], return_counts=True)[1].min(initial=len(keep)))
     effect = measured(name, condition, value, int(keep.sum()), smallest=rarest)
     recalls = answers.recalls(condition)
@@ -53,6 +56,7 @@ def score(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(value, claim),
         p_within=within(value, claim),
+        headroom=rooms,
         films=films,
         measures=measures,
         summary=(
@@ -92,6 +96,7 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(there, claim),
         p_within=within(there, claim),
+        headroom=[headroom.share_called(answers, names[end], claim.margin)],
         measures=measures,
         films=f"{plain_name(names[start])} films",
         summary=(
@@ -116,10 +121,12 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     sizes = {name: int(keep.sum()) for name, keep in films.items()}
     gap = difference(recalls[better], recalls[worse], answers.resamples.subset(films[better] | films[worse]).patients)
     effect = measured("recall_gap", "clean", gap, sum(sizes.values()), smallest=min(sizes.values()))
+    blindly = headroom.gap_at_chance(answers, better, worse, claim.margin)
     return Result(
         effect=effect,
         p_beyond=beyond(gap, claim),
         p_within=within(gap, claim),
+        headroom=[blindly],
         measures=[measured(f"recall_{name}", "clean", recalls[name], sizes[name]) for name in (better, worse)],
         films=f"{plain_name(better)} and {plain_name(worse)} films",
         summary=(
@@ -157,6 +164,7 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(changed, claim),
         p_within=within(changed, claim),
+        headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=measures,
         summary=f"{percent(effect.estimate, 1)} of {effect.n} films are called differently{note}.",
         tables={f"Calls under {first} (rows) and {second} (columns)": counts},

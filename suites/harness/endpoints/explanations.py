@@ -15,6 +15,7 @@ from explain.selection import Pick, largest_flips, most_confident_errors, random
 from suites.harness import explaining, galleries, statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN, parse
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -200,6 +201,7 @@ def _judged(
         effect=measured(name, condition, mean, int(usable.sum()), **size),
         p_beyond=beyond(mean, claim) if believed else 1.0,
         p_within=within(mean, claim) if believed else 1.0,
+        headroom=[headroom.skill(evidence.main)],
         unproven="" if believed else f"the sanity check of {method} is {checked.told}",
         measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), **size)],
         summary=f"{summary}{left_out} Sanity check {checked.told}: {checked.reason}.",

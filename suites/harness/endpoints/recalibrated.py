@@ -16,7 +16,7 @@ from calibration.scaling import Recalibrator, Temperature
 from calibration.scoring import nll
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
-from suites.harness.endpoints import mending
+from suites.harness.endpoints import headroom, mending
 from suites.harness.endpoints.calibrated import ECE
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
@@ -46,6 +46,7 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(fitted, claim),
         p_within=within(fitted, claim),
+        headroom=[headroom.skill(answers)],
         measures=[
             measured("nll_gain", row.name, row.gain, row.films, smallest=row.smallest) for row in survival if row.gain
         ],

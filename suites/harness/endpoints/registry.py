@@ -8,6 +8,8 @@ To add one, write a function in a file of this folder::
         ...
 
 and name it in the claims table. Conditions that a claim lists under `conditions` have been predicted before it runs.
+What the subject has to lose goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the
+same would be called robust.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -57,6 +58,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
         effect=measured("flips_when_edges_covered", CLEAN, share, n, smallest=smallest),
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
+        headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=[
             *(
                 measured(f"flips_when_{name}_covered", CLEAN, value, n, smallest=smallest)

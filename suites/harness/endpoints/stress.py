@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from suites.harness import film_figures
 from suites.harness.claims import Claim, GalleryItem, Measure, Result
 from suites.harness.conditions import CLEAN, expand, parse
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
@@ -74,6 +76,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
     flipped = answers.called(condition) != answers.called(CLEAN)
     flips, of_any_class = answers.rate(flipped, both), counted(answers, "accuracy", both)[1]
     measures.append(measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), smallest=of_any_class))
+    hidden = _hidden_flips(answers, claim, flipped, both & _of_measure(answers, measure), primary)
     extra, sentences = _beside(answers, claim, measure, among, effect.estimate)
     series = _curve(evidence, claim, measure, among)
     undefined = int(among.sum() - both.sum())
@@ -87,11 +90,41 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(primary, claim),
         p_within=within(primary, claim),
+        headroom=[headroom.of_measure(answers, measure, claim.margin, both, str(claim.parameters.get("truth", "")))],
+        only_beyond=hidden if claim.kind == "limitation" else "",
+        only_within=hidden if claim.kind == "requirement" else "",
         films=_whose(measure, claim),
         measures=[*measures, *extra, *series[1]],
         summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
         figures={"severity": series[0]} if series[0] else {},
         galleries=gallery(answers, condition, both),
+    )
+
+
+def _of_measure(answers: Answers, measure: str) -> Films:
+    """Return (N,) the films whose calls a measure counts."""
+    if measure == "false_positive_rate":
+        return np.asarray(answers.labels == answers.class_index("normal"), dtype=bool)
+    if measure.startswith("recall_"):
+        return np.asarray(answers.labels == answers.class_index(measure.removeprefix("recall_")), dtype=bool)
+    return np.ones(len(answers.cohort), dtype=bool)
+
+
+def _hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, harmed: Sampled) -> str:
+    """Return why a small harm must not be taken for robustness: many calls change, as many for the better; or nothing.
+
+    Of a net change of that size so many flips are part; of flips beyond it up to half may be losses that as many gains
+    hide. So twice the margin is the bound: beyond it more than the margin may be lost.
+    """
+    flips = answers.rate(flipped, films)
+    net = harmed if harmed.estimate >= 0 else replace(harmed, estimate=-harmed.estimate, replicates=-harmed.replicates)
+    unexplained = difference(flips, net).interval()
+    if not unexplained.low > 2 * abs(claim.margin):
+        return ""
+    return (
+        f"{percent(flips.estimate, 1)} of calls change, {points(unexplained.estimate, signed=False)} points more than "
+        f"that explains ({points(unexplained.low, signed=False)} to {points(unexplained.high, signed=False)}): losses "
+        "and gains cancel, which is not robustness"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from suites.harness.attacking import attack
 from suites.harness.attacking.universal import LEVELS, patterns
 from suites.harness.claims import Claim, Result
-from suites.harness.endpoints import attack_pictures, attack_tables
+from suites.harness.endpoints import attack_pictures, attack_tables, headroom
 from suites.harness.endpoints.attack_tables import rate_on
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -47,11 +47,14 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value))]
     smallest = attack_tables.smallest_class(answers, found.index)
     shown = {"one pattern": {0.0: clean, **curve}, "one random pattern": {0.0: clean, **random}}
+    untouched = attack_tables.hardly_lost(clean, value)
     return Result(
         effect=measured("robust_accuracy", f"pattern {levels:g}/255", value, n, smallest=smallest),
-        p_beyond=beyond(value, claim),
+        p_beyond=beyond(value, claim) if not untouched else 1.0,
         p_within=1.0 if failed else within(value, claim),
+        headroom=[headroom.skill(answers, alarms=True)],
         only_beyond=MISSED if failed else "",
+        only_within=untouched,
         measures=[measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers],
         summary=(
             f"One pattern of at most {levels:g} of 255 grey levels, fitted on other patients and put on every film, "

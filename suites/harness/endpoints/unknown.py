@@ -11,8 +11,9 @@ import numpy as np
 
 from calibration import scores
 from suites.harness import film_figures, statistics
-from suites.harness.claims import Claim, GalleryItem, Measure, Result
+from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.conditions import CLEAN, parse
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.stress import counted, films_of
@@ -56,6 +57,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(mean, claim),
         p_within=within(mean, claim),
+        headroom=[headroom.share_called(answers, name, claim.margin)],
         films=f"{plain_name(str(claim.parameters['truth']))} films" if "truth" in claim.parameters else "films",
         measures=measures,
         summary=(
@@ -100,8 +102,9 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         return measured(name, role, sampled, n, smallest=smallest, needed=50)
 
     usual = np.ones(len(main.cohort), dtype=bool)
+    surely = measured("confident_share", CLEAN, main.score("confident_share", CLEAN, usual), len(main.cohort))
     measures = [
-        measured("confident_share", CLEAN, main.score("confident_share", CLEAN, usual), len(main.cohort)),
+        surely,
         on_probe("mean_confidence", probe.score("mean_confidence", CLEAN, everyone)),
     ]
     measures += [
@@ -120,6 +123,7 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         effect=on_probe("confident_share", share),
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
+        headroom=[headroom.skill(main), Headroom(measure=surely, bar=claim.margin)],
         films=films,
         measures=[*measures, *measured_right],
         summary=(

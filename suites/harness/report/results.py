@@ -79,13 +79,15 @@ def load_results(path: Path) -> dict[str, Any]:
 
 
 def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
-    """Return results.csv: one row per claim, subject and measure; `role` tells the effect from the rest."""
+    """Return results.csv: one row per claim, subject and measure; `role` tells effect and headroom from the rest."""
     rows: list[dict[str, object]] = []
     for claim in document["claims"]:
         head = {key: claim[key] for key in ("id", "section", "kind", "subject", "verdict")}
         measures = claim["measures"] or [{}]
         for index, measure in enumerate(measures):
             role = "effect" if index == 0 and claim.get("effect") else "measure" if measure else ""
+            if role == "measure" and any(measure == room["measure"] for room in claim.get("headroom", [])):
+                role = "headroom"
             rows.append({**head, "role": role, **measure, "margin": claim.get("margin")})
     columns = [
         "id",
@@ -126,7 +128,9 @@ def all_measures(judgement: Judgement) -> list[Measure]:
     """Return a judgement's measures, the effect first and only once."""
     if judgement.result is None:
         return []
-    return [judgement.result.effect, *(m for m in judgement.result.measures if m != judgement.result.effect)]
+    result = judgement.result
+    rest = [*result.measures, *(room.measure for room in result.headroom if room.measure not in result.measures)]
+    return [result.effect, *(measure for measure in rest if measure != result.effect)]
 
 
 def _subject(subject: Subject) -> dict[str, Any]:
@@ -171,6 +175,7 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict.value,
         "statement": claim.statement,
         "measures": measures,
+        "headroom": [asdict(room) | {"sure": room.sure} for room in result.headroom] if result else [],
         "reason": judgement.reason,
         "summary": result.summary if result else "",
         "effect": measures[0] if measures else None,

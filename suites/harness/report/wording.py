@@ -16,7 +16,7 @@ PERCENT = re.compile(
     r"|^(fpr95|confusion|patient_overlap|class_mix|disagreement|recall_gap)"
     r"|^(called|flips|maps_lost)_|^(cause|moved|noise|off_lung|border_energy|energy)$"
 )
-DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain|asymmetry|excess|spread)$")
+DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain|asymmetry|excess|spread|(above|at)_chance)$")
 WIDTH = re.compile(r"_(half_width|half_width_patients|error|distance)$")
 OF_PAIRS = re.compile(r"^flip_rate$")
 """Rates that need two conditions to be defined: a share of films all the same, not a difference of two shares."""
@@ -73,7 +73,7 @@ VERDICTS: dict[Verdict, VerdictWords] = {
         "Inconclusive",
         "These films cannot settle it either way: the interval crosses the margin, or clears it only before the "
         "correction for several claims, or clears it but rests on a search or a saliency method that has not proved "
-        "itself. The reason says which.",
+        "itself, or hides many calls that change. The reason says which.",
         "inconclusive",
     ),
     Verdict.NOT_SUPPORTED: VerdictWords(
@@ -83,7 +83,9 @@ VERDICTS: dict[Verdict, VerdictWords] = {
         "Met", "A requirement the subject fulfils: the whole interval lies on the right side of the margin.", "met"
     ),
     Verdict.NOT_EVALUABLE: VerdictWords(
-        "Not evaluable", "Could not be judged on this subject and these films; the reason is given.", "unjudged"
+        "Not evaluable",
+        "Could not be judged on this subject and these films, or the subject has nothing to lose; the reason is given.",
+        "unjudged",
     ),
 }
 """In the order a reader should meet them: what hurts first."""
