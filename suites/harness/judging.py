@@ -60,7 +60,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     above, limitation = claim.direction == "above", claim.kind == "limitation"
     word = "above" if effect.low > margin else "below" if effect.high < margin else ""
     is_beyond = word == claim.direction
-    barred = result.unproven or ("" if is_beyond else result.only_beyond)
+    barred = result.unproven or effect.too_few or ("" if is_beyond else result.only_beyond)
     if is_beyond:
         alone, p_value, corrected = Verdict.SUPPORTED if limitation else Verdict.MET, result.p_beyond, adjusted[0]
     else:

@@ -44,11 +44,22 @@ class LabelledFilms:
         """Films of the smallest class."""
         return int(np.bincount(self.labels).min())
 
-    def sampled(self, estimator: Callable[..., object], bounds: tuple[float, float]) -> Sampled:
+    @property
+    def events(self) -> int:
+        """Patients with a wrong call or patients with a right one, whichever are fewer."""
+        wrong = self.logits.argmax(axis=1) != self.labels
+        return min(len(np.unique(self.patients[wrong])), len(np.unique(self.patients[~wrong])))
+
+    def sampled(
+        self, estimator: Callable[..., object], bounds: tuple[float, float], events: int | None = None
+    ) -> Sampled:
         """Return an estimator (called with `weights=`) on the films and on the resamples."""
         estimate = float(np.asarray(estimator(weights=None)))
-        replicates = np.asarray(estimator(weights=self.resamples.weights), dtype=np.float64)
-        return Sampled(estimate, replicates, self.resamples.patients, bounds)
+        replicates, left_out = (
+            np.asarray(estimator(weights=rows), dtype=np.float64)
+            for rows in (self.resamples.weights, self.resamples.left_out)
+        )
+        return Sampled(estimate, replicates, self.resamples.patients, bounds, left_out=left_out, events=events)
 
 
 def reasoned(function: Callable[[Evidence, Claim], Result]) -> Callable[[Evidence, Claim], Result]:
