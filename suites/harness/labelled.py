@@ -12,6 +12,7 @@ from calibration.checks import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
+from suites.harness.resamples import applied
 from suites.harness.statistics import Integers, Resamples, Sampled
 
 
@@ -55,10 +56,7 @@ class LabelledFilms:
     ) -> Sampled:
         """Return an estimator (called with `weights=`) on the films and on the resamples."""
         estimate = float(np.asarray(estimator(weights=None)))
-        replicates, left_out = (
-            np.asarray(estimator(weights=rows), dtype=np.float64)
-            for rows in (self.resamples.weights, self.resamples.left_out)
-        )
+        replicates, left_out = (applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out))
         return Sampled(estimate, replicates, self.resamples.patients, bounds, left_out=left_out, events=events)
 
 

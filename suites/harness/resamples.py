@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,6 +117,14 @@ class Resamples:
         further = int(self.stratum.max()) + 1
         cluster = np.concatenate([self.cluster, other.cluster + len(self.stratum)])
         return Resamples(weights, cluster, np.concatenate([self.stratum, other.stratum + further]))
+
+
+def applied(statistic: Callable[..., object], weights: Floats) -> Floats:
+    """Return (B,) values of a statistic (called with `weights=`), NaN for a row that gives no film any weight."""
+    some = weights.sum(axis=1) > 0
+    values = np.full(len(weights), np.nan)
+    values[some] = statistic(weights=weights if some.all() else weights[some])
+    return values
 
 
 def means(values: npt.ArrayLike, weights: Floats) -> Floats:

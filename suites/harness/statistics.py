@@ -198,12 +198,19 @@ def combined(function: Callable[..., Floats], *of: Sampled) -> tuple[Floats, Flo
 
     Args:
         function: from one (B,) or (R,) array per statistic to one array.
-        of: the statistics, all on the same resamples.
+        of: the statistics; those of another cohort keep their value while a patient of this one is left out.
     """
-    alone = [one.left_out for one in of]
-    known = [values for values in alone if values is not None]
-    left_out = function(*known) if len(known) == len(of) else None
-    return function(*(one.replicates for one in of)), left_out
+    replicates = function(*(one.replicates for one in of))
+    alone = [one.left_out for one in of if one.left_out is not None]
+    if len(alone) < len(of):
+        return replicates, None
+    if len({values.shape for values in alone}) == 1:
+        return replicates, function(*alone)
+    rows = [
+        function(*(alone[at] if at == moved else np.full(len(alone[moved]), one.estimate) for at, one in enumerate(of)))
+        for moved in range(len(of))
+    ]
+    return replicates, np.concatenate(rows)
 
 
 def difference(after: Sampled, before: Sampled, patients: int | None = None) -> Sampled:

@@ -13,7 +13,8 @@ from calibration import ood
 from calibration.checks import FloatArray
 from suites.harness.endpoints.cells import below_one
 from suites.harness.evidence import Answers
-from suites.harness.statistics import Resamples, Sampled
+from suites.harness.resamples import Resamples, applied
+from suites.harness.statistics import Sampled
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,9 @@ class TwoCohorts:
 
     def sampled(self, statistic: Callable[..., object]) -> Sampled:
         """Return a statistic in [0, 1] of both groups, called with `weights=`."""
-        estimate, drawn, left_out = (
-            np.asarray(statistic(weights=rows), dtype=np.float64)
-            for rows in (None, self.resamples.weights, self.resamples.left_out)
-        )
-        return Sampled(float(estimate), drawn, self.patients, strata=(self.fewest,), left_out=left_out)
+        estimate = float(np.asarray(statistic(weights=None)))
+        drawn, left_out = (applied(statistic, rows) for rows in (self.resamples.weights, self.resamples.left_out))
+        return Sampled(estimate, drawn, self.patients, strata=(self.fewest,), left_out=left_out)
 
     def auroc(self, values: FloatArray) -> Sampled:
         """Return how well (n,) values, larger for the probe, tell the two apart."""

@@ -69,9 +69,9 @@ def against(grid: SubjectGrid, reference: SubjectGrid) -> list[RelativeScore]:
                 left_out[row.name] = reason
                 continue
             with np.errstate(divide="ignore", invalid="ignore"):
-                replicates, left_out = statistics.combined(np.divide, over, under)
+                drawn, alone = statistics.combined(np.divide, over, under)
             ratios[row.name] = Sampled(
-                over.estimate / under.estimate, replicates, over.patients, (-math.inf, math.inf), left_out=left_out
+                over.estimate / under.estimate, drawn, over.patients, (-math.inf, math.inf), left_out=alone
             )
         found.append(_score(name, grid.name, reference.name, ratios, left_out))
     return found
