@@ -110,4 +110,5 @@ def _shape(estimate: float, left_out: ArrayLike | None) -> tuple[float, float]:
     share = pull / largest
     square = float((share**2).sum())
     freedom = 2 * square**2 / float((share**4).sum())
-    return float((share**3).sum()) / (6 * square**1.5), min(freedom, np.count_nonzero(np.abs(share) > 1e-9) - 1)
+    moving = int(np.count_nonzero(np.abs(share) > 1e-9))
+    return float((share**3).sum()) / (6 * square**1.5), float(min(freedom, moving - 1))

@@ -112,7 +112,9 @@ def statistics_of(films: Drawn, seed: int, count: int = RESAMPLES) -> Iterator[t
         )
         yield (
             "coverage at 5 % risk",
-            labelled.sampled(lambda weights: selective.selective(doubt, wrong, weights=weights).coverage, (0.0, 1.0)),
+            labelled.sampled(
+                lambda weights: selective.selective(doubt, wrong, weights=weights).coverage, (0.0, 1.0), labelled.events
+            ),
         )
     strangers = Resamples.draw(films.probe_patients, np.zeros(len(films.probe)), seed=seed + 1, count=count)
     both = resamples.beside(strangers)
@@ -147,6 +149,7 @@ def measure(
     cohorts: int,
     truth: Mapping[str, float],
     ends: Callable[[Sampled], tuple[float, float]] | None = None,
+    count: int = RESAMPLES,
 ) -> dict[str, np.ndarray]:
     """Return name -> shares (covered, interval above the truth, below it, too few patients).
 
@@ -155,14 +158,15 @@ def measure(
         cohorts: how many to simulate.
         truth: by name.
         ends: another interval than that of `Sampled`, to compare.
+        count: resamples of each cohort.
     """
     generator = np.random.default_rng(patients)
     found: dict[str, list[tuple[bool, bool, bool]]] = {}
     for seed in range(cohorts):
-        for name, sampled in statistics_of(cohort(generator, patients), seed):
+        for name, sampled in statistics_of(cohort(generator, patients), seed, count):
             interval_ = sampled.interval()
             low, high = ends(sampled) if ends else (interval_.low, interval_.high)
-            few = bool(sampled.too_few)
+            few = bool(sampled.too_few) and ends is None
             found.setdefault(name, []).append((truth[name] < low and not few, truth[name] > high and not few, few))
     shares = {name: np.mean(rows, axis=0) for name, rows in found.items()}
     return {name: np.array([1 - low - high, low, high, few]) for name, (low, high, few) in shares.items()}
