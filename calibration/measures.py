@@ -38,7 +38,7 @@ class Measure:
     estimator: called with (probabilities or logits, labels, weights=..., and what its name spells out).
     takes: whether the first argument is probabilities or logits.
     parts: how many parts its name has: 1 (no view), 2 (view), 4 (view, bins, binning).
-    interval: `percentile`, `recentred`, or `none` where no method was found that covers (the null band still speaks).
+    interval: `accelerated`, `recentred`, or `none` where no method was found that covers (the null band still speaks).
     banded: whether a null band makes sense (errors that are 0 under perfect calibration).
     patients: whether the estimator itself needs patient keys.
     """
@@ -46,7 +46,7 @@ class Measure:
     estimator: Callable[..., Estimate]
     takes: Literal["probabilities", "logits"]
     parts: Literal[1, 2, 4]
-    interval: Literal["percentile", "recentred", "none"]
+    interval: Literal["accelerated", "recentred", "none"]
     banded: bool
     patients: bool = False
 
@@ -55,13 +55,13 @@ MEASURES: dict[str, Measure] = {
     "ece": Measure(error.ece, "probabilities", 4, "recentred", banded=True),
     "mce": Measure(error.mce, "probabilities", 4, "none", banded=True),
     "ace": Measure(error.ace, "probabilities", 4, "none", banded=True),
-    "debiased-l2": Measure(error.debiased_l2, "probabilities", 4, "percentile", banded=True, patients=True),
+    "debiased-l2": Measure(error.debiased_l2, "probabilities", 4, "accelerated", banded=True, patients=True),
     "smooth-ece": Measure(smooth.smooth_ece, "probabilities", 2, "recentred", banded=True),
-    "brier": Measure(scoring.brier, "probabilities", 1, "percentile", banded=False),
-    "nll": Measure(scoring.nll, "logits", 1, "percentile", banded=False),
-    "slope": Measure(regression.slope, "logits", 2, "percentile", banded=False),
-    "intercept": Measure(regression.intercept, "logits", 2, "percentile", banded=False),
-    "temperature": Measure(scaling.temperature, "logits", 1, "percentile", banded=False),
+    "brier": Measure(scoring.brier, "probabilities", 1, "accelerated", banded=False),
+    "nll": Measure(scoring.nll, "logits", 1, "accelerated", banded=False),
+    "slope": Measure(regression.slope, "logits", 2, "accelerated", banded=False),
+    "intercept": Measure(regression.intercept, "logits", 2, "accelerated", banded=False),
+    "temperature": Measure(scaling.temperature, "logits", 1, "accelerated", banded=False),
 }
 
 STANDARD = (
@@ -127,6 +127,7 @@ def measured(
     *,
     groups: ArrayLike,
     weights: ArrayLike | None = None,
+    left_out: ArrayLike | None = None,
     within: float = 0.0,
     draws: int = null.DRAWS,
     seed: int = 0,
@@ -139,6 +140,7 @@ def measured(
         labels: (n,) integers.
         groups: (n,) patient keys.
         weights: (B, n) weights of the patient bootstrap; None leaves the intervals out.
+        left_out: (R, n) weights with one patient left out at a time, for accelerated intervals.
         within: correlation of outcomes within a patient for the null band, see `calibration.null.patient_correlation`.
         draws: draws of the null band; 0 leaves the bands out.
         seed: of the null band.
@@ -152,11 +154,11 @@ def measured(
     z = checked_logits(logits)
     y = checked_labels(labels, *z.shape)
     patients = checked_groups(groups, y.size)
-    w = None if weights is None else checked_weights(weights, y.size).T
+    w, alone = (None if rows is None else checked_weights(rows, y.size).T for rows in (weights, left_out))
     samples = None
     if draws and any(_parse(name)[0].banded for name in names):
         samples = null.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
-    return {name: _measured(name, z, y, patients, weights=w, samples=samples) for name in names}
+    return {name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples) for name in names}
 
 
 def _measured(
@@ -166,6 +168,7 @@ def _measured(
     patients: IntArray,
     *,
     weights: FloatArray | None,
+    left_out: FloatArray | None,
     samples: null.CalibratedSamples | None,
 ) -> Measured:
     measure, options = _parse(name)
@@ -173,8 +176,13 @@ def _measured(
     found = None
     if weights is not None and measure.interval == "recentred":
         found = recentred_interval(softmax(z), y, weights, **({"binning": "smooth"} | options))
-    elif weights is not None and measure.interval == "percentile":
-        found = interval(value, estimate(name, z, y, weights=weights, groups=patients))
+    elif weights is not None and measure.interval == "accelerated":
+        drawn, alone = (
+            None if rows is None else estimate(name, z, y, weights=rows, groups=patients)
+            for rows in (weights, left_out)
+        )
+        count = int(np.unique(patients).size)
+        found = interval(value, np.asarray(drawn), measure.interval, left_out=alone, patients=count)
 
     def of_draws(p: FloatArray, drawn: IntArray, w: FloatArray, g: IntArray) -> Estimate:
         return measure.estimator(p, drawn, weights=w, **options, **({"groups": g} if measure.patients else {}))

@@ -85,6 +85,7 @@ class Measure:
         estimator: how it was computed, interval included (`patient bootstrap, B=2000, 95 %`).
         exploratory: the cell is small: what is said of it holds for these films only.
         smallest: films of the smallest class (or kind of unseen finding) among the n; 0 where they are of one.
+        too_few: why no verdict may rest on the interval, too few patients for it to hold; empty where one may.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Measure:
     estimator: str
     exploratory: bool = False
     smallest: int = 0
+    too_few: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

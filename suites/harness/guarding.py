@@ -6,6 +6,7 @@ The guard sees the film before the subject does, so its numbers belong to the fi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,7 @@ def guard(evidence: Evidence, role: str) -> Guarded:
     usual, strange = (_looked_at(answers, evidence) for answers in (main, probe))
     near, far = (_scores(answers, keep, evidence.cache) for answers, keep in ((main, usual), (probe, strange)))
     values, both = np.concatenate([near, far]), TwoCohorts.of(main, probe, usual, strange)
-    estimates = ood.auroc_and_fpr(values, both.outside)
-    replicates = ood.auroc_and_fpr(values, both.outside, weights=both.weights)
-    auroc, false_alarms = (both.sampled(*pair) for pair in zip(estimates, replicates, strict=True))
+    auroc, false_alarms = both.auroc(values), both.sampled(partial(ood.fpr_at_tpr, values, both.outside))
     caught = probe.rate(_at(strange, far > 0), strange)
     cost = main.rate(_at(usual, near > 0), usual)
     ends = auroc.interval()

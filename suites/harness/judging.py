@@ -67,7 +67,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     if idle := _nothing_to_lose(claim, result, word):
         reason = f"it has nothing to lose: {idle}. {wording.opened(size)} speaks neither for nor against it"
         return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
-    barred = result.unproven or (result.only_within if is_beyond else result.only_beyond)
+    barred = result.unproven or effect.too_few or (result.only_within if is_beyond else result.only_beyond)
     if is_beyond:
         alone, p_value, corrected = Verdict.SUPPORTED if limitation else Verdict.MET, result.p_beyond, adjusted[0]
     else:

@@ -12,6 +12,7 @@ from calibration.checks import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
+from suites.harness.resamples import applied
 from suites.harness.statistics import Integers, Resamples, Sampled
 
 
@@ -44,11 +45,19 @@ class LabelledFilms:
         """Films of the smallest class."""
         return int(np.bincount(self.labels).min())
 
-    def sampled(self, estimator: Callable[..., object], bounds: tuple[float, float]) -> Sampled:
+    @property
+    def events(self) -> int:
+        """Patients with a wrong call or patients with a right one, whichever are fewer."""
+        wrong = self.logits.argmax(axis=1) != self.labels
+        return min(len(np.unique(self.patients[wrong])), len(np.unique(self.patients[~wrong])))
+
+    def sampled(
+        self, estimator: Callable[..., object], bounds: tuple[float, float], events: int | None = None
+    ) -> Sampled:
         """Return an estimator (called with `weights=`) on the films and on the resamples."""
         estimate = float(np.asarray(estimator(weights=None)))
-        replicates = np.asarray(estimator(weights=self.resamples.weights), dtype=np.float64)
-        return Sampled(estimate, replicates, self.resamples.patients, bounds)
+        replicates, left_out = (applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out))
+        return Sampled(estimate, replicates, self.resamples.patients, bounds, left_out=left_out, events=events)
 
 
 def reasoned(function: Callable[[Evidence, Claim], Result]) -> Callable[[Evidence, Claim], Result]:

@@ -2,15 +2,17 @@
 
 Films of one patient are not independent, so every interval on a cohort comes from a bootstrap over *patients* within
 class; a comparison is the interval of the paired difference on the same resamples (Efron & Tibshirani 1993; Davison &
-Hinkley 1997, 3.8). Where a resample cannot vary (nothing flipped, everything right) a bootstrap would claim certainty,
+Hinkley 1997, 3.8). The interval is bias-corrected and accelerated (`calibration.accelerated`), p values are its
+inversion; a difference of two groups without a common patient takes the intervals of both (Zou & Donner 2008,
+10.1002/sim.3095). Where a resample cannot vary (nothing flipped, everything right) a bootstrap would claim certainty,
 so the exact binomial bound over patients takes its place, and where hardly anything varies no interval is narrower than
 that. Wilson and McNemar come from statsmodels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,19 +22,21 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from calibration.accelerated import Accelerated
 from suites.harness.rare_events import chance_of_none, largest_unseen
+from suites.harness.resamples import RESAMPLES, Floats, Integers, Resamples, means
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+__all__ = ["RESAMPLES", "Floats", "Integers", "Resamples"]
 
 LEVEL = 0.95
-RESAMPLES = 2000
-BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, percentile {100 * LEVEL:g} %"
+BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, BCa with Student's t, {100 * LEVEL:g} %"
 WIDENED = f"{BOOTSTRAP}, at least the exact bound of no event (few values among the resamples)"
 EXACT = f"exact binomial bound over patients, {100 * LEVEL:g} % (nothing varies between resamples)"
 RARE = math.exp(-3)
 """Share of resamples without any event when three patients show one (Poisson). With fewer events a bootstrap is blind
 to what it did not draw; a statistic that varies has far fewer equal replicates."""
+EVENTS = 10
+"""Patients on the rarer side (a wrong call) below which what lives on them has no interval that holds (simulated)."""
 
 
 @dataclass(frozen=True)
@@ -57,59 +61,6 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
 
 
 @dataclass(frozen=True)
-class Resamples:
-    """The patients of a cohort, resampled with replacement within class, once for all comparisons of a run.
-
-    Attributes:
-        weights: (B, N) float64, how often each film counts in each resample.
-        cluster: (N,) index of each film's patient.
-    """
-
-    weights: Floats
-    cluster: Integers
-
-    @property
-    def patients(self) -> int:
-        """Number of different patients."""
-        return len(np.unique(self.cluster))
-
-    @classmethod
-    def draw(cls, patients: npt.ArrayLike, labels: npt.ArrayLike, *, seed: int, count: int = RESAMPLES) -> Resamples:
-        """Draw `count` resamples; a patient with several labels belongs to the stratum of its first.
-
-        Args:
-            patients: (N,) cluster keys.
-            labels: (N,) class of each film, the strata.
-            seed: of the run; the order of the films does not matter, only keys and labels do.
-            count: number of resamples B.
-        """
-        keys, cluster = np.unique(np.asarray(patients).astype(str), return_inverse=True)
-        first = np.zeros(len(keys), dtype=np.int64)
-        _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
-        np.maximum.at(first, cluster, codes)
-        digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
-        generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
-        drawn = np.zeros((count, len(keys)))
-        for stratum in np.unique(first):
-            members = np.flatnonzero(first == stratum)
-            drawn[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), count)
-        return cls(drawn[:, cluster], cluster)
-
-    def subset(self, keep: npt.NDArray[np.bool_]) -> Resamples:
-        """Return the same resamples for some of the films (an exclusion, one class)."""
-        return Resamples(self.weights[:, keep], self.cluster[keep])
-
-    def means(self, values: npt.ArrayLike) -> Floats:
-        """Return (B, ...) weighted means of (N, ...) values; a resample without any weight gives NaN."""
-        matrix = np.asarray(values, dtype=np.float64)
-        flat = matrix.reshape(len(matrix), -1)
-        totals = self.weights.sum(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = (self.weights @ flat) / totals
-        return np.asarray(means.reshape(len(self.weights), *matrix.shape[1:]), dtype=np.float64)
-
-
-@dataclass(frozen=True)
 class Sampled:
     """An estimate with its bootstrap replicates.
 
@@ -120,6 +71,9 @@ class Sampled:
         bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates.
         strata: clusters of each of the parts it is the plain mean of (the classes of a balanced accuracy), no cluster
             in two of them; empty where there is one part only. They decide the exact bound when nothing varies.
+        left_out: (R,) with one patient left out at a time (`Resamples.left_out`); None where that was not computed.
+        apart: the two statistics it is the difference of, where they have no patient in common.
+        events: patients on the rarer side of what it lives on (a wrong call), None where every patient counts.
     """
 
     estimate: float
@@ -127,11 +81,18 @@ class Sampled:
     patients: int
     bounds: tuple[float, float] = (0.0, 1.0)
     strata: tuple[int, ...] = ()
+    left_out: Floats | None = None
+    apart: tuple[Sampled, Sampled] | None = None
+    events: int | None = None
 
     @property
     def parts(self) -> tuple[int, ...]:
         """Clusters of each part, at least 1."""
         return tuple(max(count, 1) for count in self.strata or (self.patients,))
+
+    @cached_property
+    def _accelerated(self) -> Accelerated:
+        return Accelerated.of(self.estimate, self.replicates, self.left_out, self.patients)
 
     @cached_property
     def _commonest(self) -> float:
@@ -149,44 +110,107 @@ class Sampled:
     @property
     def estimator(self) -> str:
         """Name of what the interval is."""
+        if self.apart is not None:
+            return f"{BOOTSTRAP}, of each of two groups"
         commonest = self._commonest
         return EXACT if commonest == 1.0 else WIDENED if commonest >= RARE else BOOTSTRAP
 
+    @property
+    def too_few(self) -> str:
+        """Why no verdict may rest on the interval: too few patients for it to hold what it promises; empty if not."""
+        if self.events is None or self.events >= EVENTS:
+            return ""
+        return f"too few patients for an interval that holds ({self.events} on the rarer side, needs {EVENTS})"
+
     def interval(self, level: float = LEVEL) -> Interval:
-        """Return the percentile interval, where events are rare at least as wide as the exact bound of none at all.
+        """Return the interval, where events are rare at least as wide as the exact bound of none at all.
 
         The bound (Clopper-Pearson, two-sided) is over patients: none of n showed the opposite. A bootstrap of one
         event in 200 patients would be narrower than the bound of none.
         """
-        finite = self.replicates[np.isfinite(self.replicates)]
-        tail = 50 * (1 - level)
-        ends = np.percentile(finite, [tail, 100 - tail]) if finite.size else (self.estimate, self.estimate)
-        low, high = float(min(ends[0], self.estimate)), float(max(ends[1], self.estimate))
-        if self._commonest >= RARE:
-            room = largest_unseen(self.parts, 0.5 * (1 - level))
-            low = min(low, max(self.bounds[0], self.estimate - room))
-            high = max(high, min(self.bounds[1], self.estimate + room))
-        return Interval(self.estimate, low, high)
+        tail = 0.5 * (1 - level)
+        return Interval(self.estimate, self._low(tail), self._high(tail))
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value does not exceed the margin."""
-        return self._p(self.estimate - margin, self.replicates <= margin)
+        return self._p(self.estimate - margin, margin, above=True)
 
     def p_below(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value is not below the margin."""
-        return self._p(margin - self.estimate, self.replicates >= margin)
+        return self._p(margin - self.estimate, margin, above=False)
 
-    def _p(self, distance: float, against: npt.NDArray[np.bool_]) -> float:
-        """Return p by counting replicates, and where events are rare at least the chance of seeing none."""
+    def _low(self, tail: float) -> float:
+        """Return the low end that the truth lies below with a chance of `tail`."""
+        if self.apart is not None:
+            after, before = (one.interval(1 - 2 * tail) for one in self.apart)
+            low = self.estimate - math.hypot(after.estimate - after.low, before.high - before.estimate)
+        else:
+            low = self.estimate if self.degenerate else min(self.estimate, self._accelerated.end(tail))
+            low = min(low, self.estimate - self._room(tail))
+        return max(low, self.bounds[0]) if math.isfinite(self.estimate) else low
+
+    def _high(self, tail: float) -> float:
+        """Return the high end, as `_low`."""
+        if self.apart is not None:
+            after, before = (one.interval(1 - 2 * tail) for one in self.apart)
+            high = self.estimate + math.hypot(after.high - after.estimate, before.estimate - before.low)
+        else:
+            high = self.estimate if self.degenerate else max(self.estimate, self._accelerated.end(1 - tail))
+            high = max(high, self.estimate + self._room(tail))
+        return min(high, self.bounds[1]) if math.isfinite(self.estimate) else high
+
+    def _room(self, tail: float) -> float:
+        """Return how far the exact bound reaches where events are rare; 0 where they are not."""
+        return largest_unseen(self.parts, tail) if self._commonest >= RARE else 0.0
+
+    def _p(self, distance: float, margin: float, *, above: bool) -> float:
+        """Return the tail at which the end reaches the margin: p is the inversion of the interval."""
+        if self.apart is not None:
+            return self._p_apart(margin, above=above)
         if distance <= 0 and self.degenerate:
             return 1.0
-        counted = np.isfinite(self.replicates)
-        drawn = (1 + np.count_nonzero(against & counted)) / (1 + np.count_nonzero(counted))
-        commonest = self._commonest
-        if commonest < RARE:
-            return float(drawn)
-        unseen = chance_of_none(self.parts, distance)
-        return unseen if commonest == 1.0 else float(max(drawn, unseen))
+        unseen = chance_of_none(self.parts, distance) if self._commonest >= RARE else 0.0
+        if self.degenerate:
+            return unseen
+        drawn = self._accelerated.p_above(margin) if above else self._accelerated.p_below(margin)
+        return max(drawn, unseen)
+
+    def _p_apart(self, margin: float, *, above: bool) -> float:
+        """Return p of a difference of two groups by bisection; nothing beyond one half is told apart from 1."""
+        least, most = math.log(1 / (1 + len(self.replicates))), math.log(0.5)
+
+        def clears(log_tail: float) -> bool:
+            tail = math.exp(log_tail)
+            return self._low(tail) > margin if above else self._high(tail) < margin
+
+        if not clears(most):
+            return 1.0
+        if clears(least):
+            return math.exp(least)
+        for _ in range(30):
+            middle = (least + most) / 2
+            least, most = (least, middle) if clears(middle) else (middle, most)
+        return math.exp(most)
+
+
+def combined(function: Callable[..., Floats], *of: Sampled) -> tuple[Floats, Floats | None]:
+    """Return `replicates` and `left_out` of a statistic made from others, resample by resample.
+
+    Args:
+        function: from one (B,) or (R,) array per statistic to one array.
+        of: the statistics; those of another cohort keep their value while a patient of this one is left out.
+    """
+    replicates = function(*(one.replicates for one in of))
+    alone = [one.left_out for one in of if one.left_out is not None]
+    if len(alone) < len(of):
+        return replicates, None
+    if len({values.shape for values in alone}) == 1:
+        return replicates, function(*alone)
+    rows = [
+        function(*(alone[at] if at == moved else np.full(len(alone[moved]), one.estimate) for at, one in enumerate(of)))
+        for moved in range(len(of))
+    ]
+    return replicates, np.concatenate(rows)
 
 
 def difference(after: Sampled, before: Sampled, patients: int | None = None) -> Sampled:
@@ -200,12 +224,15 @@ def difference(after: Sampled, before: Sampled, patients: int | None = None) -> 
     low, high = after.bounds[0] - before.bounds[1], after.bounds[1] - before.bounds[0]
     # Other parts, other patients: then only the smallest part of either is a safe bound.
     strata = after.parts if after.parts == before.parts else (min(*after.parts, *before.parts),)
+    replicates, left_out = combined(np.subtract, after, before)
     return Sampled(
         after.estimate - before.estimate,
-        after.replicates - before.replicates,
+        replicates,
         max(after.patients, before.patients) if patients is None else patients,
         (low, high),
         strata,
+        left_out,
+        apart=(after, before) if patients == after.patients + before.patients else None,
     )
 
 
@@ -231,7 +258,8 @@ def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0:
         return Sampled(math.nan, np.full(len(resamples.weights), math.nan), 0, bounds)
-    return Sampled(float(numbers.mean()), resamples.means(numbers), resamples.patients, bounds)
+    left_out = means(numbers, resamples.left_out)
+    return Sampled(float(numbers.mean()), resamples.means(numbers), resamples.patients, bounds, left_out=left_out)
 
 
 def average(parts: list[Sampled], patients: int) -> Sampled:
@@ -241,14 +269,14 @@ def average(parts: list[Sampled], patients: int) -> Sampled:
     them: the smallest, where they differ.
     """
     estimate = float(np.mean([part.estimate for part in parts]))
-    replicates = np.mean([part.replicates for part in parts], axis=0)
     apart = sum(part.patients for part in parts) <= patients and not any(part.strata for part in parts)
     alike = {part.parts for part in parts}
     if apart:
         strata = tuple(part.patients for part in parts)
     else:
         strata = alike.pop() if len(alike) == 1 else (min(map(min, alike)),)
-    return Sampled(estimate, replicates, patients, parts[0].bounds, strata)
+    replicates, left_out = combined(lambda *values: np.mean(values, axis=0), *parts)
+    return Sampled(estimate, replicates, patients, parts[0].bounds, strata, left_out)
 
 
 def mcnemar_test(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:

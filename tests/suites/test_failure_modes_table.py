@@ -83,7 +83,7 @@ def test_a_white_film_and_its_twin_are_resampled_together(tmp_path):
     own = main.resamples.weights
     twins = next(iter(failure_modes._failures(failure_modes.film_sets(simulated_evidence(main, tmp_path),
                                                                      "whiteout_bilateral@4"))))[1]  # fmt: skip
-    assert np.array_equal(twins.weights, np.concatenate([own, own], axis=1))
+    assert np.array_equal(twins.resamples.weights, np.concatenate([own, own], axis=1))
 
 
 def test_a_standard_run_fills_in_every_score_and_computes_it_once(tmp_path):

@@ -46,8 +46,8 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         return getattr(abstention.selective(doubt, wrong, risk=risk, weights=weights), name)
 
     first = doubt_by["max-softmax"]
-    kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0))
-    failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0))
+    kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0), films.events)
+    failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events)
     area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
     n, stem = len(films.labels), slug(answers.subject.name)
     caught = failure_modes.detection(

@@ -57,6 +57,7 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
         films.labels,
         groups=films.patients,
         weights=films.resamples.weights,
+        left_out=films.resamples.left_out,
         within=together,
     )
     band = found[ECE].band

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
+from calibration import ood
 from suites.harness import file_audit, shortcuts, statistics
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.cohort import Cohort
@@ -136,8 +136,10 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     truth = (probabilities["label"] == positive).to_numpy()
     scores = probabilities[column].to_numpy()
     resamples = Resamples.draw(probabilities["patient"], probabilities["label"], seed=0)
-    replicates = np.array([roc_auc_score(truth, scores, sample_weight=weights) for weights in resamples.weights])
-    auroc = Sampled(float(roc_auc_score(truth, scores)), replicates, resamples.patients)
+    estimate, replicates, left_out = (
+        np.asarray(ood.auroc(scores, truth, weights=rows)) for rows in (None, resamples.weights, resamples.left_out)
+    )
+    auroc = Sampled(float(estimate), replicates, resamples.patients, left_out=left_out)
     effect = measured(
         "auroc", f"{cues} properties only", auroc, len(truth), smallest=int(min(truth.sum(), (~truth).sum()))
     )

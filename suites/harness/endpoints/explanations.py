@@ -214,8 +214,8 @@ def _excess(over: list[Sampled]) -> Sampled | None:
     """Return the smallest of several excesses, resample by resample: what is won on the best guess."""
     if not over:
         return None
-    replicates = np.min([one.replicates for one in over], axis=0)
-    return replace(over[0], estimate=min(one.estimate for one in over), replicates=replicates)
+    replicates, left_out = statistics.combined(lambda *values: np.min(values, axis=0), *over)
+    return replace(over[0], estimate=min(one.estimate for one in over), replicates=replicates, left_out=left_out)
 
 
 def _size(answers: Answers, evidence: Evidence, index: npt.NDArray[np.int64]) -> dict[str, int]:

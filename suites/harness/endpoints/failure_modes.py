@@ -18,7 +18,7 @@ from suites.harness.endpoints.cells import NONE, cell, columns
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
 from suites.harness.probes import ROLES
-from suites.harness.statistics import Floats, Interval, Sampled
+from suites.harness.statistics import Interval, Resamples, Sampled
 
 WHITE_OUT, WRONG = "white-out", "misclassified"
 ROWS = (
@@ -35,13 +35,13 @@ class Failure:
 
     Attributes:
         outside: (n,) true for the failing films.
-        weights: (B, n) resamples of patients.
+        resamples: of patients.
         patients: of the usual or the failing films, whichever has fewer: the bound where nothing varies.
         scores: name -> (n,).
     """
 
     outside: npt.NDArray[np.bool_]
-    weights: Floats
+    resamples: Resamples
     patients: int
     scores: dict[str, FloatArray]
 
@@ -95,9 +95,13 @@ def detection(evidence: Evidence, whiteout: str, views: str) -> Detection:
         found.films[name] = int((~outside).sum()), int(outside.sum())
         for score, values in failure.scores.items():
             estimates = ood.auroc_and_fpr(values, outside)
-            replicates = ood.auroc_and_fpr(values, outside, weights=failure.weights)
-            for statistic, estimate, sample in zip(STATISTICS, estimates, replicates, strict=True):
-                sampled = Sampled(float(estimate), np.asarray(sample), failure.patients, (0.0, 1.0))
+            drawn, left_out = (
+                ood.auroc_and_fpr(values, outside, weights=rows)
+                for rows in (failure.resamples.weights, failure.resamples.left_out)
+            )
+            for statistic, estimate, *samples in zip(STATISTICS, estimates, drawn, left_out, strict=True):
+                sample, alone = map(np.asarray, samples)
+                sampled = Sampled(float(estimate), sample, failure.patients, (0.0, 1.0), left_out=alone)
                 found.cells[score, name, statistic] = sampled.interval()
     return found
 
@@ -139,17 +143,14 @@ def _failures(sets: dict[str, FilmSet]) -> Iterator[tuple[str, Failure]]:
         shared = [score for score in usual.scores if score in films.scores]
         # A white film stands against the same film as it was; other cohorts against all usual films.
         near = films.keep[usual.keep] if name == WHITE_OUT else np.ones(int(usual.keep.sum()), dtype=bool)
-        weights = [
-            usual.answers.resamples.weights[:, usual.keep][:, near],
-            films.answers.resamples.weights[:, films.keep],
-        ]
-        patients = min(
-            usual.answers.resamples.subset(usual.keep).subset(near).patients,
-            films.answers.resamples.subset(films.keep).patients,
+        ours, theirs = (
+            usual.answers.resamples.subset(usual.keep).subset(near),
+            films.answers.resamples.subset(films.keep),
         )
+        patients = min(ours.patients, theirs.patients)
         both = {score: np.concatenate([usual.scores[score][near], films.scores[score]]) for score in shared}
         outside = np.repeat([False, True], [int(near.sum()), int(films.keep.sum())])
-        yield name, Failure(outside, np.concatenate(weights, axis=1), patients, both)
+        yield name, Failure(outside, ours.beside(theirs), patients, both)
     right = usual.answers.correct()[usual.keep]
     known = np.isfinite(right)
     wrong = right[known] == 0
@@ -158,5 +159,5 @@ def _failures(sets: dict[str, FilmSet]) -> Iterator[tuple[str, Failure]]:
         scored = {score: values[known] for score, values in usual.scores.items()}
         yield (
             WRONG,
-            Failure(wrong, resamples.weights, min(resamples.subset(part).patients for part in (wrong, ~wrong)), scored),
+            Failure(wrong, resamples, min(resamples.subset(part).patients for part in (wrong, ~wrong)), scored),
         )

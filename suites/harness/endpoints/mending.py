@@ -26,7 +26,7 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
 from suites.harness.labelled import LabelledFilms
 from suites.harness.probes import FILMS
-from suites.harness.statistics import Interval, Sampled, difference
+from suites.harness.statistics import Interval, Sampled, combined, difference
 
 RANGE = (0.02, 50.0)
 """Temperatures searched."""
@@ -100,13 +100,16 @@ def under_shifts(
 def _under_shift(name: str, films: LabelledFilms, mended: FloatArray, fitted: Sampled) -> UnderShift:
     n, smallest = len(films.labels), films.smallest
     try:
-        own = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), RANGE)
+        own = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), RANGE, films.events)
     except CalibrationError as problem:
         return UnderShift(name=name, films=n, smallest=smallest, problem=str(problem))
     if np.isnan(own.replicates).mean() > MISSING:
         told = "more than 1 % of the resamples have no best temperature"
         return UnderShift(name=name, films=n, smallest=smallest, problem=told)
-    ratio = Sampled(own.estimate / fitted.estimate, own.replicates / fitted.replicates, own.patients, (0.0, math.inf))
+    replicates, left_out = combined(np.divide, own, fitted)
+    ratio = Sampled(
+        own.estimate / fitted.estimate, replicates, own.patients, (0.0, math.inf), left_out=left_out, events=own.events
+    )
     before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, mended))
     gain = _gained("nll", films, films.logits, mended)
     return UnderShift(
@@ -206,7 +209,13 @@ def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
 def _errors(films: LabelledFilms, logits: FloatArray) -> dict[str, Interval]:
     """Return ECE, log loss and Brier with the interval that is right for each."""
     found = measures.measured(
-        (ECE, "nll", "brier"), logits, films.labels, groups=films.patients, weights=films.resamples.weights, draws=0
+        (ECE, "nll", "brier"),
+        logits,
+        films.labels,
+        groups=films.patients,
+        weights=films.resamples.weights,
+        left_out=films.resamples.left_out,
+        draws=0,
     )
     return {
         name: Interval(one.estimate, *((one.interval.low, one.interval.high) if one.interval else (math.nan, math.nan)))

@@ -33,7 +33,9 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     """The temperature that fits the logits best (T > 1: too sure), and what it mends on other patients."""
     answers = evidence.main
     films = LabelledFilms.of(answers, CLEAN)
-    fitted = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), mending.RANGE)
+    fitted = films.sampled(
+        partial(measures.estimate, "temperature", films.logits, films.labels), mending.RANGE, films.events
+    )
     effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
     fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
     mended = crossfit.recalibrated(fits, films.logits)

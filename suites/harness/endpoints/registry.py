@@ -81,14 +81,19 @@ def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: i
         estimator=sampled.estimator,
         exploratory=(smallest or n) < needed,
         smallest=smallest if smallest < n else 0,
+        too_few=sampled.too_few,
     )
 
 
 def beyond(sampled: Sampled, claim: Claim) -> float:
     """Return the one-sided p that the effect does not lie beyond the claim's margin, in the claim's direction."""
+    if sampled.too_few:
+        return 1.0
     return sampled.p_above(claim.margin) if claim.direction == "above" else sampled.p_below(claim.margin)
 
 
 def within(sampled: Sampled, claim: Claim) -> float:
     """Return the one-sided p that the effect does not lie within the claim's margin."""
+    if sampled.too_few:
+        return 1.0
     return sampled.p_below(claim.margin) if claim.direction == "above" else sampled.p_above(claim.margin)

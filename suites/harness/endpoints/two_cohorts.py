@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,8 @@ from calibration import ood
 from calibration.checks import FloatArray
 from suites.harness.endpoints.cells import below_one
 from suites.harness.evidence import Answers
-from suites.harness.statistics import Floats, Sampled
+from suites.harness.resamples import Resamples, applied
+from suites.harness.statistics import Sampled
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class TwoCohorts:
 
     Attributes:
         outside: (n,) true for the films of the probe.
-        weights: (B, n) resamples of the patients of either.
+        resamples: of the patients of either.
         patients: of both together.
         fewest: patients of the cohort or of the probe, whichever has fewer: a comparison of two groups is no surer than
             the smaller one, so that is the bound where nothing varies.
@@ -28,7 +31,7 @@ class TwoCohorts:
     """
 
     outside: npt.NDArray[np.bool_]
-    weights: Floats
+    resamples: Resamples
     patients: int
     fewest: int
     smallest: int
@@ -47,7 +50,7 @@ class TwoCohorts:
         owners = set(main.patients[near]), set(probe.patients[far])
         return cls(
             np.repeat([False, True], [int(near.sum()), int(far.sum())]),
-            np.concatenate([main.resamples.weights[:, near], probe.resamples.weights[:, far]], axis=1),
+            main.resamples.subset(near).beside(probe.resamples.subset(far)),
             len(owners[0] | owners[1]),
             min(map(len, owners)),
             smallest_kind(probe, far),
@@ -58,14 +61,15 @@ class TwoCohorts:
         """Films of both."""
         return len(self.outside)
 
-    def sampled(self, estimate: object, replicates: object) -> Sampled:
-        """Return a statistic in [0, 1] of both groups."""
-        drawn = np.asarray(replicates, dtype=np.float64)
-        return Sampled(float(np.asarray(estimate)), drawn, self.patients, strata=(self.fewest,))
+    def sampled(self, statistic: Callable[..., object]) -> Sampled:
+        """Return a statistic in [0, 1] of both groups, called with `weights=`."""
+        estimate = float(np.asarray(statistic(weights=None)))
+        drawn, left_out = (applied(statistic, rows) for rows in (self.resamples.weights, self.resamples.left_out))
+        return Sampled(estimate, drawn, self.patients, strata=(self.fewest,), left_out=left_out)
 
     def auroc(self, values: FloatArray) -> Sampled:
         """Return how well (n,) values, larger for the probe, tell the two apart."""
-        return self.sampled(ood.auroc(values, self.outside), ood.auroc(values, self.outside, weights=self.weights))
+        return self.sampled(partial(ood.auroc, values, self.outside))
 
 
 def smallest_kind(probe: Answers, among: npt.NDArray[np.bool_] | None = None) -> int:

@@ -187,17 +187,22 @@ def _errors(
 ) -> list[tuple[Sampled, Sampled]]:
     """Return, per condition, the share of wrong films among some, changed and clean, with the patients' resamples."""
     defined = seen[inside].astype(np.float64)
-    weights, cluster = answers.resamples.weights[:, inside], answers.resamples.cluster[inside]
-    totals, drawn = defined.sum(axis=0), weights @ defined
+    resamples = answers.resamples.subset(inside)
+    rows = np.concatenate([np.ones((1, len(defined))), resamples.weights, resamples.left_out])
+    totals = rows @ defined
+    first = 1 + len(resamples.weights)
     sides = []
     for values in (right, clean):
         wrong = np.where(seen[inside], 1 - values[inside], 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            sides.append((wrong.sum(axis=0) / totals, (weights @ wrong) / drawn))
+            sides.append((rows @ wrong) / totals)
     pairs = []
     for at in range(seen.shape[1]):
-        patients = len(np.unique(cluster[seen[inside][:, at]]))
-        after, before = (Sampled(float(middle[at]), np.array(drawn[:, at]), patients) for middle, drawn in sides)
+        patients = len(np.unique(resamples.cluster[seen[inside][:, at]]))
+        after, before = (
+            Sampled(float(side[0, at]), side[1:first, at].copy(), patients, left_out=side[first:, at].copy())
+            for side in sides
+        )
         pairs.append((after, before))
     return pairs
 

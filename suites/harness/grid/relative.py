@@ -69,8 +69,10 @@ def against(grid: SubjectGrid, reference: SubjectGrid) -> list[RelativeScore]:
                 left_out[row.name] = reason
                 continue
             with np.errstate(divide="ignore", invalid="ignore"):
-                replicates = over.replicates / under.replicates
-            ratios[row.name] = Sampled(over.estimate / under.estimate, replicates, over.patients, (-math.inf, math.inf))
+                drawn, alone = statistics.combined(np.divide, over, under)
+            ratios[row.name] = Sampled(
+                over.estimate / under.estimate, drawn, over.patients, (-math.inf, math.inf), left_out=alone
+            )
         found.append(_score(name, grid.name, reference.name, ratios, left_out))
     return found
 
@@ -100,11 +102,10 @@ def _score(
     values = {corruption: ratio.estimate for corruption, ratio in ratios.items()}
     low = high = math.nan
     if ratios:
-        together = np.mean([ratio.replicates for ratio in ratios.values()], axis=0)
-        usable = together[np.isfinite(together)]
+        together = statistics.average(list(ratios.values()), min(ratio.patients for ratio in ratios.values()))
         # Resamples in which a reference makes no error at all have no ratio; many of them, and there is no interval.
-        if len(usable) >= 0.99 * len(together):
-            low, high = (float(end) for end in np.percentile(usable, [2.5, 97.5]))
+        if np.isfinite(together.replicates).mean() >= 0.99:
+            low, high = together.interval().low, together.interval().high
     return RelativeScore(
         name=name, subject=subject, reference=reference, value=float(np.mean(list(values.values()))) if values else
         math.nan, low=low, high=high, per_corruption=values, left_out=left_out,

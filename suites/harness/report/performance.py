@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from calibration.accelerated import Accelerated
 from calibration.operating import PREVALENCES
 from suites.harness.claims import Measure
 from suites.harness.record import Record
 from suites.harness.report import confusions, scores
-from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled
+from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
 from suites.harness.subject import Subject
 
 SMALL_CLASS = 100
@@ -52,8 +53,15 @@ class CleanAnswers:
     @cached_property
     def drawn_counts(self) -> Floats:
         """(B, R, K) the same in every resample."""
-        drawn = self.resamples.weights @ self._cells
-        return np.asarray(drawn.reshape(-1, len(self.labels), len(self.classes)))
+        return self._counted(self.resamples.weights)
+
+    @cached_property
+    def left_out_counts(self) -> Floats:
+        """(L, R, K) the same with one patient left out at a time."""
+        return self._counted(self.resamples.left_out)
+
+    def _counted(self, weights: Floats) -> Floats:
+        return np.asarray((weights @ self._cells).reshape(-1, len(self.labels), len(self.classes)))
 
     @property
     def _cells(self) -> Floats:
@@ -148,12 +156,12 @@ def at_prevalence(answers: CleanAnswers) -> list[tuple[float, Measure, Measure]]
     normal = names.index("normal")
     well = answers.truth == normal
     found = (
-        confusions.pneumonia_rates(answers.counts[None], normal),
-        confusions.pneumonia_rates(answers.drawn_counts, normal),
+        confusions.pneumonia_rates(counts, normal)
+        for counts in (answers.counts[None], answers.drawn_counts, answers.left_out_counts)
     )
     rates = [
-        Sampled(float(estimate[0]), drawn, _patients(answers, films))
-        for estimate, drawn, films in zip(*found, (~well, well), strict=True)
+        Sampled(float(estimate[0]), drawn, _patients(answers, films), left_out=left_out)
+        for estimate, drawn, left_out, films in zip(*found, (~well, well), strict=True)
     ]
     return [
         (
@@ -197,7 +205,8 @@ def _predictive(
 ) -> Measure:
     """Return a predictive value of (sensitivity, specificity) as a measure of all films."""
     found = predictive(value, rates)
-    measure = _measure(answers, name, found.value, found.drawn, np.ones(len(answers.truth), dtype=bool))
+    everyone = np.ones(len(answers.truth), dtype=bool)
+    measure = _measure(answers, name, (found.value, found.drawn, found.left_out), everyone)
     if not np.isfinite(found.value):
         return measure
     return replace(measure, low=found.low, high=found.high, estimator=found.estimator)
@@ -208,6 +217,7 @@ class Predictive(NamedTuple):
 
     value: float
     drawn: Floats
+    left_out: Floats | None
     low: float
     high: float
     estimator: str
@@ -220,10 +230,12 @@ def predictive(value: Callable[[Floats, Floats], Floats], rates: Sequence[Sample
     exact bounds of the two rates are carried through, not added to the predictive value.
     """
     middle = float(value(*(np.array([rate.estimate]) for rate in rates))[0])
-    drawn = value(*(rate.replicates for rate in rates))
+    drawn, left_out = combined(value, *rates)
     rare = [rate.estimator != BOOTSTRAP for rate in rates]
-    finite = drawn[np.isfinite(drawn)]
-    ends = np.percentile(finite, [2.5, 97.5]) if finite.size else np.array([middle, middle])
+    ends = np.array([middle, middle])
+    if np.isfinite(drawn).any() and np.nanstd(drawn) > 0:
+        alone = Accelerated.of(middle, drawn, left_out, min(rate.patients for rate in rates))
+        ends = np.array([alone.end(0.025), alone.end(0.975)])
     for place, end in enumerate(("low", "high")):
         bounds = [
             np.array([getattr(rate.interval(), end) if seldom else rate.estimate])
@@ -231,7 +243,7 @@ def predictive(value: Callable[[Floats, Floats], Floats], rates: Sequence[Sample
         ]
         ends[place] = (np.fmin, np.fmax)[place](ends[place], value(*bounds)[0])
     how = EXACT if all(rate.degenerate for rate in rates) else WIDENED if any(rare) else BOOTSTRAP
-    return Predictive(middle, drawn, min(float(ends[0]), middle), max(float(ends[1]), middle), how)
+    return Predictive(middle, drawn, left_out, min(float(ends[0]), middle), max(float(ends[1]), middle), how)
 
 
 def _of_counts(
@@ -242,7 +254,8 @@ def _of_counts(
     parts: tuple[int, ...] = (),
 ) -> Measure:
     value = float(statistic(answers.counts[None])[0])
-    return _measure(answers, name, value, statistic(answers.drawn_counts), films, parts=parts)
+    found = value, statistic(answers.drawn_counts), statistic(answers.left_out_counts)
+    return _measure(answers, name, found, films, parts=parts)
 
 
 def _of_films(
@@ -255,14 +268,14 @@ def _of_films(
     everyone = np.ones(len(answers.truth), dtype=bool)
     drawn = np.concatenate([statistic(block) for block in np.array_split(answers.resamples.weights, 10)])
     value = float(statistic(np.ones((1, len(everyone))))[0])
-    return _measure(answers, name, value, drawn, everyone, parts=parts, highest=highest)
+    found = value, drawn, statistic(answers.resamples.left_out)
+    return _measure(answers, name, found, everyone, parts=parts, highest=highest)
 
 
 def _measure(
     answers: CleanAnswers,
     name: str,
-    value: float,
-    drawn: Floats,
+    found: tuple[float, Floats, Floats | None],
     films: NDArray[np.bool_],
     *,
     parts: tuple[int, ...] = (),
@@ -273,18 +286,18 @@ def _measure(
     Args:
         answers: of the subject.
         name: of the measure.
-        value: on the films.
-        drawn: (B,) on the resamples.
+        found: the value on the films, (B,) on the resamples, and (L,) with one patient left out at a time.
         films: those it rests on.
         parts: patients of the parts that bound it where nothing varies (see `Sampled.strata`); none for a ratio over
             all its films, whatever their class.
         highest: value it can take.
     """
     n = int(films.sum())
+    value, drawn, left_out = found
     # Over all films the smallest class counts; a ratio over some (those called so) is as small as these are together.
     sizes = np.bincount(answers.truth)
     smallest = int(sizes[sizes > 0].min()) if films.all() else n
-    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts)
+    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts, left_out)
     ends = sampled.interval() if np.isfinite(value) else None
     return Measure(
         name=name,
