@@ -135,9 +135,7 @@ def _read_text(path: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
     nameless = np.array([not name.strip() for name in rows[0]])
     if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
-        raise CohortProblem(
-            f"{where}: column {int(filled.argmax()) + 1} has no name; name it in the header, or remove it"
-        )
+        raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
     return table.loc[:, ~nameless]
 
 
