@@ -1,5 +1,5 @@
-"""The limitations page as executable tests; the machinery behind it is `suites.harness`."""
+"""The limitations page as executable tests; the machinery behind it is `suites.harness`.
 
-from suites.harness.process import settle
-
-settle()
+Every pytest of the environment loads `suites.plugin`, so nothing is set or imported here. PYTEST_DONT_REWRITE, because
+`suites.command_line` is imported before pytest is.
+"""

@@ -1,4 +1,4 @@
-"""The command line of the suites, and how a verdict becomes a pytest outcome.
+"""How a run of the suites is set up, and how a verdict becomes a pytest outcome; its options are in `suites.plugin`.
 
 requirement met                          passed
 requirement violated                     failed
@@ -18,80 +18,23 @@ import pytest
 
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.errors import PredictionProblem, UsageProblem
-from suites.harness.evaluation import SEVERITIES, Evaluation
-from suites.harness.formats import known_forms, load_subject
-from suites.harness.grid.whole import PRESETS
+from suites.harness.evaluation import Evaluation
+from suites.harness.formats import load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import ROLES, load_probes
 from suites.harness.report.card import write_model_cards
 from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.summary import print_summary
 from suites.harness.tempered import with_temperatures
+from suites.plugin import DEFAULT_WEIGHTS
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
 CARDS = pytest.StashKey[list[Path]]()
 GATE = pytest.StashKey[GateOutcome]()
 PROBLEM = pytest.StashKey[str]()
-DEFAULT_WEIGHTS = "bundled:fragile"
-DEFAULT_DATA = "phantom"
 STOPPED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 """Ends of a run that did not judge everything it was asked to; of part of the claims no report is written."""
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options of the suites."""
-    group = parser.getgroup("chest X-ray reliability")
-    group.addoption(
-        "--weights",
-        action="append",
-        metavar="SPEC",
-        help=f"subject, repeatable: {' | '.join(known_forms())} (default {DEFAULT_WEIGHTS})",
-    )
-    group.addoption(
-        "--data",
-        metavar="SPEC",
-        default=DEFAULT_DATA,
-        help="cohort: a folder of films, a manifest, kaggle, phantom (default)",
-    )
-    for role, what in ROLES.items():
-        group.addoption(f"--probe-{role}", metavar="SPEC", help=f"cohort of {what}")
-    group.addoption(
-        "--report", nargs="?", const="report", metavar="DIR", help="write the report there (default report/)"
-    )
-    group.addoption(
-        "--claims",
-        metavar="FILE",
-        type=Path,
-        help="claims table in TOML (`extends = true` overrides the project's own by id)",
-    )
-    group.addoption("--profile", choices=list(SEVERITIES), default="quick", help="how much is run (default quick)")
-    group.addoption("--preset", choices=PRESETS, help="run a whole grid of perturbations beside what the claims need")
-    group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
-    group.addoption(
-        "--temperature",
-        action="append",
-        metavar="FILE",
-        type=Path,
-        default=[],
-        help="temperature-*.json of an earlier report, repeatable: its subject answers with logits / T everywhere",
-    )
-    group.addoption("--limit", type=int, metavar="N", help="about N films, stratified by class, whole patients")
-    group.addoption(
-        "--baseline",
-        metavar="DIR",
-        type=Path,
-        help="report or results.json of an earlier run: fail on a significant worsening",
-    )
-    group.addoption(
-        "--model-card",
-        metavar="FILE",
-        type=Path,
-        help="write a Hugging Face model card with the measured limitations (several subjects: FILE-<subject>)",
-    )
-    group.addoption("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
-    group.addoption("--seed", type=int, default=0, help="decides every random number (default 0)")
-    group.addoption("--cache", metavar="DIR", type=Path, help="where finished predictions are kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:

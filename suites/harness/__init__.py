@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from suites.harness.process import settle
+
 if TYPE_CHECKING:
     from suites.harness.api import evaluate as evaluate
     from suites.harness.claims import Claim as Claim
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from suites.harness.temperature import FittedTemperature as FittedTemperature
     from suites.harness.temperature import read_temperature as read_temperature
     from suites.harness.tempered import with_temperature as with_temperature
+
+settle()
 
 _HOME = {
     "evaluate": "api",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +30,7 @@ MAX_ASPECT = 10.0  # resizing the short side of a sliver to network size would n
 BROKEN_SHARE_LIMIT = 0.05
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_PNG = b"\x89PNG\r\n\x1a\n"
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -41,7 +43,8 @@ def decode_image(path: Path | str) -> Film:
     16-bit colour is read with 8 bits. Transparent pixels lie on black. A white-is-zero TIFF is inverted. An EXIF
     orientation is honoured, so the film is decoded as a viewer shows it. DICOM: see `dicom_film`.
 
-    A JPEG damaged in the middle that still has all its rows cannot be told from a whole one; one cut short can.
+    Every part of a PNG must fit its checksum. A JPEG damaged in the middle that still has all its rows cannot be told
+    from a whole one; one cut short can.
 
     Args:
         path: a JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, JPEG 2000 or DICOM file, recognised by its content.
@@ -148,6 +151,8 @@ def _check_shape(height: int, width: int) -> None:
 def _image_pixels(data: bytes) -> NDArray[np.float32]:
     # Another library may have told Pillow to fill what a truncated file lacks with grey; here it must fail.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    if data.startswith(_PNG):
+        _check_png(data)
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as problem:
@@ -166,6 +171,22 @@ def _image_pixels(data: bytes) -> NDArray[np.float32]:
             raise FilmUnreadable(f"is truncated or damaged ({problem})") from problem
         pixels = _grey(image if not _turned(image) else ImageOps.exif_transpose(image), top)
     return np.asarray(1.0 - pixels if inverted else pixels, dtype=np.float32)
+
+
+def _check_png(data: bytes) -> None:
+    """Refuse a PNG with a part that fails its own checksum: Pillow reads the pixels without looking at it."""
+    view, at, kind = memoryview(data), len(_PNG), b""
+    while kind != b"IEND":
+        end = at + 12 + int.from_bytes(view[at : at + 4], "big")
+        if end > len(data) or len(data) < at + 12:
+            raise FilmUnreadable("is truncated or damaged (a PNG that ends before its last part)")
+        kind = bytes(view[at + 4 : at + 8])
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise FilmUnreadable(
+                f"is damaged: the checksum of its part {kind.decode('ascii', 'backslashreplace')} at byte {at} is "
+                "wrong; copy it anew from its source"
+            )
+        at = end
 
 
 def _turned(image: Image.Image) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from suites.harness.errors import UsageProblem
+from suites.harness.strict_json import parse_json
 
 SCHEMA = "temperature/1"
 DIGITS = 10
@@ -84,7 +85,7 @@ def read_temperature(path: Path) -> FittedTemperature:
         UsageProblem: it cannot be read, is of another schema, incomplete, or holds no usable temperature.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as problem:
         raise UsageProblem(f"cannot read the temperature file {path}: {problem}") from problem
     found = document.pop("schema", None) if isinstance(document, dict) else None

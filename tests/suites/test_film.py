@@ -330,3 +330,31 @@ def test_printable_text_is_one_printable_line(text: str) -> None:
 
 def test_undecodable_names_become_printable() -> None:
     assert printable(os.fsdecode(b"film\xff<b>\n.png")) == r"film\udcff<b>\n.png"
+
+
+def test_one_flipped_bit_of_a_png_gives_the_same_pixels_or_a_reason(tmp_path: Path) -> None:
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Comment", "a film")
+    path = tmp_path / "film.png"
+    Image.fromarray(GREY).save(path, pnginfo=note)
+    whole, content = decode_image(path).pixels, path.read_bytes()
+    refused = 0
+    for bit in np.random.default_rng(0).choice(8 * len(content), 600, replace=False):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(decode_image(path).pixels, whole)
+        except FilmUnreadable:
+            refused += 1
+    assert refused == 600, "every byte of a PNG is under a checksum"
+
+
+def test_a_damaged_png_is_named_with_the_part_and_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "film.png"
+    Image.fromarray(GREY).save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FilmUnreadable, match="checksum of its part IDAT at byte 33 is wrong"):
+        decode_image(path)

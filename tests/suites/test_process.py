@@ -9,7 +9,7 @@ import sys
 import pytest
 
 COUNT = """
-import suites, os, resource, torch
+import suites.harness, os, resource, torch
 layers = [torch.rand(1 << 20) for _ in range(3)]  # 4 MB each, as the layers of a small network
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import re
 import warnings
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.wording import first_few, in_one_line
+from suites.harness.strict_json import parse_json
 
 State = dict[str, Tensor]
 
@@ -44,12 +44,12 @@ def read_json(path: Path) -> dict[str, Any]:
         SubjectProblem: the file is missing, is not JSON, or holds something other than an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SubjectProblem(f"{path}: no such file") from error
     except OSError as error:
         raise SubjectProblem(f"{path}: cannot be read ({error.strerror})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SubjectProblem(f"{path}: is not valid JSON ({in_one_line(error)})") from error
     if not isinstance(content, dict):
         raise SubjectProblem(f"{path}: should hold a JSON object, but holds a {type(content).__name__}")

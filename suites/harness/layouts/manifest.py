@@ -38,10 +38,14 @@ def manifest(spec: Spec) -> Cohort:
     root = path.parent
     told = read_manifest(path)
     masks = {_mask_name(column): column for column in map(str, told) if column == "mask" or column.endswith("_mask")}
+    if {"mask", "lesion_mask"} <= set(told):
+        raise CohortProblem(f"{printable(str(path))}: columns mask and lesion_mask mean the same; remove one of them")
     for column in ("file", *masks.values()):
         told[column] = told[column].map(lambda name: str(_located(root, name)) if name else "")
     if repeated := told["file"][told["file"].duplicated()].tolist():
         raise CohortProblem(f"{printable(str(path))}: names {printable(repeated[0])} more than once")
+    if "id" in told and (repeated := told["id"][told["id"].duplicated() & (told["id"] != "")].tolist()):
+        raise CohortProblem(f"{printable(str(path))}: gives the id {printable(repeated[0])} more than once")
     rows = [{str(key): value for key, value in row.items()} | {"path": row["file"]} for row in told.to_dict("records")]
     table, unprintable = film_table(rows, root)
     notes = ["the masks of column `mask` are read as lesions"] if "mask" in told else []

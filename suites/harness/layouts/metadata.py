@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from suites.harness.errors import CohortProblem
@@ -35,7 +38,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     `age` (years, or DICOM's 003Y, 018M) gives `age_group` where none is written: adult from 18 years.
 
     Raises:
-        CohortProblem: unreadable, not UTF-8, without a column `file`, with an empty file name, or without rows.
+        CohortProblem: unreadable, not UTF-8, without a column `file`, with an empty file name, or without rows; a quote
+            that no line closes, a row of more or fewer cells than the header, a column without a name or given twice.
     """
     where = printable(str(path))
     try:
@@ -45,10 +49,11 @@ def read_manifest(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as problem:  # pandas and pyarrow raise subclasses of ValueError
         raise CohortProblem(f"{where}: cannot be read as a manifest ({printable(str(problem))[:200]})") from problem
     table = raw.rename(columns=lambda name: str(name).strip().lower())
+    if repeated := sorted(set(table.columns[table.columns.duplicated()])):
+        names = printable(", ".join(repeated))
+        raise CohortProblem(f"{where}: column {names} occurs more than once; keep one of them in the header")
     if "file" not in table:
         raise CohortProblem(f"{where}: a manifest needs a column `file`; found {', '.join(map(str, table.columns))}")
-    if repeated := sorted(set(table.columns[table.columns.duplicated()])):
-        raise CohortProblem(f"{where}: column {', '.join(repeated)} occurs more than once")
     if table.empty:
         raise CohortProblem(f"{where}: holds no row")
     return _normalised(table, where)
@@ -63,7 +68,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     Raises:
         CohortProblem: label or split of a film contradict each other.
     """
-    known = _by_file(read_manifest(manifest))
+    known = _by_file(read_manifest(manifest), manifest)
     completed, missing, regrouped = [], 0, 0
     for row in rows:
         name = relative_name(str(row["path"]), root)
@@ -100,10 +105,38 @@ def age_group(age: str) -> str:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as stream:
-        first = stream.readline()
-    separator = max("\t;,", key=first.count)  # a spreadsheet of some countries separates by semicolons
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    """Return the cells as they are written; what would move a cell to another row or column is refused.
+
+    A quoted text may not run over the end of its line: that is how a forgotten quote swallows the films up to the next.
+    """
+    where = printable(str(path))
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    first = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    separator = max("\t;,", key=lines[first].count) if lines[first:] else ","  # some countries' spreadsheets write ;
+    rows = []
+    for number, line in enumerate(lines[first:], start=first + 1):
+        try:
+            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
+        except csv.Error as problem:
+            raise CohortProblem(
+                f"{where}: cannot be read as a manifest: line {number} holds a quote that is not closed, or a text "
+                f"behind a closing one ({problem}); close it on the same line, or write it twice inside a quoted text"
+            ) from problem
+        if not any(cell.strip() for cell in cells):
+            continue
+        if rows and len(cells) != len(rows[0]):
+            raise CohortProblem(
+                f"{where}: line {number} has {len(cells)} cells, the header {len(rows[0])}; "
+                "put a cell that holds the separator in quotes, and leave no cell out"
+            )
+        rows.append(cells)
+    if not rows:
+        raise ValueError("it is empty")
+    table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
+    nameless = np.array([not name.strip() for name in rows[0]])
+    if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
+        raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
+    return table.loc[:, ~nameless]
 
 
 def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -135,8 +168,10 @@ def _is_number(texts: pd.Series) -> bool:
     return bool(pd.to_numeric(texts, errors="coerce").notna().all())
 
 
-def _by_file(manifest: pd.DataFrame) -> dict[str, Mapping[str, object]]:
-    return {
-        str(row["file"]).replace("\\", "/").removeprefix("./"): {str(key): value for key, value in row.items()}
-        for row in manifest.to_dict("records")
-    }
+def _by_file(told: pd.DataFrame, manifest: Path) -> dict[str, Mapping[str, object]]:
+    rows = [{str(key): value for key, value in row.items()} for row in told.to_dict("records")]
+    names = [str(row["file"]).replace("\\", "/").removeprefix("./") for row in rows]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        where = printable(str(manifest))
+        raise CohortProblem(f"{where}: names {printable(repeated[0])} more than once; keep one of these rows")
+    return dict(zip(names, rows, strict=True))

@@ -18,6 +18,7 @@ from suites.harness.claims import Judgement, Measure
 from suites.harness.cohort import Cohort
 from suites.harness.errors import UsageProblem
 from suites.harness.record import Record
+from suites.harness.strict_json import parse_json
 from suites.harness.subject import Subject
 
 SCHEMA = 1
@@ -63,10 +64,10 @@ def load_results(path: Path) -> dict[str, Any]:
     """
     file = path / "results.json" if path.is_dir() else path
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageProblem(f"{path}: no results.json there; give the file or the folder of an earlier report") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageProblem(f"{file}: cannot be read as JSON ({error})") from None
     found = document.get("schema") if isinstance(document, dict) else None
     if found != SCHEMA:

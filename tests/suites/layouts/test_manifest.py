@@ -105,6 +105,18 @@ def test_masks_ride_along_and_change_the_content(films: Films) -> None:
         ("file,FILE\na.png,a.png\n", "column file occurs more than once"),
         ('file,label\na.png,"normal\n', "cannot be read as a manifest"),
         (b"file,label\n\xff\xfe.png,normal\n", "not UTF-8"),
+        (
+            'file,label,note\na.png,normal,"x\nb.png,normal,y\nc.png,normal,z"\n',
+            "line 2 holds a quote that is not closed",
+        ),
+        ('file,label\na.png,normal\n"b.png,normal\n"c.png,normal\n', "line 3 holds a quote"),
+        ("file,label\na.png,normal,PA\n", "line 2 has 3 cells, the header 2"),
+        ("file,label,view\n\na.png,normal\n", "line 3 has 2 cells, the header 3"),
+        ("file,label,Label \na.png,normal,virus\n", "column label occurs more than once"),
+        ("file,label,label\na.png,normal,virus\n", "column label occurs more than once"),
+        ("file,label,\na.png,normal,virus\n", "column 3 has no name"),
+        ("file,id\na.png,x\nb.png,x\n", "gives the id x more than once"),
+        ("file,mask,lesion_mask\na.png,m.png,n.png\n", "mask and lesion_mask mean the same"),
     ],
 )
 def test_tables_that_cannot_be_used(films: Films, text: str | bytes, reason: str) -> None:
@@ -134,3 +146,11 @@ def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
 )
 def test_age_groups(age: str, group: str) -> None:
     assert age_group(age) == group
+
+
+def test_quoted_cells_empty_lines_and_a_trailing_separator_are_read(films: Films) -> None:
+    path = films("a, b.png", "c.png") / "list.csv"
+    path.write_bytes(b'\xef\xbb\xbffile,label,note,\r\n"a, b.png",normal,"say ""ah""",\r\n\r\nc.png,virus,5" tube,\r\n')
+    table = load_cohort(str(path)).table
+    assert table["label"].tolist() == ["normal", "viral_pneumonia"]
+    assert table["note"].tolist() == ['say "ah"', '5" tube']
