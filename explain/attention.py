@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explain.attribution import Attribution, Raw, register_method
-from explain.layers import as_grid
+from explain.gradcam import as_grid
 from explain.network import Network, NotAttributableError, Watched
 
 

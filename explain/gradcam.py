@@ -19,6 +19,8 @@ from explain.attribution import Attribution, Raw, register_method
 from explain.layers import Layer, as_grid, captured, find_layer
 from explain.network import NotAttributableError, Watched
 
+__all__ = ["GradCam", "as_grid", "class_activation"]
+
 
 def class_activation(network: Watched, pixels: Tensor, targets: Tensor, layer: Layer) -> Tensor:
     """Return Grad-CAM (B, h, w) at the layer's own resolution: relu(sum_c mean_hw(d logit / d A_c) * A_c).
@@ -46,8 +48,8 @@ class GradCam(Attribution):
     """Grad-CAM, enlarged bilinearly to the film.
 
     Args:
-        layer: dotted module name, or its end; by default the last spatial feature map (`explain.layers`). It is found
-            once for a network, so that redrawn weights are looked at in the same place.
+        layer: dotted module name, or its end, or a layer found before; by default the last spatial feature map
+            (`explain.layers`). It is found once for a network, so that redrawn weights are looked at in the same place.
         batch: largest number of films in one pass.
     """
 
@@ -55,7 +57,7 @@ class GradCam(Attribution):
     signed: ClassVar[bool] = False
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
 
-    def __init__(self, layer: str | None = None, *, batch: int = 16) -> None:
+    def __init__(self, layer: str | Layer | None = None, *, batch: int = 16) -> None:
         super().__init__(batch=batch)
         self.layer = layer
         self._found: WeakKeyDictionary[nn.Module, Layer] = WeakKeyDictionary()
@@ -66,6 +68,8 @@ class GradCam(Attribution):
         Raises:
             NotAttributableError: see `find_layer`.
         """
+        if isinstance(self.layer, Layer):
+            return self.layer
         if network not in self._found:
             self._found[network] = find_layer(network, pixels, self.layer)
         return self._found[network]

@@ -3,7 +3,7 @@
 One film is run through with gradients. Every output of a module, and every result of a torch function, that could be a
 map is noted with its edge in the autograd graph. A layer is taken if
 
-- its places are places of the film: the corners of the map look at the corners of the film, the right way round;
+- its places are places of the film: each half of the map looks at that half of the film;
 - every path from the pixels to the logits leads through it (a cut of the graph), so that nothing bypasses the map;
 - the logits have a gradient at more than one of its places (after the last block of a transformer that reads a class
   token, patches have none);
@@ -33,7 +33,7 @@ FINE = 4
 ORDERED = 0.02
 """Fraction of the film's side by which opposite sides of a map must look at different places, on average."""
 WEIGHTED = frozenset(
-    "linear conv1d conv2d matmul __matmul__ __rmatmul__ mm bmm addmm einsum multi_head_attention_forward".split()
+    ["linear", "conv1d", "conv2d", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum"]
 )
 """Torch functions that hold a layer's weights."""
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -63,9 +63,9 @@ class Layer:
 
     @property
     def text(self) -> str:
-        """As printed: `features.12 (13 x 13)`, with the call where the module is called several times."""
+        """As printed: `features.12, 13 x 13`, with the call where the module is called several times."""
         which = f", call {self.call + 1} of {self.calls}" if self.calls > 1 else ""
-        return f"{self.name} ({self.grid[0]} x {self.grid[1]}{which})"
+        return f"{self.name}, {self.grid[0]} x {self.grid[1]}{which}"
 
 
 @dataclass(frozen=True)
@@ -256,22 +256,24 @@ class Trace:
         return None
 
     def _ordered(self, point: _Point, places: Tensor) -> bool:
-        """Tell whether the map's corners look at the film's corners, by the squared gradient at the pixels."""
-        weights = torch.randn(places.shape[1], generator=torch.Generator().manual_seed(0))
+        """Tell whether halves of the map look at the same halves of the film, by the squared gradient at the pixels."""
+        channels, height, width = places.shape[1:]
+        weights = torch.randn(channels, height, width, generator=torch.Generator().manual_seed(0))
+        rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+        halves = (rows < height / 2, rows >= height / 2, columns < width / 2, columns >= width / 2)
         centres = []
-        for row in (0, -1):
-            for column in (0, -1):
-                pull = torch.zeros(math.prod(point.shape))
-                pull[places[0, :, row, column]] = weights  # drawn: a layer norm's channels add up to a constant
-                pull = pull.view(point.shape).to(self.pixels.device)
-                (slope,) = torch.autograd.grad([point.edge], self.pixels, [pull], retain_graph=True, allow_unused=True)
-                energy = torch.zeros_like(self.pixels) if slope is None else slope
-                energy = energy.double().square().sum(dim=(0, 1)).cpu()
-                along = torch.arange(len(energy), dtype=torch.float64) / len(energy)
-                centres.append(torch.stack([energy.sum(1) @ along, energy.sum(0) @ along]) / energy.sum())
-        (top_left, top_right), (bottom_left, bottom_right) = centres[:2], centres[2:]
-        down = (bottom_left + bottom_right - top_left - top_right) / 2
-        across = (top_right + bottom_right - top_left - bottom_left) / 2
+        for half in halves:
+            pull = torch.zeros(math.prod(point.shape))
+            pull[places[0]] = weights * half  # drawn: a layer norm's channels add up to a constant
+            pull = pull.view(point.shape).to(self.pixels.device)
+            (slope,) = torch.autograd.grad([point.edge], self.pixels, [pull], retain_graph=True, allow_unused=True)
+            energy = torch.zeros_like(self.pixels) if slope is None else slope
+            energy = energy.double().square().sum(dim=(0, 1)).cpu()
+            if float(energy.sum()) == 0.0:  # rectifiers shut on this film: nothing speaks against the usual layout
+                return places.shape[1:] == point.shape[1:]
+            along = torch.arange(len(energy), dtype=torch.float64) / len(energy)
+            centres.append(torch.stack([energy.sum(1) @ along, energy.sum(0) @ along]) / energy.sum())
+        down, across = centres[1] - centres[0], centres[3] - centres[2]
         straight = down[0] > max(ORDERED, abs(float(down[1]))) and across[1] > max(ORDERED, abs(float(across[0])))
         return bool(straight)
 
@@ -340,7 +342,7 @@ def _class_token_layer(modules: Mapping[str, Any]) -> str | None:
     for prefix, module in modules.items():
         for path in ("blocks", "encoder.layer"):
             name = f"{prefix}.{path}" if prefix else path
-            blocks = modules.get(name)
+            blocks: Any = modules.get(name)
             if hasattr(blocks, "__len__") and len(blocks) and hasattr(blocks[-1], "norm1"):
                 around = path == "encoder.layer" or hasattr(module, "patch_embed")
                 if around:
@@ -373,7 +375,8 @@ def find_layer(network: nn.Module, pixels: Tensor, name: str | None = None) -> L
             return at[-1]
     if found is None:
         raise NotAttributableError(
-            "grad-cam", f"no spatial map carries all that the logits see; name a layer, one of: {listed}"
+            "grad-cam",
+            f"no map carries all that the logits see, or has a gradient; name a layer, one of: {listed}",
         )
     return found
 
@@ -386,7 +389,7 @@ def _the_named(trace: Trace, name: str, listed: str) -> Layer:
         near = full or difflib.get_close_matches(name, trace.modules, n=5, cutoff=0.5)
         what = f"{len(full)} layers end in" if full else "no layer"
         hint = f" (near: {', '.join(near[:5])})" if near else ""
-        raise NotAttributableError("grad-cam", f"{what} {name!r}{hint}; layers with a spatial extent: {listed}")
+        raise NotAttributableError("grad-cam", f"{what} {name!r}; layers with a spatial extent: {listed}{hint}")
     own = [point for point in trace.points if point.name == full[0]]
     for point in reversed(own):
         found = trace.layer(point)

@@ -176,7 +176,7 @@ class Evaluation:
         return {
             "answers": [[*key, digest_of_table(found.predictions.table)] for key, found in self._answers.items()],
             "films": [digest_of_table(table) for table in films],
-            "subjects": [[subject.name, subject.fingerprint] for subject in self.subjects],
+            "subjects": [[subject.name, subject.fingerprint, subject.attribution_layer] for subject in self.subjects],
             "profile": self.profile,
             "preset": self.preset,
             "seed": self.seed,
