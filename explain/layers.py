@@ -123,13 +123,12 @@ class _Noting(_Functions):
 class _Taking(_Functions):
     """Keeps the tensor of one number; a copy goes on, so that nothing in place changes what was kept."""
 
-    def __init__(self, number: int, kept: list[Any]) -> None:
+    def __init__(self, number: int, function: str, kept: list[Any]) -> None:
         super().__init__()
-        self.number, self.kept = number, kept
+        self.number, self.function, self.kept = number, function, kept
 
     def see(self, function: str, result: Tensor) -> Tensor:
-        del function
-        if self.last != self.number:
+        if (self.last, function) != (self.number, self.function):
             return result
         self.kept.append(result)
         return result.clone()
@@ -140,7 +139,7 @@ def captured(layer: Layer) -> Iterator[list[Any]]:
     """Collect what a layer gives during a forward pass: one tensor, if all is well."""
     kept: list[Any] = []
     if layer.module is None:
-        with _Taking(layer.call, kept):
+        with _Taking(layer.call, layer.name.split(" after ")[0], kept):
             yield kept
         return
     calls = 0

@@ -111,8 +111,9 @@ def test_the_layer_is_the_one_an_expert_names(build, channels, side, name, grid)
     pixels = torch.rand(2, channels, side, side)
     layer = find_layer(network, pixels)
     assert (layer.name, layer.grid) == (name, grid)
+    pixels.requires_grad_()
     with captured(layer) as kept:
-        logits = network(pixels.requires_grad_())
+        logits = network(pixels)
     (slope,) = torch.autograd.grad(logits[:, 1].sum(), kept[0])
     act = kept[0]
     if act.ndim == 3:
