@@ -28,6 +28,12 @@ from explain.network import F32, F64, Network, NotAttributableError, Watched, bo
 BACKWARD_IN_FORWARDS = 2.0
 """A backward pass is booked as two forward passes, the usual convention."""
 
+SMALL_DIFFERENCE = 0.2
+"""A smaller logit difference counts as this where a gap is held against it: 5 % allowed is then .01 of a logit at
+least, which moves no probability by more than .0025. Without such a floor a film that is as good as its reference (a
+difference of .02, say) fails by what float32 sums and a finite number of steps leave over.
+"""
+
 
 @dataclass(frozen=True)
 class Passes:
@@ -91,10 +97,14 @@ class AttributionMap:
 
     @property
     def relative_gap(self) -> F64 | None:
-        """Absolute completeness gap over the logit difference to be explained, (B,); None if nothing is promised."""
+        """Absolute completeness gap over the logit difference to be explained, (B,); None if nothing is promised.
+
+        The difference counts as `SMALL_DIFFERENCE` at least, so a bound r on this is a relative bound r and an
+        absolute one of r * `SMALL_DIFFERENCE`, whichever is wider.
+        """
         if self.completeness_gap is None or self.explained is None:
             return None
-        return np.abs(self.completeness_gap) / np.maximum(np.abs(self.explained), 1e-6)
+        return np.abs(self.completeness_gap) / np.maximum(np.abs(self.explained), SMALL_DIFFERENCE)
 
 
 @dataclass(frozen=True)

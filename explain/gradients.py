@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
-from explain.attribution import Attribution, Raw, register_method
+from explain.attribution import SMALL_DIFFERENCE, Attribution, Raw, register_method
 from explain.gradcam import GradCam
+from explain.layers import Layer
 from explain.network import Network, NotAttributableError, Watched
 from explain.reference import REFERENCES, check_reference, reference_film
 
@@ -174,7 +175,7 @@ class DeepLiftMap(Attribution):
 
     Args:
         reference: see `explain.reference`.
-        tolerance: largest gap allowed, as a fraction of the logit difference.
+        tolerance: largest gap allowed, as a fraction of the logit difference (of `SMALL_DIFFERENCE` at least).
         batch: largest number of films in one pass.
     """
 
@@ -202,7 +203,7 @@ class DeepLiftMap(Attribution):
             ) from error
         explained = _logit_difference(network, pixels, reference, targets)
         gap = maps.double().sum(dim=(1, 2, 3)) - explained
-        worst = float((gap.abs() / explained.abs().clamp_min(1e-3)).nan_to_num(0.0).max())
+        worst = float((gap.abs() / explained.abs().clamp_min(SMALL_DIFFERENCE)).nan_to_num(0.0).max())
         if worst > self.tolerance:
             reason = (
                 f"its sum misses the logit difference by {100 * worst:.0f} % (allowed {100 * self.tolerance:.0f} %)"
@@ -269,9 +270,9 @@ class GuidedGradCam(Attribution):
     name: ClassVar[str] = "guided grad-cam"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
 
-    def __init__(self, layer: str | None = None, *, batch: int = 16) -> None:
+    def __init__(self, layer: str | Layer | None = None, *, batch: int = 16) -> None:
         super().__init__(batch=batch)
-        self.layer = layer
+        self.cam = GradCam(layer, batch=batch)
 
     def refusal(self, network: Network) -> str | None:
         """Refuse networks without rectifier modules."""
@@ -279,6 +280,6 @@ class GuidedGradCam(Attribution):
 
     def run(self, network: Watched, pixels: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Raw:
         """See `Attribution.run`."""
-        cam = GradCam(self.layer, batch=self.batch).run(network, pixels, targets, generators).maps
+        cam = self.cam.run(network, pixels, targets, generators).maps
         guided = _guided(network, pixels, targets).sum(dim=1)
         return Raw(guided * F.relu(cam))

@@ -243,7 +243,10 @@ class Completeness:
 
 
 def completeness(maps: AttributionMap, tolerance: float = 0.05) -> Completeness:
-    """Check each map's sum against the logit difference; passed if the mean relative gap is within `tolerance`."""
+    """Check each map's sum against the logit difference; passed if the mean relative gap is within `tolerance`.
+
+    Differences are floored (`AttributionMap.relative_gap`): a gap of .01 of a logit passes at the default tolerance.
+    """
     gap = maps.relative_gap
     if gap is None:
         return Completeness(

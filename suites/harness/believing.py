@@ -9,10 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from explain import AttributionMap, create_method, list_methods
+from explain.attribution import SMALL_DIFFERENCE
 from explain.faithfulness import erasure, infidelity, sensitivity_max
 from explain.sanity import completeness
 from explain.similarity import agreement, average
 from suites.harness import explaining
+from suites.harness.attribution_layer import described, method_of
 from suites.harness.cache import Shards
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
@@ -31,7 +33,7 @@ STEPS = 10
 ABOUT = {
     "sanity check": "cascading randomisation of the weights; undecided where the interval of the difference holds 0",
     "maps lost": "films whose map is then no more like itself than maps of other films are",
-    "completeness gap": "share of the logit difference that the map misses; 0 is best",
+    "completeness gap": f"share of the logit difference (at least {SMALL_DIFFERENCE:g}) that the map misses; 0 is best",
     "deletion": "area won over random order when the film is erased, most important cells first; above 0 is good",
     "insertion": "the same when it is revealed",
     "infidelity": "how badly the map predicts the logit's change under grey noise; 0 is best",
@@ -41,18 +43,21 @@ ABOUT = {
 """What the columns of the table say."""
 
 
-def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Checked]]:
+def beliefs(
+    evidence: Evidence, index: npt.NDArray[np.int64], *also: str
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Checked]]:
     """Return the table of all methods, how far they agree with one another, and each sanity check.
 
     Args:
         evidence: of the run.
         index: films of the cohort; the first few are measured.
+        also: methods beside those of the profile.
     """
     answers, few = evidence.main, index[: FILMS[evidence.profile]]
     rows: list[dict[str, object]] = []
     checks: dict[str, Checked] = {}
     kept: list[AttributionMap] = []
-    for method in (*METHODS[evidence.profile], *CONTROLS):
+    for method in dict.fromkeys((*METHODS[evidence.profile], *also, *CONTROLS)):
         try:
             checked = explaining.sanity(answers, index, method, evidence.cache)
             maps = explaining.attribute(answers, few, method, evidence.cache).maps
@@ -64,7 +69,7 @@ def beliefs(evidence: Evidence, index: npt.NDArray[np.int64]) -> tuple[pd.DataFr
         known = np.isfinite(checked.own)
         rows.append(
             {
-                "method": f"{method} (control)" if method in CONTROLS else method,
+                "method": f"{method} (control)" if method in CONTROLS else described(answers.subject, method),
                 "sanity check": checked.outcome,
                 "SSIM, weights redrawn": average(checked.own).mean,
                 "SSIM, other films": average(checked.others).mean,
@@ -109,6 +114,6 @@ def _measured(
     if slow:
         called = list(maps.targets)
         found["sensitivity"] = average(
-            sensitivity_max(create_method(method), network, pixels, called, maps.image_ids, seed=seed)
+            sensitivity_max(method_of(answers.subject, method), network, pixels, called, maps.image_ids, seed=seed)
         ).mean
     return found

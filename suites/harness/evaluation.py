@@ -217,7 +217,10 @@ class Evaluation:
         return {
             "answers": [[*key, digest_of_table(found.predictions.table)] for key, found in self._answers.items()],
             "films": [digest_of_table(table) for table in films],
-            "subjects": [[one.name, one.fingerprint, one.preprocessing.fingerprint()] for one in self.subjects],
+            "subjects": [
+                [one.name, one.fingerprint, one.preprocessing.fingerprint(), one.attribution_layer]
+                for one in self.subjects
+            ],
             "profile": self.profile,
             "preset": self.preset,
             "seed": self.seed,

@@ -19,9 +19,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from explain import AttributionMap, NotAttributableError, Passes, create_method
+from explain import AttributionMap, NotAttributableError, Passes
 from explain.regions import Mask
 from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
+from suites.harness.attribution_layer import LAYERED, layer_of, method_of
 from suites.harness.cache import Shards
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
@@ -211,13 +212,17 @@ def attribute_each(
         NotEvaluable: the method is not valid for this subject; the reason is its own.
     """
     network = network_of(answers)
-    shards = Shards(cache, "maps", {"method": method, **_key(answers)})
+    try:
+        attribution = method_of(answers.subject, method)
+    except NotAttributableError as refused:
+        raise NotEvaluable(str(refused)) from refused
+    shards = Shards(cache, "maps", {"method": method, **_key(answers, method)})
     done = _finished(shards)
     fresh: list[Mapping[str, object]] = []
     try:
         for row, film in enumerate(films):
             if film not in done:
-                one = create_method(method)(network, pixels(row), [film.target], [film.image], seed=answers.seed)
+                one = attribution(network, pixels(row), [film.target], [film.image], seed=answers.seed)
                 done[film] = {**film._asdict(), **_packed(one)}
                 fresh.append(done[film])
             if len(fresh) >= KEEP_EVERY:
@@ -254,7 +259,13 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
         pixels = inputs(answers, few.tolist())
         try:
             found = cascading_randomisation(
-                create_method(method), network_of(answers), pixels, called, ids, stages=3, seed=answers.seed
+                method_of(answers.subject, method),
+                network_of(answers),
+                pixels,
+                called,
+                ids,
+                stages=3,
+                seed=answers.seed,
             )
         except NotAttributableError as refused:
             raise NotEvaluable(str(refused)) from refused
@@ -277,11 +288,22 @@ def _contents(answers: Answers, index: npt.NDArray[np.int64]) -> list[str]:
 def key_of(answers: Answers, index: npt.NDArray[np.int64], method: str) -> dict[str, object]:
     """Return all that decides what is measured of a method on the calls of some clean films."""
     called = answers.called()[index].astype(np.int64).tolist()
-    return {"method": method, "films": list(zip(_contents(answers, index), called, strict=True)), **_key(answers)}
-
-
-def _key(answers: Answers) -> dict[str, object]:
     return {
+        "method": method,
+        "films": list(zip(_contents(answers, index), called, strict=True)),
+        **_key(answers, method),
+    }
+
+
+def _key(answers: Answers, method: str) -> dict[str, object]:
+    layer: dict[str, object] = {}
+    if method in LAYERED and answers.subject.network is not None:
+        try:
+            layer = {"layer": layer_of(answers.subject).text}
+        except NotAttributableError as refused:
+            raise NotEvaluable(str(refused)) from refused
+    return {
+        **layer,
         "subject": answers.subject.fingerprint,
         "preprocessing": answers.subject.preprocessing.fingerprint(),
         "seed": answers.seed,

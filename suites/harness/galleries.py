@@ -33,6 +33,7 @@ from explain.selection import (
 from robustness import perturbation
 from robustness.attacks import AttackResult
 from suites.harness import attacking, explaining
+from suites.harness.attribution_layer import described
 from suites.harness.claims import GalleryItem
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
@@ -245,7 +246,7 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
         made.append(
             GalleryItem(
                 caption=f"{pick.image_id}, {pick.rule}: {truth.replace('_', ' ')} called {call}. "
-                f"{method}: sanity check {checked.told}.",
+                f"{described(scene.answers.subject, method)}: sanity check {checked.told}.",
                 draw=partial(_picture, panels, row),
                 facts={
                     "class": truth,
@@ -265,7 +266,9 @@ def _picture(panels: Callable[[], list[Panel]], row: int) -> Image.Image:
 
 def _details(panels: Callable[[], list[Panel]], row: int, scene: Scene) -> dict[str, object]:
     subject = scene.answers.subject
-    return {**sidecar(panels()[row]), "subject": subject.name, "cohort": scene.answers.cohort.name}
+    panel = panels()[row]
+    explained = {"explained by": described(subject, panel.method)}
+    return {**sidecar(panel), **explained, "subject": subject.name, "cohort": scene.answers.cohort.name}
 
 
 def _panels(scene: Scene, method: str, outcome: Sanity) -> list[Panel]:

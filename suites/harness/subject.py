@@ -87,6 +87,8 @@ class Subject:
         preprocessing: the recipe in use; `preprocessings` holds every recipe in circulation by name.
         respond: a list of (H, W) films in [0, 1] to (B, K) logits, for subjects without a network.
         temperature: the fitted temperature its logits are divided by already (see `suites.harness.tempered`).
+        attribution_layer: dotted name of the module Grad-CAM looks at, or the end of it; by default the last spatial
+            feature map is found. It decides no logit.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Subject:
     respond: Callable[[Sequence[Tensor]], Tensor] | None = None
     device: str = "cpu"
     temperature: FittedTemperature | None = None
+    attribution_layer: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:

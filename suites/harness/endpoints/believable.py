@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness import believing, explaining, galleries
+from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
@@ -22,7 +23,8 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     Source: Adebayo et al. 2018 (arXiv:1810.03292), with the pass rule of Arun et al. 2021
     (doi:10.1148/ryai.2021200267). A map that hardly changes at all (SSIM above .95) has stayed, whatever the others do.
     """
-    answers, method = evidence.main, str(claim.parameters.get("method", believing.METHODS["quick"][0]))
+    answers = evidence.main
+    method, instead = method_for(answers.subject, str(claim.parameters.get("method", believing.METHODS["quick"][0])))
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
     checked = explaining.sanity(answers, index, method, evidence.cache)
     lost, known = checked.lost, np.isfinite(checked.lost)
@@ -35,7 +37,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     share = answers.rate(by_film, among)
     smallest = smallest_class(answers, checked.index[known])
     effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), smallest=smallest)
-    table, agreement, checks = believing.beliefs(evidence, index)
+    table, agreement, checks = believing.beliefs(evidence, index, method)
     shown = {name: check for name, check in checks.items() if name not in believing.CONTROLS}
     conditions = [str(text) for text in claim.parameters.get("conditions", [])]
     pictured, missing = galleries.failure_galleries(evidence, conditions, shown)
@@ -43,8 +45,10 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
         word: [name for name, check in shown.items() if check.outcome == word] for word in ("failed", "undecided")
     }
     went = f"{int(lost[known].sum())} of {int(known.sum())} maps"
+    lost_ones = f"{went} are lost with the weights (then no more like themselves than maps of other films are)."
     told = [
-        f"{method}: {went} are lost with the weights (then no more like themselves than maps of other films are).",
+        f"{described(answers.subject, method)}: {lost_ones}",
+        instead,
         f"Its sanity check as a whole is {checked.outcome}: {checked.reason}.",
         *(
             f"Sanity check {word}, and marked so on every picture: {', '.join(names)}."

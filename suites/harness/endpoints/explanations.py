@@ -13,6 +13,7 @@ from explain import regions
 from explain.localisation import energy_table, localise, marked_region, overlap, summarise
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
 from suites.harness import explaining, galleries, statistics
+from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints import headroom
@@ -30,8 +31,8 @@ from suites.harness.statistics import Sampled
 METHODS = ("grad-cam", "integrated gradients")
 
 
-def _method(claim: Claim) -> str:
-    return str(claim.parameters.get("method", METHODS[0]))
+def _method(answers: Answers, claim: Claim) -> str:
+    return method_for(answers.subject, str(claim.parameters.get("method", METHODS[0])))[0]
 
 
 @endpoint("looks_at_lesion")
@@ -41,7 +42,8 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     The guess is the better one of two: the film's centre, and a point anywhere. Lesions lie in the lungs, so a guess at
     the centre may never hit any, and beating it alone would prove little.
     """
-    answers, method = evidence.main, _method(claim)
+    answers = evidence.main
+    method = _method(answers, claim)
     ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != "normal").to_numpy()
     index = explaining.chosen(answers, evidence.profile, ill)
     lesions, visible = explaining.masks(answers, index.tolist(), "lesion")
@@ -56,7 +58,7 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     return _judged(
         answers, claim, table, ("hit", "hit_centre", "hit_random"), found, checked=checked,
         summary=(
-            f"{method}: the strongest point of the map lies in the lesion in {percent(table['hit'].mean())} of "
+            f"the strongest point of the map lies in the lesion in {percent(table['hit'].mean())} of "
             f"{len(table)} films called right (a guess at the centre would in {percent(table['hit_centre'].mean())}, a "
             f"point anywhere in {percent(table['hit_random'].mean())}); on average "
             f"{percent(float(np.nanmean(visible)))} of the lesion lies inside the crop."
@@ -69,7 +71,8 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
 def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map that lies off the lung, on the cohort or on a probe (`role`)."""
     role = str(claim.parameters.get("role", ""))
-    answers, method = (evidence.probe(role) if role else evidence.main), _method(claim)
+    answers = evidence.probe(role) if role else evidence.main
+    method = _method(answers, claim)
     index = explaining.chosen(answers, evidence.profile, np.isfinite(answers.called()))
     lungs, _ = explaining.masks(answers, index.tolist(), "lung")
     found = explaining.attribute(answers, index, method, evidence.cache)
@@ -79,7 +82,7 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     return _judged(
         answers, claim, table, ("off_lung",), found, checked=checked,
         summary=(
-            f"{method}: {percent(table['off_lung'].mean())} of the map lies off the lung on {len(table)} "
+            f"{percent(table['off_lung'].mean())} of the map lies off the lung on {len(table)} "
             f"{FILMS.get(role, f'{role} films'.strip())}; an even map would put "
             f"{percent(table['off_lung_chance'].mean())} there."
         ),
@@ -91,7 +94,8 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
 @endpoint("looks_at_border")
 def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map on the outer frame of the film, beyond what an even map would put there."""
-    answers, method = evidence.main, _method(claim)
+    answers = evidence.main
+    method = _method(answers, claim)
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
     found = explaining.attribute(answers, index, method, evidence.cache)
     checked = explaining.sanity(answers, index, method, evidence.cache)
@@ -100,7 +104,7 @@ def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     return _judged(
         answers, claim, table, ("energy", "energy_random"), found, checked=checked,
         summary=(
-            f"{method}: {percent(table['energy'].mean())} of the map lies on the border of {len(table)} films, where "
+            f"{percent(table['energy'].mean())} of the map lies on the border of {len(table)} films, where "
             f"an even map would put {percent(table['energy_random'].mean())}."
         ),
         picks=_picks(answers, index), evidence=evidence,
@@ -129,7 +133,8 @@ def _regions(answers: Answers, found: Maps) -> pd.DataFrame:
 @endpoint("map_moves")
 def map_moves(evidence: Evidence, claim: Claim) -> Result:
     """How far the map of the same film moves under `condition`: 1 minus the overlap of its marked regions."""
-    answers, method = evidence.main, _method(claim)
+    answers = evidence.main
+    method = _method(answers, claim)
     condition = parse(str(claim.parameters["condition"])).text
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN, condition))
     before = explaining.attribute(answers, index, method, evidence.cache)
@@ -145,7 +150,7 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     return _judged(
         answers, claim, table, ("moved",), before, checked=checked, condition=condition,
         summary=(
-            f"{method}: under {condition} the marked region of the map moves by "
+            f"under {condition} the marked region of the map moves by "
             f"{percent(float(np.nanmean(moved)))} on average (0 % the same pixels, 100 % none in common)."
         ),
         picks=flips or _picks(answers, index), evidence=evidence,
@@ -195,6 +200,9 @@ def _judged(
         before=galleries.side_of(answers, evidence.cache, index),
         after=galleries.side_of(answers, evidence.cache, index, condition) if condition != CLEAN else None,
     )  # fmt: skip
+    instead = method_for(answers.subject, str(claim.parameters.get("method", METHODS[0])))[1]
+    instead = f" {instead}" if instead else ""
+    said = described(answers.subject, method)
     left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
     tables = {"Where the map lies, beside chance and a centre prior": summarise(table)} if "region" in table else {}
     return Result(
@@ -204,7 +212,7 @@ def _judged(
         headroom=[headroom.skill(evidence.main)],
         unproven="" if believed else f"the sanity check of {method} is {checked.told}",
         measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), **size)],
-        summary=f"{summary}{left_out} Sanity check {checked.told}: {checked.reason}.",
+        summary=f"{said}: {summary}{left_out}{instead} Sanity check {checked.told}: {checked.reason}.",
         tables=tables | dict(more or {}),
         galleries={f"Saliency ({method}): {claim.statement}": galleries.items(scene, method, checked)},
     )

@@ -10,9 +10,12 @@ import importlib
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import torch
 
+from explain import NotAttributableError
+from suites.harness.attribution_layer import layer_of
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.device import usable
 from suites.harness.formats.registry import FORMATS, subject_format
@@ -49,7 +52,7 @@ def load_subject(
     Raises:
         SubjectProblem: with one line that says what was wrong, where, and what to do.
     """
-    subject = identified(spec) if isinstance(spec, Subject) else _read(spec)
+    subject = identified(spec) if isinstance(spec, Subject) else _with_layer(spec)
     subject = replace(subject, device=usable(device), name=name or subject.name)
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
@@ -60,6 +63,21 @@ def load_subject(
 def known_forms() -> tuple[str, ...]:
     """Return every form a spec can take, for help texts."""
     return tuple(entry.form for entry in FORMATS)
+
+
+def _with_layer(spec: str) -> Subject:
+    """Read a spec; `?layer=NAME` (or `&layer=NAME`) of any form names the layer that Grad-CAM looks at."""
+    before, _, query = spec.partition("?")
+    parts = query.split("&")
+    named = [part.removeprefix("layer=") for part in parts if part.startswith("layer=")]
+    if not named or Path(spec).expanduser().exists():
+        return _read(spec)
+    others = "&".join(part for part in parts if not part.startswith("layer="))
+    if len(named) > 1 or not named[0]:
+        raise SubjectProblem(f"{spec}: name one layer, as in ?layer=features.12")
+    subject = _read(f"{before}?{others}" if others else before)
+    origin = replace(subject.provenance, spec=spec)
+    return replace(subject, provenance=origin, attribution_layer=unquote(named[0]))
 
 
 def _read(spec: str) -> Subject:
@@ -78,6 +96,8 @@ def _read(spec: str) -> Subject:
 
 def _rehearse(subject: Subject) -> None:
     if subject.network is None:
+        if subject.attribution_layer is not None:
+            raise SubjectProblem(f"{subject.name}: answers whole films, so it has no layer to name; leave out layer=")
         return
     films = torch.linspace(0, 1, 256).expand(2, 256, 256)
     pixels = subject.pixels(films)
@@ -95,3 +115,8 @@ def _rehearse(subject: Subject) -> None:
             f"{subject.name}: wrong number of classes: two films give logits of shape {shape}, but the classes "
             f"{', '.join(subject.classes)} need (2, {len(subject.classes)})"
         )
+    if subject.attribution_layer is not None:
+        try:
+            layer_of(subject)
+        except NotAttributableError as refused:
+            raise SubjectProblem(f"{subject.name}: layer={subject.attribution_layer}: {refused.reason}") from refused

@@ -146,6 +146,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "source": source.source,
         "revision": source.revision,
         "architecture": source.architecture,
+        "attribution_layer": subject.attribution_layer,
         "preprocessing": {"name": subject.preprocessing.name, **subject.preprocessing.fingerprint()},
         "notes": list(source.notes),
     }
