@@ -88,7 +88,7 @@ class Preprocessing:
         return levels.to(films.device, torch.float32).div_(255).expand(-1, self.channels, -1, -1)
 
     def differentiable(self, films: Tensor) -> Tensor:
-        """Return the pixels of a resize in floats, near to those of the recipe, through which gradients reach the film."""
+        """Return the pixels of a resize in floats, near the recipe's own, so that gradients reach the film."""
         _, height, width = films.shape
         rows, columns = self.resized_shape(height, width)
         pixels = films.unsqueeze(1).to(torch.float32)
@@ -98,7 +98,7 @@ class Preprocessing:
         return self._cropped(pixels).expand(-1, self.channels, -1, -1)
 
     def straight_through(self, films: Tensor) -> Tensor:
-        """Return the recipe's own pixels with the gradient of `differentiable` (straight-through; Bengio et al. 2013)."""
+        """Return the recipe's own pixels and `differentiable`'s gradient (straight-through; Bengio et al. 2013)."""
         exact = self(films)
         if not (films.requires_grad and torch.is_grad_enabled()):
             return exact

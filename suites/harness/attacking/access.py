@@ -18,9 +18,9 @@ INPUT, FILM = "linf/grey", "linf/film"
 def threat_of(subject: Subject, name: str) -> ThreatModel:
     """Return a threat model on a subject, by name: `linf/grey`, `l2/grey`, `linf/colour`, `linf/film`, `l2/film`.
 
-    A subject without a network takes whole films in 8 bits, so any change of the input is one of the film there. Where a
-    recipe resizes 8-bit films, an attack on the whole film moves it in whole grey levels and is judged on the recipe's
-    own pixels; only its gradients come from the resize in floats.
+    A subject without a network takes whole films in 8 bits, so any change of the input is one of the film there. Where
+    a recipe resizes 8-bit films, an attack on the whole film moves it in whole grey levels and is judged on the
+    recipe's own pixels; only its gradients come from the resize in floats.
 
     Raises:
         AttackError: no such threat model.

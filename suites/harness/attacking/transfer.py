@@ -27,7 +27,7 @@ STEPS = 10
 
 
 class ThroughItsResize(nn.Module):
-    """A subject that takes (B, 1, H, W) whole films, with gradients back to them and the recipe's own pixels forward."""
+    """A subject that takes (B, 1, H, W) whole films: the recipe's own pixels forward, gradients back."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()

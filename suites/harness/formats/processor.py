@@ -1,9 +1,9 @@
 """From `preprocessor_config.json`, as Transformers writes it, to a recipe and a normalisation.
 
 A field that is absent or null has the value of the processor's class, as in Transformers, and a note says so. A class
-named `...ImageProcessor` or `...ImageProcessorPil` resizes with Pillow, as all did when the published files were written;
-`...ImageProcessorFast` with torchvision's kernel for bytes. (Transformers 5 reads plain names with torchvision where that
-is installed: about 1 % of the pixels then differ by one grey level from what the same file gave before.)
+named `...ImageProcessor` or `...ImageProcessorPil` resizes with Pillow, as all did when the published files were
+written, `...ImageProcessorFast` with torchvision's kernel for bytes. (Transformers 5 reads plain names with torchvision
+where that is installed: about 1 % of the pixels then differ by one grey level from what the file gave before.)
 """
 
 from __future__ import annotations
