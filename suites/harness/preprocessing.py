@@ -2,8 +2,14 @@
 
 Two recipes of the published model are in circulation and disagree, so each has a name and the report prints it:
 the repository's evaluation transform (short side 255, bilinear) and the Hub's image processor (read from
-`preprocessor_config.json`, there usually short side 256, bicubic). Both resize 8-bit images, so both round to
-8 bits after the resize; `differentiable` leaves that rounding out so that gradients pass.
+`preprocessor_config.json`, there usually short side 256, bicubic). Both resize 8-bit images with an integer kernel,
+which rounds after each of its two passes: torchvision's differs from Pillow's, and a resize in floats that is rounded
+once differs from both, in up to a fifth of the pixels. Calling a recipe therefore runs the kernel it names, bit for
+bit, always on the CPU (on a GPU torchvision resizes in floats). `differentiable` resizes in floats so that gradients
+pass, and nothing is predicted or called a flip from its pixels alone.
+
+torchvision has its 8-bit bilinear kernel on processors with AVX2 (all x86 servers since 2015) and resizes in floats
+elsewhere; so does the recipe itself when it is run there.
 """
 
 from __future__ import annotations
@@ -11,12 +17,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Kernel = Literal["torchvision", "pillow"]
+Margin = Literal["even", "down", "zero"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +41,12 @@ class Preprocessing:
         interpolation: resampling filter.
         antialias: low-pass before downsampling; without it fine grid lines alias into the input.
         channels: 3 repeats the grey film, 1 keeps it.
-        eight_bit: round to 256 levels after the resize, as both published recipes do.
+        eight_bit: films are rounded to 256 levels and resized as bytes, as both published recipes do; a film of 16 bits
+            or from DICOM is rounded to 8 before the resize, for the recipes know nothing else.
+        kernel: whose resize of bytes: `torchvision` (on tensors) or `pillow` (which always low-passes).
         odd_margin: where the crop lies when it cannot lie in the middle: torchvision rounds half of the margin to the
-            nearest `even` number, Transformers rounds it `down`. One pixel, but it is the recipe.
+            nearest `even` number, Transformers rounds it `down` on Pillow images and towards `zero` on tensors (which
+            differ where the film is smaller than the crop). One pixel, but it is the recipe.
     """
 
     name: str
@@ -43,7 +56,8 @@ class Preprocessing:
     antialias: bool = True
     channels: int = 3
     eight_bit: bool = True
-    odd_margin: Literal["even", "down"] = "even"
+    kernel: Kernel = "torchvision"
+    odd_margin: Margin = "even"
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 4096:
@@ -52,6 +66,12 @@ class Preprocessing:
             raise ValueError(f"short_side must lie in 8..8192 pixels, not {self.short_side}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+        if self.kernel not in ("torchvision", "pillow"):
+            raise ValueError(f"kernel must be torchvision or pillow, not {self.kernel!r}")
+        if self.kernel == "pillow" and not (self.antialias and self.eight_bit):
+            raise ValueError(
+                "Pillow's kernel takes 8-bit films and always low-passes: antialias and eight_bit are True"
+            )
 
     def __call__(self, films: Tensor) -> Tensor:
         """Return network input for a batch of films.
@@ -60,26 +80,55 @@ class Preprocessing:
             films: (B, H, W) float in [0, 1], white is dense.
 
         Returns:
-            (B, channels, size, size) float32 in [0, 1].
+            (B, channels, size, size) float32 in [0, 1], on the films' device, without a graph where `eight_bit`.
         """
-        pixels = self.differentiable(films)
         if not self.eight_bit:
-            return pixels
-        # The channels are views of one: it is rounded once.
-        return (pixels[:, :1] * 255).round_().div_(255).expand(-1, self.channels, -1, -1)
+            return self.differentiable(films)
+        levels = self._cropped(self._resized_levels(as_levels(films).unsqueeze(1)))
+        return levels.to(films.device, torch.float32).div_(255).expand(-1, self.channels, -1, -1)
 
     def differentiable(self, films: Tensor) -> Tensor:
-        """Return the same pixels without the 8-bit rounding, so that gradients reach the film."""
+        """Return the pixels of a resize in floats, near the recipe's own, so that gradients reach the film."""
         _, height, width = films.shape
         rows, columns = self.resized_shape(height, width)
         pixels = films.unsqueeze(1).to(torch.float32)
         if (rows, columns) != (height, width):
             mode = InterpolationMode(self.interpolation)
             pixels = vision.resize(pixels, [rows, columns], interpolation=mode, antialias=self.antialias).clamp(0, 1)
-        if self.odd_margin == "down":  # without its last row and column, an odd margin becomes an even one
-            pixels = pixels[..., : rows - max(rows - self.size, 0) % 2, : columns - max(columns - self.size, 0) % 2]
-        cropped: Tensor = vision.center_crop(pixels, [self.size, self.size])
-        return cropped.expand(-1, self.channels, -1, -1)
+        return self._cropped(pixels).expand(-1, self.channels, -1, -1)
+
+    def straight_through(self, films: Tensor) -> Tensor:
+        """Return the recipe's own pixels and `differentiable`'s gradient (straight-through; Bengio et al. 2013)."""
+        exact = self(films)
+        if not (films.requires_grad and torch.is_grad_enabled()):
+            return exact
+        smooth = self.differentiable(films)
+        return exact + (smooth - smooth.detach())
+
+    def _resized_levels(self, levels: Tensor) -> Tensor:
+        """Return (B, 1, H, W) bytes after the resize by the recipe's own kernel."""
+        rows, columns = self.resized_shape(*levels.shape[-2:])
+        if (rows, columns) == tuple(levels.shape[-2:]):
+            return levels
+        if self.kernel == "torchvision":
+            mode = InterpolationMode(self.interpolation)
+            resized: Tensor = vision.resize(levels, [rows, columns], interpolation=mode, antialias=self.antialias)
+            return resized
+        code = Image.Resampling[self.interpolation.upper()]
+        films = [Image.fromarray(film).resize((columns, rows), code) for film in levels[:, 0].numpy()]
+        return torch.from_numpy(np.stack([np.asarray(film) for film in films])).unsqueeze(1)
+
+    def _cropped(self, pixels: Tensor) -> Tensor:
+        """Return the centre of (B, 1, H, W) pixels, padded with black where they are smaller than the crop."""
+        top, left = (self._start(length - self.size) for length in pixels.shape[-2:])
+        cropped: Tensor = vision.crop(pixels, top, left, self.size, self.size)
+        return cropped
+
+    def _start(self, margin: int) -> int:
+        """Return where the crop begins, given what the film has more than the crop."""
+        if self.odd_margin == "down":
+            return margin // 2
+        return int(margin / 2) if margin < 0 or self.odd_margin == "zero" else round(margin / 2)
 
     def masks(self, masks: Tensor) -> Tensor:
         """Carry masks through the same resize and crop.
@@ -112,8 +161,12 @@ class Untouched(Preprocessing):
     name: str = "the service's own"
     channels: int = 1
 
+    def __call__(self, films: Tensor) -> Tensor:
+        """Return (B, 1, H, W) films rounded to 8 bits, as they are sent."""
+        return as_levels(films).unsqueeze(1).to(films.device, torch.float32).div_(255)
+
     def differentiable(self, films: Tensor) -> Tensor:
-        """Return (B, 1, H, W) films as they are (calling the recipe rounds them to 8 bits, as they are sent)."""
+        """Return (B, 1, H, W) films as they are."""
         return films.unsqueeze(1).to(torch.float32)
 
     def resized_shape(self, height: int, width: int) -> tuple[int, int]:
@@ -123,6 +176,11 @@ class Untouched(Preprocessing):
     def fingerprint(self) -> dict[str, object]:
         """Return what is known: films leave here whole, with 8 bits."""
         return {"films_sent": "whole", "eight_bit": self.eight_bit}
+
+
+def as_levels(films: Tensor) -> Tensor:
+    """Return films in [0, 1] as bytes on the CPU, each value at the nearest of 256 grey levels."""
+    return (films.detach().to("cpu", torch.float32) * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 REPOSITORY = Preprocessing(name="repository")

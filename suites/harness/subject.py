@@ -139,7 +139,8 @@ class Subject:
 
     def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
         """Return (B, C, S, S) network input for (B, H, W) films, on the subject's device."""
-        return (preprocessing or self.preprocessing)(films.to(self.device))
+        # Resized where the films are, on the CPU: a GPU's resize gives other pixels than the recipe's own.
+        return (preprocessing or self.preprocessing)(films).to(self.device)
 
     def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return (B, K) logits and (B, D) penultimate features (`None` when the network has no linear head)."""

@@ -18,7 +18,9 @@ INPUT, FILM = "linf/grey", "linf/film"
 def threat_of(subject: Subject, name: str) -> ThreatModel:
     """Return a threat model on a subject, by name: `linf/grey`, `l2/grey`, `linf/colour`, `linf/film`, `l2/film`.
 
-    A subject without a network takes whole films in 8 bits, so any change of the input is one of the film there.
+    A subject without a network takes whole films in 8 bits, so any change of the input is one of the film there. Where
+    a recipe resizes 8-bit films, an attack on the whole film moves it in whole grey levels and is judged on the
+    recipe's own pixels; only its gradients come from the resize in floats.
 
     Raises:
         AttackError: no such threat model.
@@ -32,7 +34,12 @@ def threat_of(subject: Subject, name: str) -> ThreatModel:
     if not subject.differentiable:
         return ThreatModel(kind, preprocess=_untouched, channels=1, eight_bit=True)
     if space == "film":
-        return ThreatModel(kind, preprocess=lambda films: recipe.differentiable(films[:, 0]), channels=recipe.channels)
+        return ThreatModel(
+            kind,
+            preprocess=lambda films: recipe.straight_through(films[:, 0]),
+            channels=recipe.channels,
+            eight_bit=recipe.eight_bit,
+        )
     if space == "colour" and recipe.channels == 1:
         raise NotEvaluable(f"{subject.name} takes one grey channel: there is no colour to change")
     return ThreatModel(kind, tied=space == "grey", channels=recipe.channels)

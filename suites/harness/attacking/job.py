@@ -89,7 +89,7 @@ class Job:
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
             "torch": torch.__version__,
             "device": torch.device(subject.device).type,
-            "version": 1,
+            "version": 2,
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:

@@ -27,7 +27,7 @@ STEPS = 10
 
 
 class ThroughItsResize(nn.Module):
-    """A subject that takes (B, 1, H, W) whole films, with gradients back to them."""
+    """A subject that takes (B, 1, H, W) whole films: the recipe's own pixels forward, gradients back."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ThroughItsResize(nn.Module):
 
     def forward(self, films: Tensor) -> Tensor:
         """Return (B, K) logits."""
-        logits: Tensor = self.network(self.recipe.differentiable(films[:, 0]))
+        logits: Tensor = self.network(self.recipe.straight_through(films[:, 0]))
         return logits
 
 
@@ -64,7 +64,7 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
         "subjects": [(item.subject.name, item.subject.fingerprint, item.subject.preprocessing.fingerprint(),
                       torch.device(item.subject.device).type) for item in ordered],
         "films": list(zip(ids, pixels.contents, labels, strict=True)), "budgets": LEVELS, "steps": STEPS,
-        "batch": BATCH[True], "torch": torch.__version__, "version": 1,
+        "batch": BATCH[True], "torch": torch.__version__, "version": 2,
     })  # fmt: skip
     known = shards.read()
     done = set(known["image_id"]) if len(known) else set()

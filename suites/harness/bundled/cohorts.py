@@ -171,7 +171,11 @@ def _render(job: _Job) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
 
 
 def _stored(film: Tensor, recipe: Preprocessing) -> Tensor:
-    return (recipe(film[None])[:, 0] * 255).round().to(torch.uint8)
+    """Return a film as the bundled subjects learned from it: resized in floats, rounded once.
+
+    A run resizes bytes instead and differs by one grey level in some pixels; the published weights were made with this.
+    """
+    return (recipe.differentiable(film[None])[:, 0] * 255).round().to(torch.uint8)
 
 
 def _perturbed(

@@ -110,9 +110,13 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     classes = class_names(config, config_file)
     channels = _number(config, "num_channels", 3, config_file)
     processor_file = folder / "preprocessor_config.json"
-    settings = read_json(processor_file) if processor_file.is_file() else {}
-    mean, std = processor.normalisation(settings, channels, str(processor_file))
     notes = ["read into timm from Transformers' names"]
+    settings: dict[str, Any] = {}
+    if processor_file.is_file():
+        kind = config.get("model_type")
+        settings, told = processor.settled(read_json(processor_file), kind, processor_file.name)
+        notes += told
+    mean, std = processor.normalisation(settings, channels, str(processor_file))
     size = _number(config, "image_size", 224, config_file)
     recipes = {}
     if settings:

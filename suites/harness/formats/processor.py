@@ -1,4 +1,10 @@
-"""From `preprocessor_config.json`, as Transformers writes it, to a recipe and a normalisation."""
+"""From `preprocessor_config.json`, as Transformers writes it, to a recipe and a normalisation.
+
+A field that is absent or null has the value of the processor's class, as in Transformers, and a note says so. A class
+named `...ImageProcessor` or `...ImageProcessorPil` resizes with Pillow, as all did when the published files were
+written, `...ImageProcessorFast` with torchvision's kernel for bytes. (Transformers 5 reads plain names with torchvision
+where that is installed: about 1 % of the pixels then differ by one grey level from what the file gave before.)
+"""
 
 from __future__ import annotations
 
@@ -14,10 +20,62 @@ from suites.harness.subject import IMAGENET_MEAN, IMAGENET_STD
 FILTERS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's codes for resampling filters."""
 
-HUB = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic", odd_margin="down")
+HUB = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic", kernel="pillow", odd_margin="down")
 """What the image processors of facebook/convnextv2-tiny-22k-224 and facebook/dinov2-small come to."""
 
 _Config = Mapping[str, Any]
+
+_HALF, _CLIP_MEAN, _CLIP_STD = [0.5] * 3, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+_EVERY: _Config = {"resample": 3, "image_mean": _HALF, "image_std": _HALF, "default_to_square": True, "do_resize": True,
+                   "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}  # fmt: skip
+_SQUARE, _EDGE = {"height": 224, "width": 224}, {"shortest_edge": 224}
+_CLIP: _Config = {"image_mean": _CLIP_MEAN, "image_std": _CLIP_STD, "size": _EDGE, "default_to_square": False,
+                  "do_center_crop": True, "crop_size": _SQUARE}  # fmt: skip
+
+DEFAULTS: Mapping[str, _Config] = {
+    "ConvNextImageProcessor": _EVERY | {"size": {"shortest_edge": 384}, "default_to_square": False, "crop_pct": 0.875},
+    "ViTImageProcessor": _EVERY | {"resample": 2, "size": _SQUARE},
+    "BitImageProcessor": _EVERY | _CLIP,
+    "CLIPImageProcessor": _EVERY | _CLIP,
+    "SiglipImageProcessor": _EVERY | {"size": _SQUARE, "default_to_square": False},
+    "PvtImageProcessor": _EVERY | {"image_mean": list(IMAGENET_MEAN), "image_std": list(IMAGENET_STD), "size": _SQUARE},
+}
+"""What each class of image processor does where the file is silent, in Transformers 4 and 5 alike."""
+
+PROCESSOR_OF = {"convnextv2": "ConvNextImageProcessor", "dinov2": "BitImageProcessor"}
+"""The class that Transformers takes for a `model_type` when the file names none."""
+
+_TOLD = ("image_mean", "image_std", "resample", "size", "do_center_crop", "crop_size", "crop_pct")
+
+
+def settled(config: _Config, model_type: object, source: str) -> tuple[dict[str, Any], list[str]]:
+    """Fill what a processor's file leaves out with the defaults of its class.
+
+    Args:
+        config: content of `preprocessor_config.json`.
+        model_type: of the network, which names the class where the file does not.
+        source: the file, for messages.
+
+    Returns:
+        The settings with `image_processor_type` and every field of the class, and notes on what was taken.
+
+    Raises:
+        SubjectProblem: the class is one whose defaults are not known here.
+    """
+    named = config.get("image_processor_type") or config.get("feature_extractor_type")
+    named = named or PROCESSOR_OF.get(str(model_type), PROCESSOR_OF["convnextv2"])
+    kind = str(named).replace("FeatureExtractor", "ImageProcessor")
+    defaults = DEFAULTS.get(kind.removesuffix("Fast").removesuffix("Pil"))
+    if defaults is None:
+        known = ", ".join(DEFAULTS)
+        raise SubjectProblem(
+            f"{source}: image processor {kind!r} is not known here ({known} are); write a module:factory with a "
+            "Preprocessing of your own"
+        )
+    given = {key: value for key, value in config.items() if value is not None}
+    absent = [f"{key} {_short(defaults[key])}" for key in _TOLD if key in defaults and key not in given]
+    notes = [f"{source}: no {', '.join(absent)} given: taken from {kind}'s defaults"] if absent else []
+    return {**defaults, **given, "image_processor_type": kind}, notes
 
 
 def repository_recipe(size: int = 224, channels: int = 3) -> Preprocessing:
@@ -29,33 +87,25 @@ def hub_recipe(config: _Config, channels: int, source: str) -> Preprocessing:
     """Read the recipe of an image processor.
 
     `ConvNextImageProcessor` enlarges the short side by 1 / crop_pct and crops, except from 384 pixels on, where it
-    squeezes the film into the square; `ViTImageProcessor` squeezes; `BitImageProcessor` resizes the short side and
-    crops.
+    squeezes the film into the square; the others resize the short side or squeeze, and crop where they say so.
 
     Args:
-        config: content of `preprocessor_config.json`.
+        config: from `settled`, or content of `preprocessor_config.json`.
         channels: input channels of the network.
         source: the file, for messages.
 
     Raises:
         SubjectProblem: the processor does something that no recipe here can say.
     """
-    kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "ConvNextImageProcessor")))
-    kind = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-    if not config.get("do_resize", True):
+    config, _ = settled(config, None, source)
+    kind = str(config["image_processor_type"])
+    if not config["do_resize"]:
         raise SubjectProblem(f"{source}: do_resize is false, but films come in every size")
-    filter_code = config.get("resample", 3 if kind != "ViTImageProcessor" else 2)
+    filter_code = config["resample"]
     if filter_code not in FILTERS:
         raise SubjectProblem(f"{source}: resample {filter_code!r} is none of {FILTERS}")
-    if kind == "ConvNextImageProcessor":
-        short_side, size = _convnext(config, source)
-    elif kind in ("ViTImageProcessor", "BitImageProcessor"):
-        short_side, size = _resize_and_crop(config, source)
-    else:
-        raise SubjectProblem(
-            f"{source}: image processor {kind!r} is not known here (ConvNext-, ViT- and BitImageProcessor are); "
-            "write a module:factory with a Preprocessing of your own"
-        )
+    short_side, size = (_convnext if kind.startswith("ConvNext") else _resize_and_crop)(config, source)
+    fast = kind.endswith("Fast")
     try:
         return Preprocessing(
             name="hub",
@@ -63,24 +113,33 @@ def hub_recipe(config: _Config, channels: int, source: str) -> Preprocessing:
             size=size,
             interpolation=FILTERS[filter_code],
             channels=channels,
-            odd_margin="down",
+            kernel="torchvision" if fast else "pillow",
+            odd_margin="zero" if fast else "down",
         )
     except ValueError as error:
         raise SubjectProblem(f"{source}: {error}") from error
 
 
 def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Read mean and standard deviation per channel, in units of pixels in [0, 1].
+    """Read mean and standard deviation per channel, in units of pixels in [0, 1]; ImageNet's where there is no file.
+
+    Args:
+        config: from `settled`, or content of `preprocessor_config.json`; empty without a file.
+        channels: input channels of the network.
+        source: the file, for messages.
 
     Raises:
         SubjectProblem: they are not usable numbers, or pixels are scaled to something other than [0, 1].
     """
-    factor = config.get("rescale_factor", 1 / 255)
-    if not config.get("do_rescale", True) or not isinstance(factor, (int, float)) or abs(factor * 255 - 1) > 1e-6:
+    if not config:
+        return IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
+    config, _ = settled(config, None, source)
+    factor = config["rescale_factor"]
+    if not config["do_rescale"] or not isinstance(factor, (int, float)) or abs(factor * 255 - 1) > 1e-6:
         raise SubjectProblem(f"{source}: pixels must be scaled by 1/255 (do_rescale, rescale_factor), not by {factor}")
-    if not config.get("do_normalize", True):
+    if not config["do_normalize"]:
         return (0.0,) * channels, (1.0,) * channels
-    mean, std = config.get("image_mean", IMAGENET_MEAN[:channels]), config.get("image_std", IMAGENET_STD[:channels])
+    mean, std = (_per_channel(config[name], channels) for name in ("image_mean", "image_std"))
     for name, values in (("image_mean", mean), ("image_std", std)):
         numbers = isinstance(values, (list, tuple)) and all(isinstance(v, (int, float)) for v in values)
         if not numbers or len(values) != channels or not all(map(math.isfinite, values)):
@@ -90,12 +149,20 @@ def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[fl
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
+def _per_channel(values: object, channels: int) -> object:
+    """Return one number, or one that is the same for all three channels, once per channel."""
+    if isinstance(values, (int, float)) and not isinstance(values, bool):
+        return [values] * channels
+    return values[:1] if channels == 1 and isinstance(values, list) and values == values[:1] * 3 else values
+
+
 def _convnext(config: _Config, source: str) -> tuple[int | None, int]:
-    size = config.get("size", {"shortest_edge": 384})
+    size, crop = config["size"], config["crop_pct"]
     side = size.get("shortest_edge") if isinstance(size, Mapping) else size
-    crop = config.get("crop_pct", 224 / 256)
     if not isinstance(side, int) or side < 1:
         raise SubjectProblem(f"{source}: size should be {{'shortest_edge': pixels}}, not {size!r}")
+    if config.get("do_center_crop") and _sides(config.get("crop_size"), square=True) != (side, side):
+        raise SubjectProblem(f"{source}: crop_size {config.get('crop_size')!r} cuts a second time, after size {side}")
     if side >= 384:
         return None, side
     if not isinstance(crop, (int, float)) or not 0 < crop <= 1:
@@ -104,21 +171,30 @@ def _convnext(config: _Config, source: str) -> tuple[int | None, int]:
 
 
 def _resize_and_crop(config: _Config, source: str) -> tuple[int | None, int]:
-    size = _sides(config.get("size", 224))
-    crop = _sides(config.get("crop_size", 224)) if config.get("do_center_crop", "crop_size" in config) else None
+    size = _sides(config["size"], square=bool(config["default_to_square"]))
+    crop = _sides(config.get("crop_size"), square=True) if config.get("do_center_crop") else None
     if len(size) == 1 and crop and crop[0] == crop[-1]:
         return size[0], crop[0]
     if len(size) == 2 and size[0] == size[1] and crop in (None, size):
         return None, size[0]
     raise SubjectProblem(
-        f"{source}: size {config.get('size')!r} with crop_size {config.get('crop_size')!r} is neither a short side "
+        f"{source}: size {config['size']!r} with crop_size {config.get('crop_size')!r} is neither a short side "
         "with a square crop nor a plain square"
     )
 
 
-def _sides(size: object) -> tuple[int, ...]:
-    """Return (short side,) or (height, width); an old-style number is a square."""
+def _sides(size: object, *, square: bool) -> tuple[int, ...]:
+    """Return (short side,) or (height, width); a plain number is a square or a short side, as its class has it."""
     if isinstance(size, int):
-        return size, size
+        return (size, size) if square else (size,)
     found = [size.get(key) for key in ("shortest_edge", "height", "width")] if isinstance(size, Mapping) else []
     return tuple(side for side in found if isinstance(side, int))
+
+
+def _short(value: object) -> str:
+    """Return a default as it is printed in a note: `224`, `0.485 0.456 0.406`, `true`."""
+    if isinstance(value, Mapping):
+        return " x ".join(str(side) for side in value.values())
+    if isinstance(value, list):
+        return " ".join(f"{number:.4g}" for number in dict.fromkeys(value))
+    return str(value).lower()

@@ -148,7 +148,12 @@ def _recipe(
         raise SubjectProblem(f"{spec}: interpolation {interpolation!r} is none of nearest, bilinear, bicubic")
     try:
         recipe = Preprocessing(
-            name="timm", short_side=short_side, size=size, interpolation=interpolation, channels=channels
+            name="timm",
+            short_side=short_side,
+            size=size,
+            interpolation=interpolation,
+            channels=channels,
+            kernel="pillow",  # timm's evaluation transform resizes Pillow images
         )
     except ValueError as error:
         raise SubjectProblem(f"{spec}: {error}") from error

@@ -44,7 +44,10 @@ def test_everything_is_recorded(hub_folder):
 def test_both_published_recipes_are_there_and_the_repositorys_is_the_default(hub_folder):
     subject = load_subject(str(hub_folder))
     assert subject.preprocessing == REPOSITORY
-    hub = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic", odd_margin="down")
+    assert subject.preprocessing.kernel == "torchvision"
+    hub = Preprocessing(
+        name="hub", short_side=256, size=224, interpolation="bicubic", kernel="pillow", odd_margin="down"
+    )
     assert load_subject(str(hub_folder), preprocessing="hub").preprocessing == hub
     with pytest.raises(SubjectProblem, match="no preprocessing called 'other'; known are hub, repository"):
         load_subject(str(hub_folder), preprocessing="other")
