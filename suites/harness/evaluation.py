@@ -174,9 +174,12 @@ class Evaluation:
         """Return everything that decides a result or a picture besides its claim."""
         films = [self.cohort.table, *(probe.table for probe in self.probes.values())]
         return {
-            "answers": [[*key, digest_of_table(found.predictions.table)] for key, found in self._answers.items()],
+            "answers": [
+                [*key, digest_of_table(found.predictions.table), sorted(found.predictions.contents.items())]
+                for key, found in self._answers.items()
+            ],
             "films": [digest_of_table(table) for table in films],
-            "subjects": [[subject.name, subject.fingerprint] for subject in self.subjects],
+            "subjects": [[subject.name, subject.cache_key] for subject in self.subjects],
             "profile": self.profile,
             "preset": self.preset,
             "seed": self.seed,

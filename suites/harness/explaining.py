@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 from suites.harness.film_figures import under
+from suites.harness.sources import decoding
 
 FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""
@@ -132,7 +134,7 @@ class _Seen:
 
 def _seen(answers: Answers, at: int, condition: str) -> _Seen:
     subject, image = answers.subject, answers.images[at]
-    names = (subject.fingerprint, str(subject.preprocessing.fingerprint()), answers.cohort.fingerprint, image)
+    names = (str(subject.cache_key), answers.content(image), image)
     return _looked(_Wanted((*names, parse(condition).identity, str(answers.seed)), answers, image, condition))
 
 
@@ -282,12 +284,11 @@ def key_of(answers: Answers, index: npt.NDArray[np.int64], method: str) -> dict[
 
 def _key(answers: Answers) -> dict[str, object]:
     return {
-        "subject": answers.subject.fingerprint,
-        "preprocessing": answers.subject.preprocessing.fingerprint(),
+        **answers.subject.cache_key,
         "seed": answers.seed,
-        "torch": torch.__version__,
-        "device": torch.device(answers.subject.device).type,
-        "version": 2,
+        "captum": version("captum"),
+        "decoding": decoding(),
+        "version": 3,
     }
 
 

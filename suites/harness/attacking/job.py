@@ -22,6 +22,7 @@ from suites.harness.attacking.decoded import content_of, film_of
 from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cache import Shards
 from suites.harness.evidence import Answers
+from suites.harness.sources import decoding
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
@@ -78,17 +79,15 @@ class Job:
         """Everything the results depend on."""
         subject = self.answers.subject
         return {
-            "subject": subject.fingerprint,
-            "preprocessing": subject.preprocessing.fingerprint(),
+            **subject.cache_key,
             "threat": self.model.name,
             "plan": self.plan.identity,
             "budgets": self.budgets,
             "seed": self.answers.seed,
             "batch": BATCH[subject.differentiable],
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
-            "torch": torch.__version__,
-            "device": torch.device(subject.device).type,
-            "version": 1,
+            "decoding": decoding(),
+            "version": 2,
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:
