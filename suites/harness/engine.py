@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import torchvision
 from scipy.special import softmax
 from torch import Tensor
 
@@ -22,10 +21,11 @@ from suites.harness.cache import Shards
 from suites.harness.conditions import CLEAN, Condition
 from suites.harness.errors import PredictionProblem, SubjectProblem
 from suites.harness.preprocessing import Preprocessing
+from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 BATCH = 16
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 FLUSH_SECONDS = 5.0
 KEY = ["content", "image", "identity"]
 Numbers = npt.NDArray[np.float32]
@@ -153,17 +153,7 @@ class Engine:
 
 
 def _key(subject: Subject, seed: int) -> dict[str, object]:
-    return {
-        "subject": subject.fingerprint,
-        "preprocessing": subject.preprocessing.fingerprint(),
-        "recipes": {name: recipe.fingerprint() for name, recipe in sorted(subject.preprocessings.items())},
-        "seed": seed,
-        "batch": BATCH,
-        "engine": ENGINE_VERSION,
-        "device": torch.device(subject.device).type,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
+    return {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
 
 
 def _averaged(views: Sequence[Numbers]) -> Numbers:

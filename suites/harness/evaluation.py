@@ -215,12 +215,12 @@ class Evaluation:
         """Return everything that decides a result or a picture besides its claim."""
         films = [self.cohort.table, *(probe.table for probe in self.probes.values())]
         return {
-            "answers": [[*key, digest_of_table(found.predictions.table)] for key, found in self._answers.items()],
-            "films": [digest_of_table(table) for table in films],
-            "subjects": [
-                [one.name, one.fingerprint, one.preprocessing.fingerprint(), one.attribution_layer]
-                for one in self.subjects
+            "answers": [
+                [*key, digest_of_table(found.predictions.table), sorted(found.predictions.contents.items())]
+                for key, found in self._answers.items()
             ],
+            "films": [digest_of_table(table) for table in films],
+            "subjects": [[one.name, one.cache_key, one.attribution_layer] for one in self.subjects],
             "profile": self.profile,
             "preset": self.preset,
             "seed": self.seed,

@@ -67,6 +67,10 @@ class Answers:
         """(N,) film ids."""
         return self.cohort.table["id"].astype(str).tolist()
 
+    def content(self, image: str) -> str:
+        """Return what identifies the pixels of a film: two of the same name and label may differ in them."""
+        return self.predictions.contents.get(image) or self.film(image).content
+
     @cached_property
     def labels(self) -> Integers:
         """(N,) class indices, -1 where the label is unknown."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 from suites.harness.film_figures import under
+from suites.harness.sources import decoding
 
 FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""
@@ -133,7 +135,7 @@ class _Seen:
 
 def _seen(answers: Answers, at: int, condition: str) -> _Seen:
     subject, image = answers.subject, answers.images[at]
-    names = (subject.fingerprint, str(subject.preprocessing.fingerprint()), answers.cohort.fingerprint, image)
+    names = (str(subject.cache_key), answers.content(image), image)
     return _looked(_Wanted((*names, parse(condition).identity, str(answers.seed)), answers, image, condition))
 
 
@@ -304,12 +306,11 @@ def _key(answers: Answers, method: str) -> dict[str, object]:
             raise NotEvaluable(str(refused)) from refused
     return {
         **layer,
-        "subject": answers.subject.fingerprint,
-        "preprocessing": answers.subject.preprocessing.fingerprint(),
+        **answers.subject.cache_key,
         "seed": answers.seed,
-        "torch": torch.__version__,
-        "device": torch.device(answers.subject.device).type,
-        "version": 2,
+        "captum": version("captum"),
+        "decoding": decoding(),
+        "version": 3,
     }
 
 

@@ -25,6 +25,7 @@ from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.probes import FILMS as FILMS_OF
+from suites.harness.sources import decoding
 
 NAME = "view guard"
 FILMS = {"quick": 120}
@@ -95,7 +96,13 @@ def _at(films: npt.NDArray[np.bool_], values: npt.NDArray[np.bool_]) -> FloatArr
 
 def _scores(answers: Answers, among: npt.NDArray[np.bool_], cache: Path) -> FloatArray:
     """Return (n,) guard scores; a film too small to judge is refused."""
-    key = {"guard": "ridge", "version": 1, "threshold": view_guard.THRESHOLD, "torch": torch.__version__}
+    key = {
+        "guard": "ridge",
+        "version": 1,
+        "threshold": view_guard.THRESHOLD,
+        "torch": torch.__version__,
+        "decoding": decoding(),
+    }
     shards = Shards(cache, "view-guard", key)
     known = shards.read()
     done = dict(zip(known["content"], known["score"], strict=True)) if len(known) else {}

@@ -106,6 +106,20 @@ def patterns(side: int = 256) -> Tensor:
     return torch.stack([*plain, *waves, (lungs * 12).clamp(0, 0.9), 1 - (lungs * 12).clamp(0, 0.9)])
 
 
+def pattern_logits(subject: Subject) -> tuple[float, ...]:
+    """Return what a network answers to the patterns as its input: an identity of it that outlives any library.
+
+    Returns:
+        12 x K logits, row by row; empty for a subject without a network.
+    """
+    if subject.network is None:
+        return ()
+    recipe = subject.preprocessing
+    pixels = patterns(recipe.size).unsqueeze(1).expand(-1, recipe.channels, -1, -1)
+    logits, _ = subject.answer(pixels.to(subject.device))
+    return tuple(float(value) for value in logits.cpu().double().flatten())
+
+
 def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, set[str]]:
     """Return (12, K) outputs on the patterns, and the last operations that made them, where there is a graph."""
     pixels = subject.pixels(patterns()).clone().requires_grad_()

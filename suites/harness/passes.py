@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -23,6 +22,7 @@ from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import Shards
 from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.evidence import Answers
+from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 PASSES = 16
@@ -129,15 +129,11 @@ def _computed(answers: Answers, film: dict[str, object], condition: Condition, c
 
 
 def _key(answers: Answers, kind: str) -> dict[str, object]:
-    subject = answers.subject
     return {
+        **answers.subject.cache_key,
         "kind": kind,
-        "subject": subject.fingerprint,
-        "preprocessing": subject.preprocessing.fingerprint(),
         "seed": answers.seed,
         "passes": PASSES,
-        "device": torch.device(subject.device).type,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "version": 1,
+        "decoding": decoding(),
+        "version": 2,
     }

@@ -40,12 +40,14 @@ class Predictions:
         features: (N, D) float32 penultimate features of the clean films, rows as the clean rows of the table.
         excluded: columns `cohort`, `file`, `reason`: the films that could not be read.
         computed: rows that were not in the cache.
+        contents: what identifies the pixels of each film, by its id.
     """
 
     table: pd.DataFrame
     features: npt.NDArray[np.float32] | None
     excluded: pd.DataFrame
     computed: int
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,7 +104,7 @@ def predict(
                 engine.flush()
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
     return {
-        name: Predictions(*_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed)
+        name: Predictions(*_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed, contents)
         for name, engine in engines.items()
     }
 
@@ -160,7 +162,7 @@ def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condi
                 work.asked.append((engine, condition, views))
                 continue
             recipe = engine.recipe(condition)
-            key = tuple(recipe.fingerprint().items())
+            key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
             if key not in inputs:
                 with torch.inference_mode():
                     inputs[key] = recipe(views)

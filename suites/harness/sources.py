@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
+DECODING_VERSION = 1
+"""Of the way from a file's bytes to pixels (`film`, `dicom_film`): raise it whenever a film comes out differently."""
+DECODERS = ("pillow", "pydicom", "numpy", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle",
+            "gdcm", "python-gdcm", "pyjpegls")  # fmt: skip
+"""Libraries that have a hand in it; pydicom takes those after the first three where they are installed."""
 OUR_PACKAGES = ("robustness", "calibration", "explain", "suites")
+
+
+@cache
+def decoding() -> dict[str, object]:
+    """Return what decides the pixels of a film besides its bytes, whose hash is what caches know a film by."""
+    found: dict[str, object] = {"version": DECODING_VERSION}
+    for name in DECODERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 @cache

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.network_identity import libraries_of, network_identity
-from suites.harness.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.network_digest import digest_of, digest_of_network
+from suites.harness.preprocessing import REPOSITORY, Preprocessing, Untouched
 from suites.harness.temperature import FittedTemperature
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -59,7 +60,8 @@ class Provenance:
         spec: what the user wrote.
         format: `hub`, `lightning`, `timm`, `user`, `bundled`, `service`.
         source: file, folder or repository the weights were read from.
-        sha256: of the weights' bytes; decides the identity of cached predictions.
+        sha256: of the weights' bytes, as printed; part of the identity of cached predictions (see
+            `Subject.fingerprint`), and all of it for a subject without a network.
         revision: commit on the hub, if any.
         architecture: name of the network.
         notes: what a reader must know (a renaming, a licence, a training record).
@@ -120,22 +122,37 @@ class Subject:
         return self.network is not None
 
     @cached_property
-    def network_identity(self) -> str:
-        """What decides the network's logits (see `suites.harness.network_identity`); '' for one without a network."""
-        return network_identity(self.network) if self.network is not None else ""
-
-    @cached_property
     def fingerprint(self) -> str:
-        """Identity of all that decides a logit but the preprocessing: the key of cached predictions.
+        """Identity of what answers: the network as it was built, classes and temperature, without the preprocessing.
 
-        Weights and their settings, normalisation, temperature and classes, and the libraries the network is built from.
+        The file of weights alone would not do: another normalisation, activation or epsilon gives other logits from
+        the same file. Taken once per subject: one whose network was trained on is a new subject.
         """
         parts: dict[str, object] = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
         if self.network is not None:
-            parts |= {"network": self.network_identity, "libraries": libraries_of(self.network)}
+            parts["network"] = digest_of_network(self.network)
+        elif self.provenance.format != "service":  # a service's sha256 covers its answers, not how it is asked
+            parts["respond"] = digest_of(self.respond)
         if self.temperature is not None:
             parts["temperature"] = self.temperature.temperature
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def cache_key(self) -> dict[str, object]:
+        """Everything that decides a logit besides the film: the part that every cache's key begins with.
+
+        The recipe in use and all others that a condition may ask for, the kind of device, and of torch the version and
+        what can be set for a whole process.
+        """
+        return {
+            "subject": self.fingerprint,
+            "preprocessing": _recipe(self.preprocessing),
+            "recipes": {name: _recipe(recipe) for name, recipe in sorted(self.preprocessings.items())},
+            "device": torch.device(self.device).type,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "precision": [torch.get_float32_matmul_precision(), str(torch.get_default_dtype())],
+        }
 
     def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
         """Return (B, C, S, S) network input for (B, H, W) films, on the subject's device."""
@@ -174,3 +191,9 @@ class Subject:
         if name not in known:
             raise SubjectProblem(f"{self.name}: no preprocessing called {name!r}; known are {', '.join(sorted(known))}")
         return replace(self, preprocessing=known[name])
+
+
+def _recipe(recipe: Preprocessing) -> dict[str, object]:
+    """Return what decides a recipe's pixels: its settings, and its code where a user wrote a recipe of his own."""
+    ours = type(recipe) in {Preprocessing, Untouched}
+    return recipe.fingerprint() | ({} if ours else {"code": digest_of(recipe)})

@@ -19,6 +19,7 @@ from suites.harness.cache import Shards
 from suites.harness.cohort import Cohort
 from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.remembered import remembering
+from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 FILMS = 8
@@ -69,9 +70,8 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
     """
     rows = [{str(key): value for key, value in row.items()} for row in _spread(cohort.table).to_dict("records")]
     key = {
-        "subject": subject.fingerprint, "preprocessing": subject.preprocessing.fingerprint(), "version": VERSION,
-        "films": [_content(cohort, row) for row in rows], "torch": torch.__version__,
-        "device": torch.device(subject.device).type,
+        **subject.cache_key, "films": [_content(cohort, row) for row in rows], "decoding": decoding(),
+        "version": VERSION,
     }  # fmt: skip
     shards = Shards(cache, "subject-checks", key)
     known = shards.read()

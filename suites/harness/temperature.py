@@ -33,10 +33,10 @@ class FittedTemperature:
         preprocessing: name of the recipe under which it answered.
         cohort: name of the films it was fitted on; `fingerprint` of that cohort, `films` their number, `patients`
             theirs.
-        network: identity of the network with all its settings (`Subject.network_identity`); '' where there is none, or
-            in a file of a version that did not write it.
         nll_before: log loss of these films at T = 1; `nll_after` at T; both on the films of the fit.
         seen: one digest per film of the fit (id, label, patient), so that a later run knows them again.
+        answers: logits of the weights to fixed patterns (`output_scale.pattern_logits`), so that the same weights under
+            another normalisation or activation are told apart; empty for a service, and in files that never had it.
     """
 
     temperature: float
@@ -53,7 +53,7 @@ class FittedTemperature:
     nll_before: float
     nll_after: float
     seen: tuple[str, ...]
-    network: str = ""
+    answers: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not _number(self.temperature) or self.temperature <= 0:
@@ -95,7 +95,8 @@ def read_temperature(path: Path) -> FittedTemperature:
         )
     try:
         listed = {key: _texts(document[key]) for key in ("classes", "seen")}
-        return FittedTemperature(**{**document, **listed})
+        answers = tuple(_finite(value) for value in document.get("answers", ()))
+        return FittedTemperature(**{**document, **listed, "answers": answers})
     except (KeyError, TypeError) as problem:
         raise UsageProblem(f"{path}: not a complete temperature file ({problem})") from problem
     except UsageProblem as problem:
@@ -106,6 +107,12 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"expected a list of texts, found {value!r}")
     return tuple(str(item) for item in value)
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, int | float) or not _number(value):
+        raise TypeError(f"expected numbers in `answers`, found {value!r}")
+    return float(value)
 
 
 def _number(value: object) -> bool:

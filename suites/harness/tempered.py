@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable, SubjectProblem
 from suites.harness.evidence import Answers, Evidence
+from suites.harness.output_scale import pattern_logits
 from suites.harness.subject import Subject
 from suites.harness.temperature import FittedTemperature, read_temperature
 
@@ -45,8 +46,7 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
             f"the temperature was fitted for {fitted.subject} (weights sha256 {fitted.sha256[:12]}...), not for "
             f"{subject.name} ({subject.provenance.sha256[:12]}...); fit one on these weights with --report"
         )
-    known = fitted.network and subject.network_identity  # of a service, or an older file, the weights alone are known
-    if known and fitted.network != subject.network_identity:
+    if not _same_answers(fitted.answers, pattern_logits(subject)):
         raise SubjectProblem(
             f"the temperature was fitted for {fitted.subject} with the same weights, but with another normalisation, "
             f"activation or other setting than {subject.name} has here; fit one on this subject with --report"
@@ -72,6 +72,16 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
         network=None if subject.network is None else Tempered(subject.network, divisor),
         respond=None if subject.respond is None else _cooled(subject.respond, divisor),
     )
+
+
+def _same_answers(fitted: Sequence[float], here: Sequence[float]) -> bool:
+    """Whether two networks answer the patterns alike, as far as both are known; another device may round otherwise."""
+    if not fitted or not here:
+        return True
+    if len(fitted) != len(here):
+        return False
+    spread = max(here) - min(here)
+    return max(abs(one - other) for one, other in zip(fitted, here, strict=True)) <= 1e-3 * spread
 
 
 def _cooled(respond: Callable[[Sequence[Tensor]], Tensor], temperature: float) -> Callable[[Sequence[Tensor]], Tensor]:

@@ -63,7 +63,8 @@ def test_without_headroom_the_same_results_would_reassure_about_every_one_of_the
         for (section, subject), results in sections.items()
         for one in judge_section([claim for claim in run.claims if claim.section == section], subject, results)
     ]
-    assert {subject for _, subject in reassured(again)} == {*IDLE, ORACLE}
+    # A coin thrown anew at every call is barred before anything is measured.
+    assert {subject for _, subject in reassured(again)} == {*IDLE, ORACLE} - {"coin anew"}
 
 
 def test_why_is_said_with_the_numbers(run):

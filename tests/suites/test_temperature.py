@@ -199,3 +199,18 @@ def test_a_service_is_mended_through_its_answers(place):
     answer = mended.respond([torch.zeros(4, 4)] * 2)
     assert answer.shape == (2, 3)
     assert answer[0, 0].item() == pytest.approx(1 / read_temperature(place[1]).temperature)
+
+
+def test_the_same_weights_under_another_normalisation_are_refused():
+    """The SHA-256 of a file of weights does not tell what the network around them does; its answers do."""
+    subject = load_subject("bundled:fragile")
+    fitted = FittedTemperature(
+        temperature=2.0, low=1.5, high=2.5, subject="one", sha256=subject.provenance.sha256, classes=subject.classes,
+        preprocessing="repository", cohort="films", fingerprint="f", films=9, patients=9, nll_before=1.0, nll_after=0.9,
+        seen=(), answers=pattern_logits(subject),
+    )  # fmt: skip
+    assert with_temperature(subject, fitted).temperature is fitted
+    assert with_temperature(subject, replace(fitted, answers=())).temperature is not None, "files of earlier versions"
+    other = replace(subject, network=Normalised(subject.network.backbone, (0.3,) * 3, (0.2,) * 3))
+    with pytest.raises(SubjectProblem, match="same weights, but with another normalisation"):
+        with_temperature(other, fitted)

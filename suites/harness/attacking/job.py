@@ -23,6 +23,7 @@ from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cache import Shards
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
+from suites.harness.sources import decoding
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
@@ -79,17 +80,15 @@ class Job:
         """Everything the results depend on."""
         subject = self.answers.subject
         return {
-            "subject": subject.fingerprint,
-            "preprocessing": subject.preprocessing.fingerprint(),
+            **subject.cache_key,
             "threat": self.model.name,
             "plan": self.plan.identity,
             "budgets": self.budgets,
             "seed": self.answers.seed,
             "batch": BATCH[subject.differentiable],
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
-            "torch": torch.__version__,
-            "device": torch.device(subject.device).type,
-            "version": 2,
+            "decoding": decoding(),
+            "version": 3,
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:

@@ -20,6 +20,7 @@ from suites.harness.attacking.job import BATCH, Pixels
 from suites.harness.attacking.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.cache import Shards
 from suites.harness.evidence import Answers
+from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0))
@@ -61,10 +62,9 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
     ids, labels = [str(row["id"]) for row in films], [int(label) for label in first.labels[index]]
     pixels = Pixels(first, films, whole=True)
     shards = Shards(cache, "transfer", {
-        "subjects": [(item.subject.name, item.subject.fingerprint, item.subject.preprocessing.fingerprint(),
-                      torch.device(item.subject.device).type) for item in ordered],
+        "subjects": [(item.subject.name, item.subject.cache_key) for item in ordered], "decoding": decoding(),
         "films": list(zip(ids, pixels.contents, labels, strict=True)), "budgets": LEVELS, "steps": STEPS,
-        "batch": BATCH[True], "torch": torch.__version__, "version": 2,
+        "batch": BATCH[True], "version": 3,
     })  # fmt: skip
     known = shards.read()
     done = set(known["image_id"]) if len(known) else set()

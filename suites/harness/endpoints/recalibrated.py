@@ -21,6 +21,7 @@ from suites.harness.endpoints.calibrated import ECE
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
+from suites.harness.output_scale import pattern_logits
 from suites.harness.report.wording import slug
 from suites.harness.temperature import FittedTemperature, digests
 from suites.harness.tempered import held_out
@@ -108,5 +109,5 @@ def _exported(
         nll_before=float(np.asarray(nll(carried * films.logits, films.labels))),
         nll_after=float(np.asarray(nll(films.logits / fits.pooled.T, films.labels))),
         seen=tuple(sorted(digests(cohort.table))),
-        network=before.network if before else answers.subject.network_identity,
+        answers=before.answers if before else pattern_logits(answers.subject),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.registry import subject_format
 from suites.harness.formats.wording import in_one_line
+from suites.harness.network_digest import digest_of_network
 from suites.harness.subject import Subject
 
 _FORM = re.compile(r"^(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<factory>[A-Za-z_]\w*)$")
@@ -63,4 +64,4 @@ def identified(subject: Subject) -> Subject:
             f"{subject.name}: provenance.sha256 must be 64 hexadecimal digits that change whenever its answers do, "
             "because there is no network to take them from"
         )
-    return replace(subject, provenance=replace(subject.provenance, sha256=subject.network_identity))
+    return replace(subject, provenance=replace(subject.provenance, sha256=digest_of_network(subject.network)))
