@@ -149,7 +149,7 @@ def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[fl
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _per_channel(values: object, channels: int) -> object:
+def _per_channel(values: Any, channels: int) -> Any:  # noqa: ANN401 - checked by the caller, whatever a file holds
     """Return one number, or one that is the same for all three channels, once per channel."""
     if isinstance(values, (int, float)) and not isinstance(values, bool):
         return [values] * channels
