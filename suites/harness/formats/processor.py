@@ -26,10 +26,10 @@ HUB = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic
 _Config = Mapping[str, Any]
 
 _HALF, _CLIP_MEAN, _CLIP_STD = [0.5] * 3, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-_EVERY: _Config = {"resample": 3, "image_mean": _HALF, "image_std": _HALF, "default_to_square": True, "do_resize": True,
+_EVERY: dict[str, Any] = {"resample": 3, "image_mean": _HALF, "image_std": _HALF, "default_to_square": True, "do_resize": True,
                    "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}  # fmt: skip
 _SQUARE, _EDGE = {"height": 224, "width": 224}, {"shortest_edge": 224}
-_CLIP: _Config = {"image_mean": _CLIP_MEAN, "image_std": _CLIP_STD, "size": _EDGE, "default_to_square": False,
+_CLIP: dict[str, Any] = {"image_mean": _CLIP_MEAN, "image_std": _CLIP_STD, "size": _EDGE, "default_to_square": False,
                   "do_center_crop": True, "crop_size": _SQUARE}  # fmt: skip
 
 DEFAULTS: Mapping[str, _Config] = {
