@@ -26,10 +26,12 @@ HUB = Preprocessing(name="hub", short_side=256, size=224, interpolation="bicubic
 _Config = Mapping[str, Any]
 
 _HALF, _CLIP_MEAN, _CLIP_STD = [0.5] * 3, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-_EVERY: _Config = {"resample": 3, "image_mean": _HALF, "image_std": _HALF, "default_to_square": True, "do_resize": True,
-                   "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}  # fmt: skip
+_EVERY: dict[str, Any] = {
+    "resample": 3, "image_mean": _HALF, "image_std": _HALF, "default_to_square": True, "do_resize": True,
+    "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255,
+}  # fmt: skip
 _SQUARE, _EDGE = {"height": 224, "width": 224}, {"shortest_edge": 224}
-_CLIP: _Config = {"image_mean": _CLIP_MEAN, "image_std": _CLIP_STD, "size": _EDGE, "default_to_square": False,
+_CLIP: dict[str, Any] = {"image_mean": _CLIP_MEAN, "image_std": _CLIP_STD, "size": _EDGE, "default_to_square": False,
                   "do_center_crop": True, "crop_size": _SQUARE}  # fmt: skip
 
 DEFAULTS: Mapping[str, _Config] = {
@@ -40,7 +42,7 @@ DEFAULTS: Mapping[str, _Config] = {
     "SiglipImageProcessor": _EVERY | {"size": _SQUARE, "default_to_square": False},
     "PvtImageProcessor": _EVERY | {"image_mean": list(IMAGENET_MEAN), "image_std": list(IMAGENET_STD), "size": _SQUARE},
 }
-"""What each class of image processor does where the file is silent, in Transformers 4 and 5 alike."""
+"""What each class of image processor does where the file is silent; a test reads Transformers' own classes."""
 
 PROCESSOR_OF = {"convnextv2": "ConvNextImageProcessor", "dinov2": "BitImageProcessor"}
 """The class that Transformers takes for a `model_type` when the file names none."""
@@ -149,7 +151,7 @@ def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[fl
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _per_channel(values: object, channels: int) -> object:
+def _per_channel(values: Any, channels: int) -> Any:  # noqa: ANN401 - checked by the caller, whatever a file holds
     """Return one number, or one that is the same for all three channels, once per channel."""
     if isinstance(values, (int, float)) and not isinstance(values, bool):
         return [values] * channels
