@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import beta
 from sklearn import metrics
 
 from suites.harness.rare_events import largest_unseen
