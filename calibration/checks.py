@@ -188,6 +188,7 @@ def logits_from_probabilities(probabilities: ArrayLike) -> FloatArray:
     if p.min() <= 0:
         row = int(np.flatnonzero((p <= 0).any(axis=1))[0])
         raise ProbabilityError(
-            f"row {row} holds a probability of exactly 0, whose log loss is infinite: ask the subject for logits"
+            f"row {row} holds a probability of exactly 0 (saturated in float32, or rounded), whose log loss "
+            "is infinite: ask the subject for logits"
         )
     return np.log(p)

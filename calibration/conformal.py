@@ -31,7 +31,7 @@ from calibration.checks import (
     over_resamples,
 )
 
-Score: TypeAlias = Literal["lac", "aps"]
+Score: TypeAlias = Literal["lac", "aps", "aps-randomized"]
 Sets: TypeAlias = NDArray[np.bool_]
 
 
@@ -39,9 +39,12 @@ Sets: TypeAlias = NDArray[np.bool_]
 class ConformalSets:
     """A fitted set predictor: class k is in the set when its nonconformity is at most thresholds[k].
 
-    alpha: 1 - promised coverage. score: `lac` (1 - probability; smallest sets, may be empty) or `aps` (probability
-    mass down to and including the class, not randomised, so never empty and a little too large). per_class: whether
-    the promise holds within each class. films, patients: what it was fitted on.
+    alpha: 1 - promised coverage. score: which nonconformity, see `fit_sets`. per_class: whether the promise holds
+    within each class. films, patients: what it was fitted on.
+
+    Every score can give an **empty set**: the film is stranger than all but alpha of the calibration films, and no
+    class fits. With `aps` that is a film whose winner alone weighs more than the threshold (sure films, where most
+    calibration films were less sure). `sets(non_empty=True)` puts the winner in; coverage can only grow by it.
     """
 
     alpha: float
@@ -51,16 +54,25 @@ class ConformalSets:
     films: int
     patients: int
 
-    def sets(self, probabilities: ArrayLike) -> Sets:
+    def sets(self, probabilities: ArrayLike, *, uniform: ArrayLike | None = None, non_empty: bool = False) -> Sets:
         """Return the sets (n, K) of probabilities (n, K).
 
+        Args:
+            probabilities: (n, K), rows sum to 1.
+            uniform: (n,) random numbers in [0, 1], one per film, for `aps-randomized` alone.
+            non_empty: whether the most probable class joins a set that would be empty.
+
         Raises:
-            CalibrationError: bad probabilities, or another number of classes than it was fitted on.
+            CalibrationError: bad probabilities or random numbers, or another number of classes than it was fitted on.
         """
         p = checked_probabilities(probabilities)
         if p.shape[1] != len(self.thresholds):
             raise CalibrationError(f"fitted on {len(self.thresholds)} classes, these probabilities have {p.shape[1]}")
-        return np.asarray(_nonconformity(p, self.score) <= np.asarray(self.thresholds))
+        inside = np.asarray(_nonconformity(p, self.score, uniform) <= np.asarray(self.thresholds))
+        if non_empty:
+            empty = np.flatnonzero(~inside.any(axis=1))
+            inside[empty, p[empty].argmax(axis=1)] = True
+        return inside
 
     def to_json(self) -> str:
         """Return everything needed to form the same sets elsewhere."""
@@ -90,16 +102,26 @@ def fit_sets(
     score: Score = "lac",
     per_class: bool = False,
     groups: ArrayLike | None = None,
+    uniform: ArrayLike | None = None,
 ) -> ConformalSets:
     """Fit split conformal sets on calibration films the subject was not trained on.
+
+    The threshold is the ceil((n + 1)(1 - alpha))-th smallest nonconformity of n calibration films (Vovk et al. 2005;
+    no interpolation), with patients in place of films where `groups` are given. The nonconformity is
+    `lac`: 1 - probability (Sadinle et al. 2019), MAPIE's "lac";
+    `aps`: probability mass down to and including the class, not randomised (Angelopoulos & Bates, arXiv 2107.07511);
+    `aps-randomized`: that mass less u times the class's own, u uniform in [0, 1] and one per film (Romano et al. 2020,
+    arXiv 2006.02544), MAPIE's "aps" with `include_last_label="randomized"`: exact coverage, smaller sets, by lot.
+    MAPIE fits "aps" on the randomised score whatever `include_last_label` is, so that its default sets are neither.
 
     Args:
         probabilities: (n, K), rows sum to 1; recalibrate first if at all.
         labels: (n,) integers.
         alpha: 1 - promised coverage, in (0, 1).
-        score: `lac` (Sadinle et al. 2019) or `aps` (Romano et al. 2020, arXiv 2006.02544).
+        score: `lac`, `aps` or `aps-randomized`, see above.
         per_class: one threshold per class (Mondrian), so that rare classes keep the promise too.
         groups: (n,) patient keys; None makes every film its own patient.
+        uniform: (n,) random numbers in [0, 1], one per film, for `aps-randomized` alone.
 
     Returns:
         The set predictor.
@@ -107,14 +129,14 @@ def fit_sets(
     Raises:
         TooFewFilmsError: fewer patients (of a class) than 1/alpha - 1, which no finite threshold can serve.
         ClassAbsentError: a class does not occur.
-        CalibrationError: bad probabilities, labels, groups, alpha or score.
+        CalibrationError: bad probabilities, labels, groups, alpha, score or random numbers.
     """
     p = checked_probabilities(probabilities)
     y = checked_labels(labels, *p.shape, all_classes=True)
     patients = checked_groups(groups, y.size)
     if not 0 < alpha < 1:
         raise CalibrationError(f"alpha is 1 - coverage and lies between 0 and 1, not {alpha}")
-    own = _nonconformity(p, score)[np.arange(y.size), y]
+    own = _nonconformity(p, score, uniform)[np.arange(y.size), y]
     if per_class:
         limits = [_threshold(own[y == k], patients[y == k], alpha, f"class {k}") for k in range(p.shape[1])]
     else:
@@ -162,16 +184,22 @@ def share_of_size(sets: ArrayLike, size: int, *, weights: ArrayLike | None = Non
     return over_resamples(weights, hit.size, lambda w: hit @ w / w.sum(axis=0))
 
 
-def _nonconformity(p: FloatArray, score: str) -> FloatArray:
+def _nonconformity(p: FloatArray, score: str, uniform: ArrayLike | None) -> FloatArray:
+    if score not in {"lac", "aps", "aps-randomized"}:
+        raise CalibrationError(f"unknown score {score!r}: use 'lac', 'aps' or 'aps-randomized'")
+    if (score == "aps-randomized") != (uniform is not None):
+        raise CalibrationError("random numbers (`uniform`, one per film) belong to 'aps-randomized', and to it alone")
     if score == "lac":
         return 1.0 - p
-    if score == "aps":
-        order = np.argsort(-p, axis=1, kind="stable")
-        mass = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1)
-        out = np.empty_like(p)
-        np.put_along_axis(out, order, mass, axis=1)
-        return out
-    raise CalibrationError(f"unknown score {score!r}: use 'lac' or 'aps'")
+    order = np.argsort(-p, axis=1, kind="stable")
+    mass = np.empty_like(p)
+    np.put_along_axis(mass, order, np.cumsum(np.take_along_axis(p, order, axis=1), axis=1), axis=1)
+    if uniform is None:
+        return mass
+    u = np.asarray(uniform, dtype=np.float64)
+    if u.shape != p.shape[:1] or not ((u >= 0) & (u <= 1)).all():
+        raise CalibrationError(f"`uniform` must be {p.shape[0]} numbers in [0, 1], one per film, not shape {u.shape}")
+    return np.asarray(mass - u[:, None] * p)
 
 
 def _threshold(scores: FloatArray, patients: IntArray, alpha: float, where: str) -> float:

@@ -10,7 +10,7 @@ To add one: write the estimator, add a line to `MEASURES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -83,7 +83,10 @@ STANDARD = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One number of the report: its full name, value, interval and null band (None where the kind has none)."""
+    """One number of the report: its full name, value, interval and null band (None where the kind has none).
+
+    problem: why the value (then NaN), its interval or its band is missing, where it may be (see `measured`).
+    """
 
     name: str
     estimate: float
@@ -91,6 +94,7 @@ class Measured:
     patients: int
     interval: Interval | None = None
     band: null.NullBand | None = None
+    problem: str = ""
 
 
 def estimate(
@@ -131,6 +135,7 @@ def measured(
     within: float = 0.0,
     draws: int = null.DRAWS,
     seed: int = 0,
+    beside: Sequence[str] = (),
 ) -> dict[str, Measured]:
     """Named measures, each with everything that belongs beside it.
 
@@ -144,9 +149,10 @@ def measured(
         within: correlation of outcomes within a patient for the null band, see `calibration.null.patient_correlation`.
         draws: draws of the null band; 0 leaves the bands out.
         seed: of the null band.
+        beside: further names, which may fail: where one has no value (the slope of a constant), its `problem` says why.
 
     Returns:
-        name -> measured, in the order of names.
+        name -> measured, in the order of names, then of beside.
 
     Raises:
         CalibrationError: an unknown name, or what estimators, intervals and bands raise.
@@ -156,9 +162,33 @@ def measured(
     patients = checked_groups(groups, y.size)
     w, alone = (None if rows is None else checked_weights(rows, y.size).T for rows in (weights, left_out))
     samples = None
-    if draws and any(_parse(name)[0].banded for name in names):
+    if draws and any(_parse(name)[0].banded for name in (*names, *beside)):
         samples = null.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
-    return {name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples) for name in names}
+    found = {name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples) for name in names}
+    for name in beside:
+        _parse(name)  # a misspelt name is never a measure without a value
+        found[name] = _measured_or_why(name, z, y, patients, weights=w, left_out=alone, samples=samples)
+    return found
+
+
+def _measured_or_why(
+    name: str,
+    z: FloatArray,
+    y: IntArray,
+    patients: IntArray,
+    *,
+    weights: FloatArray | None,
+    left_out: FloatArray | None,
+    samples: null.CalibratedSamples | None,
+) -> Measured:
+    """Return as much of a measure as there is: all, the value and its band, the value, or why there is none."""
+    problem = ""
+    for w, alone, band in ((weights, left_out, samples), (None, None, samples), (None, None, None)):
+        try:
+            return replace(_measured(name, z, y, patients, weights=w, left_out=alone, samples=band), problem=problem)
+        except CalibrationError as reason:
+            problem = str(reason)
+    return Measured(name, float("nan"), y.size, int(np.unique(patients).size), problem=problem)
 
 
 def _measured(

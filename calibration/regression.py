@@ -24,6 +24,8 @@ from calibration.checks import (
 STEPS = 50
 TOLERANCE = 1e-6  # nats per film the last step of a resample gained; the next would gain about its square
 EXACT = 1e-13  # the same for the sample itself
+HALVINGS = 100  # of the bracket of an intercept, at most; Newton takes about five
+SAME = 1e-9  # relative spread of log odds below which they are the rounding of one number
 SEPARATED = 1e-8  # mean p(1-p) below which the optimum runs off to infinity
 
 
@@ -44,11 +46,17 @@ def slope(
 
     Raises:
         ClassAbsentError: every outcome is the same, so there is nothing to regress.
-        CalibrationError: bad logits, labels, weights or view, or the sample itself has no finite optimum.
+        CalibrationError: bad logits, labels, weights or view, or the sample itself has no finite optimum; the message
+            says whether the log odds are all the same or separate right from wrong perfectly.
     """
     odds, outcome = _checked(logits, labels, view)
+    if np.ptp(odds) <= SAME * max(1.0, float(np.abs(odds).max())):
+        raise CalibrationError(
+            f"the calibration slope has no value here: the log odds of all {odds.size} films are the same "
+            f"({odds[0]:.4g}), so that nothing varies with them"
+        )
     design = np.stack([np.ones_like(odds), odds])
-    return _regress(design, np.zeros_like(odds), outcome, weights, "slope")
+    return _regress(design, np.zeros_like(odds), outcome, weights)
 
 
 def intercept(
@@ -56,10 +64,12 @@ def intercept(
 ) -> Estimate:
     """Calibration in the large: a of logit P(outcome) = a + log odds, the slope held at 1.
 
-    Arguments, result and errors as in `slope`.
+    It exists wherever both outcomes do, for saturated logits too. Arguments, result and errors as in `slope`.
     """
     odds, outcome = _checked(logits, labels, view)
-    return _regress(np.ones((1, odds.size)), odds, outcome, weights, "intercept")
+    # The score falls with a from above 0 to below it, so that there is always one value: Newton only loses it where
+    # saturated log odds leave no curvature.
+    return over_resamples(weights, odds.size, lambda w: _crossing(odds, outcome, w))
 
 
 def log_odds(logits: ArrayLike, view: str = "top-label") -> FloatArray:
@@ -97,16 +107,12 @@ def _checked(logits: ArrayLike, labels: ArrayLike, view: str) -> tuple[FloatArra
     return odds, outcome
 
 
-def _regress(
-    design: FloatArray, offset: FloatArray, outcome: FloatArray, weights: ArrayLike | None, name: str
-) -> Estimate:
+def _regress(design: FloatArray, offset: FloatArray, outcome: FloatArray, weights: ArrayLike | None) -> Estimate:
     """Weighted logistic regression of each resample on design (d, n), d <= 2; returns the last coefficient."""
     everyone = np.ones((outcome.size, 1))
     sample = _iterate(design, offset, outcome, everyone, np.zeros((design.shape[0], 1)), tolerance=EXACT)
     if not np.isfinite(sample).all():
-        raise CalibrationError(
-            f"the calibration {name} has no finite value here: the log odds separate right from wrong perfectly"
-        )
+        raise CalibrationError(f"the calibration slope has no finite value here: {_why(design[-1], outcome)}")
     # all resamples start from the sample's optimum, where they share p: the first step is two matrix products
     p = _expit(sample[:, 0] @ design + offset)
     score, information = design * (outcome - p), _products(design) * p * (1 - p)
@@ -118,6 +124,33 @@ def _regress(
         )
 
     return over_resamples(weights, outcome.size, last_coefficient)
+
+
+def _why(odds: FloatArray, outcome: FloatArray) -> str:
+    """Return why the regression on log odds (n,) has no finite slope."""
+    right, wrong = odds[outcome == 1], odds[outcome == 0]
+    if right.min() >= wrong.max() or right.max() <= wrong.min():
+        return "the log odds separate right from wrong perfectly"
+    return f"the regression did not converge in {STEPS} steps; log odds run from {odds.min():.4g} to {odds.max():.4g}"
+
+
+def _crossing(odds: FloatArray, outcome: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return a (B,) at which the mean of expit(a + odds) is the mean outcome: Newton, held inside a bracket."""
+    total, events = weights.sum(axis=0), outcome @ weights
+    ends = np.log(weights.shape[0]) + 40.0  # beyond: expit is 0 or 1 for all films to the last bit
+    low = np.full(total.size, -float(odds.max()) - ends)
+    high = np.full(total.size, -float(odds.min()) + ends)
+    a = np.clip(0.0, low, high)
+    for _ in range(HALVINGS):
+        p = _expit(a + odds[:, None])
+        score = events - (weights * p).sum(axis=0)
+        low, high = np.where(score >= 0, a, low), np.where(score <= 0, a, high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            newton = a + score / (weights * p * (1 - p)).sum(axis=0)
+        a, before = np.where((newton > low) & (newton < high), newton, (low + high) / 2), a
+        if (np.abs(a - before) <= 1e-10 * np.maximum(1.0, np.abs(a))).all():
+            break
+    return np.where((events > 0) & (events < total), a, np.nan)  # a resample of one outcome alone has none
 
 
 def _iterate(

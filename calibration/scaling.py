@@ -35,8 +35,9 @@ from calibration.checks import (
 from calibration.scoring import nll
 
 FORMAT = "recalibration/1"
-LOWEST, HIGHEST = 0.02, 50.0  # temperatures searched; an optimum beyond is no temperature but a symptom
-LADDER = np.geomspace(1 / HIGHEST, 1 / LOWEST, 49)  # inverse temperatures
+AROUND = 50.0  # factor by which the temperature of a resample may differ from that of the sample
+RUNGS = np.geomspace(1 / AROUND, AROUND, 49)  # inverse temperatures over that of the sample
+FARTHEST = 120  # doublings of the inverse temperature: beyond float64's own precision of any logit
 FEWEST = 30  # films to fit on
 
 R = TypeVar("R", bound="type[Recalibrator]")
@@ -179,11 +180,13 @@ class Temperature(Recalibrator):
 
 
 def temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
-    """The temperature T in (0.02, 50) that minimises the log loss of logits / T; T > 1 = the subject was too sure.
+    """The temperature T > 0 that minimises the log loss of logits / T; T > 1 = the subject was too sure.
 
-    The log loss is convex in 1/T, so its derivative has one zero: found by Brent's method to 1e-12 on the sample, and
-    on each resample by cubic interpolation in a table of derivatives (relative error below 1e-5), with no pass over
-    films.
+    The log loss is convex in 1/T, so its derivative has one zero: bracketed by doubling from the scale of the logits,
+    whatever that is, and found by Brent's method to 1e-12 on the sample; on each resample by cubic interpolation in a
+    table of derivatives (relative error below 1e-5) from 1/50 to 50 times the sample's, with no pass over films.
+    There is a zero exactly when a film is called wrong and the true class's logit lies above the mean of its film's
+    logits on average.
 
     Args:
         logits: (n, K).
@@ -191,33 +194,60 @@ def temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | No
         weights: None, (n,) or (B, n), see `calibration.checks`.
 
     Returns:
-        A float, or (B,) for (B, n) weights; NaN for a resample without an optimum inside the bounds.
+        A float, or (B,) for (B, n) weights; NaN for a resample without an optimum within that table.
 
     Raises:
-        FitError: the sample itself has no optimum inside the bounds.
+        FitError: the sample itself has no optimum.
         CalibrationError: bad logits, labels or weights.
     """
     z = checked_logits(logits)
     y = checked_labels(labels, *z.shape)
     if weights is None or np.ndim(weights) == 1:
         return over_resamples(weights, y.size, lambda w: np.array([_optimum(z, y, w[:, 0])]))
-    tables = [_slopes(z, y, beta) for beta in LADDER]
+    ladder = RUNGS / _optimum(z, y, np.ones(y.size))
+    tables = [_slopes(z, y, beta) for beta in ladder]
     slope, bend = np.stack([t[0] for t in tables]), np.stack([t[1] for t in tables])
-    return over_resamples(weights, y.size, lambda w: 1 / _interpolated_zero(slope @ w, bend @ w))
+    return over_resamples(weights, y.size, lambda w: 1 / _interpolated_zero(slope @ w, bend @ w, ladder))
 
 
 def _optimum(z: FloatArray, y: IntArray, w: FloatArray) -> float:
+    gaps = np.ptp(z, axis=1)
+    _refuse_without_optimum(z, y, w, gaps)
+
     def derivative(log_beta: float) -> float:
         return float(_slopes(z, y, float(np.exp(log_beta)))[0] @ w)
 
-    low, high = np.log(LADDER[0]), np.log(LADDER[-1])
-    if derivative(high) <= 0:
-        raise FitError(f"every film ends up right however sure the subject gets: no temperature above {LOWEST} fits")
-    if derivative(low) >= 0:
-        raise FitError(
-            f"the logits say nothing about the labels (or the opposite): no temperature below {HIGHEST} fits"
-        )
+    low = high = -float(np.log(np.median(gaps[gaps > 0])))
+    for _ in range(FARTHEST):
+        if derivative(high) > 0:
+            break
+        high += np.log(2)
+    for _ in range(FARTHEST):
+        if derivative(low) < 0:
+            break
+        low -= np.log(2)
+    if not derivative(low) < 0 < derivative(high):
+        raise FitError("the best temperature lies beyond the precision of float64: the mistakes are ties but for noise")
     return float(np.exp(-brentq(derivative, low, high, xtol=1e-13, rtol=1e-13)))
+
+
+def _refuse_without_optimum(z: FloatArray, y: IntArray, w: FloatArray, gaps: FloatArray) -> None:
+    """Raise FitError with the reason where the log loss falls for ever as T goes to 0 or to infinity."""
+    own, used = z[np.arange(y.size), y], w > 0
+    if not gaps[used].any():
+        raise FitError("the logits of every film are equal in all classes: every temperature gives the same answers")
+    if not (own < z.max(axis=1))[used].any():
+        raise FitError(
+            f"every film ends up right: all {int(used.sum())} films are called right, so that the log loss falls for "
+            "ever as the temperature goes to 0"
+        )
+    if (own - z.mean(axis=1)) @ w <= 1e-12 * (gaps @ w):
+        right = float((own >= z.max(axis=1)) @ w / w.sum())
+        constant = " (the same for every film)" if (z[used] == z[used][0]).all() else ""
+        raise FitError(
+            f"the logits{constant} say nothing about the labels on average, or the opposite, though {100 * right:.0f} "
+            "% of the calls are right: mistakes outweigh them in logits, and no finite temperature fits"
+        )
 
 
 def _slopes(z: FloatArray, y: IntArray, beta: float) -> tuple[FloatArray, FloatArray]:
@@ -228,17 +258,17 @@ def _slopes(z: FloatArray, y: IntArray, beta: float) -> tuple[FloatArray, FloatA
     return first, first + beta**2 * (p * centred**2).sum(axis=1)
 
 
-def _interpolated_zero(slope: FloatArray, bend: FloatArray) -> FloatArray:
+def _interpolated_zero(slope: FloatArray, bend: FloatArray, ladder: FloatArray) -> FloatArray:
     """Inverse temperature where the slope (ladder, B) crosses zero, by Newton on the cubic between two rungs."""
     positive = slope > 0
     rung = np.clip(positive.argmax(axis=0), 1, None)
     found = positive.any(axis=0) & ~positive[0]
     column = np.arange(slope.shape[1])
-    h = float(np.log(LADDER[1] / LADDER[0]))
+    h = float(np.log(ladder[1] / ladder[0]))
     s0, s1 = slope[rung - 1, column], slope[rung, column]
     b0, b1 = h * bend[rung - 1, column], h * bend[rung, column]
     c2, c3 = 3 * (s1 - s0) - 2 * b0 - b1, 2 * (s0 - s1) + b0 + b1
     t = -s0 / (s1 - s0)
     for _ in range(6):
         t = np.clip(t - (((c3 * t + c2) * t + b0) * t + s0) / ((3 * c3 * t + 2 * c2) * t + b0), 0, 1)
-    return np.where(found, LADDER[rung - 1] * np.exp(t * h), np.nan)
+    return np.where(found, ladder[rung - 1] * np.exp(t * h), np.nan)

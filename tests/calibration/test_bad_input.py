@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from calibration import conformal, crossfit, error, operating, regression, scaling, scores, scoring, selective, smooth
 from calibration.checks import (
@@ -67,8 +68,8 @@ def test_saturated_logits_stay_finite():
     assert np.isfinite(scoring.nll(z, y))
     assert np.isfinite(regression.slope(z, y))
     assert scaling.temperature(z / 20, y) > 1
-    with pytest.raises(FitError, match="temperature"):
-        scaling.temperature(z * 1e3, y)
+    assert scaling.temperature(z * 1e3, y) == pytest.approx(1e3 * scaling.temperature(z, y), rel=1e-9)
+    assert regression.intercept(z, y) < -700
 
 
 @pytest.mark.parametrize("view", ["top", "class-7", "class-x", "class-"])
@@ -89,6 +90,48 @@ def test_slope_without_a_finite_value():
         regression.slope(z, [1, 1, 0, 0])
     with pytest.raises(ClassAbsentError, match="correct"):
         regression.slope(z, [1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e3, 1e6])
+def test_side_measures_of_saturated_logits(drawn, bootstrap, factor):
+    """Logits times a factor: the temperature follows it, the slope its inverse, the intercept stays finite and solves
+    its own equation: the mean of expit(a + log odds) is the share of right calls."""
+    z, y = drawn(300, 2.0)
+    w = bootstrap(np.arange(300), 200)
+    assert scaling.temperature(factor * z, y) == pytest.approx(factor * scaling.temperature(z, y), rel=1e-9)
+    replicates = scaling.temperature(factor * z, y, weights=w)
+    np.testing.assert_allclose(replicates, factor * scaling.temperature(z, y, weights=w), rtol=1e-9)
+    if factor >= 1e3:  # log odds are differences of logits there
+        assert factor * regression.slope(factor * z, y) == pytest.approx(1e3 * regression.slope(1e3 * z, y), rel=1e-3)
+    a = regression.intercept(factor * z, y)
+    claimed = expit(a + regression.log_odds(factor * z)).mean()
+    assert claimed == pytest.approx((z.argmax(axis=1) == y).mean(), abs=1e-6)
+    assert np.isfinite(regression.intercept(factor * z, y, weights=w)).all()
+
+
+def test_side_measures_name_their_own_cause(drawn):
+    """Neighbouring causes are told apart: constant, no mistake, one mistake, mistakes surer than right calls, ties."""
+    z, y = drawn(200)
+    constant = np.tile([4.6, 0.0, -0.5], (200, 1))
+    with pytest.raises(CalibrationError, match="log odds of all 200 films are the same"):
+        regression.slope(constant, y)
+    assert np.isfinite(regression.intercept(constant, y))
+    often = np.where(np.arange(200) < 120, 0, y)  # right on at least 60 %: then even a constant has a temperature
+    share = (often == 0).mean()
+    best = softmax(constant / scaling.temperature(constant, often))[0]
+    assert best[0] == pytest.approx(share, abs=0.1)
+    assert regression.intercept(constant, often) == pytest.approx(logit(share) - regression.log_odds(constant)[0])
+    right = z.argmax(axis=1)
+    with pytest.raises(FitError, match="all 200 films are called right"):
+        scaling.temperature(1e3 * z, right)
+    right[0] = z[0].argmin()
+    assert 0 < scaling.temperature(z, right) < 1
+    with pytest.raises(FitError, match="equal in all classes"):
+        scaling.temperature(np.full((200, 3), 7.0), y)
+    surer = np.where(np.arange(200) < 24, 100.0, 1.0)[:, None] * np.eye(3)[np.zeros(200, int)]
+    called = np.where(np.arange(200) < 24, 1, 0)  # right on 88 %, each mistake a hundred times surer
+    with pytest.raises(FitError, match=r"though 88 % of the calls are right"):
+        scaling.temperature(surer, called)
 
 
 def test_class_absent(drawn):

@@ -83,11 +83,70 @@ def test_agrees_with_mapie(drawn):
     z, y = drawn(900, 2.0)
     p = softmax(z)
     model = Given().fit(p, y)
-    for level in (0.8, 0.9, 0.95):  # its APS is randomised, so only LAC can agree set by set
+    for level in (0.8, 0.9, 0.95):
         theirs = SplitConformalClassifier(model, confidence_level=level, conformity_score="lac", prefit=True)
         _, sets = theirs.conformalize(p[:300], y[:300]).predict_set(p[300:])
         ours = conformal.fit_sets(p[:300], y[:300], alpha=1 - level).sets(p[300:])
         np.testing.assert_array_equal(sets[:, :, 0], ours)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_randomised_aps_is_mapie_entry_by_entry(drawn, level, seed):
+    """MAPIE draws one uniform number per film from RandomState(seed), anew for calibration and for prediction."""
+    z, y = drawn(900, 2.0)
+    p = softmax(z)
+    theirs = SplitConformalClassifier(
+        Given().fit(p, y), confidence_level=level, conformity_score="aps", prefit=True, random_state=seed
+    )
+    theirs.conformalize(p[:300], y[:300])
+    _, sets = theirs.predict_set(p[300:], conformity_score_params={"include_last_label": "randomized"})
+    fit, new = (np.random.RandomState(seed).uniform(size=size) for size in (300, 600))
+    fitted = conformal.fit_sets(p[:300], y[:300], alpha=1 - level, score="aps-randomized", uniform=fit)
+    np.testing.assert_array_equal(sets[:, :, 0], fitted.sets(p[300:], uniform=new))
+    plain = conformal.fit_sets(p[:300], y[:300], alpha=1 - level, score="aps").sets(p[300:])
+    assert (sets[:, :, 0] != plain).mean() > 0.01  # the names name different things
+
+
+def test_randomised_aps_covers_as_promised_and_is_smaller(drawn):
+    found, size = [], []
+    for seed in range(20):
+        z, y = drawn(1000, 3.0, seed=seed)
+        p, u = softmax(z), np.random.default_rng(seed).random(1000)
+        fitted = conformal.fit_sets(p[:400], y[:400], score="aps-randomized", uniform=u[:400])
+        sets = fitted.sets(p[400:], uniform=u[400:])
+        found.append(conformal.coverage(sets, y[400:]))
+        size.append(
+            conformal.set_size(sets)
+            - conformal.set_size(conformal.fit_sets(p[:400], y[:400], score="aps").sets(p[400:]))
+        )
+    assert np.mean(found) == pytest.approx(0.9, abs=3.5 * np.sqrt(0.09 * (1 / 400 + 1 / 600) / 20) + 1 / 400)
+    assert np.mean(size) < 0
+
+
+@pytest.mark.parametrize("score", ["lac", "aps", "aps-randomized"])
+def test_empty_sets_are_filled_on_demand_by_the_winner(drawn, score):
+    z, y = drawn(2000, 0.4)  # too modest: a set of the winner alone often weighs more than the threshold
+    p = softmax(z)
+    u = np.random.default_rng(0).random(2000) if score == "aps-randomized" else None
+    half = None if u is None else u[:1000]
+    fitted = conformal.fit_sets(p[:1000], y[:1000], alpha=0.4, score=score, uniform=half)
+    sets, filled = fitted.sets(p, uniform=u), fitted.sets(p, uniform=u, non_empty=True)
+    empty = ~sets.any(axis=1)
+    assert empty.any()
+    np.testing.assert_array_equal(filled[empty], np.eye(3, dtype=bool)[p.argmax(axis=1)][empty])
+    np.testing.assert_array_equal(filled[~empty], sets[~empty])
+
+
+def test_random_numbers_belong_to_the_randomised_score(drawn):
+    z, y = drawn(100)
+    p = softmax(z)
+    for options in (
+        {"score": "aps-randomized"}, {"score": "aps", "uniform": np.zeros(100)}, {"uniform": np.zeros(100)},
+        {"score": "aps-randomized", "uniform": np.zeros(99)}, {"score": "aps-randomized", "uniform": np.full(100, 1.5)},
+    ):  # fmt: skip
+        with pytest.raises(CalibrationError, match="uniform"):
+            conformal.fit_sets(p, y, **options)
 
 
 def test_aps_adds_up_classes_until_the_true_one():

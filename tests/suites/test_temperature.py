@@ -13,10 +13,11 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from suites.harness import evaluate
+from suites.harness import FittedTemperature, evaluate, load_subject, with_temperature
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.cohort import Cohort, Film
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import SubjectProblem, UsageProblem
+from suites.harness.output_scale import pattern_logits
 from suites.harness.preprocessing import Preprocessing
 from suites.harness.subject import Normalised, Provenance, Subject
 from suites.harness.temperature import read_temperature

@@ -52,18 +52,19 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     probabilities = softmax(films.logits)
     together = null.patient_correlation(probabilities, films.labels, films.patients)
     found = measures.measured(
-        (ECE, *BESIDE),
+        (ECE,),
         films.logits,
         films.labels,
         groups=films.patients,
         weights=films.resamples.weights,
         left_out=films.resamples.left_out,
         within=together,
+        beside=BESIDE,
     )
     band = found[ECE].band
     if band is None or found[ECE].interval is None:
         raise NotEvaluable(f"{ECE} has no null band")
-    printed = [_printed(name, condition, value, films) for name, value in found.items()]
+    printed = [_printed(name, condition, value, films) for name, value in found.items() if np.isfinite(value.estimate)]
     surely = "more than" if band.exceeded_by(found[ECE].estimate) else "no more than"
     return Result(
         effect=printed[0],
@@ -95,9 +96,8 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
 def _printed(name: str, condition: str, value: measures.Measured, films: LabelledFilms) -> Measure:
     interval = value.interval
     low, high = (interval.low, interval.high) if interval else (np.nan, np.nan)  # equal ends would say it is exact
-    how = (
-        f"{name}, {interval.method} patient bootstrap 95 %" if interval else f"{name}, no interval that covers is known"
-    )
+    missing = f"no interval: {value.problem}" if value.problem else "no interval that covers is known"
+    how = f"{name}, {interval.method} patient bootstrap 95 %" if interval else f"{name}, {missing}"
     return Measure(
         name=name.split("/", maxsplit=1)[0].replace("-", "_"),
         condition=condition,
@@ -117,9 +117,10 @@ def _named(found: Mapping[str, measures.Measured]) -> pd.DataFrame:
     for name, value in found.items():
         ends = (value.interval.low, value.interval.high) if value.interval else (np.nan, np.nan)
         limits = (value.band.mean, value.band.upper) if value.band else (np.nan, np.nan)
-        rows.append((name, value.estimate, *ends, *limits))
-    columns = ["measure", "estimate", "low", "high", "calibrated: mean", "calibrated: 95th percentile"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((name, value.estimate, *ends, *limits, value.problem))
+    columns = ["measure", "estimate", "low", "high", "calibrated: mean", "calibrated: 95th percentile", "no value"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table if any(value.problem for value in found.values()) else table.drop(columns="no value")
 
 
 def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str, Callable[[], Figure]]:
@@ -138,8 +139,8 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
             for _, text in levels:
                 films = LabelledFilms.of(answers, text)
                 value = measures.measured(
-                    (ECE,), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,
-                    within=together, draws=200,
+                    (), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,
+                    within=together, draws=200, beside=(ECE,),
                 )[ECE]  # fmt: skip
                 ends = value.interval
                 points.append(

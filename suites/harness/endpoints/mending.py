@@ -28,8 +28,8 @@ from suites.harness.labelled import LabelledFilms
 from suites.harness.probes import FILMS
 from suites.harness.statistics import Interval, Sampled, combined, difference
 
-RANGE = (0.02, 50.0)
-"""Temperatures searched."""
+RANGE = (0.0, math.inf)
+"""Temperatures there are."""
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
 GAINS = {"debiased-l2/top-label/15/equal-mass": "debiased squared error", "nll": "log loss", "brier": "Brier score"}
 FAR = (-100.0, 100.0)
