@@ -195,5 +195,5 @@ class Subject:
 
 def _recipe(recipe: Preprocessing) -> dict[str, object]:
     """Return what decides a recipe's pixels: its settings, and its code where a user wrote a recipe of his own."""
-    ours = type(recipe) in {Preprocessing, Untouched}
+    ours = type(recipe) in (Preprocessing, Untouched)
     return recipe.fingerprint() | ({} if ours else {"code": digest_of(recipe)})
