@@ -290,6 +290,7 @@ class Evaluation:
             seconds=time.monotonic() - self._began,
             versions=self._versions,
             probes=self.probes,
+            checks=self.checks,
             notes=self.notes,
         )
 

@@ -10,6 +10,7 @@ import pandas as pd
 from suites.harness.claims import Judgement
 from suites.harness.cohort import Cohort
 from suites.harness.subject import Subject
+from suites.harness.subject_checks import SubjectCheck
 
 PAGE = "the published page"
 """What the claims about printed numbers are judged on."""
@@ -29,6 +30,7 @@ class Record:
         command: the command line that reproduces the run.
         started: local time with offset, ISO 8601; `seconds`: duration.
         versions: package -> version, with `python`, `platform` and `device`.
+        checks: subject -> what was found out about it before anything was predicted (`suites.harness.subject_checks`).
         notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
     """
 
@@ -44,4 +46,5 @@ class Record:
     seconds: float
     versions: Mapping[str, str]
     probes: Mapping[str, Cohort] = field(default_factory=dict)
+    checks: Mapping[str, Sequence[SubjectCheck]] = field(default_factory=dict)
     notes: Sequence[str] = ()

@@ -33,7 +33,8 @@ STEADY = 1e-3
 HARMFUL = 0.01
 """Of a probability: from here on, or where a call changes, no number about the subject means anything. Below, as where
 activations are quantised by the range of their batch, numbers hold to that much, and the reader is told."""
-VERSION = 1
+FLOAT_PATH = "gradients follow the recipe"
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck
         _independent([answers[0], turned, alone]),
         _saturated(answers[0]),
         _gradient(subject, network, pixels[:2]),
+        *_float_path(subject, films, pixels, answers[0]),
     )  # fmt: skip
 
 
@@ -209,6 +211,26 @@ def _gradient(subject: Subject, network: nn.Module, pixels: Tensor) -> SubjectCh
     flat = subject.answer(pixels)[0]
     constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
     return SubjectCheck("gradients reach the film", there or constant, detail, blocking=False)
+
+
+def _float_path(subject: Subject, films: Sequence[Tensor], exact: Tensor, logits: Tensor) -> tuple[SubjectCheck, ...]:
+    """How far what gradients are taken through, a resize in floats, lies from the recipe's own 8-bit pixels.
+
+    Calls, and whether an attack succeeded, are always read off the exact ones.
+    """
+    if not subject.preprocessing.eight_bit:
+        return ()
+    pixels = torch.cat([subject.preprocessing.differentiable(film[None]) for film in films]).to(exact.device)
+    levels = ((pixels * 255).round() - (exact * 255).round()).abs()
+    other = subject.answer(pixels)[0].cpu().double()
+    calls = int((other.argmax(-1) != logits.argmax(-1)).sum())
+    share = 100 * float((levels > 0).double().mean())
+    detail = (
+        f"gradients are taken through a resize in floats, where {share:.2g} % of the pixels round to another of 256 grey "
+        f"levels than in the recipe's own resize (by {float(levels.max()):.0f} at most); its logits differ by up to {float((other - logits).abs().max()):.2g}, its call on {calls} of "
+        f"{len(films)} films"
+    )
+    return (SubjectCheck(FLOAT_PATH, passed=True, detail=detail, blocking=False),)  # a distance, not a fault
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

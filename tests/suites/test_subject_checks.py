@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from suites.harness import evaluate, load_claims
+from suites.harness import evaluate, load_claims, load_cohort, load_subject
 from suites.harness.claims import Verdict
 from suites.harness.evaluation import Evaluation
 from suites.harness.preprocessing import Untouched
@@ -148,3 +149,16 @@ def test_a_service_that_rounds_is_steady_and_one_that_guesses_is_not(tmp_path):
     assert not barred(subject_checks(service("rounding", rounding), COHORT, tmp_path))
     guessing = service("guessing", lambda films: torch.rand(len(films), 3).softmax(1).log())
     assert "differ from call to call" in barred(subject_checks(guessing, COHORT, tmp_path))
+
+
+def test_the_report_says_how_far_gradients_lie_from_the_recipe(tmp_path):
+    claim = next(claim for claim in load_claims() if claim.id == "classes.balanced_accuracy")
+    subject = load_subject("bundled:fragile")
+    run = Evaluation(subjects=[subject], cohort=load_cohort("phantom:n=6"), claims=[claim], cache=tmp_path, quiet=True)
+    page = run.run().report(tmp_path / "report").read_text(encoding="utf-8")
+    assert "Gradients are taken through a resize in floats, where " in page
+    (told,) = json.loads((tmp_path / "report" / "results.json").read_text())["subjects"]
+    found = {check["name"]: check for check in told["checks"]}
+    share = float(found["gradients follow the recipe"]["detail"].split("where ")[1].split(" %")[0])
+    assert 0 < share < 40
+    assert all(check["passed"] for check in found.values())

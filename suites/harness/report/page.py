@@ -17,6 +17,7 @@ from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
 from suites.harness.subject import Subject
+from suites.harness.subject_checks import FLOAT_PATH, SubjectCheck
 
 TEMPLATES = Path(__file__).with_name("templates")
 SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
@@ -80,7 +81,7 @@ def render(
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
-        provenance=[_provenance(subject) for subject in record.subjects],
+        provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
         **_assets(),
@@ -117,12 +118,14 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _provenance(subject: Subject) -> dict[str, Any]:
-    """Return a subject with its preprocessing and its training as text; the weights' hash is printed once."""
+def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, Any]:
+    """Return a subject with its preprocessing, checks and training as text; the weights' hash is printed once."""
     recipe = facts.lines(subject.preprocessing.fingerprint())
     return {
         "subject": subject,
         "preprocessing": ", ".join(f"{name} {text}" for name, text in recipe.items()),
+        "held": [check.name for check in checks if check.passed],
+        "told": [check.detail for check in checks if not check.passed or check.name == FLOAT_PATH],
         "training": facts.lines(subject.provenance.training, told=(subject.provenance.sha256,)),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from suites.harness.errors import UsageProblem
 from suites.harness.record import Record
 from suites.harness.strict_json import parse_json
 from suites.harness.subject import Subject
+from suites.harness.subject_checks import SubjectCheck
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("results.schema.json")
@@ -31,7 +32,7 @@ def results_document(record: Record) -> dict[str, Any]:
     """Return the run as the content of results.json, plain JSON types only, checked against the schema."""
     document = {
         "schema": SCHEMA,
-        "subjects": [_subject(subject) for subject in record.subjects],
+        "subjects": [_subject(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
         "cohort": _cohort(record.cohort),
         "probes": {role: _cohort(cohort) for role, cohort in record.probes.items()},
         "claims": [_claim(judgement) for judgement in record.judgements],
@@ -134,7 +135,7 @@ def all_measures(judgement: Judgement) -> list[Measure]:
     return [result.effect, *(measure for measure in rest if measure != result.effect)]
 
 
-def _subject(subject: Subject) -> dict[str, Any]:
+def _subject(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, Any]:
     source = subject.provenance
     return {
         "name": subject.name,
@@ -148,6 +149,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "architecture": source.architecture,
         "attribution_layer": subject.attribution_layer,
         "preprocessing": {"name": subject.preprocessing.name, **subject.preprocessing.fingerprint()},
+        "checks": [asdict(check) for check in checks],
         "notes": list(source.notes),
     }
 
