@@ -113,7 +113,7 @@ def _read_text(path: Path) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8-sig").split("\n")
     first = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
     separator = max("\t;,", key=lines[first].count) if lines[first:] else ","  # some countries' spreadsheets write ;
-    rows = []
+    rows: list[list[str]] = []
     for number, line in enumerate(lines[first:], start=first + 1):
         try:
             cells = next(csv.reader([line], delimiter=separator, strict=True), [])
