@@ -31,8 +31,11 @@ from explain.network import NotAttributableError, borrowed
 
 FINE = 4
 """Fewer places than this on a side say little of where; a film of 28 pixels may end in a map of 1 x 1."""
-ORDERED = 0.02
-"""Fraction of the film's side by which opposite sides of a map must look at different places, on average."""
+ORDERED = 0.15
+"""Fraction of the film's side by which opposite halves of a map must look at different places: .3 to .5 where a map is
+local; a map that mixes all places gives up to .09, in any direction (bundled subjects), and is judged by where its grid
+began.
+"""
 WEIGHTED = frozenset(
     ["linear", "conv1d", "conv2d", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum"]
 )
