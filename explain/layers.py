@@ -3,7 +3,8 @@
 One film is run through with gradients. Every output of a module, and every result of a torch function, that could be a
 map is noted with its edge in the autograd graph. A layer is taken if
 
-- its places are places of the film: each half of the map looks at that half of the film;
+- its places are places of the film: each half of the map, or of the first map of its grid, looks at that half of the
+  film;
 - every path from the pixels to the logits leads through it (a cut of the graph), so that nothing bypasses the map;
 - the logits have a gradient at more than one of its places (after the last block of a transformer that reads a class
   token, patches have none);
@@ -30,8 +31,11 @@ from explain.network import NotAttributableError, borrowed
 
 FINE = 4
 """Fewer places than this on a side say little of where; a film of 28 pixels may end in a map of 1 x 1."""
-ORDERED = 0.02
-"""Fraction of the film's side by which opposite sides of a map must look at different places, on average."""
+ORDERED = 0.15
+"""Fraction of the film's side by which opposite halves of a map must look at different places: .3 to .5 where a map is
+local; a map that mixes all places gives up to .09, in any direction (bundled subjects), and is judged by where its grid
+began.
+"""
 WEIGHTED = frozenset(
     ["linear", "conv1d", "conv2d", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum"]
 )
@@ -241,18 +245,23 @@ class Trace:
         """Return a point as a layer with its layout, if its places are places of the film and have a gradient."""
         if point.shape[1:] == tuple(self.pixels.shape[1:]):
             return None  # the film itself, normalised
+        layouts = {}
         for channels_last in (False, True) if len(point.shape) == 4 else (False,):
             places = as_grid(torch.arange(math.prod(point.shape)).view(point.shape), channels_last=channels_last)
-            if places is None or min(places.shape[2:]) < 2 or not self._ordered(point, places):
-                continue
-            (slope,) = torch.autograd.grad(self.score, [point.edge], retain_graph=True, allow_unused=True)
-            seen = None if slope is None else as_grid(slope.reshape(point.shape), channels_last=channels_last)
-            if seen is None or int((seen != 0).any(dim=1).sum()) < 2:
-                return None
-            grid = (places.shape[2], places.shape[3])
-            calls = self.calls[point.name] if point.module is not None else 1
-            return Layer(point.name, point.module, point.call, calls, channels_last, grid)
-        return None
+            if places is not None and min(places.shape[2:]) > 1:
+                layouts[channels_last] = places
+        fitting = [last for last, places in layouts.items() if self._ordered(point, places)] or [
+            last for last, places in layouts.items() if self._keeps_a_grid(point, places, channels_last=last)
+        ]
+        if not fitting:
+            return None
+        (slope,) = torch.autograd.grad(self.score, [point.edge], retain_graph=True, allow_unused=True)
+        seen = None if slope is None else as_grid(slope.reshape(point.shape), channels_last=fitting[0])
+        if seen is None or int((seen != 0).any(dim=1).sum()) < 2:
+            return None
+        grid = (seen.shape[2], seen.shape[3])
+        calls = self.calls[point.name] if point.module is not None else 1
+        return Layer(point.name, point.module, point.call, calls, fitting[0], grid)
 
     def _ordered(self, point: _Point, places: Tensor) -> bool:
         """Tell whether halves of the map look at the same halves of the film, by the squared gradient at the pixels."""
@@ -275,6 +284,20 @@ class Trace:
         down, across = centres[1] - centres[0], centres[3] - centres[2]
         straight = down[0] > max(ORDERED, abs(float(down[1]))) and across[1] > max(ORDERED, abs(float(across[0])))
         return bool(straight)
+
+    def _keeps_a_grid(self, point: _Point, places: Tensor, *, channels_last: bool) -> bool:
+        """Tell whether the first map of this very grid and layout is ordered.
+
+        Large kernels, global responses and attention mix places so far that half a map looks at the whole film; the
+        order of the places is still that in which the grid began.
+        """
+        for one in self.points:
+            if one.order >= point.order or len(one.shape) != len(point.shape):
+                continue
+            first = as_grid(torch.arange(math.prod(one.shape)).view(one.shape), channels_last=channels_last)
+            if first is not None and first.shape[2:] == places.shape[2:]:
+                return self._ordered(one, first)
+        return False
 
     def is_cut(self, point: _Point) -> bool:
         """Tell whether every path from the logits back to the pixels leads through a point."""

@@ -128,3 +128,14 @@ def test_cut_gradients_are_said():
     network = Net(lambda m, x: m.head(m.trunk(x).detach().mean((2, 3))), trunk=conv(3, 8), head=nn.Linear(8, 3))
     with pytest.raises(NotAttributableError, match="do not depend differentiably"):
         find_layer(network, torch.rand(1, 3, 32, 32))
+
+
+def test_axes_are_told_apart_and_a_turned_map_is_no_map_of_the_film():
+    channels_last = Net(lambda m, x: m.norm(x.permute(0, 2, 3, 1)), norm=nn.LayerNorm(8))
+    trunk = nn.Sequential(conv(3, 8, 4), channels_last)  # eight channels on 8 x 8 places: sizes tell nothing
+    last = Net(lambda m, x: m.head(m.trunk(x).relu().mean((1, 2))), trunk=trunk, head=nn.Linear(8, 3))
+    found = find_layer(last, torch.rand(1, 3, 32, 32))
+    assert (found.channels_last, found.grid) == (True, (8, 8))
+    turned = nn.Sequential(Net(lambda _, x: x.transpose(2, 3)), conv(3, 8, 4), nn.Flatten(), nn.Linear(8 * 64, 3))
+    with pytest.raises(NotAttributableError, match="places are not places of the film"):
+        find_layer(turned, torch.rand(1, 3, 32, 32), "1")
