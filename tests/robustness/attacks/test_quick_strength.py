@@ -1,4 +1,4 @@
-"""The quick protocol beside a plain margin PGD of 100 steps and 5 starts, on networks it was not tuned to."""
+"""The quick protocol beside a plain margin PGD of 100 steps and 5 starts, on random networks where short runs fail."""
 
 from __future__ import annotations
 
