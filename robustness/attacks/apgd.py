@@ -185,14 +185,29 @@ class APGDMargin(_APGD):
         restarts: random starts.
         give_up: a start ends where its best point has come less than this share of the way to a flip after `TRIAL`
             steps: films far from a flip plateau early, and are left to the attacks that follow. 0: never.
+        within: only films whose smallest known flip is less than so many budgets, and those without a known flip: where
+            a flip is known far outside, the boundary has been met, and a long search inside finds what the short one
+            did. None: every film.
     """
 
     name = "apgd-margin"
     loss = staticmethod(margin)
+    version = 2
 
-    def __init__(self, *, steps: int = 100, restarts: int = 1, give_up: float = 0.0) -> None:
+    def __init__(
+        self, *, steps: int = 100, restarts: int = 1, give_up: float = 0.0, within: float | None = None
+    ) -> None:
         super().__init__(steps=steps, restarts=restarts)
         self.give_up = _share(self.name, give_up)
+        if within is not None and not within > 1.0:
+            raise AttackError(f"{self.name}: within {within}; expected more than 1 budget")
+        self.within = within
+
+    def run(self, turn: Turn) -> None:
+        if self.within is not None:
+            flip = turn.films.distance[turn.index]
+            turn = turn[flip.isinf() | (flip < self.within * turn.budget)]
+        super().run(turn)
 
 
 @register

@@ -50,6 +50,8 @@ PROFILES: Mapping[str, Profile] = {
                 get("apgd-ce", steps=10),
                 get("apgd-margin", steps=20, give_up=0.6),
                 get("apgd-targeted", steps=15, probe=5, targets=3, give_up=0.6),
+                # What the short runs gave up may only be slow to climb: before a film is called standing, a long one.
+                get("apgd-margin", steps=40, restarts=3, within=1.1),
                 get("square", queries=100, known=20),
             ),
         ),

@@ -164,6 +164,7 @@ def _summary(
             "white-box attacks are not evaluable."
         )
     text += f" {found.passes / n:.0f} network passes per film."
+    text += " What stays right is an upper bound: a longer search may flip more."
     if failed := [check.name for check in found.checks if check.blocking and not check.passed]:
         text += f" Sanity checks failed: {', '.join(failed)}; robustness cannot be concluded from this run."
     return text
