@@ -225,10 +225,11 @@ def _float_path(subject: Subject, films: Sequence[Tensor], exact: Tensor, logits
     other = subject.answer(pixels)[0].cpu().double()
     calls = int((other.argmax(-1) != logits.argmax(-1)).sum())
     share = 100 * float((levels > 0).double().mean())
+    apart = float((other - logits).abs().max())
     detail = (
         f"gradients are taken through a resize in floats, where {share:.2g} % of the pixels round to another of 256 grey "
-        f"levels than in the recipe's own resize (by {float(levels.max()):.0f} at most); its logits differ by up to {float((other - logits).abs().max()):.2g}, its call on {calls} of "
-        f"{len(films)} films"
+        f"levels than in the recipe's own resize (by {float(levels.max()):.0f} at most); its logits differ by up to "
+        f"{apart:.2g}, its call on {calls} of {len(films)} films"
     )
     return (SubjectCheck(FLOAT_PATH, passed=True, detail=detail, blocking=False),)  # a distance, not a fault
 
