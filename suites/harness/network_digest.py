@@ -39,7 +39,8 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _NO_CODE = frozenset(
     {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__", "__firstlineno__",
      "__static_attributes__", "__annotations_cache__", "__abstractmethods__", "_abc_impl", "__dataclass_fields__",
-     "__dataclass_params__", "__match_args__", "__hash__", "__slots__", "__parameters__", "__orig_bases__"}
+     "__dataclass_params__", "__match_args__", "__hash__", "__slots__", "__slotnames__", "__parameters__",
+     "__orig_bases__"}
 )  # fmt: skip
 """Attributes of a class that are no code of its author's."""
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})

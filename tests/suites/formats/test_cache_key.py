@@ -23,7 +23,7 @@ from suites.harness.network_digest import digest_of, digest_of_network
 from suites.harness.preprocessing import Preprocessing
 from suites.harness.subject import Normalised, Provenance, Subject
 
-FILMS = torch.rand(4, 256, 300, generator=torch.Generator().manual_seed(3))
+FILMS = torch.rand(2, 300, 340, generator=torch.Generator().manual_seed(3))
 
 
 def key_of(subject: Subject) -> str:
@@ -78,8 +78,8 @@ OTHERS = {
     "image_size": [256],
     "crop_size": [192],
 }
-"""Other valid values of the fields; a field that is not here is tried with `GENERIC`."""
-GENERIC = [True, False, 1, 2, 0.25, "other", [1, 1, 1], None]
+"""Other valid values of the fields; one that is not here is tried with `GENERIC`."""
+GENERIC = [False, 2, 0.25, "other"]
 """Most are refused by a loader; those that are not must be told apart."""
 DECISIVE = {
     "hidden_act", "layer_norm_eps", "image_mean", "image_std", "do_normalize", "resample", "crop_pct", "size",
@@ -103,7 +103,7 @@ def test_every_field_that_the_hub_loader_reads_is_in_the_key(hub_folder, monkeyp
     changed: set[str] = set()
     for file, name in sorted(fields):
         original = json.loads((hub_folder / file).read_text())
-        for value in [*OTHERS.get(name, []), *GENERIC]:
+        for value in OTHERS.get(name, GENERIC):
             (hub_folder / file).write_text(json.dumps(original | {name: value}))
             try:
                 second = load_subject(str(hub_folder))
@@ -205,6 +205,7 @@ EDITS = {
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -241,8 +242,13 @@ def test_a_file_that_the_module_imports_is_in_the_key(folder):
     late = code.replace("import mine_further\n", "").replace(
         "    return mine", "    import mine_further\n    return mine"
     )
-    first = built(folder, late, mine_further=inside.format(2))
-    assert assert_told_apart(first, built(folder, late, mine_further=inside.format(5)), "a file imported late")
+    keys, answers = [], []
+    for factor in (2, 5):  # each answers before the next is built, for the name belongs to the last one imported
+        subject = built(folder, late, mine_further=inside.format(factor))
+        answers.append(logits_of(subject))
+        keys.append(key_of(subject))
+    assert not torch.equal(*answers)
+    assert keys[0] != keys[1]
 
 
 def test_comments_and_docstrings_are_not_in_the_key(folder):
@@ -314,7 +320,8 @@ def test_what_a_module_holds_is_in_its_digest(what):
     assert digest_of_network(copy.deepcopy(Held(PAIRS[what][0]))) == one
 
 
-def test_hooks_modes_order_and_quantised_weights_are_in_the_digest():
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_hooks_modes_order_and_scripts_are_in_the_digest():
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)).eval()
     variants = [plain, nn.Sequential(plain[1], plain[0])]
@@ -354,25 +361,19 @@ for spec in sys.argv[1:]:
 """
 
 
+SETS = "self.shift, self.kinds = 0.25, {'a', 'b', 'c'}"
+
+
 def test_every_process_finds_the_same_key(folder, hub_folder, tmp_path, checkpoint, randomise):
     torch.save(randomise(timm.create_model("test_vit", num_classes=2)).state_dict(), tmp_path / "model.pt")
-    built(
-        folder, MODULE.format(imports="").replace("self.shift = 0.25", "self.shift, self.kinds = 0.25, {'a', 'b', 'c'}")
-    )
+    built(folder, MODULE.format(imports="").replace("self.shift = 0.25", SETS))
     specs = [
         "bundled:fragile", str(hub_folder), f"timm:test_vit?checkpoint={tmp_path / 'model.pt'}&classes=a,b",
         "mine_network:make", str(checkpoint(randomise(networks.resnet50(3)), "resnet50")),
     ]  # fmt: skip
     here = [load_subject(spec).fingerprint for spec in specs]
-    root = str(Path(__file__).parents[3])
-    for seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": root}
-        found = subprocess.run(
-            [sys.executable, "-c", PRINT, *specs],
-            env=environment,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert found.stdout.split() == here
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", PRINT, *specs]
+    found = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == here
