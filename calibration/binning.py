@@ -2,12 +2,16 @@
 
 A *view* says which probability is held against which outcome: `top-label` (the winner's probability, was the winner
 right), `class-<k>` (the probability of class k, was it class k), `class-wise` (all K of these, to be averaged).
-A *binning* says where the edges lie: `equal-width` (0, 1/m, 2/m, ..., 1) or `equal-mass` (about the same weight in
-each bin; equal confidences are never parted; the edges move with each resample, as they would in a new sample).
+A *binning* says where the edges lie: `equal-width` (0, 1/m, 2/m, ..., 1), `equal-mass` (about the same weight in each
+bin; equal confidences are never parted; the edges move with each resample, as they would in a new sample) or
+`array-split` (the films in order of confidence, cut by `numpy.array_split`: counts differ by one at most, equal
+confidences may be parted, by the order of films; the usual code of Nixon et al. 2019, arXiv 1904.01685). The last two
+are both called "adaptive" or "equal mass" elsewhere and differ by about 1e-3 in the ECE of 600 films.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,7 +19,7 @@ import numpy as np
 
 from calibration.checks import CalibrationError, FloatArray, IntArray
 
-Binning: TypeAlias = Literal["equal-width", "equal-mass"]
+Binning: TypeAlias = Literal["equal-width", "equal-mass", "array-split"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ def sort_into_bins(confidence: FloatArray, outcome: FloatArray, weights: FloatAr
         return _sum_fixed(confidence, outcome, weights, equal_width_cells(confidence, bins), bins)
     if binning == "equal-mass":
         return _sum_equal_mass(confidence, outcome, weights, bins)
-    raise CalibrationError(f"unknown binning {binning!r}: use 'equal-width' or 'equal-mass'")
+    if binning == "array-split":
+        return _sum_array_split(confidence, outcome, weights, bins)
+    raise CalibrationError(f"unknown binning {binning!r}: use 'equal-width', 'equal-mass' or 'array-split'")
 
 
 def equal_width_cells(confidence: FloatArray, bins: int) -> IntArray:
@@ -83,6 +89,38 @@ def equal_mass_cells(confidence: FloatArray, bins: int) -> IntArray:
     _, value, count = np.unique(confidence, return_inverse=True, return_counts=True)
     middle = np.cumsum(count) - count / 2
     return np.floor(middle * bins / confidence.size).astype(np.int64)[value]
+
+
+def array_split_cells(confidence: FloatArray, bins: int) -> IntArray:
+    """Return the bin (n,) of each confidence as `numpy.array_split` of the films in (stable) order of confidence."""
+    cells = np.empty(confidence.size, dtype=np.int64)
+    for cell, members in enumerate(np.array_split(np.argsort(confidence, kind="stable"), bins)):
+        cells[members] = cell
+    return cells
+
+
+def _sum_array_split(confidence: FloatArray, outcome: FloatArray, weights: FloatArray, bins: int) -> Bins:
+    """Sum over the bins of each resample's own split; the copies of a film stay in the bin of the first of them."""
+    order = np.argsort(confidence, kind="stable")
+    ordered = weights[order]
+    total = ordered.sum(axis=0)
+    size = np.floor(total / bins)
+    longer = np.floor(total - size * bins)  # so many bins hold one film more
+    start = np.cumsum(ordered, axis=0) - ordered
+    beyond = start - longer * (size + 1)
+    cells = np.where(beyond < 0, start // (size + 1), longer + beyond // np.maximum(size, 1))
+    key = (np.clip(cells, 0, bins - 1) * total.size + np.arange(total.size)).astype(np.int64).ravel()
+    values = (ordered, ordered * confidence[order, None], ordered * outcome[order, None])
+    sums = [np.bincount(key, v.ravel(), minlength=bins * total.size).reshape(bins, total.size) for v in values]
+    return Bins(*np.array(sums, dtype=np.float64))
+
+
+CELLS: dict[str, Callable[[FloatArray, int], IntArray]] = {
+    "equal-width": equal_width_cells,
+    "equal-mass": equal_mass_cells,
+    "array-split": array_split_cells,
+}
+"""Binning -> the bin (n,) of each confidence when every film counts once."""
 
 
 def _sum_fixed(confidence: FloatArray, outcome: FloatArray, weights: FloatArray, cells: IntArray, bins: int) -> Bins:

@@ -120,8 +120,9 @@ def cross_fit(
     y = checked_labels(labels, *z.shape, all_classes=True)
     fold = patient_folds(y, groups, folds=folds, seed=seed)
     kind = recalibrator_class(method)
-    models = tuple(kind.fit(z[fold != f], y[fold != f]) for f in range(folds))
-    return CrossFit(fold, models, kind.fit(z, y))
+    patients = checked_groups(groups, y.size)
+    models = tuple(kind.fit(z[fold != f], y[fold != f], groups=patients[fold != f]) for f in range(folds))
+    return CrossFit(fold, models, kind.fit(z, y, groups=patients))
 
 
 def recalibrated(fits: CrossFit[Recalibrator], logits: ArrayLike) -> FloatArray:

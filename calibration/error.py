@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.binning import Bins, equal_mass_cells, equal_width_cells, sort_into_bins, view_of
+from calibration.binning import CELLS, Bins, sort_into_bins, view_of
 from calibration.checks import (
     CalibrationError,
     Estimate,
@@ -47,7 +47,7 @@ def ece(
         weights: None, (n,) or (B, n), see `calibration.checks`.
         view: which probability is held against which outcome, see `calibration.binning`.
         bins: number of bins.
-        binning: `equal-width` or `equal-mass`.
+        binning: `equal-width`, `equal-mass` or `array-split`, see `calibration.binning`.
 
     Returns:
         A float, or (B,) for (B, n) weights.
@@ -127,15 +127,15 @@ def debiased_l2(
     bins: int = 15,
     binning: str = "equal-mass",
 ) -> Estimate:
-    r"""Debiased squared calibration error: 0 on average for a calibrated subject, and therefore sometimes negative.
+    """Debiased squared calibration error, the U-statistic over patients: 0 on average for a calibrated subject.
 
-    The squared gap of a bin is estimated by the mean of r_i r_j over pairs of films *of different patients*, r =
-    outcome -
-    confidence: the noise of a film, and what the films of one patient share, never meets itself. With one film per
-    patient this is the correction of Broecker 2012 / Ferro & Fricker 2012 (10.1002/qj.1924), with the variance of the
-    residual in place of that of the outcome. It stays unbiased under a patient bootstrap, because the copies of a
-    patient carry the patient's key. Edges are placed once, by the films counted once each; resampling does not move
-    them. A bin with a single patient adds 0.
+    And therefore sometimes negative. The squared gap of a bin is estimated by the mean of r_i r_j over pairs of films
+    *of different patients*, r = outcome - confidence: the noise of a film, and what the films of one patient share,
+    never meets itself. With one film per patient this is the plain U-statistic, and the correction of Broecker 2012 /
+    Ferro & Fricker 2012 (10.1002/qj.1924) with the variance of the residual in place of that of the outcome; with the
+    latter it is `kumar_l2`. It stays unbiased under a patient bootstrap, because the copies of a patient carry the
+    patient's key. Edges are placed once, by the films counted once each; resampling does not move them. A bin with a
+    single patient adds 0.
 
     Arguments and errors as in `ece`; groups: (n,) patient keys, None makes every film its own patient.
 
@@ -144,20 +144,42 @@ def debiased_l2(
     """
     p, y = _checked(probabilities, labels)
     patients = checked_groups(groups, y.size)
-    cells_of: dict[str, Callable[[FloatArray, int], IntArray]] = {
-        "equal-width": equal_width_cells,
-        "equal-mass": equal_mass_cells,
-    }
-    if binning not in cells_of or bins < 1:
+    if binning not in CELLS or bins < 1:
         raise CalibrationError(
-            f"unknown binning {binning!r} or fewer than 1 bin ({bins}): use 'equal-width' or 'equal-mass'"
+            f"unknown binning {binning!r} or fewer than 1 bin ({bins}): use one of {', '.join(CELLS)}"
         )
-    pairs = [(c, o, cells_of[binning](c, bins)) for c, o in view_of(p, y, view)]
+    pairs = [(c, o, CELLS[binning](c, bins)) for c, o in view_of(p, y, view)]
     return over_resamples(
         weights,
         y.size,
         lambda w: np.mean([_pairs_of_patients(c, o, w, cells, patients) for c, o, cells in pairs], axis=0),
     )
+
+
+def kumar_l2(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    view: str = "top-label",
+    bins: int = 15,
+    binning: str = "array-split",
+) -> Estimate:
+    """Debiased squared calibration error of Kumar et al. 2019 (arXiv 1909.10155), signed and without its root.
+
+    The squared gap of a bin less f (1 - f) / (n - 1), f its frequency and n its films: films are taken to be
+    independent and confidence to be constant within a bin, so that it differs from `debiased_l2` by about 1e-4 on
+    600 films. Their package clips at 0 and takes the root. A bin with a single film adds 0.
+    Arguments and errors as in `ece`; resampled, it sees copies of a film as films, and is biased upwards.
+    """
+
+    def squared(table: Bins) -> FloatArray:
+        n = table.weight
+        rate = table.outcome / np.where(n > 0, n, 1.0)
+        noise = rate * (1 - rate) / np.where(n > 1, n - 1, 1.0)
+        return np.asarray((table.share * np.where(n > 1, table.gap**2 - noise, 0.0)).sum(axis=0))
+
+    return _over_bins(squared, probabilities, labels, weights=weights, view=view, bins=bins, binning=binning)
 
 
 def bin_table(

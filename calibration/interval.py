@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.accelerated import Accelerated
-from calibration.binning import equal_mass_cells, equal_width_cells, view_of
+from calibration.binning import CELLS, view_of
 from calibration.checks import (
     CalibrationError,
     FloatArray,
@@ -114,7 +114,8 @@ def recentred_interval(
         weights: (B, n) resampling weights.
         view: as in `calibration.error.ece`.
         bins: number of bins (not used by `smooth`).
-        binning: `equal-width`, `equal-mass` (edges placed once, on the sample), or `smooth` (bandwidth chosen once).
+        binning: `equal-width`, `equal-mass` or `array-split` (edges placed once, on the sample), or `smooth`
+            (bandwidth chosen once).
         level: nominal coverage.
 
     Returns:
@@ -148,9 +149,9 @@ def _residuals(p: FloatArray, y: np.ndarray, view: str, bins: int, binning: str)
     if binning == "smooth":
         rows = [smoothed_residuals(confidence, outcome) for confidence, outcome in pairs]
         return np.concatenate(rows) / len(pairs)
-    if binning not in {"equal-width", "equal-mass"}:
-        raise CalibrationError(f"unknown binning {binning!r}: use 'equal-width', 'equal-mass' or 'smooth'")
-    cells_of = equal_width_cells if binning == "equal-width" else equal_mass_cells
+    if binning not in CELLS:
+        raise CalibrationError(f"unknown binning {binning!r}: use one of {', '.join(CELLS)} or 'smooth'")
+    cells_of = CELLS[binning]
     rows = []
     for confidence, outcome in pairs:
         row = np.zeros((bins, y.size))

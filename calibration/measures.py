@@ -4,6 +4,15 @@
     smooth-ece/class-1               measure / view
     brier                            measure
 
+Conventions behind the names, each from the paper in its docstring:
+
+    class-wise        mean over classes, each against the rest (Kull et al. 2019), not their sum
+    equal-mass        equal confidences stay together; array-split: `numpy.array_split` of the sorted films
+    debiased-l2       squared, signed, U-statistic over pairs of films of different patients
+    kumar-l2          squared, signed, Kumar et al. 2019: films independent, noise f (1 - f) / (n - 1)
+    brier             summed over classes, in [0, 2]; scikit-learn's for two classes is half of it
+    nll               natural logarithm, mean over films
+
 To add one: write the estimator, add a line to `MEASURES`.
 """
 
@@ -56,6 +65,7 @@ MEASURES: dict[str, Measure] = {
     "mce": Measure(error.mce, "probabilities", 4, "none", banded=True),
     "ace": Measure(error.ace, "probabilities", 4, "none", banded=True),
     "debiased-l2": Measure(error.debiased_l2, "probabilities", 4, "accelerated", banded=True, patients=True),
+    "kumar-l2": Measure(error.kumar_l2, "probabilities", 4, "none", banded=True),
     "smooth-ece": Measure(smooth.smooth_ece, "probabilities", 2, "recentred", banded=True),
     "brier": Measure(scoring.brier, "probabilities", 1, "accelerated", banded=False),
     "nll": Measure(scoring.nll, "logits", 1, "accelerated", banded=False),

@@ -27,6 +27,7 @@ from calibration.checks import (
     FloatArray,
     IntArray,
     TooFewFilmsError,
+    checked_groups,
     checked_labels,
     checked_logits,
     log_softmax,
@@ -83,8 +84,10 @@ class Recalibrator(ABC):
 
     @final
     @classmethod
-    def fit(cls, logits: ArrayLike, labels: ArrayLike, **note: str | float) -> Self:
+    def fit(cls, logits: ArrayLike, labels: ArrayLike, *, groups: ArrayLike | None = None, **note: str | float) -> Self:
         """Fit to logits (n, K) and labels (n,); `note` (cohort, subject, ...) travels in the json.
+
+        `groups` (n,) are patient keys, which cross-validation within the fit keeps whole; None: each film its own.
 
         Raises:
             ClassAbsentError: a class does not occur.
@@ -95,7 +98,7 @@ class Recalibrator(ABC):
         y = checked_labels(labels, *z.shape, all_classes=True)
         if y.size < FEWEST:
             raise TooFewFilmsError(f"{cls.method}: {y.size} films are too few to fit on, {FEWEST} are the least")
-        fitted = cls(classes=z.shape[1], **cls._fit(z, y))
+        fitted = cls(classes=z.shape[1], **cls._fit_patients(z, y, checked_groups(groups, y.size)))
         before, after = nll(z, y), nll(fitted.transform(z), y)
         if not after < before:
             raise FitError(
@@ -149,6 +152,11 @@ class Recalibrator(ABC):
             return kind(classes=document["classes"], fitted_on=document["fitted_on"], **document["parameters"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise CalibrationError(f"not a recalibration file ({FORMAT}): {error!r}") from error
+
+    @classmethod
+    def _fit_patients(cls, logits: FloatArray, labels: IntArray, patients: IntArray) -> dict[str, Any]:  # noqa: ARG003
+        """Return the parameters; overridden where the fit itself is cross-validated over patients (n,)."""
+        return cls._fit(logits, labels)
 
     @classmethod
     @abstractmethod

@@ -157,6 +157,7 @@ class Result:
         only_within: the same for an effect beyond the margin (an attack that takes hardly anything); `p_beyond` is 1.
         unproven: why nothing can be concluded on either side, where that is so (a map that may show nothing the subject
             learned); both p are 1 then.
+        caveat: what every verdict on it must say as well (a search that can only ever find more).
         films: what the n of the effect counts, in words (`viral pneumonia films`).
         measures: everything else worth printing.
         summary: one sentence with the numbers, for a reader in a hurry.
@@ -174,6 +175,7 @@ class Result:
     only_beyond: str = ""
     only_within: str = ""
     unproven: str = ""
+    caveat: str = ""
     films: str = "films"
     measures: Sequence[Measure] = ()
     summary: str = ""

@@ -95,9 +95,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     overshoot = documented is not None and (effect.low > documented if above else effect.high < documented)
     if overshoot and documented is not None:
         reason += f", and surely beyond the documented size {wording.margin(claim, effect, documented)}"
-    if effect.exploratory:
-        few = f"the smallest class or kind has {effect.smallest}" if effect.smallest else f"there are {effect.n}"
-        reason += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
+    reason += _remarks(result)
     return Judgement(
         claim=claim, subject=subject, verdict=verdict, reason=reason, result=result,
         beyond_documented=limitation and overshoot,
@@ -115,6 +113,15 @@ def _nothing_to_lose(claim: Claim, result: Result, word: str) -> str:
         for room in result.headroom
         if not room.sure and (room.alarms or not alarm)
     )
+
+
+def _remarks(result: Result) -> str:
+    """Return what every verdict on a result must say as well."""
+    effect, told = result.effect, f"; {result.caveat}" if result.caveat else ""
+    if effect.exploratory:
+        few = f"the smallest class or kind has {effect.smallest}" if effect.smallest else f"there are {effect.n}"
+        told += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
+    return told
 
 
 def _size(effect: Measure) -> str:

@@ -228,8 +228,8 @@ def _float_path(subject: Subject, films: Sequence[Tensor], exact: Tensor, logits
     apart = float((other - logits).abs().max())
     detail = (
         f"gradients are taken through a resize in floats, where {share:.2g} % of the pixels round to another of 256 "
-        f"grey levels than in the recipe's own resize (by {float(levels.max()):.0f} at most); its logits differ by up to "
-        f"{apart:.2g}, its call on {calls} of {len(films)} films"
+        f"grey levels than in the recipe's own resize (by {float(levels.max()):.0f} at most); its logits differ by up "
+        f"to {apart:.2g}, its call on {calls} of {len(films)} films"
     )
     return (SubjectCheck(FLOAT_PATH, passed=True, detail=detail, blocking=False),)  # a distance, not a fault
 

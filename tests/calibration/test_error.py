@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from calibration import error, measures, netcal_beside, regression, scoring, selective, smooth
-from calibration.checks import softmax
+from calibration.checks import checked_probabilities, softmax
 from calibration.ood import aupr, auroc, fpr_at_tpr
 
 
@@ -66,6 +66,45 @@ def test_debiased_error_is_the_published_correction_for_single_films():
     rate = outcome.mean()
     published = (rate - 0.8) ** 2 - rate * (1 - rate) / (50 - 1)
     assert error.debiased_l2(p, outcome, view="class-1", bins=1) == pytest.approx(published, abs=1e-12)
+
+
+def split_by_numpy(p, y, bins=15):
+    """Confidence and outcome of the winner, cut by numpy.array_split: a list of (confidence, outcome) arrays."""
+    p = checked_probabilities(p)  # rows divided by their sum once more: the last bit decides between equal confidences
+    confidence, hit = p.max(axis=1), (p.argmax(axis=1) == y).astype(float)
+    order = np.argsort(confidence, kind="stable")
+    return [(confidence[part], hit[part]) for part in np.array_split(order, bins)]
+
+
+@pytest.mark.parametrize("n", [9, 156, 624, 630])
+def test_array_split_is_numpys_and_equal_mass_is_not(drawn, bootstrap, n):
+    z, y = drawn(n, 1.0)  # calibrated: gaps of both signs, which other edges mix otherwise
+    p = softmax(np.round(z, 0 if n == 624 else 9))  # with ties the two conventions must part
+    direct = sum(len(c) / n * abs(h.mean() - c.mean()) for c, h in split_by_numpy(p, y) if len(c))
+    assert error.ece(p, y, binning="array-split") == pytest.approx(direct, abs=1e-14)
+    if n == 624:
+        assert abs(error.ece(p, y, binning="equal-mass") - direct) > 1e-4
+    inside = (np.arange(n) % 3 > 0).astype(float)  # left-out films: as if they were not there
+    kept = inside > 0
+    assert error.ece(p, y, binning="array-split", weights=np.stack([inside, np.ones(n)])) == pytest.approx(
+        np.array([error.ece(p[kept], y[kept], binning="array-split"), direct]), abs=1e-14
+    )
+
+
+def test_debiased_errors_are_the_u_statistic_and_kumars(drawn):
+    """Each against its own definition, bin by bin, from the same numpy.array_split; they are two numbers."""
+    z, y = drawn(624, 2.0)
+    p, groups = softmax(z), np.arange(624)
+    u = kumar = 0.0
+    for confidence, hit in split_by_numpy(p, y):
+        r, n = hit - confidence, len(hit)
+        u += n / 624 * sum(r[i] * r[j] for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+        kumar += n / 624 * ((hit.mean() - confidence.mean()) ** 2 - hit.mean() * (1 - hit.mean()) / (n - 1))
+    found = error.debiased_l2(p, y, binning="array-split", groups=groups)
+    assert found == pytest.approx(u, abs=1e-14)
+    assert error.kumar_l2(p, y) == pytest.approx(kumar, abs=1e-14)
+    assert measures.estimate("kumar-l2/top-label/15/array-split", z, y) == error.kumar_l2(p, y)
+    assert 1e-6 < abs(u - kumar) < 1e-3
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from netcal.binning import IsotonicRegression
 from netcal.scaling import TemperatureScaling
 from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
 
-from calibration import crossfit, error, netcal_beside, scaling, scoring
+from calibration import classwise, crossfit, error, netcal_beside, scaling, scoring
 from calibration.checks import CalibrationError, FitError, softmax
 
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
@@ -108,6 +109,54 @@ def test_dirichlet_recovers_a_mixing_matrix(drawn):
     fitted = scaling.recalibrator_class("dirichlet").fit(log_p @ mix.T, y)
     assert error.ece(softmax(fitted.transform(log_p @ mix.T)), y) < 0.015
     assert np.abs(softmax(fitted.transform(log_p @ mix.T)) - softmax(z)).mean() < 0.01
+
+
+@pytest.mark.parametrize("method", ["vector", "dirichlet"])
+def test_ridge_is_the_one_that_predicts_other_patients_best(drawn, method, monkeypatch):
+    """Chosen again by hand from the folds; where parameters are many for the films it is not 0, where films are many
+    the fit ends at the optimum, of which a fixed ridge falls short."""
+    z, y = drawn(468, 2.0)
+    groups = np.arange(468) // 3
+    kind = scaling.recalibrator_class(method)
+    fitted = kind.fit(z, y, groups=groups)
+    fold = crossfit.patient_folds(y, groups, folds=3)
+
+    def held_out(ridge: float) -> float:
+        fits = [kind(classes=3, ridge=ridge, **kind._at(z[fold != f], y[fold != f], ridge)) for f in range(5)]
+        return sum(
+            scoring.nll(fit.transform(z[fold == f]), y[fold == f]) * (fold == f).sum() for f, fit in enumerate(fits)
+        )
+
+    losses = {ridge: held_out(ridge) for ridge in classwise.RIDGES}
+    assert 0.0 in losses
+    assert fitted.ridge == min(losses, key=losses.__getitem__)
+    assert kind.fit(z, y, groups=groups) == fitted
+    assert json.loads(fitted.to_json())["parameters"]["ridge"] == fitted.ridge
+
+    noise = np.random.default_rng(0).normal(0, 0.3, (60, 10))  # nothing to learn from: a free fit does harm
+    labels = np.arange(60) % 10
+    assert kind._chosen(noise, labels, np.arange(60)) > 0
+
+    z, y = drawn(1000, 1.0)
+    bent = z * np.array([1e-2, 3e-2, 1e-2])  # far from doing nothing: a fixed ridge holds it back
+    optimum, fixed = (kind(classes=3, **kind._at(bent, y, ridge)) for ridge in (0.0, 1e-3))
+    best = scoring.nll(optimum.transform(bent), y)
+    assert scoring.nll(kind.fit(bent, y).transform(bent), y) - best < 1e-3
+    assert scoring.nll(fixed.transform(bent), y) - best > 0.02
+
+
+def test_vector_without_a_ridge_is_the_logistic_regression_of_scikit_learn(drawn):
+    """Two classes: factor and offset of the logits are a regression on both logits, whose optimum is known."""
+    z, y = drawn(468, 2.0, classes=2)
+    kind = scaling.recalibrator_class("vector")
+    ours = kind(classes=2, **kind._at(z, y, 0.0)).transform(z)
+    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=5000).fit(z, y).predict_log_proba(z)
+    assert scoring.nll(ours, y) == pytest.approx(scoring.nll(theirs, y), abs=1e-7)
+
+
+def test_ridge_falls_back_where_no_patient_can_be_held_out(drawn):
+    z, y = drawn(90, 2.0)
+    assert scaling.recalibrator_class("vector").fit(z, y, groups=np.zeros(90)).ridge == classwise.RIDGE
 
 
 def test_isotonic_agrees_with_netcal_for_two_classes(drawn):

@@ -183,9 +183,13 @@ def _flat(parts: Sequence[Sampled | None]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One recalibration out of fold: its errors, and what it gains on doing nothing (above 0: better)."""
+    """One recalibration out of fold: its errors, and what it gains on doing nothing (above 0: better).
+
+    ridge: chosen by cross-validation over patients for the fit to all films, None where the method has none.
+    """
 
     method: str
+    ridge: float | None = None
     errors: dict[str, Interval] = field(default_factory=dict)
     gains: dict[str, Interval] = field(default_factory=dict)
     problem: str = ""
@@ -202,7 +206,11 @@ def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
             continue
         mended = crossfit.recalibrated(fits, films.logits)
         gains = {name: _gained(name, films, films.logits, mended).interval() for name in GAINS}
-        rows.append(Compared(method=method, errors=_errors(films, mended), gains=gains))
+        rows.append(
+            Compared(
+                method=method, ridge=getattr(fits.pooled, "ridge", None), errors=_errors(films, mended), gains=gains
+            )
+        )
     return rows
 
 
@@ -227,7 +235,7 @@ def compared_table(rows: Sequence[Compared]) -> pd.DataFrame:
     """Return the table of the report."""
     values = [
         (
-            row.method,
+            row.method if row.ridge is None else f"{row.method} (ridge {row.ridge:g})",
             *(cell(row.errors.get(name), 3) for name in (ECE, "nll", "brier")),
             *(cell(row.gains.get(name), 4 if "debiased" in name else 3) for name in GAINS),
             row.problem,

@@ -5,13 +5,14 @@ The temperature is handed over as a file for `--temperature`, with the films it 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from calibration import crossfit, diagrams, measures
-from calibration.checks import softmax
+from calibration.checks import CalibrationError, softmax
 from calibration.scaling import Recalibrator, Temperature
 from calibration.scoring import nll
 from suites.harness.claims import Claim, Measure, Result
@@ -23,6 +24,7 @@ from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
 from suites.harness.output_scale import pattern_logits
 from suites.harness.report.wording import slug
+from suites.harness.statistics import Sampled
 from suites.harness.temperature import FittedTemperature, digests
 from suites.harness.tempered import held_out
 
@@ -38,7 +40,34 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
         partial(measures.estimate, "temperature", films.logits, films.labels), mending.RANGE, films.events
     )
     effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
-    fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
+    try:
+        fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
+    except CalibrationError as problem:  # what it mends cannot be said; the temperature itself stands
+        beside = Result(effect=effect, summary=f"What it mends on other patients has no value: {problem}.")
+    else:
+        beside = _mended(evidence, claim, films, fits, fitted)
+    return replace(
+        beside,
+        p_beyond=beyond(fitted, claim),
+        p_within=within(fitted, claim),
+        headroom=[headroom.skill(answers)],
+        summary=(
+            f"The best single temperature is {effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}); above 1 "
+            f"the subject is too sure. {beside.summary}"
+        ),
+    )
+
+
+def _mended(
+    evidence: Evidence,
+    claim: Claim,
+    films: LabelledFilms,
+    fits: crossfit.CrossFit[Recalibrator],
+    fitted: Sampled,
+) -> Result:
+    """Return what stands beside a temperature: what it mends on other patients and under shifts, and its file."""
+    answers = evidence.main
+    effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
     mended = crossfit.recalibrated(fits, films.logits)
     shifts = [item.text for item in expand(claim.parameters.get("conditions", []), (3,))]
     survival = mending.under_shifts(evidence, films, fits, fitted, shifts)
@@ -47,16 +76,11 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     stem = slug(answers.subject.name)
     return Result(
         effect=effect,
-        p_beyond=beyond(fitted, claim),
-        p_within=within(fitted, claim),
-        headroom=[headroom.skill(answers)],
         measures=[
             measured("nll_gain", row.name, row.gain, row.films, smallest=row.smallest) for row in survival if row.gain
         ],
         summary=(
-            f"The best single temperature is {effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}); above 1 "
-            f"the subject is too sure. Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. "
-            f"{mending.told(survival)}"
+            f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. {mending.told(survival)}"
         ),
         figures={
             "before_after": partial(

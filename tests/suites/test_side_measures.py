@@ -1,0 +1,81 @@
+"""A side measure that has no value leaves the claim standing, with its own reason in the table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.checks import softmax
+from calibration.error import ece
+from calibration.scaling import temperature
+from suites.harness.claims import load_claims
+from suites.harness.endpoints import find
+from suites.harness.errors import NotEvaluable
+from suites.harness.labelled import LabelledFilms
+from tests.controls.simulated import simulated_answers, simulated_evidence
+
+NAMES = "Calibration measures by their full names"
+
+
+def answered(change):
+    """Answers whose logits (n, 3) and labels (n,) are changed by a function into other logits."""
+    answers = simulated_answers({"clean": 1.0})
+    shown = answers.predictions.table.copy()
+    columns = [f"logit_{k}" for k in range(3)]
+    shown[columns] = change(shown[columns].to_numpy(copy=True), answers.labels)
+    return replace(answers, predictions=replace(answers.predictions, table=shown))
+
+
+def result_of(endpoint, answers, folder):
+    claim = next(item for item in load_claims() if item.endpoint == endpoint)
+    claim = replace(claim, parameters={k: v for k, v in claim.parameters.items() if k != "conditions"})
+    return find(endpoint)[0](simulated_evidence(answers, folder), claim)
+
+
+ALL_RIGHT = {"slope/top-label": "all 600", "intercept/top-label": "all 600"}
+SUBJECTS = {
+    "constant": (lambda z, y: np.tile(np.log([0.99, 0.005, 0.005]), (len(z), 1)), {"slope/top-label": "the same"}),
+    "logits x 1000": (lambda z, y: 1000 * z, {}),
+    "logits x 1000 in float32": (lambda z, y: (1000 * z).astype(np.float32), {}),
+    "no mistake": (lambda z, y: z + 20 * np.eye(3)[y], ALL_RIGHT),
+    "ordinary": (lambda z, y: z, {}),
+}
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_calibration_is_judged_on_its_ece(name, tmp_path):
+    change, missing = SUBJECTS[name]
+    answers = answered(change)
+    films = LabelledFilms.of(answers, "clean")
+    result = result_of("calibration_error", answers, tmp_path)
+    assert result.effect.estimate == pytest.approx(ece(softmax(films.logits), films.labels), abs=1e-12)
+    assert result.effect.low <= result.effect.estimate <= result.effect.high
+    table = result.tables[NAMES].set_index("measure")
+    without = table.index[table["estimate"].isna()]
+    assert set(without) == set(missing)
+    for measure, reason in missing.items():
+        assert reason in table.loc[measure, "no value"]
+    assert all(np.isfinite(measure.estimate) for measure in result.measures)
+
+
+def test_temperature_of_a_saturated_subject_is_found(tmp_path):
+    answers = answered(lambda z, y: 1000 * z)
+    films = LabelledFilms.of(answers, "clean")
+    result = result_of("temperature", answers, tmp_path)
+    assert result.effect.estimate == pytest.approx(1000 * temperature(films.logits / 1000, films.labels), rel=1e-6)
+    assert 800 < result.effect.low < result.effect.estimate < result.effect.high < 1250
+    assert "Fitted on other patients" in result.summary
+
+
+def test_temperature_stands_where_the_recalibration_cannot_be_cross_fitted(tmp_path):
+    answers = simulated_answers({"clean": 2.0}, films=44)
+    assert "has no value: 44 films in 2 folds" in (result := result_of("temperature", answers, tmp_path)).summary
+    assert result.effect.estimate > 0
+    assert result.p_beyond is not None
+
+
+def test_temperature_without_a_mistake_says_why(tmp_path):
+    with pytest.raises(NotEvaluable, match="all 600 films are called right"):
+        result_of("temperature", answered(lambda z, y: z + 20 * np.eye(3)[y]), tmp_path)
