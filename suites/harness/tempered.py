@@ -111,6 +111,8 @@ def with_temperatures(subjects: Sequence[Subject], files: Sequence[Path]) -> lis
             raise SubjectProblem(
                 f"{file}: fitted for {fitted.subject} (weights sha256 {fitted.sha256[:12]}...), not for {known}"
             )
+        if len(mine) > 1:  # of several with these weights, those that answer as the one of the fit did
+            mine = [index for index in mine if _same_answers(fitted.answers, pattern_logits(found[index]))] or mine
         for index in mine:
             try:
                 found[index] = with_temperature(found[index], fitted)

@@ -33,8 +33,6 @@ THREATS = {
     "linf/film": " of the film as it came",
 }
 SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: percent called right, with 95 % interval"
-UPPER_BOUND = "what stays right is an upper bound: a longer search may flip more"
-"""Said in every verdict: on random networks the quick search was up to one film of 24 behind PGD-100 x 5."""
 MISSED = "no robustness can be concluded from a search that may have missed"
 
 
@@ -80,7 +78,7 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(value, claim) if found.trusted else 1.0,
         headroom=[headroom.skill(answers, alarms=True)],
         only_beyond="" if found.trusted else MISSED,
-        caveat=UPPER_BOUND if answers.subject.differentiable else "",
+        caveat=attack_tables.UPPER_BOUND if answers.subject.differentiable else "",
         only_within=untouched,
         measures=[
             *(measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers),

@@ -54,7 +54,7 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
         p_within=1.0 if failed else within(value, claim),
         headroom=[headroom.skill(answers, alarms=True)],
         only_beyond=MISSED if failed else "",
-        caveat=UPPER_BOUND,
+        caveat=attack_tables.UPPER_BOUND,
         only_within=untouched,
         measures=[measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers],
         summary=(
