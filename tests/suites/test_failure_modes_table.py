@@ -95,7 +95,7 @@ def test_a_standard_run_fills_in_every_score_and_computes_it_once(tmp_path):
     assert list(table.columns) == ["lateral", "white-out", "misclassified", "why empty"]
     one.calls = 0
     again = judged(tmp_path, subjects)[1]
-    assert one.calls <= 2  # the rehearsal of two grey films when a subject is loaded
+    assert one.calls <= 2 + 12  # when a subject is loaded: two grey films in rehearsal, twelve to tell logits by
     assert again.files == result.files
 
 

@@ -63,10 +63,11 @@ def evidence(tmp_path) -> Callable[..., Evidence]:
 def judged(tmp_path) -> Callable[..., Judgement]:
     """Return a function that judges one claim alone on the first of some subjects."""
 
-    def judge(name: str, *subjects: Subject, films: int = 30, **changes: Any) -> Judgement:
+    def judge(name: str, *subjects: Subject, films: int = 30, cohort=None, margin=None, **changes: Any) -> Judgement:
         claim = claim_of(name, **changes)
+        claim = claim if margin is None else replace(claim, margin=margin)
         run = Evaluation(
-            subjects=subjects, cohort=cohort_of(films), claims=[claim], cache=tmp_path / "cache", quiet=True
+            subjects=subjects, cohort=cohort or cohort_of(films), claims=[claim], cache=tmp_path / "cache", quiet=True
         )
         return run.judgement(claim, subjects[0].name)
 

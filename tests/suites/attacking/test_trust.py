@@ -39,7 +39,8 @@ class Broken(nn.Module):
 @pytest.mark.parametrize("network", [Broken, Masked])
 @pytest.mark.parametrize("name", CLAIMS)
 def test_gradients_that_are_no_numbers_or_zero_leave_it_open(judged, name, network):
-    judgement = judged(name, subject_of(network(), "untrusted"))
+    # 30 films show 70 % to within 22 points: the usual margin of 50 % would leave it open for another reason.
+    judgement = judged(name, subject_of(network(), "untrusted"), margin=0.4)
     assert judgement.result.effect.low > judgement.claim.margin
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "no robustness can be concluded" in judgement.reason

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from suites.harness.attacking import attack
 from suites.harness.attacking.attack import requests_at_most
 from suites.harness.claims import Verdict
+from suites.harness.cohort import Film
 from tests.controls.evidence_pairs import Fragile
-from tests.controls.films import cohort_of
+from tests.controls.films import cohort_of, draw, film_of
 from tests.controls.subjects import Reader
 from tests.suites.attacking.conftest import Answering
 
@@ -26,6 +28,12 @@ class Fussy(torch.nn.Module):
         here = pixels.double().mean(dim=(1, 2, 3))
         known = (here[:, None] - self.known).abs().amin(dim=1) < 2e-7
         return torch.where(known[:, None], self.reader(pixels), self.reader(pixels).roll(1, dims=1))
+
+
+def stored(row) -> Film:
+    """A film as a file of 8 bits gives it back."""
+    film = draw(row)
+    return film_of(np.round(film.pixels * 255) / 255, film.masks["lung"], film.masks["lesion"])
 
 
 def eight_bit(films: int) -> list[torch.Tensor]:
@@ -58,7 +66,7 @@ def test_a_weakness_is_found_and_its_size_is_what_was_sent(evidence, judged, tmp
     found = attack(evidence(wall.subject(), films=30).main, "quick", tmp_path)
     assert not found.robust(1 / 255).any()
     assert set(found.distances.round(4)) == {1.0}, "a smaller change cannot be sent in 8 bits"
-    judgement = judged("adversarial.one_level", wall.subject())
+    judgement = judged("adversarial.one_level", wall.subject(), cohort=cohort_of(30, decode=stored))
     assert judgement.verdict is Verdict.SUPPORTED, judgement.reason
 
 

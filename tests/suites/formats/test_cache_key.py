@@ -62,6 +62,10 @@ class Recording(dict):
         self.read.add(key)
         return super().__contains__(key)
 
+    def items(self):
+        self.read.update(self)  # laid over defaults, all of it counts
+        return super().items()
+
 
 OTHERS = {
     "id2label": [{"0": "x", "1": "y", "2": "z"}],

@@ -343,7 +343,7 @@ def test_a_service_is_attacked_in_few_requests_and_never_called_robust(service, 
     assert judgement.result.effect.n == 12
     assert attacked <= judgement.result.effect.n * (51 + 4 * 54 + 20)
     assert f"in {attacked} requests" in judgement.result.summary
-    assert judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.SUPPORTED}
+    assert judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.SUPPORTED, Verdict.NOT_EVALUABLE}
     again = service.asked
     evaluate(service.url, "phantom:n=15", claims=claims, cache=tmp_path / "cache")
     assert service.asked == again + 7, "a finished search was sent again"
