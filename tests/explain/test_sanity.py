@@ -1,5 +1,7 @@
 """The sanity checks themselves: that they pass what depends on the weights and catch what does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,18 @@ def test_completeness_passes_a_smooth_path_and_catches_a_broken_one(stripe_reade
     assert broken.outcome == "failed"
     assert broken.worst > fine.worst
     assert completeness(create_method("grad-cam")(vision_transformer, pixels, 1, names)).outcome == "not evaluable"
+
+
+@pytest.mark.parametrize(
+    ("gap", "explained", "outcome"),
+    [
+        (0.005, 0.02, "passed"),  # a quarter of next to nothing: .005 of a logit moves no probability by a thousandth
+        (0.02, 0.02, "failed"),  # the sum is off by all there was to explain
+        (0.09, 2.0, "passed"),
+        (0.2, 2.0, "failed"),
+        (0.02, 0.0, "failed"),
+    ],
+)
+def test_completeness_is_bounded_by_a_share_and_by_a_size(gap, explained, outcome):
+    maps = replace(fake(np.ones((1, 8, 8))), completeness_gap=np.array([gap]), explained=np.array([explained]))
+    assert completeness(maps).outcome == outcome
