@@ -8,6 +8,15 @@ points are what the default may miss; it says of every verdict that it is an upp
 more. The networks: three small ones trained here in seconds on drawn films, one of them against attacks; random ReLU
 networks, where ascent is slowest; the bundled subjects on simulated films; and, where CHEST_XRAY_SHARED names the real
 films, the stand-in of the published weights on those.
+
+Measured of `quick` (films; robust accuracy at 1, 2, 4, 8 levels of quick | of plain PGD; share of its passes):
+
+    drawn, 28 px, batch norm       60  1.000 1.000 0.850 0.000 | 1.000 1.000 0.850 0.333  .057
+    drawn, 28 px, plain, attacked  60  1.000 at all four       | 1.000 at all four        .018, .023
+    random, 2 classes              96  0.896 0.781 0.708 0.479 | the same                 .030
+    random, 3 classes              96  0.854 0.719 0.531 0.312 | 0.854 0.719 0.542 0.323  .044
+    bundled:fragile                32  0.469 0.062 0.000 0.000 | 0.469 0.062 0.062 0.000  .081
+    bundled:hardened               32  0.781 0.500 0.125 0.031 | 0.812 0.562 0.156 0.031  .061
 """
 
 from __future__ import annotations

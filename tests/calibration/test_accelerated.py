@@ -52,3 +52,13 @@ def test_a_number_that_few_patients_decide_has_the_freedom_of_few():
     assert few.freedom < 2.1
     assert few.acceleration > 0.15
     assert abs(many.acceleration) < 1e-9
+
+
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_few_events_reach_as_far_as_the_exact_bound_and_no_further(events):
+    """Student's t of one event alone would draw its interval out over three times as far."""
+    values = np.r_[np.ones(events), np.zeros(100 - events)]
+    found = Accelerated.of(values.mean(), *of_a_mean(values, np.random.default_rng(0), 2000), 100)
+    exact = stats.binomtest(events, 100).proportion_ci(0.95, method="exact").high
+    assert found.end(0.975) == pytest.approx(exact, rel=0.03)
+    assert found.p_below(found.end(0.975)) == pytest.approx(0.025, rel=0.01)
