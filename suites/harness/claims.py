@@ -7,7 +7,7 @@ the margin here.
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +23,9 @@ from suites.harness.errors import UsageProblem
 
 DEFAULT_TABLE = Path(__file__).parent.parent / "claims.toml"
 Kind = Literal["limitation", "requirement"]
+Unit = Literal["share", "points", "width", "count", "levels", "nats", "plain"]
+"""How a number is printed: a share as `82.4 %`, a difference of shares as `−7.3 pp`, half an interval of shares as
+`2.2 pp`, a count, grey levels of 255, nats, or a plain decimal."""
 
 
 class Verdict(StrEnum):
@@ -69,8 +72,9 @@ class Claim:
             raise UsageProblem(f"claim {self.id}: kind must be 'limitation' or 'requirement', not {self.kind!r}")
         if self.direction not in ("above", "below"):
             raise UsageProblem(f"claim {self.id}: direction must be 'above' or 'below', not {self.direction!r}")
-        if not math.isfinite(self.margin):
-            raise UsageProblem(f"claim {self.id}: margin must be a finite number, not {self.margin}")
+        for name, value in (("margin", self.margin), ("documented", self.documented)):
+            if value is not None and not abs(value) < sys.float_info.max:
+                raise UsageProblem(f"claim {self.id}: {name} must be a finite number, not {str(value)[:20]}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ class Measure:
     Attributes:
         name: the field's snake_case name (`accuracy`, `recall_viral_pneumonia`, `ece`, `flip_rate`, ...).
         condition: what was done to the films (`clean`, `gamma_low@3`, a probe's name, a difference `a - b`).
+        unit: in which it is printed; `documented` sizes and margins of a claim are in that of its effect.
         estimate: point estimate; `low`, `high` the interval's ends (equal to the estimate for an exact count).
         n: films; `patients`: whose they are, None where nobody knows (a published table counts films only).
         estimator: how it was computed, interval included (`patient bootstrap, B=2000, 95 %`).
@@ -90,6 +95,7 @@ class Measure:
 
     name: str
     condition: str
+    unit: Unit
     estimate: float
     low: float
     high: float
@@ -257,6 +263,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "endpoint": str,
     "margin": (int, float),
 }
+_OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"direction": str, "documented": (int, float), "remedy": str}
 
 
 def _claim(entry: object, source: Path) -> Claim:
@@ -264,15 +271,19 @@ def _claim(entry: object, source: Path) -> Claim:
     if not isinstance(entry, dict):
         raise UsageProblem(f"{source}: a [[claim]] must be a table")
     name = entry.get("id", "without id")
-    for key, kinds in _FIELDS.items():
-        if key not in entry:
+    known = {**_FIELDS, **_OPTIONAL}
+    given = {}
+    for key, kinds in known.items():
+        if key in entry:
+            given[key] = entry[key]
+            if not isinstance(entry[key], kinds) or isinstance(entry[key], bool):
+                raise UsageProblem(
+                    f"{source}: claim {name}: `{key}` is {repr(entry[key])[:60]}, expected {_words(kinds)}"
+                )
+        elif key in _FIELDS:
             raise UsageProblem(f"{source}: claim {name} has no `{key}`")
-        if not isinstance(entry[key], kinds) or isinstance(entry[key], bool):
-            raise UsageProblem(f"{source}: claim {name}: `{key}` is {entry[key]!r}, expected {_words(kinds)}")
     if "." not in entry["id"]:
         raise UsageProblem(f"{source}: claim {name}: the id must be dotted, `<suite>.<name>`")
-    known = {"direction", "documented", "remedy", *_FIELDS}
-    given = {key: entry[key] for key in known if key in entry}
     return Claim(**given, parameters={key: value for key, value in entry.items() if key not in known})
 
 

@@ -22,8 +22,8 @@ from suites.harness.cache import default_folder
 from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohort import Cohort
 from suites.harness.comparison import compare
-from suites.harness.conditions import CLEAN, Condition, expand, parse
-from suites.harness.endpoints import find
+from suites.harness.conditions import CLEAN, Condition, parse
+from suites.harness.endpoints import get
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.film import check_exclusions
@@ -42,8 +42,6 @@ from suites.harness.versions import library_versions
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
-NAMED = ("condition", "control", "first", "second", "sham", "matched", "whiteout")
-"""Parameters of a claim that name one condition each."""
 
 
 @dataclass(kw_only=True)
@@ -86,28 +84,22 @@ class Evaluation:
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
             raise SubjectProblem(f"two subjects are called {', '.join(sorted(repeated))}; give one another name")
-        for claim in self.claims:
-            find(claim.endpoint)
-        self.conditions(self.claims)
+        self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
         preset_conditions(self.preset)
 
     def about(self, claim: Claim) -> list[str]:
         """Return what a claim is judged on: the page, the cohort, or each subject."""
-        kind = find(claim.endpoint)[1]
+        kind = get(claim.endpoint).about
         return {"page": [PAGE], "cohort": [self.cohort.name]}.get(kind) or [subject.name for subject in self.subjects]
 
     def conditions(self, claims: Iterable[Claim]) -> list[Condition]:
         """Return every condition these claims need, clean first, each once."""
-        texts: list[str] = [CLEAN]
+        severities, thorough = SEVERITIES[self.profile], self.profile != "quick"
+        wanted = {CLEAN: parse(CLEAN)}
         for claim in claims:
-            given = claim.parameters
-            texts += [str(given[key]) for key in NAMED if key in given]
-            texts += [str(text) for text in given.get("conditions", [])]
-            for remedy in given.get("remedies", []):
-                texts += [str(remedy), f"{given['condition']} | {remedy}"]
-            if (views := given.get("views")) and self.profile != "quick":
-                texts += [str(views), f"{given.get('whiteout', CLEAN)} | {views}"]
-        return expand(texts, SEVERITIES[self.profile])
+            needed = get(claim.endpoint).conditions(claim, severities, thorough=thorough)
+            wanted |= {condition.text: condition for condition in needed}
+        return list(wanted.values())
 
     def judgement(self, claim: Claim, subject: str) -> Judgement:
         """Return the judgement of one claim on one subject; its whole section is judged with it."""
@@ -147,18 +139,20 @@ class Evaluation:
         Made once, before the first prediction, from all claims whose section is judged: what a claim needs never
         depends on which of them is judged first.
         """
-        wanted = [claim for claim in self.claims if find(claim.endpoint)[1] == "subject" and self._runs(claim)]
-        views = {str(claim.parameters["views"]) for claim in wanted if "views" in claim.parameters}
-        probed = [parse(text) for text in (CLEAN, *sorted(views if self.profile != "quick" else ()))]
-        return {"main": self._asked(wanted), **dict.fromkeys(self.probes, probed)}
+        wanted = [claim for claim in self.claims if get(claim.endpoint).about == "subject" and self._runs(claim)]
+        probed = {CLEAN: parse(CLEAN)}
+        for claim in wanted:
+            needed = get(claim.endpoint).probe_conditions(claim, thorough=self.profile != "quick")
+            probed |= {condition.text: condition for condition in needed}
+        return {"main": self._asked(wanted), **{role: list(probed.values()) for role in self.probes}}
 
     def _measure(self, claim: Claim, subject: str) -> Result | str:
         """Return the result of a claim's endpoint, or the reason why it cannot be had."""
-        measure, kind = find(claim.endpoint)
+        measure = get(claim.endpoint)
         try:
-            if kind == "page":
+            if measure.about == "page":
                 return measure(None, claim)
-            if kind == "cohort":
+            if measure.about == "cohort":
                 return measure(self.cohort, claim)
             refuse(self._named(subject), self.checks[subject])
             evidence = self.evidence(subject)
@@ -357,7 +351,7 @@ class Evaluation:
 
 def _ours(claim: Claim) -> bool:
     """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
-    return find(claim.endpoint)[0].__module__.partition(".")[0] in OUR_PACKAGES
+    return get(claim.endpoint).measure.__module__.partition(".")[0] in OUR_PACKAGES
 
 
 def _empty() -> pd.DataFrame:

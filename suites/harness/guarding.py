@@ -62,10 +62,10 @@ def guard(evidence: Evidence, role: str) -> Guarded:
     cost = main.rate(_at(usual, near > 0), usual)
     ends = auroc.interval()
     measures = [
-        measured("auroc", f"{role}, {NAME}", auroc, both.films, smallest=both.smallest, needed=50),
-        measured("fpr95", f"{role}, {NAME}", false_alarms, both.films, smallest=both.smallest, needed=50),
-        measured("refused_share", f"{role}, {NAME}", caught, len(far), smallest=both.smallest, needed=50),
-        measured("refused_share", f"{main.cohort.name}, {NAME}", cost, len(near)),
+        measured("auroc", f"{role}, {NAME}", auroc, both.films, unit="plain", smallest=both.smallest, needed=50),
+        measured("fpr95", f"{role}, {NAME}", false_alarms, both.films, unit="share", smallest=both.smallest, needed=50),
+        measured("refused_share", f"{role}, {NAME}", caught, len(far), unit="share", smallest=both.smallest, needed=50),
+        measured("refused_share", f"{main.cohort.name}, {NAME}", cost, len(near), unit="share"),
     ]
     return Guarded(
         row=(NAME, ends.estimate, ends.low, ends.high, false_alarms.estimate),

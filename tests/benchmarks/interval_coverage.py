@@ -203,7 +203,7 @@ def sections_with_an_error(patients: int, sections: int, truth: Mapping[str, flo
         for name, sampled in statistics_of(cohort(generator, patients), seed, count=2000):
             claim = Claim(id=f"x.{name}", section="x", statement="", kind="limitation", endpoint="x",
                           margin=truth[name])  # fmt: skip
-            effect = measured("rate", "clean", sampled, patients)
+            effect = measured("rate", "clean", sampled, patients, unit="share")
             results[claim.id] = Result(effect=effect, p_beyond=beyond(sampled, claim), p_within=within(sampled, claim))
             claims.append(claim)
         wrong += any(one.verdict.value in SETTLED for one in judge_section(claims, "s", results))

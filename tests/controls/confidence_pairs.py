@@ -10,7 +10,7 @@ import numpy as np
 
 from suites.harness.claims import Claim, Judgement
 from suites.harness.conditions import CLEAN
-from suites.harness.endpoints import find
+from suites.harness.endpoints import get
 from suites.harness.evidence import Answers
 from suites.harness.judging import judge_section
 from tests.controls.registry import Pair, control
@@ -21,7 +21,7 @@ from tests.controls.subjects import Mistaken, subject_of
 def judged(claim: Claim, answers: Answers, folder: Path) -> Judgement:
     """Judge a claim on answers made of numbers, under the conditions it was made for alone."""
     alone = replace(claim, parameters={key: value for key, value in claim.parameters.items() if key != "conditions"})
-    result = find(alone.endpoint)[0](simulated_evidence(answers, folder), alone)
+    result = get(alone.endpoint)(simulated_evidence(answers, folder), alone)
     return judge_section([alone], "s", {alone.id: result})[0]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from suites.harness import explaining
 from suites.harness.attacking import protocols
 from suites.harness.claims import Claim, Verdict, load_claims
-from suites.harness.endpoints import find, shortcut_probe
+from suites.harness.endpoints import get, shortcut_probe
 from suites.harness.evaluation import Evaluation
 from suites.harness.preprocessing import Preprocessing
 from tests.controls.films import SIDE, cohort_of, exposed
@@ -122,7 +122,7 @@ def evaluated(cache: Path) -> Evaluation:
     run = Evaluation(
         subjects=[subject_of(network, name, recipes={"hub": hub}) for name, network in made.items()],
         cohort=cohort_of(FILMS, decode=exposed),
-        claims=[trimmed(claim) for claim in load_claims() if find(claim.endpoint)[1] == "subject"],
+        claims=[trimmed(claim) for claim in load_claims() if get(claim.endpoint).about == "subject"],
         probes=strange,
         cache=cache,
         quiet=True,

@@ -10,7 +10,7 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.endpoints import find
+from suites.harness.endpoints import get
 from suites.harness.evidence import Answers
 from suites.harness.judging import judge_section
 from tests.controls.films import CLASSES
@@ -67,7 +67,7 @@ def test_a_loss_of_exactly_the_margin_is_called_neither_way_more_often_than_the_
     found = []
     for seed in range(20):
         evidence = simulated_evidence(losing(claim.margin, claim.parameters["condition"], seed), tmp_path)
-        result = find(claim.endpoint)[0](evidence, claim)
+        result = get(claim.endpoint)(evidence, claim)
         found.append(judge_section([claim], "s", {claim.id: result})[0].verdict)
     allowed = binom.ppf(0.999, len(found), 0.025)
     assert found.count(Verdict.SUPPORTED) <= allowed
@@ -80,7 +80,7 @@ def test_a_loss_well_beyond_the_margin_is_found_whatever_the_seed(tmp_path):
     claim = replace(claim, parameters={"condition": claim.parameters["condition"]})
     for seed in range(5):
         evidence = simulated_evidence(losing(claim.margin + 0.2, claim.parameters["condition"], seed), tmp_path)
-        result = find(claim.endpoint)[0](evidence, claim)
+        result = get(claim.endpoint)(evidence, claim)
         assert judge_section([claim], "s", {claim.id: result})[0].verdict is Verdict.SUPPORTED
 
 

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.cohort import Cohort
-from suites.harness.endpoints import find
+from suites.harness.endpoints import get
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.judging import judge_section
 from suites.harness.predictions import Predictions
@@ -49,7 +49,7 @@ def evidence_of(temperature: float, seed: int, tmp_path, films: int = 600) -> Ev
 def verdict(claim_id: str, evidence: Evidence) -> Verdict:
     claim = next(item for item in load_claims() if item.id == claim_id)
     claim = replace(claim, parameters={})
-    result = find(claim.endpoint)[0](evidence, claim)
+    result = get(claim.endpoint)(evidence, claim)
     return judge_section([claim], "s", {claim.id: result})[0].verdict
 
 
@@ -58,7 +58,7 @@ def test_overconfidence_of_a_known_temperature_is_caught(tmp_path):
     assert verdict("calibration.error", evidence) is Verdict.SUPPORTED
     assert verdict("calibration.temperature", evidence) is Verdict.SUPPORTED
     claim = next(item for item in load_claims() if item.id == "calibration.temperature")
-    effect = find("temperature")[0](evidence, replace(claim, parameters={})).effect
+    effect = get("temperature")(evidence, replace(claim, parameters={})).effect
     assert effect.low < 2.5 < effect.high
 
 
@@ -83,7 +83,7 @@ def test_conformal_sets_hold_on_exchangeable_films(tmp_path):
 def test_a_measure_without_an_interval_is_not_called_exact(tmp_path):
     """The maximum over bins has no interval that covers; one of no width would be read as certainty."""
     claim = next(item for item in load_claims() if item.id == "calibration.error")
-    result = find(claim.endpoint)[0](evidence_of(2.0, 0, tmp_path), replace(claim, parameters={}))
+    result = get(claim.endpoint)(evidence_of(2.0, 0, tmp_path), replace(claim, parameters={}))
     printed = {measure.name: wording.interval(measure) for measure in result.measures}
     assert printed["mce"] == "no interval"
     assert "to" in printed["brier"]

@@ -6,7 +6,7 @@ import pytest
 
 from suites.harness.claims import load_claims
 from suites.harness.conditions import CLEAN, expand, parse
-from suites.harness.endpoints import find
+from suites.harness.endpoints import get
 from suites.harness.errors import UsageProblem
 
 ENTRY = """
@@ -24,7 +24,7 @@ condition = "gamma_low@3"
 def test_the_projects_own_table_is_sound():
     claims = load_claims()
     for claim in claims:
-        find(claim.endpoint)
+        get(claim.endpoint)
         expand([str(text) for text in claim.parameters.get("conditions", [])])
         assert claim.statement.endswith("."), claim.id
     assert len({claim.statement for claim in claims}) == len(claims)
@@ -70,7 +70,7 @@ def test_missing_table_is_named(tmp_path):
 
 def test_unknown_endpoint_names_the_nearest():
     with pytest.raises(UsageProblem, match="no endpoint is called 'stres'; there are: stress"):
-        find("stres")
+        get("stres")
 
 
 def test_conditions_read_and_write_themselves():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from suites.harness.claims import Claim, Verdict, load_claims
-from suites.harness.endpoints import find, headroom
+from suites.harness.endpoints import get, headroom
 from suites.harness.endpoints.attack_tables import hardly_lost
 from suites.harness.evidence import Answers
 from suites.harness.judging import judge_section
@@ -105,7 +105,7 @@ def claim_of(name: str, **parameters) -> Claim:
 
 
 def judged(claim: Claim, answers: Answers, folder):
-    result = find(claim.endpoint)[0](simulated_evidence(answers, folder), claim)
+    result = get(claim.endpoint)(simulated_evidence(answers, folder), claim)
     return judge_section([claim], "s", {claim.id: result})[0]
 
 

@@ -31,7 +31,15 @@ def claim_of(**changes) -> Claim:
 
 def result_of(low, estimate, high, p_beyond=None, p_within=None, n=200) -> Result:
     effect = Measure(
-        name="accuracy_harm", condition="c", estimate=estimate, low=low, high=high, n=n, patients=n, estimator="e"
+        name="accuracy_harm",
+        condition="c",
+        unit="points",
+        estimate=estimate,
+        low=low,
+        high=high,
+        n=n,
+        patients=n,
+        estimator="e",
     )
     return Result(effect=effect, p_beyond=p_beyond, p_within=p_within)
 
@@ -173,8 +181,8 @@ def test_a_reason_has_the_units_of_the_tables_and_the_cell_that_makes_it_explora
 
 def room_of(low, high, bar=0.05, **how) -> Headroom:
     measure = Measure(
-        name="balanced_accuracy_above_chance", condition="clean", estimate=(low + high) / 2, low=low, high=high, n=200,
-        patients=200, estimator="e",
+        name="balanced_accuracy_above_chance", condition="clean", unit="points", estimate=(low + high) / 2, low=low,
+        high=high, n=200, patients=200, estimator="e",
     )  # fmt: skip
     return Headroom(measure=measure, bar=bar, **how)
 

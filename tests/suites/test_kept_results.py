@@ -26,7 +26,15 @@ CLAIM = Claim(id="s.one", section="S", statement="s", kind="limitation", endpoin
 
 def result_with(**changes) -> Result:
     effect = Measure(
-        name="harm", condition="c", estimate=0.1 + 0.2, low=-0.0, high=math.nan, n=3, patients=2, estimator="e"
+        name="harm",
+        condition="c",
+        unit="points",
+        estimate=0.1 + 0.2,
+        low=-0.0,
+        high=math.nan,
+        n=3,
+        patients=2,
+        estimator="e",
     )
     table = pd.DataFrame({"name": ["a", "ü"], "share": [1 / 3, math.nan], "films": [1, 2], "why": [None, "x"]})
     item = GalleryItem(
@@ -115,15 +123,15 @@ def test_another_claim_is_measured_again(tmp_path, changes):
 @pytest.fixture
 def counted_endpoint(monkeypatch):
     """Count how often `score` is measured."""
-    endpoint, about = registry.find("score")
+    endpoint = registry.get("score")
     calls = []
 
-    @wraps(endpoint)
+    @wraps(endpoint.measure)
     def counting(evidence, claim):
         calls.append(claim.id)
-        return endpoint(evidence, claim)
+        return endpoint.measure(evidence, claim)
 
-    monkeypatch.setitem(registry._REGISTRY, "score", (counting, about))
+    monkeypatch.setitem(registry._REGISTRY, "score", replace(endpoint, measure=counting))
     return calls
 
 
@@ -152,9 +160,8 @@ def test_a_second_run_measures_and_draws_nothing(tmp_path, counted_endpoint, mon
 
 
 def test_an_endpoint_of_somebody_elses_code_is_measured_every_time(tmp_path, counted_endpoint, monkeypatch):
-    counting, about = registry.find("score")
-    monkeypatch.setattr(counting, "__module__", "users_own")
-    monkeypatch.setitem(registry._REGISTRY, "score", (counting, about))
+    counting = registry.get("score")
+    monkeypatch.setattr(counting.measure, "__module__", "users_own")
     run(tmp_path).report(tmp_path / "a")
     run(tmp_path).report(tmp_path / "b")
     assert len(counted_endpoint) == 2

@@ -10,7 +10,7 @@ import pytest
 
 from calibration.scoring import nll
 from suites.harness.claims import load_claims
-from suites.harness.endpoints import find
+from suites.harness.endpoints import get
 from suites.harness.labelled import LabelledFilms
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
@@ -24,7 +24,7 @@ def result(tmp_path_factory):
     lateral = simulated_answers({"clean": 4.0}, name="lateral", films=200)
     evidence = simulated_evidence(main, tmp_path_factory.mktemp("cache"), probes={"lateral": lateral})
     claim = next(item for item in load_claims() if item.id == "calibration.temperature")
-    return find("temperature")[0](evidence, claim)
+    return get("temperature")(evidence, claim)
 
 
 def numbers(result, name):
@@ -73,7 +73,7 @@ def test_a_recalibration_that_mends_nothing_says_so(tmp_path):
     """Calibrated already: nothing is gained beyond noise, and the debiased error does not pretend otherwise."""
     evidence = simulated_evidence(simulated_answers({"clean": 1.0}, seed=3), tmp_path)
     claim = next(item for item in load_claims() if item.id == "calibration.temperature")
-    rows = numbers(find("temperature")[0](evidence, claim), "recalibration-s.csv")
+    rows = numbers(get("temperature")(evidence, claim), "recalibration-s.csv")
     gained = rows[(rows["kind"] == "gained") & (rows["recalibration"] == "temperature")]
     assert (gained["low"] < 0.002).all()
     assert (gained["estimate"].abs() < 0.01).all()

@@ -13,7 +13,7 @@ from explain import AttributionMap
 from robustness.attacks.sanity import SanityCheck
 from suites.harness import explaining
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.endpoints import adversarial, attack_tables, find, shortcut_probe
+from suites.harness.endpoints import adversarial, attack_tables, get, shortcut_probe
 from suites.harness.endpoints.cells import below_one, percent, points
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.explaining import Checked
@@ -30,7 +30,7 @@ def with_table(answers, **columns):
 
 def result_of(name, main, folder, **probes):
     claim = CLAIMS[name]
-    return find(claim.endpoint)[0](simulated_evidence(main, folder, probes=probes), claim)
+    return get(claim.endpoint)(simulated_evidence(main, folder, probes=probes), claim)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_gaps_between_classes_rest_on_the_patients_of_both(main, tmp_path):
 def test_nobody_knows_the_patients_of_a_published_table():
     for claim in CLAIMS.values():
         if claim.id.startswith("published."):
-            result = find(claim.endpoint)[0](None, claim)
+            result = get(claim.endpoint)(None, claim)
             assert {measure.patients for measure in (result.effect, *result.measures)} == {None}
 
 
@@ -229,7 +229,7 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
 def remedied(answers, folder, **parameters):
     claim = CLAIMS["contrast.window"]
     claim = replace(claim, parameters={**claim.parameters, "conditions": [], **parameters})
-    return find("stress")[0](simulated_evidence(answers, folder), claim)
+    return get("stress")(simulated_evidence(answers, folder), claim)
 
 
 def test_a_remedy_that_harms_is_not_said_to_leave_something(tmp_path):
@@ -247,11 +247,11 @@ def test_a_remedy_that_harms_is_not_said_to_leave_something(tmp_path):
 
 
 def test_sizes_in_points_are_not_printed_as_percent(main):
-    size = find("test_set_half_width")[0](main.cohort, CLAIMS["dataset.size"]).summary
+    size = get("test_set_half_width")(main.cohort, CLAIMS["dataset.size"]).summary
     assert "%" not in size.replace("90 %", "")
     assert "one call of ten" in size
     printed = CLAIMS["published.accuracy_interval"]
-    told = find(printed.endpoint)[0](None, printed).summary
+    told = get(printed.endpoint)(None, printed).summary
     assert "±2.2 points where the page says ±1.5" in told
 
 

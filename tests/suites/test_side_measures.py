@@ -11,7 +11,7 @@ from calibration.checks import softmax
 from calibration.error import ece
 from calibration.scaling import temperature
 from suites.harness.claims import load_claims
-from suites.harness.endpoints import find
+from suites.harness.endpoints import get
 from suites.harness.errors import NotEvaluable
 from suites.harness.labelled import LabelledFilms
 from tests.controls.simulated import simulated_answers, simulated_evidence
@@ -31,7 +31,7 @@ def answered(change):
 def result_of(endpoint, answers, folder):
     claim = next(item for item in load_claims() if item.endpoint == endpoint)
     claim = replace(claim, parameters={k: v for k, v in claim.parameters.items() if k != "conditions"})
-    return find(endpoint)[0](simulated_evidence(answers, folder), claim)
+    return get(endpoint)(simulated_evidence(answers, folder), claim)
 
 
 ALL_RIGHT = {"slope/top-label": "all 600", "intercept/top-label": "all 600"}

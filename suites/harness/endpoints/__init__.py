@@ -3,9 +3,10 @@
 import importlib
 import pkgutil
 
-from suites.harness.endpoints.registry import endpoint, find
+from suites.harness.endpoints.registry import Endpoint, endpoint, get, names
 
-__all__ = ["endpoint", "find"]
+__all__ = ["Endpoint", "endpoint", "get", "names"]
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
+    if not _module.name.endswith(".__main__"):
+        importlib.import_module(_module.name)

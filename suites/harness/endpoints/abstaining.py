@@ -17,6 +17,7 @@ from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet, logit_scores
 from suites.harness.endpoints import failure_modes, headroom
 from suites.harness.endpoints.cells import NONE, below_one, percent
+from suites.harness.endpoints.parameters import ConditionName, Number, OneOf, Role, Views
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
 from suites.harness.errors import NotEvaluable
@@ -31,11 +32,16 @@ from suites.harness.statistics import Floats, Sampled
 WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be right in"
 
 
-@endpoint("selective")
+@endpoint(
+    "selective",
+    parameters={
+        "risk": Number(0.05, low=0.0, high=1.0), "whiteout": ConditionName(""), "views": Views(of="whiteout"),
+    },
+)  # fmt: skip
 @reasoned
 def selective(evidence: Evidence, claim: Claim) -> Result:
     """Share of films that can be answered at an error of at most `risk` when the least sure are left out."""
-    answers, risk = evidence.main, float(claim.parameters.get("risk", 0.05))
+    answers, risk = evidence.main, claim.parameters["risk"]
     films = LabelledFilms.of(answers, CLEAN)
     wrong = films.logits.argmax(axis=1) != films.labels
     if not wrong.any() or wrong.all():
@@ -50,10 +56,8 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events)
     area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
     n, stem = len(films.labels), slug(answers.subject.name)
-    caught = failure_modes.detection(
-        evidence, str(claim.parameters.get("whiteout", "")), str(claim.parameters.get("views", ""))
-    )
-    effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, smallest=films.smallest)
+    caught = failure_modes.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
+    effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, unit="share", smallest=films.smallest)
     rows = [
         (name, *(float(np.asarray(part(key, doubt, None))) for key in ("coverage", "aurc", "excess_aurc")),
          float(np.asarray(abstention.failure_auroc(doubt, wrong))))
@@ -65,8 +69,8 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(kept, claim),
         headroom=[headroom.skill(answers)],
         measures=[
-            measured("failure_auroc", CLEAN, failure, n, smallest=films.smallest),
-            measured("excess_aurc", CLEAN, area, n, smallest=films.smallest),
+            measured("failure_auroc", CLEAN, failure, n, unit="plain", smallest=films.smallest),
+            measured("excess_aurc", CLEAN, area, n, unit="plain", smallest=films.smallest),
         ],
         summary=(
             f"If the least sure films were left to a person, {percent(effect.estimate)} of films could be answered "
@@ -89,12 +93,12 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-@endpoint("probe_detection")
+@endpoint("probe_detection", parameters={"role": Role()})
 @reasoned
 def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     """AUROC with which the subject's own confidence tells a probe (`role`) from the cohort; other scores beside it."""
-    main, probe = evidence.main, evidence.probe(str(claim.parameters["role"]))
-    role, both = str(claim.parameters["role"]), TwoCohorts.of(main, probe)
+    main, probe = evidence.main, evidence.probe(claim.parameters["role"])
+    role, both = claim.parameters["role"], TwoCohorts.of(main, probe)
     rows, found = [], {}
     pairs = _doubts(main, probe, role)
     for name, (usual, strange) in pairs.items():
@@ -107,7 +111,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     guards = [guarding.guard(evidence, role)] if role == "lateral" else []
     rows += [guard.row for guard in guards]
     best = max(found, key=lambda name: found[name].estimate)
-    effect = measured("auroc", f"{role}, max-softmax", own, both.films, **size)
+    effect = measured("auroc", f"{role}, max-softmax", own, both.films, unit="plain", **size)
     films = FILMS.get(role, f"{role} films")
     return Result(
         effect=effect,
@@ -115,7 +119,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(own, claim),
         headroom=[headroom.skill(main)],
         measures=[
-            measured("auroc", f"{role}, {name}", value, both.films, **size)
+            measured("auroc", f"{role}, {name}", value, both.films, unit="plain", **size)
             for name, value in found.items()
             if name != "max-softmax"
         ]
@@ -142,11 +146,11 @@ def _doubts(main: Answers, probe: Answers, role: str) -> dict[str, tuple[FloatAr
     return {name: (values, strange.scores[name]) for name, values in usual.scores.items() if name in strange.scores}
 
 
-@endpoint("operating_point")
+@endpoint("operating_point", parameters={"side": OneOf("sensitivity", ("sensitivity", "specificity"))})
 @reasoned
 def operating_point(evidence: Evidence, claim: Claim) -> Result:
     """Pneumonia against normal, as a clinician asks: `side` sensitivity or specificity, and predictive values."""
-    answers, side = evidence.main, str(claim.parameters.get("side", "sensitivity"))
+    answers, side = evidence.main, claim.parameters["side"]
     films = LabelledFilms.of(answers, CLEAN)
     normal = answers.class_index("normal")
     probabilities = softmax(films.logits)
@@ -159,7 +163,7 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     }
     wrong, where = (called, ~ill) if side == "sensitivity" else (~called, ill)
     sizes = {"sensitivity": int(sick.sum()), "specificity": int((1 - sick).sum())}
-    printed = {name: measured(name, CLEAN, value, sizes[name]) for name, value in found.items()}
+    printed = {name: measured(name, CLEAN, value, sizes[name], unit="share") for name, value in found.items()}
     rows = [
         (
             percent(prevalence),

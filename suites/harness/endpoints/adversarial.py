@@ -17,12 +17,13 @@ from suites.harness.attacking.attack import requests_at_most
 from suites.harness.attacking.protocols import COMPARED
 from suites.harness.attacking.side_by_side import Line, side_by_side
 from suites.harness.attacking.transfer import LEVELS, matrix, transferred
-from suites.harness.claims import Claim, Result
+from suites.harness.claims import Claim, Result, Unit
 from suites.harness.endpoints import attack_pictures, attack_tables, headroom
 from suites.harness.endpoints.attack_tables import rate_on
 from suites.harness.endpoints.cells import percent
+from suites.harness.endpoints.parameters import Flag, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.statistics import Sampled, difference
 
@@ -33,10 +34,20 @@ THREATS = {
     "linf/film": " of the film as it came",
 }
 SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: percent called right, with 95 % interval"
+SHARE: Unit = "share"
+POINTS: Unit = "points"
 MISSED = "no robustness can be concluded from a search that may have missed"
 
 
-@endpoint("robust_accuracy")
+@endpoint(
+    "robust_accuracy",
+    parameters={
+        "levels": OneOf(1.0, tuple(round(budget * 255, 6) for budget in BUDGETS)),
+        "threat": OneOf(INPUT, tuple(THREATS)),
+        "side_by_side": Flag(),
+        "transfer": Flag(),
+    },
+)
 def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
     """Share of films called right when an adversary changes grey values by at most `levels` of 255.
 
@@ -45,27 +56,29 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
     Where a sanity check fails, or the subject gives no gradients, a run can show weakness but never robustness.
     """
     answers = evidence.main
-    levels, threat = _asked(claim)
+    levels, threat = claim.parameters["levels"], claim.parameters["threat"]
     found, control = _attacks(evidence, threat)
     budget = levels / 255
     if budget not in found.budgets:
         raise NotEvaluable(f"{answers.subject.name} is attacked on whole films, which have no {levels:g} grey levels")
-    rows = _transferred(evidence) if claim.parameters.get("transfer") else None
+    rows = _transferred(evidence) if claim.parameters["transfer"] else None
     if rows is not None:
         aimed = rows[(rows["target"] == answers.subject.name) & (rows["source"] != answers.subject.name)]
         if found.threat.endswith("/film") and len(aimed):
             found = replace(found, checks=(*found.checks, beats_transfer(found.found, aimed)))
-    lines = side_by_side(answers, evidence.profile, evidence.cache) if claim.parameters.get("side_by_side") else []
+    lines = side_by_side(answers, evidence.profile, evidence.cache) if claim.parameters["side_by_side"] else []
 
     curve = {size: rate_on(answers, found.index, found.robust(size)) for size in found.budgets}
     random = {size: rate_on(answers, control.index, control.robust(size)) for size in control.budgets}
     value, n, smallest = curve[budget], len(found.index), attack_tables.smallest_class(answers, found.index)
     noise = f"random signs {levels:g}/255"
     numbers = [
-        ("robust_accuracy", f"{found.threat} {size * 255:g}/255", at) for size, at in curve.items() if at is not value
+        ("robust_accuracy", f"{found.threat} {size * 255:g}/255", at, SHARE)
+        for size, at in curve.items()
+        if at is not value
     ]
-    numbers += [("robust_accuracy", noise, random[budget])]
-    numbers += [("noise_harm", f"{noise} - attack", difference(random[budget], value))]
+    numbers += [("robust_accuracy", noise, random[budget], SHARE)]
+    numbers += [("noise_harm", f"{noise} - attack", difference(random[budget], value), POINTS)]
     clean = rate_on(answers, found.index, found.right)
     shown = {"attacked": {0.0: clean, **curve}, "random noise of that size": {0.0: clean, **random}}
     drawn = {"robust_accuracy": partial(attack_pictures.curves, shown, "Robust accuracy by budget")}
@@ -73,7 +86,7 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
         drawn["threat_models"] = partial(attack_pictures.curves, named, "The same films under each threat model")
     untouched = attack_tables.hardly_lost(clean, value)
     return Result(
-        effect=measured("robust_accuracy", f"{found.threat} {levels:g}/255", value, n, smallest=smallest),
+        effect=measured("robust_accuracy", f"{found.threat} {levels:g}/255", value, n, unit="share", smallest=smallest),
         p_beyond=beyond(value, claim) if not untouched else 1.0,
         p_within=within(value, claim) if found.trusted else 1.0,
         headroom=[headroom.skill(answers, alarms=True)],
@@ -81,7 +94,10 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
         caveat=attack_tables.UPPER_BOUND if answers.subject.differentiable else "",
         only_within=untouched,
         measures=[
-            *(measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers),
+            *(
+                measured(name, condition, item, n, unit=unit, smallest=smallest)
+                for name, condition, item, unit in numbers
+            ),
             *attack_tables.flip_sizes(answers, found),
             *(attack_tables.transfers(answers, rows) if rows is not None else ()),
         ],
@@ -90,17 +106,6 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
         tables=_tables(answers, found, lines, rows),
         galleries={"Smallest changes that flip the call": attack_pictures.smallest_changes(answers, found)},
     )
-
-
-def _asked(claim: Claim) -> tuple[float, str]:
-    """Return the budget in grey levels and the threat model of a claim, refusing what was never attacked."""
-    levels, threat = float(claim.parameters.get("levels", 1.0)), str(claim.parameters.get("threat", INPUT))
-    if levels / 255 not in BUDGETS:
-        known = ", ".join(f"{budget * 255:g}" for budget in BUDGETS)
-        raise UsageProblem(f"claim {claim.id}: levels is {levels:g}; robust accuracy is measured at {known} of 255")
-    if threat not in THREATS:
-        raise UsageProblem(f"claim {claim.id}: threat is {threat!r}; known are {', '.join(THREATS)}")
-    return levels, threat
 
 
 def _attacks(evidence: Evidence, threat: str) -> tuple[Attack, Attack]:

@@ -76,7 +76,7 @@ def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
         at = (shares < 0.5 * shares[:, -1:]).sum(axis=1).clip(max=len(order) - 1)
         patients = len(np.unique(answers.patients[attack.index[mine]]))
         middle = Sampled(float(np.median(sizes)), sizes[order][at], patients, (0.0, 255.0))
-        measures.append(measured(f"median_flip_levels_{name}", attack.threat, middle, int(mine.sum())))
+        measures.append(measured(f"median_flip_levels_{name}", attack.threat, middle, int(mine.sum()), unit="levels"))
     return [measure for measure in measures if np.isfinite([measure.estimate, measure.low, measure.high]).all()]
 
 
@@ -126,7 +126,9 @@ def transfers(answers: Answers, rows: pd.DataFrame) -> list[Measure]:
         condition = f"linf/film {float(str(budget)) * 255:g}/255 made against {source}"
         turned = rate_on(answers, index, wrong)
         measures.append(
-            measured("turned_share", condition, turned, len(index), smallest=smallest_class(answers, index))
+            measured(
+                "turned_share", condition, turned, len(index), unit="share", smallest=smallest_class(answers, index)
+            )
         )
     return measures
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from explain import list_methods
 from suites.harness import believing, explaining, galleries
 from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.attack_tables import smallest_class
+from suites.harness.endpoints.parameters import Conditions, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
 
 
-@endpoint("map_goes_with_the_weights")
+@endpoint(
+    "map_goes_with_the_weights",
+    parameters={"method": OneOf(believing.METHODS["quick"][0], tuple(list_methods())), "conditions": Conditions()},
+)
 def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose map, once all weights are redrawn, is no more like itself than maps of other films are.
 
@@ -24,7 +29,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     (doi:10.1148/ryai.2021200267). A map that hardly changes at all (SSIM above .95) has stayed, whatever the others do.
     """
     answers = evidence.main
-    method, instead = method_for(answers.subject, str(claim.parameters.get("method", believing.METHODS["quick"][0])))
+    method, instead = method_for(answers.subject, claim.parameters["method"])
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
     checked = explaining.sanity(answers, index, method, evidence.cache)
     lost, known = checked.lost, np.isfinite(checked.lost)
@@ -36,10 +41,10 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     by_film[checked.index[known]] = lost[known]
     share = answers.rate(by_film, among)
     smallest = smallest_class(answers, checked.index[known])
-    effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), smallest=smallest)
+    effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), unit="share", smallest=smallest)
     table, agreement, checks = believing.beliefs(evidence, index, method)
     shown = {name: check for name, check in checks.items() if name not in believing.CONTROLS}
-    conditions = [str(text) for text in claim.parameters.get("conditions", [])]
+    conditions = list(claim.parameters["conditions"])
     pictured, missing = galleries.failure_galleries(evidence, conditions, shown)
     by_outcome = {
         word: [name for name, check in shown.items() if check.outcome == word] for word in ("failed", "undecided")

@@ -19,6 +19,7 @@ from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
+from suites.harness.endpoints.parameters import ConditionName, Conditions, Number
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
@@ -44,12 +45,12 @@ CURVE_FILMS = 200
 """Films per class below which a calibration curve is exploratory."""
 
 
-@endpoint("calibration_error")
+@endpoint("calibration_error", parameters={"condition": ConditionName(CLEAN), "conditions": Conditions()})
 @reasoned
 @held_out
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
-    answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))
+    answers, condition = evidence.main, claim.parameters["condition"]
     films = LabelledFilms.of(answers, condition)
     probabilities = softmax(films.logits)
     together = null.patient_correlation(probabilities, films.labels, films.patients)
@@ -103,6 +104,7 @@ def _printed(name: str, condition: str, value: measures.Measured, films: Labelle
     return Measure(
         name=name.split("/", maxsplit=1)[0].replace("-", "_"),
         condition=condition,
+        unit="nats" if name == "nll" else "plain",
         estimate=value.estimate,
         low=low,
         high=high,
@@ -129,7 +131,7 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
     """Return a figure of the ECE under each severity of the conditions a claim lists."""
     answers = evidence.main
     chains: dict[str, list[tuple[int, str]]] = {}
-    for item in expand(claim.parameters.get("conditions", []), evidence.severities):
+    for item in expand(claim.parameters["conditions"], evidence.severities):
         chains.setdefault(item.perturbation, [(0, CLEAN)]).append((item.severity, item.text))
     if not chains:
         return {}
@@ -160,19 +162,24 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
     return {"by_severity": draw}
 
 
-@endpoint("conformal_coverage")
+@endpoint(
+    "conformal_coverage",
+    parameters={
+        "condition": ConditionName(CLEAN), "conditions": Conditions(), "alpha": Number(0.1, low=0.001, high=0.999),
+    },
+)  # fmt: skip
 @reasoned
 @held_out
 def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
     """Coverage under `condition` of 90 % conformal sets fitted on clean films of other patients."""
-    answers, condition = evidence.main, str(claim.parameters.get("condition", CLEAN))
-    alpha, classes = float(claim.parameters.get("alpha", 0.1)), len(answers.subject.classes)
+    answers, condition = evidence.main, claim.parameters["condition"]
+    alpha, classes = claim.parameters["alpha"], len(answers.subject.classes)
     rows, printed = [], []
     clean = LabelledFilms.of(answers, CLEAN)
     fold = crossfit.patient_folds(clean.labels, clean.patients, folds=folds_for(clean))
     found: dict[str, Sampled] = {}
     for text in dict.fromkeys(
-        [condition, CLEAN, *(item.text for item in expand(claim.parameters.get("conditions", []), (3,)))]
+        [condition, CLEAN, *(item.text for item in expand(claim.parameters["conditions"], (3,)))]
     ):
         try:
             films = LabelledFilms.of(answers, CLEAN, text)
@@ -195,8 +202,10 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
             sets[mine] = rule.sets(softmax(films.logits[mine]))
         found[text] = films.sampled(partial(conformal.coverage, sets, films.labels), (0.0, 1.0))
         size = films.sampled(partial(conformal.set_size, sets), (0.0, float(classes)))
-        printed.append(measured("coverage", text, found[text], len(films.labels), smallest=films.smallest))
-        printed.append(measured("set_size", text, size, len(films.labels), smallest=films.smallest))
+        printed.append(
+            measured("coverage", text, found[text], len(films.labels), unit="share", smallest=films.smallest)
+        )
+        printed.append(measured("set_size", text, size, len(films.labels), unit="plain", smallest=films.smallest))
         rows.append(
             (text, found[text].estimate, found[text].interval().low, found[text].interval().high, size.estimate)
         )

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.claims import Claim, Result
-from suites.harness.conditions import parse
+from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent, points
+from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
@@ -25,11 +26,10 @@ def confusion(answers: Answers, condition: str = "clean") -> Integers:
     return np.bincount(flat, minlength=size * size).reshape(size, size).astype(np.int64)
 
 
-@endpoint("score")
+@endpoint("score", parameters={"measure": Score("accuracy"), "condition": ConditionName(CLEAN)})
 def score(evidence: Evidence, claim: Claim) -> Result:
     """A plain score on films as they came: `measure` is accuracy, balanced_accuracy or recall_<class>."""
-    answers, name = evidence.main, str(claim.parameters.get("measure", "accuracy"))
-    condition = str(claim.parameters.get("condition", "clean"))
+    answers, name, condition = evidence.main, claim.parameters["measure"], claim.parameters["condition"]
     value = answers.score(name, condition)
     keep, spoken, films = answers.shared(condition), plain_name(name).capitalize(), "films"
     rooms = [headroom.skill(answers)]
@@ -39,16 +39,18 @@ def score(evidence: Evidence, claim: Claim) -> Result:
         spoken, films = f"Recall of {plain_name(own)}", f"{plain_name(own)} films"
         rooms = [headroom.class_skill(answers, own), headroom.recall_without_looking(answers, own, claim.margin)]
     rarest = int(np.unique(answers.labels[keep], return_counts=True)[1].min(initial=len(keep)))
-    effect = measured(name, condition, value, int(keep.sum()), smallest=rarest)
+    effect = measured(name, condition, value, int(keep.sum()), unit="share", smallest=rarest)
     recalls = answers.recalls(condition)
     sizes = {
         label: int((answers.labels[answers.shared(condition)] == index).sum())
         for index, label in enumerate(answers.subject.classes)
     }
-    measures = [measured(f"recall_{label}", condition, part, sizes[label]) for label, part in recalls.items()]
+    measures = [
+        measured(f"recall_{label}", condition, part, sizes[label], unit="share") for label, part in recalls.items()
+    ]
     total, smallest = sum(sizes.values()), min(size for size in sizes.values() if size)
     measures += [
-        measured(other, condition, answers.score(other, condition), total, smallest=smallest)
+        measured(other, condition, answers.score(other, condition), total, unit="share", smallest=smallest)
         for other in ("accuracy", "balanced_accuracy")
         if other != name
     ]
@@ -67,28 +69,29 @@ def score(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-@endpoint("confusion_rate")
+@endpoint("confusion_rate", parameters={"from": ClassName(), "towards": ClassName()})
 def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
     """P(called `towards` | truth `from`), and how much more often than the reverse."""
     answers = evidence.main
-    start, end = (answers.class_index(str(claim.parameters[key])) for key in ("from", "towards"))
+    start, end = (answers.class_index(claim.parameters[key]) for key in ("from", "towards"))
     called, keep = answers.called(), answers.shared("clean")
     there = answers.rate(called == end, keep & (answers.labels == start))
     names = answers.subject.classes
     counted = int((keep & (answers.labels == start)).sum())
-    effect = measured("confusion_rate", "clean", there, counted)
+    effect = measured("confusion_rate", "clean", there, counted, unit="share")
     measures = []
     if (keep & (answers.labels == end)).any():
         back = answers.rate(called == start, keep & (answers.labels == end))
         either = keep & np.isin(answers.labels, [start, end])
         reverse = int((keep & (answers.labels == end)).sum())
         measures = [
-            measured("confusion_rate_reverse", "clean", back, reverse),
+            measured("confusion_rate_reverse", "clean", back, reverse, unit="share"),
             measured(
                 "confusion_asymmetry",
                 "clean",
                 difference(there, back, answers.resamples.subset(either).patients),
                 counted + reverse,
+                unit="points",
                 smallest=min(counted, reverse),
             ),
         ]
@@ -107,11 +110,11 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-@endpoint("recall_gap")
+@endpoint("recall_gap", parameters={"better": ClassName(), "worse": ClassName()})
 def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     """Recall of class `better` minus recall of class `worse`, on the same resamples."""
     answers = evidence.main
-    better, worse = str(claim.parameters["better"]), str(claim.parameters["worse"])
+    better, worse = claim.parameters["better"], claim.parameters["worse"]
     for name in (better, worse):
         answers.class_index(name)
     recalls = answers.recalls("clean")
@@ -120,14 +123,16 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     films = {name: answers.shared("clean") & (answers.labels == answers.class_index(name)) for name in (better, worse)}
     sizes = {name: int(keep.sum()) for name, keep in films.items()}
     gap = difference(recalls[better], recalls[worse], answers.resamples.subset(films[better] | films[worse]).patients)
-    effect = measured("recall_gap", "clean", gap, sum(sizes.values()), smallest=min(sizes.values()))
+    effect = measured("recall_gap", "clean", gap, sum(sizes.values()), unit="points", smallest=min(sizes.values()))
     blindly = headroom.gap_at_chance(answers, better, worse, claim.margin)
     return Result(
         effect=effect,
         p_beyond=beyond(gap, claim),
         p_within=within(gap, claim),
         headroom=[blindly],
-        measures=[measured(f"recall_{name}", "clean", recalls[name], sizes[name]) for name in (better, worse)],
+        measures=[
+            measured(f"recall_{name}", "clean", recalls[name], sizes[name], unit="share") for name in (better, worse)
+        ],
         films=f"{plain_name(better)} and {plain_name(worse)} films",
         summary=(
             f"Recall of {plain_name(better)} films minus that of {plain_name(worse)} films is "
@@ -136,11 +141,11 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-@endpoint("disagreement")
+@endpoint("disagreement", parameters={"first": ConditionName(CLEAN), "second": ConditionName()})
 def disagreement(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose call changes between two conditions (`first`, default clean, and `second`)."""
     answers = evidence.main
-    first, second = str(claim.parameters.get("first", "clean")), str(claim.parameters["second"])
+    first, second = claim.parameters["first"], claim.parameters["second"]
     subject, recipe = answers.subject, parse(second).preprocessing
     if recipe not in {None, subject.preprocessing.name, *subject.preprocessings}:
         raise NotEvaluable(f"{subject.name} has no preprocessing {recipe}, only {subject.preprocessing.name}")
@@ -151,10 +156,12 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
     labelled = keep & (answers.labels >= 0)
     sizes = np.bincount(answers.labels[labelled])
     smallest = int(sizes[sizes > 0].min(initial=int(keep.sum())))
-    effect = measured("flip_rate", f"{second} - {first}", changed, int(keep.sum()), smallest=smallest)
+    effect = measured("flip_rate", f"{second} - {first}", changed, int(keep.sum()), unit="share", smallest=smallest)
     if labelled.any():
         change = difference(answers.score("accuracy", second, labelled), answers.score("accuracy", first, labelled))
-        moved = measured("accuracy_change", f"{second} - {first}", change, int(labelled.sum()), smallest=smallest)
+        moved = measured(
+            "accuracy_change", f"{second} - {first}", change, int(labelled.sum()), unit="points", smallest=smallest
+        )
         measures, note = [moved], f", and accuracy changes by {points(moved.estimate)} points"
     names, size = list(answers.subject.classes), len(answers.subject.classes)
     pairs = calls[0][keep].astype(np.int64) * size + calls[1][keep].astype(np.int64)

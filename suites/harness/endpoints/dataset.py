@@ -6,9 +6,10 @@ import numpy as np
 
 from calibration import ood
 from suites.harness import file_audit, shortcuts, statistics
-from suites.harness.claims import Claim, Measure, Result
+from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.cohort import Cohort
 from suites.harness.endpoints.cells import below_one, percent, points
+from suites.harness.endpoints.parameters import ClassName, Number, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.layouts import load_cohort
@@ -18,9 +19,17 @@ from suites.harness.statistics import Resamples, Sampled
 COUNT = "exact count"
 
 
-def _exact(name: str, value: float, n: int, patients: int, estimator: str = COUNT) -> Measure:
+def _exact(name: str, value: float, n: int, patients: int, estimator: str = COUNT, *, unit: Unit = "share") -> Measure:
     return Measure(
-        name=name, condition="clean", estimate=value, low=value, high=value, n=n, patients=patients, estimator=estimator
+        name=name,
+        condition="clean",
+        unit=unit,
+        estimate=value,
+        low=value,
+        high=value,
+        n=n,
+        patients=patients,
+        estimator=estimator,
     )
 
 
@@ -39,10 +48,10 @@ def _all_splits(cohort: Cohort) -> Cohort:
     return whole
 
 
-@endpoint("test_set_half_width", about="cohort")
+@endpoint("test_set_half_width", about="cohort", parameters={"accuracy": Number(0.9, low=0.0, high=1.0)})
 def half_width(cohort: Cohort, claim: Claim) -> Result:
     """Half the width of the interval that an accuracy of `accuracy` has on this many films, and patients."""
-    accuracy = float(claim.parameters.get("accuracy", 0.9))
+    accuracy = claim.parameters["accuracy"]
     halves = []
     for trials in (len(cohort), cohort.patients):
         interval = statistics.wilson(round(accuracy * trials), trials)
@@ -51,7 +60,14 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
     mix = file_audit.class_mix(cohort.table)
     sizes = [points(size, signed=False) for size in (*halves, statistics.detectable_effect(0.1, len(cohort)))]
     return Result(
-        effect=_exact("accuracy_half_width", halves[0], len(cohort), cohort.patients, f"{planned}, films independent"),
+        effect=_exact(
+            "accuracy_half_width",
+            halves[0],
+            len(cohort),
+            cohort.patients,
+            f"{planned}, films independent",
+            unit="width",
+        ),
         measures=[
             _exact(
                 "accuracy_half_width_patients",
@@ -59,6 +75,7 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
                 len(cohort),
                 cohort.patients,
                 f"{planned}, one film per patient",
+                unit="width",
             )
         ],
         summary=(
@@ -116,7 +133,7 @@ def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
         raise NotEvaluable(f"{cohort.name} has no train and test split")
     distance = float((shares["train"] - shares["test"]).abs().sum() / 2)
     return Result(
-        effect=_exact("class_mix_distance", distance, len(whole), whole.patients),
+        effect=_exact("class_mix_distance", distance, len(whole), whole.patients, unit="width"),
         summary=(
             f"The class mix of test differs from train by {points(distance, signed=False)} points (total variation)."
         ),
@@ -124,10 +141,14 @@ def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
     )
 
 
-@endpoint("shortcut_auroc", about="cohort")
+@endpoint(
+    "shortcut_auroc",
+    about="cohort",
+    parameters={"class": ClassName("normal"), "cues": OneOf("file", tuple(shortcuts.CUE_SETS))},
+)
 def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     """AUROC of `class` against the rest, predicted from file properties only, no patient on both sides of a fold."""
-    positive, cues = str(claim.parameters.get("class", "normal")), str(claim.parameters.get("cues", "file"))
+    positive, cues = claim.parameters["class"], claim.parameters["cues"]
     properties = file_audit.audit_files(cohort).properties
     probabilities = shortcuts.shortcut_probabilities(properties, cues)
     column = f"p_{positive}"
@@ -141,7 +162,12 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     )
     auroc = Sampled(float(estimate), replicates, resamples.patients, left_out=left_out)
     effect = measured(
-        "auroc", f"{cues} properties only", auroc, len(truth), smallest=int(min(truth.sum(), (~truth).sum()))
+        "auroc",
+        f"{cues} properties only",
+        auroc,
+        len(truth),
+        unit="plain",
+        smallest=int(min(truth.sum(), (~truth).sum())),
     )
     ends = [below_one(value) for value in (effect.estimate, effect.low, effect.high)]
     return Result(

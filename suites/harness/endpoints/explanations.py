@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explain import regions
+from explain import list_methods, regions
 from explain.localisation import energy_table, localise, marked_region, overlap, summarise
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
 from suites.harness import explaining, galleries, statistics
 from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
-from suites.harness.conditions import CLEAN, parse
+from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
+from suites.harness.endpoints.parameters import ConditionName, OneOf, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
@@ -28,14 +29,15 @@ from suites.harness.galleries import Scene
 from suites.harness.probes import FILMS
 from suites.harness.statistics import Sampled
 
-METHODS = ("grad-cam", "integrated gradients")
+METHOD = OneOf("grad-cam", tuple(list_methods()))
+"""The attribution method of a claim."""
 
 
 def _method(answers: Answers, claim: Claim) -> str:
-    return method_for(answers.subject, str(claim.parameters.get("method", METHODS[0])))[0]
+    return method_for(answers.subject, claim.parameters["method"])[0]
 
 
-@endpoint("looks_at_lesion")
+@endpoint("looks_at_lesion", parameters={"method": METHOD})
 def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     """How much more often the map's maximum hits the lesion than a guess does (pointing game).
 
@@ -67,10 +69,10 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     )  # fmt: skip
 
 
-@endpoint("looks_off_the_lung")
+@endpoint("looks_off_the_lung", parameters={"method": METHOD, "role": Role("")})
 def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map that lies off the lung, on the cohort or on a probe (`role`)."""
-    role = str(claim.parameters.get("role", ""))
+    role = claim.parameters["role"]
     answers = evidence.probe(role) if role else evidence.main
     method = _method(answers, claim)
     index = explaining.chosen(answers, evidence.profile, np.isfinite(answers.called()))
@@ -91,7 +93,7 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     )  # fmt: skip
 
 
-@endpoint("looks_at_border")
+@endpoint("looks_at_border", parameters={"method": METHOD})
 def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map on the outer frame of the film, beyond what an even map would put there."""
     answers = evidence.main
@@ -130,12 +132,12 @@ def _regions(answers: Answers, found: Maps) -> pd.DataFrame:
     return table[table["films"] > 0].rename(columns={"left_out": "left out"})
 
 
-@endpoint("map_moves")
+@endpoint("map_moves", parameters={"method": METHOD, "condition": ConditionName()})
 def map_moves(evidence: Evidence, claim: Claim) -> Result:
     """How far the map of the same film moves under `condition`: 1 minus the overlap of its marked regions."""
     answers = evidence.main
     method = _method(answers, claim)
-    condition = parse(str(claim.parameters["condition"])).text
+    condition = claim.parameters["condition"]
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN, condition))
     before = explaining.attribute(answers, index, method, evidence.cache)
     after = explaining.attribute(answers, index, method, evidence.cache, condition)
@@ -200,18 +202,20 @@ def _judged(
         before=galleries.side_of(answers, evidence.cache, index),
         after=galleries.side_of(answers, evidence.cache, index, condition) if condition != CLEAN else None,
     )  # fmt: skip
-    instead = method_for(answers.subject, str(claim.parameters.get("method", METHODS[0])))[1]
+    instead = method_for(answers.subject, claim.parameters["method"])[1]
     instead = f" {instead}" if instead else ""
     said = described(answers.subject, method)
     left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
     tables = {"Where the map lies, beside chance and a centre prior": summarise(table)} if "region" in table else {}
     return Result(
-        effect=measured(name, condition, mean, int(usable.sum()), **size),
+        effect=measured(name, condition, mean, int(usable.sum()), unit="share" if mean is plain else "points", **size),
         p_beyond=beyond(mean, claim) if believed else 1.0,
         p_within=within(mean, claim) if believed else 1.0,
         headroom=[headroom.skill(evidence.main)],
         unproven="" if believed else f"the sanity check of {method} is {checked.told}",
-        measures=[measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), **size)],
+        measures=[
+            measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), unit="share", **size)
+        ],
         summary=f"{said}: {summary}{left_out}{instead} Sanity check {checked.told}: {checked.reason}.",
         tables=tables | dict(more or {}),
         galleries={f"Saliency ({method}): {claim.statement}": galleries.items(scene, method, checked)},

@@ -9,25 +9,26 @@ from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
+from suites.harness.endpoints.parameters import REQUIRED, Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.stress import counted
 from suites.harness.evidence import Evidence
 
 
-@endpoint("flip_rate")
+@endpoint("flip_rate", parameters={"conditions": Conditions(REQUIRED)})
 def flip_rate(evidence: Evidence, claim: Claim) -> Result:
     """Mean over `conditions` of the share of films that are called otherwise than the clean film, rightly or not.
 
     Of the films that count every condition is defined, so that each condition has the same weight on every film.
     """
     answers, clean = evidence.main, evidence.main.called()
-    texts = [parse(str(text)).text for text in claim.parameters["conditions"]]
+    texts = [parse(text).text for text in claim.parameters["conditions"]]
     calls = [answers.called(text) for text in texts]
     everywhere = np.logical_and.reduce([np.isfinite(found) for found in (clean, *calls)])
     each = {text: answers.rate(found != clean, everywhere) for text, found in zip(texts, calls, strict=True)}
     mean = statistics.average(list(each.values()), answers.resamples.subset(everywhere).patients)
     n, smallest = int(everywhere.sum()), counted(answers, "accuracy", everywhere)[1]
-    effect = measured("flip_rate", "mean over conditions", mean, n, smallest=smallest)
+    effect = measured("flip_rate", "mean over conditions", mean, n, unit="share", smallest=smallest)
     most = max(each, key=lambda text: each[text].estimate)
     return Result(
         effect=effect,
@@ -35,7 +36,8 @@ def flip_rate(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(mean, claim),
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin), among=everywhere)],
         measures=[
-            measured("flip_rate", f"{text} - {CLEAN}", value, n, smallest=smallest) for text, value in each.items()
+            measured("flip_rate", f"{text} - {CLEAN}", value, n, unit="share", smallest=smallest)
+            for text, value in each.items()
         ],
         summary=(
             f"{percent(effect.estimate, 1)} of calls change on average over {len(texts)} conditions, most under {most} "

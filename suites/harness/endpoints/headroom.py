@@ -50,7 +50,7 @@ def skill(answers: Answers, bar: float = SKILL, *, among: Films | None = None, a
         bounds=(score.bounds[0] - chance, score.bounds[1] - chance),
     )
     n, smallest = int(sizes.sum()), int(sizes.min())
-    return Headroom(measure=measured(name, CLEAN, above, n, smallest=smallest), bar=bar, alarms=alarms)
+    return Headroom(measure=measured(name, CLEAN, above, n, unit="points", smallest=smallest), bar=bar, alarms=alarms)
 
 
 def class_skill(answers: Answers, name: str, bar: float = SKILL, *, beside: str = "") -> Headroom:
@@ -74,7 +74,9 @@ def class_skill(answers: Answers, name: str, bar: float = SKILL, *, beside: str 
     above = difference(rates[0], rates[1], answers.resamples.subset(inside | outside).patients)
     sizes = int(inside.sum()), int(outside.sum())
     condition = f"{CLEAN}, beside {plain_name(beside)} films" if beside else CLEAN
-    return Headroom(measure=measured(printed, condition, above, sum(sizes), smallest=min(sizes)), bar=bar)
+    return Headroom(
+        measure=measured(printed, condition, above, sum(sizes), unit="points", smallest=min(sizes)), bar=bar
+    )
 
 
 def of_measure(answers: Answers, measure: str, bar: float, among: Films, truth: str = "") -> Headroom:
@@ -96,7 +98,7 @@ def share_called(answers: Answers, name: str, bar: float) -> Headroom:
     if not inside.any():
         return Headroom(measure=_unknown(f"recall_{name}"), bar=bar)
     value = answers.score(f"called_{name}", CLEAN, inside)
-    return Headroom(measure=measured(f"recall_{name}", CLEAN, value, int(inside.sum())), bar=bar)
+    return Headroom(measure=measured(f"recall_{name}", CLEAN, value, int(inside.sum()), unit="share"), bar=bar)
 
 
 def recall_without_looking(answers: Answers, name: str, bar: float) -> Headroom:
@@ -108,7 +110,7 @@ def recall_without_looking(answers: Answers, name: str, bar: float) -> Headroom:
 def rate_without_looking(name: str, calls: npt.ArrayLike, answers: Answers, among: Films, bar: float) -> Headroom:
     """Return how often (N,) `calls` are made `among` films where they are wrong: a rate that takes no skill."""
     printed, n = f"{name}_without_looking", int(among.sum())
-    found = measured(printed, CLEAN, answers.rate(calls, among), n) if n else _unknown(printed)
+    found = measured(printed, CLEAN, answers.rate(calls, among), n, unit="share") if n else _unknown(printed)
     return Headroom(measure=found, bar=bar, side="below")
 
 
@@ -120,13 +122,17 @@ def gap_at_chance(answers: Answers, better: str, worse: str, bar: float) -> Head
     recall, anyway = answers.score(f"called_{better}", CLEAN, inside), answers.score(f"called_{worse}", CLEAN, outside)
     gap = difference(recall, anyway, answers.resamples.subset(inside | outside).patients)
     sizes = int(inside.sum()), int((inside | outside).sum())
-    return Headroom(measure=measured("recall_gap_at_chance", CLEAN, gap, sizes[1], smallest=sizes[0]), bar=bar)
+    return Headroom(
+        measure=measured("recall_gap_at_chance", CLEAN, gap, sizes[1], unit="points", smallest=sizes[0]), bar=bar
+    )
 
 
 def coverage_without_looking(size: Measure, classes: int, bar: float) -> Headroom:
     """Return how often sets of this mean `size` would hold the truth if they were dealt out at random."""
     share = {key: getattr(size, key) / classes for key in ("estimate", "low", "high")}
-    return Headroom(measure=replace(size, name="coverage_without_looking", **share), bar=bar, side="below")
+    return Headroom(
+        measure=replace(size, name="coverage_without_looking", unit="share", **share), bar=bar, side="below"
+    )
 
 
 def _others(answers: Answers, name: str, beside: str = "") -> Films:
@@ -139,6 +145,6 @@ def _others(answers: Answers, name: str, beside: str = "") -> Films:
 def _unknown(name: str) -> Measure:
     """Return the measure that no film can tell."""
     return Measure(
-        name=name, condition=CLEAN, estimate=math.nan, low=math.nan, high=math.nan, n=0, patients=0,
+        name=name, condition=CLEAN, unit="plain", estimate=math.nan, low=math.nan, high=math.nan, n=0, patients=0,
         estimator="no film tells it",
     )  # fmt: skip

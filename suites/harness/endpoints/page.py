@@ -5,32 +5,41 @@ from __future__ import annotations
 import numpy as np
 
 from suites.harness import statistics
-from suites.harness.claims import Claim, Measure, Result
+from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.endpoints.cells import percent, points
+from suites.harness.endpoints.parameters import ClassName, ClassNames, Counts, Number
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.errors import UsageProblem
 from suites.harness.report import figures
 from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Integers, Interval
 
+PUBLISHED = {"classes": ClassNames(), "confusion": Counts()}
+"""Parameters of every claim about the page: the published confusion matrix, rows the truth."""
 WILSON = "Wilson score interval 95 %, films taken as independent"
 NEWCOMBE = "Newcombe hybrid score interval 95 %, films taken as independent"
 
 
 def _matrix(claim: Claim) -> tuple[Integers, list[str]]:
-    counts = np.asarray(claim.parameters.get("confusion", []), dtype=np.int64)
-    classes = [str(name) for name in claim.parameters.get("classes", [])]
-    if counts.ndim != 2 or counts.shape != (len(classes), len(classes)) or (counts < 0).any():
-        raise UsageProblem(
-            f"claim {claim.id}: `confusion` must be a square table of counts with as many rows as `classes`"
-        )
+    counts, classes = np.asarray(claim.parameters["confusion"], dtype=np.int64), claim.parameters["classes"]
+    if len(counts) != len(classes):
+        raise UsageProblem(f"claim {claim.id}: `confusion` has {len(counts)} rows for {len(classes)} `classes`")
     return counts, classes
 
 
-def _measure(name: str, interval: Interval, n: int, estimator: str = WILSON) -> Measure:
+def _of(claim: Claim, name: str) -> int:
+    """Return the row of the class that a parameter names."""
+    classes, wanted = claim.parameters["classes"], claim.parameters[name]
+    if wanted not in classes:
+        raise UsageProblem(f"claim {claim.id}: `{name}` is {wanted!r}, none of its `classes`: {', '.join(classes)}")
+    return int(classes.index(wanted))
+
+
+def _measure(name: str, interval: Interval, n: int, estimator: str = WILSON, *, unit: Unit = "share") -> Measure:
     return Measure(
         name=name,
         condition="clean",
+        unit=unit,
         estimate=interval.estimate,
         low=interval.low,
         high=interval.high,
@@ -59,7 +68,7 @@ def _measures(counts: Integers, classes: list[str]) -> list[Measure]:
     return measures
 
 
-@endpoint("published_half_width", about="page")
+@endpoint("published_half_width", about="page", parameters=PUBLISHED)
 def published_half_width(_: None, claim: Claim) -> Result:
     """Half the width of the interval that the published accuracy really has, in accuracy units."""
     counts, classes = _matrix(claim)
@@ -68,7 +77,7 @@ def published_half_width(_: None, claim: Claim) -> Result:
     half = (accuracy.high - accuracy.low) / 2
     stated = float(claim.margin)
     return Result(
-        effect=_measure("accuracy_half_width", Interval(half, half, half), total),
+        effect=_measure("accuracy_half_width", Interval(half, half, half), total, unit="width"),
         measures=_measures(counts, classes),
         summary=(
             f"{right} of {total} films right is {percent(accuracy.estimate, 1)} with an interval from "
@@ -80,12 +89,16 @@ def published_half_width(_: None, claim: Claim) -> Result:
     )
 
 
-@endpoint("published_recall_gap", about="page")
+@endpoint(
+    "published_recall_gap",
+    about="page",
+    parameters={**PUBLISHED, "better": ClassName(), "worse": ClassName(), "printed": Number(low=0.0, high=1.0)},
+)
 def published_recall_gap(_: None, claim: Claim) -> Result:
     """How far the printed recall gap is from the one its own confusion matrix shows; a matter of counting."""
     counts, classes = _matrix(claim)
-    first, second = (classes.index(str(claim.parameters[key])) for key in ("better", "worse"))
-    printed, names = float(claim.parameters["printed"]), [plain_name(classes[index]) for index in (first, second)]
+    first, second = _of(claim, "better"), _of(claim, "worse")
+    printed, names = claim.parameters["printed"], [plain_name(classes[index]) for index in (first, second)]
     rows = counts.sum(axis=1)
     n = int(rows[first] + rows[second])
     gap = _newcombe((int(counts[first, first]), int(rows[first])), (int(counts[second, second]), int(rows[second])))
@@ -93,8 +106,8 @@ def published_recall_gap(_: None, claim: Claim) -> Result:
     ends = [points(value, signed=False) for value in (gap.estimate, gap.low, gap.high)]
     counting = "exact count of the published films"
     return Result(
-        effect=_measure("recall_gap_error", Interval(error, error, error), n, counting),
-        measures=[_measure("recall_gap", gap, n, NEWCOMBE), *_measures(counts, classes)],
+        effect=_measure("recall_gap_error", Interval(error, error, error), n, counting, unit="width"),
+        measures=[_measure("recall_gap", gap, n, NEWCOMBE, unit="points"), *_measures(counts, classes)],
         summary=(
             f"Recall of {names[0]} is {percent(counts[first, first] / rows[first], 1)}, of {names[1]} "
             f"{percent(counts[second, second] / rows[second], 1)}: a gap of {ends[0]} points (95 % interval "
@@ -103,11 +116,11 @@ def published_recall_gap(_: None, claim: Claim) -> Result:
     )
 
 
-@endpoint("published_recall", about="page")
+@endpoint("published_recall", about="page", parameters={**PUBLISHED, "class": ClassName()})
 def published_recall(_: None, claim: Claim) -> Result:
     """Recall of one class from the published confusion matrix."""
     counts, classes = _matrix(claim)
-    index = classes.index(str(claim.parameters["class"]))
+    index = _of(claim, "class")
     total = int(counts[index].sum())
     recall = statistics.wilson(int(counts[index, index]), total)
     return Result(
@@ -120,15 +133,19 @@ def published_recall(_: None, claim: Claim) -> Result:
     )
 
 
-@endpoint("published_confusion_asymmetry", about="page")
+@endpoint(
+    "published_confusion_asymmetry",
+    about="page",
+    parameters={**PUBLISHED, "from": ClassName(), "towards": ClassName()},
+)
 def published_confusion_asymmetry(_: None, claim: Claim) -> Result:
     """P(called `towards` | `from`) minus P(called `from` | `towards`), from the published confusion matrix."""
     counts, classes = _matrix(claim)
-    start, end = (classes.index(str(claim.parameters[key])) for key in ("from", "towards"))
+    start, end = _of(claim, "from"), _of(claim, "towards")
     rows = counts.sum(axis=1)
     gap = _newcombe((int(counts[start, end]), int(rows[start])), (int(counts[end, start]), int(rows[end])))
     return Result(
-        effect=_measure("confusion_asymmetry", gap, int(rows[start] + rows[end]), NEWCOMBE),
+        effect=_measure("confusion_asymmetry", gap, int(rows[start] + rows[end]), NEWCOMBE, unit="points"),
         measures=_measures(counts, classes),
         summary=(
             f"{counts[start, end]} of {rows[start]} {plain_name(classes[start])} films are called "

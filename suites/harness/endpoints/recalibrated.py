@@ -19,6 +19,7 @@ from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
 from suites.harness.endpoints import headroom, mending
 from suites.harness.endpoints.calibrated import ECE
+from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
@@ -29,7 +30,7 @@ from suites.harness.temperature import FittedTemperature, digests
 from suites.harness.tempered import held_out
 
 
-@endpoint("temperature")
+@endpoint("temperature", parameters={"conditions": Conditions()})
 @reasoned
 @held_out
 def temperature(evidence: Evidence, claim: Claim) -> Result:
@@ -39,7 +40,7 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     fitted = films.sampled(
         partial(measures.estimate, "temperature", films.logits, films.labels), mending.RANGE, films.events
     )
-    effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
+    effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
     try:
         fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
     except CalibrationError as problem:  # what it mends cannot be said; the temperature itself stands
@@ -67,9 +68,9 @@ def _mended(
 ) -> Result:
     """Return what stands beside a temperature: what it mends on other patients and under shifts, and its file."""
     answers = evidence.main
-    effect = measured("temperature", CLEAN, fitted, len(films.labels), smallest=films.smallest)
+    effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
     mended = crossfit.recalibrated(fits, films.logits)
-    shifts = [item.text for item in expand(claim.parameters.get("conditions", []), (3,))]
+    shifts = [item.text for item in expand(claim.parameters["conditions"], (3,))]
     survival = mending.under_shifts(evidence, films, fits, fitted, shifts)
     compared = mending.compared(films, fits.fold)
     before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, mended))
@@ -77,7 +78,9 @@ def _mended(
     return Result(
         effect=effect,
         measures=[
-            measured("nll_gain", row.name, row.gain, row.films, smallest=row.smallest) for row in survival if row.gain
+            measured("nll_gain", row.name, row.gain, row.films, unit="nats", smallest=row.smallest)
+            for row in survival
+            if row.gain
         ],
         summary=(
             f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. {mending.told(survival)}"

@@ -1,53 +1,116 @@
-"""Endpoints: how a claim is measured. Each is one function from evidence and claim to a `Result`, found by name.
+"""How is a claim measured? By an endpoint: one function from evidence and claim to a `Result`, found by name.
 
-To add one, write a function in a file of this folder::
+To add one, write a function in a file of this folder (or below it)::
 
-    @endpoint("confident_share")
+    @endpoint("confident_share", parameters={"above": Number(0.9, low=0.0, high=1.0)})
     def confident_share(evidence: Evidence, claim: Claim) -> Result:
-        '''Share of films called with more than `confidence`.'''
-        ...
+        '''Share of films called with more than `above` confidence.'''
+        answers, above = evidence.main, claim.parameters["above"]
+        share = answers.rate(answers.probabilities().max(axis=1) > above, answers.shared("clean"))
+        effect = measured("confident_share", "clean", share, len(answers.cohort), unit="share")
+        return Result(effect=effect, p_beyond=beyond(share, claim), p_within=within(share, claim))
 
-and name it in the claims table. Conditions that a claim lists under `conditions` have been predicted before it runs.
-What the subject has to lose goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the
-same would be called robust.
+and name it in the claims table. An endpoint finds every parameter it declares in `claim.parameters`, typed, defaults
+filled in (see `parameters.py`), and whatever conditions they name have been predicted before it runs. What the subject
+has to lose goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the same would be
+called robust.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from suites.harness.claims import Claim, Measure, Result
+from suites.harness.claims import Claim, Measure, Result, Unit
+from suites.harness.conditions import Condition, expand
+from suites.harness.endpoints.parameters import Parameter, read_all
 from suites.harness.errors import UsageProblem
 from suites.harness.statistics import Sampled
 
 About = Literal["page", "cohort", "subject"]
-Endpoint = Callable[[Any, Claim], Result]
-
-_REGISTRY: dict[str, tuple[Endpoint, About]] = {}
+Measuring = Callable[[Any, Claim], Result]
 
 
-def endpoint(name: str, *, about: About = "subject") -> Callable[[Endpoint], Endpoint]:
-    """Register an endpoint.
+@dataclass(frozen=True)
+class Endpoint:
+    """A way to measure claims.
 
-    Args:
+    Attributes:
         name: as written in the claims table.
+        measure: the function.
         about: what it looks at: `page` (published numbers, receives `None`), `cohort` (files, receives the `Cohort`)
             or `subject` (predictions, receives the `Evidence`).
+        parameters: what a claim may ask of it, by name.
     """
 
-    def keep(function: Endpoint) -> Endpoint:
-        if name in _REGISTRY and _REGISTRY[name][0].__qualname__ != function.__qualname__:
+    name: str
+    measure: Measuring
+    about: About = "subject"
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+    def __call__(self, evidence: Any, claim: Claim) -> Result:  # noqa: ANN401 - what it is about decides the type
+        """Measure a claim, its parameters typed and complete."""
+        return self.measure(evidence, replace(claim, parameters=self.asked(claim)))
+
+    def asked(self, claim: Claim) -> dict[str, Any]:
+        """Return every parameter by name, typed, defaults filled in.
+
+        Raises:
+            UsageProblem: one is missing, unknown or of another type; one line with what is known.
+        """
+        where = f"claim {claim.id}: endpoint {self.name!r}"
+        own = (one.name for one in fields(Claim) if one.name != "parameters")
+        return read_all(self.parameters, claim.parameters, where=where, beside=own)
+
+    def conditions(self, claim: Claim, severities: Sequence[int], *, thorough: bool) -> list[Condition]:
+        """Return the conditions a claim needs the cohort's films answered under, besides as they came."""
+        asked = self.asked(claim)
+        texts = (one.conditions(asked[name], asked) for name, one in self._named(thorough=thorough))
+        return expand((text for named in texts for text in named), severities)
+
+    def probe_conditions(self, claim: Claim, *, thorough: bool) -> list[Condition]:
+        """Return the conditions a claim needs the probes' films answered under, besides as they came."""
+        asked = self.asked(claim)
+        texts = (one.probe_conditions(asked[name]) for name, one in self._named(thorough=thorough))
+        return expand(text for named in texts for text in named)
+
+    def _named(self, *, thorough: bool) -> Iterator[tuple[str, Parameter]]:
+        return ((name, one) for name, one in self.parameters.items() if thorough or not one.thorough_only)
+
+    def described(self) -> Iterator[str]:
+        """Yield the lines of the list of endpoints: name and first line of its docstring, then its parameters."""
+        about = "" if self.about == "subject" else f" (about the {self.about})"
+        yield f"{self.name}{about}: {(self.measure.__doc__ or '').strip().splitlines()[0]}"
+        for name, one in self.parameters.items():
+            shown = "required" if one.required else f"default {one.default!r}"
+            yield f"    {name}: {one.expected}; {shown}"
+
+
+_REGISTRY: dict[str, Endpoint] = {}
+
+
+def endpoint(
+    name: str, *, about: About = "subject", parameters: Mapping[str, Parameter] | None = None
+) -> Callable[[Measuring], Measuring]:
+    """Register a function as an endpoint; see `Endpoint` for the arguments.
+
+    Raises:
+        ValueError: another function is registered under that name.
+    """
+
+    def register(function: Measuring) -> Measuring:
+        if name in _REGISTRY and _REGISTRY[name].measure.__qualname__ != function.__qualname__:
             raise ValueError(f"two endpoints are called {name!r}")
-        _REGISTRY[name] = function, about
+        _REGISTRY[name] = Endpoint(name, function, about, parameters or {})
         return function
 
-    return keep
+    return register
 
 
-def find(name: str) -> tuple[Endpoint, About]:
-    """Return an endpoint and what it is about.
+def get(name: str) -> Endpoint:
+    """Return an endpoint.
 
     Raises:
         UsageProblem: there is none of that name; the nearest are listed.
@@ -58,7 +121,14 @@ def find(name: str) -> tuple[Endpoint, About]:
     return _REGISTRY[name]
 
 
-def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: int = 0, needed: int = 100) -> Measure:
+def names() -> list[str]:
+    """Return the names of all endpoints, in order of registration."""
+    return list(_REGISTRY)
+
+
+def measured(
+    name: str, condition: str, sampled: Sampled, n: int, *, unit: Unit, smallest: int = 0, needed: int = 100
+) -> Measure:
     """Return the measure of a resampled statistic.
 
     Args:
@@ -66,6 +136,7 @@ def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: i
         condition: condition, or `after - before` for a difference.
         sampled: estimate and replicates.
         n: films it rests on.
+        unit: in which it is printed.
         smallest: films of the smallest class involved (0: as `n`); below `needed` the cell is exploratory.
         needed: 100 for rates, 200 for calibration curves, 50 per kind of out-of-distribution film.
     """
@@ -73,6 +144,7 @@ def measured(name: str, condition: str, sampled: Sampled, n: int, *, smallest: i
     return Measure(
         name=name,
         condition=condition,
+        unit=unit,
         estimate=interval.estimate,
         low=interval.low,
         high=interval.high,

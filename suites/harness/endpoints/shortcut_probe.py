@@ -55,16 +55,16 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
         .rename(columns={"control": "where", "logit_fall": "fall of the logit"})
     )
     return Result(
-        effect=measured("flips_when_edges_covered", CLEAN, share, n, smallest=smallest),
+        effect=measured("flips_when_edges_covered", CLEAN, share, n, unit="share", smallest=smallest),
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=[
             *(
-                measured(f"flips_when_{name}_covered", CLEAN, value, n, smallest=smallest)
+                measured(f"flips_when_{name}_covered", CLEAN, value, n, unit="share", smallest=smallest)
                 for name, value in each.items()
             ),
-            measured("flips_when_inside_covered", CLEAN, inside, n, smallest=smallest),
+            measured("flips_when_inside_covered", CLEAN, inside, n, unit="share", smallest=smallest),
         ],
         summary=(
             f"Covering the border or the corners changes {percent(share.estimate, 1)} of {n} calls; squares of the "

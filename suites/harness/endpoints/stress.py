@@ -15,8 +15,9 @@ from suites.harness.claims import Claim, GalleryItem, Measure, Result
 from suites.harness.conditions import CLEAN, expand, parse
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent, points
+from suites.harness.endpoints.parameters import ClassName, ConditionName, Conditions, Remedies, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import RISING, Answers, Evidence
 from suites.harness.report import figures
 from suites.harness.report.wording import plain_name
@@ -53,29 +54,39 @@ def counted(answers: Answers, measure: str, films: Films) -> tuple[int, int]:
 
 def films_of(answers: Answers, claim: Claim) -> Films:
     """Return the films a claim is about: all, or those whose truth is the parameter `truth`."""
-    if "truth" not in claim.parameters:
+    if not claim.parameters["truth"]:
         return np.ones(len(answers.cohort), dtype=bool)
-    return np.asarray(answers.labels == answers.class_index(str(claim.parameters["truth"])), dtype=bool)
+    return np.asarray(answers.labels == answers.class_index(claim.parameters["truth"]), dtype=bool)
 
 
-@endpoint("stress")
+@endpoint(
+    "stress",
+    parameters={
+        "measure": Score("balanced_accuracy"),
+        "truth": ClassName(""),
+        "condition": ConditionName(),
+        "control": ConditionName(""),
+        "conditions": Conditions(),
+        "remedies": Remedies(of="condition"),
+    },
+)
 def stress(evidence: Evidence, claim: Claim) -> Result:
     """Harm to `measure` under `condition`, with the severity curve, the `control` of equal size, and the `remedies`."""
     answers = evidence.main
-    measure = str(claim.parameters.get("measure", "balanced_accuracy"))
-    if "condition" not in claim.parameters:
-        raise UsageProblem(f"claim {claim.id}: endpoint 'stress' needs a `condition`")
-    condition = parse(str(claim.parameters["condition"])).text
+    measure, condition = claim.parameters["measure"], claim.parameters["condition"]
     among = films_of(answers, claim)
     primary, both = harm(answers, measure, condition, among)
     n, smallest = counted(answers, measure, both)
-    effect = measured(f"{measure}_harm", f"{condition} - clean", primary, n, smallest=smallest)
+    effect = measured(f"{measure}_harm", f"{condition} - clean", primary, n, unit="points", smallest=smallest)
     measures = [
-        measured(measure, name, answers.score(measure, name, both), n, smallest=smallest) for name in (CLEAN, condition)
+        measured(measure, name, answers.score(measure, name, both), n, unit="share", smallest=smallest)
+        for name in (CLEAN, condition)
     ]
     flipped = answers.called(condition) != answers.called(CLEAN)
     flips, of_any_class = answers.rate(flipped, both), counted(answers, "accuracy", both)[1]
-    measures.append(measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), smallest=of_any_class))
+    measures.append(
+        measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), unit="share", smallest=of_any_class)
+    )
     hidden = _hidden_flips(answers, claim, flipped, both & _of_measure(answers, measure), primary)
     extra, sentences = _beside(answers, claim, measure, among, effect.estimate)
     series = _curve(evidence, claim, measure, among)
@@ -90,7 +101,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         effect=effect,
         p_beyond=beyond(primary, claim),
         p_within=within(primary, claim),
-        headroom=[headroom.of_measure(answers, measure, claim.margin, both, str(claim.parameters.get("truth", "")))],
+        headroom=[headroom.of_measure(answers, measure, claim.margin, both, claim.parameters["truth"])],
         only_beyond=hidden if claim.kind == "limitation" else "",
         only_within=hidden if claim.kind == "requirement" else "",
         films=_whose(measure, claim),
@@ -150,7 +161,7 @@ def _whose(measure: str, claim: Claim) -> str:
         return "normal films"
     if measure.startswith("recall_"):
         return f"{plain_name(measure.removeprefix('recall_'))} films"
-    return f"{plain_name(str(claim.parameters['truth']))} films" if "truth" in claim.parameters else "films"
+    return f"{plain_name(claim.parameters['truth'])} films" if claim.parameters["truth"] else "films"
 
 
 def _beside(
@@ -161,25 +172,28 @@ def _beside(
     `without` is the harm that the remedies meet.
     """
     measures, sentences = [], []
-    condition = parse(str(claim.parameters["condition"])).text
-    if "control" in claim.parameters:
-        control = parse(str(claim.parameters["control"])).text
+    condition = claim.parameters["condition"]
+    if control := claim.parameters["control"]:
         alone, films = harm(answers, measure, control, among)
         n, smallest = counted(answers, measure, films)
-        measures.append(measured(f"{measure}_harm", f"{control} - clean", alone, n, smallest=smallest))
+        measures.append(measured(f"{measure}_harm", f"{control} - clean", alone, n, unit="points", smallest=smallest))
         excess, films = harm(answers, measure, condition, among, reference=control)
         n, smallest = counted(answers, measure, films)
-        more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, smallest=smallest)
+        more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, unit="points", smallest=smallest)
         measures.append(more)
         sentences.append(
             f"The control {control} costs {_cost(measures[-2])} points, so {points(more.estimate)} "
             f"({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
         )
-    for name in claim.parameters.get("remedies", []):
-        for text in (f"{condition} | {name}", str(name)):
+    for name in claim.parameters["remedies"]:
+        for text in (f"{condition} | {name}", name):
             remedied, films = harm(answers, measure, parse(text).text, among)
             n, smallest = counted(answers, measure, films)
-            measures.append(measured(f"{measure}_harm", f"{parse(text).text} - clean", remedied, n, smallest=smallest))
+            measures.append(
+                measured(
+                    f"{measure}_harm", f"{parse(text).text} - clean", remedied, n, unit="points", smallest=smallest
+                )
+            )
         left, cost = measures[-2:]
         change = round(1000 * left.estimate) - round(1000 * without)
         worse = " (worse than without)" if change > 0 else " (as without)" if change == 0 else ""
@@ -200,7 +214,7 @@ def _curve(
     """Return a function that draws the measure against severity, and its points."""
     answers = evidence.main
     names: dict[str, list[tuple[int, str]]] = {}
-    for item in expand(claim.parameters.get("conditions", []), evidence.severities):
+    for item in expand(claim.parameters["conditions"], evidence.severities):
         chain = item.text.replace(f"@{item.severity}", "")
         names.setdefault(chain, []).append((item.severity, item.text))
     clean, points = answers.score(measure, CLEAN, among), []
@@ -216,7 +230,7 @@ def _curve(
             except NotEvaluable:
                 continue
             n, smallest = counted(answers, measure, among & np.isfinite(answers.called(text)))
-            points.append(measured(measure, text, value, n, smallest=smallest))
+            points.append(measured(measure, text, value, n, unit="share", smallest=smallest))
             place = severities.index(level)
             middle[place], low[place], high[place] = points[-1].estimate, points[-1].low, points[-1].high
         rows[chain] = middle, low, high

@@ -8,30 +8,29 @@ import numpy as np
 
 from suites.harness.attacking import attack
 from suites.harness.attacking.universal import LEVELS, patterns
-from suites.harness.claims import Claim, Result
+from suites.harness.claims import Claim, Result, Unit
 from suites.harness.endpoints import attack_pictures, attack_tables, headroom
 from suites.harness.endpoints.attack_tables import rate_on
 from suites.harness.endpoints.cells import percent
+from suites.harness.endpoints.parameters import OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.errors import UsageProblem
 from suites.harness.evidence import Evidence
 from suites.harness.statistics import difference
 
+SHARE: Unit = "share"
+POINTS: Unit = "points"
 MISSED = "no robustness can be concluded where gradients cannot be trusted"
 
 
-@endpoint("universal_pattern")
+@endpoint("universal_pattern", parameters={"levels": OneOf(4.0, tuple(round(size * 255, 6) for size in LEVELS))})
 def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     """Share of films called right under one pattern of `levels` of 255, fitted on other patients' films.
 
     Beside it stands one random pattern of the same size. Where a sanity check of the gradients fails, the fit may have
     missed, so such a run can show weakness but never robustness.
     """
-    answers, levels = evidence.main, float(claim.parameters.get("levels", 4.0))
+    answers, levels = evidence.main, claim.parameters["levels"]
     budget = levels / 255
-    if budget not in LEVELS:
-        known = ", ".join(f"{size * 255:g}" for size in LEVELS)
-        raise UsageProblem(f"claim {claim.id}: levels is {levels:g}; patterns are fitted at {known} of 255")
     found = patterns(answers, evidence.profile, evidence.cache)
     checks = attack(answers, evidence.profile, evidence.cache).checks
     failed = [check.name for check in checks if check.blocking and not check.passed]
@@ -42,21 +41,25 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     clean = rate_on(answers, found.index, right)
     value, control, n = curve[budget], random[budget], len(found.index)
     turned = rows[(rows["clean_prediction"] == rows["label"]) & (rows["prediction"] != rows["label"])]
-    numbers = [("robust_accuracy", f"pattern {size * 255:g}/255", curve[size]) for size in LEVELS if size != budget]
-    numbers += [("robust_accuracy", f"random pattern {levels:g}/255", control)]
-    numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value))]
+    numbers = [
+        ("robust_accuracy", f"pattern {size * 255:g}/255", curve[size], SHARE) for size in LEVELS if size != budget
+    ]
+    numbers += [("robust_accuracy", f"random pattern {levels:g}/255", control, SHARE)]
+    numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value), POINTS)]
     smallest = attack_tables.smallest_class(answers, found.index)
     shown = {"one pattern": {0.0: clean, **curve}, "one random pattern": {0.0: clean, **random}}
     untouched = attack_tables.hardly_lost(clean, value)
     return Result(
-        effect=measured("robust_accuracy", f"pattern {levels:g}/255", value, n, smallest=smallest),
+        effect=measured("robust_accuracy", f"pattern {levels:g}/255", value, n, unit="share", smallest=smallest),
         p_beyond=beyond(value, claim) if not untouched else 1.0,
         p_within=1.0 if failed else within(value, claim),
         headroom=[headroom.skill(answers, alarms=True)],
         only_beyond=MISSED if failed else "",
         caveat=attack_tables.UPPER_BOUND,
         only_within=untouched,
-        measures=[measured(name, condition, item, n, smallest=smallest) for name, condition, item in numbers],
+        measures=[
+            measured(name, condition, item, n, unit=unit, smallest=smallest) for name, condition, item, unit in numbers
+        ],
         summary=(
             f"One pattern of at most {levels:g} of 255 grey levels, fitted on other patients and put on every film, "
             f"leaves {percent(value.estimate)} of {n} films right ({percent(clean.estimate)} without it); one random "

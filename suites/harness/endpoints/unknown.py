@@ -15,6 +15,7 @@ from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
+from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.stress import counted, films_of
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
@@ -24,41 +25,58 @@ from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Sampled, difference
 
 
-@endpoint("called_whatever_the_cause")
+@endpoint(
+    "called_whatever_the_cause",
+    parameters={
+        "class": ClassName(),
+        "truth": ClassName(""),
+        "sham": ConditionName(""),
+        "matched": ConditionName(""),
+        "conditions": Conditions(REQUIRED),
+    },
+)
 def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     """Mean over `causes` of the share of films (of `truth`) called `class`; with its spread, and the controls.
 
     Each cause is a condition that adds the same kind of density for another reason, so a subject that read causes would
     answer them differently. `sham` puts the density outside the lung, `matched` spreads the same dose evenly.
     """
-    answers, name = evidence.main, str(claim.parameters["class"])
+    answers, name = evidence.main, claim.parameters["class"]
     among = films_of(answers, claim)
-    causes = [parse(str(text)).text for text in claim.parameters["conditions"]]
+    causes = [parse(text).text for text in claim.parameters["conditions"]]
     everywhere = among & np.logical_and.reduce([np.isfinite(answers.called(condition)) for condition in causes])
     shares = {condition: answers.score(f"called_{name}", condition, everywhere) for condition in causes}
     patients, n = answers.resamples.subset(everywhere).patients, int(everywhere.sum())
     mean = statistics.average(list(shares.values()), patients)
     estimates = {condition: share.estimate for condition, share in shares.items()}
     most, least = max(estimates, key=estimates.__getitem__), min(estimates, key=estimates.__getitem__)
-    measures = [measured(f"called_{name}", condition, share, n) for condition, share in shares.items()]
-    measures.append(measured("cause_spread", f"{most} - {least}", difference(shares[most], shares[least]), n))
-    for condition in (CLEAN, *(str(claim.parameters[key]) for key in ("sham", "matched") if key in claim.parameters)):
+    measures = [measured(f"called_{name}", condition, share, n, unit="share") for condition, share in shares.items()]
+    measures.append(
+        measured("cause_spread", f"{most} - {least}", difference(shares[most], shares[least]), n, unit="points")
+    )
+    for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
         seen = everywhere & np.isfinite(answers.called(condition))
         measures.append(
-            measured(f"called_{name}", condition, answers.score(f"called_{name}", condition, seen), int(seen.sum()))
+            measured(
+                f"called_{name}",
+                condition,
+                answers.score(f"called_{name}", condition, seen),
+                int(seen.sum()),
+                unit="share",
+            )
         )
     sure = statistics.average(
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
     )
-    measures.append(measured("confident_share", "all causes", sure, n))
-    effect = measured(f"called_{name}", "mean over causes", mean, n)
+    measures.append(measured("confident_share", "all causes", sure, n, unit="share"))
+    effect = measured(f"called_{name}", "mean over causes", mean, n, unit="share")
     left_out = int(among.sum()) - n
     return Result(
         effect=effect,
         p_beyond=beyond(mean, claim),
         p_within=within(mean, claim),
         headroom=[headroom.share_called(answers, name, claim.margin)],
-        films=f"{plain_name(str(claim.parameters['truth']))} films" if "truth" in claim.parameters else "films",
+        films=f"{plain_name(claim.parameters['truth'])} films" if claim.parameters["truth"] else "films",
         measures=measures,
         summary=(
             f"Films made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, from "
@@ -89,20 +107,22 @@ def _causes(
     return {"The same films, white for different reasons": items}
 
 
-@endpoint("confident_on_probe")
+@endpoint("confident_on_probe", parameters={"role": Role()})
 def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     """Share of the films of a probe (`role`) that are called with more than 90 % confidence."""
-    probe, main = evidence.probe(str(claim.parameters["role"])), evidence.main
+    probe, main = evidence.probe(claim.parameters["role"]), evidence.main
     everyone = np.ones(len(probe.cohort), dtype=bool)
     share = probe.score("confident_share", CLEAN, everyone)
-    n, role = len(probe.cohort), str(claim.parameters["role"])
+    n, role = len(probe.cohort), claim.parameters["role"]
     both, smallest = TwoCohorts.of(main, probe), smallest_kind(probe)
 
     def on_probe(name: str, sampled: Sampled) -> Measure:
-        return measured(name, role, sampled, n, smallest=smallest, needed=50)
+        return measured(name, role, sampled, n, unit="share", smallest=smallest, needed=50)
 
     usual = np.ones(len(main.cohort), dtype=bool)
-    surely = measured("confident_share", CLEAN, main.score("confident_share", CLEAN, usual), len(main.cohort))
+    surely = measured(
+        "confident_share", CLEAN, main.score("confident_share", CLEAN, usual), len(main.cohort), unit="share"
+    )
     measures = [
         surely,
         on_probe("mean_confidence", probe.score("mean_confidence", CLEAN, everyone)),
@@ -113,11 +133,11 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     doubt = scores.LOGIT_SCORES["max-softmax"]
     caught = both.auroc(np.concatenate([doubt(answers.logits()) for answers in (main, probe)]))
     against = f"{role} against {main.cohort.name}, max-softmax"
-    measures.append(measured("auroc", against, caught, both.films, smallest=both.smallest, needed=50))
+    measures.append(measured("auroc", against, caught, both.films, unit="plain", smallest=both.smallest, needed=50))
     labelled = probe.shared(CLEAN)
     right = probe.score("accuracy", CLEAN, labelled) if labelled.any() else None
     known, rarest = counted(probe, "accuracy", labelled)
-    measured_right = [] if right is None else [measured("accuracy", role, right, known, smallest=rarest)]
+    measured_right = [] if right is None else [measured("accuracy", role, right, known, unit="share", smallest=rarest)]
     films = FILMS.get(role, f"{role} films")
     return Result(
         effect=on_probe("confident_share", share),

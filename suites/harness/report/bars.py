@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Claim, Measure
-from suites.harness.report.wording import estimate, interval, margin, unit
+from suites.harness.report.wording import estimate, interval, margin
 
 WIDTH = 180.0
 EDGE = 6.0
@@ -44,7 +44,7 @@ def bars(claim: Claim, effects: Sequence[Measure]) -> list[Bar | None]:
     points = [claim.margin, *(end for effect in usable for end in (effect.estimate, *_ends(effect)))]
     if claim.documented is not None:
         points.append(claim.documented)
-    if unit(usable[0].name, usable[0].condition) == "points" or min(points) <= 0.35 * max(points):
+    if usable[0].unit == "points" or min(points) <= 0.35 * max(points):
         points.append(0.0)
     left, right = min(points), max(points)
     # Numbers closer than one in a million are one place on the page, and would overflow the scale.

@@ -19,7 +19,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from suites.harness.claims import Measure
-from suites.harness.report.wording import estimate, interval, plain_name, unit
+from suites.harness.report.wording import estimate, interval, plain_name
 
 INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
 SERIES = (
@@ -208,7 +208,7 @@ def interval_plot(
     if left <= 0 <= right:
         axes.axvline(0, color=QUIET, linewidth=0.8)
     first = next(iter(measures.values()), None)
-    if first is not None and unit(first.name, first.condition) != "plain":
+    if first is not None and first.unit in ("share", "points", "width"):
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set(ylim=(len(measures) - 0.4, -0.6), xlabel=xlabel or (plain_name(first.name) if first else ""), title=title)
     axes.set_yticks(range(len(measures)), [_short(name, 42) for name in measures])

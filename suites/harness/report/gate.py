@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from suites.harness.claims import Verdict
+from suites.harness.claims import Unit, Verdict
 from suites.harness.errors import UsageProblem
 from suites.harness.record import Record
 from suites.harness.report import results
-from suites.harness.report.wording import number, plain_name, unit
+from suites.harness.report.wording import number, plain_name
 from suites.harness.statistics import Floats, Resamples, holm
 
 TOLERANCE = 0.02
@@ -36,7 +36,7 @@ class Change:
 
     Attributes:
         subject, what: of which subject, which claim or which score under which condition.
-        before, after: the two estimates, in the unit of the measure `name`.
+        before, after: the two estimates; `unit` says how they are printed.
         worsening: how much worse it got (positive is worse), with the ends `low` and `high` of its 95 % interval.
         tolerance: the worsening that is let pass; `p`: one-sided, Holm-adjusted, of a worsening within it.
         paired: film by film, or as independent estimates.
@@ -44,7 +44,7 @@ class Change:
 
     subject: str
     what: str
-    name: str
+    unit: Unit
     before: float
     after: float
     worsening: float
@@ -60,13 +60,14 @@ class Change:
         return self.low > self.tolerance and self.p <= ALPHA
 
     def __str__(self) -> str:
-        how = unit(self.name)
-        points = "points" if how != "plain" else "plain"
+        of_shares = self.unit in ("share", "points", "width")
+        points: Unit = "points" if of_shares else self.unit
         ends = " to ".join(number(end, points) for end in (self.low, self.high))
         kind = "paired" if self.paired else "independent"
         return (
-            f"{self.subject}: {self.what}: {number(self.before, how)} before, {number(self.after, how)} now; worse by "
-            f"{number(self.worsening, points)} (95 % {ends}, {kind}, p = {self.p:.2g}; tolerance {self.tolerance:g})"
+            f"{self.subject}: {self.what}: {number(self.before, self.unit)} before, "
+            f"{number(self.after, self.unit)} now; worse by {number(self.worsening, points)} "
+            f"(95 % {ends}, {kind}, p = {self.p:.2g}; tolerance {self.tolerance:g})"
         )
 
 
@@ -234,7 +235,7 @@ def _compare(name: str, condition: str, sides: tuple[Floats, Floats], resamples:
     # The bootstrap's own tail holds 1 in 2,000 at best, too coarse for Holm over many conditions; its spread does not.
     error = float(np.nanstd(replicates, ddof=1))
     return Change(
-        subject=name, what=f"films answered right, {condition}", name="accuracy",
+        subject=name, what=f"films answered right, {condition}", unit="share",
         before=float(before.mean()), after=float(after.mean()), worsening=float(loss.mean()), low=float(low),
         high=float(high), tolerance=tolerance, paired=True,
         p=_p(float(loss.mean()) - tolerance, error, resamples.patients - 1),
@@ -271,7 +272,7 @@ def _effect(old: Mapping[str, Any], new: Mapping[str, Any], subject: str, tolera
     allowed = tolerance * max(1.0, abs(before["estimate"]))
     half = stats.norm.ppf(0.975) * error
     return Change(
-        subject=subject, what=f"{new['id']} ({plain_name(after['name'])})", name=after["name"],
+        subject=subject, what=f"{new['id']} ({plain_name(after['name'])})", unit=after["unit"],
         before=before["estimate"], after=after["estimate"], worsening=worsening, low=worsening - half,
         high=worsening + half, tolerance=allowed, p=_p(worsening - allowed, error), paired=False,
     )  # fmt: skip

@@ -133,7 +133,7 @@ def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
 
 
 def _percent(value: float) -> str:
-    return number(value, "percent")
+    return number(value, "share")
 
 
 def _plain(value: float) -> str:

@@ -17,7 +17,7 @@ from scipy.special import softmax
 
 from calibration.accelerated import Accelerated
 from calibration.operating import PREVALENCES
-from suites.harness.claims import Measure
+from suites.harness.claims import Measure, Unit
 from suites.harness.record import Record
 from suites.harness.report import confusions, scores
 from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
@@ -112,12 +112,12 @@ def overall(answers: CleanAnswers) -> list[Measure]:
     ]
     if answers.labels == answers.classes:
         # No plain mean of rates of the classes: the class with the fewest patients, the most doubtful one, bounds it.
-        measures.append(_of_counts(answers, "macro_f1", confusions.macro_f1, everyone, (min(by_class),)))
+        measures.append(_of_counts(answers, "macro_f1", confusions.macro_f1, everyone, (min(by_class),), unit="plain"))
         hits = np.eye(len(answers.classes))[answers.truth]
         brier = ((answers.probabilities - hits) ** 2).sum(1)
         loss = -np.log(np.clip((answers.probabilities * hits).sum(1), 1e-300, None))
         measures.append(_of_films(answers, "brier", partial(scores.mean, values=brier), highest=2.0))
-        measures.append(_of_films(answers, "nll", partial(scores.mean, values=loss), highest=np.inf))
+        measures.append(_of_films(answers, "nll", partial(scores.mean, values=loss), highest=np.inf, unit="nats"))
     return measures
 
 
@@ -206,7 +206,7 @@ def _predictive(
     """Return a predictive value of (sensitivity, specificity) as a measure of all films."""
     found = predictive(value, rates)
     everyone = np.ones(len(answers.truth), dtype=bool)
-    measure = _measure(answers, name, (found.value, found.drawn, found.left_out), everyone)
+    measure = _measure(answers, name, (found.value, found.drawn, found.left_out), everyone, unit="share")
     if not np.isfinite(found.value):
         return measure
     return replace(measure, low=found.low, high=found.high, estimator=found.estimator)
@@ -252,10 +252,12 @@ def _of_counts(
     statistic: Callable[[Floats], Floats],
     films: NDArray[np.bool_],
     parts: tuple[int, ...] = (),
+    *,
+    unit: Unit = "share",
 ) -> Measure:
     value = float(statistic(answers.counts[None])[0])
     found = value, statistic(answers.drawn_counts), statistic(answers.left_out_counts)
-    return _measure(answers, name, found, films, parts=parts)
+    return _measure(answers, name, found, films, unit=unit, parts=parts)
 
 
 def _of_films(
@@ -263,13 +265,15 @@ def _of_films(
     name: str,
     statistic: Callable[[Floats], Floats],
     parts: tuple[int, ...] = (),
+    *,
     highest: float = 1.0,
+    unit: Unit = "plain",
 ) -> Measure:
     everyone = np.ones(len(answers.truth), dtype=bool)
     drawn = np.concatenate([statistic(block) for block in np.array_split(answers.resamples.weights, 10)])
     value = float(statistic(np.ones((1, len(everyone))))[0])
     found = value, drawn, statistic(answers.resamples.left_out)
-    return _measure(answers, name, found, everyone, parts=parts, highest=highest)
+    return _measure(answers, name, found, everyone, unit=unit, parts=parts, highest=highest)
 
 
 def _measure(
@@ -278,6 +282,7 @@ def _measure(
     found: tuple[float, Floats, Floats | None],
     films: NDArray[np.bool_],
     *,
+    unit: Unit,
     parts: tuple[int, ...] = (),
     highest: float = 1.0,
 ) -> Measure:
@@ -288,6 +293,7 @@ def _measure(
         name: of the measure.
         found: the value on the films, (B,) on the resamples, and (L,) with one patient left out at a time.
         films: those it rests on.
+        unit: in which it is printed.
         parts: patients of the parts that bound it where nothing varies (see `Sampled.strata`); none for a ratio over
             all its films, whatever their class.
         highest: value it can take.
@@ -302,6 +308,7 @@ def _measure(
     return Measure(
         name=name,
         condition="clean",
+        unit=unit,
         estimate=value,
         low=ends.low if ends else np.nan,
         high=ends.high if ends else np.nan,

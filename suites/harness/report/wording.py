@@ -8,18 +8,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from suites.harness.claims import Claim, Judgement, Measure, Verdict
+from suites.harness.claims import Claim, Judgement, Measure, Unit, Verdict
 
-PERCENT = re.compile(
-    r"^(recall|precision|sensitivity|specificity|ppv|npv|share|fraction|coverage|accuracy)(_|$)"
-    r"|(^|_)(accuracy|rate|share|fraction|coverage|confidence)$"
-    r"|^(fpr95|confusion|patient_overlap|class_mix|disagreement|recall_gap)"
-    r"|^(called|flips|maps_lost)_|^(cause|moved|noise|off_lung|border_energy|energy)$"
-)
-DIFFERENCE = re.compile(r"_(harm|drop|change|difference|gap|gain|asymmetry|excess|spread|(above|at)_chance)$")
-WIDTH = re.compile(r"_(half_width|half_width_patients|error|distance)$")
-OF_PAIRS = re.compile(r"^flip_rate$")
-"""Rates that need two conditions to be defined: a share of films all the same, not a difference of two shares."""
 INITIALS = {
     name.lower(): name
     for name in (
@@ -91,34 +81,23 @@ VERDICTS: dict[Verdict, VerdictWords] = {
 """In the order a reader should meet them: what hurts first."""
 
 
-def unit(name: str, condition: str = "") -> str:
-    """Return how a measure is printed: `percent`, `points` (signed percentage points), `width` or `plain`.
-
-    A rate is recognised by its name and a difference by its name or by ` - ` in its condition, unless the rate is one
-    of pairs in the first place. What is not recognised stays a plain decimal, which is never wrong.
-    """
-    if not (PERCENT.search(name) or PERCENT.search(WIDTH.sub("", DIFFERENCE.sub("", name)))):
-        return "plain"
-    if WIDTH.search(name):
-        return "width"
-    if OF_PAIRS.search(name):
-        return "percent"
-    return "points" if DIFFERENCE.search(name) or " - " in condition else "percent"
-
-
-def number(value: float, how: str = "plain") -> str:
+def number(value: float, unit: Unit = "plain") -> str:
     """Return a number as printed, with its unit: `82.4 %`, `−7.3 pp`, `0.038`, `—` for a number that is none."""
     if not math.isfinite(value):
         return "—"
     if abs(value) < 1e-9:
         value = 0.0  # what is left of a sum that is zero has no sign
-    if how == "percent":
+    if unit == "share":
         return f"{value * 100:z.1f} %".replace("-", MINUS)
-    if how == "width":
+    if unit == "width":
         return f"{value * 100:z.1f} pp".replace("-", MINUS)
-    if how == "points":
+    if unit == "points":
         text = f"{value * 100:+.1f} pp"
         return (text[1:] if text[1:] == "0.0 pp" else text).replace("-", MINUS)
+    if unit == "count":
+        return f"{value:,.0f}".replace("-", MINUS)
+    if unit in ("levels", "nats"):
+        return f"{number(value)} {unit}"
     if 0 < abs(value) < 0.0005:
         return "<0.001" if value > 0 else f">{MINUS}0.001"
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
@@ -131,20 +110,19 @@ def interval(measure: Measure) -> str:
         return "no interval"
     if measure.low == measure.high == measure.estimate:
         return "exact"
-    how = unit(measure.name, measure.condition)
-    ends = (re.sub(r" (%|pp)$", "", number(end, how)) for end in (measure.low, measure.high))
+    ends = (re.sub(r" (%|pp|levels|nats)$", "", number(end, measure.unit)) for end in (measure.low, measure.high))
     return " to ".join(ends)
 
 
 def estimate(measure: Measure) -> str:
     """Return the point estimate as printed."""
-    return number(measure.estimate, unit(measure.name, measure.condition))
+    return number(measure.estimate, measure.unit)
 
 
 def margin(claim: Claim, measure: Measure | None, value: float | None = None) -> str:
     """Return a claim's margin (or another threshold) in the unit of its effect."""
     threshold = claim.margin if value is None else value
-    return number(threshold, unit(measure.name, measure.condition) if measure else "plain").replace("+", "")
+    return number(threshold, measure.unit if measure else "plain").replace("+", "")
 
 
 def rule(claim: Claim, measure: Measure | None) -> str:

@@ -75,7 +75,10 @@ def _answers(cohort: Cohort, subjects: Sequence[Subject], strength: Sequence[flo
 
 
 def measure(name: str, estimate: float, half: float = 0.03, condition: str = "clean", **more: object) -> Measure:
-    facts: dict[str, object] = {"n": 624, "patients": 428, "estimator": "patient bootstrap, B=2000, 95 %"} | more
+    differs = name.endswith(("_gap", "_drop"))
+    plain = name in ("temperature", "ece")
+    facts: dict[str, object] = {"unit": "plain" if plain else "points" if differs else "share"}
+    facts |= {"n": 624, "patients": 428, "estimator": "patient bootstrap, B=2000, 95 %"} | more
     return Measure(
         name=name, condition=condition, estimate=estimate, low=estimate - half, high=estimate + half, **facts
     )  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from suites.harness.report import figures, pictures
 
 def effect(value: float, *, exploratory: bool = False) -> Measure:
     return Measure(
-        name="accuracy_harm", condition="a - b", estimate=value, low=value - 0.02, high=value + 0.02, n=100,
-        patients=90, estimator="e", exploratory=exploratory,
+        name="accuracy_harm", condition="a - b", unit="points", estimate=value, low=value - 0.02, high=value + 0.02,
+        n=100, patients=90, estimator="e", exploratory=exploratory,
     )  # fmt: skip
 
 
