@@ -84,10 +84,10 @@ class Measure:
     Attributes:
         name: the field's snake_case name (`accuracy`, `recall_viral_pneumonia`, `ece`, `flip_rate`, ...).
         condition: what was done to the films (`clean`, `gamma_low@3`, a probe's name, a difference `a - b`).
-        unit: in which it is printed; `documented` sizes and margins of a claim are in that of its effect.
         estimate: point estimate; `low`, `high` the interval's ends (equal to the estimate for an exact count).
         n: films; `patients`: whose they are, None where nobody knows (a published table counts films only).
         estimator: how it was computed, interval included (`patient bootstrap, B=2000, 95 %`).
+        unit: in which it is printed; margins and documented sizes of a claim are in that of its effect.
         exploratory: the cell is small: what is said of it holds for these films only.
         smallest: films of the smallest class (or kind of unseen finding) among the n; 0 where they are of one.
         too_few: why no verdict may rest on the interval, too few patients for it to hold; empty where one may.
@@ -95,13 +95,13 @@ class Measure:
 
     name: str
     condition: str
-    unit: Unit
     estimate: float
     low: float
     high: float
     n: int
     patients: int | None
     estimator: str
+    unit: Unit
     exploratory: bool = False
     smallest: int = 0
     too_few: str = ""

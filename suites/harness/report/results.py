@@ -105,7 +105,7 @@ def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
         "high",
         "n",
     ]
-    columns += ["patients", "estimator", "exploratory", "margin"]
+    columns += ["patients", "estimator", "exploratory", "margin", "unit"]
     table = pd.DataFrame(rows).reindex(columns=columns)
     return table.astype({"n": "Int64", "patients": "Int64"})
 
