@@ -156,7 +156,7 @@ def measured(
         groups: (n,) patient keys.
         weights: (B, n) weights of the patient bootstrap; None leaves the intervals out.
         left_out: (R, n) weights with one patient left out at a time, for accelerated intervals.
-        within: correlation of outcomes within a patient for the null band, see `calibration.null.patient_correlation`.
+        within: correlation of outcomes within a patient for the null band, see `null.patient_correlation`.
         draws: draws of the null band; 0 leaves the bands out.
         seed: of the null band.
         beside: further names, which may fail: where one has no value (the slope of a constant), its `problem` says why.

@@ -1,7 +1,8 @@
-"""The evidence an endpoint judges from: predictions of one subject as plain arrays, aligned film by film.
+"""What did a subject predict? Its predictions on each cohort as plain arrays, aligned film by film.
 
-Endpoints never touch the network; what they need is in the prediction table already. Anything costlier (attacks,
-attributions) is computed in `suites.harness` beforehand and kept in the same cache.
+What an endpoint's parameters name has been predicted before it runs. Anything costlier (attacks, attributions,
+stochastic passes) an endpoint runs itself, on the network in `subject`, when its claim is judged, and keeps in the
+cache whose root is here.
 """
 
 from __future__ import annotations
@@ -208,7 +209,7 @@ class Evidence:
         seed: of the run.
         cache: folder for whatever an endpoint computes beyond predictions.
         peers: role (`main` or a probe's) -> answers of the run's other subjects of the same classes on the same films.
-        audit: file properties of the cohort's films, computed on demand (see `suites.harness.file_audit`).
+        severities: those of a range such as `gamma_low@1-5` that this profile runs.
     """
 
     main: Answers

@@ -30,7 +30,7 @@ class Record:
         command: the command line that reproduces the run.
         started: local time with offset, ISO 8601; `seconds`: duration.
         versions: package -> version, with `python`, `platform` and `device`.
-        checks: subject -> what was found out about it before anything was predicted (`suites.harness.subject_checks`).
+        checks: subject -> what was found out about it before anything was predicted (see `subject_checks`).
         notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
     """
 

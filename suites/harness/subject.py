@@ -88,7 +88,7 @@ class Subject:
             `respond` (a deployed service), which white-box suites then report as not evaluable.
         preprocessing: the recipe in use; `preprocessings` holds every recipe in circulation by name.
         respond: a list of (H, W) films in [0, 1] to (B, K) logits, for subjects without a network.
-        temperature: the fitted temperature its logits are divided by already (see `suites.harness.tempered`).
+        temperature: the fitted temperature its logits are divided by already (see `tempered`).
         attribution_layer: dotted name of the module Grad-CAM looks at, or the end of it; by default the last spatial
             feature map is found. It decides no logit.
     """
