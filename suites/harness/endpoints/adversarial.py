@@ -190,6 +190,6 @@ def _tables(
     tables["Which way the smallest flips go (rows: truth)"] = attack_tables.flips(
         answers, [result.label for result in fallen], [result.prediction for result in fallen]
     )
-    tables["Is the attack to be trusted"] = attack_tables.trust(found.checks)
+    tables[attack_tables.TRUST] = attack_tables.trust(found.checks)
     tables["Which attack found the smallest change"] = attack_tables.found_by(found)
     return tables

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from suites.harness.record import Record
-from suites.harness.report import checklist, facts, performance, views, wording
+from suites.harness.report import checklist, facts, flags, performance, views, wording
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
@@ -31,6 +31,7 @@ CONTENTS = (
     ("flow", "Films"),
     ("provenance", "Provenance"),
     ("limits", "Limits"),
+    ("flags", "Warnings"),
     ("checklist", "Checklist"),
     ("downloads", "Downloads"),
 )
@@ -82,6 +83,7 @@ def render(
         flow=_flow(record),
         duration=_duration(record.seconds),
         provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
+        flags=flags.entries(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
         **_assets(),
