@@ -67,7 +67,8 @@ def _of_attack(name: str, raised: str, meaning: str, advice: str) -> Flag:
 FLAGS: tuple[Flag, ...] = (
     _of_subject(
         "in evaluation mode", "A module of the network answers in training mode.",
-        "Dropout is on and batch norms use the films beside a film, so answers change from call to call. No claim about "
+        "Dropout is on and batch norms use the films beside a film, so answers change from call to call. No "
+        "claim about "
         "the subject is judged.",
         "Call `network.eval()` before the subject is made.",
     ),
@@ -129,7 +130,8 @@ FLAGS: tuple[Flag, ...] = (
     ),
     _of_attack(
         "head not saturated", "The gradient of the cross-entropy vanishes on some of the films probed.",
-        "Attacks on the cross-entropy are blind there; those on the margin of the logits are not, so the verdict stands.",
+        "Attacks on the cross-entropy are blind there; those on the margin of the logits are not, so the "
+        "verdict stands.",
         "Nothing; do not compare with results of attacks on the cross-entropy alone.",
     ),
     _of_attack(
@@ -153,7 +155,8 @@ FLAGS: tuple[Flag, ...] = (
         "Take the smallest accuracy up to a budget, and a longer profile.",
     ),
     _of_attack(
-        "white-box beats black-box", "Queries without gradients flip films that the search with gradients left standing.",
+        "white-box beats black-box", "Queries without gradients flip films that the search with gradients left "
+        "standing.",
         "Gradients mislead (gradient masking): the film is weaker than the white-box search says.",
         "As for `gradients present`; count the flips of both.",
     ),
@@ -187,8 +190,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="nothing to lose", group="verdict",
         of=lambda judgement: judgement.verdict is Verdict.NOT_EVALUABLE and "nothing to lose" in judgement.reason,
-        raised="The headroom, the largest effect this subject could show on these films, is not surely beyond the margin.",
-        meaning="A subject that always answers the same loses nothing under any change, and is neither robust nor safe.",
+        raised="The headroom, the largest effect this subject could show on these films, is not surely beyond "
+        "the margin.",
+        meaning="A subject that always answers the same loses nothing under any change, and is neither robust "
+        "nor safe.",
         advice="Mend its accuracy on clean films first; the claim can be judged then.",
     ),
     Flag(
@@ -199,13 +204,15 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         name="a search that may have missed", group="verdict", of=_of_result(lambda result: result.only_beyond),
-        raised="A check of the attack failed, or many calls change without a loss (as many for the better as for worse).",
+        raised="A check of the attack failed, or many calls change without a loss (as many for the better as "
+        "for worse).",
         meaning="Weakness can be concluded from such a result, robustness cannot.",
         advice="Follow the check that failed; look at the calls that change.",
     ),
     Flag(
         name="low before it was attacked", group="verdict", of=_of_result(lambda result: result.only_within),
-        raised="The fall from clean films is not surely more than five points, or flips hide behind a small net change.",
+        raised="The fall from clean films is not surely more than five points, or flips hide behind a small net "
+        "change.",
         meaning="A low number under attack or stress is no success of it where it was as low without.",
         advice="Read the clean accuracy first.",
     ),
