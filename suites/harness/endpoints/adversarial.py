@@ -25,6 +25,7 @@ from suites.harness.endpoints.parameters import Flag, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
+from suites.harness.report.wording import TRUST
 from suites.harness.statistics import Sampled, difference
 
 THREATS = {
@@ -190,6 +191,6 @@ def _tables(
     tables["Which way the smallest flips go (rows: truth)"] = attack_tables.flips(
         answers, [result.label for result in fallen], [result.prediction for result in fallen]
     )
-    tables[attack_tables.TRUST] = attack_tables.trust(found.checks)
+    tables[TRUST] = attack_tables.trust(found.checks)
     tables["Which attack found the smallest change"] = attack_tables.found_by(found)
     return tables

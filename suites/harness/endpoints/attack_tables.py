@@ -28,8 +28,6 @@ WHAT_MOVES = {
 }
 """Threat model -> what an adversary may change, and what is bounded."""
 
-TRUST = "Is the attack to be trusted"
-"""Title of the table of sanity checks."""
 UPPER_BOUND = "what stays right is an upper bound: a longer search may flip more"
 """Said in every verdict: on random networks the quick search was up to one film of 24 behind PGD-100 x 5."""
 

@@ -235,8 +235,10 @@ class Conditions(Parameter):
 
     def read(self, value: object) -> list[str]:
         """Return the texts; ranges are written out by whoever knows the profile."""
-        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
             raise ValueError(f"expected {self.expected}")
+        if not value and self.required:
+            raise ValueError("expected at least one condition")
         expand(value)
         return value
 
@@ -259,7 +261,7 @@ class Remedies(Parameter):
 
     def read(self, value: object) -> list[str]:
         """Return the names."""
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, list):
             raise ValueError(f"expected {self.expected}")
         for name in value:
             if name not in list(REMEDIES):
@@ -319,8 +321,9 @@ def read_all(
     known = ", ".join(declared) or "none"
     for name in given:
         if name not in declared:
+            shown = name[:40] if name.isprintable() else repr(name[:40])
             raise UsageProblem(
-                f"{where} has no parameter `{name}`{_nearest(name, (*declared, *beside))}; it takes: {known}"
+                f"{where} has no parameter `{shown}`{_nearest(name, (*declared, *beside))}; it takes: {known}"
             )
     found: dict[str, Any] = {}
     for name, parameter in declared.items():

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Judgement, Result, Verdict
-from suites.harness.endpoints.attack_tables import TRUST
 from suites.harness.record import Record
 from suites.harness.report.checklist import claim_anchor
+from suites.harness.report.wording import TRUST
 from suites.harness.subject_checks import SubjectCheck
 
 GROUPS = {

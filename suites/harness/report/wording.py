@@ -31,6 +31,8 @@ INITIALS = {
 }
 """Words of measure names that are not written in lower case."""
 MINUS = "\N{MINUS SIGN}"
+TRUST = "Is the attack to be trusted"
+"""Title of the table of an attack's sanity checks, which the page of warnings reads."""
 
 
 @dataclass(frozen=True)
