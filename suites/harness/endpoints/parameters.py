@@ -261,12 +261,11 @@ class Remedies(Parameter):
 
     def read(self, value: object) -> list[str]:
         """Return the names."""
-        if not isinstance(value, list):
-            raise ValueError(f"expected {self.expected}")
-        for name in value:
+        names = value if isinstance(value, list) else [value]
+        for name in names:
             if name not in list(REMEDIES):
                 raise ValueError(f"expected {self.expected}{_nearest(name, REMEDIES)}")
-        return value
+        return names
 
     def conditions(self, value: Any, asked: Mapping[str, Any]) -> Iterable[str]:  # noqa: ANN401
         """Return each remedy on the clean film, and after the condition."""

@@ -156,7 +156,7 @@ def test_films_made_against_a_twin_give_away_a_subject_that_hides_its_gradients(
 
 @pytest.mark.parametrize("levels", [0.0, 3.0, 300.0])
 def test_a_pattern_nobody_fitted_is_a_usage_error(judged, levels):
-    with pytest.raises(UsageProblem, match="`levels` is .*: expected 2, 4 or 8"):
+    with pytest.raises(UsageProblem, match=r"`levels` is .*: expected 2, 4 or 8"):
         judged("adversarial.universal", subject_of(Reader(), "reader"), levels=levels)
 
 
