@@ -89,11 +89,9 @@ def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, map
     """Return mean deletion, insertion, infidelity and sensitivity of some films' maps, from the cache if there."""
     answers, slow = evidence.main, evidence.profile != "quick"
     shards = Shards(evidence.cache, "map-beliefs", explaining.key_of(answers, index, method) | {"slow": slow})
-    known = shards.read()
-    if not len(known):
-        found = _measured(answers, index, method, maps, slow=slow)
-        known = pd.DataFrame([{"means": json.dumps(found)}])
-        shards.add(known)
+    known = shards.once(
+        lambda: pd.DataFrame([{"means": json.dumps(_measured(answers, index, method, maps, slow=slow))}])
+    )
     return {str(name): float(value) for name, value in json.loads(str(known["means"].iloc[0])).items()}
 
 

@@ -133,9 +133,9 @@ class Answers:
 
     def film(self, image: str) -> Film:
         """Decode one film of the cohort again, to look at it."""
-        row = self.cohort.table.iloc[self.images.index(image)]
+        (row,) = self.cohort.rows([self.images.index(image)])
         decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
-        return decode({str(key): value for key, value in row.to_dict().items()})
+        return decode(row)
 
     def shared(self, *conditions: str) -> npt.NDArray[np.bool_]:
         """Return (N,) whether a film is labelled and has an answer under every one of the conditions."""

@@ -77,10 +77,10 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
 def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:
     """Return one row per film and cover, from the cache if the same films were probed before."""
     shards = Shards(cache, "shortcut-probe", explaining.key_of(answers, index, "shortcut probe"))
-    known = shards.read()
-    if not len(known):
+
+    def probed() -> pd.DataFrame:
         ids = [answers.images[at] for at in index]
         pixels = explaining.inputs(answers, index.tolist())
-        known = shortcut_probe(explaining.network_of(answers), pixels, ids, seed=answers.seed)
-        shards.add(known)
-    return known.drop_duplicates(["image_id", "cover", "control"])
+        return shortcut_probe(explaining.network_of(answers), pixels, ids, seed=answers.seed)
+
+    return shards.once(probed).drop_duplicates(["image_id", "cover", "control"])
