@@ -137,6 +137,11 @@ class Answers:
         decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
         return decode(row)
 
+    def smallest_class(self, index: Integers) -> int:
+        """Return how many of the (M,) labelled films at `index` the smallest class has that has any."""
+        counts = np.bincount(self.labels[index])
+        return int(counts[counts > 0].min())
+
     def shared(self, *conditions: str) -> npt.NDArray[np.bool_]:
         """Return (N,) whether a film is labelled and has an answer under every one of the conditions."""
         defined = [~np.isnan(self.correct(condition)) for condition in conditions]

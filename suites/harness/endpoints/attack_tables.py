@@ -57,12 +57,6 @@ def hardly_lost(clean: Sampled, attacked: Sampled) -> str:
     )
 
 
-def smallest_class(answers: Answers, index: npt.NDArray[np.int64]) -> int:
-    """Return the films of the smallest class that has any."""
-    counts = np.bincount(answers.labels[index])
-    return int(counts[counts > 0].min())
-
-
 def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
     """Return the median smallest flipping change of each class, in grey levels, over films that were right."""
     measures = []
@@ -125,9 +119,7 @@ def transfers(answers: Answers, rows: pd.DataFrame) -> list[Measure]:
         index = ordered["at"].to_numpy(np.int64)
         condition = f"linf/film {float(str(budget)) * 255:g}/255 made against {source}"
         turned = rate_on(answers, index, wrong)
-        measures.append(
-            measured("turned_share", condition, turned, len(index), smallest=smallest_class(answers, index))
-        )
+        measures.append(measured("turned_share", condition, turned, len(index), smallest=answers.smallest_class(index)))
     return measures
 
 

@@ -10,7 +10,6 @@ from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Evidence
@@ -24,7 +23,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     (doi:10.1148/ryai.2021200267). A map that hardly changes at all (SSIM above .95) has stayed, whatever the others do.
     """
     answers = evidence.main
-    method, instead = method_for(answers.subject, str(claim.parameters.get("method", believing.METHODS["quick"][0])))
+    method, instead = method_for(answers.subject, str(claim.parameters.get("method", believing.methods("quick")[0])))
     index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
     checked = explaining.sanity(answers, index, method, evidence.cache)
     lost, known = checked.lost, np.isfinite(checked.lost)
@@ -35,7 +34,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     by_film = np.zeros(len(answers.cohort))
     by_film[checked.index[known]] = lost[known]
     share = answers.rate(by_film, among)
-    smallest = smallest_class(answers, checked.index[known])
+    smallest = answers.smallest_class(checked.index[known])
     effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), smallest=smallest)
     table, agreement, checks = believing.beliefs(evidence, index, method)
     shown = {name: check for name, check in checks.items() if name not in believing.CONTROLS}

@@ -17,7 +17,6 @@ from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import smallest_kind
@@ -229,7 +228,7 @@ def _excess(over: list[Sampled]) -> Sampled | None:
 def _size(answers: Answers, evidence: Evidence, index: npt.NDArray[np.int64]) -> dict[str, int]:
     """Return the rule by which a rate on these films is exploratory: by class, on a probe by kind of finding."""
     if answers is evidence.main:
-        return {"smallest": smallest_class(answers, index)}
+        return {"smallest": answers.smallest_class(index)}
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
     return {"smallest": smallest_kind(answers, among), "needed": 50}

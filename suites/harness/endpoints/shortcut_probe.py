@@ -14,7 +14,6 @@ from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
@@ -34,7 +33,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
     table = _probed(answers, index, evidence.cache)
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
-    n, smallest = len(index), smallest_class(answers, index)
+    n, smallest = len(index), answers.smallest_class(index)
 
     def flips(part: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return (N,) whether any of these covers flipped a film."""

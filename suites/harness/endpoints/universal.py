@@ -45,7 +45,7 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     numbers = [("robust_accuracy", f"pattern {size * 255:g}/255", curve[size]) for size in LEVELS if size != budget]
     numbers += [("robust_accuracy", f"random pattern {levels:g}/255", control)]
     numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value))]
-    smallest = attack_tables.smallest_class(answers, found.index)
+    smallest = answers.smallest_class(found.index)
     shown = {"one pattern": {0.0: clean, **curve}, "one random pattern": {0.0: clean, **random}}
     untouched = attack_tables.hardly_lost(clean, value)
     return Result(

@@ -13,7 +13,7 @@ from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
 from suites.harness.cohort import Cohort, Film
 from suites.harness.errors import CohortProblem
 from suites.harness.held import Held
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 from suites.harness.sources import digest_of
 
 FILMS = 360
@@ -38,7 +38,7 @@ class Renderer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@register_layout(
+@register(
     "phantom",
     recognises=lambda spec: spec.location == "phantom" or spec.location.startswith("phantom:"),
     precedence=5,
