@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from suites.harness.cohort import Cohort, Row
-from suites.harness.held import Held
+from suites.harness.remembered import KeptFilms
 
 
 def film_of(cohort: Cohort, row: Row, content: str) -> Tensor:
@@ -17,4 +17,4 @@ def film_of(cohort: Cohort, row: Row, content: str) -> Tensor:
         row: of its table.
         content: from `Cohort.content`: films of the same content have the same pixels.
     """
-    return torch.from_numpy(Held(cohort.decode, lambda _: content)(row).pixels).unsqueeze(0)
+    return torch.from_numpy(KeptFilms(cohort.decode, lambda _: content)(row).pixels).unsqueeze(0)
