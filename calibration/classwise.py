@@ -19,7 +19,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from calibration.checks import CalibrationError, FitError, FloatArray, IntArray, log_softmax, softmax
 from calibration.crossfit import patient_folds
-from calibration.scaling import Recalibrator, recalibrator
+from calibration.recalibrator import Recalibrator, register
 from calibration.scoring import nll
 
 MapAndPull = Callable[[FloatArray, FloatArray | None], FloatArray]
@@ -70,7 +70,7 @@ class Ridged(Recalibrator):
         return RIDGES[int(np.argmin(losses))]
 
 
-@recalibrator("vector")
+@register("vector")
 @dataclass(frozen=True, kw_only=True)
 class Vector(Ridged):
     """A factor and an offset for each logit (Guo et al. 2017), with a cross-validated ridge towards doing nothing."""
@@ -95,7 +95,7 @@ class Vector(Ridged):
         return np.asarray(logits * np.asarray(self.factor) + np.asarray(self.offset))
 
 
-@recalibrator("dirichlet")
+@register("dirichlet")
 @dataclass(frozen=True, kw_only=True)
 class Dirichlet(Ridged):
     """A linear map of the log probabilities (Kull et al. 2019, arXiv 1910.12656), with a ridge towards the identity.
@@ -123,7 +123,7 @@ class Dirichlet(Ridged):
         return np.asarray(log_softmax(logits) @ np.asarray(self.matrix).T + np.asarray(self.offset))
 
 
-@recalibrator("beta")
+@register("beta")
 @dataclass(frozen=True, kw_only=True)
 class Beta(Recalibrator):
     """Beta calibration (Kull et al. 2017) of each class against the rest, then renormalised.
@@ -148,7 +148,7 @@ class Beta(Recalibrator):
         return np.asarray(-np.logaddexp(0, -odds))
 
 
-@recalibrator("isotonic")
+@register("isotonic")
 @dataclass(frozen=True, kw_only=True)
 class Isotonic(Recalibrator):
     """Isotonic regression of each class against the rest (Zadrozny & Elkan 2002), then renormalised.

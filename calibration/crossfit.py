@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold
 
+from calibration import recalibrator
 from calibration.checks import (
     CalibrationError,
     ClassAbsentError,
@@ -20,7 +21,7 @@ from calibration.checks import (
     checked_labels,
     checked_logits,
 )
-from calibration.scaling import FEWEST, Recalibrator, recalibrator_class
+from calibration.recalibrator import FEWEST, Recalibrator
 
 Fitted = TypeVar("Fitted")
 
@@ -119,7 +120,7 @@ def cross_fit(
     z = checked_logits(logits)
     y = checked_labels(labels, *z.shape, all_classes=True)
     fold = patient_folds(y, groups, folds=folds, seed=seed)
-    kind = recalibrator_class(method)
+    kind = recalibrator.get(method)
     patients = checked_groups(groups, y.size)
     models = tuple(kind.fit(z[fold != f], y[fold != f], groups=patients[fold != f]) for f in range(folds))
     return CrossFit(fold, models, kind.fit(z, y, groups=patients))

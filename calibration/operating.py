@@ -37,11 +37,11 @@ class OperatingPoint:
 
     def positive_value(self, prevalence: float) -> Estimate:
         """PPV: chance of pneumonia after a positive answer, at a prevalence in (0, 1); NaN if nothing is positive."""
-        return _predictive(self.sensitivity, 1 - self.specificity, prevalence)
+        return positive_value(self.sensitivity, self.specificity, prevalence)
 
     def negative_value(self, prevalence: float) -> Estimate:
         """NPV: chance of no pneumonia after a negative answer, at a prevalence in (0, 1)."""
-        return _predictive(self.specificity, 1 - self.sensitivity, 1 - prevalence)
+        return negative_value(self.sensitivity, self.specificity, prevalence)
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,16 @@ def decision_curve(
     return DecisionCurve(t, over_resamples(weights, sick.size, benefit), treat_all, prevalence)
 
 
+def positive_value(sensitivity: Estimate, specificity: Estimate, prevalence: float) -> Estimate:
+    """PPV of rates, floats or (B,) each, at a prevalence in (0, 1); NaN where nothing is called positive."""
+    return _predictive(sensitivity, 1 - specificity, prevalence, 1 - prevalence)
+
+
+def negative_value(sensitivity: Estimate, specificity: Estimate, prevalence: float) -> Estimate:
+    """NPV of rates, floats or (B,) each, at a prevalence in (0, 1); NaN where nothing is called negative."""
+    return _predictive(specificity, 1 - sensitivity, 1 - prevalence, prevalence)
+
+
 def _share(answer: FloatArray, among: FloatArray, w: FloatArray) -> FloatArray:
     return np.asarray((answer * among) @ w / _positive(among @ w))
 
@@ -168,10 +178,11 @@ def _positive(values: FloatArray) -> FloatArray:
     return np.where(values > 0, values, np.nan)
 
 
-def _predictive(hit_rate: Estimate, false_rate: Estimate, share: float) -> Estimate:
+def _predictive(hit_rate: Estimate, false_rate: Estimate, share: float, rest: float) -> Estimate:
+    """Return how many of those called something are it, of whom there are `share`, and `rest` of the others."""
     if not 0 < share < 1:
         raise CalibrationError(f"a prevalence lies between 0 and 1, ends excluded, not {share}")
     hits = share * np.asarray(hit_rate)
-    called = hits + (1 - share) * np.asarray(false_rate)
+    called = hits + rest * np.asarray(false_rate)
     value = np.where(called > 0, hits / np.where(called > 0, called, 1.0), np.nan)
     return float(value) if value.ndim == 0 else value

@@ -10,11 +10,8 @@ Never judge a recalibration on the films it was fitted on: `calibration.crossfit
 
 from __future__ import annotations
 
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Self, TypeVar, final
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,149 +23,19 @@ from calibration.checks import (
     FitError,
     FloatArray,
     IntArray,
-    TooFewFilmsError,
-    checked_groups,
     checked_labels,
     checked_logits,
     log_softmax,
     over_resamples,
 )
-from calibration.scoring import nll
+from calibration.recalibrator import Recalibrator, register
 
-FORMAT = "recalibration/1"
 AROUND = 50.0  # factor by which the temperature of a resample may differ from that of the sample
 RUNGS = np.geomspace(1 / AROUND, AROUND, 49)  # inverse temperatures over that of the sample
 FARTHEST = 120  # doublings of the inverse temperature: beyond float64's own precision of any logit
-FEWEST = 30  # films to fit on
-
-R = TypeVar("R", bound="type[Recalibrator]")
-RECALIBRATORS: dict[str, type[Recalibrator]] = {}
 
 
-def recalibrator(name: str) -> Callable[[R], R]:
-    """Register a recalibrator under a name, for `recalibrator_class` and the json."""
-
-    def register(kind: R) -> R:
-        kind.method = name
-        RECALIBRATORS[name] = kind
-        return kind
-
-    return register
-
-
-def recalibrator_class(method: str) -> type[Recalibrator]:
-    """Return the class registered under a name.
-
-    Raises:
-        CalibrationError: nothing of that name.
-    """
-    import calibration.classwise  # noqa: F401, PLC0415  fills the registry; it builds on this file
-
-    if method not in RECALIBRATORS:
-        raise CalibrationError(f"unknown recalibration {method!r}: use one of {', '.join(sorted(RECALIBRATORS))}")
-    return RECALIBRATORS[method]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recalibrator(ABC):
-    """A fitted map from logits to logits. Authors write `_fit` and `_apply`; checks and bookkeeping are here.
-
-    Attributes:
-        classes: number of classes K.
-        fitted_on: films, log loss before and after on the very films of the fit, and what the caller noted.
-    """
-
-    method: ClassVar[str]
-    classes: int
-    fitted_on: dict[str, Any] = field(default_factory=dict)
-
-    @final
-    @classmethod
-    def fit(cls, logits: ArrayLike, labels: ArrayLike, *, groups: ArrayLike | None = None, **note: str | float) -> Self:
-        """Fit to logits (n, K) and labels (n,); `note` (cohort, subject, ...) travels in the json.
-
-        `groups` (n,) are patient keys, which cross-validation within the fit keeps whole; None: each film its own.
-
-        Raises:
-            ClassAbsentError: a class does not occur.
-            TooFewFilmsError: fewer than 30 films.
-            FitError: no finite optimum, or the log loss of these films was not lowered.
-        """
-        z = checked_logits(logits)
-        y = checked_labels(labels, *z.shape, all_classes=True)
-        if y.size < FEWEST:
-            raise TooFewFilmsError(f"{cls.method}: {y.size} films are too few to fit on, {FEWEST} are the least")
-        fitted = cls(classes=z.shape[1], **cls._fit_patients(z, y, checked_groups(groups, y.size)))
-        before, after = nll(z, y), nll(fitted.transform(z), y)
-        if not after < before:
-            raise FitError(
-                f"{cls.method}: the fit did not lower the log loss of its own {y.size} films "
-                f"({before:.6f} to {after:.6f}); "
-                "do not use it"
-            )
-        fitted.fitted_on.update(films=int(y.size), nll_before=float(before), nll_after=float(after), **note)
-        return fitted
-
-    @final
-    def transform(self, logits: ArrayLike) -> FloatArray:
-        """Return recalibrated logits (n, K); their softmax are the recalibrated probabilities.
-
-        Raises:
-            CalibrationError: another number of classes than it was fitted on, or bad logits.
-        """
-        z = checked_logits(logits)
-        if z.shape[1] != self.classes:
-            raise CalibrationError(
-                f"{self.method} was fitted on {self.classes} classes, these logits have {z.shape[1]}"
-            )
-        return np.asarray(self._apply(z), dtype=np.float64)
-
-    @final
-    def to_json(self) -> str:
-        """Return everything needed to apply this map elsewhere, floats to the last bit."""
-        parameters = asdict(self)
-        fitted_on, classes = parameters.pop("fitted_on"), parameters.pop("classes")
-        document = {
-            "format": FORMAT,
-            "method": self.method,
-            "classes": classes,
-            "parameters": parameters,
-            "fitted_on": fitted_on,
-        }
-        return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-    @staticmethod
-    def from_json(text: str) -> Recalibrator:
-        """Read what `to_json` wrote.
-
-        Raises:
-            CalibrationError: not such a document, or an unknown method.
-        """
-        try:
-            document = json.loads(text)
-            if document["format"] != FORMAT:
-                raise CalibrationError(f"this is {document['format']!r}, not {FORMAT!r}")
-            kind = recalibrator_class(document["method"])
-            return kind(classes=document["classes"], fitted_on=document["fitted_on"], **document["parameters"])
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise CalibrationError(f"not a recalibration file ({FORMAT}): {error!r}") from error
-
-    @classmethod
-    def _fit_patients(cls, logits: FloatArray, labels: IntArray, patients: IntArray) -> dict[str, Any]:  # noqa: ARG003
-        """Return the parameters; overridden where the fit itself is cross-validated over patients (n,)."""
-        return cls._fit(logits, labels)
-
-    @classmethod
-    @abstractmethod
-    def _fit(cls, logits: FloatArray, labels: IntArray) -> dict[str, Any]:
-        """Return the parameters as plain floats and lists."""
-
-    @abstractmethod
-    def _apply(self, logits: FloatArray) -> FloatArray:
-        """Return the mapped logits."""
-
-
-@recalibrator("temperature")
+@register("temperature", rank=0)
 @dataclass(frozen=True, kw_only=True)
 class Temperature(Recalibrator):
     """Logits divided by one number T (Guo et al. 2017): decisions stay. T > 1 = the subject was too sure."""

@@ -3,18 +3,24 @@
 One convention everywhere: **a larger score means more doubt, more out of distribution.** Scores commonly printed the
 other way round (max softmax, max logit, margin) are negated.
 
-    LOGIT_SCORES[name](logits (n, K)) -> (n,)
-    STACK_SCORES[name](probabilities (S, n, K)) -> (n,)      S passes: MC dropout, test-time augmentation, an ensemble
+    get("entropy")(logits (n, K)) -> (n,)                        names("logits") has all of these
+    get("disagreement")(probabilities (S, n, K)) -> (n,)         S passes: MC dropout, an ensemble; names("passes")
     Mahalanobis.fit(features, labels).score(features) -> (n,), likewise Neighbours; Residual (ViM) takes logits too
 
-To add a logit or stack score: write the function, decorate it.
+To add a score of logits or of passes, write a function in a file of this folder; tables, CSV and figures of a run then
+have it::
+
+    @register("least-softmax")
+    def least_softmax(logits: FloatArray) -> FloatArray:
+        '''Minus the gap between the largest and the smallest probability.'''
+        return softmax(logits).min(axis=1) - softmax(logits).max(axis=1)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,78 +37,94 @@ from calibration.checks import (
     checked_logits,
     softmax,
 )
+from calibration.registration import import_every_file, unknown_name
 
 ENOUGH = 5  # films per feature dimension for a plain covariance
 ROUNDING = 1e-6  # relative size below which float32 features say nothing
 ScoreFunction = Callable[[FloatArray], FloatArray]
-LOGIT_SCORES: dict[str, ScoreFunction] = {}
-STACK_SCORES: dict[str, ScoreFunction] = {}
+Of = Literal["logits", "passes"]
+_REGISTRY: dict[str, tuple[Of, ScoreFunction]] = {}
 
 
-def from_logits(name: str) -> Callable[[ScoreFunction], ScoreFunction]:
-    """Register a score of logits (n, K); the registered function checks its input."""
+def register(name: str, *, of: Of = "logits") -> Callable[[ScoreFunction], ScoreFunction]:
+    """Register a score of logits (n, K), or of probabilities (S, n, K) from S >= 2 passes; `get` checks its input.
 
-    def register(function: ScoreFunction) -> ScoreFunction:
-        LOGIT_SCORES[name] = lambda logits: function(checked_logits(logits))
+    Raises:
+        CalibrationError: the name is taken.
+    """
+
+    def enter(function: ScoreFunction) -> ScoreFunction:
+        if name in _REGISTRY:
+            raise CalibrationError(f"two uncertainty scores are called {name!r}")
+        _REGISTRY[name] = of, function
         return function
 
-    return register
+    return enter
 
 
-def from_stack(name: str) -> Callable[[ScoreFunction], ScoreFunction]:
-    """Register a score of probabilities (S, n, K) from S >= 2 passes; the registered function checks its input."""
+def get(name: str) -> Callable[[ArrayLike], FloatArray]:
+    """Return the score of that name, from checked input to (n,).
 
-    def register(function: ScoreFunction) -> ScoreFunction:
-        STACK_SCORES[name] = lambda stack: function(_checked_stack(stack))
-        return function
+    Raises:
+        CalibrationError: unknown name; the message lists the nearest ones.
+    """
+    if name not in names():
+        raise CalibrationError(unknown_name("uncertainty score", name, names()))
+    of, function = _REGISTRY[name]
+    checked = checked_logits if of == "logits" else _checked_stack
+    return lambda values: function(checked(values))
 
-    return register
+
+def names(of: Of | None = None) -> list[str]:
+    """Names of the registered scores in the order of tables, of one kind or all; every file here has been asked."""
+    import_every_file()
+    return [name for name, (kind, _) in _REGISTRY.items() if of in {None, kind}]
 
 
-@from_logits("max-softmax")
+@register("max-softmax")
 def max_softmax(logits: FloatArray) -> FloatArray:
     """1 - max p (Hendrycks & Gimpel 2017)."""
     return np.asarray(1 - softmax(logits).max(axis=1))
 
 
-@from_logits("entropy")
+@register("entropy")
 def entropy(logits: FloatArray) -> FloatArray:
     """-sum p log p, in nats."""
     return _entropy(softmax(logits))
 
 
-@from_logits("margin")
+@register("margin")
 def margin(logits: FloatArray) -> FloatArray:
     """Minus the gap between the two largest probabilities."""
     top = np.sort(softmax(logits), axis=1)
     return np.asarray(top[:, -2] - top[:, -1])
 
 
-@from_logits("max-logit")
+@register("max-logit")
 def max_logit(logits: FloatArray) -> FloatArray:
     """- max z (Hendrycks et al. 2022)."""
     return np.asarray(-logits.max(axis=1))
 
 
-@from_logits("energy")
+@register("energy")
 def energy(logits: FloatArray) -> FloatArray:
     """- log sum exp z, at temperature 1 (Liu et al. 2020, arXiv 2010.03759)."""
     return np.asarray(-logsumexp(logits, axis=1))
 
 
-@from_stack("predictive-entropy")
+@register("predictive-entropy", of="passes")
 def predictive_entropy(stack: FloatArray) -> FloatArray:
     """Entropy of the mean prediction: all doubt, whatever its source."""
     return _entropy(stack.mean(axis=0))
 
 
-@from_stack("mutual-information")
+@register("mutual-information", of="passes")
 def mutual_information(stack: FloatArray) -> FloatArray:
     """Entropy of the mean minus mean entropy (BALD): doubt because the passes disagree."""
     return np.asarray(_entropy(stack.mean(axis=0)) - _entropy(stack).mean(axis=0))
 
 
-@from_stack("disagreement")
+@register("disagreement", of="passes")
 def disagreement(stack: FloatArray) -> FloatArray:
     """Share of passes that do not vote for the most voted class."""
     votes = stack.argmax(axis=2)

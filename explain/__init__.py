@@ -1,29 +1,25 @@
-"""Where a subject looks, and whether that answer can be believed: attributions, their sanity checks, galleries."""
+"""Where a subject looks, and whether that answer can be believed: attributions, their sanity checks, galleries.
 
-from explain import attention, baselines, gradcam, gradients, occlusion
-from explain.attribution import (
-    Attribution,
-    AttributionMap,
-    Passes,
-    create_method,
-    list_methods,
-    refusals,
-    register_method,
-)
+Importing the package imports every file of this folder, so that each attribution is registered; `get` and `names` reach
+them by name.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from explain.attribution import Attribution, AttributionMap, Passes, get, names, refusals, register
 from explain.network import NotAttributableError
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "Attribution",
     "AttributionMap",
     "NotAttributableError",
     "Passes",
-    "attention",
-    "baselines",
-    "create_method",
-    "gradcam",
-    "gradients",
-    "list_methods",
-    "occlusion",
+    "get",
+    "names",
     "refusals",
-    "register_method",
+    "register",
 ]

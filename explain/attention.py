@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explain.attribution import Attribution, Raw, register_method
+from explain.attribution import Attribution, Profile, Raw, register
 from explain.gradcam import as_grid
 from explain.network import Network, NotAttributableError, Watched
 
@@ -61,11 +61,12 @@ def rollout(layers: Sequence[Tensor]) -> Tensor:
     return total
 
 
-@register_method
+@register
 class AttentionRollout(Attribution):
     """Attention rollout from the class token, or from the mean of all patches where the network has none."""
 
     name: ClassVar[str] = "attention rollout"
+    profile: ClassVar[Profile] = "standard"
     needs_gradients: ClassVar[bool] = False
     signed: ClassVar[bool] = False
     class_specific: ClassVar[bool] = False

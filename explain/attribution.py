@@ -5,6 +5,19 @@ A *network* maps pixels in [0, 1] of shape (B, C, S, S) to logits (B, K), its no
 each film and one class, which pixels moved that class's logit. Its author writes `run`; `__call__` checks what goes in
 and what comes out, counts the passes it cost, and is final.
 
+To add one, write a class in a file of this folder::
+
+    @register
+    class InputTimesGradient(Attribution):
+        '''The gradient of the target logit times the pixel (Shrikumar et al. 2016).'''
+
+        name = "input times gradient"
+        source = "Shrikumar et al. 2016"
+
+        def run(self, network: Watched, pixels: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Raw:
+            own = network(pixels).gather(1, targets[:, None]).sum()
+            return Raw(pixels * torch.autograd.grad(own, pixels)[0])
+
 Sign convention: a positive value speaks for the target class, a negative one against it. Methods without a sign are
 non-negative.
 """
@@ -16,7 +29,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +37,9 @@ import torch
 from torch import Tensor, nn
 
 from explain.network import F32, F64, Network, NotAttributableError, Watched, borrowed, generator_for
+from explain.registration import unknown_name
 
+Profile = Literal["quick", "standard", "full"]
 BACKWARD_IN_FORWARDS = 2.0
 """A backward pass is booked as two forward passes, the usual convention."""
 
@@ -121,6 +136,15 @@ class Attribution(ABC):
 
     Args:
         batch: largest number of film copies in one network pass; bounds the memory.
+
+    Attributes:
+        name: unique, as printed.
+        needs_gradients: whether predictions alone will not do.
+        signed: whether its maps have a sign.
+        class_specific: whether they depend on the class asked about.
+        baseline: whether it never looks at the network; shown as a control only.
+        profile: the shortest run that shows and measures it beside the others.
+        source: who described it, where.
     """
 
     name: ClassVar[str]
@@ -128,6 +152,7 @@ class Attribution(ABC):
     signed: ClassVar[bool] = True
     class_specific: ClassVar[bool] = True
     baseline: ClassVar[bool] = False
+    profile: ClassVar[Profile] = "quick"
     source: ClassVar[str]
 
     def __init__(self, *, batch: int = 16) -> None:
@@ -244,33 +269,37 @@ def _joined(parts: Sequence[Tensor | None]) -> F64 | None:
     return torch.cat(known).numpy() if len(known) == len(parts) else None
 
 
-_METHODS: dict[str, type[Attribution]] = {}
+_REGISTRY: dict[str, type[Attribution]] = {}
 
 
-def register_method(cls: type[Attribution]) -> type[Attribution]:
-    """Enter a method under its name (class decorator)."""
-    if cls.name in _METHODS:
-        raise ValueError(f"an attribution method named {cls.name!r} exists already")
-    _METHODS[cls.name] = cls
+def register(cls: type[Attribution]) -> type[Attribution]:
+    """Class decorator: make a method known by its name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if cls.name in _REGISTRY:
+        raise ValueError(f"two attribution methods are called {cls.name!r}")
+    _REGISTRY[cls.name] = cls
     return cls
 
 
-def list_methods(pattern: str = "*") -> list[str]:
-    """Names of the registered methods that match a shell-style pattern, in order of registration."""
-    return [name for name in _METHODS if fnmatchcase(name, pattern)]
+def names(pattern: str = "*") -> list[str]:
+    """Names of the registered methods that match a shell-style pattern, in the order of tables: as registered."""
+    return [name for name in _REGISTRY if fnmatchcase(name, pattern)]
 
 
-def create_method(name: str, **options: Any) -> Attribution:  # noqa: ANN401 -- each method names and checks its own options
+def get(name: str, **options: Any) -> Attribution:  # noqa: ANN401 -- each method names and checks its own options
     """Make a method by name.
 
     Raises:
-        KeyError: no method has that name; the known ones are listed.
+        ValueError: unknown name; the message lists the nearest ones.
     """
-    if name not in _METHODS:
-        raise KeyError(f"no attribution method {name!r}; known: {', '.join(_METHODS)}")
-    return _METHODS[name](**options)
+    if name not in _REGISTRY:
+        raise ValueError(unknown_name("attribution method", name, names()))
+    return _REGISTRY[name](**options)
 
 
 def refusals(network: Network) -> Mapping[str, str | None]:
     """For each registered method: None if it can be tried on this network, else why it cannot."""
-    return {name: create_method(name).refusal(network) for name in _METHODS}
+    return {name: get(name).refusal(network) for name in _REGISTRY}

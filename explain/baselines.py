@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from explain.attribution import Attribution, Raw, register_method
+from explain.attribution import Attribution, Raw, register
 from explain.network import F64, Watched
 
 
@@ -29,7 +29,7 @@ class _Baseline(Attribution):
     source: ClassVar[str] = "control"
 
 
-@register_method
+@register
 class RandomMap(_Baseline):
     """Independent uniform noise, the same for a film whatever the network."""
 
@@ -41,7 +41,7 @@ class RandomMap(_Baseline):
         return Raw(torch.stack([torch.rand(pixels.shape[2:], generator=generator) for generator in generators]))
 
 
-@register_method
+@register
 class EdgeDetector(_Baseline):
     """The Sobel gradient magnitude of the slightly smoothed grey film (Adebayo et al. 2018 use such a control)."""
 
@@ -56,7 +56,7 @@ class EdgeDetector(_Baseline):
         return Raw(torch.from_numpy(edges))
 
 
-@register_method
+@register
 class CentrePrior(_Baseline):
     """A centred Gaussian: radiographs are centred on what matters, so looking at the middle is often right."""
 

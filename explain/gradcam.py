@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explain.attribution import Attribution, Raw, register_method
+from explain.attribution import Attribution, Raw, register
 from explain.layers import Layer, as_grid, captured, find_layer
 from explain.network import NotAttributableError, Watched
 
@@ -43,7 +43,7 @@ def class_activation(network: Watched, pixels: Tensor, targets: Tensor, layer: L
     return F.relu((slope.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1))
 
 
-@register_method
+@register
 class GradCam(Attribution):
     """Grad-CAM, enlarged bilinearly to the film.
 

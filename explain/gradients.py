@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
-from explain.attribution import SMALL_DIFFERENCE, Attribution, Raw, register_method
+from explain.attribution import SMALL_DIFFERENCE, Attribution, Profile, Raw, register
 from explain.gradcam import GradCam
 from explain.layers import Layer
 from explain.network import Network, NotAttributableError, Watched
@@ -40,7 +40,7 @@ def _logit_difference(network: Watched, pixels: Tensor, reference: Tensor, targe
     return difference
 
 
-@register_method
+@register
 class SmoothGrad(Attribution):
     """The mean gradient over noisy copies of the film; the noise is grey (one draw for all channels).
 
@@ -52,6 +52,7 @@ class SmoothGrad(Attribution):
     """
 
     name: ClassVar[str] = "smoothgrad"
+    profile: ClassVar[Profile] = "standard"
     source: ClassVar[str] = "Smilkov et al. 2017, arXiv:1706.03825"
 
     def __init__(self, samples: int = 16, noise: float = 0.1, *, batch: int = 16) -> None:
@@ -76,7 +77,7 @@ class SmoothGrad(Attribution):
         return Raw(torch.stack(maps))
 
 
-@register_method
+@register
 class IntegratedGradientsMap(Attribution):
     """Gradients integrated from a reference to the film; they add up to the logit's change, and the gap is booked.
 
@@ -117,7 +118,7 @@ class IntegratedGradientsMap(Attribution):
         return Raw(maps, maps.double().sum(dim=(1, 2, 3)) - explained, explained)
 
 
-@register_method
+@register
 class GradientShap(Attribution):
     """Expected gradients: gradient at a random point between a random reference and the film, times their difference.
 
@@ -127,6 +128,7 @@ class GradientShap(Attribution):
     """
 
     name: ClassVar[str] = "gradient shap"
+    profile: ClassVar[Profile] = "full"
     source: ClassVar[str] = "Lundberg & Lee 2017, arXiv:1705.07874; Erion et al. 2021, arXiv:1906.10670"
 
     def __init__(self, samples: int = 24, *, batch: int = 16) -> None:
@@ -165,7 +167,7 @@ class GradientShap(Attribution):
         return Raw(stacked, stacked.double().sum(dim=(1, 2, 3)) - explained, explained)
 
 
-@register_method
+@register
 class DeepLiftMap(Attribution):
     """DeepLIFT (rescale rule), kept only where its sum holds.
 
@@ -180,6 +182,7 @@ class DeepLiftMap(Attribution):
     """
 
     name: ClassVar[str] = "deeplift"
+    profile: ClassVar[Profile] = "full"
     source: ClassVar[str] = "Shrikumar et al. 2017, arXiv:1704.02685"
 
     def __init__(self, reference: str = "blurred", tolerance: float = 0.02, *, batch: int = 16) -> None:
@@ -241,11 +244,12 @@ def _needs_rectifiers(network: Network) -> str | None:
     return None
 
 
-@register_method
+@register
 class GuidedBackpropagation(Attribution):
     """The gradient with negative signals stopped at every rectifier."""
 
     name: ClassVar[str] = "guided backpropagation"
+    profile: ClassVar[Profile] = "full"
     source: ClassVar[str] = "Springenberg et al. 2014, arXiv:1412.6806"
 
     def refusal(self, network: Network) -> str | None:
@@ -258,7 +262,7 @@ class GuidedBackpropagation(Attribution):
         return Raw(_guided(network, pixels, targets))
 
 
-@register_method
+@register
 class GuidedGradCam(Attribution):
     """Guided backpropagation times Grad-CAM; Captum returns an empty tensor for it on a vision transformer.
 
@@ -268,6 +272,7 @@ class GuidedGradCam(Attribution):
     """
 
     name: ClassVar[str] = "guided grad-cam"
+    profile: ClassVar[Profile] = "full"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
 
     def __init__(self, layer: str | Layer | None = None, *, batch: int = 16) -> None:

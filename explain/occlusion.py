@@ -9,12 +9,12 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor
 
-from explain.attribution import Attribution, Raw, register_method
+from explain.attribution import Attribution, Profile, Raw, register
 from explain.network import Watched
 from explain.reference import check_reference, reference_film
 
 
-@register_method
+@register
 class OcclusionMap(Attribution):
     """The fall of the target logit when a window is covered, averaged over the windows that hold a pixel.
 
@@ -26,6 +26,7 @@ class OcclusionMap(Attribution):
     """
 
     name: ClassVar[str] = "occlusion"
+    profile: ClassVar[Profile] = "full"
     needs_gradients: ClassVar[bool] = False
     source: ClassVar[str] = "Zeiler & Fergus 2014, arXiv:1311.2901"
 

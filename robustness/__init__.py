@@ -1,44 +1,26 @@
 """What can be done to a film before the subject sees it: perturbations, attacks, probes, and the phantom.
 
-Importing the package registers every perturbation; `get` and `list_perturbations` reach them by name.
+Importing the package imports every file of this folder, so that each perturbation is registered; `get` and `names`
+reach them by name.
 """
 
-from robustness import (
-    bedside,
-    contrast,
-    control,
-    cutoff,
-    exposure,
-    grid,
-    institution,
-    medmnistc,
-    opacity,
-    positioning,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from robustness.perturbation import (
     Perturbation,
     PerturbationError,
     PerturbationUndefined,
     get,
-    list_perturbations,
+    names,
     register,
 )
 
-__all__ = [
-    "Perturbation",
-    "PerturbationError",
-    "PerturbationUndefined",
-    "bedside",
-    "contrast",
-    "control",
-    "cutoff",
-    "exposure",
-    "get",
-    "grid",
-    "institution",
-    "list_perturbations",
-    "medmnistc",
-    "opacity",
-    "positioning",
-    "register",
-]
+_NOT_ASKED = ("preview", "transforms")
+"""A program, and the faces for albumentations, which takes seconds to import: nothing registers there."""
+
+for _module in iter_modules(__path__):
+    if not _module.ispkg and _module.name not in _NOT_ASKED:
+        import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["Perturbation", "PerturbationError", "PerturbationUndefined", "get", "names", "register"]

@@ -69,6 +69,7 @@ class EcgLeads(Perturbation):
     """
 
     name = "ecg_leads"
+    presets = ("quick", "standard")
     family = "bedside"
     version = 2
     source = "attenuation of copper (NIST XCOM); Sirazitdinov et al. 2022 (POTHER): leads as confounder"

@@ -20,6 +20,7 @@ class Scatter(Perturbation):
     """
 
     name = "scatter"
+    presets = ("quick", "standard")
     family = "contrast"
     version = 3
     source = "Niklason, Sorenson, Nelson 1981 (doi:10.1118/1.595027): without a grid 90 % scatter in the mediastinum"

@@ -52,6 +52,7 @@ class StripesAsWhiteNoise(_InsteadOfStripes):
     """
 
     name = "stripes_as_white_noise"
+    rank = 2
     source = "control of equal energy"
 
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
@@ -66,6 +67,7 @@ class StripesAsBandNoise(_InsteadOfStripes):
     """
 
     name = "stripes_as_band_noise"
+    rank = 2
     source = "control of equal energy and spatial frequency"
 
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
@@ -88,6 +90,7 @@ class BrightnessShift(ToneCurve):
     """
 
     name = "brightness_shift"
+    rank = 2
     family = "control"
     version = 2
     source = "control of equal mean"
@@ -105,6 +108,7 @@ class Resave(Perturbation):
     """
 
     name = "resave"
+    constant = True
     family = "control"
     source = "identity"
     levels = tuple({"compression": compression} for compression in (1, 3, 5, 7, 9))

@@ -66,6 +66,7 @@ class GridOffCentre(_Cutoff):
     """
 
     name = "grid_off_centre"
+    rank = 1
     family = "grid"
     source = "focused-grid geometry"
     levels = tuple({"off_centre_cm": value} for value in (1.0, 2.0, 3.0, 5.0, 7.0))
@@ -79,6 +80,7 @@ class GridTilt(_Cutoff):
     """
 
     name = "grid_tilt"
+    rank = 1
     family = "grid"
     source = "focused-grid geometry"
     levels = tuple({"tilt_deg": value} for value in (0.5, 1.0, 2.0, 3.0, 4.0))
@@ -92,6 +94,7 @@ class GridOffFocus(_Cutoff):
     """
 
     name = "grid_off_focus"
+    rank = 1
     family = "grid"
     midline_loses = False
     source = "focused-grid geometry"
@@ -128,6 +131,7 @@ class GridUpsideDown(_Cutoff):
     """
 
     name = "grid_upside_down"
+    rank = 1
     family = "grid"
     midline_loses = False
     source = "focused-grid geometry with s = -1"
@@ -142,6 +146,7 @@ class BackscatterGhost(Perturbation):
     """
 
     name = "backscatter_ghost"
+    rank = 1
     family = "grid"
     version = 3
     source = "backscatter of portable detectors without lead backing"

@@ -83,6 +83,7 @@ class UnderexposureStress(Perturbation):
     """
 
     name = "underexposure_stress"
+    presets = ("quick", "standard")
     family = "exposure"
     version = 3
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
@@ -105,6 +106,7 @@ class UnderexposureFixedWindow(Perturbation):
     """
 
     name = "underexposure_fixed_window"
+    presets = ("quick", "standard")
     family = "exposure"
     version = 4
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"

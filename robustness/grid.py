@@ -158,6 +158,7 @@ class GridStripes(_Stripes):
     """
 
     name = "grid_stripes"
+    presets = ("quick", "standard")
     family = "grid"
     source = "amplitudes of 40 to 70 lines/cm grids behind a CsI detector: 0.014 to 0.085 of the intensity"
     levels = tuple({"amplitude": a, "period": p, "crossed": c} for a, p, c in STRIPE_LEVELS)

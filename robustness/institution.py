@@ -29,6 +29,7 @@ class JpegQuality(StandardPerturbation):
     """
 
     name = "jpeg_quality"
+    presets = ("quick", "standard")
     family = "institution"
     source = "ITU-T T.81; quantisation tables of the public data set: quality 96 and 75, by class"
     levels = tuple({"quality": quality} for quality in (90, 75, 50, 30, 15))
@@ -102,6 +103,7 @@ class Softening(Perturbation):
     """
 
     name = "softening"
+    presets = ("quick", "standard")
     family = "institution"
     version = 3
     eight_bit = True
@@ -213,6 +215,7 @@ class Inversion(ToneCurve):
     """
 
     name = "inversion"
+    constant = True
     family = "institution"
     version = 2
     source = "DICOM PS3.3 C.7.6.3.1.2, photometric interpretation"

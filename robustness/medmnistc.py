@@ -49,6 +49,7 @@ class _MedMnistC(Perturbation):
     """A corruption of the benchmark, defined on 8-bit grey films."""
 
     family = "benchmark"
+    presets = ("medmnist-c",)
     source = SOURCE
     eight_bit = True
 

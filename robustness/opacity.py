@@ -124,6 +124,7 @@ class WhiteOutLobar(_WhiteOut):
     """
 
     name = "whiteout_lobar"
+    presets = ("quick", "standard")
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
@@ -272,6 +273,7 @@ class DiffuseDoseMatched(Perturbation):
     """
 
     name = "diffuse_dose_matched"
+    rank = 1
     family = "control"
     version = 3
     source = SOURCE

@@ -1,6 +1,6 @@
 """The contract of a perturbation: something that happens to a film before a classifier sees it.
 
-To add one, write a class in the file of its family::
+To add one, write a class in the file of its family, or in a new file of this folder::
 
     @register
     class Fogging(Perturbation):
@@ -12,6 +12,7 @@ To add one, write a class in the file of its family::
         name = "fogging"
         family = "exposure"
         source = "who described it, where"
+        presets = ("quick", "standard")
         levels = tuple({"fog": value} for value in (0.02, 0.05, 0.10, 0.15, 0.20))
 
         def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
@@ -28,7 +29,6 @@ to `get` where it is known.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import math
 import re
@@ -42,6 +42,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.filters import to_bytes
+from robustness.registration import unknown_name
 
 Level = Mapping[str, Any]
 """Parameters of one severity; the units stand in the docstring of the perturbation."""
@@ -87,6 +88,9 @@ class Perturbation(ABC):
         changes_shape: whether the result may have another height or width (geometry and resolution only).
         eight_bit: whether `perturb` is given the film as it is stored, (H, W) uint8, and returns one; finer grey values
             than that are rounded before.
+        presets: grids it belongs to, by name (see `presets`).
+        rank: place within its family in these grids; equals stand in the order they were registered in.
+        constant: whether every severity gives the same film; a grid then runs one, after all others.
     """
 
     name: ClassVar[str]
@@ -96,6 +100,9 @@ class Perturbation(ABC):
     source: ClassVar[str]
     changes_shape: ClassVar[bool] = False
     eight_bit: ClassVar[bool] = False
+    presets: ClassVar[tuple[str, ...]] = ("standard",)
+    rank: ClassVar[int] = 0
+    constant: ClassVar[bool] = False
 
     def __init__(self, *, field_cm: float = 22.0) -> None:
         if not 1.0 <= field_cm <= 100.0:
@@ -270,23 +277,22 @@ def get(name: str, *, field_cm: float = 22.0) -> Perturbation:
     """Return the perturbation of that name.
 
     Raises:
-        ValueError: unknown name; the message lists the nearest ones.
+        PerturbationError: unknown name; the message lists the nearest ones.
     """
     if name not in _REGISTRY:
-        near = difflib.get_close_matches(name, _REGISTRY, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else "list_perturbations() names all."
-        raise ValueError(f"no perturbation is called {name!r}; {hint}")
+        raise PerturbationError(unknown_name("perturbation", name, names()))
     return _REGISTRY[name](field_cm=field_cm)
 
 
-def list_perturbations(family: str | None = None, pattern: str = "*") -> list[str]:
-    """Names of the registered perturbations, sorted, of one family or all, filtered by a shell pattern.
+def names(family: str | None = None, pattern: str = "*") -> list[str]:
+    """Names of the registered perturbations, of one family or all, filtered by a shell pattern.
+
+    In the order of tables: by family and rank, then as they were registered; constant ones after all others.
 
     Raises:
-        ValueError: unknown family.
+        PerturbationError: unknown family.
     """
     if family is not None and family not in FAMILIES:
-        raise ValueError(f"no family is called {family!r}; known are {', '.join(FAMILIES)}")
-    return sorted(
-        name for name, kind in _REGISTRY.items() if family in {None, kind.family} and fnmatch.fnmatchcase(name, pattern)
-    )
+        raise PerturbationError(unknown_name("family", family, FAMILIES))
+    known = sorted(_REGISTRY.values(), key=lambda kind: (kind.constant, FAMILIES.index(kind.family), kind.rank))
+    return [kind.name for kind in known if family in {None, kind.family} and fnmatch.fnmatchcase(kind.name, pattern)]

@@ -1,15 +1,18 @@
 """Named grids of perturbations and severities, and which control stands beside which perturbation.
 
-Severities were fixed before any result was seen; a preset names what is run and nothing else.
+Severities were fixed before any result was seen; a preset names what is run and nothing else. A perturbation says which
+presets it belongs to (see `perturbation`). To add a preset::
+
+    register(Preset("extremes", "the faintest and the strongest severity", (1, 5)))
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from robustness.perturbation import get, list_perturbations
+from robustness import perturbation
+from robustness.registration import unknown_name
 
 ALL: tuple[int, ...] = (1, 2, 3, 4, 5)
 
@@ -21,39 +24,33 @@ class Preset:
     Attributes:
         name: for the command line.
         about: one sentence for the report.
-        grid: severities by name of the perturbation.
+        severities: of every perturbation that belongs to it; of a constant one, the last.
+        by_name: whether it is sorted by name, as published benchmarks are listed.
     """
 
     name: str
     about: str
-    grid: Mapping[str, tuple[int, ...]]
+    severities: tuple[int, ...] = ALL
+    by_name: bool = False
+
+    @property
+    def grid(self) -> dict[str, tuple[int, ...]]:
+        """Severities by name of the perturbation, in the order of the registry."""
+        everyone = [perturbation.get(name) for name in perturbation.names()]
+        mine = [one for one in everyone if self.name in one.presets]
+        if self.by_name:
+            mine.sort(key=lambda one: one.name)
+        return {one.name: self.severities[-1:] if one.constant else self.severities for one in mine}
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Pairs of perturbation and severity, in a fixed order."""
-        for perturbation, severities in self.grid.items():
+        for name, severities in self.grid.items():
             for severity in severities:
-                yield perturbation, severity
+                yield name, severity
 
     def __len__(self) -> int:
         return sum(len(severities) for severities in self.grid.values())
 
-
-STANDARD = (
-    "underexposure", "underexposure_stress", "underexposure_fixed_window", "overexposure_fixed_window", "tube_voltage",
-    "electronic_noise", "bad_portable",
-    "scatter", "window_widening", "gamma_low", "gamma_high",
-    "grid_stripes", "grid_crossed", "grid_lines", "grid_cutoff", "grid_off_centre", "grid_tilt", "grid_off_focus",
-    "grid_upside_down", "backscatter_ghost",
-    "ecg_leads", "tubes", "collimation", "markers", "patient_rotation", "roll", "magnification", "low_inspiration",
-    "jpeg_quality", "low_resolution", "aspect_squeeze", "aspect_stretch", "softening", "sharpening", "edge_enhancement",
-    "clahe", "scan_border", "bit_depth",
-    "whiteout_lobar", "whiteout_effusion", "whiteout_collapse", "whiteout_mass", "whiteout_bilateral",
-    "sham_opacity", "diffuse_dose_matched", "stripes_as_white_noise", "stripes_as_band_noise", "brightness_shift",
-)  # fmt: skip
-QUICK = (
-    "underexposure_stress", "underexposure_fixed_window", "scatter", "grid_stripes", "ecg_leads", "jpeg_quality",
-    "softening", "whiteout_lobar",
-)  # fmt: skip
 
 CONTROLS: Mapping[str, tuple[str, ...]] = {
     "grid_stripes": ("stripes_as_white_noise", "stripes_as_band_noise"),
@@ -67,32 +64,41 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
 """Controls by the perturbation they stand beside."""
 
 
-def _presets() -> dict[str, Preset]:
-    standard = dict.fromkeys(STANDARD, ALL)
-    # All severities of these are the same film, one of them is enough.
-    standard["inversion"] = standard["resave"] = (5,)
-    benchmark = dict.fromkeys(list_perturbations("benchmark"), ALL)
-    return {
-        preset.name: preset
-        for preset in (
-            Preset("standard", "every failure mode with its controls, five severities", standard),
-            Preset("quick", "one perturbation per failure mode, three severities", dict.fromkeys(QUICK, (1, 3, 5))),
-            Preset("medmnist-c", "the 13 corruptions of MedMNIST-C for pneumonia films", benchmark),
-        )
-    }
+_REGISTRY: dict[str, Preset] = {}
 
 
-def preset(name: str) -> Preset:
+def register(preset: Preset) -> Preset:
+    """Make a preset known by its name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if preset.name in _REGISTRY:
+        raise ValueError(f"two presets are called {preset.name!r}")
+    _REGISTRY[preset.name] = preset
+    return preset
+
+
+def get(name: str) -> Preset:
     """Return the preset of that name.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, asked for here or by a perturbation; the message lists the nearest ones.
     """
-    presets = _presets()
-    if name not in presets:
-        near = difflib.get_close_matches(name, presets, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"no preset is called {name!r}, known are {', '.join(presets)}{hint}")
-    for perturbation in presets[name].grid:
-        get(perturbation)
-    return presets[name]
+    if name not in _REGISTRY:
+        raise ValueError(unknown_name("preset", name, names()))
+    for member in perturbation.names():
+        for claimed in perturbation.get(member).presets:
+            if claimed not in _REGISTRY:
+                raise ValueError(f"perturbation {member}: {unknown_name('preset', claimed, names())}")
+    return _REGISTRY[name]
+
+
+def names() -> list[str]:
+    """Names of the registered presets, in the order they were registered in."""
+    return list(_REGISTRY)
+
+
+register(Preset("standard", "every failure mode with its controls, five severities"))
+register(Preset("quick", "one perturbation per failure mode, three severities", (1, 3, 5)))
+register(Preset("medmnist-c", "the 13 corruptions of MedMNIST-C for pneumonia films", by_name=True))

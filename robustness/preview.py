@@ -14,8 +14,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from robustness import perturbation
 from robustness.filters import resize
-from robustness.perturbation import PerturbationUndefined, get, list_perturbations
+from robustness.perturbation import PerturbationUndefined, get
 
 LABEL = 16
 GAP = 4
@@ -52,7 +53,7 @@ def contact_sheet(
     Returns:
         A grey image. Where a perturbation is undefined for the film, its row says why.
     """
-    names = list_perturbations() if names is None else list(names)
+    names = perturbation.names() if names is None else list(names)
     width = round(height * film.shape[1] / film.shape[0])
     columns, rows = len(severities), len(names)
     size = (columns * (width + GAP) + GAP, rows * (height + LABEL + GAP) + GAP)
@@ -86,4 +87,4 @@ def _tile(film: Tensor, height: int, width: int) -> Image.Image:
 
 if __name__ == "__main__":
     source, target, *pattern = sys.argv[1:]
-    contact_sheet(load_film(source), list_perturbations(pattern=pattern[0] if pattern else "*")).save(target)
+    contact_sheet(load_film(source), perturbation.names(pattern=pattern[0] if pattern else "*")).save(target)

@@ -35,7 +35,7 @@ class FilmPerturbation(A.ImageOnlyTransform):  # type: ignore[misc] # the base c
     """A perturbation of this project as an albumentations transform.
 
     Args:
-        perturbation: its name, see `robustness.list_perturbations`.
+        perturbation: its name, see `robustness.names`.
         severities: drawn from uniformly at each call.
         undefined: what to do with a film for which the perturbation is undefined: "raise", or "keep" it as it is
             (sensible in training only).

@@ -78,8 +78,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--preset",
-        choices=("standard", "quick", "medmnist-c"),
-        help="run a whole grid of perturbations beside what the claims need",
+        metavar="NAME",
+        help="run a whole grid of perturbations beside what the claims need: standard, quick or medmnist-c",
     )
     group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
     group.addoption(

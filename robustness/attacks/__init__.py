@@ -4,7 +4,12 @@ from robustness.attacks import ThreatModel, attack_films
 attacked = attack_films(network, pixels, labels, image_ids, ThreatModel(), profile="quick")
 attacked.curve      # robust accuracy by budget
 attacked.films      # smallest flipping distance per film, and what found it
+
+Every file of this folder is imported, so that each attack is registered.
 """
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from robustness.attacks.attack import Attack, get, names, register
 from robustness.attacks.ensemble import attack_each, attack_films
@@ -14,6 +19,9 @@ from robustness.attacks.network import AttackedNetwork
 from robustness.attacks.profiles import PROFILES, Profile, alone
 from robustness.attacks.result import AtBudget, Attacked, AttackResult, gather
 from robustness.attacks.threat import BUDGETS, ThreatModel
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "BUDGETS",

@@ -1,6 +1,7 @@
-"""The contract of an attack, and the register of all of them.
+"""The contract of an attack, and the registry of all of them.
 
-To add one, write a class in the file of its kind; it only moves points and asks about them::
+To add one, write a class in the file of its kind or in a new file of this folder; it only moves points and asks about
+them::
 
     @register
     class FGSM(Attack):
@@ -17,7 +18,6 @@ To add one, write a class in the file of its kind; it only moves points and asks
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeVar, final
 
@@ -27,6 +27,7 @@ from torch import Tensor
 from robustness.attacks.errors import AttackError, NotDifferentiable
 from robustness.attacks.films import AttackedFilms, Turn
 from robustness.attacks.threat import check_budgets
+from robustness.registration import unknown_name
 
 
 class Attack(ABC):
@@ -90,7 +91,7 @@ class Attack(ABC):
         return self.identity
 
 
-_REGISTER: dict[str, type[Attack]] = {}
+_REGISTRY: dict[str, type[Attack]] = {}
 A = TypeVar("A", bound=type[Attack])
 
 
@@ -100,9 +101,9 @@ def register(attack: A) -> A:
     Raises:
         AttackError: the name is taken.
     """
-    if attack.name in _REGISTER:
-        raise AttackError(f"an attack named {attack.name!r} is already registered")
-    _REGISTER[attack.name] = attack
+    if attack.name in _REGISTRY:
+        raise AttackError(f"two attacks are called {attack.name!r}")
+    _REGISTRY[attack.name] = attack
     return attack
 
 
@@ -110,18 +111,16 @@ def get(name: str, **settings: Any) -> Attack:  # noqa: ANN401 - settings belong
     """An attack by name.
 
     Raises:
-        AttackError: no attack of that name (the message suggests the nearest), or a setting it does not have.
+        AttackError: unknown name (the message lists the nearest ones), or a setting it does not have.
     """
-    if name not in _REGISTER:
-        near = difflib.get_close_matches(name, _REGISTER, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise AttackError(f"no attack named {name!r}{hint} Known: {', '.join(sorted(_REGISTER))}")
+    if name not in _REGISTRY:
+        raise AttackError(unknown_name("attack", name, names()))
     try:
-        return _REGISTER[name](**settings)
+        return _REGISTRY[name](**settings)
     except TypeError as error:
         raise AttackError(f"attack {name!r}: {error}") from error
 
 
 def names() -> list[str]:
     """Names of all registered attacks."""
-    return sorted(_REGISTER)
+    return sorted(_REGISTRY)

@@ -39,7 +39,7 @@ def evaluate(
         cohort: a spec or a `Cohort`.
         claims: a TOML file, or claims; by default the project's whole table.
         profile: `quick`, `standard` or `full`.
-        preset: `standard`, `quick` or `medmnist-c`: a whole grid of perturbations beside what the claims need.
+        preset: one of `robustness.presets.names()`: a whole grid of perturbations beside what the claims need.
         seed: decides every random number.
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
         limit: about so many films, stratified by class, whole patients.

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from explain import Attribution, NotAttributableError, create_method
+import explain
+from explain import Attribution, NotAttributableError
 from explain.layers import Layer, find_layer
 from suites.harness.subject import Subject
 
@@ -56,7 +57,7 @@ def method_of(subject: Subject, name: str) -> Attribution:
     Raises:
         NotAttributableError: it looks at a layer, and there is none.
     """
-    return create_method(name, layer=layer_of(subject)) if name in LAYERED else create_method(name)
+    return explain.get(name, layer=layer_of(subject)) if name in LAYERED else explain.get(name)
 
 
 def described(subject: Subject, name: str) -> str:
@@ -88,7 +89,7 @@ def _gives_a_map(subject: Subject, network: nn.Module, name: str) -> bool:
     """Try a method on a film of noise: where gradients are cut or zero, a method that needs them has no map."""
     cheap = {"steps": 2} if name == "integrated gradients" else {}
     try:
-        found = create_method(name, **cheap)(network, _noise(subject), 0, ["noise"])
+        found = explain.get(name, **cheap)(network, _noise(subject), 0, ["noise"])
     except NotAttributableError:
         return False
     return found.status == ("ok",)

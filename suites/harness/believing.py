@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explain import AttributionMap, create_method, list_methods
+import explain
+from explain import AttributionMap
 from explain.attribution import SMALL_DIFFERENCE
 from explain.faithfulness import erasure, infidelity, sensitivity_max
 from explain.sanity import completeness
@@ -20,15 +21,10 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.explaining import Checked
 
-METHODS = {
-    "quick": ("grad-cam", "integrated gradients"),
-    "standard": ("grad-cam", "integrated gradients", "smoothgrad", "attention rollout"),
-    "full": tuple(name for name in list_methods() if not create_method(name).baseline),
-}
-"""Methods shown and measured by profile; those that are not valid for a subject are listed with the reason."""
 CONTROLS = ("edge detector",)
 """Maps that never saw the network: their row shows that the checks catch such a thing."""
 FILMS = {"quick": 4, "standard": 16, "full": 50}
+PROFILES = tuple(FILMS)
 STEPS = 10
 ABOUT = {
     "sanity check": "cascading randomisation of the weights; undecided where the interval of the difference holds 0",
@@ -41,6 +37,12 @@ ABOUT = {
     "cost": "in forward passes per film; a backward pass counts as two",
 }
 """What the columns of the table say."""
+
+
+def methods(profile: str) -> list[str]:
+    """Return the methods that a run shows and measures; those that are not valid for a subject are listed with why."""
+    known = [explain.get(name) for name in explain.names()]
+    return [one.name for one in known if not one.baseline and PROFILES.index(one.profile) <= PROFILES.index(profile)]
 
 
 def beliefs(
@@ -57,7 +59,7 @@ def beliefs(
     rows: list[dict[str, object]] = []
     checks: dict[str, Checked] = {}
     kept: list[AttributionMap] = []
-    for method in dict.fromkeys((*METHODS[evidence.profile], *also, *CONTROLS)):
+    for method in dict.fromkeys((*methods(evidence.profile), *also, *CONTROLS)):
         try:
             checked = explaining.sanity(answers, index, method, evidence.cache)
             maps = explaining.attribute(answers, few, method, evidence.cache).maps
@@ -89,11 +91,9 @@ def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, map
     """Return mean deletion, insertion, infidelity and sensitivity of some films' maps, from the cache if there."""
     answers, slow = evidence.main, evidence.profile != "quick"
     shards = Shards(evidence.cache, "map-beliefs", explaining.key_of(answers, index, method) | {"slow": slow})
-    known = shards.read()
-    if not len(known):
-        found = _measured(answers, index, method, maps, slow=slow)
-        known = pd.DataFrame([{"means": json.dumps(found)}])
-        shards.add(known)
+    known = shards.once(
+        lambda: pd.DataFrame([{"means": json.dumps(_measured(answers, index, method, maps, slow=slow))}])
+    )
     return {str(name): float(value) for name, value in json.loads(str(known["means"].iloc[0])).items()}
 
 

@@ -13,8 +13,10 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +25,10 @@ import pyarrow.parquet as pq
 from suites.harness.errors import UsageProblem
 
 STALE_SECONDS = 24 * 3600
+FLUSH_SECONDS = 5.0
+"""Finished rows wait so long at most before they are written: what a run killed at that moment does again."""
+Row = Mapping[str, Any]
+Key = tuple[Hashable, ...]
 
 
 def default_folder() -> Path:
@@ -108,3 +114,76 @@ class Shards:
         """Keep these rows as one more shard."""
         if len(rows):
             write_atomically(rows, self.folder / f"shard-{uuid.uuid4().hex}.parquet")
+
+    def known(self, columns: Sequence[str]) -> dict[Key, Row]:
+        """Return every row that is kept, by its values in these columns."""
+        rows = self.read().to_dict("records")
+        return {tuple(row[name] for name in columns): {str(key): row[key] for key in row} for row in rows}
+
+    def fill(
+        self,
+        columns: Sequence[str],
+        asked: Iterable[tuple[Key, Callable[[], Row]]],
+        known: dict[Key, Row] | None = None,
+    ) -> list[Row]:
+        """Return the row of everything that is asked, computing and keeping what is missing.
+
+        Args:
+            columns: of the key.
+            asked: pairs of a key and what computes the rest of its row; taken one by one, so that they may be made as
+                they are needed.
+            known: from `known` of the same columns, where it has been read already; what is computed is added to it.
+        """
+        known, found = self.known(columns) if known is None else known, []
+        with Keeping(self) as keeping:
+            for key, compute in asked:
+                if key not in known:
+                    known[key] = {**dict(zip(columns, key, strict=True)), **compute()}
+                    keeping.keep(known[key])
+                found.append(known[key])
+        return found
+
+    def once(self, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return the rows that are kept or, where there are none, those that are computed now."""
+        rows = self.read()
+        if not len(rows):
+            rows = compute()
+            self.add(rows)
+        return rows
+
+
+class Keeping(AbstractContextManager["Keeping"]):
+    """Rows on their way into the cache: written every few seconds and when the block ends, an interrupt included.
+
+    Args:
+        shards: where they go.
+        every: write so many rows together, for work that is finished in batches; `None`: what a few seconds gave.
+        written: called with what was written, for who needs the rows again.
+    """
+
+    def __init__(
+        self, shards: Shards, *, every: int | None = None, written: Callable[[pd.DataFrame], object] | None = None
+    ) -> None:
+        self.shards, self.every, self.written = shards, every, written
+        self._fresh: list[Row] = []
+        self._flushed = time.monotonic()
+
+    def keep(self, row: Row) -> None:
+        """Take one finished row."""
+        self._fresh.append(row)
+        overdue = time.monotonic() - self._flushed > FLUSH_SECONDS
+        if overdue if self.every is None else len(self._fresh) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is finished."""
+        rows = pd.DataFrame(self._fresh)
+        self.shards.add(rows)
+        if self.written:
+            self.written(rows)
+        self._fresh = []
+        self._flushed = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is finished, whatever ended the block."""
+        self.flush()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from suites.harness.errors import CohortProblem
 
+Row = Mapping[str, object]
+"""One film's line of a cohort's table, by column."""
 COLUMNS = ("id", "file", "label", "patient", "view", "age_group", "finding", "split")
 
 
@@ -49,8 +51,8 @@ class Cohort:
     name: str
     spec: str
     table: pd.DataFrame
-    decode: Callable[[Mapping[str, object]], Film]
-    identify: Callable[[Mapping[str, object]], str] | None = None
+    decode: Callable[[Row], Film]
+    identify: Callable[[Row], str] | None = None
     simulated: bool = False
     notes: tuple[str, ...] = ()
 
@@ -71,6 +73,28 @@ class Cohort:
     def patients(self) -> int:
         """Number of different patients."""
         return int(self.table["patient"].nunique())
+
+    def rows(self, at: NDArray[np.int64] | Sequence[int] | None = None) -> list[Row]:
+        """Return the table's rows at some positions, or all of them, as `decode` and `identify` take them."""
+        table = self.table if at is None else self.table.iloc[list(at)]
+        return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+    def content(self, row: Row) -> str:
+        """Return what identifies the pixels of a row's film, decoding it only where there is no other way.
+
+        Raises:
+            FilmUnreadable: the file is broken.
+        """
+        return self.opened(row)[0]
+
+    def opened(self, row: Row) -> tuple[str, Callable[[], Film]]:
+        """Return `content(row)` and a function that gives the film itself; both together decode it once at most.
+
+        Raises:
+            FilmUnreadable: as `content`; the function raises it, too.
+        """
+        film = cache(lambda: self.decode(row))
+        return (self.identify(row) if self.identify else film().content), film
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,6 +2,14 @@
 
 Scores of logits come from the prediction table. Scores of features are fitted on one half of the cohort's patients and
 score the other half; films of other cohorts get the mean of both fits.
+
+A score is in tables, CSV and figures by being registered: those of logits and of passes in `calibration.scores`, those
+that are fitted on features here, from a file of `endpoints/`::
+
+    @register("distance to the mean")
+    def distance_to_the_mean(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
+        mean = features[among].mean(axis=0)
+        return lambda rows, logits: np.linalg.norm(rows - mean, axis=1)
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from scipy.special import logsumexp
 
 from calibration import crossfit, scores
 from calibration.checks import CalibrationError, FloatArray, softmax
+from calibration.registration import unknown_name
 from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
@@ -25,6 +34,62 @@ NEIGHBOUR = 10
 HALVES = (0, 1)
 Scorer = Callable[[FloatArray, FloatArray], FloatArray]
 """From features (n, D) and logits (n, K) to doubt (n,)."""
+Fit = Callable[[Answers, FloatArray, npt.NDArray[np.bool_]], Scorer]
+"""From answers on clean films, their (N, D) features and which of the films may be seen, to a score."""
+ENSEMBLE, DROPOUT, AUGMENTED = "ensemble", "MC dropout", "test-time augmentation"
+DISAGREEMENT = "mutual-information"
+"""The score of passes that goes by the name of the passes alone; any other is named beside it."""
+NEED_LOGITS = ("max-logit", "energy")
+"""Scores of logits that say nothing about logarithms of probabilities."""
+_REGISTRY: dict[str, Fit] = {}
+
+
+def register(name: str) -> Callable[[Fit], Fit]:
+    """Register a score that is fitted on features; it raises `CalibrationError` where it cannot be.
+
+    Raises:
+        CalibrationError: the name is taken.
+    """
+
+    def enter(fit: Fit) -> Fit:
+        if name in all_names():
+            raise CalibrationError(f"two uncertainty scores are called {name!r}")
+        _REGISTRY[name] = fit
+        return fit
+
+    return enter
+
+
+def get(name: str) -> Fit:
+    """Return the fit of that name.
+
+    Raises:
+        CalibrationError: unknown name; the message lists the nearest ones.
+    """
+    if name not in _REGISTRY:
+        raise CalibrationError(unknown_name("uncertainty score", name, names()))
+    return _REGISTRY[name]
+
+
+def names() -> list[str]:
+    """Names of the scores that are fitted on features, in the order they were registered in."""
+    return list(_REGISTRY)
+
+
+def all_names() -> list[str]:
+    """Names of all scores, of whatever kind, in the order of tables."""
+    return [*scores.names("logits"), *names(), *of_passes(ENSEMBLE), *of_passes(DROPOUT), AUGMENTED]
+
+
+def of_passes(source: str) -> dict[str, str]:
+    """Return name -> which of `calibration.scores` it is, for all scores of the passes of one source."""
+    ordered = sorted(scores.names("passes"), key=lambda name: name != DISAGREEMENT)
+    return {source if name == DISAGREEMENT else f"{source}, {name}": name for name in ordered}
+
+
+def _passes_scored(source: str, stack: FloatArray) -> dict[str, FloatArray]:
+    """Return name -> (n,) doubt of (S, n, K) probabilities by every score of passes."""
+    return {name: scores.get(score)(stack) for name, score in of_passes(source).items()}
 
 
 def logit_scores(*logits: FloatArray) -> dict[str, scores.ScoreFunction]:
@@ -34,13 +99,12 @@ def logit_scores(*logits: FloatArray) -> dict[str, scores.ScoreFunction]:
     made of rounding errors, and the largest one is max-softmax over again.
     """
     normalised = all(np.abs(logsumexp(rows, axis=1)).max(initial=0.0) < 1e-4 for rows in logits)
-    left_out = {"energy", "max-logit"} if normalised else set()
-    return {name: score for name, score in scores.LOGIT_SCORES.items() if name not in left_out}
+    return {name: scores.get(name) for name in scores.names("logits") if not (normalised and name in NEED_LOGITS)}
 
 
 @dataclass(frozen=True)
 class FeatureScores:
-    """Mahalanobis, ViM and nearest neighbours, each fitted twice, on either half of the patients.
+    """The registered scores of features, each fitted twice, on either half of the patients.
 
     Attributes:
         fold: (N,) the half of each film; `fitted[name][h]` never saw a patient of half h.
@@ -69,7 +133,7 @@ class FeatureScores:
             raise NotEvaluable(str(problem)) from problem
         fitted: dict[str, list[Scorer]] = {}
         problems: dict[str, str] = {}
-        for name, fit in FITS.items():
+        for name, fit in _REGISTRY.items():
             try:
                 fitted[name] = [fit(main, features.astype(np.float64), fold != half) for half in HALVES]
             except CalibrationError as problem:
@@ -96,11 +160,13 @@ class FeatureScores:
         }
 
 
+@register("mahalanobis")
 def _mahalanobis(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
     model = scores.Mahalanobis.fit(features[among], main.labels[among])
     return lambda rows, _: model.score(rows)
 
 
+@register("vim")
 def _vim(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
     if "energy" not in logit_scores(main.logits()):
         raise CalibrationError("it adds the energy of the logits, which is 0 for logarithms of probabilities")
@@ -111,12 +177,10 @@ def _vim(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> S
     return model.score
 
 
+@register("nearest-neighbours")
 def _neighbours(_main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
     model = scores.Neighbours.fit(features[among], k=NEIGHBOUR)
     return lambda rows, _: model.score(rows)
-
-
-FITS = {"mahalanobis": _mahalanobis, "vim": _vim, "nearest-neighbours": _neighbours}
 
 
 @dataclass
@@ -164,7 +228,7 @@ def add_feature_scores(sets: Sequence[FilmSet], cache: Path | None = None) -> di
     try:
         model = FeatureScores.fit(sets[0].answers)
     except NotEvaluable as reason:
-        return dict.fromkeys(FITS, str(reason))
+        return dict.fromkeys(_REGISTRY, str(reason))
     for films in sets:
         if films.condition != CLEAN and cache is None:
             continue
@@ -181,13 +245,12 @@ def add_feature_scores(sets: Sequence[FilmSet], cache: Path | None = None) -> di
 
 def add_ensemble(sets: Sequence[FilmSet], evidence: Evidence) -> str:
     """Score the sets by how far the subjects of the run disagree; return why that is missing, or ''."""
-    score = scores.STACK_SCORES["mutual-information"]
     for films in sets:
         others = evidence.peers.get(films.role, ())
         if not others:
             return "needs two subjects with the same classes"
         stack = np.stack([softmax(one.logits(films.condition)[films.keep]) for one in (films.answers, *others)])
-        films.scores["ensemble"] = score(stack)
+        films.scores |= _passes_scored(ENSEMBLE, stack)
     return ""
 
 
@@ -196,15 +259,14 @@ def add_augmented(sets: Sequence[FilmSet], remedy: str) -> None:
     for films in sets:
         condition = remedy if films.condition == CLEAN else f"{films.condition} | {remedy}"
         logits = films.answers.logits(condition)[films.keep]
-        films.scores["test-time augmentation"] = scores.LOGIT_SCORES["entropy"](logits)
+        films.scores[AUGMENTED] = scores.get("entropy")(logits)
 
 
 def add_dropout(sets: Sequence[FilmSet], cache: Path) -> str:
     """Score the sets by how far passes with dropout disagree; return why that is missing, or ''."""
-    score = scores.STACK_SCORES["mutual-information"]
     for films in sets:
         passes = dropout_passes(films.answers, films.condition, cache)
         if passes is None:
             return "the subject has no dropout"
-        films.scores["MC dropout"] = score(passes[:, films.keep].astype(np.float64))
+        films.scores |= _passes_scored(DROPOUT, passes[:, films.keep].astype(np.float64))
     return ""

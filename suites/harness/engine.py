@@ -6,7 +6,6 @@ was killed and resumed, or one that finds half its rows in the cache, ends with 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from suites.harness.cache import Shards
+from suites.harness.cache import Keeping, Shards
 from suites.harness.conditions import CLEAN, Condition
 from suites.harness.errors import PredictionProblem, SubjectProblem
 from suites.harness.preprocessing import Preprocessing
@@ -26,7 +25,6 @@ from suites.harness.subject import Subject
 
 BATCH = 16
 ENGINE_VERSION = 2
-FLUSH_SECONDS = 5.0
 KEY = ["content", "image", "identity"]
 Numbers = npt.NDArray[np.float32]
 
@@ -38,20 +36,22 @@ class Engine:
         subject: the classifier.
         seed: of the run; part of the cache's key.
         cache: root of the cache.
+
+    Attributes:
+        keeping: moves what is answered into the cache; films are asked within its block.
     """
 
     def __init__(self, subject: Subject, seed: int, cache: Path) -> None:
         self.subject = subject
         self.width = len(subject.classes)
-        self.shards = Shards(cache, "predictions", _key(subject, seed))
-        known = self.shards.read()
+        shards = Shards(cache, "predictions", _key(subject, seed))
+        known = shards.read()
         self.frames = [known]
+        self.keeping = Keeping(shards, written=self.frames.append)
         self.done = set(zip(*(known[name] for name in KEY), strict=True)) if len(known) else set()
         self.computed = 0
-        self._fresh: list[dict[str, object]] = []
         self._waiting: list[tuple[str, str, Condition, Tensor]] = []
         self._views: dict[tuple[str, str], tuple[int, list[Numbers]]] = {}
-        self._flushed = time.monotonic()
 
     def missing(self, image: str, content: str, conditions: Sequence[Condition]) -> list[Condition]:
         """Return the conditions under which a film has not been answered yet."""
@@ -74,8 +74,6 @@ class Engine:
         self._waiting += [(*film, condition, view) for view in views]
         while len(self._waiting) >= BATCH:
             self._answer(BATCH)
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
 
     def note_undefined(self, film: tuple[str, str], condition: Condition, reason: str) -> None:
         """Keep a row without logits for a film that a condition has no meaning for."""
@@ -85,15 +83,6 @@ class Engine:
         """Answer what is still waiting."""
         while self._waiting:
             self._answer(min(BATCH, len(self._waiting)))
-        self.flush()
-
-    def flush(self) -> None:
-        """Move finished rows into the cache."""
-        rows = pd.DataFrame(self._fresh)
-        self.shards.add(rows)
-        self.frames.append(rows)
-        self._fresh = []
-        self._flushed = time.monotonic()
 
     def rows(self) -> pd.DataFrame:
         """Return every row known, from the cache and from this run."""
@@ -148,7 +137,7 @@ class Engine:
         row: dict[str, object] = {"content": content, "image": image, "identity": condition.identity}
         row |= {"undefined": undefined, "features": None if features is None else features.tobytes()}
         row |= {f"logit_{index}": value for index, value in enumerate(values)}
-        self._fresh.append(row)
+        self.keeping.keep(row)
         self.computed += 1
 
 

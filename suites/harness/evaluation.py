@@ -24,6 +24,7 @@ from suites.harness.cohort import Cohort
 from suites.harness.comparison import compare
 from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.endpoints import get
+from suites.harness.endpoints.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.film import check_exclusions
@@ -37,7 +38,6 @@ from suites.harness.report import drawing_once, write_report
 from suites.harness.sources import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.subject import Subject
 from suites.harness.subject_checks import SubjectCheck, barred, refuse, subject_checks
-from suites.harness.tempered import caveat
 from suites.harness.versions import library_versions
 
 Profile = Literal["quick", "standard", "full"]

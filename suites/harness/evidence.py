@@ -134,9 +134,14 @@ class Answers:
 
     def film(self, image: str) -> Film:
         """Decode one film of the cohort again, to look at it."""
-        row = self.cohort.table.iloc[self.images.index(image)]
+        (row,) = self.cohort.rows([self.images.index(image)])
         decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
-        return decode({str(key): value for key, value in row.to_dict().items()})
+        return decode(row)
+
+    def smallest_class(self, index: Integers) -> int:
+        """Return how many of the (M,) labelled films at `index` the smallest class has that has any."""
+        counts = np.bincount(self.labels[index])
+        return int(counts[counts > 0].min())
 
     def shared(self, *conditions: str) -> npt.NDArray[np.bool_]:
         """Return (N,) whether a film is labelled and has an answer under every one of the conditions."""

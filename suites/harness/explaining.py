@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from explain import AttributionMap, NotAttributableError, Passes
 from explain.regions import Mask
 from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
 from suites.harness.attribution_layer import LAYERED, layer_of, method_of
-from suites.harness.cache import Shards
+from suites.harness.cache import Key, Row, Shards
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
@@ -35,7 +35,6 @@ FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""
 CHECKED = 8
 """Films on which a method's sanity is checked."""
-KEEP_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -219,31 +218,21 @@ def attribute_each(
     except NotAttributableError as refused:
         raise NotEvaluable(str(refused)) from refused
     shards = Shards(cache, "maps", {"method": method, **_key(answers, method)})
-    done = _finished(shards)
-    fresh: list[Mapping[str, object]] = []
+
+    def mapped(row: int, film: Asked) -> Row:
+        return _packed(attribution(network, pixels(row), [film.target], [film.image], seed=answers.seed))
+
     try:
-        for row, film in enumerate(films):
-            if film not in done:
-                one = attribution(network, pixels(row), [film.target], [film.image], seed=answers.seed)
-                done[film] = {**film._asdict(), **_packed(one)}
-                fresh.append(done[film])
-            if len(fresh) >= KEEP_EVERY:
-                shards.add(pd.DataFrame(fresh))
-                fresh = []
+        asked = ((film, partial(mapped, row, film)) for row, film in enumerate(films))
+        return _unpacked(shards.fill(Asked._fields, asked, _finished(shards)), method)
     except NotAttributableError as refused:
         raise NotEvaluable(str(refused)) from refused
-    finally:  # an interrupt, too, keeps what is done
-        shards.add(pd.DataFrame(fresh))
-    return _unpacked([done[film] for film in films], method)
 
 
 @lru_cache(maxsize=16)
-def _finished(shards: Shards) -> dict[Asked, Mapping[str, object]]:
-    """Return the maps of a folder, read once; what is computed since is added by the caller."""
-    rows = shards.read().to_dict("records")
-    return {
-        Asked(row["image"], row["content"], int(row["target"])): {str(name): row[name] for name in row} for row in rows
-    }
+def _finished(shards: Shards) -> dict[Key, Row]:
+    """Return the maps of a folder, read once; what is computed since is added by `Shards.fill`."""
+    return shards.known(Asked._fields)
 
 
 def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path) -> Checked:
@@ -255,10 +244,9 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
     few = index[:CHECKED]
     called = answers.called()[few].astype(np.int64).tolist()
     shards = Shards(cache, "map-checks", {**key_of(answers, few, method), "rule": "whole interval"})
-    known = shards.read()
-    if not len(known):
-        ids = [answers.images[at] for at in few]
-        pixels = inputs(answers, few.tolist())
+
+    def randomised() -> pd.DataFrame:
+        ids, pixels = [answers.images[at] for at in few], inputs(answers, few.tolist())
         try:
             found = cascading_randomisation(
                 method_of(answers.subject, method),
@@ -272,9 +260,9 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
         except NotAttributableError as refused:
             raise NotEvaluable(str(refused)) from refused
         similar = json.dumps([found.ssim[-1].tolist(), found.pair_ssim.tolist()])
-        known = pd.DataFrame([{"outcome": found.outcome, "reason": found.reason, "similar": similar}])
-        shards.add(known)
-    row = known.iloc[0]
+        return pd.DataFrame([{"outcome": found.outcome, "reason": found.reason, "similar": similar}])
+
+    row = shards.once(randomised).iloc[0]
     outcome: Outcome = row["outcome"]
     own, others = np.array(json.loads(str(row["similar"])), dtype=np.float64)
     return Checked(outcome, str(row["reason"]), few, own, others)
@@ -282,9 +270,7 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
 
 def _contents(answers: Answers, index: npt.NDArray[np.int64]) -> list[str]:
     """Return what identifies the pixels of some films as they came."""
-    cohort = answers.cohort
-    rows = [{str(key): value for key, value in row.items()} for row in cohort.table.iloc[index].to_dict("records")]
-    return [cohort.identify(row) if cohort.identify else cohort.decode(row).content for row in rows]
+    return [answers.cohort.content(row) for row in answers.cohort.rows(index)]
 
 
 def key_of(answers: Answers, index: npt.NDArray[np.int64], method: str) -> dict[str, object]:

@@ -85,15 +85,14 @@ def audit_files(
     """
     reader = _file_reader(cohort)
     properties, thumbnails, excluded = [], [], []
-    for row in cohort.table.to_dict("records"):
-        named = {str(key): value for key, value in row.items()}
+    for row in cohort.rows():
         try:
-            film = reader(named)
+            film = reader(row)
         except FilmUnreadable as problem:
             excluded.append({"cohort": cohort.name, "file": row["id"], "reason": problem.reason})
         else:
             known = {column: row[column] for column in ("id", "label", "patient", "split")}
-            properties.append(known | film_properties(reader.path(named), film, preprocessing))
+            properties.append(known | film_properties(reader.path(row), film, preprocessing))
             thumbnails.append(thumbnail(film))
         tick()
     return FileAudit(
@@ -155,8 +154,7 @@ def file_contents(cohort: Cohort) -> pd.DataFrame:
         NotEvaluable: the films do not come from files.
     """
     reader = _file_reader(cohort)
-    rows = cohort.table.to_dict("records")
-    contents = [_content(reader.path({str(key): value for key, value in row.items()})) for row in rows]
+    contents = [_content(reader.path(row)) for row in cohort.rows()]
     table = cohort.table[["id", "label", "patient", "split"]].assign(content=contents)
     return table[table["content"] != ""].reset_index(drop=True)
 

@@ -5,13 +5,13 @@ The guard sees the film before the subject does, so its numbers belong to the fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from calibration import ood
@@ -20,6 +20,7 @@ from robustness import view_guard
 from robustness.perturbation import PerturbationError
 from suites.harness.cache import Shards
 from suites.harness.claims import Measure
+from suites.harness.cohort import Film
 from suites.harness.endpoints.cells import below_one, percent
 from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
@@ -104,22 +105,13 @@ def _scores(answers: Answers, among: npt.NDArray[np.bool_], cache: Path) -> Floa
         "decoding": decoding(),
     }
     shards = Shards(cache, "view-guard", key)
-    known = shards.read()
-    done = dict(zip(known["content"], known["score"], strict=True)) if len(known) else {}
-    fresh, found = [], []
-    try:
-        for at in np.flatnonzero(among):
-            row = {str(name): value for name, value in answers.cohort.table.iloc[int(at)].to_dict().items()}
-            film = None if answers.cohort.identify else answers.cohort.decode(row)
-            content = film.content if film else answers.cohort.identify(row) if answers.cohort.identify else ""
-            if content not in done:
-                pixels = (film or answers.cohort.decode(row)).pixels
-                done[content] = _score(torch.from_numpy(pixels))
-                fresh.append({"content": content, "score": done[content]})
-            found.append(done[content])
-    finally:  # an interrupt, too, keeps what is done
-        shards.add(pd.DataFrame(fresh))
-    return np.array(found, dtype=np.float64)
+    opened = (answers.cohort.opened(row) for row in answers.cohort.rows(np.flatnonzero(among)))
+    rows = shards.fill(("content",), (((content,), partial(_scored, decode)) for content, decode in opened))
+    return np.array([row["score"] for row in rows], dtype=np.float64)
+
+
+def _scored(decode: Callable[[], Film]) -> dict[str, float]:
+    return {"score": _score(torch.from_numpy(decode().pixels))}
 
 
 def _score(film: torch.Tensor) -> float:

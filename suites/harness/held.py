@@ -8,7 +8,7 @@ film that was let go is made again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from suites.harness.cohort import Film
 
-Row = Mapping[str, object]
 BYTES = 256 * 1024**2
 """What is held at most, by all cohorts together; the films asked for longest ago go first."""
 
@@ -38,38 +37,21 @@ _HELD: OrderedDict[str, _Packed] = OrderedDict()
 _LOCK = Lock()
 
 
-@dataclass(frozen=True)
-class Held:
-    """Decodes a film, or returns it from memory, bit for bit the same; may be asked by several threads.
-
-    Attributes:
-        decode: from a row to its film.
-        identify: from a row to what decides every bit of it.
-    """
-
-    decode: Callable[[Row], Film]
-    identify: Callable[[Row], str]
-
-    def __call__(self, row: Row) -> Film:
-        """Return the film of a row, a copy of what is held."""
-        content = self.identify(row)
-        with _LOCK:
-            packed = _HELD.get(content)
-            if packed:
-                _HELD.move_to_end(content)
+def held(content: str) -> Film | None:
+    """Return a copy of the film of this content, bit for bit; `None` where it is not held. Any thread may ask."""
+    with _LOCK:
+        packed = _HELD.get(content)
         if packed is None:
-            packed = _packed(self.decode(row))
-            _hold(content, packed)
-        shape, size = packed.pixels.shape, packed.pixels.size
-        masks = {name: np.unpackbits(bits, count=size).reshape(shape) > 0 for name, bits in packed.masks.items()}
-        return Film(pixels=packed.pixels.copy(), content=content, masks=masks)
+            return None
+        _HELD.move_to_end(content)
+    shape, size = packed.pixels.shape, packed.pixels.size
+    masks = {name: np.unpackbits(bits, count=size).reshape(shape) > 0 for name, bits in packed.masks.items()}
+    return Film(pixels=packed.pixels.copy(), content=content, masks=masks)
 
 
-def _packed(film: Film) -> _Packed:
-    return _Packed(film.pixels, {name: np.packbits(mask) for name, mask in film.masks.items()})
-
-
-def _hold(content: str, packed: _Packed) -> None:
+def hold(content: str, film: Film) -> None:
+    """Hold a copy of a film, letting go of those asked for longest ago where memory gets short."""
+    packed = _Packed(film.pixels.copy(), {name: np.packbits(mask) for name, mask in film.masks.items()})
     with _LOCK:
         _HELD[content] = packed
         while len(_HELD) > 1 and sum(one.bytes for one in _HELD.values()) > BYTES:

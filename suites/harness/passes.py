@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import Shards
+from suites.harness.cohort import Film
 from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.evidence import Answers
 from suites.harness.sources import decoding
@@ -27,7 +28,6 @@ from suites.harness.subject import Subject
 
 PASSES = 16
 """Passes of Monte Carlo dropout per film."""
-KEEP_EVERY = 32
 Numbers = npt.NDArray[np.float32]
 Compute = Callable[[Subject, Tensor, int], Numbers]
 
@@ -88,44 +88,37 @@ def _left_on(layers: list[nn.Module]) -> Iterator[None]:
 
 def _kept(answers: Answers, condition: str, kind: str, compute: Compute, cache: Path) -> Numbers:
     """Return (N, ...) values of every film, computing what the cache lacks."""
-    shards = Shards(cache, kind, _key(answers, kind))
-    known = shards.read()
-    done: dict[tuple[str, ...], bytes] = {}
-    for row in known.to_dict("records"):
-        done[row["content"], row["image"], row["identity"]] = row["values"]
-    asked, fresh, found = parse(condition), [], []
-    try:
-        for row in answers.cohort.table.to_dict("records"):
-            film = {str(key): value for key, value in row.items()}
-            image = str(film["id"])
-            content = answers.cohort.identify(film) if answers.cohort.identify else answers.cohort.decode(film).content
-            key = content, image, asked.identity
-            if key not in done:
-                done[key] = _computed(answers, film, asked, compute)
-                fresh.append(dict(zip(("content", "image", "identity"), key, strict=True)) | {"values": done[key]})
-            if len(fresh) >= KEEP_EVERY:
-                shards.add(pd.DataFrame(fresh))
-                fresh = []
-            found.append(np.frombuffer(done[key], np.float32))
-    finally:  # an interrupt, too, keeps what is done
-        shards.add(pd.DataFrame(fresh))
+    shards, asked = Shards(cache, kind, _key(answers, kind)), parse(condition)
+    opened = (
+        (image, *answers.cohort.opened(row)) for image, row in zip(answers.images, answers.cohort.rows(), strict=True)
+    )
+    rows = shards.fill(
+        ("content", "image", "identity"),
+        (
+            ((content, image, asked.identity), partial(_computed, answers, image, decode, asked, compute))
+            for image, content, decode in opened
+        ),
+    )
+    found = [np.frombuffer(row["values"], np.float32) for row in rows]
     width = max(len(values) for values in found)
     return np.stack([values if len(values) else np.full(width, np.nan, np.float32) for values in found])
 
 
-def _computed(answers: Answers, film: dict[str, object], condition: Condition, compute: Compute) -> bytes:
-    """Return the values of one film as bytes, none where the condition is undefined for it."""
-    decoded, image = answers.cohort.decode(film), str(film["id"])
+def _computed(
+    answers: Answers, image: str, decode: Callable[[], Film], condition: Condition, compute: Compute
+) -> dict[str, bytes]:
+    """Return the `values` of one film as bytes, none where the condition is undefined for it."""
+    decoded = decode()
     lungs = torch.from_numpy(decoded.masks["lung"]) if "lung" in decoded.masks else None
     try:
         with torch.inference_mode():
             shown = condition.apply(torch.from_numpy(decoded.pixels), image, seed=answers.seed, lungs=lungs)
             pixels = answers.subject.pixels(shown)
     except PerturbationUndefined:
-        return b""
+        return {"values": b""}
     digest = hashlib.sha256(f"{image}\x1f{condition.text}\x1f{answers.seed}".encode()).digest()
     values = compute(answers.subject, pixels, int.from_bytes(digest[:7], "little"))
-    return np.ascontiguousarray(values, dtype=np.float32).tobytes()
+    return {"values": np.ascontiguousarray(values, dtype=np.float32).tobytes()}
 
 
 def _key(answers: Answers, kind: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,13 +21,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohort import Cohort, Row
 from suites.harness.conditions import CLEAN, Condition, apply_all
 from suites.harness.engine import KEY, Engine
 from suites.harness.errors import FilmUnreadable
 from suites.harness.subject import Subject
-
-Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -82,26 +81,27 @@ def predict(
     """
     engines = {name: Engine(subject, seed, cache) for name, (subject, _) in subjects.items()}
     wanted = [(engines[name], list(conditions)) for name, (_, conditions) in subjects.items()]
-    rows = [{str(key): value for key, value in row.items()} for row in cohort.table.to_dict("records")]
+    rows = cohort.rows()
     contents: dict[str, str] = {}
     excluded: list[tuple[str, str, str]] = []
-    with tqdm(total=len(rows), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar:
-        try:
-            for row, work in _ahead(rows, cohort, wanted, seed):
-                bar.update()
-                if isinstance(work, FilmUnreadable):
-                    excluded.append((cohort.name, str(row["file"]), str(work)))
-                    continue
-                contents[work.film[0]] = work.film[1]
-                for engine, condition, reason in work.undefined:
-                    engine.note_undefined(work.film, condition, reason)
-                for engine, condition, views in work.asked:
-                    engine.ask(work.film, condition, views)
-            for engine in engines.values():
-                engine.finish()
-        finally:  # an interrupt, too, keeps what is done
-            for engine in engines.values():
-                engine.flush()
+    with (
+        tqdm(total=len(rows), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar,
+        ExitStack() as kept,
+    ):
+        for engine in engines.values():
+            kept.enter_context(engine.keeping)
+        for row, work in _ahead(rows, cohort, wanted, seed):
+            bar.update()
+            if isinstance(work, FilmUnreadable):
+                excluded.append((cohort.name, str(row["file"]), str(work)))
+                continue
+            contents[work.film[0]] = work.film[1]
+            for engine, condition, reason in work.undefined:
+                engine.note_undefined(work.film, condition, reason)
+            for engine, condition, views in work.asked:
+                engine.ask(work.film, condition, views)
+        for engine in engines.values():
+            engine.finish()
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
     return {
         name: Predictions(*_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed, contents)
@@ -141,8 +141,7 @@ def _ahead(
 def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condition]]], seed: int) -> _Work:
     """Change one film into what is missing of its conditions, each once for all subjects."""
     image = str(row["id"])
-    film = None if cohort.identify else cohort.decode(row)
-    content = cohort.identify(row) if cohort.identify else film.content if film else ""
+    content, decode = cohort.opened(row)
     work = _Work((image, content))
     askers: dict[Condition, list[Engine]] = {}
     for engine, conditions in wanted:
@@ -150,7 +149,7 @@ def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condi
             askers.setdefault(condition, []).append(engine)
     if not askers:
         return work
-    film = film or cohort.decode(row)
+    film = decode()
     lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
     for condition, views, reason in apply_all(torch.from_numpy(film.pixels), askers, image, seed=seed, lungs=lungs):
         if views is None:

@@ -1,4 +1,4 @@
-"""Films that are costly to make and looked at again: kept on disk as they are, one file each.
+"""Films that are costly to make and looked at again: held in memory, and kept on disk as they are, one file each.
 
 Predictions ask for a simulated film once and keep the answer; maps and galleries look at a few of them in every run.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,49 +15,63 @@ from typing import Any
 
 import numpy as np
 
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohort import Cohort, Film, Row
+from suites.harness.held import held, hold
 
-Row = Mapping[str, object]
 _MASK = "mask_"
 
 
+@dataclass(frozen=True)
+class KeptFilms:
+    """Decodes a film, or returns it from memory or from disk, bit for bit the same; may be asked by several threads.
+
+    Attributes:
+        decode: from a row to its film.
+        identify: from a row to what decides every bit of it.
+        folder: of films on disk; `None`: they are held in memory only.
+    """
+
+    decode: Callable[[Row], Film]
+    identify: Callable[[Row], str]
+    folder: Path | None = None
+
+    def __call__(self, row: Row) -> Film:
+        """Return the film of a row, a copy of what is kept."""
+        content = self.identify(row)
+        path = self.folder / f"{content}.npz" if self.folder else None
+        film = held(content)
+        kept = path is None or (film is not None and path.exists())
+        if film is None:
+            stored = _read(path, content) if path else None
+            kept = kept or stored is not None
+            film = stored or self.decode(row)
+            hold(content, film)
+        if path and not kept:  # what memory had, too: the next run will look for it on disk
+            _write(path, film)
+        return film
+
+
 def remembering(cohort: Cohort, cache: Path) -> Callable[[Row], Film]:
-    """Return a decoder of a cohort's films that finds again what it has decoded before.
+    """Return a decoder of a cohort's films that finds again what it has decoded before, in any run.
 
     Only films that can be identified without being decoded are kept; those in files are as quick to read there.
     """
     if cohort.identify is None:
         return cohort.decode
-    return Remembered(cohort.decode, cohort.identify, cache / "films")
+    return KeptFilms(cohort.decode, cohort.identify, cache / "films")
 
 
-@dataclass(frozen=True)
-class Remembered:
-    """Decodes a film, or reads it from `folder`, bit for bit the same."""
-
-    decode: Callable[[Row], Film]
-    identify: Callable[[Row], str]
-    folder: Path
-
-    def __call__(self, row: Row) -> Film:
-        """Return the film of a row."""
-        content = self.identify(row)
-        path = self.folder / f"{content}.npz"
-        return _read(path, content) or self._kept(row, path)
-
-    def _kept(self, row: Row, path: Path) -> Film:
-        film = self.decode(row)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                arrays: dict[str, Any] = {_MASK + name: np.packbits(mask) for name, mask in film.masks.items()}
-                np.savez(file, pixels=film.pixels, **arrays)
-            temporary.replace(path)
-        except OSError:  # a film that could not be kept is made again
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        return film
+def _write(path: Path, film: Film) -> None:
+    temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            arrays: dict[str, Any] = {_MASK + name: np.packbits(mask) for name, mask in film.masks.items()}
+            np.savez(file, pixels=film.pixels, **arrays)
+        temporary.replace(path)
+    except OSError:  # a film that could not be kept is made again
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path, content: str) -> Film | None:

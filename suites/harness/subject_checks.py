@@ -69,33 +69,32 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
         cohort: the films under test.
         cache: root of the cache.
     """
-    rows = [{str(key): value for key, value in row.items()} for row in _spread(cohort.table).to_dict("records")]
+    rows = cohort.rows(_spread(len(cohort)))
     key = {
         **subject.cache_key, "films": [_content(cohort, row) for row in rows], "decoding": decoding(),
         "version": VERSION,
     }  # fmt: skip
     shards = Shards(cache, "subject-checks", key)
-    known = shards.read()
-    if len(known):
-        rows_of = known.drop_duplicates("name").to_dict("records")
-        return tuple(
-            SubjectCheck(str(row["name"]), bool(row["passed"]), str(row["detail"]), bool(row["blocking"]))
-            for row in rows_of
-        )
-    films = _films(cohort, rows, cache)
-    checks = (_of_network if subject.network is not None else _of_service)(subject, films) if films else ()
-    shards.add(pd.DataFrame([asdict(check) for check in checks]))
-    return checks
+
+    def checked() -> pd.DataFrame:
+        films = _films(cohort, rows, cache)
+        checks = (_of_network if subject.network is not None else _of_service)(subject, films) if films else ()
+        return pd.DataFrame([asdict(check) for check in checks], columns=["name", "passed", "detail", "blocking"])
+
+    return tuple(
+        SubjectCheck(str(row["name"]), bool(row["passed"]), str(row["detail"]), bool(row["blocking"]))
+        for row in shards.once(checked).drop_duplicates("name").to_dict("records")
+    )
 
 
-def _spread(table: pd.DataFrame) -> pd.DataFrame:
-    places: list[int] = np.unique(np.linspace(0, len(table) - 1, FILMS).round().astype(int)).tolist()
-    return table.iloc[places]
+def _spread(films: int) -> list[int]:
+    places: list[int] = np.unique(np.linspace(0, films - 1, FILMS).round().astype(int)).tolist()
+    return places
 
 
 def _content(cohort: Cohort, row: Mapping[str, object]) -> str:
     try:
-        return cohort.identify(row) if cohort.identify else cohort.decode(row).content
+        return cohort.content(row)
     except FilmUnreadable as unreadable:
         return str(unreadable)
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from suites.harness.claims import Claim, Result
-from suites.harness.errors import NotEvaluable, SubjectProblem
-from suites.harness.evidence import Answers, Evidence
+from suites.harness.errors import SubjectProblem
 from suites.harness.output_scale import pattern_logits
 from suites.harness.subject import Subject
 from suites.harness.temperature import FittedTemperature, read_temperature
@@ -119,36 +117,3 @@ def with_temperatures(subjects: Sequence[Subject], files: Sequence[Path]) -> lis
             except SubjectProblem as problem:
                 raise SubjectProblem(f"{file}: {problem}") from problem
     return found
-
-
-def films_of_the_fit(answers: Answers) -> int:
-    """Return how many films of a cohort the subject's temperature was fitted on, 0 without a temperature."""
-    fitted = answers.subject.temperature
-    return fitted.known(answers.cohort.table) if fitted else 0
-
-
-def caveat(answers: Answers) -> str:
-    """Return what every reader must be told about a temperature that has seen the films it is judged on, else ''."""
-    seen = films_of_the_fit(answers)
-    if not seen:
-        return ""
-    return (
-        f"{answers.subject.name}: its temperature was fitted on {seen} of these {len(answers.cohort)} films. Its "
-        "calibration on them is therefore not evaluable, and every number that rests on the size of its confidence "
-        "is a little flattered; judge it on other films."
-    )
-
-
-def held_out(function: Callable[[Evidence, Claim], Result]) -> Callable[[Evidence, Claim], Result]:
-    """Refuse to judge a calibration on the very films that the subject's temperature was fitted on."""
-
-    def judged(evidence: Evidence, claim: Claim) -> Result:
-        if seen := films_of_the_fit(evidence.main):
-            raise NotEvaluable(
-                f"the temperature of {evidence.subject.name} was fitted on {seen} of these {len(evidence.main.cohort)} "
-                "films, so its calibration on them is no held-out number; judge it on other films"
-            )
-        return function(evidence, claim)
-
-    judged.__qualname__, judged.__doc__ = function.__qualname__, function.__doc__
-    return judged

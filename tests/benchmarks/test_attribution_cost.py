@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 
-from explain import create_method
+import explain
 
 STEPS, BATCH, ROUNDS = 32, 16, 5
 
@@ -24,7 +24,7 @@ def test_integrated_gradients_cost_little_more_than_their_passes(benchmark, name
     for parameter in network.parameters():
         parameter.requires_grad = False
     pixels = torch.rand(1, 3, side, side)
-    method = create_method("integrated gradients", steps=STEPS, batch=BATCH)
+    method = explain.get("integrated gradients", steps=STEPS, batch=BATCH)
 
     def bare():
         start = time.process_time()

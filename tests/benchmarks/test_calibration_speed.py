@@ -34,7 +34,7 @@ def everything(z, labels, groups, weights, sets):
     """All numbers of one condition, with intervals and null bands."""
     found = measures.measured(measures.STANDARD, z, labels, groups=groups, weights=weights)
     p, wrong = softmax(z), z.argmax(axis=1) != labels
-    doubt = scores.LOGIT_SCORES["max-softmax"](z)
+    doubt = scores.get("max-softmax")(z)
     selective.selective(doubt, wrong, weights=weights)
     selective.failure_auroc(doubt, wrong, weights=weights)
     inside = sets.sets(p)

@@ -41,9 +41,8 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from robustness import get
+from robustness import get, presets
 from robustness.filters import to_bytes
-from robustness.presets import preset
 from robustness.transforms import A
 
 ROUNDS = 20
@@ -282,7 +281,7 @@ def test_standard_grid_is_a_small_part_of_a_forward_pass(films, capsys):
     """The whole grid costs at most a quarter of the forward passes of convnextv2_tiny on the same CPU."""
     network = timm.create_model("convnextv2_tiny", pretrained=False, num_classes=3).eval()
     batch, forwards, grids = torch.rand(4, 3, 224, 224), [], []
-    grid = [run_ours(name, severity, with_lungs=True) for name, severity in preset("standard")]
+    grid = [run_ours(name, severity, with_lungs=True) for name, severity in presets.get("standard")]
     for index, film in enumerate(map(as_film, films[:4])):
         with torch.inference_mode():
             start = time.process_time()

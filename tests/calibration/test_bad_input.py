@@ -183,11 +183,11 @@ def test_a_fit_that_does_not_lower_the_loss_is_refused(drawn):
 def test_scores_refuse(drawn):
     z, y = drawn(60)
     with pytest.raises(ProbabilityError, match="NaN"):
-        scores.LOGIT_SCORES["energy"](np.where(z > 3, np.nan, z))
+        scores.get("energy")(np.where(z > 3, np.nan, z))
     with pytest.raises(CalibrationError, match="passes"):
-        scores.STACK_SCORES["disagreement"](softmax(z))
+        scores.get("disagreement")(softmax(z))
     with pytest.raises(CalibrationError, match="sum to 1"):
-        scores.STACK_SCORES["mutual-information"](np.stack([z, z]))
+        scores.get("mutual-information")(np.stack([z, z]))
     detector = scores.Mahalanobis.fit(z, y)
     with pytest.raises(CalibrationError, match="shape"):
         detector.score(z[:, :2])

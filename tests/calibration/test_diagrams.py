@@ -20,7 +20,7 @@ def figures(drawn, bootstrap):
     z, y = drawn(200, 2.0)
     p, groups = softmax(z), np.arange(200) // 2
     weights = bootstrap(groups, 100)
-    doubt = {name: score(z) for name, score in scores.LOGIT_SCORES.items()}
+    doubt = {name: scores.get(name)(z) for name in scores.names("logits")}
     risk, sick = operating.pneumonia_view(p, y, normal=1)
     curve = operating.decision_curve(risk, sick, prevalence=0.15)
     one = diagrams.SeveritySeries(range(3), [0.1, 0.2, 0.3], [0.05, 0.1, 0.2], [0.2, 0.3, 0.4], [0.05, 0.05, 0.06])

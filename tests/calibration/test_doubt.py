@@ -50,10 +50,10 @@ def test_resamples_with_one_kind_only_have_no_value():
 def test_logit_scores_agree_with_pytorch_ood(drawn):
     z, _ = drawn(100)
     t = torch.tensor(z)
-    np.testing.assert_allclose(scores.LOGIT_SCORES["max-softmax"](z), 1 + MaxSoftmax.score(t).numpy(), atol=1e-12)
-    np.testing.assert_allclose(scores.LOGIT_SCORES["max-logit"](z), MaxLogit.score(t).numpy(), atol=1e-12)
-    np.testing.assert_allclose(scores.LOGIT_SCORES["energy"](z), EnergyBased.score(t).numpy(), atol=1e-12)
-    np.testing.assert_allclose(scores.LOGIT_SCORES["entropy"](z), Entropy.score(t).numpy(), atol=1e-9)
+    np.testing.assert_allclose(scores.get("max-softmax")(z), 1 + MaxSoftmax.score(t).numpy(), atol=1e-12)
+    np.testing.assert_allclose(scores.get("max-logit")(z), MaxLogit.score(t).numpy(), atol=1e-12)
+    np.testing.assert_allclose(scores.get("energy")(z), EnergyBased.score(t).numpy(), atol=1e-12)
+    np.testing.assert_allclose(scores.get("entropy")(z), Entropy.score(t).numpy(), atol=1e-9)
 
 
 def test_feature_scores_agree_with_pytorch_ood(drawn):
@@ -77,21 +77,22 @@ def test_feature_scores_agree_with_pytorch_ood(drawn):
     assert scores.Neighbours.fit(train, k=50).score(test)[0] == pytest.approx(far)
 
 
-@pytest.mark.parametrize("name", sorted(scores.LOGIT_SCORES))
+@pytest.mark.parametrize("name", scores.names("logits"))
 def test_every_logit_score_says_larger_is_more_doubt(name):
     sure, unsure = [[9.0, 0.0, 0.0]], [[1.0, 0.9, 0.8]]
-    assert scores.LOGIT_SCORES[name](unsure) > scores.LOGIT_SCORES[name](sure)
+    assert scores.get(name)(unsure) > scores.get(name)(sure)
 
 
 def test_every_stack_score_says_larger_is_more_doubt():
     agree = np.tile([0.9, 0.05, 0.05], (6, 1, 1))
     quarrel = np.stack([np.roll([[0.9, 0.05, 0.05]], k, axis=1) for k in range(6)])
-    for name, score in scores.STACK_SCORES.items():
+    for name in scores.names("passes"):
+        score = scores.get(name)
         assert score(quarrel) > score(agree), name
-    assert scores.STACK_SCORES["mutual-information"](agree) == pytest.approx(0, abs=1e-12)
+    assert scores.get("mutual-information")(agree) == pytest.approx(0, abs=1e-12)
     entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.05))
-    assert scores.STACK_SCORES["mutual-information"](quarrel) == pytest.approx(np.log(3) - entropy)
-    assert scores.STACK_SCORES["disagreement"](quarrel) == pytest.approx(2 / 3)
+    assert scores.get("mutual-information")(quarrel) == pytest.approx(np.log(3) - entropy)
+    assert scores.get("disagreement")(quarrel) == pytest.approx(2 / 3)
 
 
 def test_feature_scores_find_far_films_that_softmax_does_not():
@@ -103,7 +104,7 @@ def test_feature_scores_find_far_films_that_softmax_does_not():
     mark = np.repeat([0, 1], [300, 200])
     both = np.concatenate([inside[:300], odd])
     logits = both @ head.T
-    assert auroc(scores.LOGIT_SCORES["max-softmax"](logits), mark) < 0.6
+    assert auroc(scores.get("max-softmax")(logits), mark) < 0.6
     assert auroc(scores.Mahalanobis.fit(inside[300:], y[300:]).score(both), mark) > 0.98
     assert auroc(scores.Neighbours.fit(inside[300:], k=10).score(both), mark) > 0.9
     few = scores.Mahalanobis.fit(inside[300:360], y[300:360])  # shrunk: fewer than five films per dimension

@@ -13,7 +13,7 @@ from netcal.scaling import TemperatureScaling
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
-from calibration import classwise, crossfit, error, netcal_beside, scaling, scoring
+from calibration import classwise, crossfit, error, netcal_beside, recalibrator, scaling, scoring
 from calibration.checks import CalibrationError, FitError, softmax
 
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
@@ -81,7 +81,7 @@ def test_bounds_are_symptoms(drawn):
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_every_method_mends_and_is_read_back(drawn, method, classes):
     z, y = drawn(3000, 3.0, classes=classes)
-    fitted = scaling.recalibrator_class(method).fit(z, y, cohort="simulated")
+    fitted = recalibrator.get(method).fit(z, y, cohort="simulated")
     new, labels = drawn(3000, 3.0, classes=classes, seed=1)
     assert scoring.nll(fitted.transform(new), labels) < 0.9 * scoring.nll(new, labels)
     assert error.ece(softmax(fitted.transform(new)), labels) < 0.5 * error.ece(softmax(new), labels)
@@ -96,7 +96,7 @@ def test_every_method_mends_and_is_read_back(drawn, method, classes):
 
 def test_vector_recovers_a_biased_class(drawn):
     z, y = drawn(20_000)
-    fitted = scaling.recalibrator_class("vector").fit(z * 2 + np.array([0.0, 1.5, 0.0]), y)
+    fitted = recalibrator.get("vector").fit(z * 2 + np.array([0.0, 1.5, 0.0]), y)
     offset = np.asarray(fitted.offset) - np.mean(fitted.offset)
     np.testing.assert_allclose(offset, np.array([0.25, -0.5, 0.25]), atol=0.06)
     np.testing.assert_allclose(fitted.factor, 0.5, rtol=0.06)
@@ -106,7 +106,7 @@ def test_dirichlet_recovers_a_mixing_matrix(drawn):
     z, y = drawn(20_000)
     mix = np.array([[1.0, 0.3, 0.0], [0.0, 1.2, 0.0], [0.2, 0.0, 0.8]])
     log_p = np.log(softmax(z))
-    fitted = scaling.recalibrator_class("dirichlet").fit(log_p @ mix.T, y)
+    fitted = recalibrator.get("dirichlet").fit(log_p @ mix.T, y)
     assert error.ece(softmax(fitted.transform(log_p @ mix.T)), y) < 0.015
     assert np.abs(softmax(fitted.transform(log_p @ mix.T)) - softmax(z)).mean() < 0.01
 
@@ -117,7 +117,7 @@ def test_ridge_is_the_one_that_predicts_other_patients_best(drawn, method):
     the fit ends at the optimum, of which a fixed ridge falls short."""
     z, y = drawn(468, 2.0)
     groups = np.arange(468) // 3
-    kind = scaling.recalibrator_class(method)
+    kind = recalibrator.get(method)
     fitted = kind.fit(z, y, groups=groups)
     fold = crossfit.patient_folds(y, groups, folds=3)
 
@@ -148,7 +148,7 @@ def test_ridge_is_the_one_that_predicts_other_patients_best(drawn, method):
 def test_vector_without_a_ridge_is_the_logistic_regression_of_scikit_learn(drawn):
     """Two classes: factor and offset of the logits are a regression on both logits, whose optimum is known."""
     z, y = drawn(468, 2.0, classes=2)
-    kind = scaling.recalibrator_class("vector")
+    kind = recalibrator.get("vector")
     ours = kind(classes=2, **kind._at(z, y, 0.0)).transform(z)
     theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=5000).fit(z, y).predict_log_proba(z)
     assert scoring.nll(ours, y) == pytest.approx(scoring.nll(theirs, y), abs=1e-7)
@@ -156,14 +156,14 @@ def test_vector_without_a_ridge_is_the_logistic_regression_of_scikit_learn(drawn
 
 def test_ridge_falls_back_where_no_patient_can_be_held_out(drawn):
     z, y = drawn(90, 2.0)
-    assert scaling.recalibrator_class("vector").fit(z, y, groups=np.zeros(90)).ridge == classwise.RIDGE
+    assert recalibrator.get("vector").fit(z, y, groups=np.zeros(90)).ridge == classwise.RIDGE
 
 
 def test_isotonic_agrees_with_netcal_for_two_classes(drawn):
     z, y = drawn(800, 2.0, classes=2)
     p = softmax(z)[:, 1]
     theirs = IsotonicRegression().fit(p, y).transform(p)
-    ours = softmax(scaling.recalibrator_class("isotonic").fit(z, y).transform(z))[:, 1]
+    ours = softmax(recalibrator.get("isotonic").fit(z, y).transform(z))[:, 1]
     assert np.corrcoef(theirs, ours)[0, 1] > 0.999
     assert np.abs(theirs - ours).mean() < 0.01
 
@@ -204,7 +204,7 @@ def test_cross_fit_keeps_patients_apart_and_is_honest(drawn):
 def test_cross_fit_sees_what_a_fit_on_the_same_films_hides(drawn):
     """Isotonic on a calibrated subject: in its own sample it looks like an improvement, out of fold it is not one."""
     z, y = drawn(300, 1.0)
-    own = scaling.recalibrator_class("isotonic").fit(z, y)
+    own = recalibrator.get("isotonic").fit(z, y)
     out = crossfit.recalibrated(crossfit.cross_fit("isotonic", z, y, np.arange(300)), z)
     assert scoring.nll(own.transform(z), y) < scoring.nll(z, y) < scoring.nll(out, y)
 

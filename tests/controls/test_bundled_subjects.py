@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from suites.harness.bundled import FOLDER
 from suites.harness.bundled.cohorts import phantom_sha256
 from suites.harness.claims import load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.formats import load_subject
+from suites.harness.formats.bundled import FOLDER
 from suites.harness.layouts import load_cohort
 
 NAMES = ("fragile", "hardened")

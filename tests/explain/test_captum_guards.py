@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from explain import NotAttributableError, create_method
+import explain
+from explain import NotAttributableError
 from explain.attention import attention_modules, rollout
 from explain.gradcam import find_layer
 
@@ -35,7 +36,7 @@ def pixels():
 def test_captum_takes_tokens_for_channels_and_we_do_not(tiny_vit, pixels):
     wrong = captum.LayerGradCam(tiny_vit, tiny_vit.blocks[-1].norm1).attribute(pixels, target=1)
     assert wrong.shape == (2, 1, 64)  # 64 is the width of the tokens: no place left
-    result = create_method("grad-cam")(tiny_vit, pixels, 1, ["a", "b"])
+    result = explain.get("grad-cam")(tiny_vit, pixels, 1, ["a", "b"])
     assert result.maps.shape == (2, 64, 64)
     assert result.status == ("ok", "ok")
 
@@ -45,7 +46,7 @@ def test_grad_cam_equals_captum_where_captum_is_right(tiny_convnext, pixels):
         pixels, target=torch.tensor([0, 2]), relu_attributions=True
     )
     theirs = F.interpolate(theirs, size=(64, 64), mode="bilinear", align_corners=False)[:, 0].detach().numpy()
-    ours = create_method("grad-cam", layer="stages.3")(tiny_convnext, pixels, [0, 2], ["a", "b"]).maps
+    ours = explain.get("grad-cam", layer="stages.3")(tiny_convnext, pixels, [0, 2], ["a", "b"]).maps
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -53,7 +54,7 @@ def test_guided_grad_cam_on_a_transformer_is_empty_in_captum_and_refused_here(ti
     empty = captum.GuidedGradCam(tiny_vit, tiny_vit.blocks[-1].norm1).attribute(pixels, target=1)
     assert empty.numel() == 0
     with pytest.raises(NotAttributableError, match=r"no nn\.ReLU"):
-        create_method("guided grad-cam")(tiny_vit, pixels, 1, ["a", "b"])
+        explain.get("guided grad-cam")(tiny_vit, pixels, 1, ["a", "b"])
 
 
 def test_guided_backpropagation_on_gelu_is_the_plain_gradient_in_captum_and_refused_here(tiny_convnext, pixels):
@@ -61,7 +62,7 @@ def test_guided_backpropagation_on_gelu_is_the_plain_gradient_in_captum_and_refu
     plain = captum.Saliency(tiny_convnext).attribute(pixels, target=1, abs=False)
     torch.testing.assert_close(guided, plain)
     with pytest.raises(NotAttributableError, match=r"no nn\.ReLU"):
-        create_method("guided backpropagation")(tiny_convnext, pixels.detach(), 1, ["a", "b"])
+        explain.get("guided backpropagation")(tiny_convnext, pixels.detach(), 1, ["a", "b"])
 
 
 class FunctionalRectifier(nn.Module):
@@ -97,12 +98,12 @@ class SharedRectifier(FunctionalRectifier):
 
 def test_functional_rectifiers_are_not_guided_and_that_is_noticed(pixels):
     with pytest.raises(NotAttributableError, match="guided equals the plain gradient"):
-        create_method("guided backpropagation")(FunctionalRectifier(), pixels, 1, ["a", "b"])
-    assert create_method("guided backpropagation")(ModuleRectifier(), pixels, 1, ["a", "b"]).status == ("ok", "ok")
+        explain.get("guided backpropagation")(FunctionalRectifier(), pixels, 1, ["a", "b"])
+    assert explain.get("guided backpropagation")(ModuleRectifier(), pixels, 1, ["a", "b"]).status == ("ok", "ok")
 
 
 def test_deeplift_is_kept_only_where_its_sum_holds(pixels, tiny_convnext, tiny_vit):
-    right = create_method("deeplift")(ModuleRectifier(), pixels, 1, ["a", "b"])
+    right = explain.get("deeplift")(ModuleRectifier(), pixels, 1, ["a", "b"])
     assert right.relative_gap.max() < 1e-3
     silently_wrong = captum.DeepLift(FunctionalRectifier()).attribute(
         pixels, baselines=torch.zeros(1, 3, 64, 64), target=1
@@ -110,7 +111,7 @@ def test_deeplift_is_kept_only_where_its_sum_holds(pixels, tiny_convnext, tiny_v
     assert silently_wrong.shape == pixels.shape
     for network in (FunctionalRectifier(), SharedRectifier(), tiny_convnext, tiny_vit):
         with pytest.raises(NotAttributableError, match=r"sum misses|cannot follow"):
-            create_method("deeplift")(network, pixels, 1, ["a", "b"])
+            explain.get("deeplift")(network, pixels, 1, ["a", "b"])
 
 
 def test_layerwise_relevance_fails_on_timm_and_is_not_offered(tiny_convnext, pixels):
@@ -126,7 +127,7 @@ def test_fused_attention_hides_from_hooks_and_is_fused_again_afterwards(tiny_vit
     tiny_vit(pixels)
     handle.remove()
     assert seen == []
-    result = create_method("attention rollout")(tiny_vit, pixels, 1, ["a", "b"])
+    result = explain.get("attention rollout")(tiny_vit, pixels, 1, ["a", "b"])
     assert result.status == ("ok", "ok")
     assert not result.class_specific
     assert all(module.fused_attn for module in modules)
@@ -143,7 +144,7 @@ def test_rollout_by_hand():
 
 def test_noise_methods_agree_with_captum_in_expectation(pixels):
     network, one = ModuleRectifier().eval(), pixels[:1]
-    ours = create_method("smoothgrad", samples=200, noise=0.1)(network, one, 1, ["a"]).maps[0]
+    ours = explain.get("smoothgrad", samples=200, noise=0.1)(network, one, 1, ["a"]).maps[0]
     torch.manual_seed(0)
     spread = 0.1 * float(one.max() - one.min())
     theirs = captum.NoiseTunnel(captum.Saliency(network)).attribute(
@@ -155,7 +156,7 @@ def test_noise_methods_agree_with_captum_in_expectation(pixels):
 
 
 def test_gradient_shap_nearly_adds_up(stripe_reader, films):
-    result = create_method("gradient shap", samples=48)(stripe_reader, films.pixels[:2], 1, films.image_ids[:2])
+    result = explain.get("gradient shap", samples=48)(stripe_reader, films.pixels[:2], 1, films.image_ids[:2])
     assert result.relative_gap.max() < 0.05
 
 
@@ -173,7 +174,7 @@ def test_grad_cam_finds_its_layer(model, size, layer):
     found = find_layer(network, torch.rand(1, 3, size, size))
     assert found is not None
     assert layer is None or found.name == f"1.{layer}"
-    result = create_method("grad-cam")(network, torch.rand(1, 3, size, size), 0, ["a"])
+    result = explain.get("grad-cam")(network, torch.rand(1, 3, size, size), 0, ["a"])
     assert result.maps.shape == (1, size, size)
     assert result.status[0] in {"ok", "flat"}
 
@@ -187,4 +188,4 @@ def test_a_layer_that_is_not_found_lists_the_candidates(stripe_reader, films):
         ),
     ):
         with pytest.raises(NotAttributableError, match=message):
-            create_method("grad-cam", **options)(stripe_reader, films.pixels[:1], 1, ["a"])
+            explain.get("grad-cam", **options)(stripe_reader, films.pixels[:1], 1, ["a"])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from explain import create_method, list_methods
+import explain
 from explain.localisation import localise
 from explain.sanity import randomisable_modules, randomise_, restored_afterwards
 
-BASELINES = [name for name in list_methods() if create_method(name).baseline]
-METHODS = [name for name in list_methods() if name not in BASELINES]
+BASELINES = [name for name in explain.names() if explain.get(name).baseline]
+METHODS = [name for name in explain.names() if name not in BASELINES]
 ON_TRANSFORMER = [name for name in METHODS if name not in {"deeplift", "guided backpropagation", "guided grad-cam"}]
 FILMS, DRAWS = 8, 4
 LIGHT = {
@@ -21,7 +21,7 @@ LIGHT = {
 
 def build(name, subject):
     needs_layer = subject == "stripe_reader" and "grad-cam" in name
-    return create_method(name, **LIGHT.get(name, {}), **({"layer": "inner.second_rectifier"} if needs_layer else {}))
+    return explain.get(name, **LIGHT.get(name, {}), **({"layer": "inner.second_rectifier"} if needs_layer else {}))
 
 
 def hit_rate(method, network, films, count):
@@ -37,7 +37,7 @@ CASES += [("vision_transformer", name) for name in ON_TRANSFORMER]
 def test_the_method_finds_the_evidence_and_its_broken_control_does_not(subject, name, films, request):
     network = request.getfixturevalue(subject)
     method = build(name, subject)
-    chance = max(hit_rate(create_method(baseline), network, films, len(films.pixels)) for baseline in BASELINES)
+    chance = max(hit_rate(explain.get(baseline), network, films, len(films.pixels)) for baseline in BASELINES)
     found = hit_rate(method, network, films, FILMS)
     assert found > chance + 0.15
     broken = []

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from explain import create_method
+import explain
 from explain.attribution import AttributionMap
 from explain.faithfulness import cell_index, cell_order, erasure, infidelity, sensitivity_max
 from explain.reference import REFERENCES, reference_film
@@ -72,10 +72,10 @@ def test_erasure_leaves_out_maps_that_are_not_finite(corner_film):
 
 
 def test_deletion_finds_the_known_evidence(stripe_reader, films):
-    maps = create_method("grad-cam", layer="inner.second_rectifier")(
+    maps = explain.get("grad-cam", layer="inner.second_rectifier")(
         stripe_reader, films.pixels[:6], 1, films.image_ids[:6]
     )
-    edges = create_method("edge detector")(stripe_reader, films.pixels[:6], 1, films.image_ids[:6])
+    edges = explain.get("edge detector")(stripe_reader, films.pixels[:6], 1, films.image_ids[:6])
     known, blind = (
         erasure(stripe_reader, films.pixels[:6], m, steps=9, cell=16).advantage.mean() for m in (maps, edges)
     )
@@ -108,9 +108,9 @@ def test_infidelity_of_a_linear_network_is_zero_for_its_gradient_only():
 
 def test_sensitivity_is_zero_for_a_constant_map_and_larger_for_a_nervous_one(stripe_reader, films):
     pixels, names = films.pixels[:2], films.image_ids[:2]
-    prior = sensitivity_max(create_method("centre prior"), stripe_reader, pixels, [1, 1], names)
+    prior = sensitivity_max(explain.get("centre prior"), stripe_reader, pixels, [1, 1], names)
     np.testing.assert_allclose(prior, 0, atol=1e-6)
-    cam = create_method("grad-cam", layer="inner.second_rectifier")
+    cam = explain.get("grad-cam", layer="inner.second_rectifier")
     calm = sensitivity_max(cam, stripe_reader, pixels, [1, 1], names, radius=0.005)
     rough = sensitivity_max(cam, stripe_reader, pixels, [1, 1], names, radius=0.2)
     assert (calm > 0).all()

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from explain import NotAttributableError, create_method
+import explain
+from explain import NotAttributableError
 from explain.layers import captured, find_layer
 
 
@@ -120,7 +121,7 @@ def test_the_layer_is_the_one_an_expert_names(build, channels, side, name, grid)
         act, slope = (one.transpose(1, 2).unflatten(2, grid) for one in (act, slope))
     by_hand = F.relu((slope.mean((2, 3), keepdim=True) * act).sum(1))
     by_hand = F.interpolate(by_hand[:, None], size=side, mode="bilinear")[:, 0]
-    ours = create_method("grad-cam")(network, pixels.detach(), 1, ["a", "b"]).maps
+    ours = explain.get("grad-cam")(network, pixels.detach(), 1, ["a", "b"]).maps
     torch.testing.assert_close(torch.from_numpy(ours), by_hand.detach())
 
 

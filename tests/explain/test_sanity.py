@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from explain import create_method
+import explain
 from explain.attribution import Attribution, AttributionMap, Raw
 from explain.sanity import (
     cascading_randomisation,
@@ -30,7 +30,7 @@ def fake(maps, status=None):
 @pytest.mark.parametrize("name", ["grad-cam", "integrated gradients", "smoothgrad"])
 def test_methods_that_read_the_weights_pass(name, vision_transformer, films):
     light = {"integrated gradients": {"steps": 8}, "smoothgrad": {"samples": 8}}
-    method = create_method(name, **light.get(name, {}))
+    method = explain.get(name, **light.get(name, {}))
     result = cascading_randomisation(method, vision_transformer, films.pixels[:8], 1, films.image_ids[:8], stages=3)
     assert result.outcome == "passed", result.reason
     assert result.ssim.shape == (3, 8)
@@ -42,7 +42,7 @@ def test_methods_that_read_the_weights_pass(name, vision_transformer, films):
 @pytest.mark.parametrize("name", ["edge detector", "random map", "centre prior"])
 def test_maps_that_ignore_the_weights_fail(name, vision_transformer, films):
     result = cascading_randomisation(
-        create_method(name), vision_transformer, films.pixels[:6], 1, films.image_ids[:6], stages=2
+        explain.get(name), vision_transformer, films.pixels[:6], 1, films.image_ids[:6], stages=2
     )
     assert result.outcome == "failed"
     np.testing.assert_allclose(result.ssim, 1)
@@ -127,13 +127,13 @@ def test_pairs_are_different_films_and_enough():
 def test_completeness_passes_a_smooth_path_and_catches_a_broken_one(stripe_reader, vision_transformer, films):
     """Layer normalisation blows up the faintest contrast: an even grey film is no start of a path."""
     pixels, names = films.pixels[:3], films.image_ids[:3]
-    method = create_method("integrated gradients", reference="mean grey")
+    method = explain.get("integrated gradients", reference="mean grey")
     fine = completeness(method(stripe_reader, pixels, 1, names))
     broken = completeness(method(vision_transformer, pixels, 1, names))
     assert fine.outcome == "passed"
     assert broken.outcome == "failed"
     assert broken.worst > fine.worst
-    assert completeness(create_method("grad-cam")(vision_transformer, pixels, 1, names)).outcome == "not evaluable"
+    assert completeness(explain.get("grad-cam")(vision_transformer, pixels, 1, names)).outcome == "not evaluable"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from robustness import get, list_perturbations
+from robustness import get, perturbation
 from robustness.benchmark import ALEXNET, ALEXNET_CLEAN, be, rbe
 
-NAMES = [name.removeprefix("medmnistc_") for name in list_perturbations("benchmark")]
+NAMES = [name.removeprefix("medmnistc_") for name in perturbation.names("benchmark")]
 NOISE = {"gaussian_noise", "speckle_noise", "shot_noise", "impulse_noise"}
 
 

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness import PerturbationError, PerturbationUndefined, get, list_perturbations
+from robustness import PerturbationError, PerturbationUndefined, get, perturbation
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation, register
 from robustness.preview import load_film
 from robustness.radiograph import raw_beam
 from robustness.tone_curve import TissueCurve
 
-ALL = list_perturbations()
+ALL = perturbation.names()
 FINE = {"grid_lines", "softening", "ecg_leads"}
 """Their first severities are finer than the pixels of a small film."""
 IDS = ["a", "b", "c"]
@@ -211,11 +211,11 @@ def test_unknown_names_suggest_near_ones():
     with pytest.raises(ValueError, match="grid_stripes"):
         get("grid_stripe")
     with pytest.raises(ValueError, match="exposure"):
-        list_perturbations("exposures")
-    assert list_perturbations("exposure", "under*") == [
+        perturbation.names("exposures")
+    assert perturbation.names("exposure", "under*") == [
         "underexposure",
-        "underexposure_fixed_window",
         "underexposure_stress",
+        "underexposure_fixed_window",
     ]
 
 
@@ -236,7 +236,7 @@ def test_incomplete_declarations_are_refused(fault, message):
     kind = type("New", (Perturbation,), {**good, **fault, "perturb": lambda self, film, level, draws: film})
     with pytest.raises(PerturbationError, match=message):
         register(kind)
-    assert "new_one" not in list_perturbations()
+    assert "new_one" not in perturbation.names()
 
 
 @pytest.mark.parametrize(

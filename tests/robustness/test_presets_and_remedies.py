@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustness import PerturbationError, get, list_perturbations
-from robustness.presets import CONTROLS, preset
+from robustness import PerturbationError, get, perturbation, presets
+from robustness.presets import CONTROLS
 from robustness.preview import contact_sheet
 from robustness.remedies import REMEDIES
 
@@ -21,9 +21,9 @@ def rms(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def test_presets_are_complete():
-    standard, quick, benchmark = (preset(name) for name in ("standard", "quick", "medmnist-c"))
+    standard, quick, benchmark = (presets.get(name) for name in ("standard", "quick", "medmnist-c"))
     assert sum(severities == (1, 2, 3, 4, 5) for severities in standard.grid.values()) >= 25
-    assert set(standard.grid) | set(benchmark.grid) == set(list_perturbations())
+    assert set(standard.grid) | set(benchmark.grid) == set(perturbation.names())
     assert len(quick) == 24
     assert set(quick.grid) <= set(standard.grid)
     assert len(benchmark) == 65
@@ -36,12 +36,12 @@ def test_every_control_stands_beside_something():
     for name, controls in CONTROLS.items():
         assert get(name).family != "control"
         assert all(get(control).family == "control" for control in controls)
-    assert {control for controls in CONTROLS.values() for control in controls} == set(list_perturbations("control"))
+    assert {control for controls in CONTROLS.values() for control in controls} == set(perturbation.names("control"))
 
 
 def test_unknown_presets_are_refused():
     with pytest.raises(ValueError, match="did you mean standard"):
-        preset("standart")
+        presets.get("standart")
 
 
 @pytest.mark.parametrize("name", REMEDIES)

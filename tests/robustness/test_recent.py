@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from robustness import get, list_perturbations, recent
+from robustness import get, perturbation, recent
 from robustness.perturbation import PerturbationUndefined
 from robustness.recent import remembered
 
@@ -97,7 +97,7 @@ def test_no_perturbation_changes_what_the_next_one_is_told(chest, masked, monkey
                 made[name] = str(reason)
         return made
 
-    names = list_perturbations()
+    names = perturbation.names()
     with torch.inference_mode():  # as in a run; what is remembered of it must serve outside as well
         ways = [everything(names)]
     ways += [everything(names), everything(names[::-1])]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from robustness import PerturbationError, PerturbationUndefined, get, list_perturbations
+from robustness import PerturbationError, PerturbationUndefined, get, perturbation
 from robustness.draws import Draws
 from robustness.standard import apply_standard
 from robustness.transforms import A, FilmPerturbation, exact
 
-IMAGE_ONLY = [name for name in list_perturbations() if name not in {"sham_opacity", "diffuse_dose_matched"}]
+IMAGE_ONLY = [name for name in perturbation.names() if name not in {"sham_opacity", "diffuse_dose_matched"}]
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_missing_table_is_named(tmp_path):
 
 
 def test_unknown_endpoint_names_the_nearest():
-    with pytest.raises(UsageProblem, match="no endpoint is called 'stres'; there are: stress"):
+    with pytest.raises(UsageProblem, match="no endpoint is called 'stres'; did you mean stress"):
         get("stres")
 
 

@@ -127,4 +127,4 @@ def test_the_list_of_endpoints_names_every_parameter_and_refuses_what_there_is_n
         for parameter in get(name).parameters:
             assert f"    {parameter}: " in printed
     assert main(["stres"]) == 2
-    assert "there are: stress" in capsys.readouterr().err
+    assert "did you mean stress" in capsys.readouterr().err

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
+from robustness import presets
 from suites import plugin
 from suites.command_line import WITH_VALUE, joined
+from suites.harness import formats
 from suites.harness.evaluation import SEVERITIES
-from suites.harness.formats import known_forms, load_subject
-from suites.harness.grid.whole import PRESETS
+from suites.harness.formats import load_subject
 from suites.harness.probes import ROLES
 from suites.harness.temperature import FittedTemperature
 
@@ -165,9 +166,9 @@ def test_the_options_are_those_of_the_harness(pytestconfig):
     options = {option.names()[0]: option.attrs() for option in group.options}
     assert set(options) == set(WITH_VALUE) == {*plugin.PATHS, *plugin.OTHERS}
     assert tuple(options["--profile"]["choices"]) == tuple(SEVERITIES)
-    assert tuple(options["--preset"]["choices"]) == tuple(PRESETS)
+    assert all(name in options["--preset"]["help"] for name in presets.names())
     assert plugin.PROBES == ROLES
-    assert known_forms() == plugin.FORMS
+    assert tuple(formats.names()) == plugin.FORMS
     assert pytestconfig.pluginmanager.has_plugin("suites.plugin")
 
 

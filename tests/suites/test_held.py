@@ -7,7 +7,7 @@ import pytest
 
 from suites.harness import held
 from suites.harness.cohort import Film
-from suites.harness.held import Held
+from suites.harness.remembered import KeptFilms
 
 SHAPE = (20, 31)  # a number of pixels that fills no whole byte
 
@@ -30,7 +30,7 @@ def decode(calls):
         mask = numbers.random(SHAPE) < 0.5
         return Film(pixels=numbers.random(SHAPE, dtype=np.float32), content=f"film {row['id']}", masks={"lung": mask})
 
-    return Held(made, lambda row: f"film {row['id']}")
+    return KeptFilms(made, lambda row: f"film {row['id']}")
 
 
 def test_a_film_is_made_once_and_comes_back_as_it_was(decode, calls):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from suites.harness import held
 from suites.harness.layouts import load_cohort
 from suites.harness.remembered import remembering
 
@@ -21,6 +22,11 @@ def row(cohort):
     return cohort.table.iloc[1].to_dict()
 
 
+@pytest.fixture(autouse=True)
+def nothing_held(monkeypatch):
+    monkeypatch.setattr(held, "_HELD", type(held._HELD)())
+
+
 def counting(cohort):
     calls = []
 
@@ -33,7 +39,9 @@ def counting(cohort):
 
 def test_a_film_comes_back_as_it_was(cohort, row, tmp_path):
     counted, calls = counting(cohort)
-    first, second = (remembering(counted, tmp_path)(row) for _ in range(2))
+    first = remembering(counted, tmp_path)(row)
+    held._HELD.clear()  # another process
+    second = remembering(counted, tmp_path)(row)
     assert len(calls) == 1
     assert second.content == first.content
     assert np.array_equal(second.pixels, first.pixels)
@@ -48,10 +56,25 @@ def test_a_damaged_file_and_a_folder_that_cannot_be_written_cost_nothing_but_tim
     film = remembering(counted, tmp_path)(row)
     (kept,) = (tmp_path / "films").iterdir()
     kept.write_bytes(kept.read_bytes()[:1000])
+    held._HELD.clear()
     assert np.array_equal(remembering(counted, tmp_path)(row).pixels, film.pixels)
     assert len(calls) == 2
+    held._HELD.clear()
+    assert np.array_equal(remembering(counted, tmp_path)(row).pixels, film.pixels)
+    assert len(calls) == 2, "the damaged file was replaced"
     (tmp_path / "file").write_text("")
+    held._HELD.clear()
     assert np.array_equal(remembering(counted, tmp_path / "file")(row).pixels, film.pixels)
+
+
+def test_memory_stands_before_the_disk(cohort, row, tmp_path):
+    counted, calls = counting(cohort)
+    film = remembering(counted, tmp_path)(row)
+    (kept,) = (tmp_path / "films").iterdir()
+    kept.unlink()
+    assert np.array_equal(remembering(counted, tmp_path)(row).pixels, film.pixels)
+    assert len(calls) == 1
+    assert kept.exists(), "the next run holds nothing yet"
 
 
 def test_films_that_lie_in_files_are_not_copied(cohort, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from robustness import benchmark
+from robustness import benchmark, presets
 from suites.harness import evaluate
 from suites.harness.claims import Claim
 from suites.harness.conditions import CLEAN, parse
@@ -21,7 +21,7 @@ from suites.harness.grid import relative, stress_grid
 from suites.harness.grid.gallery import pick_film
 from suites.harness.grid.measuring import measure_grid
 from suites.harness.grid.relative import against, against_alexnet
-from suites.harness.grid.whole import PRESETS, preset_conditions
+from suites.harness.grid.whole import preset_conditions
 from suites.harness.report import grid_section
 from suites.harness.report.heat_map import heat_map
 from tests.controls.simulated import simulated_answers
@@ -161,7 +161,7 @@ def test_unlabelled_films_and_runs_without_perturbations_have_no_grid(answers):
 
 
 def test_presets_are_known_and_a_misspelt_one_is_refused():
-    assert [len(preset_conditions(name)) > 20 for name in PRESETS] == [True, True, True]
+    assert [len(preset_conditions(name)) > 20 for name in presets.names()] == [True, True, True]
     with pytest.raises(UsageProblem, match="medmnist-c"):
         preset_conditions("medmnistc")
 

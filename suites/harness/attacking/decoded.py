@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from suites.harness.cohort import Cohort
-from suites.harness.held import Held
+from suites.harness.cohort import Cohort, Row
+from suites.harness.remembered import KeptFilms
 
 
-def content_of(cohort: Cohort, row: Mapping[str, object]) -> str:
-    """Return the identity of a film's pixels."""
-    if cohort.identify:
-        return cohort.identify(row)
-    return cohort.decode(row).content
-
-
-def film_of(cohort: Cohort, row: Mapping[str, object], content: str) -> Tensor:
+def film_of(cohort: Cohort, row: Row, content: str) -> Tensor:
     """Return a film as (1, H, W) float32 in [0, 1].
 
     Args:
         cohort: that the film belongs to.
         row: of its table.
-        content: from `content_of`: films of the same content have the same pixels.
+        content: from `Cohort.content`: films of the same content have the same pixels.
     """
-    return torch.from_numpy(Held(cohort.decode, lambda _: content)(row).pixels).unsqueeze(0)
+    return torch.from_numpy(KeptFilms(cohort.decode, lambda _: content)(row).pixels).unsqueeze(0)

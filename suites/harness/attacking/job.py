@@ -18,9 +18,10 @@ from tqdm import tqdm
 from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Profile, ThreatModel, attack_each, gather
 from robustness.attacks.sanity import SanityCheck, sanity_checks
 from suites.harness.attacking.access import INPUT, network_of, threat_of
-from suites.harness.attacking.decoded import content_of, film_of
+from suites.harness.attacking.decoded import film_of
 from suites.harness.attacking.stored import from_row, to_row
-from suites.harness.cache import Shards
+from suites.harness.cache import Keeping, Shards
+from suites.harness.cohort import Row
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 from suites.harness.sources import decoding
@@ -55,10 +56,9 @@ class Job:
         return threat_of(self.answers.subject, self.threat)
 
     @cached_property
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[Row]:
         """The films' rows of the cohort."""
-        table = self.answers.cohort.table.iloc[self.index.tolist()]
-        return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+        return self.answers.cohort.rows(self.index)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -121,34 +121,27 @@ class Job:
 
     def _each_kept(self, records: Iterator[AttackResult], shards: Shards) -> Iterator[AttackResult]:
         """Yield records as the cache will give them back, storing every batch of them as it is complete."""
-        batch: list[dict[str, object]] = []
         whole = self.model.space == "film"
-        try:
+        with Keeping(shards, every=BATCH[self.answers.subject.differentiable]) as keeping:
             for result in records:
                 # The point between grey levels is shown nowhere, and a whole film can be decoded again.
                 kept = replace(result, adversarial=None, film=None if whole else result.film)
-                batch.append(to_row(kept))
-                if len(batch) >= BATCH[self.answers.subject.differentiable]:
-                    shards.add(pd.DataFrame(batch))
-                    batch = []
+                keeping.keep(to_row(kept))
                 yield kept
-        finally:  # an interrupt, too, keeps what is done
-            shards.add(pd.DataFrame(batch))
 
     def checks(self, cache: Path, found: Attacked) -> tuple[SanityCheck, ...]:
         """Return whether the attack can be trusted, probed on a few films that are called right."""
         shards = Shards(cache, "attack-checks", self.key)
-        known = shards.read()
-        if len(known):
-            fields = ["name", "passed", "detail", "blocking"]
-            rows = known.drop_duplicates("name")[fields].itertuples(index=False, name=None)
-            return tuple(
-                SanityCheck(str(name), bool(passed), str(told), bool(hard)) for name, passed, told, hard in rows
-            )
+        fields = ["name", "passed", "detail", "blocking"]
+        known = shards.once(lambda: pd.DataFrame([asdict(one) for one in self._checked(found)], columns=fields))
+        rows = known.drop_duplicates("name")[fields].itertuples(index=False, name=None)
+        return tuple(SanityCheck(str(name), bool(passed), str(told), bool(hard)) for name, passed, told, hard in rows)
+
+    def _checked(self, found: Attacked) -> Sequence[SanityCheck]:
         right = [at for at, result in enumerate(found.results) if result.clean_prediction == result.label][:PROBED]
         if not right:
             return ()
-        checks = sanity_checks(
+        return sanity_checks(
             network_of(self.answers.subject),
             torch.stack([self.pixels[at] for at in right]),
             [self.labels[at] for at in right],
@@ -159,8 +152,6 @@ class Job:
             films=PROBED,
             queries=50,
         )
-        shards.add(pd.DataFrame([asdict(check) for check in checks]))
-        return tuple(checks)
 
 
 class Pixels(Sequence[Tensor]):
@@ -173,13 +164,13 @@ class Pixels(Sequence[Tensor]):
             network's input, both in [0, 1].
     """
 
-    def __init__(self, answers: Answers, rows: Sequence[dict[str, object]], *, whole: bool) -> None:
+    def __init__(self, answers: Answers, rows: Sequence[Row], *, whole: bool) -> None:
         self.subject, self.cohort, self.rows, self.whole = answers.subject, answers.cohort, rows, whole
 
     @cached_property
     def contents(self) -> list[str]:
         """Identity of each film's pixels."""
-        return [content_of(self.cohort, row) for row in self.rows]
+        return [self.cohort.content(row) for row in self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -57,8 +57,7 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
     first = ordered[0]
     remote = any(not answers.subject.differentiable for answers in ordered)
     index = chosen_films(first, (REMOTE_FILMS if remote else COMPARED_FILMS)[profile])
-    table = first.cohort.table.iloc[index.tolist()]
-    films = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    films = first.cohort.rows(index)
     ids, labels = [str(row["id"]) for row in films], [int(label) for label in first.labels[index]]
     pixels = Pixels(first, films, whole=True)
     shards = Shards(cache, "transfer", {

@@ -12,11 +12,3 @@ loaded by the code that loads the published weights; training.json is its record
 To change one, edit its entry in `recipes.py`. `cohorts.py` has the films, `learning.py` and `probe.py` the training,
 `export.py` the files. The films are this project's own phantoms; the weights are under its MIT licence.
 """
-
-from __future__ import annotations
-
-from pathlib import Path
-
-FOLDER = Path(__file__).parent
-NAMES = ("fragile", "hardened", "probe")
-"""What follows `bundled:` in a spec."""

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suites.harness.bundled import FOLDER, NAMES, cohorts, export, learning, probe
+from suites.harness.bundled import cohorts, export, learning, probe
 from suites.harness.bundled.cohorts import (
     CLASSES,
     HELD_OUT,
@@ -39,6 +39,7 @@ from suites.harness.bundled.cohorts import (
 )
 from suites.harness.bundled.recipes import DEPTHS, DIMS, RECIPES, SEEN, VIT, Recipe
 from suites.harness.formats import load_subject
+from suites.harness.formats.bundled import FOLDER, NAMES
 from suites.harness.formats.networks import Dinov2, convnextv2
 from suites.harness.subject import Normalised, Subject
 

@@ -24,7 +24,6 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, reasoned
 from suites.harness.probes import FILMS
-from suites.harness.report import confusions
 from suites.harness.report.performance import predictive
 from suites.harness.report.wording import slug
 from suites.harness.statistics import Floats, Sampled
@@ -167,7 +166,10 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     rows = [
         (
             percent(prevalence),
-            *(_predicted(value, prevalence, found.values()) for value in (confusions.ppv, confusions.npv)),
+            *(
+                _predicted(value, prevalence, found.values())
+                for value in (operating.positive_value, operating.negative_value)
+            ),
         )
         for prevalence in operating.PREVALENCES
     ]

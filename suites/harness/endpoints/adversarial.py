@@ -71,7 +71,7 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
 
     curve = {size: rate_on(answers, found.index, found.robust(size)) for size in found.budgets}
     random = {size: rate_on(answers, control.index, control.robust(size)) for size in control.budgets}
-    value, n, smallest = curve[budget], len(found.index), attack_tables.smallest_class(answers, found.index)
+    value, n, smallest = curve[budget], len(found.index), answers.smallest_class(found.index)
     noise = f"random signs {levels:g}/255"
     numbers = [
         ("robust_accuracy", f"{found.threat} {size * 255:g}/255", at, SHARE)

@@ -57,12 +57,6 @@ def hardly_lost(clean: Sampled, attacked: Sampled) -> str:
     )
 
 
-def smallest_class(answers: Answers, index: npt.NDArray[np.int64]) -> int:
-    """Return the films of the smallest class that has any."""
-    counts = np.bincount(answers.labels[index])
-    return int(counts[counts > 0].min())
-
-
 def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
     """Return the median smallest flipping change of each class, in grey levels, over films that were right."""
     measures = []
@@ -127,7 +121,7 @@ def transfers(answers: Answers, rows: pd.DataFrame) -> list[Measure]:
         turned = rate_on(answers, index, wrong)
         measures.append(
             measured(
-                "turned_share", condition, turned, len(index), unit="share", smallest=smallest_class(answers, index)
+                "turned_share", condition, turned, len(index), unit="share", smallest=answers.smallest_class(index)
             )
         )
     return measures

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from explain import list_methods
+import explain
 from suites.harness import believing, explaining, galleries
 from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.parameters import Conditions, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -20,7 +19,7 @@ from suites.harness.evidence import Evidence
 
 @endpoint(
     "map_goes_with_the_weights",
-    parameters={"method": OneOf(believing.METHODS["quick"][0], tuple(list_methods())), "conditions": Conditions()},
+    parameters={"method": OneOf(believing.methods("quick")[0], tuple(explain.names())), "conditions": Conditions()},
 )
 def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose map, once all weights are redrawn, is no more like itself than maps of other films are.
@@ -40,7 +39,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     by_film = np.zeros(len(answers.cohort))
     by_film[checked.index[known]] = lost[known]
     share = answers.rate(by_film, among)
-    smallest = smallest_class(answers, checked.index[known])
+    smallest = answers.smallest_class(checked.index[known])
     effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), unit="share", smallest=smallest)
     table, agreement, checks = believing.beliefs(evidence, index, method)
     shown = {name: check for name, check in checks.items() if name not in believing.CONTROLS}

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explain import list_methods, regions
+import explain
+from explain import regions
 from explain.localisation import energy_table, localise, marked_region, overlap, summarise
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
 from suites.harness import explaining, galleries, statistics
@@ -17,7 +18,6 @@ from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import ConditionName, OneOf, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -29,7 +29,7 @@ from suites.harness.galleries import Scene
 from suites.harness.probes import FILMS
 from suites.harness.statistics import Sampled
 
-METHOD = OneOf("grad-cam", tuple(list_methods()))
+METHOD = OneOf("grad-cam", tuple(explain.names()))
 """The attribution method of a claim."""
 
 
@@ -233,7 +233,7 @@ def _excess(over: list[Sampled]) -> Sampled | None:
 def _size(answers: Answers, evidence: Evidence, index: npt.NDArray[np.int64]) -> dict[str, int]:
     """Return the rule by which a rate on these films is exploratory: by class, on a probe by kind of finding."""
     if answers is evidence.main:
-        return {"smallest": smallest_class(answers, index)}
+        return {"smallest": answers.smallest_class(index)}
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
     return {"smallest": smallest_kind(answers, among), "needed": 50}

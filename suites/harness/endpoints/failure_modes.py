@@ -21,10 +21,6 @@ from suites.harness.probes import ROLES
 from suites.harness.statistics import Interval, Resamples, Sampled
 
 WHITE_OUT, WRONG = "white-out", "misclassified"
-ROWS = (
-    "max-softmax", "entropy", "margin", "max-logit", "energy", "mahalanobis", "vim", "nearest-neighbours",
-    "ensemble", "MC dropout", "test-time augmentation",
-)  # fmt: skip
 STATISTICS = {"AUROC": "auroc", "FPR95": "fpr95"}
 QUICK = "profiles standard and full only"
 
@@ -63,7 +59,7 @@ class Detection:
     def table(self) -> pd.DataFrame:
         """Return the table of the report: two rows per score, a column per failure."""
         rows = [("films", "usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
-        for score in ROWS:
+        for score in doubts.all_names():
             for statistic in STATISTICS:
                 shown = [cell(self.cells.get((score, failure, statistic))) for failure in self.films]
                 rows.append((score, statistic, *shown, self.problems.get(score, "") if NONE in shown else ""))
@@ -74,7 +70,7 @@ class Detection:
         rows = [
             (score, failure, STATISTICS[statistic], *columns(self.cells.get((score, failure, statistic))),
              *self.films[failure], self.problems.get(score, ""))
-            for score in ROWS for failure in self.films for statistic in STATISTICS
+            for score in doubts.all_names() for failure in self.films for statistic in STATISTICS
         ]  # fmt: skip
         names = ["score", "failure", "statistic", "estimate", "low", "high", "usual_films", "failing_films", "problem"]
         return pd.DataFrame(rows, columns=names)
@@ -119,18 +115,19 @@ def _score(sets: list[FilmSet], evidence: Evidence, views: str) -> dict[str, str
     """Fill in every score; return score -> why it is missing where it is."""
     thorough = evidence.profile != "quick"
     doubts.add_logit_scores(sets)
-    problems = dict.fromkeys(("max-logit", "energy"), "the subject answers probabilities, not logits")
+    problems = dict.fromkeys(doubts.NEED_LOGITS, "the subject answers probabilities, not logits")
     problems |= doubts.add_feature_scores(sets, evidence.cache if thorough else None)
     if not thorough:
-        problems = dict.fromkeys(doubts.FITS, f"features of white films: {QUICK}") | problems
-    problems["ensemble"] = doubts.add_ensemble(sets, evidence)
-    problems["MC dropout"] = doubts.add_dropout(sets, evidence.cache) if thorough else QUICK
-    problems["test-time augmentation"] = "" if thorough else QUICK
+        problems = dict.fromkeys(doubts.names(), f"features of white films: {QUICK}") | problems
+    problems |= dict.fromkeys(doubts.of_passes(doubts.ENSEMBLE), doubts.add_ensemble(sets, evidence))
+    dropped = doubts.add_dropout(sets, evidence.cache) if thorough else QUICK
+    problems |= dict.fromkeys(doubts.of_passes(doubts.DROPOUT), dropped)
+    problems[doubts.AUGMENTED] = "" if thorough else QUICK
     if thorough and views:
         try:
             doubts.add_augmented(sets, views)
         except NotEvaluable as reason:
-            problems["test-time augmentation"] = str(reason)
+            problems[doubts.AUGMENTED] = str(reason)
     return problems
 
 

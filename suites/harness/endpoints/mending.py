@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from calibration import crossfit, measures
+from calibration import crossfit, measures, recalibrator
 from calibration.checks import CalibrationError, FloatArray, IntArray
 from calibration.interval import MISSING
-from calibration.scaling import Recalibrator
+from calibration.recalibrator import Recalibrator
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints.calibrated import ECE
 from suites.harness.endpoints.cells import NONE, cell, columns
@@ -30,7 +30,6 @@ from suites.harness.statistics import Interval, Sampled, combined, difference
 
 RANGE = (0.0, math.inf)
 """Temperatures there are."""
-METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
 GAINS = {"debiased-l2/top-label/15/equal-mass": "debiased squared error", "nll": "log loss", "brier": "Brier score"}
 FAR = (-100.0, 100.0)
 
@@ -198,7 +197,7 @@ class Compared:
 def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
     """Return every recalibration, fitted on the patients outside each fold and judged inside it."""
     rows = [Compared(method="none", errors=_errors(films, films.logits))]
-    for method in METHODS:
+    for method in recalibrator.names():
         try:
             fits = crossfit.cross_fit(method, films.logits, films.labels, films.patients, folds=int(fold.max()) + 1)
         except CalibrationError as problem:

@@ -261,9 +261,9 @@ class Remedies(Parameter):
 
     def read(self, value: object) -> list[str]:
         """Return the names."""
-        names = value if isinstance(value, list) else [value]
+        names = [str(name) for name in value] if isinstance(value, list) else [str(value)]
         for name in names:
-            if name not in list(REMEDIES):
+            if name not in REMEDIES:
                 raise ValueError(f"expected {self.expected}{_nearest(name, REMEDIES)}")
         return names
 

@@ -13,12 +13,14 @@ import pandas as pd
 
 from calibration import crossfit, diagrams, measures
 from calibration.checks import CalibrationError, softmax
-from calibration.scaling import Recalibrator, Temperature
+from calibration.recalibrator import Recalibrator
+from calibration.scaling import Temperature
 from calibration.scoring import nll
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
 from suites.harness.endpoints import headroom, mending
 from suites.harness.endpoints.calibrated import ECE
+from suites.harness.endpoints.held_out import held_out
 from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
@@ -27,7 +29,6 @@ from suites.harness.output_scale import pattern_logits
 from suites.harness.report.wording import slug
 from suites.harness.statistics import Sampled
 from suites.harness.temperature import FittedTemperature, digests
-from suites.harness.tempered import held_out
 
 
 @endpoint("temperature", parameters={"conditions": Conditions()})

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.conditions import Condition, expand
 from suites.harness.endpoints.parameters import Parameter, read_all
 from suites.harness.errors import UsageProblem
+from suites.harness.registration import unknown_name
 from suites.harness.statistics import Sampled
 
 About = Literal["page", "cohort", "subject"]
@@ -116,8 +116,7 @@ def get(name: str) -> Endpoint:
         UsageProblem: there is none of that name; the nearest are listed.
     """
     if name not in _REGISTRY:
-        near = ", ".join(get_close_matches(name, _REGISTRY, n=3, cutoff=0.4)) or ", ".join(sorted(_REGISTRY))
-        raise UsageProblem(f"no endpoint is called {name!r}; there are: {near}")
+        raise UsageProblem(unknown_name("endpoint", name, sorted(_REGISTRY)))
     return _REGISTRY[name]
 
 

@@ -14,7 +14,6 @@ from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.attack_tables import smallest_class
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
@@ -34,7 +33,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
     table = _probed(answers, index, evidence.cache)
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
-    n, smallest = len(index), smallest_class(answers, index)
+    n, smallest = len(index), answers.smallest_class(index)
 
     def flips(part: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return (N,) whether any of these covers flipped a film."""
@@ -77,10 +76,10 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
 def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:
     """Return one row per film and cover, from the cache if the same films were probed before."""
     shards = Shards(cache, "shortcut-probe", explaining.key_of(answers, index, "shortcut probe"))
-    known = shards.read()
-    if not len(known):
+
+    def probed() -> pd.DataFrame:
         ids = [answers.images[at] for at in index]
         pixels = explaining.inputs(answers, index.tolist())
-        known = shortcut_probe(explaining.network_of(answers), pixels, ids, seed=answers.seed)
-        shards.add(known)
-    return known.drop_duplicates(["image_id", "cover", "control"])
+        return shortcut_probe(explaining.network_of(answers), pixels, ids, seed=answers.seed)
+
+    return shards.once(probed).drop_duplicates(["image_id", "cover", "control"])

@@ -46,7 +46,7 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     ]
     numbers += [("robust_accuracy", f"random pattern {levels:g}/255", control, SHARE)]
     numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value), POINTS)]
-    smallest = attack_tables.smallest_class(answers, found.index)
+    smallest = answers.smallest_class(found.index)
     shown = {"one pattern": {0.0: clean, **curve}, "one random pattern": {0.0: clean, **random}}
     untouched = attack_tables.hardly_lost(clean, value)
     return Result(

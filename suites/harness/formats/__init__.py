@@ -1,6 +1,6 @@
 """From a spec to a subject: `load_subject("published")`, a folder, a checkpoint, a timm model, one's own factory.
 
-Each format is one file of this folder that signs in with `@subject_format`; every file here is imported, so a new
+Each format is one file of this folder that signs in with `@register`; every file here is imported, so a new
 format needs no edit elsewhere.
 """
 
@@ -18,7 +18,7 @@ from explain import NotAttributableError
 from suites.harness.attribution_layer import layer_of
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.device import usable
-from suites.harness.formats.registry import FORMATS, subject_format
+from suites.harness.formats.registry import get, names, register
 from suites.harness.formats.wording import in_one_line
 from suites.harness.output_scale import as_logits
 from suites.harness.subject import Subject
@@ -28,7 +28,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 from suites.harness.formats.user import identified  # noqa: E402 - after the formats have signed in
 
-__all__ = ["known_forms", "load_subject", "subject_format"]
+__all__ = ["get", "load_subject", "names", "register"]
 
 
 def load_subject(
@@ -41,7 +41,7 @@ def load_subject(
     their logarithms, and its provenance says so.
 
     Args:
-        spec: what `known_forms` lists, or a subject built in Python.
+        spec: what `names` lists, or a subject built in Python.
         preprocessing: name of the recipe (`repository`, `hub`, ...); by default the subject's own.
         device: where the network runs (`cpu`, `cuda`, `cuda:1`, `mps`); a subject built in Python is moved there, too.
         name: how the report calls the subject; by default named after its weights.
@@ -60,11 +60,6 @@ def load_subject(
     return as_logits(subject)
 
 
-def known_forms() -> tuple[str, ...]:
-    """Return every form a spec can take, for help texts."""
-    return tuple(entry.form for entry in FORMATS)
-
-
 def _with_layer(spec: str) -> Subject:
     """Read a spec; `?layer=NAME` (or `&layer=NAME`) of any form names the layer that Grad-CAM looks at."""
     before, _, query = spec.partition("?")
@@ -81,7 +76,7 @@ def _with_layer(spec: str) -> Subject:
 
 
 def _read(spec: str) -> Subject:
-    for entry in FORMATS:
+    for entry in map(get, names()):
         if entry.matches(spec):
             return entry.load(spec)
     path = Path(spec).expanduser()
@@ -91,7 +86,7 @@ def _read(spec: str) -> Subject:
         reason = "no such file or folder"
     else:
         reason = "is no subject"
-    raise SubjectProblem(f"{spec!r}: {reason}; subjects are: {' | '.join(known_forms())}")
+    raise SubjectProblem(f"{spec!r}: {reason}; subjects are: {' | '.join(names())}")
 
 
 def _rehearse(subject: Subject) -> None:

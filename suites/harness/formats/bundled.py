@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from suites.harness.bundled import FOLDER, NAMES
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.hub import from_folder
-from suites.harness.formats.registry import subject_format
+from suites.harness.formats.registry import register
 from suites.harness.subject import Subject
 
+FOLDER = Path(__file__).parents[1] / "bundled"
+NAMES = ("fragile", "hardened", "probe")
+"""What follows `bundled:` in a spec."""
 
-@subject_format(f"bundled:NAME ({', '.join(NAMES)})", matches=lambda spec: spec.startswith("bundled:"))
+
+@register(f"bundled:NAME ({', '.join(NAMES)})", matches=lambda spec: spec.startswith("bundled:"))
 def load_bundled(spec: str) -> Subject:
     """Load a bundled subject, through the same code as the published weights.
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats import keys, networks, processor
-from suites.harness.formats.registry import subject_format
+from suites.harness.formats.registry import register
 from suites.harness.formats.weights import State, load_into, read_json, read_safetensors, sha256_of_file
 from suites.harness.formats.wording import first_few, in_one_line
 from suites.harness.subject import Normalised, Provenance, Subject
@@ -34,13 +34,13 @@ ACTIVATIONS = {
 _REPOSITORY = re.compile(r"^hf:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?$")
 
 
-@subject_format("published", matches=lambda spec: spec == "published")
+@register("published", matches=lambda spec: spec == "published")
 def load_published(spec: str) -> Subject:
     """Load the weights the limitations page speaks of."""
     return _from_hub(spec, PUBLISHED, None)
 
 
-@subject_format("hf:OWNER/NAME[@REVISION]", matches=lambda spec: spec.startswith("hf:"))
+@register("hf:OWNER/NAME[@REVISION]", matches=lambda spec: spec.startswith("hf:"))
 def load_hub(spec: str) -> Subject:
     """Load a repository of the Hub: safetensors and JSON only, from its cache when the Hub is out of reach."""
     match = _REPOSITORY.match(spec)
@@ -49,7 +49,7 @@ def load_hub(spec: str) -> Subject:
     return _from_hub(spec, match["repository"], match["revision"])
 
 
-@subject_format(
+@register(
     "FOLDER with config.json and model.safetensors",
     matches=lambda spec: spec != "" and Path(spec).expanduser().is_dir(),
 )

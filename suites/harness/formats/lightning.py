@@ -16,7 +16,7 @@ from torch import nn
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats import keys, networks
 from suites.harness.formats.processor import HUB
-from suites.harness.formats.registry import subject_format
+from suites.harness.formats.registry import register
 from suites.harness.formats.weights import State, as_state, load_into, read_torch, sha256_of_file
 from suites.harness.formats.wording import first_few
 from suites.harness.preprocessing import REPOSITORY, Preprocessing
@@ -58,7 +58,7 @@ HEADS = {
 }
 
 
-@subject_format("FILE.ckpt (Lightning)", matches=lambda spec: spec.endswith(".ckpt") and not spec.startswith("timm:"))
+@register("FILE.ckpt (Lightning)", matches=lambda spec: spec.endswith(".ckpt") and not spec.startswith("timm:"))
 def load_lightning(spec: str) -> Subject:
     """Load a Lightning checkpoint of one of the published networks; nothing in it is executed."""
     path = Path(spec).expanduser()

@@ -1,4 +1,17 @@
-"""Where formats of weights sign in: one file per format, one decorated function per form of spec."""
+"""Where formats of weights sign in: one file per format, one decorated function per form of spec.
+
+To add one, write a function in a new file of this folder; nothing else has to be edited::
+
+    @register("coin:CLASS+CLASS", matches=lambda spec: spec.startswith("coin:"))
+    def coin(spec: str) -> Subject:
+        classes = tuple(spec.removeprefix("coin:").split("+"))
+        return Subject(
+            name="coin",
+            classes=classes,
+            respond=lambda films: torch.zeros(len(films), len(classes)),  # a network with gradients: `network=...`
+            provenance=Provenance(spec=spec, format="coin", source=spec, sha256=sha256(spec.encode()).hexdigest()),
+        )
+"""
 
 from __future__ import annotations
 
@@ -6,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from robustness.registration import unknown_name
+from suites.harness.errors import SubjectProblem
 from suites.harness.subject import Subject
 
 Loader = TypeVar("Loader", bound=Callable[[str], Subject])
@@ -21,29 +36,43 @@ class SubjectFormat:
     last: bool = False
 
 
-FORMATS: list[SubjectFormat] = []
+_REGISTRY: dict[str, SubjectFormat] = {}
 
 
-def subject_format(form: str, *, matches: Callable[[str], bool], last: bool = False) -> Callable[[Loader], Loader]:
+def register(form: str, *, matches: Callable[[str], bool], last: bool = False) -> Callable[[Loader], Loader]:
     """Register a function that turns a spec into a subject.
 
-    Write it in a new file of this folder; nothing else has to be edited:
-
-        @subject_format("onnx:FILE", matches=lambda spec: spec.startswith("onnx:"))
-        def load_onnx(spec: str) -> Subject:
-            ...
+    It raises `SubjectProblem` with one line for people when it cannot read what the spec names.
 
     Args:
         form: how the spec is written, shown to a user whose spec fits no format.
         matches: whether a spec has this form; by the spec alone, except that paths may be looked up.
         last: asked after all others, for a form so general that it would swallow theirs.
 
-    The function raises `SubjectProblem` with one line for people when it cannot read what the spec names.
+    Raises:
+        SubjectProblem: the form is registered already.
     """
 
-    def register(load: Loader) -> Loader:
-        FORMATS.append(SubjectFormat(form, matches, load, last))
-        FORMATS.sort(key=lambda known: known.last)
+    def enter(load: Loader) -> Loader:
+        if form in _REGISTRY:
+            raise SubjectProblem(f"two subject formats are called {form!r}")
+        _REGISTRY[form] = SubjectFormat(form, matches, load, last)
         return load
 
-    return register
+    return enter
+
+
+def get(form: str) -> SubjectFormat:
+    """Return the format of that form, as `names` writes it.
+
+    Raises:
+        SubjectProblem: unknown form; the message lists the nearest ones.
+    """
+    if form not in _REGISTRY:
+        raise SubjectProblem(unknown_name("subject format", form, names()))
+    return _REGISTRY[form]
+
+
+def names() -> list[str]:
+    """Every form a spec can take, in the order they are asked, for help texts."""
+    return [known.form for known in sorted(_REGISTRY.values(), key=lambda known: known.last)]

@@ -30,7 +30,7 @@ from torch import Tensor
 from suites.harness.errors import SubjectProblem
 from suites.harness.formats.http_client import Wire
 from suites.harness.formats.lightning import PUBLISHED_CLASSES
-from suites.harness.formats.registry import subject_format
+from suites.harness.formats.registry import register
 from suites.harness.formats.service_answer import Reading, in_order, read
 from suites.harness.formats.wording import in_one_line, in_short
 from suites.harness.preprocessing import Untouched
@@ -87,7 +87,7 @@ class Service:
         return log_probabilities(in_order(reading, self.classes, self.wire.address))
 
 
-@subject_format(
+@register(
     "http://HOST:PORT[?classes=a,b,c&timeout=30&workers=8] (a service)",
     matches=lambda spec: spec.lower().startswith(("http://", "https://")),
 )

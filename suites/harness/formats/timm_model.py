@@ -13,7 +13,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.registry import subject_format
+from suites.harness.formats.registry import register
 from suites.harness.formats.weights import State, load_into, read_tensors, sha256_of_file
 from suites.harness.formats.wording import in_one_line
 from suites.harness.preprocessing import Preprocessing
@@ -31,7 +31,7 @@ OPTIONS = {
 }
 
 
-@subject_format(
+@register(
     "timm:NAME?checkpoint=PATH&classes=a,b,c[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear]",
     matches=lambda spec: spec.startswith("timm:"),
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.registry import subject_format
+from suites.harness.formats.registry import register
 from suites.harness.formats.wording import in_one_line
 from suites.harness.network_digest import digest_of_network
 from suites.harness.subject import Subject
@@ -17,7 +17,7 @@ from suites.harness.subject import Subject
 _FORM = re.compile(r"^(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<factory>[A-Za-z_]\w*)$")
 
 
-@subject_format("MODULE:FACTORY", matches=lambda spec: _FORM.match(spec) is not None, last=True)
+@register("MODULE:FACTORY", matches=lambda spec: _FORM.match(spec) is not None, last=True)
 def load_user(spec: str) -> Subject:
     """Call a function of the user's, found in the current folder or on the Python path, and take its subject."""
     match = _FORM.match(spec)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from robustness.presets import preset as named_preset
+from robustness import presets
 from suites.harness.conditions import Condition, parse
 from suites.harness.errors import UsageProblem
 from suites.harness.evidence import Answers
@@ -16,7 +16,6 @@ from suites.harness.grid import gallery
 from suites.harness.grid.measuring import CONTROL, SubjectGrid, measure_grid
 from suites.harness.grid.relative import RelativeScore, all_scores
 
-PRESETS = ("standard", "quick", "medmnist-c")
 PUBLISHED = "medmnist-c"
 """The preset that reproduces a published benchmark, so that its reference errors apply."""
 
@@ -88,7 +87,7 @@ def preset_conditions(name: str | None) -> list[Condition]:
     if not name:
         return []
     try:
-        return [parse(f"{perturbation}@{severity}") for perturbation, severity in named_preset(name)]
+        return [parse(f"{perturbation}@{severity}") for perturbation, severity in presets.get(name)]
     except ValueError as unknown:
         raise UsageProblem(str(unknown)) from unknown
 
@@ -112,7 +111,7 @@ def stress_grid(answers: Sequence[Answers], name: str | None) -> StressGrid | No
     subjects = tuple(grids)
     return StressGrid(
         preset=name or "",
-        about=f"Preset {name}: {named_preset(name).about}." if name else "No preset was asked for, so these are the "
+        about=f"Preset {name}: {presets.get(name).about}." if name else "No preset was asked for, so these are the "
         "conditions that the claims needed; --preset standard runs every perturbation at every severity.",
         subjects=subjects,
         scores=tuple(all_scores(subjects, published=name == PUBLISHED)),

@@ -1,6 +1,6 @@
 """Layouts: the ways films lie on a disk, each in a file of its own that registers itself.
 
-A new layout is one file here with a function under `@register_layout`; nothing else needs to know it.
+A new layout is one file here with a function under `@register`; nothing else needs to know it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 from suites.harness.film import BROKEN_SHARE_LIMIT, check_exclusions
 from suites.harness.layouts.labels import align_labels, normalise_label
-from suites.harness.layouts.registry import Spec, load_cohort, register_layout
+from suites.harness.layouts.registry import Spec, get, load_cohort, names, register
 
 for _module in sorted(module.name for module in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
@@ -20,7 +20,9 @@ __all__ = [
     "Spec",
     "align_labels",
     "check_exclusions",
+    "get",
     "load_cohort",
+    "names",
     "normalise_label",
-    "register_layout",
+    "register",
 ]

@@ -18,7 +18,7 @@ from suites.harness.dicom_film import DICOM_SUFFIXES, HEADER_BYTES, display_rule
 from suites.harness.film import printable
 from suites.harness.layouts.films import FilmReader, by_own_patients, film_table, films_below
 from suites.harness.layouts.metadata import age_group, find_beside, lay_over
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 
 _LOOKED_AT = 50
 _TAGS = [
@@ -40,7 +40,7 @@ def holds_dicom(folder: Path) -> bool:
     return folder.is_dir() and any(_is_dicom_file(path) for path in islice(films_below(folder), _LOOKED_AT))
 
 
-@register_layout(
+@register(
     "dicom",
     recognises=lambda spec: holds_dicom(spec.path),
     precedence=35,

@@ -15,7 +15,7 @@ from suites.harness.layouts.films import SPLITS, FilmReader, by_own_patients, fi
 from suites.harness.layouts.kermany_names import read_name
 from suites.harness.layouts.labels import BACTERIAL, NORMAL, PNEUMONIA, VIRAL
 from suites.harness.layouts.metadata import find_beside, lay_over
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 
 ARCHIVE_FOLDER = "chest_xray"  # the downloaded archive holds the splits in a folder of this name
 
@@ -39,7 +39,7 @@ def load_kaggle(root: Path, spec: Spec) -> Cohort:
     )
 
 
-@register_layout(
+@register(
     "kaggle_folders",
     recognises=lambda spec: kaggle_root(spec.path) is not None,
     precedence=20,

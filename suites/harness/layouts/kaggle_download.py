@@ -9,13 +9,13 @@ from pathlib import Path
 from suites.harness.cohort import Cohort
 from suites.harness.errors import CohortProblem
 from suites.harness.layouts.kaggle import kaggle_root, load_kaggle
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 
 DATASET = "paultimothymooney/chest-xray-pneumonia"
 _BY_HAND = "or download it by hand and pass the folder that holds train, val and test"
 
 
-@register_layout(
+@register(
     "kaggle",
     recognises=lambda spec: spec.location == "kaggle" and not spec.path.is_dir(),
     precedence=10,

@@ -14,7 +14,7 @@ from suites.harness.errors import CohortProblem
 from suites.harness.film import printable
 from suites.harness.layouts.films import FilmReader, by_own_patients, film_table
 from suites.harness.layouts.metadata import SUFFIXES, find_beside, read_manifest
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 
 
 def manifest_path(location: Path) -> Path | None:
@@ -24,7 +24,7 @@ def manifest_path(location: Path) -> Path | None:
     return find_beside(location) if location.is_dir() else None
 
 
-@register_layout(
+@register(
     "manifest",
     recognises=lambda spec: manifest_path(spec.path) is not None,
     precedence=40,

@@ -12,8 +12,8 @@ import numpy as np
 from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
 from suites.harness.cohort import Cohort, Film
 from suites.harness.errors import CohortProblem
-from suites.harness.held import Held
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
+from suites.harness.remembered import KeptFilms
 from suites.harness.sources import digest_of
 
 FILMS = 360
@@ -38,7 +38,7 @@ class Renderer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@register_layout(
+@register(
     "phantom",
     recognises=lambda spec: spec.location == "phantom" or spec.location.startswith("phantom:"),
     precedence=5,
@@ -67,7 +67,7 @@ def phantom(spec: Spec) -> Cohort:
         name=spec.location.replace("phantom:", "phantom ", 1),
         spec=spec.text,
         table=table.assign(file=""),
-        decode=Held(renderer, renderer.identify),
+        decode=KeptFilms(renderer, renderer.identify),
         identify=renderer.identify,
         simulated=True,
     )

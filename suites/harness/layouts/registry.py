@@ -4,6 +4,19 @@ A spec is a place and filters: `PATH`, `PATH?split=val`, `PATH?view=PA&view=AP&f
 of the cohort's table; a repeated key means "or", `!=` means "not", values are URL-encoded where they hold `&`, `+` or
 `%`.
 `layout=NAME` overrides the recognition of the layout.
+
+To add a layout, write a function in a new file of this folder::
+
+    @register(
+        "one-film",
+        recognises=lambda spec: spec.path.suffix == ".png" and spec.path.is_file(),
+        precedence=60,
+        described="FILE.png, one film without a label",
+    )
+    def one_film(spec: Spec) -> Cohort:
+        name = spec.path.name
+        table = pd.DataFrame([dict.fromkeys(COLUMNS, "") | {"id": name, "file": name, "patient": name}])
+        return Cohort(name=name, spec=spec.text, table=table, decode=lambda _: decode_image(spec.path))
 """
 
 from __future__ import annotations
@@ -13,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from robustness.registration import unknown_name
 from suites.harness.cohort import Cohort
 from suites.harness.errors import CohortProblem
 from suites.harness.film import printable
@@ -89,10 +103,10 @@ class Layout:
     described: str
 
 
-LAYOUTS: dict[str, Layout] = {}
+_REGISTRY: dict[str, Layout] = {}
 
 
-def register_layout(
+def register(
     name: str,
     *,
     recognises: Callable[[Spec], bool],
@@ -100,12 +114,16 @@ def register_layout(
     options: Sequence[str] = (),
     described: str = "",
 ) -> Callable[[Callable[[Spec], Cohort]], Callable[[Spec], Cohort]]:
-    """Register the decorated function as the loader of a layout; see `Layout` for the arguments."""
+    """Register the decorated function as the loader of a layout; see `Layout` for the arguments.
 
-    def register(load: Callable[[Spec], Cohort]) -> Callable[[Spec], Cohort]:
-        if name in LAYOUTS:
-            raise ValueError(f"a layout called {name!r} is registered already")
-        LAYOUTS[name] = Layout(
+    Raises:
+        CohortProblem: the name is taken.
+    """
+
+    def enter(load: Callable[[Spec], Cohort]) -> Callable[[Spec], Cohort]:
+        if name in _REGISTRY:
+            raise CohortProblem(f"two layouts are called {name!r}")
+        _REGISTRY[name] = Layout(
             name=name,
             load=load,
             recognises=recognises,
@@ -115,7 +133,23 @@ def register_layout(
         )
         return load
 
-    return register
+    return enter
+
+
+def get(name: str) -> Layout:
+    """Return the layout of that name.
+
+    Raises:
+        CohortProblem: unknown name; the message lists the nearest ones.
+    """
+    if name not in _REGISTRY:
+        raise CohortProblem(unknown_name("layout", name, names()))
+    return _REGISTRY[name]
+
+
+def names() -> list[str]:
+    """Names of the registered layouts, in the order they are asked: by precedence, then by name."""
+    return [known.name for known in sorted(_REGISTRY.values(), key=lambda known: (known.precedence, known.name))]
 
 
 def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequence[str] | None = None) -> Cohort:
@@ -145,13 +179,14 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
 def _layout_of(spec: Spec) -> Layout:
     forced = spec.option("layout")
     if forced:
-        if forced not in LAYOUTS:
-            raise CohortProblem(f"{spec.text}: no layout called {forced!r}; known are {', '.join(sorted(LAYOUTS))}")
-        return LAYOUTS[forced]
-    for layout in sorted(LAYOUTS.values(), key=lambda layout: (layout.precedence, layout.name)):
+        try:
+            return get(forced)
+        except CohortProblem as unknown:
+            raise CohortProblem(f"{spec.text}: {unknown}") from unknown
+    for layout in map(get, names()):
         if layout.recognises(spec):
             return layout
-    offered = "; ".join(layout.described for layout in sorted(LAYOUTS.values(), key=lambda layout: layout.precedence))
+    offered = "; ".join(layout.described for layout in map(get, names()))
     found = "holds nothing that is known as films" if spec.path.exists() else "no such file or folder"
     raise CohortProblem(f"{printable(spec.text)}: {found}. A cohort can be: {offered}")
 

@@ -14,7 +14,7 @@ from suites.harness.layouts.films import SPLITS, FilmReader, by_own_patients, fi
 from suites.harness.layouts.kermany_names import read_name
 from suites.harness.layouts.labels import KNOWN, normalise_label
 from suites.harness.layouts.metadata import find_beside, lay_over
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 
 _IMAGES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".jp2")
 
@@ -43,7 +43,7 @@ def looks_like_class_folders(spec: Spec) -> bool:
     return find_beside(spec.path) is None and all(_holds_images(folder) for _, folder in folders)
 
 
-@register_layout(
+@register(
     "three_folders",
     recognises=looks_like_class_folders,
     precedence=30,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from suites.harness.cohort import Cohort
 from suites.harness.film import printable
 from suites.harness.layouts.films import FilmReader, by_own_patients, film_table, films_below
-from suites.harness.layouts.registry import Spec, register_layout
+from suites.harness.layouts.registry import Spec, register
 
 
-@register_layout(
+@register(
     "unlabelled",
     recognises=lambda spec: spec.path.is_file() or (spec.path.is_dir() and bool(films_below(spec.path))),
     precedence=90,

@@ -62,15 +62,3 @@ def pneumonia_rates(counts: Floats, normal: int) -> tuple[Floats, Floats]:
     ill = counts.sum((1, 2)) - well
     missed = counts[:, :, normal].sum(1) - counts[:, normal, normal]
     return ratio(ill - missed, ill), ratio(counts[:, normal, normal], well)
-
-
-def ppv(sensitivity: Floats, specificity: Floats, prevalence: float) -> Floats:
-    """Return the positive predictive value at a prevalence."""
-    true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    return ratio(true, true + false)
-
-
-def npv(sensitivity: Floats, specificity: Floats, prevalence: float) -> Floats:
-    """Return the negative predictive value at a prevalence."""
-    true, false = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-    return ratio(true, true + false)

@@ -18,18 +18,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
+from calibration.style import LOOKS
 from suites.harness.claims import Measure
 from suites.harness.report.wording import estimate, interval, plain_name
 
 INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
-SERIES = (
-    ("#0b5cad", "-", "o"),
-    ("#c2570c", "--", "s"),
-    ("#1a7f5a", "-.", "^"),
-    ("#8b3a8f", ":", "D"),
-    ("#5a6270", (0, (5, 1, 1, 1, 1, 1)), "v"),
-    ("#a8841a", (0, (1, 1)), "P"),
-)
+SERIES = tuple((look.color, look.line, look.marker) for look in LOOKS)
+"""Colour, line style and marker of one series after another, the same as in the figures of `calibration`."""
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from calibration import ood
 from calibration.accelerated import Accelerated
-from calibration.operating import PREVALENCES
+from calibration.operating import PREVALENCES, negative_value, positive_value
 from suites.harness.claims import Measure, Unit
 from suites.harness.record import Record
-from suites.harness.report import confusions, scores
+from suites.harness.report import confusions
 from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
 from suites.harness.subject import Subject
 
@@ -116,8 +117,8 @@ def overall(answers: CleanAnswers) -> list[Measure]:
         hits = np.eye(len(answers.classes))[answers.truth]
         brier = ((answers.probabilities - hits) ** 2).sum(1)
         loss = -np.log(np.clip((answers.probabilities * hits).sum(1), 1e-300, None))
-        measures.append(_of_films(answers, "brier", partial(scores.mean, values=brier), highest=2.0))
-        measures.append(_of_films(answers, "nll", partial(scores.mean, values=loss), highest=np.inf, unit="nats"))
+        measures.append(_of_films(answers, "brier", partial(_mean, values=brier), highest=2.0))
+        measures.append(_of_films(answers, "nll", partial(_mean, values=loss), highest=np.inf, unit="nats"))
     return measures
 
 
@@ -139,8 +140,8 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
             _of_counts(answers, f"{measure}_{name}", partial(confusions.one_vs_rest, index=index, which=measure), rows)
             for measure, rows in films.items()
         ] + [
-            _of_films(answers, f"auroc_{name}", partial(scores.auroc, positive=own, score=score), fewest),
-            _of_films(answers, f"auprc_{name}", partial(scores.auprc, positive=own, score=score), fewest),
+            _of_films(answers, f"auroc_{name}", partial(_ranked, ood.auroc, score, own), fewest),
+            _of_films(answers, f"auprc_{name}", partial(_ranked, ood.aupr, score, own), fewest),
         ]
     return found
 
@@ -166,8 +167,8 @@ def at_prevalence(answers: CleanAnswers) -> list[tuple[float, Measure, Measure]]
     return [
         (
             prevalence,
-            _predictive(answers, "ppv", partial(confusions.ppv, prevalence=prevalence), rates),
-            _predictive(answers, "npv", partial(confusions.npv, prevalence=prevalence), rates),
+            _predictive(answers, "ppv", partial(positive_value, prevalence=prevalence), rates),
+            _predictive(answers, "npv", partial(negative_value, prevalence=prevalence), rates),
         )
         for prevalence in PREVALENCES
     ]
@@ -187,6 +188,16 @@ def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
         ]
         for row, label in enumerate(answers.labels)
     ]
+
+
+def _ranked(statistic: Callable[..., Floats], score: Floats, own: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Return (B,) of how well a score ranks the films of a class above the others under (B, N) weights."""
+    return statistic(score, own, weights=weights)
+
+
+def _mean(weights: Floats, values: Floats) -> Floats:
+    """Return (B,) means of (N,) values under (B, N) weights."""
+    return np.asarray((weights @ values) / weights.sum(1))
 
 
 def _patients(answers: CleanAnswers, films: NDArray[np.bool_]) -> int:

@@ -151,7 +151,7 @@ def test_losses() -> None:
 
 def test_an_attack_in_fifteen_lines_and_none_can_cheat(toys, films, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new attack only asks; points outside the budget or the image are measured where they are."""
-    monkeypatch.setattr(register_module, "_REGISTER", dict(register_module._REGISTER))
+    monkeypatch.setattr(register_module, "_REGISTRY", dict(register_module._REGISTRY))
 
     @register
     class Cheat(Attack):
@@ -171,7 +171,7 @@ def test_an_attack_in_fifteen_lines_and_none_can_cheat(toys, films, monkeypatch:
     far = found.distance[found.distance > 0]
     assert bool((far > 0.2).all())  # white or black films: flips, but of their true size
     assert found.faults == ["nan gradient"] * 6
-    with pytest.raises(AttackError, match="already registered"):
+    with pytest.raises(AttackError, match="two attacks are called 'cheat'"):
         register(Cheat)
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
-from suites.harness.bundled import FOLDER, NAMES
+from suites.harness import formats
 from suites.harness.bundled.cohorts import CLASSES, HELD_OUT, OUTLIERS, TRAIN, VALIDATION
 from suites.harness.bundled.recipes import RECIPES
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import known_forms, load_subject
+from suites.harness.formats import load_subject
+from suites.harness.formats.bundled import FOLDER, NAMES
 from suites.harness.layouts import load_cohort
 
 
@@ -75,7 +76,7 @@ def test_held_out_films_are_mostly_called_right(name):
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(SubjectProblem, match=r"'bundled:strong'.*bundled:fragile, bundled:hardened, bundled:probe"):
         load_subject("bundled:strong")
-    assert any(form.startswith("bundled:") for form in known_forms())
+    assert any(form.startswith("bundled:") for form in formats.names())
 
 
 def test_no_patient_stands_in_two_splits():

@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from suites.harness.bundled import NAMES, cohorts, export, learning, probe, train
+from suites.harness.bundled import cohorts, export, learning, probe, train
 from suites.harness.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, Lessons, Split, batch_of
 from suites.harness.bundled.recipes import RECIPES, SEEN
 from suites.harness.formats import load_subject
+from suites.harness.formats.bundled import NAMES
 
 
 @pytest.fixture(scope="module")

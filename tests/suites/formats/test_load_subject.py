@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import known_forms, load_subject, subject_format
-from suites.harness.formats.registry import FORMATS
+from suites.harness.formats import load_subject, names, register, registry
 from suites.harness.preprocessing import Preprocessing
 from suites.harness.subject import Normalised, Provenance, Subject
 
@@ -193,14 +192,13 @@ def test_a_folder_that_holds_something_else(tmp_path):
 
 
 def test_a_stranger_adds_a_format(monkeypatch):
-    monkeypatch.setattr("suites.harness.formats.registry.FORMATS", before := list(FORMATS))
-    monkeypatch.setattr("suites.harness.formats.FORMATS", before)
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
 
-    @subject_format("toy:NUMBER", matches=lambda spec: spec.startswith("toy:"))
+    @register("toy:NUMBER", matches=lambda spec: spec.startswith("toy:"))
     def load_toy(spec: str) -> Subject:
         subject = grey(sha256="c" * 64)
         return replace(subject, name=f"toy {spec.removeprefix('toy:')}")
 
     assert load_subject("toy:seven").name == "toy seven"
-    assert "toy:NUMBER" in known_forms()
-    assert known_forms()[-1] == "MODULE:FACTORY", "the most general form is asked last"
+    assert "toy:NUMBER" in names()
+    assert names()[-1] == "MODULE:FACTORY", "the most general form is asked last"

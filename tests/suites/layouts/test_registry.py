@@ -13,8 +13,7 @@ from PIL import Image
 
 from suites.harness.cohort import Cohort
 from suites.harness.errors import CohortProblem, FilmUnreadable
-from suites.harness.layouts import Spec, load_cohort, register_layout
-from suites.harness.layouts.registry import LAYOUTS
+from suites.harness.layouts import Spec, load_cohort, register, registry
 
 Films = Callable[..., Path]
 
@@ -87,7 +86,7 @@ def test_filters(films: Films) -> None:
         "colour=red": "cannot filter by 'colour'; the columns are id, file",
         "view": "key=value",
         "split=test": "films carry no split",
-        "layout=dvd": "no layout called 'dvd'",
+        "layout=dvd": "no layout is called 'dvd'",
     }.items():
         with pytest.raises(CohortProblem, match=reason):
             load_cohort(f"{spec}?{query}")
@@ -129,17 +128,17 @@ def test_a_forced_layout_that_does_not_fit_says_so(films: Films) -> None:
 
 
 def test_a_layout_is_one_function(monkeypatch: pytest.MonkeyPatch, films: Films) -> None:
-    monkeypatch.setattr("suites.harness.layouts.registry.LAYOUTS", dict(LAYOUTS))
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
     template = load_cohort(str(films("a.png")))
 
-    @register_layout("mirror", recognises=lambda spec: spec.location == "mirror", precedence=5, options=("side",))
+    @register("mirror", recognises=lambda spec: spec.location == "mirror", precedence=5, options=("side",))
     def mirror(spec: Spec) -> Cohort:
         assert spec.option("side") == "left"
         return template
 
     assert load_cohort("mirror?side=left").table["id"].tolist() == ["a.png"]
-    with pytest.raises(ValueError, match="registered already"):
-        register_layout("mirror", recognises=lambda _: True)(mirror)
+    with pytest.raises(CohortProblem, match="two layouts are called 'mirror'"):
+        register("mirror", recognises=lambda _: True)(mirror)
 
 
 def test_a_cohort_made_in_python_passes_unchanged(films: Films) -> None:

@@ -13,8 +13,9 @@ from scipy.special import softmax
 from scipy.stats import beta
 from sklearn import metrics
 
+from calibration import ood
 from suites.harness.rare_events import largest_unseen
-from suites.harness.report import performance, scores
+from suites.harness.report import performance
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +156,9 @@ def test_weighted_scores_agree_with_scikit_learn(seed: int, films: int):
     weights[:, :2] += 1
     for row, auroc, auprc, mean in zip(
         weights,
-        scores.auroc(weights, positive, score),
-        scores.auprc(weights, positive, score),
-        scores.mean(weights, score),
+        performance._ranked(ood.auroc, score, positive, weights),
+        performance._ranked(ood.aupr, score, positive, weights),
+        performance._mean(weights, score),
         strict=True,
     ):
         assert auroc == pytest.approx(metrics.roc_auc_score(positive, score, sample_weight=row))
@@ -168,7 +169,7 @@ def test_weighted_scores_agree_with_scikit_learn(seed: int, films: int):
 def test_a_resample_without_one_kind_is_no_number():
     weights = np.array([[1.0, 1.0, 0.0]])
     positive = np.array([True, True, False])
-    assert np.isnan(scores.auroc(weights, positive, np.array([0.1, 0.2, 0.3])))[0]
+    assert np.isnan(performance._ranked(ood.auroc, np.array([0.1, 0.2, 0.3]), positive, weights))[0]
 
 
 def test_predictions_of_another_cohort_are_not_mixed_in(record):

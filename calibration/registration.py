@@ -1,0 +1,31 @@
+"""What the registries of this package share: how they find their members and speak of a name that nobody has.
+
+The packages do not import one another, so each has these lines of its own; a test holds them to be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+OTHERS = "_beside"
+"""How the files end that hold another library's numbers beside ours: seconds to import, and nothing registers there."""
+
+
+@cache
+def import_every_file() -> None:
+    """Import the files of this folder, so that whatever registers in one of them is known."""
+    for module in iter_modules([str(Path(__file__).parent)]):
+        if not module.name.endswith(OTHERS):
+            import_module(f"calibration.{module.name}")
+
+
+def unknown_name(kind: str, name: str, known: Sequence[str]) -> str:
+    """Return one line about a name that a registry does not have: the nearest it has or, if none is near, all."""
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known are {', '.join(known)}"
+    return f"no {kind} is called {name!r}; {hint}"
