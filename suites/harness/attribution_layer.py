@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from explain import Attribution, NotAttributableError, create_method
-from explain.layers import Layer, find_layer
+from explain.layers import find_layer
+from explain.tracing import Layer
 from suites.harness.subject import Subject
 
 LAYERED = ("grad-cam", "guided grad-cam")

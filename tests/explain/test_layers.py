@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from explain import NotAttributableError, create_method
-from explain.layers import captured, find_layer
+from explain.layers import find_layer
+from explain.tracing import captured
 
 
 def conv(inputs, outputs, stride=1, groups=1):
