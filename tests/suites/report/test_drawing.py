@@ -29,10 +29,6 @@ DRAWINGS = {
     ),
     "confusion": lambda: figures.confusion_matrix([[3, 1], [0, 0]], ["normal", "pneumonia"]),
     "rectangular": lambda: figures.confusion_matrix([[3, 1], [0, 2], [1, 1]], ["a", "b"], ["a", "b", "other"]),
-    "intervals": lambda: figures.interval_plot({"one": effect(0.1), "two": effect(0.0, exploratory=True)}, margin=0.05),
-    "nothing": lambda: figures.interval_plot({}),
-    "confidence": lambda: figures.confidence_histogram(np.linspace(0.4, 1, 50), np.arange(50) % 3 > 0),
-    "no errors": lambda: figures.confidence_histogram(np.linspace(0.4, 1, 50), np.ones(50)),
 }
 
 
