@@ -244,7 +244,7 @@ class Trace:
 
     def looked_at(self, point: Point, weights: Tensor, earlier: Point | None) -> Tensor | None:
         """Return what a weighted sum of a point's values depends on, at an earlier point or (None) at the pixels."""
-        source = self.pixels if earlier is None else earlier.edge
+        source: Any = self.pixels if earlier is None else earlier.edge
         pull = weights.view(point.shape).to(self.pixels.device)
         (slope,) = torch.autograd.grad([point.edge], [source], [pull], retain_graph=True, allow_unused=True)
         return slope if slope is None or earlier is None else slope.reshape(earlier.shape)
