@@ -205,6 +205,15 @@ def _listed(trace: Trace) -> str:
     return ", ".join(trace.candidates()[-12:]) or "none"
 
 
+def _near(name: str, modules: list[str]) -> list[str]:
+    """Return the modules whose names end in what looks like a name, the likest first."""
+    ends: dict[str, list[str]] = {}
+    for known in modules:
+        ends.setdefault(".".join(known.split(".")[-1 - name.count(".") :]), []).append(known)
+    likest = difflib.get_close_matches(name, ends, n=5, cutoff=0.5)
+    return [known for end in likest for known in ends[end]]
+
+
 def _the_named(maps: Maps, name: str) -> Layer:
     trace = maps.trace
     full = [known for known in trace.modules if known == name] or [
@@ -212,7 +221,7 @@ def _the_named(maps: Maps, name: str) -> Layer:
     ]
     spatial = f"layers with a spatial extent: {_listed(trace)}"
     if len(full) != 1 or not name:
-        near = full or difflib.get_close_matches(name, trace.modules, n=5, cutoff=0.5)
+        near = full or _near(name, list(trace.modules))
         what = f"{len(full)} layers end in" if full else "no layer"
         hint = f" (near: {', '.join(near[:5])})" if near else ""
         raise NotAttributableError("grad-cam", f"{what} {name!r}; {spatial}{hint}")
