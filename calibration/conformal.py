@@ -178,12 +178,6 @@ def set_size(sets: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
     return over_resamples(weights, size.size, lambda w: size @ w / w.sum(axis=0))
 
 
-def share_of_size(sets: ArrayLike, size: int, *, weights: ArrayLike | None = None) -> Estimate:
-    """Share of sets with exactly `size` classes (1 = a decision, 0 = none fits, K = no idea). As in `coverage`."""
-    hit = (np.asarray(sets).sum(axis=1) == size).astype(np.float64)
-    return over_resamples(weights, hit.size, lambda w: hit @ w / w.sum(axis=0))
-
-
 def _nonconformity(p: FloatArray, score: str, uniform: ArrayLike | None) -> FloatArray:
     if score not in {"lac", "aps", "aps-randomized"}:
         raise CalibrationError(f"unknown score {score!r}: use 'lac', 'aps' or 'aps-randomized'")

@@ -10,6 +10,7 @@ patients are few, and beside the truth where single patients weigh much.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -30,8 +31,9 @@ from calibration.smooth import smoothed_residuals
 
 Method: TypeAlias = Literal["accelerated", "percentile", "basic"]
 MISSING = 0.01  # share of replicates that may be NaN (a resample without a finite slope) before no interval is given
-LARGEST = 2.5  # times the error seen, beyond which no truth is looked for
-HALVINGS = 11  # to a thousandth of the error seen
+LARGEST = 2.5  # times the error seen, within which the truth is looked for first
+HALVINGS = 11  # to a thousandth of that
+RARE = math.exp(-3)  # share of resamples without any mistake (or without any right call) when three patients show one
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def interval(
         The interval.
 
     Raises:
-        ReplicateError: fewer than 100 replicates, or more than 1 % of them are not numbers.
+        ReplicateError: fewer than 100 replicates, more than 1 % of them are not numbers, or all are the same.
     """
     values = np.asarray(replicates, dtype=np.float64).ravel()
     if values.size < 100:
@@ -80,14 +82,16 @@ def interval(
             f"{int(missing.sum())} of {values.size} resamples have no value of this estimator: "
             "the sample is too small for it"
         )
+    if method not in {"accelerated", "percentile", "basic"}:
+        raise CalibrationError(f"unknown method {method!r}: use 'accelerated', 'percentile' or 'basic'")
+    if np.ptp(values[~missing]) == 0:
+        raise ReplicateError("all resamples have the same value: they do not show how sure it is")
     if method == "accelerated":
         found = Accelerated.of(estimate, values, left_out, patients)
         return Interval(found.end((1 - level) / 2), found.end((1 + level) / 2), method, level)
     low, high = np.quantile(values[~missing], [(1 - level) / 2, (1 + level) / 2])
     if method == "basic":
         low, high = 2 * estimate - high, 2 * estimate - low
-    elif method != "percentile":
-        raise CalibrationError(f"unknown method {method!r}: use 'accelerated', 'percentile' or 'basic'")
     return Interval(float(low), float(high), method, level)
 
 
@@ -100,6 +104,7 @@ def recentred_interval(
     bins: int = 15,
     binning: str = "equal-width",
     level: float = 0.95,
+    patients: int | None = None,
 ) -> Interval:
     """Interval of the ECE (or SmoothECE) by test inversion over recentred resamples.
 
@@ -107,6 +112,11 @@ def recentred_interval(
     patients included. If the true gaps were t g, samples would show |t g + d|. The interval is every t |g| under
     which the error seen is not extreme; t = 0 is perfect calibration, so it holds 0 when the error seen lies within
     the noise of a calibrated subject of this sample. `corrected` is the t |g| under which the error seen is the median.
+
+    Where even a calibrated subject would show more (an error of exactly 0, say), no t fits, and the interval reaches as
+    far as the noise does. And where hardly a call is wrong, or right, resamples do not show the mistakes that were not
+    drawn: then no end is nearer than the exact bound over patients of none at all (Clopper & Pearson 1934), so that a
+    subject that is always right with a probability of 1 has an error of 0 to 3.7 / patients, not of 0.
 
     Args:
         probabilities: (n, K), rows sum to 1.
@@ -117,9 +127,10 @@ def recentred_interval(
         binning: `equal-width`, `equal-mass` or `array-split` (edges placed once, on the sample), or `smooth`
             (bandwidth chosen once).
         level: nominal coverage.
+        patients: how many there are; None takes every film for one.
 
     Returns:
-        The interval, within [0, 2.5 |g|].
+        The interval, within [0, 1].
 
     Raises:
         ReplicateError: fewer than 100 resamples.
@@ -134,13 +145,18 @@ def recentred_interval(
     gaps = residuals.mean(axis=1, keepdims=True)
     noise = residuals @ w / w.sum(axis=0) - gaps
     error = float(np.abs(gaps).sum())
-    if error == 0:
-        raise CalibrationError(
-            "confidence and frequency agree exactly in every bin: no interval can be scaled from that"
-        )
     tail = (1 - level) / 2
-    low, middle, high = (_scale(gaps, noise, error, quantile) for quantile in (1 - tail, 0.5, tail))
-    return Interval(low * error, high * error, "recentred", level, middle * error)
+    reach = float(np.quantile(np.abs(noise).sum(axis=0), 1 - tail))
+    furthest = error + reach  # the triangle inequality: no further than the noise reaches
+    low, middle, high = (_scale(gaps, noise, error, quantile, furthest) for quantile in (1 - tail, 0.5, tail))
+    if high == 0:  # even the noise of a calibrated subject is larger than the error seen
+        high = furthest
+    right = (p.argmax(axis=1) == y).astype(np.float64)
+    rarer = np.minimum(right @ w, (1 - right) @ w)
+    if (rarer < 1e-9).mean() >= RARE:
+        unseen = 1 - tail ** (1 / (patients or y.size))
+        low, high = min(low, error - unseen), max(high, error + unseen)
+    return Interval(max(low, 0.0), min(high, 1.0), "recentred", level, middle)
 
 
 def _residuals(p: FloatArray, y: np.ndarray, view: str, bins: int, binning: str) -> FloatArray:
@@ -160,17 +176,19 @@ def _residuals(p: FloatArray, y: np.ndarray, view: str, bins: int, binning: str)
     return np.concatenate(rows) / len(pairs)
 
 
-def _scale(gaps: FloatArray, noise: FloatArray, error: float, quantile: float) -> float:
-    """The scale t in [0, LARGEST] at which a quantile of |t gaps + noise| reaches the error; it grows with t."""
+def _scale(gaps: FloatArray, noise: FloatArray, error: float, quantile: float, furthest: float) -> float:
+    """The error t |gaps|, up to `furthest`, at which a quantile of |t gaps + noise| reaches the one seen."""
     rank = round(quantile * (noise.shape[1] - 1))
 
     def reached(t: float) -> bool:
         return bool(np.partition(np.abs(t * gaps + noise).sum(axis=0), rank)[rank] >= error)
 
-    if reached(0.0):
+    if error == 0 or reached(0.0):
         return 0.0
     low, high = 0.0, LARGEST
+    while not reached(high) and high * error < furthest:
+        low, high = high, 2 * high
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
+    return min(high * error, furthest)

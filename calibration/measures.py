@@ -174,31 +174,11 @@ def measured(
     samples = None
     if draws and any(_parse(name)[0].banded for name in (*names, *beside)):
         samples = null.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
-    found = {name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples) for name in names}
-    for name in beside:
-        _parse(name)  # a misspelt name is never a measure without a value
-        found[name] = _measured_or_why(name, z, y, patients, weights=w, left_out=alone, samples=samples)
-    return found
-
-
-def _measured_or_why(
-    name: str,
-    z: FloatArray,
-    y: IntArray,
-    patients: IntArray,
-    *,
-    weights: FloatArray | None,
-    left_out: FloatArray | None,
-    samples: null.CalibratedSamples | None,
-) -> Measured:
-    """Return as much of a measure as there is: all, the value and its band, the value, or why there is none."""
-    problem = ""
-    for w, alone, band in ((weights, left_out, samples), (None, None, samples), (None, None, None)):
-        try:
-            return replace(_measured(name, z, y, patients, weights=w, left_out=alone, samples=band), problem=problem)
-        except CalibrationError as reason:
-            problem = str(reason)
-    return Measured(name, float("nan"), y.size, int(np.unique(patients).size), problem=problem)
+    return {
+        name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples, strict=strict)
+        for strict, wanted in ((True, names), (False, beside))
+        for name in wanted
+    }
 
 
 def _measured(
@@ -210,25 +190,52 @@ def _measured(
     weights: FloatArray | None,
     left_out: FloatArray | None,
     samples: null.CalibratedSamples | None,
+    strict: bool,
 ) -> Measured:
-    measure, options = _parse(name)
-    value = float(estimate(name, z, y, groups=patients))
-    found = None
-    if weights is not None and measure.interval == "recentred":
-        found = recentred_interval(softmax(z), y, weights, **({"binning": "smooth"} | options))
-    elif weights is not None and measure.interval == "accelerated":
-        drawn, alone = (
-            None if rows is None else estimate(name, z, y, weights=rows, groups=patients)
-            for rows in (weights, left_out)
-        )
-        count = int(np.unique(patients).size)
-        found = interval(value, np.asarray(drawn), measure.interval, left_out=alone, patients=count)
+    """Return as much of a measure as there is: its value, its band, its interval, and why the rest is missing.
+
+    Raises:
+        CalibrationError: an unknown name; if `strict`, also what the estimator, its band or its interval raises.
+    """
+    measure, options = _parse(name)  # a misspelt name is never a measure without a value
+    found = Measured(name, float("nan"), y.size, int(np.unique(patients).size))
 
     def of_draws(p: FloatArray, drawn: IntArray, w: FloatArray, g: IntArray) -> Estimate:
         return measure.estimator(p, drawn, weights=w, **options, **({"groups": g} if measure.patients else {}))
 
-    band = samples.band(of_draws) if samples is not None and measure.banded else None
-    return Measured(name, value, y.size, int(np.unique(patients).size), found, band)
+    try:
+        found = replace(found, estimate=float(estimate(name, z, y, groups=patients)))
+        if samples is not None and measure.banded:
+            found = replace(found, band=samples.band(of_draws))
+        if weights is not None:
+            found = replace(found, interval=_interval(found, z, y, patients, weights=weights, left_out=left_out))
+    except CalibrationError as reason:
+        if strict:
+            raise
+        found = replace(found, problem=str(reason))
+    return found
+
+
+def _interval(
+    found: Measured,
+    z: FloatArray,
+    y: IntArray,
+    patients: IntArray,
+    *,
+    weights: FloatArray,
+    left_out: FloatArray | None,
+) -> Interval | None:
+    measure, options = _parse(found.name)
+    if measure.interval == "none":
+        return None
+    if measure.interval == "recentred":
+        options = {"binning": "smooth"} | options
+        return recentred_interval(softmax(z), y, weights, patients=found.patients, **options)
+    drawn, alone = (
+        None if rows is None else estimate(found.name, z, y, weights=rows, groups=patients)
+        for rows in (weights, left_out)
+    )
+    return interval(found.estimate, np.asarray(drawn), measure.interval, left_out=alone, patients=found.patients)
 
 
 def _parse(name: str) -> tuple[Measure, dict[str, Any]]:

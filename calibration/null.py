@@ -108,19 +108,6 @@ def calibrated_samples(
     )
 
 
-def null_band(
-    estimator: Estimator,
-    probabilities: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    within: float = 0.0,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> NullBand:
-    """Null band of one estimator; arguments and errors as in `calibrated_samples`."""
-    return calibrated_samples(probabilities, groups=groups, within=within, draws=draws, seed=seed).band(estimator)
-
-
 def simulated_labels(
     probabilities: FloatArray, patients: IntArray, *, within: float, draws: int, seed: int
 ) -> IntArray:

@@ -1,7 +1,9 @@
 """How well a score tells films the subject was not made for from films it was: AUROC, AUPR, FPR at 95 % TPR.
 
 One convention: **a larger score means more out of distribution**, and the out-of-distribution film is the positive one.
-Scores are used as they are. (torchmetrics squashes raw scores through a sigmoid; an AUROC of 0.96 can become 0.52.)
+AUROC is that of two kinds, so nothing is averaged over classes; its area is by trapezoids (ties count half; Mann &
+Whitney 1947), that of AUPR by steps (average precision), both as in scikit-learn. Scores are used as they are.
+(torchmetrics squashes raw scores through a sigmoid; an AUROC of 0.96 can become 0.52.)
 """
 
 from __future__ import annotations

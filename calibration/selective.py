@@ -41,14 +41,13 @@ def risk_coverage(uncertainty: ArrayLike, wrong: ArrayLike) -> RiskCoverage:
 class Selective:
     """What abstention would buy; each a float, or (B,) for (B, n) weights.
 
-    aurc: area under the risk-coverage curve, the mean over films of the risk at their coverage, in [0, 1]. It mixes
-    how good the
-        subject is with how well it knows when it is not.
-    excess_aurc: aurc minus that of an oracle that abstains on the wrong films first (Geifman et al. 2019); 0 is
-    perfect order.
+    aurc: area under the risk-coverage curve by steps, not by trapezoids: the mean over films of the risk at their
+        coverage (Geifman et al. 2019, arXiv 1805.08206), in [0, 1]. It mixes how good the subject is with how well it
+        knows when it is not.
+    excess_aurc: aurc minus that of an oracle that abstains on the wrong films first (same paper; its exact sum, not
+        the paper's approximation by an integral); 0 is perfect order.
     coverage: the largest share of films that can be kept with an error rate of at most `risk` among them; 0 if there
-    is none.
-        Chosen and measured on the same films: optimistic for a threshold to be used on others.
+        is none. Chosen and measured on the same films: optimistic for a threshold to be used on others.
     """
 
     aurc: Estimate

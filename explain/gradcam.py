@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explain.attribution import Attribution, Raw, register
-from explain.layers import Layer, as_grid, captured, find_layer
+from explain.layers import find_layer
 from explain.network import NotAttributableError, Watched
+from explain.tracing import Layer, as_grid, captured
 
 __all__ = ["GradCam", "as_grid", "class_activation"]
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from explain.attribution import SMALL_DIFFERENCE, Attribution, Profile, Raw, register
 from explain.gradcam import GradCam
-from explain.layers import Layer
 from explain.network import Network, NotAttributableError, Watched
 from explain.reference import REFERENCES, check_reference, reference_film
+from explain.tracing import Layer
 
 
 def _gradient(network: Watched, pixels: Tensor, targets: Tensor) -> Tensor:

@@ -87,7 +87,6 @@ class Panel:
         after: the perturbed view, None if there is none.
         lesion: outline (S, S) where known.
         lung: outline (S, S) where known.
-        lung_label: what the lung outline is; say so if it is only a usual place.
         class_specific: False if the method's map does not depend on the class.
     """
 
@@ -103,7 +102,6 @@ class Panel:
     after: View | None = None
     lesion: Mask | None = None
     lung: Mask | None = None
-    lung_label: str = "lung"
     class_specific: bool = True
 
     @property
@@ -262,7 +260,7 @@ def _keys(panel: Panel) -> list[Key]:
     ends = mpl.colormaps[SIGNED_MAP]
     against, towards = (tuple(round(255 * c) for c in ends(at)[:3]) for at in (0.0, 1.0))
     keys: list[Key] = [(against, "against it"), (towards, "speaks for the class")] if panel.signed else []
-    keys += [(LUNG_COLOUR, panel.lung_label)] if panel.lung is not None else []
+    keys += [(LUNG_COLOUR, "lung")] if panel.lung is not None else []
     keys += [(LESION_COLOUR, "lesion")] if panel.lesion is not None else []
     return keys
 

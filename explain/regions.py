@@ -1,8 +1,7 @@
-"""Where things lie on a film: border, corners, body, markers, a lung prior, the visible part of a lesion.
+"""Where things lie on a film: border, corners, body, markers, the visible part of a lesion.
 
-All masks are boolean (S, S). Body and markers are estimated from grey values; the lung prior is an average place, not a
-segmentation. Exact masks, where a phantom gives them, should be used instead and must ride through the film's own
-resize and crop.
+All masks are boolean (S, S). Body and markers are estimated from grey values. Exact masks, where a phantom gives them,
+should be used instead and must ride through the film's own resize and crop.
 """
 
 from __future__ import annotations
@@ -80,13 +79,6 @@ def marker_mask(film: npt.ArrayLike, contrast: float = 0.3, zone: float = 0.14) 
         if compact and strokes[labels == label].sum() >= max(4, 2e-4 * side**2):
             mask |= labels == label
     return mask
-
-
-def lung_prior(side: int) -> Mask:
-    """Return where the lungs of a frontal film usually lie: two ellipses. A prior, not a segmentation."""
-    y, x = (np.mgrid[0:side, 0:side] + 0.5) / side
-    lungs = [((x - centre) / 0.17) ** 2 + ((y - 0.45) / 0.32) ** 2 <= 1 for centre in (0.29, 0.71)]
-    return np.asarray(lungs[0] | lungs[1], dtype=bool)
 
 
 def visible_fraction(mask: npt.ArrayLike, box: tuple[int, int, int, int]) -> float:

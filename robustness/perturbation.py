@@ -47,7 +47,7 @@ from robustness.registration import unknown_name
 Level = Mapping[str, Any]
 """Parameters of one severity; the units stand in the docstring of the perturbation."""
 
-FAMILIES = ("exposure", "contrast", "noise", "grid", "bedside", "institution", "opacity", "control", "benchmark")
+FAMILIES = ("exposure", "contrast", "grid", "bedside", "institution", "opacity", "control", "benchmark")
 SEVERITIES = (0, 1, 2, 3, 4, 5)
 SMALLEST_SIDE = 16
 """Films smaller than this (pixels) show no anatomy, and the geometry of most perturbations breaks down."""

@@ -94,22 +94,5 @@ def transfer_films(
     return pd.DataFrame(rows)
 
 
-def transfer_matrix(rows: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """Share of the films that the target gets right when clean and wrong under attack: source (rows) by target.
-
-    Args:
-        rows: from `transfer_films`.
-        budget: one of its budgets.
-
-    Raises:
-        AttackError: the budget is not in the rows.
-    """
-    chosen = rows[(rows["budget"] - budget).abs() < 1e-12]
-    if chosen.empty:
-        raise AttackError(f"no transfer at budget {budget:g}; there is {sorted(set(rows['budget']))}")
-    right = chosen[chosen["clean_prediction"] == chosen["label"]]
-    return 1.0 - right.pivot_table(index="source", columns="target", values="robust", aggfunc="mean")
-
-
 def _classes(network: AttackedNetwork, moved: Tensor) -> list[int]:
     return [int(number) for number in network.logits(moved.to(network.device)).argmax(1).tolist()]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import explain
 from explain import Attribution, NotAttributableError
-from explain.layers import Layer, find_layer
+from explain.layers import find_layer
+from explain.tracing import Layer
 from suites.harness.subject import Subject
 
 LAYERED = ("grad-cam", "guided grad-cam")

@@ -27,9 +27,6 @@ from suites.harness.layouts.films import FilmReader
 from suites.harness.layouts.kermany_names import bare_number
 from suites.harness.preprocessing import REPOSITORY, Preprocessing
 
-THUMBNAIL = 32
-NEAR_DUPLICATE = 0.98
-MOST_PAIRS = 10_000
 FRAME = 6  # outer pixels of the network input counted as border
 DARK = 8 / 255
 
@@ -58,12 +55,10 @@ class FileAudit:
             (IJG scale 1 to 100, NaN for other formats), `bytes_per_pixel`, and at the network input `sharpness` (mean
             absolute Laplacian, grey levels), `border_dark` (share of the outer frame below 8 grey levels), `mean_grey`,
             `sd_grey` (grey levels 0 to 255).
-        thumbnails: (n, 32, 32) float32 in [0, 1], in the same order.
         excluded: films left out, columns `cohort`, `file`, `reason`.
     """
 
     properties: pd.DataFrame
-    thumbnails: NDArray[np.float32]
     excluded: pd.DataFrame
 
 
@@ -84,7 +79,7 @@ def audit_files(
         NotEvaluable: the films do not come from files (phantoms), so there is nothing to audit.
     """
     reader = _file_reader(cohort)
-    properties, thumbnails, excluded = [], [], []
+    properties, excluded = [], []
     for row in cohort.rows():
         try:
             film = reader(row)
@@ -93,11 +88,9 @@ def audit_files(
         else:
             known = {column: row[column] for column in ("id", "label", "patient", "split")}
             properties.append(known | film_properties(reader.path(row), film, preprocessing))
-            thumbnails.append(thumbnail(film))
         tick()
     return FileAudit(
         properties=pd.DataFrame(properties),
-        thumbnails=np.array(thumbnails, dtype=np.float32).reshape(-1, THUMBNAIL, THUMBNAIL),
         excluded=pd.DataFrame(excluded, columns=["cohort", "file", "reason"]),
     )
 
@@ -134,12 +127,6 @@ def sharpness(grey: NDArray[np.float64]) -> float:
     return float(np.abs(laplacian).mean())
 
 
-def thumbnail(film: Film) -> NDArray[np.float32]:
-    """Return the film shrunk to (32, 32), antialiased, aspect ratio not kept."""
-    shrunk = Image.fromarray(film.pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
-    return np.asarray(shrunk, dtype=np.float32)
-
-
 def jpeg_quality(table: NDArray[np.int64]) -> float:
     """Return the IJG quality (1 to 100) whose luminance table is nearest to a file's, by summed absolute difference."""
     return float(np.abs(_quality_tables() - table).sum(axis=1).argmin() + 1)
@@ -169,40 +156,6 @@ def duplicate_groups(properties: pd.DataFrame) -> pd.DataFrame:
     groups = pd.factorize(copies["content"])[0] + 1
     columns = ["group", "id", "label", "patient", "split", "content"]
     return copies.assign(group=groups)[columns].sort_values(["group", "id"], ignore_index=True)
-
-
-def near_duplicates(audit: FileAudit, threshold: float = NEAR_DUPLICATE) -> pd.DataFrame:
-    """Return pairs of different files that look alike, the most alike first.
-
-    Args:
-        audit: of the films to compare, each with each.
-        threshold: least correlation of the two thumbnails.
-
-    Returns:
-        Columns `id_a`, `id_b`, `correlation`, `same_patient`, `same_label`, `same_split`; at most `MOST_PAIRS` rows,
-        and `attrs["pairs"]` is how many there are in all.
-    """
-    flat = audit.thumbnails.reshape(len(audit.thumbnails), -1)
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    content = pd.factorize(audit.properties["content"])[0] if len(unit) else np.zeros(0, dtype=np.int64)
-    pairs, total, block = [], 0, 1024
-    for start in range(0, len(unit), block):
-        alike = unit[start : start + block] @ unit[start:].T
-        alike[content[start : start + block, None] == content[None, start:]] = -1
-        first, second = np.nonzero(np.triu(alike > threshold, k=1))
-        strength = alike[first, second]
-        strongest = np.argsort(-strength, kind="stable")[:MOST_PAIRS]
-        total += len(first)
-        pairs.append(np.stack([first + start, second + start, strength], axis=1)[strongest])
-    found = np.concatenate(pairs) if pairs else np.zeros((0, 3))
-    found = found[np.lexsort((found[:, 1], found[:, 0], -found[:, 2]))][:MOST_PAIRS]
-    left, right = (audit.properties.iloc[found[:, side].astype(int)].reset_index(drop=True) for side in (0, 1))
-    table = pd.DataFrame({"id_a": left["id"], "id_b": right["id"], "correlation": found[:, 2]})
-    for column in ("patient", "label", "split"):
-        table[f"same_{column}"] = left[column] == right[column]
-    table.attrs["pairs"] = total
-    return table
 
 
 def patient_overlap(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.evidence import Answers
@@ -51,12 +50,3 @@ def called(answers: Answers, image: str, condition: str = CLEAN) -> tuple[str, f
     index = answers.images.index(image)
     call = int(answers.called(condition)[index])
     return answers.subject.classes[call], float(answers.probabilities(condition)[index].max())
-
-
-def whole_picture(image: Image.Image) -> Figure:
-    """Return a figure that is exactly this picture, pixel for pixel at 100 dots per inch."""
-    figure = Figure(figsize=(image.width / 100, image.height / 100), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(np.asarray(image.convert("RGB")), interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    return figure

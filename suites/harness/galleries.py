@@ -46,7 +46,6 @@ FILMS = {"quick": 2, "standard": 4, "full": 8}
 TITLES = {
     "exposure": "Low contrast and underexposure",
     "contrast": "Low contrast and underexposure",
-    "noise": "Low contrast and underexposure",
     "grid": "Grid artefacts",
     "opacity": "White-out",
 }

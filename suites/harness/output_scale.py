@@ -94,16 +94,28 @@ def _undone(subject: Subject, network: nn.Module, *, whole: float = 1.0, single:
     return replace(subject, network=undone, provenance=provenance)
 
 
+def waves(side: int = 256) -> Tensor:
+    """Return (5, side, side) films in [0, 1] of waves from dark to bright and from coarse to fine; none is blank."""
+    down, across = _places(side)
+    return torch.stack(
+        [
+            (mean + 0.4 * torch.sin(2 * math.pi * 2**k * across) * torch.cos(2 * math.pi * 2**k * down)).clamp(0, 1)
+            for k, mean in enumerate((0.2, 0.35, 0.5, 0.65, 0.8))
+        ]
+    )
+
+
 def patterns(side: int = 256) -> Tensor:
     """Return (12, side, side) films in [0, 1] as unlike as can be: black, white, ramps, waves from coarse to fine."""
-    down, across = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
-    waves = [
-        (mean + 0.4 * torch.sin(2 * math.pi * 2**k * across) * torch.cos(2 * math.pi * 2**k * down)).clamp(0, 1)
-        for k, mean in enumerate((0.2, 0.35, 0.5, 0.65, 0.8))
-    ]
+    down, across = _places(side)
     lungs = ((across - 0.5).abs() - 0.22).square() + 0.4 * (down - 0.5).square()
     plain = [torch.zeros_like(down), torch.ones_like(down), torch.full_like(down, 0.5), down, 1 - across]
-    return torch.stack([*plain, *waves, (lungs * 12).clamp(0, 0.9), 1 - (lungs * 12).clamp(0, 0.9)])
+    return torch.stack([*plain, *waves(side), (lungs * 12).clamp(0, 0.9), 1 - (lungs * 12).clamp(0, 0.9)])
+
+
+def _places(side: int) -> tuple[Tensor, Tensor]:
+    down, across = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
+    return down, across
 
 
 def pattern_logits(subject: Subject) -> tuple[float, ...]:

@@ -129,8 +129,7 @@ def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck
         _repeatable(answers),
         _independent([answers[0], turned, alone]),
         _saturated(answers[0]),
-        _gradient(subject, network, pixels[:2]),
-        *_float_path(subject, films, pixels, answers[0]),
+        *_gradients(subject, network, films, pixels, answers[0]),
     )  # fmt: skip
 
 
@@ -193,44 +192,68 @@ def _saturated(logits: Tensor) -> SubjectCheck:
     return SubjectCheck("not saturated", 2 * full < len(logits), detail, blocking=False)
 
 
-def _gradient(subject: Subject, network: nn.Module, pixels: Tensor) -> SubjectCheck:
-    """White-box attacks and gradient maps need it; they refuse on their own, this says so first."""
+def _gradients(
+    subject: Subject, network: nn.Module, films: Sequence[Tensor], exact: Tensor, logits: Tensor
+) -> tuple[SubjectCheck, ...]:
+    """Whether gradients reach the film, and how far from the recipe's own pixels they are taken.
+
+    Args:
+        subject: the classifier.
+        network: its network.
+        films: (H, W) each.
+        exact: (N, C, S, S) pixels of the recipe.
+        logits: (N, K) of these.
+    """
+    recipe = subject.preprocessing
+    pixels = exact
+    if recipe.eight_bit:
+        pixels = torch.cat([recipe.differentiable(film[None]) for film in films]).to(exact.device)
+    first, there = _with_gradient(network, pixels[:2])
+    flat = logits[0]
+    constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
+    # White-box attacks and gradient maps need it; they refuse on their own, this says so first.
     detail = (
         "no gradient reaches its input (quantised, detached or computed elsewhere): of attacks and maps only those "
+        "without gradients can say anything"
     )
-    detail += "without gradients can say anything"
+    reach = SubjectCheck("gradients reach the film", there or constant, detail, blocking=False)
+    if not recipe.eight_bit:
+        return (reach,)
+    rest = pixels[len(first) :]
+    answered = [part for part in (first, *([subject.answer(rest)[0].cpu().double()] if len(rest) else [])) if len(part)]
+    other = torch.cat(answered)
+    return reach, _float_path(pixels, exact, other, logits)
+
+
+def _with_gradient(network: nn.Module, pixels: Tensor) -> tuple[Tensor, bool]:
+    """Return (n, K) logits, none where the network fails with a graph, and whether the first depends on its pixels."""
+    logits = pixels.new_zeros((0, 0), dtype=torch.float64, device="cpu")
     try:
         moved = pixels.detach().clone().requires_grad_()
         with torch.enable_grad():
-            logits = network(moved)[0]
-            (gradient,) = torch.autograd.grad(logits.amax() - logits.amin(), moved, allow_unused=True)
-        there = gradient is not None and bool((gradient != 0).any())
+            outputs = network(moved)
+            logits = outputs.detach().cpu().double()
+            (gradient,) = torch.autograd.grad(outputs[0].amax() - outputs[0].amin(), moved, allow_unused=True)
     except RuntimeError:  # what torch raises where there is no graph
-        there = False
-    flat = subject.answer(pixels)[0]
-    constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
-    return SubjectCheck("gradients reach the film", there or constant, detail, blocking=False)
+        return logits, False
+    return logits, gradient is not None and bool((gradient != 0).any())
 
 
-def _float_path(subject: Subject, films: Sequence[Tensor], exact: Tensor, logits: Tensor) -> tuple[SubjectCheck, ...]:
+def _float_path(pixels: Tensor, exact: Tensor, other: Tensor, logits: Tensor) -> SubjectCheck:
     """How far what gradients are taken through, a resize in floats, lies from the recipe's own 8-bit pixels.
 
     Calls, and whether an attack succeeded, are always read off the exact ones.
     """
-    if not subject.preprocessing.eight_bit:
-        return ()
-    pixels = torch.cat([subject.preprocessing.differentiable(film[None]) for film in films]).to(exact.device)
     levels = ((pixels * 255).round() - (exact * 255).round()).abs()
-    other = subject.answer(pixels)[0].cpu().double()
     calls = int((other.argmax(-1) != logits.argmax(-1)).sum())
     share = 100 * float((levels > 0).double().mean())
     apart = float((other - logits).abs().max())
     detail = (
         f"gradients are taken through a resize in floats, where {share:.2g} % of the pixels round to another of 256 "
         f"grey levels than in the recipe's own resize (by {float(levels.max()):.0f} at most); its logits differ by up "
-        f"to {apart:.2g}, its call on {calls} of {len(films)} films"
+        f"to {apart:.2g}, its call on {calls} of {len(logits)} films"
     )
-    return (SubjectCheck(FLOAT_PATH, passed=True, detail=detail, blocking=False),)  # a distance, not a fault
+    return SubjectCheck(FLOAT_PATH, passed=True, detail=detail, blocking=False)  # a distance, not a fault
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

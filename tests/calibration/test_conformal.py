@@ -169,7 +169,6 @@ def test_sizes_weights_and_files(drawn, bootstrap):
     sets = fitted.sets(p)
     assert fitted.patients == 150
     assert conformal.set_size(sets) == pytest.approx(sets.sum() / 300)
-    assert sum(conformal.share_of_size(sets, k) for k in range(4)) == pytest.approx(1)
     w = bootstrap(np.arange(300), 50)
     assert conformal.coverage(sets, y, weights=w, of_class=1).shape == (50,)
     again = conformal.ConformalSets.from_json(fitted.to_json())

@@ -156,18 +156,6 @@ def test_smooth_ece_is_the_direct_sum():
     assert smooth.smooth_ece(p, outcome, view="class-1") == pytest.approx(high, abs=2e-4)
 
 
-def test_brier_parts_add_up(drawn):
-    for binning in ("equal-width", "equal-mass"):
-        z, y = drawn(500, 2.0)
-        parts = scoring.brier_parts(softmax(z), y, binning=binning)
-        total = (
-            parts.reliability - parts.resolution + parts.uncertainty + parts.within_variance - parts.within_covariance
-        )
-        assert total == pytest.approx(parts.score, abs=1e-12)
-        assert parts.score == pytest.approx(scoring.brier(softmax(z), y), abs=1e-12)
-        assert abs(parts.within_variance - parts.within_covariance) > 1e-4  # the terms usually left out
-
-
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
 def test_slope_and_intercept_recover_the_truth(drawn, temperature):
     z, y = drawn(10_000, temperature, classes=2)
@@ -197,7 +185,6 @@ ESTIMATORS = {
     "debiased": lambda z, y, g, w: error.debiased_l2(softmax(z), y, weights=w, groups=g, binning="equal-width"),
     "smooth": lambda z, y, g, w: smooth.smooth_ece(softmax(z), y, weights=w),
     "brier": lambda z, y, g, w: scoring.brier(softmax(z), y, weights=w),
-    "brier reliability": lambda z, y, g, w: scoring.brier_parts(softmax(z), y, weights=w).reliability,
     "nll": lambda z, y, g, w: scoring.nll(z, y, weights=w),
     "slope": lambda z, y, g, w: regression.slope(z, y, weights=w),
     "intercept": lambda z, y, g, w: regression.intercept(z, y, weights=w),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from calibration import error, measures, scaling, scoring
 from calibration.checks import CalibrationError, ReplicateError, softmax
 from calibration.interval import interval, recentred_interval
-from calibration.null import calibrated_samples, null_band, patient_correlation, simulated_labels
+from calibration.null import calibrated_samples, patient_correlation, simulated_labels
 
 SAMPLES, RESAMPLES = 120, 300
 
@@ -116,10 +117,12 @@ def test_null_band_holds_calibrated_subjects_and_not_others(drawn):
     above = 0
     for seed in range(100):
         z, y = drawn(200, seed=seed)
-        above += null_band(estimator, softmax(z), draws=200, seed=seed).exceeded_by(error.ece(softmax(z), y))
+        above += (
+            calibrated_samples(softmax(z), draws=200, seed=seed).band(estimator).exceeded_by(error.ece(softmax(z), y))
+        )
     assert above <= 12  # 5 expected; 13 or more once in a thousand
     z, y = drawn(624, 2.0)
-    band = null_band(estimator, softmax(z))
+    band = calibrated_samples(softmax(z)).band(estimator)
     assert band.exceeded_by(error.ece(softmax(z), y))
     assert band.p_value(error.ece(softmax(z), y)) == pytest.approx(1 / 501)
 
@@ -128,14 +131,10 @@ def test_null_band_of_any_estimator_equals_simulating_labels_one_by_one(drawn):
     z, _ = drawn(150)
     p, patients = softmax(z), np.arange(150) // 3
     labels = simulated_labels(p, patients, within=0.4, draws=30, seed=7)
-    band = null_band(
-        lambda q, y, w, g: scoring.brier(q, y, weights=w), p, groups=patients, within=0.4, draws=30, seed=7
-    )
+    samples = calibrated_samples(p, groups=patients, within=0.4, draws=30, seed=7)
+    band = samples.band(lambda q, y, w, g: scoring.brier(q, y, weights=w))
     np.testing.assert_allclose(band.draws, [scoring.brier(p, y) for y in labels], atol=1e-12)
-    keyed = null_band(
-        lambda q, y, w, g: error.debiased_l2(q, y, weights=w, groups=g, binning="equal-width"),
-        p, groups=patients, within=0.4, draws=30, seed=7,
-    )  # fmt: skip
+    keyed = samples.band(lambda q, y, w, g: error.debiased_l2(q, y, weights=w, groups=g, binning="equal-width"))
     one_by_one = [error.debiased_l2(p, y, groups=patients, binning="equal-width") for y in labels]
     np.testing.assert_allclose(keyed.draws, one_by_one, atol=1e-12)
 
@@ -145,7 +144,8 @@ def test_patients_widen_the_band_by_their_correlation(drawn):
     p, patients = np.repeat(softmax(z), 4, axis=0), np.repeat(np.arange(120), 4)
 
     def upper(within):
-        return null_band(lambda q, y, w, g: error.ece(q, y, weights=w), p, groups=patients, within=within).upper
+        samples = calibrated_samples(p, groups=patients, within=within)
+        return samples.band(lambda q, y, w, g: error.ece(q, y, weights=w)).upper
 
     assert upper(0.0) < upper(0.5) < upper(1.0)
     for within in (0.0, 0.3, 0.8):
@@ -168,6 +168,45 @@ def test_measured_brings_everything_that_belongs_beside_a_number(drawn, bootstra
     assert found["temperature"].interval.low > 1
     again = measures.measured(measures.STANDARD, z, y, groups=groups, weights=bootstrap(groups, 200), draws=50)
     assert repr(again) == repr(found)
+
+
+@pytest.mark.parametrize("n", [12, 60, 300])
+@pytest.mark.parametrize("view", ["top-label", "class-wise"])
+def test_always_right_with_a_probability_of_one_is_as_sure_as_the_exact_bound(bootstrap, n, view):
+    """No resample differs, and yet a subject that is wrong once in n films shows this every third time."""
+    labels = np.arange(n) % 3
+    found = recentred_interval(np.eye(3)[labels], labels, bootstrap(np.arange(n), 200), view=view)
+    assert (found.low, found.high) == (0.0, pytest.approx(binomtest(0, n).proportion_ci().high))
+    paired = recentred_interval(np.eye(3)[labels], labels, bootstrap(np.arange(n), 200), view=view, patients=n // 2)
+    assert paired.high == pytest.approx(binomtest(0, n // 2).proportion_ci().high)
+
+
+def test_sure_subjects_that_err_rarely_are_covered(bootstrap):
+    """Confidence 1 and a wrong call now and then: the true error is how often."""
+    n, rate, hits = 80, 0.02, 0
+    weights, rng = bootstrap(np.arange(n), 200), np.random.default_rng(0)
+    for _ in range(SAMPLES):
+        labels = (rng.random(n) < rate).astype(int)
+        found = recentred_interval(np.tile([1.0, 0.0], (n, 1)), labels, weights)
+        hits += found.low <= rate <= found.high
+    assert hits / SAMPLES >= 0.88
+
+
+def test_an_error_of_zero_by_luck_is_as_unsure_as_one_next_to_it(bootstrap):
+    p, labels = np.tile([0.75, 0.25], (400, 1)), np.repeat([1, 0], [100, 300])
+    weights = bootstrap(np.arange(400), RESAMPLES)
+    exact = recentred_interval(p, labels, weights)
+    labels[0] = 0
+    near = recentred_interval(p, labels, weights)
+    noise = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert exact.low == near.low == exact.corrected == 0
+    assert exact.high == pytest.approx(noise, rel=0.3)
+    assert near.high == pytest.approx(noise, rel=0.3)
+
+
+def test_replicates_without_any_spread_give_no_interval():
+    with pytest.raises(ReplicateError, match="the same value"):
+        interval(0.0, np.zeros(200), "accelerated")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from captum.attr import LayerGradCam
 from torch import nn
 
 import explain
 from explain import NotAttributableError
-from explain.layers import captured, find_layer
+from explain.layers import find_layer
+from explain.tracing import captured
 
 
 def conv(inputs, outputs, stride=1, groups=1):
@@ -123,6 +125,23 @@ def test_the_layer_is_the_one_an_expert_names(build, channels, side, name, grid)
     by_hand = F.interpolate(by_hand[:, None], size=side, mode="bilinear")[:, 0]
     ours = explain.get("grad-cam")(network, pixels.detach(), 1, ["a", "b"]).maps
     torch.testing.assert_close(torch.from_numpy(ours), by_hand.detach())
+
+
+@pytest.mark.parametrize("build", [nested, lenet, sequential, squeeze, separable, small], ids=lambda v: v.__name__)
+def test_captum_agrees_on_the_same_layer(build):
+    """Captum hooks modules called once and wants channels first: the rest of the table is out of its reach."""
+    row = next(one for one in TABLE if one[0] is build)
+    torch.manual_seed(0)
+    network = build().eval()
+    pixels = torch.rand(3, row[1], row[2], row[2])
+    layer = find_layer(network, pixels)
+    found = LayerGradCam(network, layer.module).attribute(
+        pixels, target=torch.tensor([0, 1, 2]), relu_attributions=True
+    )
+    theirs = F.interpolate(found, size=pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0].detach()
+    ours = explain.get("grad-cam")(network, pixels, [0, 1, 2], ["a", "b", "c"]).maps
+    assert float(theirs.max()) > 0
+    torch.testing.assert_close(torch.from_numpy(ours), theirs, atol=1e-5, rtol=0)
 
 
 def test_cut_gradients_are_said():

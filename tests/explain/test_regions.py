@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explain.regions import body_mask, border_mask, corner_mask, lung_prior, marker_mask, visible_fraction
+from explain.regions import body_mask, border_mask, corner_mask, marker_mask, visible_fraction
 
 SIDE = 112
 
@@ -43,15 +43,6 @@ def test_the_letter_is_found_and_plain_film_holds_none():
     assert marker[9, 4:9].all()
     assert marker.mean() < 0.01
     assert not marker_mask(np.full((SIDE, SIDE), 0.5)).any()
-
-
-def test_the_lung_prior_is_two_lungs():
-    lungs = lung_prior(SIDE)
-    assert lungs[50, 33]
-    assert lungs[50, 80]
-    assert not lungs[50, 56]
-    np.testing.assert_array_equal(lungs, lungs[:, ::-1])
-    assert not (lungs & border_mask(SIDE)).any()
 
 
 @given(top=st.integers(-5, 12), left=st.integers(-5, 12), height=st.integers(1, 12), width=st.integers(1, 12))

@@ -40,6 +40,7 @@ SUBJECTS = {
     "logits x 1000": (lambda z, y: 1000 * z, {}),
     "logits x 1000 in float32": (lambda z, y: (1000 * z).astype(np.float32), {}),
     "no mistake": (lambda z, y: z + 20 * np.eye(3)[y], ALL_RIGHT),
+    "no mistake, probability 1": (lambda z, y: 800 * np.eye(3)[y], ALL_RIGHT),  # its ECE is exactly 0
     "ordinary": (lambda z, y: z, {}),
 }
 
@@ -52,6 +53,7 @@ def test_calibration_is_judged_on_its_ece(name, tmp_path):
     result = result_of("calibration_error", answers, tmp_path)
     assert result.effect.estimate == pytest.approx(ece(softmax(films.logits), films.labels), abs=1e-12)
     assert result.effect.low <= result.effect.estimate <= result.effect.high
+    assert result.effect.low < result.effect.high
     table = result.tables[NAMES].set_index("measure")
     without = table.index[table["estimate"].isna()]
     assert set(without) == set(missing)

@@ -173,6 +173,7 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
     ("changes", "message"),
     [
         ({"weights": "nowhere/at/all"}, "no such file or folder"),
+        ({"weights": "toys:bright?layer=nothing"}, "no layer 'nothing'"),
         ({"data": "nothing"}, "nothing"),
         ({"claims": "none.toml"}, "cannot read the claims table"),
     ],

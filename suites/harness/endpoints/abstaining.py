@@ -28,6 +28,10 @@ from suites.harness.report.performance import predictive
 from suites.harness.report.wording import slug
 from suites.harness.statistics import Floats, Sampled
 
+AREA = (
+    "AURC: mean over films of the risk at their coverage; excess: above an oracle that leaves out the wrong first, "
+    "Geifman et al. 2019"
+)
 WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be right in"
 
 
@@ -78,7 +82,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         ),
         figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubt_by, wrong, risk=risk)},
         tables={
-            "Abstention by score": pd.DataFrame(
+            f"Abstention by score ({AREA})": pd.DataFrame(
                 rows, columns=["score", f"coverage at {percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"]
             ),
             "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),

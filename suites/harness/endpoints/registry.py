@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from robustness.registration import unknown_name
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.conditions import Condition, expand
 from suites.harness.endpoints.parameters import Parameter, read_all
 from suites.harness.errors import UsageProblem
-from suites.harness.registration import unknown_name
 from suites.harness.statistics import Sampled
 
 About = Literal["page", "cohort", "subject"]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ from suites.harness.formats.lightning import PUBLISHED_CLASSES
 from suites.harness.formats.registry import register
 from suites.harness.formats.service_answer import Reading, in_order, read
 from suites.harness.formats.wording import in_one_line, in_short
+from suites.harness.output_scale import waves
 from suites.harness.preprocessing import Untouched
 from suites.harness.subject import Provenance, Subject
 
@@ -100,7 +100,7 @@ def load_service(spec: str) -> Subject:
     address, settings = _parse(spec)
     wire = Wire(address, timeout=settings.timeout, workers=settings.workers)
     before = wire.get("/health")
-    films = fixed_films()
+    films = waves()
     *readings, again = wire.together(lambda film: _ask(wire, film), [*films, films[0]])
     classes, remarks = _classes(readings[0], settings.classes, before, address)
     answers = np.stack([in_order(reading, classes, address) for reading in readings])
@@ -149,16 +149,6 @@ def identity(address: str, classes: Sequence[str], health: object, answers: npt.
     rounded = (np.round(log_probabilities(answers).double().numpy(), 3) + 0.0).tolist()
     parts = {"address": address, "classes": list(classes), "health": health, "answers": rounded}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def fixed_films(side: int = 256) -> list[Tensor]:
-    """Return six (side, side) patterns from dark to bright and from coarse to fine, the same in every run."""
-    down, across = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
-    brightness = (0.2, 0.35, 0.5, 0.65, 0.8, 0.5)
-    return [
-        (mean + 0.25 * torch.sin(2 * math.pi * 2**k * across) * torch.cos(2 * math.pi * 2**k * down)).clamp(0, 1)
-        for k, mean in enumerate(brightness)
-    ]
 
 
 def png_of(film: Tensor) -> bytes:

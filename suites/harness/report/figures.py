@@ -19,8 +19,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from calibration.style import LOOKS
-from suites.harness.claims import Measure
-from suites.harness.report.wording import estimate, interval, plain_name
+from suites.harness.report.wording import plain_name
 
 INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
 SERIES = tuple((look.color, look.line, look.marker) for look in LOOKS)
@@ -173,69 +172,6 @@ def confusion_matrix(
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return figure
-
-
-@styled
-def interval_plot(
-    measures: Mapping[str, Measure], *, margin: float | None = None, title: str = "", xlabel: str = ""
-) -> Figure:
-    """Draw effects with their intervals under one another against a margin (a forest plot).
-
-    Args:
-        measures: row label -> measure, all in the same unit.
-        margin: the vertical threshold; zero is always marked when it lies in view.
-        title: printed above.
-        xlabel: printed under the axis (default: the first measure's name).
-    """
-    figure, axes = _canvas(6.4, 1.0 + 0.34 * max(1, len(measures)))
-    for row, measure in enumerate(measures.values()):
-        fill = "white" if measure.exploratory else SERIES[0][0]
-        axes.plot([measure.low, measure.high], [row, row], color=SERIES[0][0], linewidth=2, solid_capstyle="round")
-        axes.plot([measure.estimate], [row], "o", color=SERIES[0][0], markersize=6, markerfacecolor=fill)
-        axes.annotate(
-            f"{estimate(measure)}  ({interval(measure)})", (1.02, row), xycoords=("axes fraction", "data"),
-            va="center", fontsize=8.5,
-        )  # fmt: skip
-    if margin is not None:
-        axes.axvline(margin, color=ALARM, linewidth=1, linestyle=(0, (4, 3)), label="margin")
-    left, right = axes.get_xlim()
-    if left <= 0 <= right:
-        axes.axvline(0, color=QUIET, linewidth=0.8)
-    first = next(iter(measures.values()), None)
-    if first is not None and first.unit in ("share", "points", "width"):
-        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    axes.set(ylim=(len(measures) - 0.4, -0.6), xlabel=xlabel or (plain_name(first.name) if first else ""), title=title)
-    axes.set_yticks(range(len(measures)), [_short(name, 42) for name in measures])
-    axes.grid(axis="x")
-    axes.grid(axis="y", visible=False)
-    axes.spines["left"].set_visible(False)
-    return figure
-
-
-@styled
-def confidence_histogram(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 20, title: str = "") -> Figure:
-    """Draw how confident right and wrong answers are.
-
-    Args:
-        confidence: (N,) largest softmax probability per film.
-        correct: (N,) whether the answer was right.
-        bins: of equal width between 1/2-ish chance and 1.
-        title: printed above.
-    """
-    values, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
-    edges = np.linspace(min(0.3, float(values.min(initial=1))), 1, bins + 1)
-    figure, axes = _canvas(5.6, 2.9)
-    for name, chosen, (colour, _, _), hatch in (("right", right, SERIES[0], ""), ("wrong", ~right, SERIES[1], "////")):
-        count = int(chosen.sum())
-        weights = np.full(count, 1 / max(1, count))
-        axes.hist(
-            values[chosen], bins=edges.tolist(), weights=weights, color=colour, alpha=0.55, hatch=hatch,
-            edgecolor=colour, linewidth=0.6, label=f"{name} ({count:,} films)",
-        )  # fmt: skip
-    axes.set(xlabel="confidence (largest softmax probability)", ylabel="share of films", title=title)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.legend(loc="upper left")
     return figure
 
 

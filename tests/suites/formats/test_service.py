@@ -280,7 +280,7 @@ def test_answers_that_do_not_repeat_are_remarked_upon(service):
     shake = iter(range(1000))
     service.answer = lambda _grey: {"pred": 0, "probs": [p := 0.6 + 0.01 * next(shake), 1 - p]}
     subject = load_subject(f"{service.url}?classes=ill,well&workers=1")
-    assert any("0.060 apart: its answers are not repeatable" in note for note in subject.provenance.notes)
+    assert any("0.050 apart: its answers are not repeatable" in note for note in subject.provenance.notes)
 
 
 def test_scores_that_probabilities_cannot_carry_are_left_out(service):

@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from suites.harness.claims import Measure
 from suites.harness.report import figures, pictures
-
-
-def effect(value: float, *, exploratory: bool = False) -> Measure:
-    return Measure(
-        name="accuracy_harm", condition="a - b", unit="points", estimate=value, low=value - 0.02, high=value + 0.02,
-        n=100, patients=90, estimator="e", exploratory=exploratory,
-    )  # fmt: skip
-
 
 DRAWINGS = {
     "severity": lambda: figures.severity_curve(
@@ -29,10 +20,6 @@ DRAWINGS = {
     ),
     "confusion": lambda: figures.confusion_matrix([[3, 1], [0, 0]], ["normal", "pneumonia"]),
     "rectangular": lambda: figures.confusion_matrix([[3, 1], [0, 2], [1, 1]], ["a", "b"], ["a", "b", "other"]),
-    "intervals": lambda: figures.interval_plot({"one": effect(0.1), "two": effect(0.0, exploratory=True)}, margin=0.05),
-    "nothing": lambda: figures.interval_plot({}),
-    "confidence": lambda: figures.confidence_histogram(np.linspace(0.4, 1, 50), np.arange(50) % 3 > 0),
-    "no errors": lambda: figures.confidence_histogram(np.linspace(0.4, 1, 50), np.ones(50)),
 }
 
 
@@ -69,12 +56,6 @@ def test_the_numbers_are_where_they_should_be():
     assert axes.lines[1].get_ydata()[0] == 0.8
     texts = [text.get_text() for text in DRAWINGS["confusion"]().axes[0].texts]
     assert texts == ["3", "75.0 %", "1", "25.0 %", "0", "0.0 %", "0", "0.0 %"]
-
-
-def test_an_exploratory_cell_is_hollow():
-    lines = DRAWINGS["intervals"]().axes[0].lines
-    assert lines[1].get_markerfacecolor() != "white"
-    assert lines[3].get_markerfacecolor() == "white"
 
 
 def test_series_differ_without_colour():
