@@ -55,8 +55,9 @@ def test_another_film_or_seed_is_another_start(toys, films):
 def test_what_comes_out_is_the_librarys_own(toys, films):
     """With the seed of the film, calling the library directly gives the same point, within its budget."""
     pixels, labels = films(1, 3, seed=3)
-    turn = Turn(AttackedFilms(AttackedNetwork(toys[3], ThreatModel(tied=False)), pixels.expand(-1, 3, -1, -1), labels,
-                              ["a"]), "torchattacks-apgd-ce", torch.arange(1), torch.tensor([BUDGET]).double())  # fmt: skip
+    network = AttackedNetwork(toys[3], ThreatModel(tied=False))
+    books = AttackedFilms(network, pixels.expand(-1, 3, -1, -1), labels, ["a"])
+    turn = Turn(books, "torchattacks-apgd-ce", torch.arange(1), torch.tensor([BUDGET]).double())
     attack = get("torchattacks-apgd-ce", steps=8)
     seeds = []
 
@@ -113,7 +114,7 @@ def test_a_success_that_is_none_does_not_count(toys, films, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cut_gradients_are_refused_by_name(toys, films, name):
-    pixels, labels = films(6, 3, seed=3)
+    pixels, _ = films(6, 3, seed=3)
     cut = Wrapped(toys[3], before=lambda x: x.detach()).eval()
     cut_behind = Wrapped(toys[3], after=lambda z: z.detach()).eval()
     learns = Wrapped(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)), before=lambda x: x.detach()).eval()

@@ -80,7 +80,7 @@ def test_a_claims_attack_on_more_films_is_the_same_on_these(evidence, tmp_path):
 
 def test_only_claims_pay_for_the_long_search(lines):
     """What the table alone asks about runs a shorter ensemble, named with its attacks."""
-    answers, rows = lines
+    _, rows = lines
     plans = {line.threat: line.label for line in rows if line.protocol == "ensemble"}
     assert plans == {
         "linf/grey": "ensemble (quick)", "l2/grey": "ensemble (brief)", "linf/colour": "ensemble (brief)",
