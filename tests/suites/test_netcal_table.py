@@ -1,4 +1,4 @@
-"""netcal's numbers stand beside ours, a difference is a warning, and what netcal cannot do takes nothing from a claim."""
+"""netcal's numbers stand beside ours, a difference is a warning, and what netcal cannot do stops no claim."""
 
 from __future__ import annotations
 
