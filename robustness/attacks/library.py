@@ -4,7 +4,8 @@ Its L-inf gradient attacks are right from two classes up on the cross-entropy. I
 difference of logits fail at two and three classes, so that no setting here reaches them; on saturated heads the
 cross-entropy has no gradient, which the books note as a fault. Random starts depend on the batch there, so every film
 is attacked alone, with random numbers of its own. What the library calls a success is not asked: each point it looks at
-is measured and judged here. To wrap another of its attacks, subclass `TorchAttack` and name the class.
+is measured and judged here, and a film leaves at its first flip inside the budget. To wrap another of its attacks,
+subclass `TorchAttack` and name the class.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from robustness.attacks.films import Turn
 from robustness.draws import Draws
 
 
+class Flipped(Exception):
+    """All films of a turn are flipped inside their budgets: what the library would still try changes nothing."""
+
+
 class Booked(nn.Module):
     """The subject of a turn as the plain network a library expects; every pass is judged and counted."""
 
@@ -33,6 +38,7 @@ class Booked(nn.Module):
         """(b, c, H, W) points of the whole turn -> (b, K) logits.
 
         Raises:
+            Flipped: nothing is left to look for.
             NotDifferentiable: a gradient is asked for and the subject's output is cut from its input.
         """
         turn, films = self.turn, self.turn.films
@@ -42,6 +48,8 @@ class Booked(nn.Module):
         films.count(turn.attack, turn.index, forward=1)
         finite = torch.isfinite(logits).all(1) & torch.isfinite(moved).flatten(1).all(1)
         films.judge(turn.attack, turn.index[finite], shown[finite], logits.detach()[finite])
+        if not bool(turn.open.any()):
+            raise Flipped
         if moved.requires_grad and torch.is_grad_enabled():
             if not logits.requires_grad:
                 raise NotDifferentiable("the subject's output is cut from its input (detached, or computed elsewhere)")
@@ -100,6 +108,8 @@ class TorchAttack(Attack):
             torch.manual_seed(seed)
             try:
                 moved: Tensor = self.library(Booked(film), eps=budget, **settings)(film.start, film.labels)
+            except Flipped:
+                return film.films.adversarial[film.index]
             except RuntimeError as problem:
                 if "used in the graph" not in str(problem):
                     raise
