@@ -8,8 +8,7 @@ prints one line per network: robust accuracy at 1, 2, 4 and 8 grey levels, of th
 difference in points (positive: the protocol missed what that one found) and the protocol's passes as a share of its
 passes. Two points are what the default may miss; it says of every verdict that it is an upper bound, because some
 network needs more. The networks: small ones trained here in seconds on drawn films (plain, batch norm, GELU, against
-attacks); two of two classes and one grey channel, of 28 and 150 px, trained here on simulated films; random ReLU
-networks, where ascent is slowest; the bundled subjects on simulated films (without torchattacks); and, where
+attacks); random ReLU networks of two and three classes, where ascent is slowest; the bundled subjects on simulated films (without torchattacks); and, where
 CHEST_XRAY_SHARED names the real films, the stand-in of the published weights on those. `stand-in` sets the default
 beside torchattacks on 16 real films at one budget.
 
@@ -73,31 +72,6 @@ def trained() -> Iterator[Case]:
         )  # fmt: skip
         _train(network, films[:270], labels[:270], against=against)
         yield f"drawn, 28 px, {name}", network, films[270:], labels[270:]
-
-
-def two_classes() -> Iterator[Case]:
-    """Networks that tell a sick simulated film from a normal one, of 28 and 150 px and one grey channel."""
-    cohort = load_cohort("phantom:n=330")
-    rows = cohort.table.to_dict("records")
-    native = torch.stack([torch.from_numpy(cohort.decode(row).pixels) for row in rows])
-    labels = torch.tensor([int(label != "normal") for label in cohort.table["label"]])
-    for side, strides in ((28, (2, 2)), (150, (4, 3))):
-        films = nn.functional.interpolate(native[:, None], size=(side, side), mode="area")
-        films = (films * 255).round() / 255
-        torch.manual_seed(0)
-        network = nn.Sequential(
-            FirstChannel(), nn.Conv2d(1, 8, 5, stride=strides[0]), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=strides[1]),
-            nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * 16, 2),
-        )  # fmt: skip
-        _train(network, films[:270], labels[:270], steps=400, against=1 / 255)
-        yield f"2 classes, {side} px", network, films[270:], labels[270:]
-
-
-class FirstChannel(nn.Module):
-    """(B, 3, H, W) of equal channels -> (B, 1, H, W)."""
-
-    def forward(self, films: Tensor) -> Tensor:
-        return films[:, :1]
 
 
 def _train(network: nn.Module, films: Tensor, labels: Tensor, *, steps: int = 150, against: float = 0.0) -> None:
@@ -224,6 +198,6 @@ if __name__ == "__main__":
         print(stand_in())
         sys.exit()
     print(f"{protocol}: robust accuracy at 1, 2, 4, 8 grey levels | plain PGD-100 x 5 | torchattacks")
-    for source in (trained, two_classes, tangled, subjects):
+    for source in (trained, tangled, subjects):
         for one in source():
             print(line(one, protocol), flush=True)
