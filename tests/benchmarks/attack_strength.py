@@ -8,8 +8,9 @@ prints one line per network: robust accuracy at 1, 2, 4 and 8 grey levels, of th
 difference in points (positive: the protocol missed what that one found) and the protocol's passes as a share of its
 passes. Two points are what the default may miss; it says of every verdict that it is an upper bound, because some
 network needs more. The networks: small ones trained here in seconds on drawn films (plain, batch norm, GELU, against
-attacks); random ReLU networks of two and three classes, where ascent is slowest; the bundled subjects on simulated films (without torchattacks); and, where
-CHEST_XRAY_SHARED names the real films, the stand-in of the published weights on those. `stand-in` sets the default
+attacks); random ReLU networks of two and three classes, where ascent is slowest; the bundled subjects on simulated
+films (without torchattacks); and, where CHEST_XRAY_SHARED names the real films, the stand-in of the published weights
+on those. `stand-in` sets the default
 beside torchattacks on 16 real films at one budget.
 
 Most of the default's passes go into films that stand: the long search (40 steps from 3 starts) and the 100 queries of
