@@ -93,7 +93,7 @@ def attack_each(
         image_ids: N distinct identities.
         threat: default: L-inf on the grey pixel of the network's input.
         budgets: fractions of the grey scale, in (0, 1].
-        profile: a protocol or its name: "quick", "standard", "thorough", "black-box", "noise", "blank".
+        profile: a protocol or its name: "brief", "quick", "standard", "thorough", "black-box", "noise", "blank".
         seed: seed of the run.
         batch_size: films per batch.
         done: ids whose records the caller already has.

@@ -43,6 +43,15 @@ def alone(name: str, **settings: object) -> Profile:
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
+        # The first rounds of `quick`, without its long search of what stands: for lines that no verdict rests on.
+        Profile(
+            "brief",
+            (
+                get("fab", steps=10, targets=2, patience=3),
+                get("apgd-ce", steps=10),
+                get("apgd-margin", steps=20, give_up=0.6),
+            ),
+        ),
         Profile(
             "quick",
             (

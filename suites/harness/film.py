@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import stat
-import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, Unidentif
 from suites.harness.cohort import Film
 from suites.harness.dicom_film import DICOM_SUFFIXES, dicom_pixels, is_dicom
 from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.file_damage import check_tiff, check_whole
 
 # Only these decoders of Pillow are ever tried: others start programs (EPS) or have no business with radiographs.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
@@ -30,7 +30,6 @@ MAX_ASPECT = 10.0  # resizing the short side of a sliver to network size would n
 BROKEN_SHARE_LIMIT = 0.05
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
-_PNG = b"\x89PNG\r\n\x1a\n"
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -43,8 +42,11 @@ def decode_image(path: Path | str) -> Film:
     16-bit colour is read with 8 bits. Transparent pixels lie on black. A white-is-zero TIFF is inverted. An EXIF
     orientation is honoured, so the film is decoded as a viewer shows it. DICOM: see `dicom_film`.
 
-    Every part of a PNG must fit its checksum. A JPEG damaged in the middle that still has all its rows cannot be told
-    from a whole one; one cut short can.
+    A file that is cut short is refused, and so is one whose own structure says that it is damaged: every part of a PNG
+    must fit its checksum, the parts of a JPEG must follow one another up to its end marker, the strips of a TIFF must
+    lie in the file beside one another (see `file_damage`). The limit: the pixel data of JPEG, of TIFF that is not
+    deflated, and of the other formats carry no checksum, so that bits that changed within them give other pixels, and
+    nobody can tell. Compare checksums of the files where they may have suffered.
 
     Args:
         path: a JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, JPEG 2000 or DICOM file, recognised by its content.
@@ -151,8 +153,7 @@ def _check_shape(height: int, width: int) -> None:
 def _image_pixels(data: bytes) -> NDArray[np.float32]:
     # Another library may have told Pillow to fill what a truncated file lacks with grey; here it must fail.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    if data.startswith(_PNG):
-        _check_png(data)
+    check_whole(data)
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as problem:
@@ -164,29 +165,16 @@ def _image_pixels(data: bytes) -> NDArray[np.float32]:
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
             raise FilmUnreadable(f"holds {frames} frames; save the one film as a file of its own")
-        top, inverted = _tiff_range(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else (65535.0, False)
+        top, inverted = 65535.0, False
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            check_tiff(image, data)
+            top, inverted = _tiff_range(image)
         try:
             image.load()
         except OSError as problem:
             raise FilmUnreadable(f"is truncated or damaged ({problem})") from problem
         pixels = _grey(image if not _turned(image) else ImageOps.exif_transpose(image), top)
     return np.asarray(1.0 - pixels if inverted else pixels, dtype=np.float32)
-
-
-def _check_png(data: bytes) -> None:
-    """Refuse a PNG with a part that fails its own checksum: Pillow reads the pixels without looking at it."""
-    view, at, kind = memoryview(data), len(_PNG), b""
-    while kind != b"IEND":
-        end = at + 12 + int.from_bytes(view[at : at + 4], "big")
-        if end > len(data) or len(data) < at + 12:
-            raise FilmUnreadable("is truncated or damaged (a PNG that ends before its last part)")
-        kind = bytes(view[at + 4 : at + 8])
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise FilmUnreadable(
-                f"is damaged: the checksum of its part {kind.decode('ascii', 'backslashreplace')} at byte {at} is "
-                "wrong; copy it anew from its source"
-            )
-        at = end
 
 
 def _turned(image: Image.Image) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -358,3 +360,148 @@ def test_a_damaged_png_is_named_with_the_part_and_its_place(tmp_path: Path) -> N
     path.write_bytes(content)
     with pytest.raises(FilmUnreadable, match="checksum of its part IDAT at byte 33 is wrong"):
         decode_image(path)
+
+
+def _jpeg(**options: object) -> bytes:
+    return _saved("JPEG", SMOOTH, **options)
+
+
+def _saved(kind: str, pixels: np.ndarray, **options: object) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+SMOOTH = (np.add.outer(np.arange(64) * 2, np.arange(80)) + GREY.repeat(3, 0)[:64].repeat(3, 1)[:, :80] // 16).astype(
+    np.uint8
+)
+FILES = {
+    "jpeg": _jpeg(quality=90),
+    "progressive": _jpeg(progressive=True),
+    "restarts": _jpeg(restart_marker_blocks=4),
+    "colour": _saved("JPEG", np.dstack([SMOOTH, SMOOTH.T[:64].repeat(2, 1)[:, :80], SMOOTH])),
+    "tiff": _saved("TIFF", SMOOTH),
+    "tiff in strips": _saved("TIFF", SMOOTH, tiffinfo={278: 8}, compression="tiff_lzw"),
+    "deep tiff": _saved("TIFF", DEEP),
+    "deflated": _saved("TIFF", SMOOTH, compression="tiff_adobe_deflate"),
+    "packed": _saved("TIFF", SMOOTH, compression="packbits"),
+    "tiff of jpeg": _saved("TIFF", SMOOTH, compression="jpeg"),
+}
+
+
+def _decoded(folder: Path, content: bytes) -> np.ndarray | None:
+    """The pixels; None where the file is refused, in one line that names it."""
+    path = folder / "suspect.bin"
+    path.write_bytes(content)
+    try:
+        return decode_image(path).pixels
+    except FilmUnreadable as problem:
+        told = str(problem)
+    assert told.startswith("suspect.bin: ")
+    assert "\n" not in told
+    return None
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_what_is_cut_short_or_filled_up_is_refused_or_the_same_film(tmp_path: Path, kind: str) -> None:
+    """Wherever a copy broke off, and whether the rest is missing or holds zeros, as an interrupted download does."""
+    content = FILES[kind]
+    whole = _decoded(tmp_path, content)
+    assert whole is not None
+    ends = {*range(len(content) - 12, len(content)), *np.random.default_rng(0).integers(0, len(content), 50).tolist()}
+    refused = 0
+    for end in sorted(ends):
+        found = _decoded(tmp_path, content[:end])
+        refused += found is None
+        assert found is None or np.array_equal(found, whole), f"cut at {end} of {len(content)}"
+        if kind in ("jpeg", "progressive", "restarts", "colour"):
+            assert found is None, "a JPEG without its end"
+            assert _decoded(tmp_path, content[:end].ljust(len(content), b"\0")) is None, f"zeros from {end}"
+    assert refused > 40
+
+
+@settings(max_examples=120, deadline=None)
+@given(kind=st.sampled_from(sorted(FILES)), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused_the_same_film_or_beyond_what_can_be_told(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, place: float, bit: int
+) -> None:
+    """The limit that `decode_image` states: other pixels come only of bits that no structure and no checksum covers."""
+    content = bytearray(FILES[kind])
+    at = int(place * len(content))
+    content[at] ^= 1 << bit
+    folder = tmp_path_factory.getbasetemp() / "flips"
+    folder.mkdir(exist_ok=True)
+    whole, found = _decoded(folder, FILES[kind]), _decoded(folder, bytes(content))
+    if found is None or np.array_equal(found, whole):
+        return
+    if kind in ("jpeg", "progressive", "restarts", "colour"):
+        before, damaged = (_markers(file) for file in (FILES[kind], bytes(content)))
+        assert before == damaged or at not in _structure(FILES[kind]), "a marker was lost or won without a word"
+
+
+def _markers(content: bytes) -> list[int]:
+    """The kinds of a JPEG's markers, by a search that knows nothing of parts."""
+    return [content[at + 1] for at in range(len(content) - 1) if content[at] == 255 and content[at + 1] not in (0, 255)]
+
+
+def _structure(content: bytes) -> set[int]:
+    """The bytes of a JPEG's restart and end markers."""
+    found = (at for at in range(len(content) - 1) if content[at] == 255)
+    return {at + more for at in found for more in (0, 1) if content[at + 1] in (*range(0xD0, 0xD8), 0xD9)}
+
+
+def test_a_lost_restart_and_a_lost_end_are_told_with_their_place(tmp_path: Path) -> None:
+    content = FILES["restarts"]
+    second = content.index(b"\xff\xd1")
+    path = tmp_path / "film.jpeg"
+    path.write_bytes(content[: content.index(b"\xff\xd0")] + content[second:])  # a stretch of rows is gone
+    with Image.open(path) as guessed:
+        guessed.load()  # the trap: other pixels and not a word
+    with pytest.raises(FilmUnreadable, match=r"film\.jpeg: .*restart 1 of a JPEG at byte \d+ where 0 is due"):
+        decode_image(path)
+    path.write_bytes(content[:-2])
+    with pytest.raises(FilmUnreadable, match="without its end marker"):
+        decode_image(path)
+    path.write_bytes(content + b"a note behind the end")
+    assert decode_image(path).pixels.shape == SMOOTH.shape
+
+
+def _tiff(strips: list[int], sizes: list[int], *, order: str = "<", big: bool = False, extra: bytes = b"") -> bytes:
+    """A TIFF of 32 x 16 bytes in strips of 8 rows, which starts and sizes of strips are written as given."""
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}H", 43 if big else 42)
+    pixels = bytes(range(256)) * 2
+    first = 16 if big else 8
+    offset, count, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
+    at = first + len(pixels)
+    tags = [(256, 4, 1, 32), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1),
+            (278, 4, 1, 8)]  # fmt: skip
+    lists = at + struct.calcsize(f"{order}{count}") + (len(tags) + 2) * struct.calcsize(f"{order}{entry}")
+    lists += struct.calcsize(f"{order}{offset}")
+    kind, packed = (16, "Q") if big else (4, "I")
+    table = b"".join(struct.pack(f"{order}{len(values)}{packed}", *values) for values in (strips, sizes))
+    half = len(table) // 2
+    body = struct.pack(f"{order}{count}", len(tags) + 2)
+    for tag, form, number, value in [*tags, (273, kind, len(strips), lists), (279, kind, len(sizes), lists + half)]:
+        size = {3: "H", 4: "I", 16: "Q"}[form]
+        stored = struct.pack(f"{order}{size}" if number == 1 else f"{order}{offset}", value)
+        body += struct.pack(f"{order}HH{offset}", tag, form, number) + stored.ljust(struct.calcsize(offset), b"\0")
+    start = struct.pack(f"{order}HHQ", 8, 0, at) if big else struct.pack(f"{order}I", at)
+    return head + start + pixels + body + struct.pack(f"{order}{offset}", 0) + table + extra
+
+
+@pytest.mark.parametrize(("order", "big"), [("<", False), (">", False), ("<", True)])
+def test_strips_of_a_tiff_lie_in_the_file_beside_one_another(tmp_path: Path, order: str, big: bool) -> None:
+    first = 16 if big else 8
+    sound = _decoded(tmp_path, _tiff([first, first + 256], [256, 256], order=order, big=big, extra=bytes(400)))
+    np.testing.assert_array_equal(sound * 255, np.tile(np.arange(256), 2).reshape(16, 32))
+    for strips, sizes, reason in (
+        ([first, 5000], [256, 256], "beyond the end"),
+        ([first, first + 255], [256, 256], "lies over another part"),
+        ([first, first + 257], [256, 256], "lies over another part"),
+        ([first - 1, first + 256], [256, 256], "lies over another part"),
+        ([first, first + 256], [256, 255], "too short for its rows"),
+    ):
+        path = tmp_path / "film.tiff"
+        path.write_bytes(_tiff(strips, sizes, order=order, big=big, extra=bytes(400)))
+        with pytest.raises(FilmUnreadable, match=rf"film\.tiff: .*{reason}"):
+            decode_image(path)

@@ -105,7 +105,7 @@ def attack(
         cache: root of the cache; films that are finished there are not attacked again.
         threat: name of the threat model.
         protocol: `ensemble`, or one attack or control (see `protocols.plan_of`).
-        compared: on the films and budgets of the side-by-side table only.
+        compared: on the films and budgets of the side-by-side table only, with its shorter ensemble.
         quiet: show no progress.
 
     Raises:
@@ -152,7 +152,7 @@ def _job(answers: Answers, profile: str, threat: str, protocol: str, *, compared
     return Job(
         answers,
         chosen_films(answers, films[profile]),
-        plan_of(protocol, profile, remote=remote),
+        plan_of(protocol, profile, remote=remote, compared=compared),
         threat,
         budgets_of(whole=whole, compared=compared),
     )

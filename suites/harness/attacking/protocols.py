@@ -25,10 +25,13 @@ REMOTE_FILMS = {"quick": 12, "standard": 24, "full": 48}
 """Films of a search without gradients on a deployed service: others use it, too."""
 
 ENSEMBLES = {"quick": "quick", "standard": "standard", "full": "thorough"}
+"""The ensemble that verdicts rest on."""
+COMPARED_ENSEMBLES = {"quick": "brief", "standard": "quick", "full": "standard"}
+"""The ensemble of a threat model that only the table asks about: one stage shorter, and named there."""
 SQUARE_QUERIES = {"quick": 50, "standard": 500, "full": 2000}
 REMOTE_QUERIES = {"quick": 50, "standard": 100, "full": 250}
-PGD = {"quick": (10, 2), "standard": (40, 5), "full": (100, 10)}
-"""Steps and restarts."""
+LIBRARY_STEPS = {"quick": 10, "standard": 40, "full": 100}
+"""Steps of torchattacks' PGD and APGD, from one start."""
 
 WHOLE_LEVELS = tuple(level / 255 for level in (1.0, 2.0, 4.0, 8.0))
 """Budgets for whole films: a stored film has no half grey levels."""
@@ -49,25 +52,27 @@ def chosen_films(answers: Answers, films: int) -> npt.NDArray[np.int64]:
     return np.array([index for index, image in enumerate(answers.images) if image in ids], dtype=np.int64)
 
 
-def plan_of(protocol: str, profile: str, *, remote: bool = False) -> Profile:
+def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool = False) -> Profile:
     """Return the attacks of a protocol.
 
     Args:
-        protocol: `ensemble`, `fgsm`, `pgd`, `square`, `noise` (random signs) or `blank`.
+        protocol: `ensemble`, `square`, `noise` (random signs) or `blank`, which are ours; `fgsm`, `pgd` or `apgd`,
+            which are torchattacks'.
         profile: of the run.
         remote: the subject is asked over a network and gives no gradients: few queries, `square` for the ensemble.
+        compared: for the table of threat models and attacks only: a shorter ensemble.
     """
-    steps, restarts = PGD[profile]
     if protocol == "ensemble" and not remote:
-        return PROFILES[ENSEMBLES[profile]]
+        return PROFILES[(COMPARED_ENSEMBLES if compared else ENSEMBLES)[profile]]
     if protocol == "fgsm":
-        return alone("fgsm")
+        return alone("torchattacks-fgsm")
     if protocol in ("ensemble", "square"):
         queries = REMOTE_QUERIES[profile] if remote else SQUARE_QUERIES[profile]
         return Profile("square", (get("square", queries=queries),))
     # Of the others it is taken that what withstands a budget withstands the smaller ones: a sixth of the passes.
     attacks = {
-        "pgd": get("pgd", steps=steps, restarts=restarts),
+        "pgd": get("torchattacks-pgd", steps=LIBRARY_STEPS[profile]),
+        "apgd": get("torchattacks-apgd-ce", steps=LIBRARY_STEPS[profile]),
         "noise": get("random-sign", draws=2 if remote else 5),
         "blank": get("blank"),
     }

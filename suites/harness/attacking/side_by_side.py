@@ -1,4 +1,10 @@
-"""Threat models and attacks side by side, on the same films: what each of them alone would have found."""
+"""Threat models and attacks side by side, on the same films: what each of them alone would have found.
+
+A line that a claim has run is read from there, with the claim's plan; the others run here, their ensemble one stage
+shorter. FGSM, PGD and APGD are those of torchattacks, where the literature's numbers come from, on the cross-entropy as
+there: a line of theirs that is far above the ensemble says that they do not work on this subject, not that it is
+robust.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +14,10 @@ from pathlib import Path
 from suites.harness.attacking.access import FILM, INPUT
 from suites.harness.attacking.attack import NO_GRADIENTS, Attack, attack
 from suites.harness.attacking.protocols import (
+    COMPARED_ENSEMBLES,
     COMPARED_FILMS,
-    PGD,
+    ENSEMBLES,
+    LIBRARY_STEPS,
     REMOTE_QUERIES,
     SQUARE_QUERIES,
     chosen_films,
@@ -24,13 +32,17 @@ LINES = (
     (FILM, "ensemble"),
     (INPUT, "fgsm"),
     (INPUT, "pgd"),
+    (INPUT, "apgd"),
     (INPUT, "square"),
     (INPUT, "noise"),
     (INPUT, "blank"),
 )
 REMOTE_LINES = ((FILM, "square"), (FILM, "noise"), (FILM, "blank"), (FILM, "ensemble"), (FILM, "fgsm"), (FILM, "pgd"),
-                (INPUT, "ensemble"), ("l2/grey", "ensemble"), ("linf/colour", "ensemble"))  # fmt: skip
-WHITE_BOX = ("ensemble", "fgsm", "pgd")
+                (FILM, "apgd"), (INPUT, "ensemble"), ("l2/grey", "ensemble"), ("linf/colour", "ensemble"))  # fmt: skip
+LIBRARY = ("fgsm", "pgd", "apgd")
+WHITE_BOX = ("ensemble", *LIBRARY)
+CLAIMED = frozenset({(INPUT, "ensemble"), (INPUT, "noise"), (FILM, "ensemble")})
+"""Lines that run on more films for the claims; their part on the films of this table costs nothing more."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +51,22 @@ class Line:
 
     Attributes:
         threat: name of the threat model.
-        label: name of the attack, for the report.
+        protocol: of `protocols.plan_of`.
+        label: name of the attack and how long it runs, for the report.
         attack: what it found; `None` where it could not run.
         reason: why it could not.
     """
 
     threat: str
+    protocol: str
     label: str
     attack: Attack | None = None
     reason: str = ""
+
+    @property
+    def library(self) -> str:
+        """Return whose implementation it is."""
+        return "torchattacks" if self.protocol in LIBRARY else "this suite"
 
 
 def side_by_side(answers: Answers, profile: str, cache: Path) -> list[Line]:
@@ -58,14 +77,22 @@ def side_by_side(answers: Answers, profile: str, cache: Path) -> list[Line]:
     ]
 
 
-def label(protocol: str, profile: str, *, remote: bool = False) -> str:
-    """Return the name of an attack for the report."""
-    steps, restarts = PGD[profile]
+def label(protocol: str, profile: str, *, remote: bool = False, claimed: bool = True) -> str:
+    """Return the name of an attack for the report, with how long it runs.
+
+    Args:
+        protocol: of `protocols.plan_of`.
+        profile: of the run.
+        remote: the subject gives no gradients.
+        claimed: with the plan of a claim, else with the shorter one of the table.
+    """
+    steps = LIBRARY_STEPS[profile]
     queries = REMOTE_QUERIES[profile] if remote else SQUARE_QUERIES[profile]
     return {
-        "ensemble": "ensemble",
+        "ensemble": f"ensemble ({(ENSEMBLES if claimed else COMPARED_ENSEMBLES)[profile]})",
         "fgsm": "FGSM",
-        "pgd": f"PGD, {restarts} starts of {steps} steps",
+        "pgd": f"PGD, cross-entropy, {steps} steps",
+        "apgd": f"APGD, cross-entropy, {steps} steps",
         "square": f"Square, black box, {queries} queries",
         "noise": "random signs (control)",
         "blank": "blank step (control)",
@@ -74,15 +101,16 @@ def label(protocol: str, profile: str, *, remote: bool = False) -> str:
 
 def _line(answers: Answers, profile: str, cache: Path, threat: str, protocol: str) -> Line:
     remote = not answers.subject.differentiable
-    name = label(protocol, profile, remote=remote)
+    claimed = (threat, protocol) in CLAIMED
+    name = label(protocol, profile, remote=remote, claimed=claimed)
     if remote and (protocol in WHITE_BOX or threat != FILM):
-        return Line(threat, name, reason=NO_GRADIENTS)
-    # These run on more films for the claims; their part on the films of this table costs nothing more.
-    shared = (threat, protocol) in {(INPUT, "ensemble"), (INPUT, "noise"), (FILM, "ensemble")}
+        return Line(threat, protocol, name, reason=NO_GRADIENTS)
     try:
-        found = attack(answers, profile, cache, threat=threat, protocol=protocol, compared=not shared and not remote)
+        found = attack(answers, profile, cache, threat=threat, protocol=protocol, compared=not claimed and not remote)
     except NotEvaluable as problem:
-        return Line(threat, name, reason=str(problem))
-    if shared and not remote:
+        return Line(threat, protocol, name, reason=str(problem))
+    if protocol in LIBRARY and any(result.not_evaluable for result in found.found.results):
+        return Line(threat, protocol, name, reason=NO_GRADIENTS)
+    if claimed and not remote:
         found = found.among(chosen_films(answers, COMPARED_FILMS[profile]))
-    return Line(threat, name, found)
+    return Line(threat, protocol, name, found)

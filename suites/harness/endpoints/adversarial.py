@@ -138,10 +138,10 @@ def _by_threat(answers: Answers, lines: list[Line]) -> dict[str, Mapping[float, 
     """Return the curves of the ensembles of the side-by-side table."""
     named: dict[str, Mapping[float, Sampled]] = {}
     for line in lines:
-        if line.attack is not None and line.label == "ensemble":
+        if line.attack is not None and line.protocol == "ensemble":
             one = line.attack
             at = {size: rate_on(answers, one.index, one.robust(size)) for size in one.budgets if size in COMPARED}
-            named[line.threat] = {0.0: rate_on(answers, one.index, one.right), **at}
+            named[f"{line.threat}, {line.label}"] = {0.0: rate_on(answers, one.index, one.right), **at}
     return named
 
 
@@ -163,7 +163,7 @@ def _summary(
         text += f" More than half of the films that were right withstand {found.budgets[-1] * 255:g} levels."
     if not answers.subject.differentiable:
         asked = found.passes + control.passes
-        asked += sum(line.attack.passes for line in lines if line.attack and line.label.startswith("blank"))
+        asked += sum(line.attack.passes for line in lines if line.attack and line.protocol == "blank")
         most = requests_at_most(answers, evidence.profile)
         return (
             f"{text} The subject gives no gradients, so it was searched by its answers alone, in {asked} requests "
@@ -183,6 +183,7 @@ def _tables(
     if lines:
         tables[SIDE_BY_SIDE] = attack_tables.compared(answers, lines)
         tables["Threat models"] = attack_tables.threat_models(lines)
+        tables["Ensembles of this table, by name"] = attack_tables.plans(lines)
     if transfer is not None:
         for size in LEVELS:
             title = f"Transfer: films changed by {size * 255:g} of 255 against one subject, shown to another"

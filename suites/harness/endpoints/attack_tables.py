@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from robustness.attacks import PROFILES
 from robustness.attacks.sanity import SanityCheck
 from suites.harness import statistics
 from suites.harness.attacking import Attack
@@ -75,23 +77,42 @@ def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
 
 
 def compared(answers: Answers, lines: Sequence[Line]) -> pd.DataFrame:
-    """Return one row per threat model and attack: percent right when clean and at each budget, passes per film."""
+    """Return one row per threat model and attack: percent right when clean and at each budget, passes per film.
+
+    The name of an attack says how long it ran, the library whose implementation it is, and numerical faults of its
+    gradients stand behind the name: an attack without a gradient finds nothing, which is no sign of robustness.
+    """
     budgets = {f"{budget * 255:g}/255": budget for budget in COMPARED}
     rows = []
     for line in lines:
         row: dict[str, object] = dict.fromkeys(("films", "clean", *budgets, "passes per film"), "—")
-        row["attack"] = f"{line.threat}, {line.label}"
+        row |= {"attack": f"{line.threat}, {line.label}", "library": line.library}
         if line.attack is None:
             row["attack"] = f"{row['attack']}: not evaluable, {line.reason}"
         else:
             found = line.attack
+            faults = Counter(result.fault for result in found.found.results if result.fault)
+            row["attack"] = "; ".join(
+                [f"{row['attack']}", *(f"{fault} on {count} films" for fault, count in sorted(faults.items()))]
+            )
             row |= {"films": str(len(found.index)), "clean": _cell(rate_on(answers, found.index, found.right))}
             row["passes per film"] = f"{found.passes / len(found.index):.0f}"
             for name, budget in budgets.items():
                 if budget in found.budgets:
                     row[name] = _cell(rate_on(answers, found.index, found.robust(budget)))
         rows.append(row)
-    return pd.DataFrame(rows, columns=["attack", "films", "clean", *budgets, "passes per film"])
+    return pd.DataFrame(rows, columns=["attack", "library", "films", "clean", *budgets, "passes per film"])
+
+
+def plans(lines: Sequence[Line]) -> pd.DataFrame:
+    """Return which attacks each ensemble of these rows runs, in their order, by the name it has in the table."""
+    named: dict[str, str] = {}
+    for line in lines:
+        if line.protocol == "ensemble" and line.attack is not None and line.attack.found.results:
+            profile = PROFILES.get(line.attack.found.results[0].profile)
+            if profile is not None:
+                named[line.label] = "; ".join(one.identity for one in profile.attacks)
+    return pd.DataFrame(sorted(named.items()), columns=["ensemble", "attacks in their order"])
 
 
 def threat_models(lines: Sequence[Line]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from calibration import conformal, crossfit, diagrams, measures, null
 from calibration.checks import softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.conditions import CLEAN, expand
-from suites.harness.endpoints import headroom
+from suites.harness.endpoints import headroom, netcal_table
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.held_out import held_out
 from suites.harness.endpoints.parameters import ConditionName, Conditions, Number
@@ -92,7 +92,10 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
             "confidence": partial(diagrams.confidence_histogram, probabilities, films.labels),
             **_by_severity(evidence, claim, together),
         },
-        tables={"Calibration measures by their full names": _named(found)},
+        tables={
+            "Calibration measures by their full names": _named(found),
+            netcal_table.TITLE: netcal_table.beside_netcal(films.logits, films.labels),
+        },
     )
 
 

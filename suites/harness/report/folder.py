@@ -38,6 +38,8 @@ def report_folder(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / LOCK).exists():  # taking it makes a file, which would stay behind in somebody else's folder
+            _refuse_foreign(folder)
         with filelock.FileLock(folder / LOCK, timeout=0):
             _refuse_foreign(folder)
             for leftover in folder.glob(f"{PARTIAL}*"):

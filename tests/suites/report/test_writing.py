@@ -110,7 +110,7 @@ def test_a_folder_with_foreign_files_is_refused_untouched(small, tmp_path: Path)
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageProblem, match=r"thesis\.tex"):
         write_report(small, tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.name != folder.LOCK] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"], "not even a lock is left behind"
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
