@@ -172,7 +172,7 @@ def _iterate(
         gradient = design @ (w * (outcome[:, None] - p))
         hessian = products @ (w * p * (1 - p))
         step = _solve(hessian, gradient)
-        step[:, hessian[0] < SEPARATED * total[pending]] = np.nan
+        step[:, ~np.isfinite(step).all(axis=0) | (hessian[0] < SEPARATED * total[pending])] = np.nan
         beta[:, pending] += step
         gain = np.abs(gradient / total[pending] * step).max(axis=0)
         pending = pending[gain >= tolerance]  # a NaN is final too

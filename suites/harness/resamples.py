@@ -123,7 +123,8 @@ def applied(statistic: Callable[..., object], weights: Floats) -> Floats:
     """Return (B,) values of a statistic (called with `weights=`), NaN for a row that gives no film any weight."""
     some = weights.sum(axis=1) > 0
     values = np.full(len(weights), np.nan)
-    values[some] = statistic(weights=weights if some.all() else weights[some])
+    if some.any():
+        values[some] = statistic(weights=weights if some.all() else weights[some])
     return values
 
 

@@ -74,6 +74,8 @@ class Sampled:
         left_out: (R,) with one patient left out at a time (`Resamples.left_out`); None where that was not computed.
         apart: the two statistics it is the difference of, where they have no patient in common.
         events: patients on the rarer side of what it lives on (a wrong call), None where every patient counts.
+        averaged: whether it is a mean over patients, so that a share of patients nobody saw bounds it. A median is
+            none: its resamples repeat values by nature, and a share is no number of grey levels.
     """
 
     estimate: float
@@ -84,6 +86,7 @@ class Sampled:
     left_out: Floats | None = None
     apart: tuple[Sampled, Sampled] | None = None
     events: int | None = None
+    averaged: bool = True
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -108,12 +111,16 @@ class Sampled:
         return self._commonest == 1.0
 
     @property
+    def _rare(self) -> bool:
+        """Whether so few patients show what it counts that the exact bound of none at all speaks, too."""
+        return self.averaged and self._commonest >= RARE
+
+    @property
     def estimator(self) -> str:
         """Name of what the interval is."""
         if self.apart is not None:
             return f"{BOOTSTRAP}, of each of two groups"
-        commonest = self._commonest
-        return EXACT if commonest == 1.0 else WIDENED if commonest >= RARE else BOOTSTRAP
+        return BOOTSTRAP if not self._rare else EXACT if self.degenerate else WIDENED
 
     @property
     def too_few(self) -> str:
@@ -161,7 +168,7 @@ class Sampled:
 
     def _room(self, tail: float) -> float:
         """Return how far the exact bound reaches where events are rare; 0 where they are not."""
-        return largest_unseen(self.parts, tail) if self._commonest >= RARE else 0.0
+        return largest_unseen(self.parts, tail) if self._rare else 0.0
 
     def _p(self, distance: float, margin: float, *, above: bool) -> float:
         """Return the tail at which the end reaches the margin: p is the inversion of the interval."""
@@ -169,7 +176,7 @@ class Sampled:
             return self._p_apart(margin, above=above)
         if distance <= 0 and self.degenerate:
             return 1.0
-        unseen = chance_of_none(self.parts, distance) if self._commonest >= RARE else 0.0
+        unseen = chance_of_none(self.parts, distance) if self._rare else 0.0
         if self.degenerate:
             return unseen
         drawn = self._accelerated.p_above(margin) if above else self._accelerated.p_below(margin)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,7 +19,7 @@ FEW = 24
 
 @pytest.fixture(scope="module")
 def truth():
-    return interval_coverage.truths(60_000)
+    return interval_coverage.truths(20_000, 6)
 
 
 @pytest.fixture(scope="module", params=[FEW, 60])
@@ -34,6 +36,34 @@ def test_one_sided_errors_stay_within_what_is_allowed(shares):
     for name, (cover, low, high, _) in shares.items():
         assert max(low, high) * COHORTS <= most(ALLOWED), (name, low, high)
         assert (1 - cover) * COHORTS <= most(0.06), (name, cover)
+
+
+@pytest.fixture(scope="module")
+def population():
+    return interval_coverage.Population.drawn(20_000, 6)
+
+
+def test_intervals_made_in_another_way_hold_too(population):
+    beside = interval_coverage.measure_beside(156, COHORTS, population)
+    assert set(beside) == {"ECE", "calibration slope", "coverage of sets, clean", "coverage of sets, changed"}
+    for name, (cover, low, high, few) in beside.items():
+        assert max(low, high) * COHORTS <= most(ALLOWED), (name, low, high)
+        assert (1 - cover) * COHORTS <= most(0.06), (name, cover)
+        assert few < 0.1, name
+
+
+def test_a_truth_elsewhere_is_missed(population):
+    """An error that is twice as large and a slope of 1 are not what these intervals hold."""
+    elsewhere = replace(population, error=2 * population.error, slope=1.0)
+    beside = interval_coverage.measure_beside(156, 40, elsewhere)
+    for name in ("ECE", "calibration slope"):
+        assert beside[name][2] > ALLOWED + 0.1, (name, beside[name])
+
+
+def test_the_population_is_known_better_than_the_largest_cohort_knows_it(truth):
+    """Two halves of its cohorts agree to a tenth of the standard error of 156 patients (.023 for the accuracy)."""
+    other = interval_coverage.truths(20_000, 3)
+    assert other["accuracy"] == pytest.approx(truth["accuracy"], abs=0.0023)
 
 
 def test_the_percentile_interval_misses_and_is_seen_to(truth):

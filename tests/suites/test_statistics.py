@@ -216,3 +216,15 @@ def test_page_trend_sees_order_and_not_noise():
 def test_replicates_without_a_class_are_ignored():
     sampled = Sampled(0.5, np.array([np.nan, *np.linspace(0.4, 0.6, 50)]), 10)
     assert 0.4 <= sampled.interval().low <= sampled.interval().high <= 0.6
+
+
+def test_a_median_is_not_widened_by_a_share_of_patients():
+    """Its resamples repeat values by nature: a quarter of 13 patients is no quarter of a grey level."""
+    replicates = np.random.default_rng(0).choice([1.0, 2.0, 5.0], 1000, p=[0.2, 0.6, 0.2])
+    median = Sampled(2.0, replicates, 13, (0.0, 255.0), averaged=False)
+    ends = median.interval()
+    assert (ends.low, ends.high) == (1.0, 5.0)
+    assert median.estimator == statistics.BOOTSTRAP
+    constant = Sampled(2.0, np.full(1000, 2.0), 13, (0.0, 255.0), averaged=False).interval()
+    assert (constant.low, constant.high) == (2.0, 2.0)
+    assert Sampled(0.5, np.full(1000, 0.5), 13).interval().high > 0.7

@@ -71,7 +71,7 @@ def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
         shares = np.cumsum(weights[:, order], axis=1)
         at = (shares < 0.5 * shares[:, -1:]).sum(axis=1).clip(max=len(order) - 1)
         patients = len(np.unique(answers.patients[attack.index[mine]]))
-        middle = Sampled(float(np.median(sizes)), sizes[order][at], patients, (0.0, 255.0))
+        middle = Sampled(float(np.median(sizes)), sizes[order][at], patients, (0.0, 255.0), averaged=False)
         measures.append(measured(f"median_flip_levels_{name}", attack.threat, middle, int(mine.sum()), unit="levels"))
     return [measure for measure in measures if np.isfinite([measure.estimate, measure.low, measure.high]).all()]
 
