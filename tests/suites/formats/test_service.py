@@ -319,14 +319,14 @@ def test_a_service_that_dies_is_named_and_nothing_is_lost(service, tmp_path):
     claims = [claim for claim in load_claims(None) if claim.id == "classes.balanced_accuracy"]
 
     def dying(grey):
-        return named(grey) if service.asked <= 7 + 4 + 32 else Response("gone", 500)
+        return named(grey) if service.asked <= 6 + 4 + 32 else Response("gone", 500)
 
     service.answer = dying
     with pytest.raises(SubjectProblem, match=r"status 500 .*asked about the films \S+ to \S+"):
         evaluate(f"{service.url}?workers=1", str(films), claims=claims, cache=tmp_path / "cache")
     service.reset()
     whole = evaluate(service.url, str(films), claims=claims, cache=tmp_path / "cache")
-    assert service.asked == 7 + 60 - 32  # the four of the checks are kept, too
+    assert service.asked == 6 + 60 - 32  # the four of the checks are kept, too
     service.reset()
     fresh = evaluate(service.url, str(films), claims=claims, cache=tmp_path / "fresh")
     assert whole.to_pandas().equals(fresh.to_pandas())
@@ -337,13 +337,13 @@ def test_a_service_is_attacked_in_few_requests_and_never_called_robust(service, 
     claims = [claim for claim in load_claims(None) if claim.id == "adversarial.one_level"]
     run = evaluate(service.url, "phantom:n=15", claims=claims, cache=tmp_path / "cache")
     (judgement,) = run.judgements
-    # 7 to get to know it, 4 for the same answer twice, the clean films;
+    # 6 to get to know it, 4 for the same answer twice, the clean films;
     # then a search of 50 per budget, random signs, and a blank step.
-    attacked = service.asked - 7 - 4 - len(run.cohort) - sum(len(films) for films in run.probes.values())
+    attacked = service.asked - 6 - 4 - len(run.cohort) - sum(len(films) for films in run.probes.values())
     assert judgement.result.effect.n == 12
     assert attacked <= judgement.result.effect.n * (51 + 4 * 54 + 20)
     assert f"in {attacked} requests" in judgement.result.summary
     assert judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.SUPPORTED, Verdict.NOT_EVALUABLE}
     again = service.asked
     evaluate(service.url, "phantom:n=15", claims=claims, cache=tmp_path / "cache")
-    assert service.asked == again + 7, "a finished search was sent again"
+    assert service.asked == again + 6, "a finished search was sent again"
