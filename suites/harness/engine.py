@@ -17,10 +17,10 @@ from scipy.special import softmax
 from torch import Tensor
 
 from suites.harness.cache import Keeping, Shards
+from suites.harness.cache.code_digest import decoding
 from suites.harness.conditions import CLEAN, Condition
 from suites.harness.errors import PredictionProblem, SubjectProblem
 from suites.harness.preprocessing import Preprocessing
-from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 BATCH = 16

@@ -19,6 +19,9 @@ from typing import Literal
 import pandas as pd
 
 from suites.harness.cache import default_folder
+from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table
+from suites.harness.cache.results import KeptResults
+from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohort import Cohort
 from suites.harness.comparison import compare
@@ -30,15 +33,12 @@ from suites.harness.evidence import Answers, Evidence
 from suites.harness.film import check_exclusions
 from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
-from suites.harness.kept_results import KeptResults
 from suites.harness.layouts import align_labels
 from suites.harness.predictions import predict
 from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
-from suites.harness.sources import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.subject import Subject
 from suites.harness.subject_checks import SubjectCheck, barred, refuse, subject_checks
-from suites.harness.versions import library_versions
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}

@@ -19,6 +19,7 @@ from calibration.checks import FloatArray
 from robustness import view_guard
 from robustness.perturbation import PerturbationError
 from suites.harness.cache import Shards
+from suites.harness.cache.code_digest import decoding
 from suites.harness.claims import Measure
 from suites.harness.cohort import Film
 from suites.harness.endpoints.cells import below_one, percent
@@ -26,7 +27,6 @@ from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.probes import FILMS as FILMS_OF
-from suites.harness.sources import decoding
 
 NAME = "view guard"
 FILMS = {"quick": 120}

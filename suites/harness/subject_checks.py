@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.cache import Shards
+from suites.harness.cache.code_digest import decoding
 from suites.harness.cohort import Cohort
 from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.remembered import remembering
-from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 FILMS = 8

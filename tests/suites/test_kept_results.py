@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suites.harness import evaluation as evaluation_module
+from suites.harness.cache.results import KeptResults
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.endpoints import registry
 from suites.harness.evaluation import Evaluation
-from suites.harness.kept_results import KeptResults
 from tests.controls.films import inverted
 from tests.controls.subjects import Reader, cohort_of, subject_of
 

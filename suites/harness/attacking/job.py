@@ -21,10 +21,10 @@ from suites.harness.attacking.access import INPUT, network_of, threat_of
 from suites.harness.attacking.decoded import film_of
 from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cache import Keeping, Shards
+from suites.harness.cache.code_digest import decoding
 from suites.harness.cohort import Row
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
-from suites.harness.sources import decoding
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""

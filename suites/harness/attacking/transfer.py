@@ -19,8 +19,8 @@ from suites.harness.attacking.access import FILM, network_of
 from suites.harness.attacking.job import BATCH, Pixels
 from suites.harness.attacking.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.cache import Shards
+from suites.harness.cache.code_digest import decoding
 from suites.harness.evidence import Answers
-from suites.harness.sources import decoding
 from suites.harness.subject import Subject
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0))
