@@ -12,8 +12,8 @@ from calibration.checks import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.resamples import applied
 from suites.harness.statistics import Integers, Resamples, Sampled
+from suites.harness.statistics.resamples import applied
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from suites.harness import statistics
-from suites.harness.resamples import LEFT_OUT, Resamples
+from suites.harness.statistics.resamples import LEFT_OUT, Resamples
 from tests.benchmarks import interval_coverage
 
 COHORTS = 120

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from suites.harness import rare_events, statistics
-from suites.harness.statistics import Resamples, Sampled, difference
+from suites.harness import statistics
+from suites.harness.statistics import Resamples, Sampled, difference, exact_bounds
 
 
 def clustered(generator, patients=120, most=4, rate=0.8, icc=0.4):
@@ -129,10 +129,10 @@ def test_where_nothing_varies_the_bound_is_that_of_the_least_favourable_rates():
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=4), st.floats(0.001, 0.9))
 def test_the_bound_of_none_and_its_chance_are_inverse(parts, chance):
     sizes = tuple(parts)
-    rate = rare_events.largest_unseen(sizes, chance)
-    assert rare_events.chance_of_none(sizes, rate) == pytest.approx(chance, rel=1e-6)
+    rate = exact_bounds.largest_unseen(sizes, chance)
+    assert exact_bounds.chance_of_none(sizes, rate) == pytest.approx(chance, rel=1e-6)
     assert rate <= 1 - chance ** (1 / min(sizes)) + 1e-12, "several classes say no less than the smallest alone"
-    assert rare_events.largest_unseen((sizes[0],), chance) == pytest.approx(1 - chance ** (1 / sizes[0]))
+    assert exact_bounds.largest_unseen((sizes[0],), chance) == pytest.approx(1 - chance ** (1 / sizes[0]))
 
 
 def test_a_difference_of_two_classes_rests_on_the_patients_of_both():
@@ -142,7 +142,7 @@ def test_a_difference_of_two_classes_rests_on_the_patients_of_both():
     many, few = statistics.class_recalls(np.ones(40), labels, 2, resamples)
     gap = statistics.difference(many, few, 40)
     assert (gap.patients, gap.parts) == (40, (10,))
-    assert gap.interval().high == pytest.approx(rare_events.largest_unseen((10,), 0.025))
+    assert gap.interval().high == pytest.approx(exact_bounds.largest_unseen((10,), 0.025))
 
 
 def test_means_over_the_same_patients_do_not_add_them_up():

@@ -13,8 +13,8 @@ from calibration import ood
 from calibration.checks import FloatArray
 from suites.harness.endpoints.cells import below_one
 from suites.harness.evidence import Answers
-from suites.harness.resamples import Resamples, applied
 from suites.harness.statistics import Sampled
+from suites.harness.statistics.resamples import Resamples, applied
 
 
 @dataclass(frozen=True)

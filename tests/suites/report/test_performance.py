@@ -14,8 +14,8 @@ from scipy.stats import beta
 from sklearn import metrics
 
 from calibration import ood
-from suites.harness.rare_events import largest_unseen
 from suites.harness.report import performance
+from suites.harness.statistics.exact_bounds import largest_unseen
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,55 @@
+"""How sure is a number, given the patients it rests on?
+
+Resamples of patients (`resamples`), intervals and differences on them (`bootstrap`), bounds where events are rare
+(`exact_bounds`), and tests with their correction for many (`hypothesis_tests`).
+"""
+
+from suites.harness.statistics.bootstrap import (
+    BOOTSTRAP,
+    EXACT,
+    LEVEL,
+    WIDENED,
+    Interval,
+    Sampled,
+    average,
+    class_recalls,
+    combined,
+    difference,
+    rate,
+    wilson,
+)
+from suites.harness.statistics.hypothesis_tests import (
+    detectable_effect,
+    films_needed,
+    holm,
+    mcnemar_test,
+    page_trend,
+    sign_flip_test,
+)
+from suites.harness.statistics.resamples import RESAMPLES, Floats, Integers, Resamples, applied
+
+__all__ = [
+    "BOOTSTRAP",
+    "EXACT",
+    "LEVEL",
+    "RESAMPLES",
+    "WIDENED",
+    "Floats",
+    "Integers",
+    "Interval",
+    "Resamples",
+    "Sampled",
+    "applied",
+    "average",
+    "class_recalls",
+    "combined",
+    "detectable_effect",
+    "difference",
+    "films_needed",
+    "holm",
+    "mcnemar_test",
+    "page_trend",
+    "rate",
+    "sign_flip_test",
+    "wilson",
+]
