@@ -19,13 +19,13 @@ import pytest
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.formats import load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import ROLES, load_probes
 from suites.harness.report.card import write_model_cards
 from suites.harness.report.gate import GateOutcome, compare_with_baseline
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.summary import print_summary
-from suites.harness.tempered import with_temperatures
 from suites.plugin import DEFAULT_WEIGHTS
 
 EVALUATION = pytest.StashKey[Evaluation]()

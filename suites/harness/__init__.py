@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from suites.harness.cohort import Cohort as Cohort
     from suites.harness.cohort import Film as Film
     from suites.harness.evaluation import Evaluation as Evaluation
-    from suites.harness.formats import load_subject as load_subject
     from suites.harness.layouts import load_cohort as load_cohort
-    from suites.harness.preprocessing import Preprocessing as Preprocessing
-    from suites.harness.subject import Normalised as Normalised
-    from suites.harness.subject import Provenance as Provenance
-    from suites.harness.subject import Subject as Subject
-    from suites.harness.temperature import FittedTemperature as FittedTemperature
-    from suites.harness.temperature import read_temperature as read_temperature
-    from suites.harness.tempered import with_temperature as with_temperature
+    from suites.harness.subjects.formats import load_subject as load_subject
+    from suites.harness.subjects.preprocessing import Preprocessing as Preprocessing
+    from suites.harness.subjects.subject import Normalised as Normalised
+    from suites.harness.subjects.subject import Provenance as Provenance
+    from suites.harness.subjects.subject import Subject as Subject
+    from suites.harness.subjects.temperature_file import FittedTemperature as FittedTemperature
+    from suites.harness.subjects.temperature_file import read_temperature as read_temperature
+    from suites.harness.subjects.temperature_scaling import with_temperature as with_temperature
 
 settle()
 

@@ -9,11 +9,11 @@ from suites.harness.cache import default_folder
 from suites.harness.claims import Claim, load_claims
 from suites.harness.cohort import Cohort
 from suites.harness.evaluation import Evaluation
-from suites.harness.formats import load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import load_probes
-from suites.harness.subject import Subject
-from suites.harness.tempered import with_temperatures
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.subject import Subject
+from suites.harness.subjects.temperature_scaling import with_temperatures
 
 
 def evaluate(

@@ -15,11 +15,11 @@ from explain.faithfulness import erasure, infidelity, sensitivity_max
 from explain.sanity import completeness
 from explain.similarity import agreement, average
 from suites.harness import explaining
-from suites.harness.attribution_layer import described, method_of
 from suites.harness.cache import Shards
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.explaining import Checked
+from suites.harness.subjects.attribution_layer import described, method_of
 
 CONTROLS = ("edge detector",)
 """Maps that never saw the network: their row shows that the checks catch such a thing."""

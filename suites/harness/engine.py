@@ -20,8 +20,8 @@ from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.conditions import CLEAN, Condition
 from suites.harness.errors import PredictionProblem, SubjectProblem
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Subject
 
 BATCH = 16
 ENGINE_VERSION = 2

@@ -37,8 +37,8 @@ from suites.harness.layouts import align_labels
 from suites.harness.predictions import predict
 from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
-from suites.harness.subject import Subject
 from suites.harness.subject_checks import SubjectCheck, barred, refuse, subject_checks
+from suites.harness.subjects.subject import Subject
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}

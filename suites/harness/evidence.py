@@ -23,7 +23,7 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.predictions import Predictions
 from suites.harness.remembered import remembering
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 CONFIDENT = 0.9
 RISING = ("called_", "false_positive_rate", "confident_share", "mean_confidence")

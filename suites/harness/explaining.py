@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from explain import AttributionMap, NotAttributableError, Passes
 from explain.regions import Mask
 from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
-from suites.harness.attribution_layer import LAYERED, layer_of, method_of
 from suites.harness.cache import Key, Row, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 from suites.harness.film_figures import under
+from suites.harness.subjects.attribution_layer import LAYERED, layer_of, method_of
 
 FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""

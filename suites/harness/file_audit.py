@@ -25,7 +25,7 @@ from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.film import FORMATS
 from suites.harness.layouts.films import FilmReader
 from suites.harness.layouts.kermany_names import bare_number
-from suites.harness.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 
 FRAME = 6  # outer pixels of the network input counted as border
 DARK = 8 / 255

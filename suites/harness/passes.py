@@ -24,7 +24,7 @@ from suites.harness.cache.code_digest import decoding
 from suites.harness.cohort import Film
 from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.evidence import Answers
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 PASSES = 16
 """Passes of Monte Carlo dropout per film."""

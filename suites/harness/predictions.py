@@ -25,7 +25,7 @@ from suites.harness.cohort import Cohort, Row
 from suites.harness.conditions import CLEAN, Condition, apply_all
 from suites.harness.engine import KEY, Engine
 from suites.harness.errors import FilmUnreadable
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from suites.harness.claims import Judgement
 from suites.harness.cohort import Cohort
-from suites.harness.subject import Subject
 from suites.harness.subject_checks import SubjectCheck
+from suites.harness.subjects.subject import Subject
 
 PAGE = "the published page"
 """What the claims about printed numbers are judged on."""

@@ -20,7 +20,7 @@ from suites.harness.cache.code_digest import decoding
 from suites.harness.cohort import Cohort
 from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.remembered import remembering
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 FILMS = 8
 """Films looked at, spread evenly over the cohort."""

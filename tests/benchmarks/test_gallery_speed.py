@@ -6,10 +6,10 @@ import pytest
 
 from suites.harness.claims import load_claims
 from suites.harness.evaluation import Evaluation
-from suites.harness.formats import load_subject
 from suites.harness.layouts import load_cohort
 from suites.harness.probes import load_probes
 from suites.harness.report.shots import store_gallery
+from suites.harness.subjects.formats import load_subject
 
 
 @pytest.mark.slow

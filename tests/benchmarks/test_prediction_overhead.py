@@ -26,8 +26,8 @@ from suites.harness.cohort import Cohort, Film
 from suites.harness.conditions import expand
 from suites.harness.engine import BATCH
 from suites.harness.predictions import predict
-from suites.harness.preprocessing import REPOSITORY
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.preprocessing import REPOSITORY
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 CONDITIONS = expand(["clean", "gamma_low@1-5", "window_widening@1-5", "grid_stripes@1-4"])
 FILMS = 8

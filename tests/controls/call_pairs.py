@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.conditions import parse
-from suites.harness.preprocessing import Preprocessing
+from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.films import CLASSES, SIDE, cohort_of, draw, exposed, inverted
 from tests.controls.registry import Pair, control
 from tests.controls.subjects import Memoriser, Mistaken, Oracle, Reader, subject_of

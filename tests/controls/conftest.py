@@ -10,7 +10,7 @@ import pytest
 from suites.harness.claims import Claim, Judgement, load_claims
 from suites.harness.cohort import Cohort
 from suites.harness.evaluation import Evaluation
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 from tests.controls.films import cohort_of
 from tests.controls.subjects import Calm, subject_of
 

@@ -21,7 +21,7 @@ from suites.harness.attacking import protocols
 from suites.harness.claims import Claim, Verdict, load_claims
 from suites.harness.endpoints import get, shortcut_probe
 from suites.harness.evaluation import Evaluation
-from suites.harness.preprocessing import Preprocessing
+from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.films import SIDE, cohort_of, exposed
 from tests.controls.subjects import Oracle, subject_of
 

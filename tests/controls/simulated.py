@@ -12,7 +12,7 @@ from scipy.special import softmax
 from suites.harness.cohort import Cohort
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.predictions import Predictions
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 from tests.controls.subjects import CLASSES, Reader, draw, subject_of
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.cohort import Cohort
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 from tests.controls.films import CLASSES, SIDE, cohort_of, draw
 
 __all__ = [

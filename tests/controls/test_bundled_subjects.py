@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from suites.harness.bundled.cohorts import phantom_sha256
 from suites.harness.claims import load_claims
 from suites.harness.evaluation import Evaluation
-from suites.harness.formats import load_subject
-from suites.harness.formats.bundled import FOLDER
 from suites.harness.layouts import load_cohort
+from suites.harness.subjects.bundled.cohorts import phantom_sha256
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.bundled import FOLDER
 
 NAMES = ("fragile", "hardened")
 
@@ -72,6 +72,6 @@ def test_record_is_of_these_weights_and_of_these_phantoms(name):
     assert record["held_out"]["accuracy"] >= 0.90
     assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
     assert record["phantom_sha256"] == phantom_sha256(), (
-        "the phantoms have changed since the subjects learned from them: uv run python -m suites.harness.bundled.train"
+        "the phantoms have changed since the subjects learned from them: uv run python -m suites.harness.subjects.bundled.train"
     )
     assert len(weights) < 2_000_000

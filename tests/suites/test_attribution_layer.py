@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
-from suites.harness.attribution_layer import described, method_for, method_of
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject
+from suites.harness.subjects.attribution_layer import described, method_for, method_of
+from suites.harness.subjects.formats import load_subject
 
 
 @pytest.mark.parametrize("name", ["fragile", "hardened"])

@@ -17,11 +17,11 @@ from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 from robustness import presets
 from suites import plugin
 from suites.command_line import WITH_VALUE, joined
-from suites.harness import formats
 from suites.harness.evaluation import SEVERITIES
-from suites.harness.formats import load_subject
 from suites.harness.probes import ROLES
-from suites.harness.temperature import FittedTemperature
+from suites.harness.subjects import formats
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.temperature_file import FittedTemperature
 
 ROOT = Path(__file__).parents[2]
 PYTEST = str(Path(sys.executable).with_name("pytest"))

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from suites.harness import load_subject
 from suites.harness.errors import SubjectProblem
-from suites.harness.output_scale import as_logits, patterns
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.output_scale import as_logits, patterns
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 NAMES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 

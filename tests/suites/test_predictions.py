@@ -21,8 +21,8 @@ from suites.harness.cohort import Cohort, Film
 from suites.harness.conditions import expand, parse
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
 from suites.harness.predictions import predict as predict_all
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 CONDITIONS = expand(["clean", "gamma_low@1-5", "window_widening@3"])
 

@@ -14,7 +14,7 @@ from timm.data import create_transform
 from torchvision.transforms import v2
 
 from suites.harness.film import decode_image
-from suites.harness.preprocessing import REPOSITORY, Preprocessing, as_levels
+from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing, as_levels
 
 PUBLISHED = v2.Compose(
     [v2.ToImage(), v2.Resize(255, antialias=True), v2.CenterCrop(224), v2.ToDtype(torch.float32, scale=True)]

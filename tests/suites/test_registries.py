@@ -28,12 +28,12 @@ from suites.harness import believing, doubts
 from suites.harness.cohort import COLUMNS
 from suites.harness.endpoints import failure_modes, mending
 from suites.harness.film import decode_image
-from suites.harness.formats import load_subject
-from suites.harness.formats import registry as formats
 from suites.harness.labelled import LabelledFilms
 from suites.harness.layouts import load_cohort
 from suites.harness.layouts import registry as layouts
-from suites.harness.subject import Provenance
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats import registry as formats
+from suites.harness.subjects.subject import Provenance
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 REGISTRIES = {

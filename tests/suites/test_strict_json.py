@@ -6,7 +6,7 @@ import pytest
 
 from suites.harness.errors import UsageProblem
 from suites.harness.strict_json import parse_json
-from suites.harness.temperature import read_temperature
+from suites.harness.subjects.temperature_file import read_temperature
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "c": 0, "a": 1}}]'])

@@ -17,11 +17,11 @@ from suites.harness import FittedTemperature, evaluate, load_subject, with_tempe
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.cohort import Cohort, Film
 from suites.harness.errors import SubjectProblem, UsageProblem
-from suites.harness.output_scale import pattern_logits
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
-from suites.harness.temperature import read_temperature
-from suites.harness.tempered import with_temperatures
+from suites.harness.subjects.output_scale import pattern_logits
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.temperature_file import read_temperature
+from suites.harness.subjects.temperature_scaling import with_temperatures
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 CLAIMS = [

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustness.attacks import AttackError, ThreatModel
 from suites.harness.errors import NotEvaluable
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 INPUT, FILM = "linf/grey", "linf/film"
 """The two threat models of the claims: each grey pixel of the network's input, each pixel of the film as it came."""

@@ -21,7 +21,7 @@ from suites.harness.attacking.protocols import COMPARED_FILMS, REMOTE_FILMS, cho
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.evidence import Answers
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0))
 STEPS = 10

@@ -14,7 +14,6 @@ from explain import regions
 from explain.localisation import energy_table, localise, marked_region, overlap, summarise
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
 from suites.harness import explaining, galleries, statistics
-from suites.harness.attribution_layer import described, method_for
 from suites.harness.claims import Claim, Result
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
@@ -28,6 +27,7 @@ from suites.harness.explaining import Checked, Maps
 from suites.harness.galleries import Scene
 from suites.harness.probes import FILMS
 from suites.harness.statistics import Sampled
+from suites.harness.subjects.attribution_layer import described, method_for
 
 METHOD = OneOf("grad-cam", tuple(explain.names()))
 """The attribution method of a claim."""

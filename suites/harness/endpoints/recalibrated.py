@@ -25,10 +25,10 @@ from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
-from suites.harness.output_scale import pattern_logits
 from suites.harness.report.wording import slug
 from suites.harness.statistics import Sampled
-from suites.harness.temperature import FittedTemperature, digests
+from suites.harness.subjects.output_scale import pattern_logits
+from suites.harness.subjects.temperature_file import FittedTemperature, digests
 
 
 @endpoint("temperature", parameters={"conditions": Conditions()})

@@ -10,11 +10,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
-from suites.harness.formats.hub import PUBLISHED
 from suites.harness.record import PAGE, Record
 from suites.harness.report import performance, wording
 from suites.harness.report.wording import slug
-from suites.harness.subject import Subject
+from suites.harness.subjects.formats.hub import PUBLISHED
+from suites.harness.subjects.subject import Subject
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
 

@@ -16,8 +16,8 @@ from suites.harness.report import checklist, facts, flags, performance, views, w
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
-from suites.harness.subject import Subject
 from suites.harness.subject_checks import FLOAT_PATH, SubjectCheck
+from suites.harness.subjects.subject import Subject
 
 TEMPLATES = Path(__file__).with_name("templates")
 SUBGROUPS = ("view", "age_group", "sex", "finding", "split")

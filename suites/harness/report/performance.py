@@ -22,7 +22,7 @@ from suites.harness.claims import Measure, Unit
 from suites.harness.record import Record
 from suites.harness.report import confusions
 from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 SMALL_CLASS = 100
 """Fewer films of a class than this make its rates exploratory."""

@@ -19,8 +19,8 @@ from suites.harness.cohort import Cohort
 from suites.harness.errors import UsageProblem
 from suites.harness.record import Record
 from suites.harness.strict_json import parse_json
-from suites.harness.subject import Subject
 from suites.harness.subject_checks import SubjectCheck
+from suites.harness.subjects.subject import Subject
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("results.schema.json")

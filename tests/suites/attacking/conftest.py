@@ -12,8 +12,8 @@ import torch
 from suites.harness.claims import Claim, Judgement, load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.evidence import Evidence
-from suites.harness.preprocessing import Untouched
-from suites.harness.subject import Provenance, Subject
+from suites.harness.subjects.preprocessing import Untouched
+from suites.harness.subjects.subject import Provenance, Subject
 from tests.controls.films import CLASSES, cohort_of
 
 

@@ -16,7 +16,7 @@ from suites.harness.attacking import attack, decoded, finished, job, protocols
 from suites.harness.attacking.access import FILM, threat_of
 from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.errors import NotEvaluable
-from suites.harness.preprocessing import Preprocessing
+from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of, draw
 from tests.controls.subjects import Reader, subject_of

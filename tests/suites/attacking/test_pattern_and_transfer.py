@@ -15,7 +15,7 @@ from suites.harness.attacking.transfer import matrix, transferred
 from suites.harness.attacking.universal import LEVELS, patterns
 from suites.harness.claims import Verdict
 from suites.harness.errors import NotEvaluable, UsageProblem
-from suites.harness.preprocessing import Preprocessing
+from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of
 from tests.controls.subjects import Reader, subject_of

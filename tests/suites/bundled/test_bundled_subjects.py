@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
-from suites.harness import formats
-from suites.harness.bundled.cohorts import CLASSES, HELD_OUT, OUTLIERS, TRAIN, VALIDATION
-from suites.harness.bundled.recipes import RECIPES
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject
-from suites.harness.formats.bundled import FOLDER, NAMES
 from suites.harness.layouts import load_cohort
+from suites.harness.subjects import formats
+from suites.harness.subjects.bundled.cohorts import CLASSES, HELD_OUT, OUTLIERS, TRAIN, VALIDATION
+from suites.harness.subjects.bundled.recipes import RECIPES
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.bundled import FOLDER, NAMES
 
 
 def record_of(name: str) -> dict[str, object]:

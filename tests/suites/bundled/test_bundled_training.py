@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from suites.harness.bundled import cohorts, export, learning, probe, train
-from suites.harness.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, Lessons, Split, batch_of
-from suites.harness.bundled.recipes import RECIPES, SEEN
-from suites.harness.formats import load_subject
-from suites.harness.formats.bundled import NAMES
+from suites.harness.subjects.bundled import cohorts, export, learning, probe, train
+from suites.harness.subjects.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, Lessons, Split, batch_of
+from suites.harness.subjects.bundled.recipes import RECIPES, SEEN
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.bundled import NAMES
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import hub, load_subject, networks
-from suites.harness.network_digest import digest_of, digest_of_network
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.formats import hub, load_subject, networks
+from suites.harness.subjects.network_digest import digest_of, digest_of_network
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 FILMS = torch.rand(2, 300, 340, generator=torch.Generator().manual_seed(3))
 

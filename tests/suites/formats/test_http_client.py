@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import http_client
-from suites.harness.formats.http_client import Wire
+from suites.harness.subjects.formats import http_client
+from suites.harness.subjects.formats.http_client import Wire
 
 
 class Server:

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import hub, load_subject
+from suites.harness.subjects.formats import hub, load_subject
 
 OLD, NEW = "a" * 40, "b" * 40
 REPOSITORY = "somebody/lungs"

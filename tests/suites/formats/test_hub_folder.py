@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject
-from suites.harness.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 
 
 def edit(file: Path, **changes) -> None:

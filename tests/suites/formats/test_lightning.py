@@ -10,8 +10,8 @@ from torch import nn
 from torchvision.models import resnet50
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject
-from suites.harness.preprocessing import REPOSITORY
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.preprocessing import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject, names, register, registry
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.formats import load_subject, names, register, registry
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 NUMBER = itertools.count()
 

@@ -11,8 +11,8 @@ from torch import nn
 from torchvision.models import resnet50
 from transformers import ConvNextV2Config, ConvNextV2ForImageClassification, Dinov2Config, Dinov2Model
 
-from suites.harness.formats import keys, load_subject, networks
-from suites.harness.formats.processor import HUB
+from suites.harness.subjects.formats import keys, load_subject, networks
+from suites.harness.subjects.formats.processor import HUB
 
 TOLERANCE = 1e-5
 

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.processor import (
+from suites.harness.subjects.formats.processor import (
     DEFAULTS,
     HUB,
     PROCESSOR_OF,
@@ -17,7 +17,7 @@ from suites.harness.formats.processor import (
     repository_recipe,
     settled,
 )
-from suites.harness.preprocessing import REPOSITORY
+from suites.harness.subjects.preprocessing import REPOSITORY
 
 CONVNEXT = {"image_processor_type": "ConvNextImageProcessor", "resample": 3}
 

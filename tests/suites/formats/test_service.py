@@ -19,7 +19,7 @@ from suites.harness import evaluate
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.doubts import logit_scores
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import http_client, load_subject
+from suites.harness.subjects.formats import http_client, load_subject
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 FILM = torch.linspace(0, 1, 40 * 50).reshape(40, 50)

@@ -13,7 +13,7 @@ from transformers import ConvNextV2ForImageClassification
 
 from calibration.error import ece
 from suites.harness.film import decode_image
-from suites.harness.formats import load_subject
+from suites.harness.subjects.formats import load_subject
 
 TRANSFORM = v2.Compose(
     [

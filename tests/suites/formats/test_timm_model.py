@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject
+from suites.harness.subjects.formats import load_subject
 
 SMALL = "test_convnext2"  # 0.35 million weights
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import load_subject
-from suites.harness.formats.weights import (
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.weights import (
     load_into,
     read_json,
     read_safetensors,

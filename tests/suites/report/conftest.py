@@ -18,7 +18,7 @@ from suites.harness.cohort import Cohort
 from suites.harness.record import PAGE, Record
 from suites.harness.report import figures
 from suites.harness.report.write import write_report
-from suites.harness.subject import Provenance, Subject
+from suites.harness.subjects.subject import Provenance, Subject
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 EVIL = "<script>alert(1)</script>"

@@ -14,11 +14,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import keys, networks, processor
-from suites.harness.formats.registry import register
-from suites.harness.formats.weights import State, load_into, read_json, read_safetensors, sha256_of_file
-from suites.harness.formats.wording import first_few, in_one_line
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.formats import keys, networks, processor
+from suites.harness.subjects.formats.registry import register
+from suites.harness.subjects.formats.weights import State, load_into, read_json, read_safetensors, sha256_of_file
+from suites.harness.subjects.formats.wording import first_few, in_one_line
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 PUBLISHED = "kiselyovd/chest-xray-classifier"
 FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "training.json"]

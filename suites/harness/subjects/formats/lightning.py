@@ -14,13 +14,13 @@ from typing import Any
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats import keys, networks
-from suites.harness.formats.processor import HUB
-from suites.harness.formats.registry import register
-from suites.harness.formats.weights import State, as_state, load_into, read_torch, sha256_of_file
-from suites.harness.formats.wording import first_few
-from suites.harness.preprocessing import REPOSITORY, Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.formats import keys, networks
+from suites.harness.subjects.formats.processor import HUB
+from suites.harness.subjects.formats.registry import register
+from suites.harness.subjects.formats.weights import State, as_state, load_into, read_torch, sha256_of_file
+from suites.harness.subjects.formats.wording import first_few
+from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 PUBLISHED_CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 """The published repository sorts its class folders by name."""

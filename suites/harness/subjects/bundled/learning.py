@@ -12,9 +12,9 @@ from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from suites.harness.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, batch_of
-from suites.harness.bundled.recipes import DIMS, Recipe
-from suites.harness.subject import Normalised
+from suites.harness.subjects.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, batch_of
+from suites.harness.subjects.bundled.recipes import DIMS, Recipe
+from suites.harness.subjects.subject import Normalised
 
 
 def random_crops(n: int, smallest: float, generator: torch.Generator) -> Tensor:

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.output_scale import pattern_logits
-from suites.harness.subject import Subject
-from suites.harness.temperature import FittedTemperature, read_temperature
+from suites.harness.subjects.output_scale import pattern_logits
+from suites.harness.subjects.subject import Subject
+from suites.harness.subjects.temperature_file import FittedTemperature, read_temperature
 
 
 class Tempered(nn.Module):

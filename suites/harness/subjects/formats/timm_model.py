@@ -13,11 +13,11 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.registry import register
-from suites.harness.formats.weights import State, load_into, read_tensors, sha256_of_file
-from suites.harness.formats.wording import in_one_line
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.formats.registry import register
+from suites.harness.subjects.formats.weights import State, load_into, read_tensors, sha256_of_file
+from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 OPTIONS = {
     "checkpoint": "safetensors or torch file with the weights",

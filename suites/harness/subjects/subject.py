@@ -13,9 +13,9 @@ import torchvision
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.network_digest import digest_of, digest_of_network
-from suites.harness.preprocessing import REPOSITORY, Preprocessing
-from suites.harness.temperature import FittedTemperature
+from suites.harness.subjects.network_digest import digest_of, digest_of_network
+from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.subjects.temperature_file import FittedTemperature
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

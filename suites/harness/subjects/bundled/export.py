@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from suites.harness.bundled.cohorts import CLASSES, SIZE
-from suites.harness.bundled.recipes import DEPTHS, DIMS, VIT
-from suites.harness.subject import IMAGENET_MEAN, IMAGENET_STD
+from suites.harness.subjects.bundled.cohorts import CLASSES, SIZE
+from suites.harness.subjects.bundled.recipes import DEPTHS, DIMS, VIT
+from suites.harness.subjects.subject import IMAGENET_MEAN, IMAGENET_STD
 
 _CONVNEXTV2 = (
     (r"^stem\.0\.", "embeddings.patch_embeddings."),

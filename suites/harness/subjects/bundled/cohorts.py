@@ -18,7 +18,7 @@ from robustness.perturbation import PerturbationUndefined, get
 from robustness.phantom import cohort_table, render_row
 from robustness.phantom.cohort import LABELS, MIXES
 from suites.harness.cache.code_digest import digest_of
-from suites.harness.preprocessing import REPOSITORY, Preprocessing
+from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 """The published order."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.registry import register
-from suites.harness.formats.wording import in_one_line
-from suites.harness.network_digest import digest_of_network
-from suites.harness.subject import Subject
+from suites.harness.subjects.formats.registry import register
+from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.network_digest import digest_of_network
+from suites.harness.subjects.subject import Subject
 
 _FORM = re.compile(r"^(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<factory>[A-Za-z_]\w*)$")
 

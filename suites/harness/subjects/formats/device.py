@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.wording import in_one_line
+from suites.harness.subjects.formats.wording import in_one_line
 
 
 def usable(device: str) -> str:

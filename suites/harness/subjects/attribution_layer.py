@@ -15,7 +15,7 @@ import explain
 from explain import Attribution, NotAttributableError
 from explain.layers import find_layer
 from explain.tracing import Layer
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 LAYERED = ("grad-cam", "guided grad-cam")
 """Methods that look at a layer."""

@@ -1,4 +1,4 @@
-"""Make the bundled subjects again: `uv run python -m suites.harness.bundled.train [NAME ...] [--into FOLDER]`.
+"""Make the bundled subjects again: `uv run python -m suites.harness.subjects.bundled.train [NAME ...] [--into FOLDER]`.
 
 Films are rendered on all cores, then every subject is trained on one core of its own, so that the result does not
 depend on how many cores there are. On one machine with one version of torch the bytes are always the same; elsewhere
@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suites.harness.bundled import cohorts, export, learning, probe
-from suites.harness.bundled.cohorts import (
+from suites.harness.subjects.bundled import cohorts, export, learning, probe
+from suites.harness.subjects.bundled.cohorts import (
     CLASSES,
     HELD_OUT,
     OUTLIERS,
@@ -37,11 +37,11 @@ from suites.harness.bundled.cohorts import (
     Lessons,
     batch_of,
 )
-from suites.harness.bundled.recipes import DEPTHS, DIMS, RECIPES, SEEN, VIT, Recipe
-from suites.harness.formats import load_subject
-from suites.harness.formats.bundled import FOLDER, NAMES
-from suites.harness.formats.networks import Dinov2, convnextv2
-from suites.harness.subject import Normalised, Subject
+from suites.harness.subjects.bundled.recipes import DEPTHS, DIMS, RECIPES, SEEN, VIT, Recipe
+from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.bundled import FOLDER, NAMES
+from suites.harness.subjects.formats.networks import Dinov2, convnextv2
+from suites.harness.subjects.subject import Normalised, Subject
 
 
 class Grey(nn.Module):

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suites.harness.bundled.cohorts import CLASSES, Films, batch_of
-from suites.harness.bundled.learning import descend
-from suites.harness.bundled.recipes import Recipe
-from suites.harness.formats.networks import Dinov2
-from suites.harness.subject import Normalised
+from suites.harness.subjects.bundled.cohorts import CLASSES, Films, batch_of
+from suites.harness.subjects.bundled.learning import descend
+from suites.harness.subjects.bundled.recipes import Recipe
+from suites.harness.subjects.formats.networks import Dinov2
+from suites.harness.subjects.subject import Normalised
 
 RIDGE = 3e-3
 """Penalty on the squared weights of the linear layer, on standardised features."""

@@ -15,18 +15,18 @@ from urllib.parse import unquote
 import torch
 
 from explain import NotAttributableError
-from suites.harness.attribution_layer import layer_of
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.device import usable
-from suites.harness.formats.registry import get, names, register
-from suites.harness.formats.wording import in_one_line
-from suites.harness.output_scale import as_logits
-from suites.harness.subject import Subject
+from suites.harness.subjects.attribution_layer import layer_of
+from suites.harness.subjects.formats.device import usable
+from suites.harness.subjects.formats.registry import get, names, register
+from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.output_scale import as_logits
+from suites.harness.subjects.subject import Subject
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-from suites.harness.formats.user import identified  # noqa: E402 - after the formats have signed in
+from suites.harness.subjects.formats.user import identified  # noqa: E402 - after the formats have signed in
 
 __all__ = ["get", "load_subject", "names", "register"]
 

@@ -11,7 +11,7 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from suites.harness.formats.weights import State
+from suites.harness.subjects.formats.weights import State
 
 CONVNEXTV2 = (
     (r"^convnextv2\.", ""),

@@ -16,7 +16,7 @@ from typing import TypeVar
 import httpx
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.wording import in_one_line, in_short
+from suites.harness.subjects.formats.wording import in_one_line, in_short
 
 TRIES = 4
 FIRST_WAIT = 0.5

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.wording import first_few, in_one_line
 from suites.harness.strict_json import parse_json
+from suites.harness.subjects.formats.wording import first_few, in_one_line
 
 State = dict[str, Tensor]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.hub import from_folder
-from suites.harness.formats.registry import register
-from suites.harness.subject import Subject
+from suites.harness.subjects.formats.hub import from_folder
+from suites.harness.subjects.formats.registry import register
+from suites.harness.subjects.subject import Subject
 
 FOLDER = Path(__file__).parents[1] / "bundled"
 NAMES = ("fragile", "hardened", "probe")

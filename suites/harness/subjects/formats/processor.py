@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.preprocessing import REPOSITORY, Interpolation, Preprocessing
-from suites.harness.subject import IMAGENET_MEAN, IMAGENET_STD
+from suites.harness.subjects.preprocessing import REPOSITORY, Interpolation, Preprocessing
+from suites.harness.subjects.subject import IMAGENET_MEAN, IMAGENET_STD
 
 FILTERS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's codes for resampling filters."""

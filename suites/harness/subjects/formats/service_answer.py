@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.wording import in_short
+from suites.harness.subjects.formats.wording import in_short
 
 SUM_TOLERANCE = 0.02
 """Probabilities rounded to two decimals miss a sum of 1 by at most 0.005 per class; more is another kind of number."""

@@ -7,7 +7,7 @@ with. They are a demonstration and a self-test. They have never seen a patient, 
 Each folder is in the Hub's layout (config.json, preprocessor_config.json, model.safetensors in half precision) and is
 loaded by the code that loads the published weights; training.json is its record. To make them again:
 
-    uv run python -m suites.harness.bundled.train [NAME ...]
+    uv run python -m suites.harness.subjects.bundled.train [NAME ...]
 
 To change one, edit its entry in `recipes.py`. `cohorts.py` has the films, `learning.py` and `probe.py` the training,
 `export.py` the files. The films are this project's own phantoms; the weights are under its MIT licence.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 TOLERANCE = 1e-3
 """How far from one the probabilities of a film may sum: half precision rounds each to 5e-4."""

@@ -27,14 +27,14 @@ from PIL import Image
 from torch import Tensor
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.formats.http_client import Wire
-from suites.harness.formats.lightning import PUBLISHED_CLASSES
-from suites.harness.formats.registry import register
-from suites.harness.formats.service_answer import Reading, in_order, read
-from suites.harness.formats.wording import in_one_line, in_short
-from suites.harness.output_scale import waves
-from suites.harness.preprocessing import Untouched
-from suites.harness.subject import Provenance, Subject
+from suites.harness.subjects.formats.http_client import Wire
+from suites.harness.subjects.formats.lightning import PUBLISHED_CLASSES
+from suites.harness.subjects.formats.registry import register
+from suites.harness.subjects.formats.service_answer import Reading, in_order, read
+from suites.harness.subjects.formats.wording import in_one_line, in_short
+from suites.harness.subjects.output_scale import waves
+from suites.harness.subjects.preprocessing import Untouched
+from suites.harness.subjects.subject import Provenance, Subject
 
 LIMITS: dict[str, tuple[Callable[[str], float], float, float]] = {
     "timeout": (float, 0.1, 3600),

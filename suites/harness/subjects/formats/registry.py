@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from robustness.registration import unknown_name
 from suites.harness.errors import SubjectProblem
-from suites.harness.subject import Subject
+from suites.harness.subjects.subject import Subject
 
 Loader = TypeVar("Loader", bound=Callable[[str], Subject])
 
