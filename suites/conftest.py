@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.layouts import load_cohort
-from suites.harness.probes import ROLES, load_probes
 from suites.harness.report.card import write_model_cards
 from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.subjects.formats import load_subject

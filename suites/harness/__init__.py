@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from suites.harness.claims import Result as Result
     from suites.harness.claims import Verdict as Verdict
     from suites.harness.claims import load_claims as load_claims
-    from suites.harness.cohort import Cohort as Cohort
-    from suites.harness.cohort import Film as Film
+    from suites.harness.cohorts.cohort import Cohort as Cohort
+    from suites.harness.cohorts.cohort import Film as Film
+    from suites.harness.cohorts.layouts import load_cohort as load_cohort
     from suites.harness.evaluation import Evaluation as Evaluation
-    from suites.harness.layouts import load_cohort as load_cohort
     from suites.harness.subjects.formats import load_subject as load_subject
     from suites.harness.subjects.preprocessing import Preprocessing as Preprocessing
     from suites.harness.subjects.subject import Normalised as Normalised

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from suites.harness.cache import default_folder
 from suites.harness.claims import Claim, load_claims
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.probes import load_probes
 from suites.harness.evaluation import Evaluation
-from suites.harness.layouts import load_cohort
-from suites.harness.probes import load_probes
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.subject import Subject
 from suites.harness.subjects.temperature_scaling import with_temperatures

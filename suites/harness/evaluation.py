@@ -23,17 +23,17 @@ from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import check_exclusions
+from suites.harness.cohorts.layouts import align_labels
 from suites.harness.comparison import compare
 from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.endpoints import get
 from suites.harness.endpoints.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.film import check_exclusions
 from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
-from suites.harness.layouts import align_labels
 from suites.harness.predictions import predict
 from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report

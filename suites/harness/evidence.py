@@ -17,11 +17,11 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from suites.harness import statistics
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions import Predictions
-from suites.harness.remembered import remembering
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 

@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.cohorts.decoding import FORMATS
+from suites.harness.cohorts.layouts.films import FilmReader
+from suites.harness.cohorts.layouts.kermany_names import bare_number
 from suites.harness.errors import FilmUnreadable, NotEvaluable
-from suites.harness.film import FORMATS
-from suites.harness.layouts.films import FilmReader
-from suites.harness.layouts.kermany_names import bare_number
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 
 FRAME = 6  # outer pixels of the network input counted as border

@@ -21,12 +21,12 @@ from robustness.perturbation import PerturbationError
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.claims import Measure
-from suites.harness.cohort import Film
+from suites.harness.cohorts.cohort import Film
+from suites.harness.cohorts.probes import FILMS as FILMS_OF
 from suites.harness.endpoints.cells import below_one, percent
 from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.evidence import Answers, Evidence
-from suites.harness.probes import FILMS as FILMS_OF
 
 NAME = "view guard"
 FILMS = {"quick": 120}

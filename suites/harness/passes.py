@@ -21,7 +21,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cohort import Film
+from suites.harness.cohorts.cohort import Film
 from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.evidence import Answers
 from suites.harness.subjects.subject import Subject

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from suites.harness.cohort import Cohort, Row
+from suites.harness.cohorts.cohort import Cohort, Row
 from suites.harness.conditions import CLEAN, Condition, apply_all
 from suites.harness.engine import KEY, Engine
 from suites.harness.errors import FilmUnreadable

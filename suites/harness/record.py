@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from suites.harness.claims import Judgement
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.subject_checks import SubjectCheck
 from suites.harness.subjects.subject import Subject
 

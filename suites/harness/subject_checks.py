@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.errors import FilmUnreadable, NotEvaluable
-from suites.harness.remembered import remembering
 from suites.harness.subjects.subject import Subject
 
 FILMS = 8

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from suites.harness.claims import load_claims
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.probes import load_probes
 from suites.harness.evaluation import Evaluation
-from suites.harness.layouts import load_cohort
-from suites.harness.probes import load_probes
 from suites.harness.report.shots import store_gallery
 from suites.harness.subjects.formats import load_subject
 

@@ -22,7 +22,7 @@ import pytest
 import timm
 import torch
 
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.conditions import expand
 from suites.harness.engine import BATCH
 from suites.harness.predictions import predict

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from suites.harness.claims import Claim, Judgement, load_claims
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.subject import Subject
 from tests.controls.films import cohort_of

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 SIDE = 64

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from suites.harness.layouts import load_cohort
+from suites.harness.cohorts.layouts import load_cohort
 from tests.controls.films import CLASSES, cohort_of
 from tests.controls.registry import Pair, control
 

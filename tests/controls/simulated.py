@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.predictions import Predictions
 from suites.harness.subjects.subject import Subject

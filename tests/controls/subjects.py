@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 from tests.controls.films import CLASSES, SIDE, cohort_of, draw

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from suites.harness.claims import load_claims
+from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.evaluation import Evaluation
-from suites.harness.layouts import load_cohort
 from suites.harness.subjects.bundled.cohorts import phantom_sha256
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats.bundled import FOLDER

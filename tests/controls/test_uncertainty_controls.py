@@ -11,7 +11,7 @@ from scipy.special import softmax
 from scipy.stats import binom
 
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.judging import judge_section

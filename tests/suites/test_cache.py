@@ -12,7 +12,7 @@ import torch
 
 from suites.harness import cache, engine
 from suites.harness.cache import Keeping, Shards
-from suites.harness.cohort import Film
+from suites.harness.cohorts.cohort import Film
 from suites.harness.conditions import expand
 from suites.harness.predictions import predict
 from tests.controls.subjects import Reader, cohort_of, subject_of

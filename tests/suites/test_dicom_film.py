@@ -24,9 +24,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from suites.harness.dicom_film import display_rule, is_dicom, window_grey
+from suites.harness.cohorts.decoding import decode_image
+from suites.harness.cohorts.dicom_decoding import display_rule, is_dicom, window_grey
 from suites.harness.errors import FilmUnreadable
-from suites.harness.film import decode_image
 
 STORED = np.random.default_rng(0).integers(0, 4096, (40, 32), dtype=np.uint16)
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from suites.harness.cohort import COLUMNS, Cohort, Film
+from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
+from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import NotEvaluable
 from suites.harness.file_audit import (
     audit_files,
@@ -20,7 +21,6 @@ from suites.harness.file_audit import (
     patient_overlap,
     sharpness,
 )
-from suites.harness.layouts import load_cohort
 from suites.harness.shortcuts import CUE_SETS, shortcut_probabilities, shortcut_scores, single_cue_auroc
 
 

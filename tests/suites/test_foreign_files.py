@@ -17,8 +17,8 @@ from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 from robustness import presets
 from suites import plugin
 from suites.command_line import WITH_VALUE, joined
+from suites.harness.cohorts.probes import ROLES
 from suites.harness.evaluation import SEVERITIES
-from suites.harness.probes import ROLES
 from suites.harness.subjects import formats
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_file import FittedTemperature

@@ -8,7 +8,7 @@ import pytest
 
 from suites.harness import evaluate, guarding
 from suites.harness.claims import Claim
-from suites.harness.layouts import load_cohort
+from suites.harness.cohorts.layouts import load_cohort
 from tests.controls.subjects import Reader, subject_of
 
 CLAIM = Claim(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suites.harness import held
-from suites.harness.cohort import Film
-from suites.harness.remembered import KeptFilms
+from suites.harness.cohorts import film_memory
+from suites.harness.cohorts.cohort import Film
+from suites.harness.cohorts.film_disk_cache import KeptFilms
 
 SHAPE = (20, 31)  # a number of pixels that fills no whole byte
 
 
 @pytest.fixture(autouse=True)
 def nothing_held(monkeypatch):
-    monkeypatch.setattr(held, "_HELD", type(held._HELD)())
+    monkeypatch.setattr(film_memory, "_HELD", type(film_memory._HELD)())
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_changing_a_film_in_place_does_not_change_what_is_held(decode):
 
 def test_the_films_asked_for_longest_ago_are_let_go(decode, calls, monkeypatch):
     size = SHAPE[0] * SHAPE[1] * 4 + (SHAPE[0] * SHAPE[1] + 7) // 8
-    monkeypatch.setattr(held, "BYTES", 2 * size)
+    monkeypatch.setattr(film_memory, "BYTES", 2 * size)
     for film in (1, 2, 1, 3, 1, 2):  # the third film pushes out the second, not the first
         decode({"id": film})
     assert calls == [1, 2, 3, 2]
-    assert len(held._HELD) == 2
+    assert len(film_memory._HELD) == 2

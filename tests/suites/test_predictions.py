@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.conditions import expand, parse
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
 from suites.harness.predictions import predict as predict_all

@@ -13,7 +13,7 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms import v2
 
-from suites.harness.film import decode_image
+from suites.harness.cohorts.decoding import decode_image
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing, as_levels
 
 PUBLISHED = v2.Compose(

@@ -25,12 +25,12 @@ from robustness import perturbation, presets
 from robustness.attacks import attack
 from robustness.attacks.loss import cross_entropy
 from suites.harness import believing, doubts
-from suites.harness.cohort import COLUMNS
+from suites.harness.cohorts.cohort import COLUMNS
+from suites.harness.cohorts.decoding import decode_image
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.layouts import registry as layouts
 from suites.harness.endpoints import failure_modes, mending
-from suites.harness.film import decode_image
 from suites.harness.labelled import LabelledFilms
-from suites.harness.layouts import load_cohort
-from suites.harness.layouts import registry as layouts
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats import registry as formats
 from suites.harness.subjects.subject import Provenance

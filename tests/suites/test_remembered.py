@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suites.harness import held
-from suites.harness.layouts import load_cohort
-from suites.harness.remembered import remembering
+from suites.harness.cohorts import film_memory
+from suites.harness.cohorts.film_disk_cache import remembering
+from suites.harness.cohorts.layouts import load_cohort
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def row(cohort):
 
 @pytest.fixture(autouse=True)
 def nothing_held(monkeypatch):
-    monkeypatch.setattr(held, "_HELD", type(held._HELD)())
+    monkeypatch.setattr(film_memory, "_HELD", type(film_memory._HELD)())
 
 
 def counting(cohort):
@@ -40,7 +40,7 @@ def counting(cohort):
 def test_a_film_comes_back_as_it_was(cohort, row, tmp_path):
     counted, calls = counting(cohort)
     first = remembering(counted, tmp_path)(row)
-    held._HELD.clear()  # another process
+    film_memory._HELD.clear()  # another process
     second = remembering(counted, tmp_path)(row)
     assert len(calls) == 1
     assert second.content == first.content
@@ -56,14 +56,14 @@ def test_a_damaged_file_and_a_folder_that_cannot_be_written_cost_nothing_but_tim
     film = remembering(counted, tmp_path)(row)
     (kept,) = (tmp_path / "films").iterdir()
     kept.write_bytes(kept.read_bytes()[:1000])
-    held._HELD.clear()
+    film_memory._HELD.clear()
     assert np.array_equal(remembering(counted, tmp_path)(row).pixels, film.pixels)
     assert len(calls) == 2
-    held._HELD.clear()
+    film_memory._HELD.clear()
     assert np.array_equal(remembering(counted, tmp_path)(row).pixels, film.pixels)
     assert len(calls) == 2, "the damaged file was replaced"
     (tmp_path / "file").write_text("")
-    held._HELD.clear()
+    film_memory._HELD.clear()
     assert np.array_equal(remembering(counted, tmp_path / "file")(row).pixels, film.pixels)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from suites.harness import FittedTemperature, evaluate, load_subject, with_temperature
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import SubjectProblem, UsageProblem
 from suites.harness.subjects.output_scale import pattern_logits
 from suites.harness.subjects.preprocessing import Preprocessing

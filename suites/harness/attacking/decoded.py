@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from suites.harness.cohort import Cohort, Row
-from suites.harness.remembered import KeptFilms
+from suites.harness.cohorts.cohort import Cohort, Row
+from suites.harness.cohorts.film_disk_cache import KeptFilms
 
 
 def film_of(cohort: Cohort, row: Row, content: str) -> Tensor:

@@ -22,7 +22,7 @@ from suites.harness.attacking.decoded import film_of
 from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cohort import Row
+from suites.harness.cohorts.cohort import Row
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers
 

@@ -13,6 +13,7 @@ from calibration import selective as abstention
 from calibration.checks import FloatArray, softmax
 from suites.harness import doubts, guarding
 from suites.harness.claims import Claim, Result
+from suites.harness.cohorts.probes import FILMS
 from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet, logit_scores
 from suites.harness.endpoints import failure_modes, headroom
@@ -23,7 +24,6 @@ from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
 from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, reasoned
-from suites.harness.probes import FILMS
 from suites.harness.report.performance import predictive
 from suites.harness.report.wording import slug
 from suites.harness.statistics import Floats, Sampled

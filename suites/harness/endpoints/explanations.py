@@ -15,6 +15,7 @@ from explain.localisation import energy_table, localise, marked_region, overlap,
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
 from suites.harness import explaining, galleries, statistics
 from suites.harness.claims import Claim, Result
+from suites.harness.cohorts.probes import FILMS
 from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
@@ -25,7 +26,6 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.evidence import Answers, Evidence
 from suites.harness.explaining import Checked, Maps
 from suites.harness.galleries import Scene
-from suites.harness.probes import FILMS
 from suites.harness.statistics import Sampled
 from suites.harness.subjects.attribution_layer import described, method_for
 

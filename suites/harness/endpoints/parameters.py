@@ -17,9 +17,9 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from robustness.remedies import REMEDIES
+from suites.harness.cohorts.probes import ROLES
 from suites.harness.conditions import CLEAN, expand, parse
 from suites.harness.errors import UsageProblem
-from suites.harness.probes import ROLES
 
 REQUIRED = object()
 """Stands for the default of a parameter that a claim must name."""

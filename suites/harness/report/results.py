@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.claims import Judgement, Measure
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import UsageProblem
 from suites.harness.record import Record
 from suites.harness.strict_json import parse_json

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from robustness.attacks import AttackError, ThreatModel, attack_films
-from suites.harness import held
 from suites.harness.attacking import attack, decoded, finished, job, protocols
 from suites.harness.attacking.access import FILM, threat_of
 from suites.harness.attacking.stored import from_row, to_row
+from suites.harness.cohorts import film_memory
 from suites.harness.errors import NotEvaluable
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile
@@ -131,7 +131,7 @@ def test_what_an_adversary_moves_is_what_the_network_gets():
 
 def test_a_film_is_decoded_once_for_all_attacks(evidence, tmp_path, monkeypatch):
     answers = evidence(subject_of(Reader(), "reader"), films=9).main
-    held._HELD.clear()
+    film_memory._HELD.clear()
     table = answers.cohort.table.to_dict("records")
     contents = [answers.cohort.decode(row).content for row in table]
     counted = []
@@ -144,8 +144,8 @@ def test_a_film_is_decoded_once_for_all_attacks(evidence, tmp_path, monkeypatch)
     attack(answers, "quick", tmp_path, protocol="noise")
     attack(answers, "quick", tmp_path, protocol="blank", compared=True)
     assert sorted(counted) == sorted(answers.images)
-    room = 3 * next(iter(held._HELD.values())).bytes  # of a film with its masks
-    monkeypatch.setattr(held, "BYTES", room)
+    room = 3 * next(iter(film_memory._HELD.values())).bytes  # of a film with its masks
+    monkeypatch.setattr(film_memory, "BYTES", room)
     for row, content in zip(table, contents, strict=True):
         decoded.film_of(cohort, row, content + "again")
-    assert len(held._HELD) == 3
+    assert len(film_memory._HELD) == 3

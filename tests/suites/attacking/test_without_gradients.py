@@ -9,7 +9,7 @@ import torch
 from suites.harness.attacking import attack
 from suites.harness.attacking.attack import requests_at_most
 from suites.harness.claims import Verdict
-from suites.harness.cohort import Film
+from suites.harness.cohorts.cohort import Film
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of, draw, film_of
 from tests.controls.subjects import Reader

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
+from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import SubjectProblem
-from suites.harness.layouts import load_cohort
 from suites.harness.subjects import formats
 from suites.harness.subjects.bundled.cohorts import CLASSES, HELD_OUT, OUTLIERS, TRAIN, VALIDATION
 from suites.harness.subjects.bundled.recipes import RECIPES

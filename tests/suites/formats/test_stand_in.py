@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from transformers import ConvNextV2ForImageClassification
 
 from calibration.error import ece
-from suites.harness.film import decode_image
+from suites.harness.cohorts.decoding import decode_image
 from suites.harness.subjects.formats import load_subject
 
 TRANSFORM = v2.Compose(

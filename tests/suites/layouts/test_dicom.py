@@ -9,8 +9,8 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import FilmUnreadable
-from suites.harness.layouts import load_cohort
 
 
 def write(path: Path, **tags: object) -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suites.harness.cohorts.layouts import kaggle_download, load_cohort
+from suites.harness.cohorts.layouts.kermany_names import bare_number, read_name
 from suites.harness.errors import CohortProblem
-from suites.harness.layouts import kaggle_download, load_cohort
-from suites.harness.layouts.kermany_names import bare_number, read_name
 
 Films = Callable[..., Path]
 

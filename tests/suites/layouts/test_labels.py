@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suites.harness.cohorts.layouts import align_labels, load_cohort, normalise_label
 from suites.harness.errors import CohortProblem
-from suites.harness.layouts import align_labels, load_cohort, normalise_label
 
 Films = Callable[..., Path]
 THREE = ("bacterial_pneumonia", "normal", "viral_pneumonia")

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.layouts.metadata import age_group
 from suites.harness.errors import CohortProblem, FilmUnreadable
-from suites.harness.layouts import load_cohort
-from suites.harness.layouts.metadata import age_group
 
 Films = Callable[..., Path]
 

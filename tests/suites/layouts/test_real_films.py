@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.layouts.kermany_names import bare_number
 from suites.harness.file_audit import audit_files, class_mix, duplicate_groups, file_contents, patient_overlap
-from suites.harness.layouts import load_cohort
-from suites.harness.layouts.kermany_names import bare_number
 from suites.harness.shortcuts import single_cue_auroc
 
 THREE = ("bacterial_pneumonia", "normal", "viral_pneumonia")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts import Spec, load_cohort, register, registry
 from suites.harness.errors import CohortProblem, FilmUnreadable
-from suites.harness.layouts import Spec, load_cohort, register, registry
 
 Films = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suites.harness.claims import Claim, GalleryItem, Judgement, Measure, Result, Verdict
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.record import PAGE, Record
 from suites.harness.report import figures
 from suites.harness.report.write import write_report

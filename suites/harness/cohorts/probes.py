@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from suites.harness.cohort import Cohort
-from suites.harness.layouts import load_cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts import load_cohort
 
 ROLES = {
     "lateral": "lateral films",

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.layouts.films import SPLITS, relative_name
+from suites.harness.cohorts.layouts.labels import normalise_label
 from suites.harness.errors import CohortProblem
-from suites.harness.film import printable
-from suites.harness.layouts.films import SPLITS, relative_name
-from suites.harness.layouts.labels import normalise_label
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 BESIDE = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata", "labels") for suffix in SUFFIXES)

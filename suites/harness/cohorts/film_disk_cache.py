@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from suites.harness.cohort import Cohort, Film, Row
-from suites.harness.held import held, hold
+from suites.harness.cohorts.cohort import Cohort, Film, Row
+from suites.harness.cohorts.film_memory import held, hold
 
 _MASK = "mask_"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from suites.harness.layouts.labels import BACTERIAL, NORMAL, VIRAL
+from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, VIRAL
 
 _KINDS = {"bacteria": BACTERIAL, "virus": VIRAL, "normal": NORMAL}
 _PERSON = re.compile(r"person(\d+)_(bacteria|virus)(?:_|\.|$)", re.IGNORECASE)

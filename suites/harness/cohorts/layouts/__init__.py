@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from suites.harness.film import BROKEN_SHARE_LIMIT, check_exclusions
-from suites.harness.layouts.labels import align_labels, normalise_label
-from suites.harness.layouts.registry import Spec, get, load_cohort, names, register
+from suites.harness.cohorts.decoding import BROKEN_SHARE_LIMIT, check_exclusions
+from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
+from suites.harness.cohorts.layouts.registry import Spec, get, load_cohort, names, register
 
 for _module in sorted(module.name for module in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")

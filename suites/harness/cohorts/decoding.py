@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from suites.harness.cohort import Film
-from suites.harness.dicom_film import DICOM_SUFFIXES, dicom_pixels, is_dicom
+from suites.harness.cohorts.cohort import Film
+from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, is_dicom
+from suites.harness.cohorts.file_damage import check_tiff, check_whole
 from suites.harness.errors import CohortProblem, FilmUnreadable
-from suites.harness.file_damage import check_tiff, check_whole
 
 # Only these decoders of Pillow are ever tried: others start programs (EPS) or have no business with radiographs.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.layouts.films import (
+    SPLITS,
+    FilmReader,
+    by_own_patients,
+    film_table,
+    films_below,
+    folders_in,
+)
+from suites.harness.cohorts.layouts.kermany_names import read_name
+from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, PNEUMONIA, VIRAL
+from suites.harness.cohorts.layouts.metadata import find_beside, lay_over
+from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.errors import CohortProblem
-from suites.harness.film import printable
-from suites.harness.layouts.films import SPLITS, FilmReader, by_own_patients, film_table, films_below, folders_in
-from suites.harness.layouts.kermany_names import read_name
-from suites.harness.layouts.labels import BACTERIAL, NORMAL, PNEUMONIA, VIRAL
-from suites.harness.layouts.metadata import find_beside, lay_over
-from suites.harness.layouts.registry import Spec, register
 
 ARCHIVE_FOLDER = "chest_xray"  # the downloaded archive holds the splits in a folder of this name
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from suites.harness.cohort import COLUMNS, Film
+from suites.harness.cohorts.cohort import COLUMNS, Film
+from suites.harness.cohorts.decoding import decode_image, decode_mask, printable
 from suites.harness.errors import CohortProblem
-from suites.harness.film import decode_image, decode_mask, printable
 
 SPLITS = {
     "train": "train",

@@ -11,10 +11,10 @@ import numpy as np
 
 from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
 from suites.harness.cache.code_digest import digest_of
-from suites.harness.cohort import Cohort, Film
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.cohorts.film_disk_cache import KeptFilms
+from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.errors import CohortProblem
-from suites.harness.layouts.registry import Spec, register
-from suites.harness.remembered import KeptFilms
 
 FILMS = 360
 """Films of the default cohort: 120 per class, above the 100 that a rate needs."""

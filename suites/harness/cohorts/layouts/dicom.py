@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pydicom
 
-from suites.harness.cohort import Cohort
-from suites.harness.dicom_film import DICOM_SUFFIXES, HEADER_BYTES, display_rule, is_deflated, is_dicom
-from suites.harness.film import printable
-from suites.harness.layouts.films import FilmReader, by_own_patients, film_table, films_below
-from suites.harness.layouts.metadata import age_group, find_beside, lay_over
-from suites.harness.layouts.registry import Spec, register
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, HEADER_BYTES, display_rule, is_deflated, is_dicom
+from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, film_table, films_below
+from suites.harness.cohorts.layouts.metadata import age_group, find_beside, lay_over
+from suites.harness.cohorts.layouts.registry import Spec, register
 
 _LOOKED_AT = 50
 _TAGS = [

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, film_table
+from suites.harness.cohorts.layouts.metadata import SUFFIXES, find_beside, read_manifest
+from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.errors import CohortProblem
-from suites.harness.film import printable
-from suites.harness.layouts.films import FilmReader, by_own_patients, film_table
-from suites.harness.layouts.metadata import SUFFIXES, find_beside, read_manifest
-from suites.harness.layouts.registry import Spec, register
 
 
 def manifest_path(location: Path) -> Path | None:

@@ -27,10 +27,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from robustness.registration import unknown_name
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.errors import CohortProblem
-from suites.harness.film import printable
-from suites.harness.layouts.labels import align_labels, normalise_label
 
 EVERY_SPLIT = "all"
 _SHOWN = 12

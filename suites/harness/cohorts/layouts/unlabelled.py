@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from suites.harness.cohort import Cohort
-from suites.harness.film import printable
-from suites.harness.layouts.films import FilmReader, by_own_patients, film_table, films_below
-from suites.harness.layouts.registry import Spec, register
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, film_table, films_below
+from suites.harness.cohorts.layouts.registry import Spec, register
 
 
 @register(

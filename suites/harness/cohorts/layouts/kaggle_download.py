@@ -6,10 +6,10 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts.kaggle import kaggle_root, load_kaggle
+from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.errors import CohortProblem
-from suites.harness.layouts.kaggle import kaggle_root, load_kaggle
-from suites.harness.layouts.registry import Spec, register
 
 DATASET = "paultimothymooney/chest-xray-pneumonia"
 _BY_HAND = "or download it by hand and pass the folder that holds train, val and test"

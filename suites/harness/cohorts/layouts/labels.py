@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from suites.harness.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.decoding import printable
 from suites.harness.errors import CohortProblem
-from suites.harness.film import printable
 
 NORMAL, PNEUMONIA = "normal", "pneumonia"
 BACTERIAL, VIRAL = "bacterial_pneumonia", "viral_pneumonia"

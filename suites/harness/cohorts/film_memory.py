@@ -15,7 +15,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from suites.harness.cohort import Film
+from suites.harness.cohorts.cohort import Film
 
 BYTES = 256 * 1024**2
 """What is held at most, by all cohorts together; the films asked for longest ago go first."""
