@@ -17,8 +17,8 @@ from explain.similarity import agreement, average
 from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers, Evidence
 from suites.harness.explaining import Checked
+from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.subjects.attribution_layer import described, method_of
 
 CONTROLS = ("edge detector",)

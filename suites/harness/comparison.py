@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from suites.harness import statistics
-from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import difference
 
 COLUMNS = ["measure", "first", "second", "difference", "low", "high", "films"]

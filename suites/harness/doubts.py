@@ -25,10 +25,10 @@ from scipy.special import logsumexp
 from calibration import crossfit, scores
 from calibration.checks import CalibrationError, FloatArray, softmax
 from calibration.registration import unknown_name
-from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers, Evidence
-from suites.harness.passes import dropout_passes, features_under
+from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 
 NEIGHBOUR = 10
 HALVES = (0, 1)

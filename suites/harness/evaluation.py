@@ -27,17 +27,17 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.comparison import compare
-from suites.harness.conditions import CLEAN, Condition, parse
 from suites.harness.endpoints import get
 from suites.harness.endpoints.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
-from suites.harness.evidence import Answers, Evidence
 from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
-from suites.harness.predictions import predict
+from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.conditions import CLEAN, Condition, parse
+from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
+from suites.harness.predictions.table import predict
 from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
-from suites.harness.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.subjects.subject import Subject
 
 Profile = Literal["quick", "standard", "full"]

@@ -25,10 +25,10 @@ from explain.regions import Mask
 from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
 from suites.harness.cache import Key, Row, Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
 from suites.harness.film_figures import under
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.subjects.attribution_layer import LAYERED, layer_of, method_of
 
 FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
-from suites.harness.conditions import CLEAN, parse
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN, parse
 
 
 def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[str]) -> Figure:

@@ -35,10 +35,10 @@ from robustness.attacks import AttackResult
 from suites.harness import attacking, explaining
 from suites.harness.claims import GalleryItem
 from suites.harness.cohorts.probes import ROLES
-from suites.harness.conditions import CLEAN, parse
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers, Evidence
 from suites.harness.explaining import Asked, Checked
+from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.subjects.attribution_layer import described
 
 FILMS = {"quick": 2, "standard": 4, "full": 8}

@@ -26,7 +26,7 @@ from suites.harness.cohorts.probes import FILMS as FILMS_OF
 from suites.harness.endpoints.cells import below_one, percent
 from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
-from suites.harness.evidence import Answers, Evidence
+from suites.harness.predictions.answers import Answers, Evidence
 
 NAME = "view guard"
 FILMS = {"quick": 120}

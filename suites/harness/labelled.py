@@ -11,7 +11,7 @@ import numpy.typing as npt
 from calibration.checks import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers, Evidence
+from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.statistics import Integers, Resamples, Sampled
 from suites.harness.statistics.resamples import applied
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from suites.harness.claims import Judgement
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.subject_checks import SubjectCheck
+from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.subjects.subject import Subject
 
 PAGE = "the published page"

@@ -23,9 +23,9 @@ import timm
 import torch
 
 from suites.harness.cohorts.cohort import Cohort, Film
-from suites.harness.conditions import expand
-from suites.harness.engine import BATCH
-from suites.harness.predictions import predict
+from suites.harness.predictions.conditions import expand
+from suites.harness.predictions.engine import BATCH
+from suites.harness.predictions.table import predict
 from suites.harness.subjects.preprocessing import REPOSITORY
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 

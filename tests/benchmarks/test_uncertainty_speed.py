@@ -18,9 +18,9 @@ import pytest
 from calibration import measures
 from suites.harness import guarding
 from suites.harness.claims import load_claims
-from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import get
 from suites.harness.labelled import LabelledFilms
+from suites.harness.predictions.conditions import CLEAN
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 FILMS, CONDITIONS, WHITE = 624, 60, "whiteout_bilateral@4"

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from suites.harness.conditions import parse
+from suites.harness.predictions.conditions import parse
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.films import CLASSES, SIDE, cohort_of, draw, exposed, inverted
 from tests.controls.registry import Pair, control

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from suites.harness import cache, engine
+from suites.harness import cache
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cohorts.cohort import Film
-from suites.harness.conditions import expand
-from suites.harness.predictions import predict
+from suites.harness.predictions import engine
+from suites.harness.predictions.conditions import expand
+from suites.harness.predictions.table import predict
 from tests.controls.subjects import Reader, cohort_of, subject_of
 
 COLUMNS = ("film", "level")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from suites.harness.claims import load_claims
-from suites.harness.conditions import CLEAN, expand, parse
 from suites.harness.endpoints import get
 from suites.harness.errors import UsageProblem
+from suites.harness.predictions.conditions import CLEAN, expand, parse
 
 ENTRY = """
 [[claim]]

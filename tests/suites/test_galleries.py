@@ -13,8 +13,8 @@ from explain import AttributionMap
 from explain.attribution import Attribution
 from suites.harness import attacking, believing, explaining, galleries
 from suites.harness.claims import load_claims
-from suites.harness.conditions import CLEAN
 from suites.harness.evaluation import Evaluation
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.shots import store_gallery
 from tests.controls.films import cohort_of
 from tests.controls.subjects import Reader, subject_of

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from suites.harness.cohorts.cohort import Cohort, Film
-from suites.harness.conditions import expand, parse
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
-from suites.harness.predictions import predict as predict_all
+from suites.harness.predictions.conditions import expand, parse
+from suites.harness.predictions.table import predict as predict_all
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from suites.harness import evaluate, load_claims, load_cohort, load_subject
 from suites.harness.claims import Verdict
 from suites.harness.evaluation import Evaluation
-from suites.harness.subject_checks import barred, subject_checks
+from suites.harness.predictions.subject_checks import barred, subject_checks
 from suites.harness.subjects.preprocessing import Untouched
 from tests.controls.subjects import Calm, Memoriser, Mistaken, Reader, cohort_of, subject_of
 

@@ -22,7 +22,7 @@ from suites.harness.attacking.protocols import (
     chosen_films,
     plan_of,
 )
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 
 NO_GRADIENTS = "no gradients"
 """Why a white-box attack cannot be had of a deployed service."""

@@ -24,7 +24,7 @@ from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""

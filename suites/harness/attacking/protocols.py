@@ -11,7 +11,7 @@ import pandas as pd
 
 from robustness.attacks import BUDGETS, PROFILES, Profile, alone, get
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 
 FILMS = {"quick": 60, "standard": 200, "full": 1_000_000}
 """Films of the attack on the network's input."""

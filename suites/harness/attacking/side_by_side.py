@@ -23,7 +23,7 @@ from suites.harness.attacking.protocols import (
     chosen_films,
 )
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 
 LINES = (
     (INPUT, "ensemble"),

@@ -20,7 +20,7 @@ from suites.harness.attacking.job import BATCH, Pixels
 from suites.harness.attacking.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 from suites.harness.subjects.subject import Subject
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0))

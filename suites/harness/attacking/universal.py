@@ -19,7 +19,7 @@ from suites.harness.attacking.job import Job
 from suites.harness.attacking.protocols import PATTERN_FILMS, chosen_films, plan_of
 from suites.harness.cache import Shards
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0, 8.0))
 FOLDS = 2

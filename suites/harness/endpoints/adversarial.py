@@ -24,7 +24,7 @@ from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import Flag, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers, Evidence
+from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.report.wording import TRUST
 from suites.harness.statistics import Sampled, difference
 

@@ -14,7 +14,7 @@ from suites.harness import film_figures
 from suites.harness.attacking import Attack
 from suites.harness.attacking.universal import Patterns
 from suites.harness.claims import GalleryItem
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 from suites.harness.report import figures
 from suites.harness.statistics import Sampled
 

@@ -19,7 +19,7 @@ from suites.harness.claims import Measure
 from suites.harness.endpoints.cells import points
 from suites.harness.endpoints.headroom import SKILL
 from suites.harness.endpoints.registry import measured
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled, difference
 
 WHAT_MOVES = {

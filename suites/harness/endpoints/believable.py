@@ -8,12 +8,12 @@ import pandas as pd
 import explain
 from suites.harness import believing, explaining, galleries
 from suites.harness.claims import Claim, Result
-from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import Conditions, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Evidence
+from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.subjects.attribution_layer import described, method_for
 
 

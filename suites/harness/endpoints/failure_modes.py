@@ -13,11 +13,11 @@ from calibration import ood
 from calibration.checks import FloatArray
 from suites.harness import doubts
 from suites.harness.cohorts.probes import ROLES
-from suites.harness.conditions import CLEAN
 from suites.harness.doubts import FilmSet
 from suites.harness.endpoints.cells import NONE, cell, columns
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Evidence
+from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Interval, Resamples, Sampled
 
 WHITE_OUT, WRONG = "white-out", "misclassified"

@@ -6,13 +6,13 @@ import numpy as np
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
-from suites.harness.conditions import CLEAN, parse
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import REQUIRED, Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.stress import counted
-from suites.harness.evidence import Evidence
+from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.conditions import CLEAN, parse
 
 
 @endpoint("flip_rate", parameters={"conditions": Conditions(REQUIRED)})

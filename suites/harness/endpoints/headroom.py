@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from suites.harness.claims import Headroom, Measure
-from suites.harness.conditions import CLEAN
 from suites.harness.endpoints.registry import measured
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.wording import plain_name
 from suites.harness.statistics import difference
 

@@ -20,12 +20,12 @@ from calibration.checks import CalibrationError, FloatArray, IntArray
 from calibration.interval import MISSING
 from calibration.recalibrator import Recalibrator
 from suites.harness.cohorts.probes import FILMS
-from suites.harness.conditions import CLEAN
 from suites.harness.endpoints.calibrated import ECE
 from suites.harness.endpoints.cells import NONE, cell, columns
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Evidence
 from suites.harness.labelled import LabelledFilms
+from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Interval, Sampled, combined, difference
 
 RANGE = (0.0, math.inf)

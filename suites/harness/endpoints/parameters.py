@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 from robustness.remedies import REMEDIES
 from suites.harness.cohorts.probes import ROLES
-from suites.harness.conditions import CLEAN, expand, parse
 from suites.harness.errors import UsageProblem
+from suites.harness.predictions.conditions import CLEAN, expand, parse
 
 REQUIRED = object()
 """Stands for the default of a parameter that a claim must name."""
@@ -211,7 +211,7 @@ class Score(Parameter):
 
 @dataclass(frozen=True)
 class ConditionName(Parameter):
-    """One condition (see `suites.harness.conditions`); predicted."""
+    """One condition (see `suites.harness.predictions.conditions`); predicted."""
 
     words = "a condition, such as gamma_low@3"
 

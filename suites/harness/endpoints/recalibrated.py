@@ -17,14 +17,14 @@ from calibration.recalibrator import Recalibrator
 from calibration.scaling import Temperature
 from calibration.scoring import nll
 from suites.harness.claims import Claim, Measure, Result
-from suites.harness.conditions import CLEAN, expand
 from suites.harness.endpoints import headroom, mending
 from suites.harness.endpoints.calibrated import ECE
 from suites.harness.endpoints.held_out import held_out
 from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.evidence import Answers, Evidence
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
+from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.report.wording import slug
 from suites.harness.statistics import Sampled
 from suites.harness.subjects.output_scale import pattern_logits

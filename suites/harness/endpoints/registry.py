@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 from robustness.registration import unknown_name
 from suites.harness.claims import Claim, Measure, Result, Unit
-from suites.harness.conditions import Condition, expand
 from suites.harness.endpoints.parameters import Parameter, read_all
 from suites.harness.errors import UsageProblem
+from suites.harness.predictions.conditions import Condition, expand
 from suites.harness.statistics import Sampled
 
 About = Literal["page", "cohort", "subject"]

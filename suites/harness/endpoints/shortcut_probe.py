@@ -12,11 +12,11 @@ from explain.shortcut import shortcut_probe
 from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
-from suites.harness.conditions import CLEAN
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.evidence import Answers, Evidence
+from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.conditions import CLEAN
 
 FILMS = {"quick": 120, "standard": 400, "full": 1_000_000}
 """Films probed by profile, whole patients, by class."""

@@ -14,7 +14,7 @@ from suites.harness.endpoints.attack_tables import rate_on
 from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.evidence import Evidence
+from suites.harness.predictions.answers import Evidence
 from suites.harness.statistics import difference
 
 SHARE: Unit = "share"

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from robustness import perturbation
 from suites.harness import statistics
-from suites.harness.conditions import CLEAN, Condition
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.statistics import Floats, Sampled, difference
 
 CONTROL = "control"

@@ -15,10 +15,10 @@ import numpy as np
 
 from robustness import benchmark
 from suites.harness import statistics
-from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
-from suites.harness.evidence import Answers
 from suites.harness.grid.measuring import CONTROL, Row, SubjectGrid
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Sampled
 
 ALEXNET = "AlexNet on PneumoniaMNIST-C"

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from robustness import presets
-from suites.harness.conditions import Condition, parse
 from suites.harness.errors import UsageProblem
-from suites.harness.evidence import Answers
 from suites.harness.grid import gallery
 from suites.harness.grid.measuring import CONTROL, SubjectGrid, measure_grid
 from suites.harness.grid.relative import RelativeScore, all_scores
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import Condition, parse
 
 PUBLISHED = "medmnist-c"
 """The preset that reproduces a published benchmark, so that its reference errors apply."""

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
 from suites.harness.report import checklist, facts, flags, performance, views, wording
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
-from suites.harness.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.subjects.subject import Subject
 
 TEMPLATES = Path(__file__).with_name("templates")

@@ -17,9 +17,9 @@ import pandas as pd
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import UsageProblem
+from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.record import Record
 from suites.harness.strict_json import parse_json
-from suites.harness.subject_checks import SubjectCheck
 from suites.harness.subjects.subject import Subject
 
 SCHEMA = 1

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.conditions import CLEAN, Condition
 from suites.harness.errors import PredictionProblem, SubjectProblem
+from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 

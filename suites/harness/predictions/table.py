@@ -22,9 +22,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from suites.harness.cohorts.cohort import Cohort, Row
-from suites.harness.conditions import CLEAN, Condition, apply_all
-from suites.harness.engine import KEY, Engine
 from suites.harness.errors import FilmUnreadable
+from suites.harness.predictions.conditions import CLEAN, Condition, apply_all
+from suites.harness.predictions.engine import KEY, Engine
 from suites.harness.subjects.subject import Subject
 
 

@@ -22,8 +22,8 @@ from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Film
-from suites.harness.conditions import CLEAN, Condition, parse
-from suites.harness.evidence import Answers
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.subjects.subject import Subject
 
 PASSES = 16

@@ -19,9 +19,9 @@ from scipy.special import softmax
 from suites.harness import statistics
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
-from suites.harness.conditions import CLEAN
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions import Predictions
+from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.table import Predictions
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 

@@ -1,0 +1,1 @@
+"""What did the subject predict, film by film and condition by condition?"""
