@@ -26,7 +26,7 @@ from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
 from suites.harness.cache import Key, Row, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.errors import NotEvaluable
-from suites.harness.film_figures import under
+from suites.harness.formatting.film_figures import under
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.subjects.attribution_layer import LAYERED, layer_of, method_of

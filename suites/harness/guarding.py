@@ -23,9 +23,9 @@ from suites.harness.cache.code_digest import decoding
 from suites.harness.claims import Measure
 from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.probes import FILMS as FILMS_OF
-from suites.harness.endpoints.cells import below_one, percent
 from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
+from suites.harness.formatting.cells import below_one, percent
 from suites.harness.predictions.answers import Answers, Evidence
 
 NAME = "view guard"

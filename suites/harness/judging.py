@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
-from suites.harness.report import wording
+from suites.harness.formatting import wording
 
 ALPHA = (1 - statistics.LEVEL) / 2
 """One-sided level that goes with a two-sided interval."""

@@ -12,7 +12,7 @@ from torch import nn
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
 from suites.harness.endpoints import failure_modes
-from suites.harness.endpoints.cells import NONE
+from suites.harness.formatting.cells import NONE
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 from tests.controls.simulated import simulated_answers, simulated_evidence
 from tests.controls.subjects import cohort_of, subject_of

@@ -14,9 +14,9 @@ from robustness.attacks.sanity import SanityCheck
 from suites.harness import explaining
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.endpoints import adversarial, attack_tables, get, shortcut_probe
-from suites.harness.endpoints.cells import below_one, percent, points
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.explaining import Checked
+from suites.harness.formatting.cells import below_one, percent, points
 from suites.harness.judging import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
 

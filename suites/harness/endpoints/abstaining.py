@@ -16,16 +16,16 @@ from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.doubts import FilmSet, logit_scores
 from suites.harness.endpoints import failure_modes, headroom
-from suites.harness.endpoints.cells import NONE, below_one, percent
 from suites.harness.endpoints.parameters import ConditionName, Number, OneOf, Role, Views
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.cells import NONE, below_one, percent
+from suites.harness.formatting.wording import slug
 from suites.harness.labelled import LabelledFilms, reasoned
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.performance import predictive
-from suites.harness.report.wording import slug
 from suites.harness.statistics import Floats, Sampled
 
 AREA = (

@@ -20,12 +20,12 @@ from suites.harness.attacking.transfer import LEVELS, matrix, transferred
 from suites.harness.claims import Claim, Result, Unit
 from suites.harness.endpoints import attack_pictures, attack_tables, headroom
 from suites.harness.endpoints.attack_tables import rate_on
-from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import Flag, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.cells import percent
+from suites.harness.formatting.wording import TRUST
 from suites.harness.predictions.answers import Answers, Evidence
-from suites.harness.report.wording import TRUST
 from suites.harness.statistics import Sampled, difference
 
 THREATS = {

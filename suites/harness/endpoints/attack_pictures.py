@@ -10,12 +10,11 @@ import torch
 from matplotlib.figure import Figure
 
 from robustness.attacks import AttackResult
-from suites.harness import film_figures
 from suites.harness.attacking import Attack
 from suites.harness.attacking.universal import Patterns
 from suites.harness.claims import GalleryItem
+from suites.harness.formatting import figures, film_figures
 from suites.harness.predictions.answers import Answers
-from suites.harness.report import figures
 from suites.harness.statistics import Sampled
 
 

@@ -16,9 +16,9 @@ from suites.harness.attacking import Attack
 from suites.harness.attacking.protocols import COMPARED
 from suites.harness.attacking.side_by_side import Line
 from suites.harness.claims import Measure
-from suites.harness.endpoints.cells import points
 from suites.harness.endpoints.headroom import SKILL
 from suites.harness.endpoints.registry import measured
+from suites.harness.formatting.cells import points
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled, difference
 

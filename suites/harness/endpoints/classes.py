@@ -7,14 +7,14 @@ import pandas as pd
 
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting import figures
+from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
-from suites.harness.report import figures
-from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Integers, difference
 
 

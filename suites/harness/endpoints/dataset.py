@@ -9,11 +9,11 @@ from suites.harness import file_audit, shortcuts, statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
-from suites.harness.endpoints.cells import below_one, percent, points
 from suites.harness.endpoints.parameters import ClassName, Number, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
-from suites.harness.report.wording import plain_name
+from suites.harness.formatting.cells import below_one, percent, points
+from suites.harness.formatting.wording import plain_name
 from suites.harness.statistics import Resamples, Sampled
 
 COUNT = "exact count"

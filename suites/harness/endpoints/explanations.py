@@ -17,12 +17,12 @@ from suites.harness import explaining, galleries, statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import ConditionName, OneOf, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
 from suites.harness.explaining import Checked, Maps
+from suites.harness.formatting.cells import percent
 from suites.harness.galleries import Scene
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN

@@ -14,8 +14,8 @@ from calibration.checks import FloatArray
 from suites.harness import doubts
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.doubts import FilmSet
-from suites.harness.endpoints.cells import NONE, cell, columns
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.cells import NONE, cell, columns
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Interval, Resamples, Sampled

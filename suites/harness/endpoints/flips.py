@@ -7,10 +7,10 @@ import numpy as np
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import REQUIRED, Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.stress import counted
+from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from suites.harness.claims import Headroom, Measure
 from suites.harness.endpoints.registry import measured
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.report.wording import plain_name
 from suites.harness.statistics import difference
 
 Films = npt.NDArray[np.bool_]

@@ -6,12 +6,12 @@ import numpy as np
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
-from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.parameters import ClassName, ClassNames, Counts, Number
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.errors import UsageProblem
-from suites.harness.report import figures
-from suites.harness.report.wording import plain_name
+from suites.harness.formatting import figures
+from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.wording import plain_name
 from suites.harness.statistics import Integers, Interval
 
 PUBLISHED = {"classes": ClassNames(), "confusion": Counts()}

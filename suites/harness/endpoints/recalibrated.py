@@ -22,10 +22,10 @@ from suites.harness.endpoints.calibrated import ECE
 from suites.harness.endpoints.held_out import held_out
 from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.formatting.wording import slug
 from suites.harness.labelled import LabelledFilms, folds_for, reasoned
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
-from suites.harness.report.wording import slug
 from suites.harness.statistics import Sampled
 from suites.harness.subjects.output_scale import pattern_logits
 from suites.harness.subjects.temperature_file import FittedTemperature, digests

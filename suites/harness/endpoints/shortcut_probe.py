@@ -13,8 +13,8 @@ from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 

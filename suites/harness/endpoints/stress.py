@@ -10,17 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from suites.harness import film_figures
 from suites.harness.claims import Claim, GalleryItem, Measure, Result
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.cells import percent, points
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Conditions, Remedies, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting import figures, film_figures
+from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import RISING, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
-from suites.harness.report import figures
-from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Sampled, difference
 
 Films = npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from calibration import ood
 from calibration.checks import FloatArray
-from suites.harness.endpoints.cells import below_one
+from suites.harness.formatting.cells import below_one
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled
 from suites.harness.statistics.resamples import Resamples, applied

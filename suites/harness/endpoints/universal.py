@@ -11,9 +11,9 @@ from suites.harness.attacking.universal import LEVELS, patterns
 from suites.harness.claims import Claim, Result, Unit
 from suites.harness.endpoints import attack_pictures, attack_tables, headroom
 from suites.harness.endpoints.attack_tables import rate_on
-from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Evidence
 from suites.harness.statistics import difference
 

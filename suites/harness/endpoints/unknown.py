@@ -10,18 +10,19 @@ from functools import partial
 import numpy as np
 
 from calibration import scores
-from suites.harness import film_figures, statistics
+from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
-from suites.harness.endpoints.cells import percent
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.stress import counted, films_of
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
+from suites.harness.formatting import film_figures
+from suites.harness.formatting.cells import percent
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
-from suites.harness.report.wording import plain_name
 from suites.harness.statistics import Sampled, difference
 
 

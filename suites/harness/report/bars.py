@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Claim, Measure
-from suites.harness.report.wording import estimate, interval, margin
+from suites.harness.formatting.wording import estimate, interval, margin
 
 WIDTH = 180.0
 EDGE = 6.0

@@ -10,9 +10,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
+from suites.harness.formatting import wording
+from suites.harness.formatting.wording import slug
 from suites.harness.record import PAGE, Record
-from suites.harness.report import performance, wording
-from suites.harness.report.wording import slug
+from suites.harness.report import performance
 from suites.harness.subjects.formats.hub import PUBLISHED
 from suites.harness.subjects.subject import Subject
 

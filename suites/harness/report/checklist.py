@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 
 from suites.harness.claims import Judgement, Verdict
+from suites.harness.formatting.wording import slug
 from suites.harness.record import Record
 from suites.harness.report.results import all_measures
-from suites.harness.report.wording import slug
 
 GRID = "grid"
 """Anchor of the stress grid, which a report may lack."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from suites.harness.report.wording import plain_name
+from suites.harness.formatting.wording import plain_name
 
 LONG = 40
 """Characters from which a text that stands twice is a repetition; two equal numbers are two facts."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Judgement, Result, Verdict
+from suites.harness.formatting.wording import TRUST
 from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.record import Record
 from suites.harness.report.checklist import claim_anchor
-from suites.harness.report.wording import TRUST
 
 GROUPS = {
     "subject": "Checked on a few films, before anything is predicted",

@@ -20,9 +20,9 @@ from scipy import stats
 
 from suites.harness.claims import Unit, Verdict
 from suites.harness.errors import UsageProblem
+from suites.harness.formatting.wording import number, plain_name
 from suites.harness.record import Record
 from suites.harness.report import results
-from suites.harness.report.wording import number, plain_name
 from suites.harness.statistics import Floats, Resamples, holm
 
 TOLERANCE = 0.02

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from suites.harness.report.figures import INK, QUIET, styled
-from suites.harness.report.wording import MINUS, plain_name
+from suites.harness.formatting.figures import INK, QUIET, styled
+from suites.harness.formatting.wording import MINUS, plain_name
 
 DARKEST = 0.5
 """A fall of so much, or more, has the darkest shade; one scale for all runs, so that reports compare side by side."""

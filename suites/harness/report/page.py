@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from suites.harness.formatting import wording
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
-from suites.harness.report import checklist, facts, flags, performance, views, wording
+from suites.harness.report import checklist, facts, flags, performance, views
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from suites.harness.claims import Claim, Judgement, Measure, Verdict
+from suites.harness.formatting import wording
 from suites.harness.record import Record
-from suites.harness.report import parameters, wording
+from suites.harness.report import parameters
 from suites.harness.report.bars import Bar, bars
 from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture

@@ -15,8 +15,8 @@ from PIL import Image
 
 from suites.harness.claims import Claim, GalleryItem, Judgement, Measure, Result, Verdict
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.formatting import figures
 from suites.harness.record import PAGE, Record
-from suites.harness.report import figures
 from suites.harness.report.write import write_report
 from suites.harness.subjects.subject import Provenance, Subject
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from suites.harness.report import figures, pictures
+from suites.harness.formatting import figures
+from suites.harness.report import pictures
 
 DRAWINGS = {
     "severity": lambda: figures.severity_curve(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from suites.harness.formatting.wording import TRUST
 from suites.harness.predictions import subject_checks
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.report import flags, write_report
-from suites.harness.report.wording import TRUST
 
 ROOT = Path(flags.__file__).parents[3]
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
-from suites.harness.report import wording
+from suites.harness.formatting import wording
 from suites.harness.report.bars import WIDTH, bars
 
 

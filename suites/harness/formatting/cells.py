@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from suites.harness.report.wording import MINUS, number
+from suites.harness.formatting.wording import MINUS, number
 from suites.harness.statistics import Interval
 
 NONE = "\N{EN DASH}"

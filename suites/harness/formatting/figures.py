@@ -19,7 +19,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from calibration.style import LOOKS
-from suites.harness.report.wording import plain_name
+from suites.harness.formatting.wording import plain_name
 
 INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
 SERIES = tuple((look.color, look.line, look.marker) for look in LOOKS)

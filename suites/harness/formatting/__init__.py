@@ -1,0 +1,1 @@
+"""How are numbers and films shown to people?"""
