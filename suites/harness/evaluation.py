@@ -26,12 +26,12 @@ from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
-from suites.harness.comparison import compare
 from suites.harness.endpoints import get
 from suites.harness.endpoints.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
+from suites.harness.performance.paired_comparison import compare
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks

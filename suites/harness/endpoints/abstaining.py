@@ -23,9 +23,9 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, below_one, percent
 from suites.harness.formatting.wording import slug
 from suites.harness.labelled import LabelledFilms, reasoned
+from suites.harness.performance.clean_films import predictive
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.report.performance import predictive
 from suites.harness.statistics import Floats, Sampled
 
 AREA = (

@@ -12,8 +12,8 @@ from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting import wording
 from suites.harness.formatting.wording import slug
+from suites.harness.performance import clean_films
 from suites.harness.record import PAGE, Record
-from suites.harness.report import performance
 from suites.harness.subjects.formats.hub import PUBLISHED
 from suites.harness.subjects.subject import Subject
 
@@ -70,9 +70,9 @@ def _chosen(record: Record, name: str | None) -> Subject:
 
 
 def _metadata(record: Record, subject: Subject) -> str:
-    answers = performance.clean_answers(record, subject)
-    measures = performance.overall(answers) if answers else []
-    measures += [item for items in performance.per_class(answers).values() for item in items[:1]] if answers else []
+    answers = clean_films.clean_answers(record, subject)
+    measures = clean_films.overall(answers) if answers else []
+    measures += [item for items in clean_films.per_class(answers).values() for item in items[:1]] if answers else []
     results = [
         EvalResult(
             task_type="image-classification",

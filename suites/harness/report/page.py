@@ -12,9 +12,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from suites.harness.formatting import wording
+from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
-from suites.harness.report import checklist, facts, flags, performance, views
+from suites.harness.report import checklist, facts, flags, views
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
@@ -135,13 +136,13 @@ def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, A
 
 def _performance(record: Record, index: int) -> dict[str, Any]:
     subject = record.subjects[index]
-    answers = performance.clean_answers(record, subject)
+    answers = clean_films.clean_answers(record, subject)
     if answers is None:
         return {"subject": subject.name, "matrix": []}
-    shares = performance.row_intervals(answers)
+    shares = clean_films.row_intervals(answers)
     return {
         "subject": subject.name,
-        "overall": performance.overall(answers),
+        "overall": clean_films.overall(answers),
         "classes": answers.classes,
         "matrix": [
             {
@@ -155,8 +156,8 @@ def _performance(record: Record, index: int) -> dict[str, Any]:
             for row, label in enumerate(answers.labels)
         ],
         "strange": [label for label in answers.labels if label not in answers.classes],
-        "classwise": performance.per_class(answers),
-        "prevalence": performance.at_prevalence(answers),
+        "classwise": clean_films.per_class(answers),
+        "prevalence": clean_films.at_prevalence(answers),
     }
 
 

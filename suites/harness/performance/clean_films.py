@@ -19,8 +19,8 @@ from calibration import ood
 from calibration.accelerated import Accelerated
 from calibration.operating import PREVALENCES, negative_value, positive_value
 from suites.harness.claims import Measure, Unit
+from suites.harness.performance import confusion_matrix
 from suites.harness.record import Record
-from suites.harness.report import confusions
 from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
 from suites.harness.subjects.subject import Subject
 
@@ -108,12 +108,14 @@ def overall(answers: CleanAnswers) -> list[Measure]:
     target = np.array([answers.classes.index(name) for name in answers.labels])
     by_class = _patients_by_class(answers)
     measures = [
-        _of_counts(answers, "accuracy", partial(confusions.accuracy, target=target), everyone),
-        _of_counts(answers, "balanced_accuracy", partial(confusions.balanced, target=target), everyone, by_class),
+        _of_counts(answers, "accuracy", partial(confusion_matrix.accuracy, target=target), everyone),
+        _of_counts(answers, "balanced_accuracy", partial(confusion_matrix.balanced, target=target), everyone, by_class),
     ]
     if answers.labels == answers.classes:
         # No plain mean of rates of the classes: the class with the fewest patients, the most doubtful one, bounds it.
-        measures.append(_of_counts(answers, "macro_f1", confusions.macro_f1, everyone, (min(by_class),), unit="plain"))
+        measures.append(
+            _of_counts(answers, "macro_f1", confusion_matrix.macro_f1, everyone, (min(by_class),), unit="plain")
+        )
         hits = np.eye(len(answers.classes))[answers.truth]
         brier = ((answers.probabilities - hits) ** 2).sum(1)
         loss = -np.log(np.clip((answers.probabilities * hits).sum(1), 1e-300, None))
@@ -137,7 +139,9 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
         score = answers.probabilities[:, index]
         fewest = (min(_patients(answers, own), _patients(answers, ~own)),)
         found[name] = [
-            _of_counts(answers, f"{measure}_{name}", partial(confusions.one_vs_rest, index=index, which=measure), rows)
+            _of_counts(
+                answers, f"{measure}_{name}", partial(confusion_matrix.one_vs_rest, index=index, which=measure), rows
+            )
             for measure, rows in films.items()
         ] + [
             _of_films(answers, f"auroc_{name}", partial(_ranked, ood.auroc, score, own), fewest),
@@ -157,7 +161,7 @@ def at_prevalence(answers: CleanAnswers) -> list[tuple[float, Measure, Measure]]
     normal = names.index("normal")
     well = answers.truth == normal
     found = (
-        confusions.pneumonia_rates(counts, normal)
+        confusion_matrix.pneumonia_rates(counts, normal)
         for counts in (answers.counts[None], answers.drawn_counts, answers.left_out_counts)
     )
     rates = [
@@ -181,7 +185,7 @@ def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
             _of_counts(
                 answers,
                 f"share_{label}_as_{said}",
-                partial(confusions.cell, row=row, column=column),
+                partial(confusion_matrix.cell, row=row, column=column),
                 answers.truth == row,
             )
             for column, said in enumerate(answers.classes)

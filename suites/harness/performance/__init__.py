@@ -1,0 +1,1 @@
+"""How well does a subject do on the films as they came?"""
