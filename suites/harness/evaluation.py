@@ -29,7 +29,6 @@ from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints import get
 from suites.harness.endpoints.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
-from suites.harness.grid.whole import preset_conditions, stress_grid
 from suites.harness.judging import judge_section
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predictions.answers import Answers, Evidence
@@ -38,6 +37,7 @@ from suites.harness.predictions.subject_checks import SubjectCheck, barred, refu
 from suites.harness.predictions.table import predict
 from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
+from suites.harness.stress_grid.whole import preset_conditions, stress_grid
 from suites.harness.subjects.subject import Subject
 
 Profile = Literal["quick", "standard", "full"]

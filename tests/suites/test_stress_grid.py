@@ -15,15 +15,15 @@ from suites.harness import evaluate
 from suites.harness.claims import Claim
 from suites.harness.endpoints.stress import harm
 from suites.harness.errors import UsageProblem
-from suites.harness.grid import relative, stress_grid
-from suites.harness.grid.gallery import pick_film
-from suites.harness.grid.measuring import measure_grid
-from suites.harness.grid.relative import against, against_alexnet
-from suites.harness.grid.whole import preset_conditions
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.report import grid_section
 from suites.harness.report.heat_map import heat_map
+from suites.harness.stress_grid import relative, stress_grid
+from suites.harness.stress_grid.gallery import pick_film
+from suites.harness.stress_grid.measuring import measure_grid
+from suites.harness.stress_grid.relative import against, against_alexnet
+from suites.harness.stress_grid.whole import preset_conditions
 from tests.controls.simulated import simulated_answers
 from tests.controls.subjects import CLASSES, Reader, cohort_of, subject_of
 

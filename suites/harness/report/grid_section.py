@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.formatting.wording import number, plain_name, slug
-from suites.harness.grid import Row, StressGrid, SubjectGrid
-from suites.harness.grid.measuring import CONTROL
 from suites.harness.report import pictures, views
 from suites.harness.report.heat_map import heat_map
 from suites.harness.report.pictures import Picture
 from suites.harness.report.views import Shot, Table
+from suites.harness.stress_grid import Row, StressGrid, SubjectGrid
+from suites.harness.stress_grid.measuring import CONTROL
 
 FILES = (
     ("stress-grid.csv", "errors, paired harm with intervals and flips of every perturbation at every severity"),

@@ -11,11 +11,11 @@ import pandas as pd
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
-from suites.harness.grid import StressGrid
 from suites.harness.record import Record
 from suites.harness.report import grid_section, page, pictures, results, shots
 from suites.harness.report.folder import report_folder
 from suites.harness.report.views import Evidence
+from suites.harness.stress_grid import StressGrid
 
 DOWNLOADS = (
     ("results.json", "every claim with its verdict and measures (schema 1)"),

@@ -10,11 +10,11 @@ import pandas as pd
 
 from robustness import presets
 from suites.harness.errors import UsageProblem
-from suites.harness.grid import gallery
-from suites.harness.grid.measuring import CONTROL, SubjectGrid, measure_grid
-from suites.harness.grid.relative import RelativeScore, all_scores
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import Condition, parse
+from suites.harness.stress_grid import gallery
+from suites.harness.stress_grid.measuring import CONTROL, SubjectGrid, measure_grid
+from suites.harness.stress_grid.relative import RelativeScore, all_scores
 
 PUBLISHED = "medmnist-c"
 """The preset that reproduces a published benchmark, so that its reference errors apply."""

@@ -12,9 +12,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from robustness.perturbation import PerturbationUndefined
-from suites.harness.grid.measuring import SubjectGrid
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.stress_grid.measuring import SubjectGrid
 
 TILE, DETAIL, LINE, GAP = 170, 85, 30, 4
 """Pixels of the output: side of a tile, height of the detail beneath it, of its two lines of text, between tiles."""

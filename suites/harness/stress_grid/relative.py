@@ -16,10 +16,10 @@ import numpy as np
 from robustness import benchmark
 from suites.harness import statistics
 from suites.harness.errors import NotEvaluable
-from suites.harness.grid.measuring import CONTROL, Row, SubjectGrid
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Sampled
+from suites.harness.stress_grid.measuring import CONTROL, Row, SubjectGrid
 
 ALEXNET = "AlexNet on PneumoniaMNIST-C"
 SCORES = ("mCE", "relative mCE", "BE", "rBE")
