@@ -27,7 +27,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints import get
-from suites.harness.endpoints.held_out import caveat
+from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.judging import judge_section
 from suites.harness.performance.paired_comparison import compare

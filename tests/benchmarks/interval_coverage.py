@@ -58,8 +58,8 @@ from calibration.checks import CalibrationError, FitError, softmax
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.registry import beyond, measured, within
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for
 from suites.harness.judging import judge_section
-from suites.harness.labelled import LabelledFilms, folds_for
 from suites.harness.statistics import Resamples, Sampled
 from suites.harness.statistics.resamples import applied
 

@@ -16,10 +16,10 @@ from dataclasses import replace
 import pytest
 
 from calibration import measures
-from suites.harness import guarding
 from suites.harness.claims import load_claims
 from suites.harness.endpoints import get
-from suites.harness.labelled import LabelledFilms
+from suites.harness.endpoints.uncertainty import view_guard
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.predictions.conditions import CLEAN
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
@@ -41,7 +41,7 @@ def evidence(tmp_path_factory):
     }
     main = simulated_answers(factors, films=FILMS, features=width)
     found = simulated_evidence(main, tmp_path_factory.mktemp("cache"), probes=probes)
-    guarding.guard(found, "lateral")  # looks at the films themselves, and is kept like predictions
+    view_guard.guard(found, "lateral")  # looks at the films themselves, and is kept like predictions
     return found
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
-from suites.harness.endpoints import failure_modes
+from suites.harness.endpoints.uncertainty import failure_detection
 from suites.harness.formatting.cells import NONE
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 from tests.controls.simulated import simulated_answers, simulated_evidence
@@ -50,7 +50,7 @@ def test_features_catch_what_confidence_cannot_and_the_other_way_round(tmp_path)
     main = simulated_answers({"clean": 1.0, "whiteout_bilateral@4": 0.2}, features=(2.0, 12))
     lateral = simulated_answers({"clean": 1.0}, name="lateral", films=200, features=(-2.0, 12))
     evidence = simulated_evidence(main, tmp_path, probes={"lateral": lateral})
-    found = failure_modes.detection(evidence, "whiteout_bilateral@4", "shifts")
+    found = failure_detection.detection(evidence, "whiteout_bilateral@4", "shifts")
     assert found.films == {
         "lateral": (600, 200), "white-out": (600, 600), "misclassified": found.films["misclassified"]
     }  # fmt: skip
@@ -78,10 +78,10 @@ def test_features_catch_what_confidence_cannot_and_the_other_way_round(tmp_path)
 def test_a_white_film_and_its_twin_are_resampled_together(tmp_path):
     """The same answers on both: the AUROC is one half in every resample, which a bootstrap of strangers would miss."""
     main = simulated_answers({"clean": 1.0, "whiteout_bilateral@4": 1.0})
-    found = failure_modes.detection(simulated_evidence(main, tmp_path), "whiteout_bilateral@4", "")
+    found = failure_detection.detection(simulated_evidence(main, tmp_path), "whiteout_bilateral@4", "")
     assert found.cells["max-softmax", "white-out", "AUROC"].estimate == 0.5
     own = main.resamples.weights
-    twins = next(iter(failure_modes._failures(failure_modes.film_sets(simulated_evidence(main, tmp_path),
+    twins = next(iter(failure_detection._failures(failure_detection.film_sets(simulated_evidence(main, tmp_path),
                                                                      "whiteout_bilateral@4"))))[1]  # fmt: skip
     assert np.array_equal(twins.resamples.weights, np.concatenate([own, own], axis=1))
 

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from suites.harness import evaluate, guarding
+from suites.harness import evaluate
 from suites.harness.claims import Claim
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.endpoints.uncertainty import view_guard
 from tests.controls.subjects import Reader, subject_of
 
 CLAIM = Claim(
@@ -55,13 +56,13 @@ def test_frontal_films_given_as_lateral_are_not_caught(kept):
 
 def test_films_are_scored_once(kept, monkeypatch):
     first, _ = judged(kept, "phantom:n=9,seed=6,view=LATERAL")
-    monkeypatch.setattr(guarding, "_score", lambda _: pytest.fail("scored again"))
+    monkeypatch.setattr(view_guard, "_score", lambda _: pytest.fail("scored again"))
     again, _ = judged(kept, "phantom:n=9,seed=6,view=LATERAL")
     assert again.summary == first.summary
 
 
 def test_a_quick_run_looks_at_some_films_and_says_how_many(kept, monkeypatch):
-    monkeypatch.setitem(guarding.FILMS, "quick", 4)
+    monkeypatch.setitem(view_guard.FILMS, "quick", 4)
     result, guard = judged(kept, "phantom:n=9,seed=6,view=LATERAL")
     looked_at = guard["refused_share"].n
     assert 3 <= looked_at < 9  # about so many, whole patients

@@ -11,7 +11,7 @@ import pytest
 from calibration.scoring import nll
 from suites.harness.claims import load_claims
 from suites.harness.endpoints import get
-from suites.harness.labelled import LabelledFilms
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 CLEAN_AND_SHIFTED = {"clean": 2.5, "window_widening@3": 2.5, "grid_stripes@3": 0.6, "scatter@3": 2.5}

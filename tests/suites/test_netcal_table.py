@@ -8,8 +8,8 @@ from netcal.metrics import ACE, ECE, MCE
 from scipy.special import softmax
 
 from calibration import netcal_beside
-from suites.harness.endpoints.netcal_table import ERRORS, TITLE, beside_netcal
-from suites.harness.labelled import LabelledFilms
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
+from suites.harness.endpoints.uncertainty.netcal_table import ERRORS, TITLE, beside_netcal
 from tests.controls.simulated import simulated_answers
 from tests.suites.test_side_measures import result_of
 

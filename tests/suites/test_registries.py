@@ -24,13 +24,13 @@ from explain import attribution
 from robustness import perturbation, presets
 from robustness.attacks import attack
 from robustness.attacks.loss import cross_entropy
-from suites.harness import believing, doubts
+from suites.harness import believing
 from suites.harness.cohorts.cohort import COLUMNS
 from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts import registry as layouts
-from suites.harness.endpoints import failure_modes, mending
-from suites.harness.labelled import LabelledFilms
+from suites.harness.endpoints.uncertainty import failure_detection, recalibration, scores
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats import registry as formats
 from suites.harness.subjects.subject import Provenance
@@ -43,7 +43,7 @@ REGISTRIES = {
     "attribution method": (attribution, "input times gradient"),
     "recalibration": (recalibrator, "offset"),
     "uncertainty score": (scores, "least-softmax"),
-    "fitted score": (doubts, "distance to the mean"),
+    "fitted score": (scores, "distance to the mean"),
     "subject format": (formats, "coin:CLASS+CLASS"),
     "layout": (layouts, "one-film"),
 }
@@ -163,13 +163,13 @@ def test_every_score_that_is_registered_is_in_table_and_csv(tmp_path):
     def _of_passes(stack):
         return stack[0, :, 0]
 
-    @doubts.register("fake of features")
+    @scores.register("fake of features")
     def _of_features(_main, _features, _among):
         return lambda rows, _: rows[:, 0]
 
     main = simulated_answers({"clean": 1.0}, features=(2.0, 12))
     lateral = simulated_answers({"clean": 1.0}, name="lateral", films=200, features=(-2.0, 12))
-    found = failure_modes.detection(simulated_evidence(main, tmp_path, probes={"lateral": lateral}), "", "")
+    found = failure_detection.detection(simulated_evidence(main, tmp_path, probes={"lateral": lateral}), "", "")
     table, numbers = found.table(), found.numbers()
     for name in ("fake of logits", "fake of features"):
         assert np.isfinite(numbers[(numbers["score"] == name) & (numbers["failure"] == "lateral")]["estimate"]).all()
@@ -177,13 +177,13 @@ def test_every_score_that_is_registered_is_in_table_and_csv(tmp_path):
     for name in ("ensemble, fake of passes", "MC dropout, fake of passes"):
         (why,) = set(table[table["score"] == name]["why empty"])
         assert why, "what could not be computed is there with the reason"
-    assert list(dict.fromkeys(table["score"]))[1:] == doubts.all_names()
+    assert list(dict.fromkeys(table["score"]))[1:] == scores.all_names()
 
 
 def test_every_recalibration_that_is_registered_is_compared():
     typed_in("recalibration")
     films = LabelledFilms.of(simulated_answers({"clean": 2.0}), "clean")
-    rows = mending.compared(films, np.arange(len(films.labels)) % 2)
+    rows = recalibration.compared(films, np.arange(len(films.labels)) % 2)
     assert [row.method for row in rows] == ["none", "temperature", "vector", "dirichlet", "beta", "isotonic", "offset"]
 
 

@@ -12,8 +12,8 @@ from calibration.error import ece
 from calibration.scaling import temperature
 from suites.harness.claims import load_claims
 from suites.harness.endpoints import get
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable
-from suites.harness.labelled import LabelledFilms
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 NAMES = "Calibration measures by their full names"

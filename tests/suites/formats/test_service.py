@@ -17,7 +17,7 @@ from PIL import Image
 
 from suites.harness import evaluate
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.doubts import logit_scores
+from suites.harness.endpoints.uncertainty.scores import logit_scores
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import http_client, load_subject
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from calibration import ood
 from calibration.checks import FloatArray
-from suites.harness import doubts
 from suites.harness.cohorts.probes import ROLES
-from suites.harness.doubts import FilmSet
+from suites.harness.endpoints.uncertainty import scores
+from suites.harness.endpoints.uncertainty.scores import FilmSet
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, columns
 from suites.harness.predictions.answers import Evidence
@@ -59,7 +59,7 @@ class Detection:
     def table(self) -> pd.DataFrame:
         """Return the table of the report: two rows per score, a column per failure."""
         rows = [("films", "usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
-        for score in doubts.all_names():
+        for score in scores.all_names():
             for statistic in STATISTICS:
                 shown = [cell(self.cells.get((score, failure, statistic))) for failure in self.films]
                 rows.append((score, statistic, *shown, self.problems.get(score, "") if NONE in shown else ""))
@@ -70,7 +70,7 @@ class Detection:
         rows = [
             (score, failure, STATISTICS[statistic], *columns(self.cells.get((score, failure, statistic))),
              *self.films[failure], self.problems.get(score, ""))
-            for score in doubts.all_names() for failure in self.films for statistic in STATISTICS
+            for score in scores.all_names() for failure in self.films for statistic in STATISTICS
         ]  # fmt: skip
         names = ["score", "failure", "statistic", "estimate", "low", "high", "usual_films", "failing_films", "problem"]
         return pd.DataFrame(rows, columns=names)
@@ -114,20 +114,20 @@ def film_sets(evidence: Evidence, whiteout: str) -> dict[str, FilmSet]:
 def _score(sets: list[FilmSet], evidence: Evidence, views: str) -> dict[str, str]:
     """Fill in every score; return score -> why it is missing where it is."""
     thorough = evidence.profile != "quick"
-    doubts.add_logit_scores(sets)
-    problems = dict.fromkeys(doubts.NEED_LOGITS, "the subject answers probabilities, not logits")
-    problems |= doubts.add_feature_scores(sets, evidence.cache if thorough else None)
+    scores.add_logit_scores(sets)
+    problems = dict.fromkeys(scores.NEED_LOGITS, "the subject answers probabilities, not logits")
+    problems |= scores.add_feature_scores(sets, evidence.cache if thorough else None)
     if not thorough:
-        problems = dict.fromkeys(doubts.names(), f"features of white films: {QUICK}") | problems
-    problems |= dict.fromkeys(doubts.of_passes(doubts.ENSEMBLE), doubts.add_ensemble(sets, evidence))
-    dropped = doubts.add_dropout(sets, evidence.cache) if thorough else QUICK
-    problems |= dict.fromkeys(doubts.of_passes(doubts.DROPOUT), dropped)
-    problems[doubts.AUGMENTED] = "" if thorough else QUICK
+        problems = dict.fromkeys(scores.names(), f"features of white films: {QUICK}") | problems
+    problems |= dict.fromkeys(scores.of_passes(scores.ENSEMBLE), scores.add_ensemble(sets, evidence))
+    dropped = scores.add_dropout(sets, evidence.cache) if thorough else QUICK
+    problems |= dict.fromkeys(scores.of_passes(scores.DROPOUT), dropped)
+    problems[scores.AUGMENTED] = "" if thorough else QUICK
     if thorough and views:
         try:
-            doubts.add_augmented(sets, views)
+            scores.add_augmented(sets, views)
         except NotEvaluable as reason:
-            problems[doubts.AUGMENTED] = str(reason)
+            problems[scores.AUGMENTED] = str(reason)
     return problems
 
 

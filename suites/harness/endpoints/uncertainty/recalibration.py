@@ -20,10 +20,10 @@ from calibration.checks import CalibrationError, FloatArray, IntArray
 from calibration.interval import MISSING
 from calibration.recalibrator import Recalibrator
 from suites.harness.cohorts.probes import FILMS
-from suites.harness.endpoints.calibrated import ECE
+from suites.harness.endpoints.uncertainty.calibration import ECE
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, columns
-from suites.harness.labelled import LabelledFilms
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Interval, Sampled, combined, difference

@@ -11,18 +11,18 @@ import pandas as pd
 from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
 from calibration.checks import FloatArray, softmax
-from suites.harness import doubts, guarding
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
-from suites.harness.doubts import FilmSet, logit_scores
-from suites.harness.endpoints import failure_modes, headroom
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ConditionName, Number, OneOf, Role, Views
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance
+from suites.harness.endpoints.uncertainty import failure_detection, scores, view_guard
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, reasoned
+from suites.harness.endpoints.uncertainty.scores import FilmSet, logit_scores
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, below_one, percent
 from suites.harness.formatting.wording import slug
-from suites.harness.labelled import LabelledFilms, reasoned
 from suites.harness.performance.clean_films import predictive
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -59,7 +59,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events)
     area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
     n, stem = len(films.labels), slug(answers.subject.name)
-    caught = failure_modes.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
+    caught = failure_detection.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
     effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, unit="share", smallest=films.smallest)
     rows = [
         (name, *(float(np.asarray(part(key, doubt, None))) for key in ("coverage", "aurc", "excess_aurc")),
@@ -111,7 +111,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
         missed = float(np.asarray(ood.fpr_at_tpr(values, both.outside)))
         rows.append((name, ends.estimate, ends.low, ends.high, missed))
     own, size = found["max-softmax"], {"smallest": both.smallest, "needed": 50}
-    guards = [guarding.guard(evidence, role)] if role == "lateral" else []
+    guards = [view_guard.guard(evidence, role)] if role == "lateral" else []
     rows += [guard.row for guard in guards]
     best = max(found, key=lambda name: found[name].estimate)
     effect = measured("auroc", f"{role}, max-softmax", own, both.films, unit="plain", **size)
@@ -144,8 +144,8 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
 def _doubts(main: Answers, probe: Answers, role: str) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Return score -> (on the cohort, on the probe); scores of features are fitted on other patients of the cohort."""
     usual, strange = FilmSet.of(main, "main"), FilmSet.of(probe, role)
-    doubts.add_logit_scores([usual, strange])
-    doubts.add_feature_scores([usual, strange])
+    scores.add_logit_scores([usual, strange])
+    scores.add_feature_scores([usual, strange])
     return {name: (values, strange.scores[name]) for name, values in usual.scores.items() if name in strange.scores}
 
 

@@ -17,13 +17,14 @@ from calibration.recalibrator import Recalibrator
 from calibration.scaling import Temperature
 from calibration.scoring import nll
 from suites.harness.claims import Claim, Measure, Result
-from suites.harness.endpoints import headroom, mending
-from suites.harness.endpoints.calibrated import ECE
-from suites.harness.endpoints.held_out import held_out
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.uncertainty import recalibration
+from suites.harness.endpoints.uncertainty.calibration import ECE
+from suites.harness.endpoints.uncertainty.held_out import held_out
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.formatting.wording import slug
-from suites.harness.labelled import LabelledFilms, folds_for, reasoned
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.statistics import Sampled
@@ -39,7 +40,7 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     films = LabelledFilms.of(answers, CLEAN)
     fitted = films.sampled(
-        partial(measures.estimate, "temperature", films.logits, films.labels), mending.RANGE, films.events
+        partial(measures.estimate, "temperature", films.logits, films.labels), recalibration.RANGE, films.events
     )
     effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
     try:
@@ -72,8 +73,8 @@ def _mended(
     effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
     mended = crossfit.recalibrated(fits, films.logits)
     shifts = [item.text for item in expand(claim.parameters["conditions"], (3,))]
-    survival = mending.under_shifts(evidence, films, fits, fitted, shifts)
-    compared = mending.compared(films, fits.fold)
+    survival = recalibration.under_shifts(evidence, films, fits, fitted, shifts)
+    compared = recalibration.compared(films, fits.fold)
     before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, mended))
     stem = slug(answers.subject.name)
     return Result(
@@ -84,7 +85,7 @@ def _mended(
             if row.gain
         ],
         summary=(
-            f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. {mending.told(survival)}"
+            f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. {recalibration.told(survival)}"
         ),
         figures={
             "before_after": partial(
@@ -92,10 +93,12 @@ def _mended(
             )
         },
         tables={
-            "One temperature, fitted on clean films of other patients, under each shift": mending.survival_table(
+            "One temperature, fitted on clean films of other patients, under each shift": recalibration.survival_table(
                 survival
             ),
-            "Recalibrations, each fitted on other patients, against doing nothing": mending.compared_table(compared),
+            "Recalibrations, each fitted on other patients, against doing nothing": recalibration.compared_table(
+                compared
+            ),
         },
         files={
             f"temperature-{stem}.json": (
@@ -103,11 +106,11 @@ def _mended(
                 f"the temperature of {answers.subject.name}, for --temperature",
             ),
             f"temperature-shifts-{stem}.csv": (
-                mending.survival_numbers(survival).to_csv(index=False),
+                recalibration.survival_numbers(survival).to_csv(index=False),
                 f"whether that temperature survives each shift, {answers.subject.name}",
             ),
             f"recalibration-{stem}.csv": (
-                mending.compared_numbers(compared).to_csv(index=False),
+                recalibration.compared_numbers(compared).to_csv(index=False),
                 f"recalibrations compared out of fold, {answers.subject.name}",
             ),
         },

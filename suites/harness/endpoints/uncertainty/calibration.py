@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 from calibration import conformal, crossfit, diagrams, measures, null
 from calibration.checks import softmax
 from suites.harness.claims import Claim, Measure, Result
-from suites.harness.endpoints import headroom, netcal_table
-from suites.harness.endpoints.held_out import held_out
+from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ConditionName, Conditions, Number
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.uncertainty import netcal_table
+from suites.harness.endpoints.uncertainty.held_out import held_out
+from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent
-from suites.harness.labelled import LabelledFilms, folds_for, reasoned
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.statistics import Sampled
