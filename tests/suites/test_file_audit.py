@@ -11,8 +11,7 @@ from PIL import Image
 
 from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
 from suites.harness.cohorts.layouts import load_cohort
-from suites.harness.errors import NotEvaluable
-from suites.harness.file_audit import (
+from suites.harness.endpoints.dataset_scope.file_properties import (
     audit_files,
     class_mix,
     duplicate_groups,
@@ -21,7 +20,13 @@ from suites.harness.file_audit import (
     patient_overlap,
     sharpness,
 )
-from suites.harness.shortcuts import CUE_SETS, shortcut_probabilities, shortcut_scores, single_cue_auroc
+from suites.harness.endpoints.dataset_scope.shortcut_baselines import (
+    CUE_SETS,
+    shortcut_probabilities,
+    shortcut_scores,
+    single_cue_auroc,
+)
+from suites.harness.errors import NotEvaluable
 
 
 def smooth(seed: int, height: int = 60, width: int = 80) -> np.ndarray:

@@ -9,8 +9,14 @@ import pytest
 
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts.kermany_names import bare_number
-from suites.harness.file_audit import audit_files, class_mix, duplicate_groups, file_contents, patient_overlap
-from suites.harness.shortcuts import single_cue_auroc
+from suites.harness.endpoints.dataset_scope.file_properties import (
+    audit_files,
+    class_mix,
+    duplicate_groups,
+    file_contents,
+    patient_overlap,
+)
+from suites.harness.endpoints.dataset_scope.shortcut_baselines import single_cue_auroc
 
 THREE = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 pytestmark = pytest.mark.realdata

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from calibration import ood
-from suites.harness import file_audit, shortcuts, statistics
+from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.endpoints.dataset_scope import file_properties, shortcut_baselines
 from suites.harness.endpoints.parameters import ClassName, Number, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
@@ -57,7 +58,7 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
         interval = statistics.wilson(round(accuracy * trials), trials)
         halves.append((interval.high - interval.low) / 2)
     planned = f"Wilson score interval of an accuracy of {percent(accuracy)}"
-    mix = file_audit.class_mix(cohort.table)
+    mix = file_properties.class_mix(cohort.table)
     sizes = [points(size, signed=False) for size in (*halves, statistics.detectable_effect(0.1, len(cohort)))]
     return Result(
         effect=_exact(
@@ -91,8 +92,8 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
 @endpoint("duplicate_share", about="cohort")
 def duplicate_share(cohort: Cohort, _: Claim) -> Result:
     """Share of films that are byte-for-byte copies of another film of the cohort."""
-    contents = file_audit.file_contents(cohort)
-    groups = file_audit.duplicate_groups(contents)
+    contents = file_properties.file_contents(cohort)
+    groups = file_properties.duplicate_groups(contents)
     surplus = len(groups) - groups["group"].nunique()
     share = surplus / len(contents)
     return Result(
@@ -106,7 +107,7 @@ def duplicate_share(cohort: Cohort, _: Claim) -> Result:
 def patient_overlap(cohort: Cohort, _: Claim) -> Result:
     """Share of the test patients that also occur in the training split, keyed by kind and number."""
     whole = _all_splits(cohort)
-    table = file_audit.patient_overlap(whole.table)
+    table = file_properties.patient_overlap(whole.table)
     pair = table[(table["split_a"] == "train") & (table["split_b"] == "test")]
     if pair.empty:
         raise NotEvaluable(f"{cohort.name} has no train and test split")
@@ -127,7 +128,7 @@ def patient_overlap(cohort: Cohort, _: Claim) -> Result:
 def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
     """Total variation distance between the class mix of train and test."""
     whole = _all_splits(cohort)
-    mix = file_audit.class_mix(whole.table)
+    mix = file_properties.class_mix(whole.table)
     shares = mix.pivot_table(index="label", columns="split", values="share", fill_value=0.0)
     if not {"train", "test"} <= set(shares.columns):
         raise NotEvaluable(f"{cohort.name} has no train and test split")
@@ -144,13 +145,13 @@ def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
 @endpoint(
     "shortcut_auroc",
     about="cohort",
-    parameters={"class": ClassName("normal"), "cues": OneOf("file", tuple(shortcuts.CUE_SETS))},
+    parameters={"class": ClassName("normal"), "cues": OneOf("file", tuple(shortcut_baselines.CUE_SETS))},
 )
 def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     """AUROC of `class` against the rest, predicted from file properties only, no patient on both sides of a fold."""
     positive, cues = claim.parameters["class"], claim.parameters["cues"]
-    properties = file_audit.audit_files(cohort).properties
-    probabilities = shortcuts.shortcut_probabilities(properties, cues)
+    properties = file_properties.audit_files(cohort).properties
+    probabilities = shortcut_baselines.shortcut_probabilities(properties, cues)
     column = f"p_{positive}"
     if column not in probabilities:
         raise NotEvaluable(f"{cohort.name} has no films of {positive}")
@@ -180,7 +181,7 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
             "A subject must beat that to prove anything."
         ),
         tables={
-            "Scores of the baseline": shortcuts.shortcut_scores(probabilities),
-            "Each property alone": shortcuts.single_cue_auroc(properties),
+            "Scores of the baseline": shortcut_baselines.shortcut_scores(probabilities),
+            "Each property alone": shortcut_baselines.single_cue_auroc(properties),
         },
     )
