@@ -13,7 +13,7 @@ from scipy import stats
 from robustness import benchmark, presets
 from suites.harness import evaluate
 from suites.harness.claims import Claim
-from suites.harness.endpoints.stress import harm
+from suites.harness.endpoints.failure_modes.stress import harm
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse

@@ -14,9 +14,9 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.failure_modes.stress import counted, films_of
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.endpoints.stress import counted, films_of
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent

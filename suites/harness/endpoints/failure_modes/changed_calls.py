@@ -7,9 +7,9 @@ import numpy as np
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.failure_modes.stress import counted
 from suites.harness.endpoints.parameters import REQUIRED, Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.endpoints.stress import counted
 from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
