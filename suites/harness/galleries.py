@@ -32,9 +32,10 @@ from explain.selection import (
 )
 from robustness import perturbation
 from robustness.attacks import AttackResult
-from suites.harness import attacking, explaining
+from suites.harness import explaining
 from suites.harness.claims import GalleryItem
 from suites.harness.cohorts.probes import ROLES
+from suites.harness.endpoints.adversarial import runs
 from suites.harness.errors import NotEvaluable
 from suites.harness.explaining import Asked, Checked
 from suites.harness.predictions.answers import Answers, Evidence
@@ -193,7 +194,7 @@ def _placed(picks: list[Pick], index: npt.NDArray[np.int64]) -> list[Pick]:
 def _attacked(evidence: Evidence, films: int) -> Iterator[Scene]:
     """Yield the adversarial examples of a finished attack; galleries alone are no reason to run one."""
     answers = evidence.main
-    attack = attacking.finished(answers, evidence.profile, evidence.cache)
+    attack = runs.finished(answers, evidence.profile, evidence.cache)
     if attack is None:
         return
     flipped = [

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness import explaining
-from suites.harness.attacking import protocols
 from suites.harness.claims import Claim, Verdict, load_claims
 from suites.harness.endpoints import get, shortcut_probe
+from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.films import SIDE, cohort_of, exposed

@@ -11,8 +11,9 @@ from PIL import Image
 
 from explain import AttributionMap
 from explain.attribution import Attribution
-from suites.harness import attacking, believing, explaining, galleries
+from suites.harness import believing, explaining, galleries
 from suites.harness.claims import load_claims
+from suites.harness.endpoints.adversarial import runs
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.shots import store_gallery
@@ -145,7 +146,7 @@ def test_the_table_tells_a_method_from_an_edge_detector(evidence):
 
 def test_only_a_finished_attack_is_shown(evidence, tmp_path):
     answers = evidence.main
-    assert attacking.finished(answers, "quick", tmp_path) is None
+    assert runs.finished(answers, "quick", tmp_path) is None
     before = list(tmp_path.rglob("*.parquet"))
     assert before == [], "asking started an attack"
 
@@ -166,7 +167,7 @@ def test_adversarial_examples_are_shown_as_stored(evidence, monkeypatch):
 
     Result.stored = stored
     attack = type("Attack", (), {"index": np.array([at]), "found": type("F", (), {"results": [Result]}), "threat": "t"})
-    monkeypatch.setattr(attacking, "finished", lambda *_: attack)
+    monkeypatch.setattr(runs, "finished", lambda *_: attack)
     found, missing = galleries.failure_galleries(evidence, [], {IG: check("passed")})
     (item,) = found[galleries.ADVERSARIAL]
     assert item.details()["after"]["predicted"] == answers.subject.classes[1]

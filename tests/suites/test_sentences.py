@@ -13,7 +13,8 @@ from explain import AttributionMap
 from robustness.attacks.sanity import SanityCheck
 from suites.harness import explaining
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.endpoints import adversarial, attack_tables, get, shortcut_probe
+from suites.harness.endpoints import get, shortcut_probe
+from suites.harness.endpoints.adversarial import robust_accuracy, tables
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.explaining import Checked
 from suites.harness.formatting.cells import below_one, percent, points
@@ -268,13 +269,13 @@ def test_checks_of_another_attack_say_so(tmp_path, monkeypatch):
     def attacked(_answers, _profile, _cache, threat="linf/grey", protocol="search"):
         return made(checks=(SanityCheck(asked[threat], passed=True, detail="all of 8"),), found=None)
 
-    monkeypatch.setattr(adversarial, "attack", attacked)
+    monkeypatch.setattr(robust_accuracy, "attack", attacked)
     monkeypatch.setattr(
-        adversarial, "no_faults", lambda _: SanityCheck("no numerical faults", passed=True, detail="none")
+        robust_accuracy, "no_faults", lambda _: SanityCheck("no numerical faults", passed=True, detail="none")
     )
     main = simulated_answers({"clean": 1.0})
-    found, _ = adversarial._attacks(simulated_evidence(main, tmp_path), "linf/film")
-    table = attack_tables.trust(found.checks).set_index("check")["detail"]
+    found, _ = robust_accuracy._attacks(simulated_evidence(main, tmp_path), "linf/film")
+    table = tables.trust(found.checks).set_index("check")["detail"]
     assert table["gradients present"] == "checked in the attack on the network's input: all of 8"
     assert table["no numerical faults"] == "none"
 
@@ -282,6 +283,6 @@ def test_checks_of_another_attack_say_so(tmp_path, monkeypatch):
 def test_the_median_flip_rests_on_patients(main):
     index = np.flatnonzero(main.shared("clean"))[:60]
     attack = SimpleNamespace(index=index, distances=np.linspace(0.5, 4, 60), threat="linf/grey")
-    for measure in attack_tables.flip_sizes(main, attack):
+    for measure in tables.flip_sizes(main, attack):
         mine = index[main.labels[index] == main.class_index(measure.name.removeprefix("median_flip_levels_"))]
         assert (measure.n, measure.patients) == (len(mine), len(set(main.patients[mine])))

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from robustness.attacks import AttackError, ThreatModel, attack_films
-from suites.harness.attacking import attack, decoded, finished, job, protocols
-from suites.harness.attacking.access import FILM, threat_of
-from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cohorts import film_memory
+from suites.harness.endpoints.adversarial.runs import attack, decoded, finished, job, protocols
+from suites.harness.endpoints.adversarial.runs.access import FILM, threat_of
+from suites.harness.endpoints.adversarial.runs.stored import from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suites.harness.attacking import transfer, universal
-from suites.harness.attacking.transfer import matrix, transferred
-from suites.harness.attacking.universal import LEVELS, patterns
 from suites.harness.claims import Verdict
+from suites.harness.endpoints.adversarial.runs import transfer, universal
+from suites.harness.endpoints.adversarial.runs.transfer import matrix, transferred
+from suites.harness.endpoints.adversarial.runs.universal import LEVELS, patterns
 from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from suites.harness.attacking import attack
-from suites.harness.attacking.protocols import plan_of
-from suites.harness.attacking.side_by_side import side_by_side
-from suites.harness.endpoints import attack_tables
+from suites.harness.endpoints.adversarial import tables
+from suites.harness.endpoints.adversarial.runs import attack
+from suites.harness.endpoints.adversarial.runs.protocols import plan_of
+from suites.harness.endpoints.adversarial.runs.side_by_side import side_by_side
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.subjects import Reader, subject_of
 from tests.suites.attacking.test_pattern_and_transfer import Masked
@@ -36,7 +36,7 @@ def test_every_line_rests_on_the_same_films_and_is_named(lines):
     answers, rows = lines
     assert {line.threat for line in rows} == {"linf/grey", "l2/grey", "linf/colour", "linf/film"}
     assert len({tuple(line.attack.index) for line in rows}) == 1
-    table = attack_tables.compared(answers, rows).set_index("attack")
+    table = tables.compared(answers, rows).set_index("attack")
     assert len(table) == 10
     assert set(table["films"]) == {"24"}
     assert table.loc["linf/film, ensemble (quick)", "0.5/255"] == "—"
@@ -48,7 +48,7 @@ def test_every_line_rests_on_the_same_films_and_is_named(lines):
     assert table.index[table["library"] == library].tolist() == [
         "linf/grey, FGSM", "linf/grey, PGD, cross-entropy, 10 steps", "linf/grey, APGD, cross-entropy, 10 steps",
     ]  # fmt: skip
-    assert attack_tables.threat_models(rows)["threat model"].tolist() == [
+    assert tables.threat_models(rows)["threat model"].tolist() == [
         "linf/grey", "l2/grey", "linf/colour", "linf/film",
     ]  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_only_claims_pay_for_the_long_search(lines):
         "linf/grey": "ensemble (quick)", "l2/grey": "ensemble (brief)", "linf/colour": "ensemble (brief)",
         "linf/film": "ensemble (quick)",
     }  # fmt: skip
-    told = attack_tables.plans(rows).set_index("ensemble")["attacks in their order"]
+    told = tables.plans(rows).set_index("ensemble")["attacks in their order"]
     assert set(told.index) == {"ensemble (quick)", "ensemble (brief)"}
     assert told["ensemble (quick)"].startswith(told["ensemble (brief)"]), "brief is how quick begins"
     assert "square" in told["ensemble (quick)"]
@@ -100,14 +100,14 @@ def test_only_claims_pay_for_the_long_search(lines):
 def test_an_attack_without_gradients_is_not_a_sign_of_robustness(evidence, tmp_path):
     """On a subject that hides its gradient the literature's attacks flip nothing, and the table says why."""
     answers = evidence(subject_of(Masked(), "masked"), films=30).main
-    table = attack_tables.compared(answers, side_by_side(answers, "quick", tmp_path))
+    table = tables.compared(answers, side_by_side(answers, "quick", tmp_path))
     theirs = table[table["library"] == "torchattacks"]
     assert theirs["attack"].str.contains("zero gradient on").all()
 
 
 def test_cut_gradients_are_said_so(evidence, tmp_path):
     answers = evidence(subject_of(Detached(), "detached"), films=30).main
-    table = attack_tables.compared(answers, side_by_side(answers, "quick", tmp_path))
+    table = tables.compared(answers, side_by_side(answers, "quick", tmp_path))
     theirs = table[table["library"] == "torchattacks"]
     assert theirs["attack"].str.endswith("not evaluable, no gradients").all()
     assert (theirs["1/255"] == "—").all()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from suites.harness.attacking import attack
-from suites.harness.attacking.attack import requests_at_most
 from suites.harness.claims import Verdict
 from suites.harness.cohorts.cohort import Film
+from suites.harness.endpoints.adversarial.runs import attack
+from suites.harness.endpoints.adversarial.runs.attack import requests_at_most
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of, draw, film_of
 from tests.controls.subjects import Reader

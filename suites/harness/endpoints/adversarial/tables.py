@@ -12,10 +12,10 @@ import pandas as pd
 from robustness.attacks import PROFILES
 from robustness.attacks.sanity import SanityCheck
 from suites.harness import statistics
-from suites.harness.attacking import Attack
-from suites.harness.attacking.protocols import COMPARED
-from suites.harness.attacking.side_by_side import Line
 from suites.harness.claims import Measure
+from suites.harness.endpoints.adversarial.runs import Attack
+from suites.harness.endpoints.adversarial.runs.protocols import COMPARED
+from suites.harness.endpoints.adversarial.runs.side_by_side import Line
 from suites.harness.endpoints.headroom import SKILL
 from suites.harness.endpoints.registry import measured
 from suites.harness.formatting.cells import points
@@ -128,7 +128,7 @@ def transfers(answers: Answers, rows: pd.DataFrame) -> list[Measure]:
 
     Args:
         answers: of the subject they are shown to.
-        rows: of `suites.harness.attacking.transfer.transferred`.
+        rows: of `suites.harness.endpoints.adversarial.runs.transfer.transferred`.
     """
     mine = rows[(rows["target"] == answers.subject.name) & (rows["source"] != answers.subject.name)]
     mine = mine[mine["clean_prediction"] == mine["label"]]

@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Profile, ThreatModel, attack_each, gather
 from robustness.attacks.sanity import SanityCheck, sanity_checks
-from suites.harness.attacking.access import INPUT, network_of, threat_of
-from suites.harness.attacking.decoded import film_of
-from suites.harness.attacking.stored import from_row, to_row
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row
+from suites.harness.endpoints.adversarial.runs.access import INPUT, network_of, threat_of
+from suites.harness.endpoints.adversarial.runs.decoded import film_of
+from suites.harness.endpoints.adversarial.runs.stored import from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 

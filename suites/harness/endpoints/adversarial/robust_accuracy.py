@@ -11,15 +11,16 @@ import pandas as pd
 
 from robustness.attacks import BUDGETS
 from robustness.attacks.sanity import beats_transfer, no_faults
-from suites.harness.attacking import Attack, attack
-from suites.harness.attacking.access import INPUT
-from suites.harness.attacking.attack import requests_at_most
-from suites.harness.attacking.protocols import COMPARED
-from suites.harness.attacking.side_by_side import Line, side_by_side
-from suites.harness.attacking.transfer import LEVELS, matrix, transferred
 from suites.harness.claims import Claim, Result, Unit
-from suites.harness.endpoints import attack_pictures, attack_tables, headroom
-from suites.harness.endpoints.attack_tables import rate_on
+from suites.harness.endpoints import headroom
+from suites.harness.endpoints.adversarial import figures, tables
+from suites.harness.endpoints.adversarial.runs import Attack, attack
+from suites.harness.endpoints.adversarial.runs.access import INPUT
+from suites.harness.endpoints.adversarial.runs.attack import requests_at_most
+from suites.harness.endpoints.adversarial.runs.protocols import COMPARED
+from suites.harness.endpoints.adversarial.runs.side_by_side import Line, side_by_side
+from suites.harness.endpoints.adversarial.runs.transfer import LEVELS, matrix, transferred
+from suites.harness.endpoints.adversarial.tables import rate_on
 from suites.harness.endpoints.parameters import Flag, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -82,30 +83,30 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
     numbers += [("noise_harm", f"{noise} - attack", difference(random[budget], value), POINTS)]
     clean = rate_on(answers, found.index, found.right)
     shown = {"attacked": {0.0: clean, **curve}, "random noise of that size": {0.0: clean, **random}}
-    drawn = {"robust_accuracy": partial(attack_pictures.curves, shown, "Robust accuracy by budget")}
+    drawn = {"robust_accuracy": partial(figures.curves, shown, "Robust accuracy by budget")}
     if named := _by_threat(answers, lines):
-        drawn["threat_models"] = partial(attack_pictures.curves, named, "The same films under each threat model")
-    untouched = attack_tables.hardly_lost(clean, value)
+        drawn["threat_models"] = partial(figures.curves, named, "The same films under each threat model")
+    untouched = tables.hardly_lost(clean, value)
     return Result(
         effect=measured("robust_accuracy", f"{found.threat} {levels:g}/255", value, n, unit="share", smallest=smallest),
         p_beyond=beyond(value, claim) if not untouched else 1.0,
         p_within=within(value, claim) if found.trusted else 1.0,
         headroom=[headroom.skill(answers, alarms=True)],
         only_beyond="" if found.trusted else MISSED,
-        caveat=attack_tables.UPPER_BOUND if answers.subject.differentiable else "",
+        caveat=tables.UPPER_BOUND if answers.subject.differentiable else "",
         only_within=untouched,
         measures=[
             *(
                 measured(name, condition, item, n, unit=unit, smallest=smallest)
                 for name, condition, item, unit in numbers
             ),
-            *attack_tables.flip_sizes(answers, found),
-            *(attack_tables.transfers(answers, rows) if rows is not None else ()),
+            *tables.flip_sizes(answers, found),
+            *(tables.transfers(answers, rows) if rows is not None else ()),
         ],
         summary=_summary(evidence, found, control, (levels, value, random[budget]), lines),
         figures=drawn,
         tables=_tables(answers, found, lines, rows),
-        galleries={"Smallest changes that flip the call": attack_pictures.smallest_changes(answers, found)},
+        galleries={"Smallest changes that flip the call": figures.smallest_changes(answers, found)},
     )
 
 
@@ -181,17 +182,17 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     tables = {}
     if lines:
-        tables[SIDE_BY_SIDE] = attack_tables.compared(answers, lines)
-        tables["Threat models"] = attack_tables.threat_models(lines)
-        tables["Ensembles of this table, by name"] = attack_tables.plans(lines)
+        tables[SIDE_BY_SIDE] = tables.compared(answers, lines)
+        tables["Threat models"] = tables.threat_models(lines)
+        tables["Ensembles of this table, by name"] = tables.plans(lines)
     if transfer is not None:
         for size in LEVELS:
             title = f"Transfer: films changed by {size * 255:g} of 255 against one subject, shown to another"
             tables[title] = matrix(transfer, size)
     fallen = [result for result in found.found.results if 0 < result.distance < np.inf]
-    tables["Which way the smallest flips go (rows: truth)"] = attack_tables.flips(
+    tables["Which way the smallest flips go (rows: truth)"] = tables.flips(
         answers, [result.label for result in fallen], [result.prediction for result in fallen]
     )
-    tables[TRUST] = attack_tables.trust(found.checks)
-    tables["Which attack found the smallest change"] = attack_tables.found_by(found)
+    tables[TRUST] = tables.trust(found.checks)
+    tables["Which attack found the smallest change"] = tables.found_by(found)
     return tables

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from robustness.attacks import ThreatModel
 from robustness.attacks.network import Subject as Attacked
 from robustness.attacks.transfer import transfer_films
-from suites.harness.attacking.access import FILM, network_of
-from suites.harness.attacking.job import BATCH, Pixels
-from suites.harness.attacking.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
+from suites.harness.endpoints.adversarial.runs.access import FILM, network_of
+from suites.harness.endpoints.adversarial.runs.job import BATCH, Pixels
+from suites.harness.endpoints.adversarial.runs.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.predictions.answers import Answers
 from suites.harness.subjects.subject import Subject
 

@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 
 from robustness.attacks import AttackResult
-from suites.harness.attacking import Attack
-from suites.harness.attacking.universal import Patterns
 from suites.harness.claims import GalleryItem
+from suites.harness.endpoints.adversarial.runs import Attack
+from suites.harness.endpoints.adversarial.runs.universal import Patterns
 from suites.harness.formatting import figures, film_figures
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled

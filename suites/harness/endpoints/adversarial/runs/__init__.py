@@ -9,6 +9,6 @@ universal.py     one pattern for all films
 transfer.py      films made against one subject, shown to the others
 """
 
-from suites.harness.attacking.attack import Attack, attack, finished
+from suites.harness.endpoints.adversarial.runs.attack import Attack, attack, finished
 
 __all__ = ["Attack", "attack", "finished"]

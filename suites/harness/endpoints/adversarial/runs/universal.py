@@ -14,10 +14,10 @@ from torch import Tensor
 from robustness.attacks import AttackedNetwork, AttackError
 from robustness.attacks.universal import VERSION, universal_films
 from robustness.draws import Draws
-from suites.harness.attacking.access import INPUT
-from suites.harness.attacking.job import Job
-from suites.harness.attacking.protocols import PATTERN_FILMS, chosen_films, plan_of
 from suites.harness.cache import Shards
+from suites.harness.endpoints.adversarial.runs.access import INPUT
+from suites.harness.endpoints.adversarial.runs.job import Job
+from suites.harness.endpoints.adversarial.runs.protocols import PATTERN_FILMS, chosen_films, plan_of
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from robustness.attacks import Attacked, gather
 from robustness.attacks.sanity import SanityCheck, conclusive
-from suites.harness.attacking.access import INPUT
-from suites.harness.attacking.job import Job
-from suites.harness.attacking.protocols import (
+from suites.harness.endpoints.adversarial.runs.access import INPUT
+from suites.harness.endpoints.adversarial.runs.job import Job
+from suites.harness.endpoints.adversarial.runs.protocols import (
     COMPARED_FILMS,
     FILMS,
     REMOTE_FILMS,

@@ -6,11 +6,12 @@ from functools import partial
 
 import numpy as np
 
-from suites.harness.attacking import attack
-from suites.harness.attacking.universal import LEVELS, patterns
 from suites.harness.claims import Claim, Result, Unit
-from suites.harness.endpoints import attack_pictures, attack_tables, headroom
-from suites.harness.endpoints.attack_tables import rate_on
+from suites.harness.endpoints import headroom
+from suites.harness.endpoints.adversarial import figures, tables
+from suites.harness.endpoints.adversarial.runs import attack
+from suites.harness.endpoints.adversarial.runs.universal import LEVELS, patterns
+from suites.harness.endpoints.adversarial.tables import rate_on
 from suites.harness.endpoints.parameters import OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting.cells import percent
@@ -48,14 +49,14 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     numbers += [("noise_harm", f"random pattern {levels:g}/255 - pattern", difference(control, value), POINTS)]
     smallest = answers.smallest_class(found.index)
     shown = {"one pattern": {0.0: clean, **curve}, "one random pattern": {0.0: clean, **random}}
-    untouched = attack_tables.hardly_lost(clean, value)
+    untouched = tables.hardly_lost(clean, value)
     return Result(
         effect=measured("robust_accuracy", f"pattern {levels:g}/255", value, n, unit="share", smallest=smallest),
         p_beyond=beyond(value, claim) if not untouched else 1.0,
         p_within=1.0 if failed else within(value, claim),
         headroom=[headroom.skill(answers, alarms=True)],
         only_beyond=MISSED if failed else "",
-        caveat=attack_tables.UPPER_BOUND,
+        caveat=tables.UPPER_BOUND,
         only_within=untouched,
         measures=[
             measured(name, condition, item, n, unit=unit, smallest=smallest) for name, condition, item, unit in numbers
@@ -66,15 +67,13 @@ def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
             f"pattern of that size leaves {percent(control.estimate)}."
             + (f" Sanity checks failed: {', '.join(failed)}; the fit may have missed." if failed else "")
         ),
-        figures={"one_pattern": partial(attack_pictures.curves, shown, "One pattern for all films, by size")},
+        figures={"one_pattern": partial(figures.curves, shown, "One pattern for all films, by size")},
         tables={
-            "Which way the pattern turns films (rows: truth)": attack_tables.flips(
+            "Which way the pattern turns films (rows: truth)": tables.flips(
                 answers, turned["label"].tolist(), turned["prediction"].tolist()
             )
         },
         galleries={
-            "Patterns, amplified, on films they were not fitted on": attack_pictures.pattern_gallery(
-                answers, found, budget
-            )
+            "Patterns, amplified, on films they were not fitted on": figures.pattern_gallery(answers, found, budget)
         },
     )

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from suites.harness.attacking.access import FILM, INPUT
-from suites.harness.attacking.attack import NO_GRADIENTS, Attack, attack
-from suites.harness.attacking.protocols import (
+from suites.harness.endpoints.adversarial.runs.access import FILM, INPUT
+from suites.harness.endpoints.adversarial.runs.attack import NO_GRADIENTS, Attack, attack
+from suites.harness.endpoints.adversarial.runs.protocols import (
     COMPARED_ENSEMBLES,
     COMPARED_FILMS,
     ENSEMBLES,
