@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suites.harness import explaining
 from suites.harness.claims import Claim, Verdict, load_claims
-from suites.harness.endpoints import get, shortcut_probe
+from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
+from suites.harness.endpoints.explanations import attribution, border_occlusion
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.films import SIDE, cohort_of, exposed
@@ -131,7 +131,7 @@ def evaluated(cache: Path) -> Evaluation:
         patch.dict(films, {"quick": size})
         for films, size in (
             (protocols.FILMS, 12), (protocols.WHOLE_FILMS, 6), (protocols.PATTERN_FILMS, 24),
-            (explaining.FILMS, 12), (shortcut_probe.FILMS, 60),
+            (attribution.FILMS, 12), (border_occlusion.FILMS, 60),
         )
     ]  # fmt: skip
     for one in few:

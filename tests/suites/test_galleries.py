@@ -11,9 +11,9 @@ from PIL import Image
 
 from explain import AttributionMap
 from explain.attribution import Attribution
-from suites.harness import believing, explaining, galleries
 from suites.harness.claims import load_claims
 from suites.harness.endpoints.adversarial import runs
+from suites.harness.endpoints.explanations import attribution, galleries, method_comparison
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.shots import store_gallery
@@ -23,7 +23,7 @@ from tests.controls.subjects import Reader, subject_of
 
 def check(outcome):
     """A sanity check of eight films with this outcome, three of whose maps were lost."""
-    return explaining.Checked(outcome, "", np.arange(8), np.repeat([0.2, 0.5], [3, 5]), np.full(8, 0.3))
+    return attribution.Checked(outcome, "", np.arange(8), np.repeat([0.2, 0.5], [3, 5]), np.full(8, 0.3))
 
 
 CONDITIONS = ["window_widening@3", "whiteout_lobar@4", "whiteout_mass@4"]
@@ -106,11 +106,11 @@ def test_a_failed_method_is_marked_on_every_picture_caption_and_sidecar(evidence
 
 def test_maps_are_computed_once_and_read_without_decoding(evidence, counted, monkeypatch):
     answers, index = evidence.main, np.array([3, 4])
-    first = explaining.attribute(answers, index, IG, evidence.cache)
+    first = attribution.attribute(answers, index, IG, evidence.cache)
     again = len(counted)
-    explaining._looked.cache_clear()
-    monkeypatch.setattr(explaining, "under", lambda *_: pytest.fail("a film was decoded"))
-    second = explaining.attribute(answers, np.array([4, 3]), IG, evidence.cache)
+    attribution._looked.cache_clear()
+    monkeypatch.setattr(attribution, "under", lambda *_: pytest.fail("a film was decoded"))
+    second = attribution.attribute(answers, np.array([4, 3]), IG, evidence.cache)
     assert len(counted) == again, "a finished map was computed again"
     np.testing.assert_array_equal(first.maps.maps, second.maps.maps[::-1])
     np.testing.assert_array_equal(first.maps.completeness_gap, second.maps.completeness_gap[::-1])
@@ -120,13 +120,13 @@ def test_maps_are_computed_once_and_read_without_decoding(evidence, counted, mon
 
 def test_another_condition_or_target_is_another_map(evidence):
     answers, index = evidence.main, np.array([0])
-    clean = explaining.attribute(answers, index, IG, evidence.cache)
-    changed = explaining.attribute(answers, index, IG, evidence.cache, "window_widening@3")
+    clean = attribution.attribute(answers, index, IG, evidence.cache)
+    changed = attribution.attribute(answers, index, IG, evidence.cache, "window_widening@3")
     assert not np.array_equal(clean.maps.maps, changed.maps.maps)
-    film = explaining.Asked(answers.images[0], "x", 0)
+    film = attribution.Asked(answers.images[0], "x", 0)
     each = [
-        explaining.attribute_each(
-            answers, [film._replace(target=target)], IG, evidence.cache, lambda _: explaining.inputs(answers, [0])
+        attribution.attribute_each(
+            answers, [film._replace(target=target)], IG, evidence.cache, lambda _: attribution.inputs(answers, [0])
         )
         for target in (0, 2)
     ]
@@ -134,8 +134,8 @@ def test_another_condition_or_target_is_another_map(evidence):
 
 
 def test_the_table_tells_a_method_from_an_edge_detector(evidence):
-    index = explaining.chosen(evidence.main, "quick", evidence.main.shared(CLEAN))
-    table, _, checks = believing.beliefs(evidence, index)
+    index = attribution.chosen(evidence.main, "quick", evidence.main.shared(CLEAN))
+    table, _, checks = method_comparison.beliefs(evidence, index)
     rows = table.set_index("method")
     assert checks["edge detector"].outcome == "failed"
     assert rows.loc["edge detector (control)", "SSIM, weights redrawn"] == 1
@@ -153,7 +153,7 @@ def test_only_a_finished_attack_is_shown(evidence, tmp_path):
 
 def test_lost_is_said_film_by_film():
     own, others = np.array([0.2, 0.5, 0.99, np.nan]), np.array([0.3, 0.3, 1.0, 0.5])
-    checked = explaining.Checked("passed", "", np.arange(4), own, others)
+    checked = attribution.Checked("passed", "", np.arange(4), own, others)
     np.testing.assert_array_equal(checked.lost, [1, 0, 0, np.nan])
 
 

@@ -24,11 +24,11 @@ from explain import attribution
 from robustness import perturbation, presets
 from robustness.attacks import attack
 from robustness.attacks.loss import cross_entropy
-from suites.harness import believing
 from suites.harness.cohorts.cohort import COLUMNS
 from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts import registry as layouts
+from suites.harness.endpoints.explanations import method_comparison
 from suites.harness.endpoints.uncertainty import failure_detection, recalibration, scores
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.subjects.formats import load_subject
@@ -188,12 +188,16 @@ def test_every_recalibration_that_is_registered_is_compared():
 
 
 def test_every_attribution_that_is_registered_is_shown_and_measured():
-    before = believing.methods("quick")
+    before = method_comparison.methods("quick")
     typed_in("attribution method")
-    assert believing.methods("quick") == [*before, "input times gradient"]
-    assert set(believing.methods("quick")) < set(believing.methods("standard")) < set(believing.methods("full"))
+    assert method_comparison.methods("quick") == [*before, "input times gradient"]
+    assert (
+        set(method_comparison.methods("quick"))
+        < set(method_comparison.methods("standard"))
+        < set(method_comparison.methods("full"))
+    )
     known = {name for name in attribution.names() if not attribution.get(name).baseline}
-    assert set(believing.methods("full")) == known
+    assert set(method_comparison.methods("full")) == known
 
 
 def test_a_format_and_a_layout_of_the_examples_are_found_by_a_spec(tmp_path):

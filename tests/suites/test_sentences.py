@@ -11,12 +11,12 @@ import pytest
 
 from explain import AttributionMap
 from robustness.attacks.sanity import SanityCheck
-from suites.harness import explaining
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.endpoints import get, shortcut_probe
+from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial import robust_accuracy, tables
+from suites.harness.endpoints.explanations import attribution, border_occlusion
+from suites.harness.endpoints.explanations.attribution import Checked
 from suites.harness.endpoints.two_cohorts import smallest_kind
-from suites.harness.explaining import Checked
 from suites.harness.formatting.cells import below_one, percent, points
 from suites.harness.judging import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
@@ -176,10 +176,10 @@ def saliency_of(answers, folder, outcome, monkeypatch):
     ids = tuple(answers.images[at] for at in index)
     found = AttributionMap("grad-cam", maps, ids, (0,) * 24, ("ok",) * 24)
     checked = Checked(outcome, "why", index[:8], np.repeat([0.2, 0.5], [3, 5]), np.full(8, 0.3))
-    monkeypatch.setattr(explaining, "chosen", lambda *_: index)
-    monkeypatch.setattr(explaining, "masks", lambda *_: (dict.fromkeys(ids, lesion), np.ones(24)))
-    monkeypatch.setattr(explaining, "attribute", lambda *_: explaining.Maps(index, found, lambda: None))
-    monkeypatch.setattr(explaining, "sanity", lambda *_: checked)
+    monkeypatch.setattr(attribution, "chosen", lambda *_: index)
+    monkeypatch.setattr(attribution, "masks", lambda *_: (dict.fromkeys(ids, lesion), np.ones(24)))
+    monkeypatch.setattr(attribution, "attribute", lambda *_: attribution.Maps(index, found, lambda: None))
+    monkeypatch.setattr(attribution, "sanity", lambda *_: checked)
     return result_of("explanations.lesion", answers, folder)
 
 
@@ -217,8 +217,8 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
          "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
         for row, at in enumerate(index) for cover in ("border", "corners") for control in (False, True)
     ]  # fmt: skip
-    monkeypatch.setattr(explaining, "chosen", lambda *_: index)
-    monkeypatch.setattr(shortcut_probe, "_probed", lambda *_: pd.DataFrame(rows))
+    monkeypatch.setattr(attribution, "chosen", lambda *_: index)
+    monkeypatch.setattr(border_occlusion, "_probed", lambda *_: pd.DataFrame(rows))
     result = result_of("explanations.shortcut", main, tmp_path)
     found = {measure.name: measure.estimate for measure in (result.effect, *result.measures)}
     assert result.effect.name == "flips_when_edges_covered"

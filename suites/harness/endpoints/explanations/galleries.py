@@ -32,12 +32,12 @@ from explain.selection import (
 )
 from robustness import perturbation
 from robustness.attacks import AttackResult
-from suites.harness import explaining
 from suites.harness.claims import GalleryItem
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints.adversarial import runs
+from suites.harness.endpoints.explanations import attribution
+from suites.harness.endpoints.explanations.attribution import Asked, Checked
 from suites.harness.errors import NotEvaluable
-from suites.harness.explaining import Asked, Checked
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.subjects.attribution_layer import described
@@ -146,8 +146,8 @@ def side_of(answers: Answers, folder: Path, index: npt.NDArray[np.int64], condit
     """Return what the network saw and said of some films under a condition; `folder` is the root of the cache."""
     return Side(
         answers.probabilities(condition)[index],
-        partial(explaining.inputs, answers, index.tolist(), condition),
-        lambda method: explaining.attribute(answers, index, method, folder, condition).maps,
+        partial(attribution.inputs, answers, index.tolist(), condition),
+        lambda method: attribution.attribute(answers, index, method, folder, condition).maps,
     )
 
 
@@ -229,7 +229,7 @@ def _example_side(answers: Answers, folder: Path, results: Sequence[AttackResult
     ]
 
     def maps(method: str) -> AttributionMap:
-        return explaining.attribute_each(answers, films, method, folder, lambda row: pixels[row : row + 1])
+        return attribution.attribute_each(answers, films, method, folder, lambda row: pixels[row : row + 1])
 
     return Side(np.asarray(softmax(logits, axis=1), dtype=np.float64), lambda: pixels, maps)
 
@@ -288,7 +288,7 @@ def _panels(scene: Scene, method: str, outcome: Sanity) -> list[Panel]:
 
 def _outlines(scene: Scene, name: str) -> dict[str, Mask]:
     try:
-        found, _ = explaining.masks(scene.answers, scene.index.tolist(), name)
+        found, _ = attribution.masks(scene.answers, scene.index.tolist(), name)
     except NotEvaluable:
         return {}
     return {image: mask for image, mask in found.items() if mask.any()}

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 import explain
-from suites.harness import believing, explaining, galleries
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.explanations import attribution, galleries, method_comparison
 from suites.harness.endpoints.parameters import Conditions, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -19,7 +19,10 @@ from suites.harness.subjects.attribution_layer import described, method_for
 
 @endpoint(
     "map_goes_with_the_weights",
-    parameters={"method": OneOf(believing.methods("quick")[0], tuple(explain.names())), "conditions": Conditions()},
+    parameters={
+        "method": OneOf(method_comparison.methods("quick")[0], tuple(explain.names())),
+        "conditions": Conditions(),
+    },
 )
 def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose map, once all weights are redrawn, is no more like itself than maps of other films are.
@@ -29,8 +32,8 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     """
     answers = evidence.main
     method, instead = method_for(answers.subject, claim.parameters["method"])
-    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
-    checked = explaining.sanity(answers, index, method, evidence.cache)
+    index = attribution.chosen(answers, evidence.profile, answers.shared(CLEAN))
+    checked = attribution.sanity(answers, index, method, evidence.cache)
     lost, known = checked.lost, np.isfinite(checked.lost)
     if not known.any():
         raise NotEvaluable(f"{method}: {checked.reason}")
@@ -41,8 +44,8 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     share = answers.rate(by_film, among)
     smallest = answers.smallest_class(checked.index[known])
     effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), unit="share", smallest=smallest)
-    table, agreement, checks = believing.beliefs(evidence, index, method)
-    shown = {name: check for name, check in checks.items() if name not in believing.CONTROLS}
+    table, agreement, checks = method_comparison.beliefs(evidence, index, method)
+    shown = {name: check for name, check in checks.items() if name not in method_comparison.CONTROLS}
     conditions = list(claim.parameters["conditions"])
     pictured, missing = galleries.failure_galleries(evidence, conditions, shown)
     by_outcome = {
@@ -70,7 +73,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
         tables={
             "Can the maps be believed": table,
             "Agreement between methods (rank correlation)": agreement,
-            "What the columns say": pd.DataFrame(believing.ABOUT.items(), columns=["column", "meaning"]),
+            "What the columns say": pd.DataFrame(method_comparison.ABOUT.items(), columns=["column", "meaning"]),
         },
         galleries=pictured,
     )

@@ -13,17 +13,18 @@ import explain
 from explain import regions
 from explain.localisation import energy_table, localise, marked_region, overlap, summarise
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
-from suites.harness import explaining, galleries, statistics
+from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.explanations import attribution, galleries
+from suites.harness.endpoints.explanations.attribution import Checked, Maps
+from suites.harness.endpoints.explanations.galleries import Scene
 from suites.harness.endpoints.parameters import ConditionName, OneOf, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
-from suites.harness.explaining import Checked, Maps
 from suites.harness.formatting.cells import percent
-from suites.harness.galleries import Scene
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Sampled
@@ -47,15 +48,15 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     method = _method(answers, claim)
     ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != "normal").to_numpy()
-    index = explaining.chosen(answers, evidence.profile, ill)
-    lesions, visible = explaining.masks(answers, index.tolist(), "lesion")
+    index = attribution.chosen(answers, evidence.profile, ill)
+    lesions, visible = attribution.masks(answers, index.tolist(), "lesion")
     seen = np.array([lesions[answers.images[at]].any() for at in index])
     index, visible = index[seen], visible[seen]
     if not len(index):
         raise NotEvaluable("no lesion is left inside the subject's crop")
     lesions = {answers.images[at]: lesions[answers.images[at]] for at in index}
-    found = explaining.attribute(answers, index, method, evidence.cache)
-    checked = explaining.sanity(answers, index, method, evidence.cache)
+    found = attribution.attribute(answers, index, method, evidence.cache)
+    checked = attribution.sanity(answers, index, method, evidence.cache)
     table = localise(found.maps, lesions, "lesion", visible=visible, seed=evidence.seed)
     return _judged(
         answers, claim, table, ("hit", "hit_centre", "hit_random"), found, checked=checked,
@@ -75,10 +76,10 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     role = claim.parameters["role"]
     answers = evidence.probe(role) if role else evidence.main
     method = _method(answers, claim)
-    index = explaining.chosen(answers, evidence.profile, np.isfinite(answers.called()))
-    lungs, _ = explaining.masks(answers, index.tolist(), "lung")
-    found = explaining.attribute(answers, index, method, evidence.cache)
-    checked = explaining.sanity(answers, index, method, evidence.cache)
+    index = attribution.chosen(answers, evidence.profile, np.isfinite(answers.called()))
+    lungs, _ = attribution.masks(answers, index.tolist(), "lung")
+    found = attribution.attribute(answers, index, method, evidence.cache)
+    checked = attribution.sanity(answers, index, method, evidence.cache)
     table = localise(found.maps, lungs, "lung", seed=evidence.seed)
     table = table.assign(off_lung=1 - table["energy"], off_lung_chance=1 - table["energy_random"])
     return _judged(
@@ -98,9 +99,9 @@ def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map on the outer frame of the film, beyond what an even map would put there."""
     answers = evidence.main
     method = _method(answers, claim)
-    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN))
-    found = explaining.attribute(answers, index, method, evidence.cache)
-    checked = explaining.sanity(answers, index, method, evidence.cache)
+    index = attribution.chosen(answers, evidence.profile, answers.shared(CLEAN))
+    found = attribution.attribute(answers, index, method, evidence.cache)
+    checked = attribution.sanity(answers, index, method, evidence.cache)
     border = regions.border_mask(found.maps.maps.shape[-1])
     table = localise(found.maps, np.broadcast_to(border, found.maps.maps.shape), "border", seed=evidence.seed)
     return _judged(
@@ -121,7 +122,7 @@ def _regions(answers: Answers, found: Maps) -> pd.DataFrame:
     known = {}
     for name in ("lesion", "lung", "heart"):
         try:
-            known[name], _ = explaining.masks(answers, found.index.tolist(), name)
+            known[name], _ = attribution.masks(answers, found.index.tolist(), name)
         except NotEvaluable:
             continue
     known["body (estimated)"] = {image: regions.body_mask(film) for image, film in films.items()}
@@ -138,10 +139,10 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     method = _method(answers, claim)
     condition = claim.parameters["condition"]
-    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN, condition))
-    before = explaining.attribute(answers, index, method, evidence.cache)
-    after = explaining.attribute(answers, index, method, evidence.cache, condition)
-    checked = explaining.sanity(answers, index, method, evidence.cache)
+    index = attribution.chosen(answers, evidence.profile, answers.shared(CLEAN, condition))
+    before = attribution.attribute(answers, index, method, evidence.cache)
+    after = attribution.attribute(answers, index, method, evidence.cache, condition)
+    checked = attribution.sanity(answers, index, method, evidence.cache)
     moved = [
         1 - overlap(marked_region(one), marked_region(other))
         if np.isfinite(one).all() and np.isfinite(other).all() else np.nan

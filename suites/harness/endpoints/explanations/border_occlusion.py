@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from explain.shortcut import shortcut_probe
-from suites.harness import explaining
 from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Answers, Evidence
@@ -29,7 +29,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
     Beside it the same for a square of equal area at a random place inside, which hides anatomy and may flip more.
     """
     answers = evidence.main
-    index = explaining.chosen(answers, evidence.profile, answers.shared(CLEAN), FILMS)
+    index = attribution.chosen(answers, evidence.profile, answers.shared(CLEAN), FILMS)
     table = _probed(answers, index, evidence.cache)
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[index] = True
@@ -75,11 +75,11 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
 
 def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:
     """Return one row per film and cover, from the cache if the same films were probed before."""
-    shards = Shards(cache, "shortcut-probe", explaining.key_of(answers, index, "shortcut probe"))
+    shards = Shards(cache, "shortcut-probe", attribution.key_of(answers, index, "shortcut probe"))
 
     def probed() -> pd.DataFrame:
         ids = [answers.images[at] for at in index]
-        pixels = explaining.inputs(answers, index.tolist())
-        return shortcut_probe(explaining.network_of(answers), pixels, ids, seed=answers.seed)
+        pixels = attribution.inputs(answers, index.tolist())
+        return shortcut_probe(attribution.network_of(answers), pixels, ids, seed=answers.seed)
 
     return shards.once(probed).drop_duplicates(["image_id", "cover", "control"])

@@ -14,10 +14,10 @@ from explain.attribution import SMALL_DIFFERENCE
 from explain.faithfulness import erasure, infidelity, sensitivity_max
 from explain.sanity import completeness
 from explain.similarity import agreement, average
-from suites.harness import explaining
 from suites.harness.cache import Shards
+from suites.harness.endpoints.explanations import attribution
+from suites.harness.endpoints.explanations.attribution import Checked
 from suites.harness.errors import NotEvaluable
-from suites.harness.explaining import Checked
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.subjects.attribution_layer import described, method_of
 
@@ -61,8 +61,8 @@ def beliefs(
     kept: list[AttributionMap] = []
     for method in dict.fromkeys((*methods(evidence.profile), *also, *CONTROLS)):
         try:
-            checked = explaining.sanity(answers, index, method, evidence.cache)
-            maps = explaining.attribute(answers, few, method, evidence.cache).maps
+            checked = attribution.sanity(answers, index, method, evidence.cache)
+            maps = attribution.attribute(answers, few, method, evidence.cache).maps
         except NotEvaluable as reason:
             rows.append({"method": method, "sanity check": str(reason)})
             continue
@@ -90,7 +90,7 @@ def beliefs(
 def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, maps: AttributionMap) -> dict[str, float]:
     """Return mean deletion, insertion, infidelity and sensitivity of some films' maps, from the cache if there."""
     answers, slow = evidence.main, evidence.profile != "quick"
-    shards = Shards(evidence.cache, "map-beliefs", explaining.key_of(answers, index, method) | {"slow": slow})
+    shards = Shards(evidence.cache, "map-beliefs", attribution.key_of(answers, index, method) | {"slow": slow})
     known = shards.once(
         lambda: pd.DataFrame([{"means": json.dumps(_measured(answers, index, method, maps, slow=slow))}])
     )
@@ -100,7 +100,7 @@ def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, map
 def _measured(
     answers: Answers, index: npt.NDArray[np.int64], method: str, maps: AttributionMap, *, slow: bool
 ) -> dict[str, float]:
-    network, pixels, seed = explaining.network_of(answers), explaining.inputs(answers, index.tolist()), answers.seed
+    network, pixels, seed = attribution.network_of(answers), attribution.inputs(answers, index.tolist()), answers.seed
     cell = max(1, pixels.shape[-1] // 16)  # 256 cells, whatever the size of the film
     erased, revealed = (
         erasure(network, pixels, maps, way, steps=STEPS, cell=cell, seed=seed).advantage
