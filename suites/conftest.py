@@ -25,7 +25,7 @@ from suites.harness.report.card import write_model_cards
 from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
-from suites.harness.summary import print_summary
+from suites.harness.terminal_summary import print_summary
 from suites.plugin import DEFAULT_WEIGHTS
 
 EVALUATION = pytest.StashKey[Evaluation]()

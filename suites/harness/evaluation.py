@@ -29,7 +29,6 @@ from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints import get
 from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
-from suites.harness.judging import judge_section
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
@@ -39,6 +38,7 @@ from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
 from suites.harness.stress_grid.whole import preset_conditions, stress_grid
 from suites.harness.subjects.subject import Subject
+from suites.harness.verdicts import judge_section
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}

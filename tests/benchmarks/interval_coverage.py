@@ -59,9 +59,9 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.registry import beyond, measured, within
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for
-from suites.harness.judging import judge_section
 from suites.harness.statistics import Resamples, Sampled
 from suites.harness.statistics.resamples import applied
+from suites.harness.verdicts import judge_section
 
 SIZES = np.arange(1, 10)
 SHARES = (0.35, 0.4, 0.25)  # of patients by class

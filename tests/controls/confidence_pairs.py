@@ -10,9 +10,9 @@ import numpy as np
 
 from suites.harness.claims import Claim, Judgement
 from suites.harness.endpoints import get
-from suites.harness.judging import judge_section
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.verdicts import judge_section
 from tests.controls.registry import Pair, control
 from tests.controls.simulated import simulated_answers, simulated_evidence
 from tests.controls.subjects import Mistaken, subject_of

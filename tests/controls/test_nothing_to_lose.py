@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from suites.harness.judging import judge_section
+from suites.harness.verdicts import judge_section
 from tests.controls.nothing_to_lose import IDLE, ORACLE, REASSURING, evaluated, markdown, table
 
 pytestmark = [

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.endpoints import get
-from suites.harness.judging import judge_section
 from suites.harness.predictions.answers import Answers
+from suites.harness.verdicts import judge_section
 from tests.controls.films import CLASSES
 from tests.controls.simulated import simulated_answers, simulated_evidence
 from tests.controls.subjects import Calm, Reader, line_strength, rewindowed, subject_of

@@ -14,9 +14,9 @@ from suites.harness.claims import Verdict, load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get
 from suites.harness.formatting import wording
-from suites.harness.judging import judge_section
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.table import Predictions
+from suites.harness.verdicts import judge_section
 from tests.controls.films import CLASSES, draw
 from tests.controls.subjects import Reader, subject_of
 

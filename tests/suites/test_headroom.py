@@ -10,9 +10,9 @@ import pytest
 from suites.harness.claims import Claim, Verdict, load_claims
 from suites.harness.endpoints import get, headroom
 from suites.harness.endpoints.adversarial.tables import hardly_lost
-from suites.harness.judging import judge_section
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled
+from suites.harness.verdicts import judge_section
 from tests.controls.films import CLASSES
 from tests.controls.simulated import simulated_answers, simulated_evidence
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suites.harness.claims import Claim, Headroom, Measure, Result, Verdict
-from suites.harness.judging import judge_section, needed
+from suites.harness.verdicts import judge_section, needed
 
 
 def claim_of(**changes) -> Claim:

@@ -148,7 +148,7 @@ def test_a_second_run_measures_and_draws_nothing(tmp_path, counted_endpoint, mon
     first = run(tmp_path)
     first.report(tmp_path / "a")
     assert len(counted_endpoint) == 1
-    monkeypatch.setattr("suites.harness.report.kept_pictures.encoded", lambda figure: 1 / 0)
+    monkeypatch.setattr("suites.harness.report.picture_cache.encoded", lambda figure: 1 / 0)
     second = run(tmp_path)
     second.report(tmp_path / "b")
     assert len(counted_endpoint) == 1

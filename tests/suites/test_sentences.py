@@ -18,7 +18,7 @@ from suites.harness.endpoints.explanations import attribution, border_occlusion
 from suites.harness.endpoints.explanations.attribution import Checked
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.formatting.cells import below_one, percent, points
-from suites.harness.judging import judge_section
+from suites.harness.verdicts import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 CLAIMS = {claim.id: claim for claim in load_claims()}

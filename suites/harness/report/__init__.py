@@ -2,7 +2,7 @@
 
 from suites.harness.report.card import model_card, write_model_cards
 from suites.harness.report.gate import Change, GateOutcome, compare_with_baseline
-from suites.harness.report.kept_pictures import drawing_once
+from suites.harness.report.picture_cache import drawing_once
 from suites.harness.report.results import load_results, results_document
 from suites.harness.report.write import write_report
 
