@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from robustness.antiscatter_grid import MODEL_SIDE, GridStripes, modulated
 from robustness.draws import Draws
 from robustness.exposure import UnderexposureFixedWindow
-from robustness.grid import MODEL_SIDE, GridStripes, modulated
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
 from robustness.radiograph import DT, Radiograph

@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.perturbation import PerturbationUndefined
-from robustness.recent import remembered
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -25,13 +25,13 @@ import cv2
 import torch
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.curves import Point, chords
 from robustness.draws import Draws
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, smoothstep, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.radiograph import Radiograph
-from robustness.recent import remembered
 from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field, thorax_of
 
 DMU = 0.195

@@ -24,11 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import WIDE, blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, log, power
-from robustness.recent import remembered
 
 T0 = 0.9
 DT = 3.0

@@ -11,10 +11,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import blur_within, resize
 from robustness.perturbation import PerturbationUndefined
-from robustness.recent import remembered
 
 LUNG_DEPTH_CM = 8.0
 """Thickest path through one lung of a three-year-old, front to back."""

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from robustness.attacks.attack import Attack
 from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiable
-from robustness.attacks.evidence import shrink, witness
 from robustness.attacks.films import AttackedFilms
+from robustness.attacks.flip_evidence import shrink, witness
 from robustness.attacks.network import AttackedNetwork, Subject
 from robustness.attacks.profiles import Profile, profile_of
 from robustness.attacks.result import AtBudget, Attacked, AttackResult, gather

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from robustness import bedside, contrast, cutoff, exposure, get, grid, positioning
+from robustness import antiscatter_grid, bedside, contrast, exposure, get, grid_cutoff, positioning
 from robustness.curves import chords
 from robustness.draws import Draws
 from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
@@ -148,19 +148,19 @@ def test_window_widening_scales_contrast(films):
      (8.0, 0.125, 0.0), (3.3, 0.1, 3.30), (8.0, 0.2, 2.00)],
 )  # fmt: skip
 def test_alias_frequencies(lines, pitch, alias):
-    assert grid.alias_frequency(lines, pitch) == pytest.approx(alias, abs=0.006)
+    assert antiscatter_grid.alias_frequency(lines, pitch) == pytest.approx(alias, abs=0.006)
 
 
 @pytest.mark.parametrize(
     ("lines", "ratio", "amplitude"), [(4.0, 0.5, 0.068), (6.0, 0.2, 0.041), (6.0, 0.5, 0.033), (7.0, 1.5, 0.014)]
 )
 def test_line_amplitudes(lines, ratio, amplitude):
-    assert grid.line_amplitude(lines, ratio) == pytest.approx(amplitude, rel=0.06)
+    assert antiscatter_grid.line_amplitude(lines, ratio) == pytest.approx(amplitude, rel=0.06)
 
 
 @pytest.mark.parametrize("severity", [1, 2, 4])
 def test_the_spectrum_of_a_film_peaks_at_the_alias_frequency(severity):
-    level = grid.GridLines.levels[severity - 1]
+    level = antiscatter_grid.GridLines.levels[severity - 1]
     film = torch.full((1, 256, 256), 0.5)
     perturbation = get("grid_lines", field_cm=22.0)
     changed = perturbation(film, severity, ["film"])[0] - 0.5
@@ -168,7 +168,9 @@ def test_the_spectrum_of_a_film_peaks_at_the_alias_frequency(severity):
     spectrum[0, 0] = 0.0
     row, column = divmod(int(spectrum.argmax()), spectrum.shape[1])
     cycles = math.hypot(min(row, 256 - row), column) / 256
-    expected = grid.alias_frequency(level["lines_per_mm"], level["pitch_mm"]) * perturbation.pitch_mm(film[0])
+    expected = antiscatter_grid.alias_frequency(level["lines_per_mm"], level["pitch_mm"]) * perturbation.pitch_mm(
+        film[0]
+    )
     assert cycles == pytest.approx(min(expected, 1 - expected), abs=1.5 / 256)
 
 
@@ -187,11 +189,15 @@ def test_the_spectrum_of_a_film_peaks_at_the_alias_frequency(severity):
     ],
 )
 def test_primary_transmission_of_a_misplaced_grid(x, arguments, transmission):
-    assert float(grid.primary_transmission(torch.tensor(x), **arguments)) == pytest.approx(transmission, abs=0.006)
+    assert float(antiscatter_grid.primary_transmission(torch.tensor(x), **arguments)) == pytest.approx(
+        transmission, abs=0.006
+    )
 
 
 def test_off_centre_and_off_focus_darkens_one_side_only():
-    left, right = grid.primary_transmission(torch.tensor([-10.0, 10.0]), 8, off_centre_cm=3.0, source_cm=130.0)
+    left, right = antiscatter_grid.primary_transmission(
+        torch.tensor([-10.0, 10.0]), 8, off_centre_cm=3.0, source_cm=130.0
+    )
     assert sorted([float(left), float(right)]) == pytest.approx([0.63, 1.0], abs=0.01)
 
 
@@ -199,7 +205,7 @@ def test_stripes_fade_where_scatter_dominates(films):
     film = films[0][0]
     radiograph = Radiograph.of(film, Draws("a", "test"))
     pattern = torch.sin(torch.arange(film.shape[1], dtype=torch.float32) * 2.0).expand_as(film)
-    change = (grid.modulated(radiograph, 0.05, pattern, 1.7) - film).abs()
+    change = (antiscatter_grid.modulated(radiograph, 0.05, pattern, 1.7) - film).abs()
     lungs, between = films[1][0], slice(84, 92)
     assert float(change[lungs].mean()) > 1.3 * float(change[20:90, between].mean())
 
@@ -214,7 +220,7 @@ def test_controls_of_stripes_carry_their_energy(control, films):
 
 
 def test_plate_pattern_is_a_pattern():
-    pattern = cutoff.plate_pattern(torch.zeros(100, 140), Draws("a", "b"), 1.7)
+    pattern = grid_cutoff.plate_pattern(torch.zeros(100, 140), Draws("a", "b"), 1.7)
     assert float(pattern.max()) <= 1.0
     assert float(pattern.std()) > 0.01
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 
-from robustness import get, perturbation, recent
+from robustness import content_cache, get, perturbation
+from robustness.content_cache import remembered
 from robustness.perturbation import PerturbationUndefined
-from robustness.recent import remembered
 
 
 def counted(calls):
@@ -101,7 +101,7 @@ def test_no_perturbation_changes_what_the_next_one_is_told(chest, masked, monkey
     with torch.inference_mode():  # as in a run; what is remembered of it must serve outside as well
         ways = [everything(names)]
     ways += [everything(names), everything(names[::-1])]
-    monkeypatch.setattr(recent, "_same", lambda known, given: False)
+    monkeypatch.setattr(content_cache, "_same", lambda known, given: False)
     alone = everything(names)
     for name in names:
         for way in ways:

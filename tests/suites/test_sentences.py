@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from explain import AttributionMap
-from robustness.attacks.sanity import SanityCheck
+from robustness.attacks.masking_checks import SanityCheck
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial import robust_accuracy, tables

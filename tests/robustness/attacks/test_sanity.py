@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustness.attacks import AttackError, Profile, ThreatModel, attack_films, get, sanity
-from robustness.attacks.sanity import SanityCheck, conclusive, sanity_checks
+from robustness.attacks import AttackError, Profile, ThreatModel, attack_films, get, masking_checks
+from robustness.attacks.masking_checks import SanityCheck, conclusive, sanity_checks
 
 IDS = [f"person{i}" for i in range(8)]
 
@@ -139,7 +139,7 @@ def test_weak_steps_are_caught(toys, films, monkeypatch: pytest.MonkeyPatch) -> 
             return get("blank")
         return get(name, **settings)
 
-    monkeypatch.setattr(sanity, "get", broken)
+    monkeypatch.setattr(masking_checks, "get", broken)
     pixels, labels = films(8, 3, seed=3)
     assert blocked(checks_of(toys[3], pixels, labels)) == {"more steps are not weaker"}
 
@@ -152,7 +152,7 @@ def test_non_monotone_attack_is_caught(toys, films, monkeypatch: pytest.MonkeyPa
             return get("blank")
         return get(name, **settings)
 
-    monkeypatch.setattr(sanity, "get", broken)
+    monkeypatch.setattr(masking_checks, "get", broken)
     pixels, labels = films(8, 3, seed=3)
     assert blocked(checks_of(toys[3], pixels, labels)) == {"accuracy falls with the budget"}
 

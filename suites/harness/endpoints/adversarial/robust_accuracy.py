@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from robustness.attacks import BUDGETS
-from robustness.attacks.sanity import beats_transfer, no_faults
+from robustness.attacks.masking_checks import beats_transfer, no_faults
 from suites.harness.claims import Claim, Result, Unit
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.adversarial import figures, tables

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustness.attacks import PROFILES
-from robustness.attacks.sanity import SanityCheck
+from robustness.attacks.masking_checks import SanityCheck
 from suites.harness import statistics
 from suites.harness.claims import Measure
 from suites.harness.endpoints.adversarial.runs import Attack

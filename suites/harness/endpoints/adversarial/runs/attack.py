@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustness.attacks import Attacked, gather
-from robustness.attacks.sanity import SanityCheck, conclusive
+from robustness.attacks.masking_checks import SanityCheck, conclusive
 from suites.harness.endpoints.adversarial.runs.access import INPUT
 from suites.harness.endpoints.adversarial.runs.job import Job
 from suites.harness.endpoints.adversarial.runs.protocols import (

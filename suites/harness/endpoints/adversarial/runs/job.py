@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Profile, ThreatModel, attack_each, gather
-from robustness.attacks.sanity import SanityCheck, sanity_checks
+from robustness.attacks.masking_checks import SanityCheck, sanity_checks
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row

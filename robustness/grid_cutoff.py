@@ -14,10 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from robustness.antiscatter_grid import primary_transmission, scatter_ratio_map
 from robustness.draws import Draws
 from robustness.exposure import detector_noise
 from robustness.filters import coordinates, smoothstep
-from robustness.grid import primary_transmission, scatter_ratio_map
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph, attenuation_of, local_mean
 

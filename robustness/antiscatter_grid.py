@@ -18,12 +18,12 @@ import math
 import torch
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import coordinates
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import log, sine
 from robustness.radiograph import Radiograph, local_mean
-from robustness.recent import remembered
 
 SCATTER_SIGMA_CM = 4.0
 MODEL_SIDE = 255
