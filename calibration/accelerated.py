@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaincc, gammaincinv, ndtr, ndtri, stdtr, stdtrit
 
-from calibration.checks import FloatArray
+from calibration.validation import FloatArray
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from calibration.checks import CalibrationError, FloatArray, IntArray
+from calibration.validation import CalibrationError, FloatArray, IntArray
 
 Binning: TypeAlias = Literal["equal-width", "equal-mass", "array-split"]
 

@@ -17,10 +17,10 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
-from calibration.checks import CalibrationError, FitError, FloatArray, IntArray, log_softmax, softmax
 from calibration.crossfit import patient_folds
 from calibration.recalibrator import Recalibrator, register
 from calibration.scoring import nll
+from calibration.validation import CalibrationError, FitError, FloatArray, IntArray, log_softmax, softmax
 
 MapAndPull = Callable[[FloatArray, FloatArray | None], FloatArray]
 RIDGE = 1e-3  # per parameter, on its distance from doing nothing; where nothing can be cross-validated

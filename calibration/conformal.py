@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calibration.checks import (
+from calibration.validation import (
     CalibrationError,
     Estimate,
     FloatArray,
@@ -152,7 +152,7 @@ def coverage(
     Args:
         sets: (n, K) booleans.
         labels: (n,) integers.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
         of_class: only films of this class; None for all.
 
     Returns:

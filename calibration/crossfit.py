@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold
 
 from calibration import recalibrator
-from calibration.checks import (
+from calibration.recalibrator import FEWEST, Recalibrator
+from calibration.validation import (
     CalibrationError,
     ClassAbsentError,
     FloatArray,
@@ -21,7 +22,6 @@ from calibration.checks import (
     checked_labels,
     checked_logits,
 )
-from calibration.recalibrator import FEWEST, Recalibrator
 
 Fitted = TypeVar("Fitted")
 

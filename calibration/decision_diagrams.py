@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-from calibration.checks import CalibrationError
 from calibration.ood import auroc
 from calibration.operating import DecisionCurve
 from calibration.ranking import checked_scores
 from calibration.selective import risk_coverage, selective
 from calibration.style import BLACK, GREY, figure, hatched_shares, look, settings
+from calibration.validation import CalibrationError
 
 
 def risk_against_coverage(

@@ -18,10 +18,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from calibration.binning import Bins
-from calibration.checks import CalibrationError, FloatArray, IntArray, checked_labels, checked_probabilities
 from calibration.error import bin_table
-from calibration.null import calibrated_samples
+from calibration.null_band import calibrated_samples
 from calibration.style import BLACK, GREY, LIGHT, figure, hatched_shares, look, settings
+from calibration.validation import CalibrationError, FloatArray, IntArray, checked_labels, checked_probabilities
 
 FEWEST = 5  # films; the frequency of a smaller bin is drawn hollow
 ABREAST = 2  # diagrams beside one another; more would be too small to read in a column of text

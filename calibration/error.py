@@ -3,7 +3,7 @@
 One name, many numbers: on the same predictions five libraries print five "ECE"s. Every value this project prints
 carries its full name, `measure/view/bins/binning`, for example `ece/top-label/15/equal-width` (see
 `calibration.measures`). The plug-in errors (ECE, MCE, ACE) are biased upwards: a perfectly calibrated subject does
-not score 0 (see `calibration.null`).
+not score 0 (see `calibration.null_band`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.binning import CELLS, Bins, sort_into_bins, view_of
-from calibration.checks import (
+from calibration.validation import (
     CalibrationError,
     Estimate,
     FloatArray,
@@ -44,7 +44,7 @@ def ece(
     Args:
         probabilities: (n, K), rows sum to 1.
         labels: (n,) integers.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
         view: which probability is held against which outcome, see `calibration.binning`.
         bins: number of bins.
         binning: `equal-width`, `equal-mass` or `array-split`, see `calibration.binning`.

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 
 from calibration.accelerated import Accelerated
 from calibration.binning import CELLS, view_of
-from calibration.checks import (
+from calibration.smooth import smoothed_residuals
+from calibration.validation import (
     CalibrationError,
     FloatArray,
     ReplicateError,
@@ -27,7 +28,6 @@ from calibration.checks import (
     checked_probabilities,
     checked_weights,
 )
-from calibration.smooth import smoothed_residuals
 
 Method: TypeAlias = Literal["accelerated", "percentile", "basic"]
 MISSING = 0.01  # share of replicates that may be NaN (a resample without a finite slope) before no interval is given

@@ -25,8 +25,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration import error, null, regression, scaling, scoring, smooth
-from calibration.checks import (
+from calibration import error, null_band, regression, scaling, scoring, smooth
+from calibration.interval import Interval, interval, recentred_interval
+from calibration.validation import (
     CalibrationError,
     Estimate,
     FloatArray,
@@ -37,7 +38,6 @@ from calibration.checks import (
     checked_weights,
     softmax,
 )
-from calibration.interval import Interval, interval, recentred_interval
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Measured:
     films: int
     patients: int
     interval: Interval | None = None
-    band: null.NullBand | None = None
+    band: null_band.NullBand | None = None
     problem: str = ""
 
 
@@ -119,7 +119,7 @@ def estimate(
 
     Args:
         name: full name, for example `ece/top-label/15/equal-width`.
-        logits: (n, K); for a subject that gives probabilities see `calibration.checks.logits_from_probabilities`.
+        logits: (n, K); for a subject that gives probabilities see `calibration.validation.logits_from_probabilities`.
         labels: (n,) integers.
         weights: None, (n,) or (B, n).
         groups: (n,) patient keys; only the debiased error uses them.
@@ -143,7 +143,7 @@ def measured(
     weights: ArrayLike | None = None,
     left_out: ArrayLike | None = None,
     within: float = 0.0,
-    draws: int = null.DRAWS,
+    draws: int = null_band.DRAWS,
     seed: int = 0,
     beside: Sequence[str] = (),
 ) -> dict[str, Measured]:
@@ -173,7 +173,7 @@ def measured(
     w, alone = (None if rows is None else checked_weights(rows, y.size).T for rows in (weights, left_out))
     samples = None
     if draws and any(_parse(name)[0].banded for name in (*names, *beside)):
-        samples = null.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
+        samples = null_band.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
     return {
         name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples, strict=strict)
         for strict, wanted in ((True, names), (False, beside))
@@ -189,7 +189,7 @@ def _measured(
     *,
     weights: FloatArray | None,
     left_out: FloatArray | None,
-    samples: null.CalibratedSamples | None,
+    samples: null_band.CalibratedSamples | None,
     strict: bool,
 ) -> Measured:
     """Return as much of a measure as there is: its value, its band, its interval, and why the rest is missing.

@@ -16,8 +16,15 @@ from netcal.scaling import TemperatureScaling
 from numpy.typing import ArrayLike
 
 from calibration.binning import view_of
-from calibration.checks import FitError, FloatArray, checked_labels, checked_logits, checked_probabilities, softmax
 from calibration.scaling import temperature
+from calibration.validation import (
+    FitError,
+    FloatArray,
+    checked_labels,
+    checked_logits,
+    checked_probabilities,
+    softmax,
+)
 
 AGREEMENT = 0.01
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.checks import ClassAbsentError, Estimate, FloatArray, over_resamples
 from calibration.ranking import checked_scores, running_sums, steps
+from calibration.validation import ClassAbsentError, Estimate, FloatArray, over_resamples
 
 
 def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
@@ -21,7 +21,7 @@ def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = 
     Args:
         scores: (n,) larger = more out of distribution.
         outside: (n,) true for out-of-distribution films.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
 
     Returns:
         A float, or (B,) for (B, n) weights; NaN for a resample with one kind of film only.

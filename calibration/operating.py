@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.checks import (
+from calibration.ranking import checked_scores
+from calibration.validation import (
     CalibrationError,
     ClassAbsentError,
     Estimate,
@@ -22,7 +23,6 @@ from calibration.checks import (
     each,
     over_resamples,
 )
-from calibration.ranking import checked_scores
 
 PREVALENCES = (0.05, 0.15, 0.62)
 """Of pneumonia: screening, an emergency department, the public test set."""
@@ -87,7 +87,7 @@ def operating_point(positive: ArrayLike, disease: ArrayLike, *, weights: ArrayLi
     Args:
         positive: (n,) true where the subject says pneumonia: `risk >= threshold`, or its own argmax.
         disease: (n,) true where there is pneumonia.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
 
     Raises:
         ClassAbsentError: only sick, or only healthy films.
@@ -127,7 +127,7 @@ def decision_curve(
         prevalence: in (0, 1).
         stated_for: prevalence the risks are meant for; None takes that of these films.
         thresholds: each in (0, 1).
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
 
     Raises:
         ClassAbsentError: only sick, or only healthy films.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.checks import CalibrationError, FloatArray
+from calibration.validation import CalibrationError, FloatArray
 
 
 def checked_scores(scores: ArrayLike, marked: ArrayLike, name: str) -> tuple[FloatArray, FloatArray]:

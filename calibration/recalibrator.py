@@ -31,7 +31,9 @@ from typing import Any, ClassVar, Self, TypeVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.checks import (
+from calibration.registration import import_every_file, unknown_name
+from calibration.scoring import nll
+from calibration.validation import (
     CalibrationError,
     FitError,
     FloatArray,
@@ -41,8 +43,6 @@ from calibration.checks import (
     checked_labels,
     checked_logits,
 )
-from calibration.registration import import_every_file, unknown_name
-from calibration.scoring import nll
 
 FORMAT = "recalibration/1"
 FEWEST = 30  # films to fit on

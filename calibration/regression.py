@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from calibration.checks import (
+from calibration.validation import (
     CalibrationError,
     ClassAbsentError,
     Estimate,
@@ -37,7 +37,7 @@ def slope(
     Args:
         logits: (n, K).
         labels: (n,) integers.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
         view: `top-label` (was the winner right, against the winner's log odds) or `class-<k>` (class k against the
             rest).
 

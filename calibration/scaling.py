@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from calibration.checks import (
+from calibration.recalibrator import Recalibrator, register
+from calibration.validation import (
     CalibrationError,
     Estimate,
     FitError,
@@ -28,7 +29,6 @@ from calibration.checks import (
     log_softmax,
     over_resamples,
 )
-from calibration.recalibrator import Recalibrator, register
 
 AROUND = 50.0  # factor by which the temperature of a resample may differ from that of the sample
 RUNGS = np.geomspace(1 / AROUND, AROUND, 49)  # inverse temperatures over that of the sample
@@ -66,7 +66,7 @@ def temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | No
     Args:
         logits: (n, K).
         labels: (n,) integers.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
 
     Returns:
         A float, or (B,) for (B, n) weights; NaN for a resample without an optimum within that table.

@@ -28,7 +28,8 @@ from scipy.special import logsumexp
 from sklearn.covariance import ledoit_wolf
 from sklearn.neighbors import NearestNeighbors
 
-from calibration.checks import (
+from calibration.registration import import_every_file, unknown_name
+from calibration.validation import (
     CalibrationError,
     FitError,
     FloatArray,
@@ -37,7 +38,6 @@ from calibration.checks import (
     checked_logits,
     softmax,
 )
-from calibration.registration import import_every_file, unknown_name
 
 ENOUGH = 5  # films per feature dimension for a plain covariance
 ROUNDING = 1e-6  # relative size below which float32 features say nothing

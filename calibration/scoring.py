@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.checks import (
+from calibration.validation import (
     Estimate,
     checked_labels,
     checked_logits,
@@ -39,7 +39,7 @@ def nll(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = Non
     Args:
         logits: (n, K).
         labels: (n,) integers.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
 
     Returns:
         A float, or (B,) for (B, n) weights.

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma
 
-from calibration.checks import CalibrationError, ClassAbsentError, Estimate, FloatArray, each, over_resamples
 from calibration.ood import auroc
 from calibration.ranking import checked_scores, running_sums, steps
+from calibration.validation import CalibrationError, ClassAbsentError, Estimate, FloatArray, each, over_resamples
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def selective(
         uncertainty: (n,) larger = less sure.
         wrong: (n,) true where the decision is wrong.
         risk: the error rate allowed among the films kept, in [0, 1].
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
 
     Raises:
         CalibrationError: vectors that do not match or are not finite, or a risk outside [0, 1].

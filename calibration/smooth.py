@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.binning import view_of
-from calibration.checks import Estimate, FloatArray, checked_labels, checked_probabilities, over_resamples
+from calibration.validation import Estimate, FloatArray, checked_labels, checked_probabilities, over_resamples
 
 FINEST = 0.001  # bandwidth below which nothing is resolved; an error this small is reported as it stands
 STEPS = 40  # upper limit; about eight are taken
@@ -30,7 +30,7 @@ def smooth_ece(
     Args:
         probabilities: (n, K), rows sum to 1.
         labels: (n,) integers.
-        weights: None, (n,) or (B, n), see `calibration.checks`.
+        weights: None, (n,) or (B, n), see `calibration.validation`.
         view: `top-label`, `class-<k>` or `class-wise` (the mean over classes).
 
     Returns:

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from calibration.checks import FloatArray
+from calibration.validation import FloatArray
 
 BLACK, GREY, LIGHT = "#000000", "#767676", "#e3e3e3"
 

@@ -54,7 +54,7 @@ from functools import partial
 import numpy as np
 
 from calibration import conformal, crossfit, error, interval, measures, ood, regression, scaling, scoring, selective
-from calibration.checks import CalibrationError, FitError, softmax
+from calibration.validation import CalibrationError, FitError, softmax
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.registry import beyond, measured, within

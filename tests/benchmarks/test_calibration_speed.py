@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from calibration import conformal, measures, operating, scores, selective
-from calibration.checks import softmax
+from calibration.validation import softmax
 
 FILMS, RESAMPLES, CONDITIONS = 624, 2000, 60
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from calibration.checks import softmax
+from calibration.validation import softmax
 
 Drawn = tuple[np.ndarray, np.ndarray]
 

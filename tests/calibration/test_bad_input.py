@@ -7,7 +7,8 @@ import pytest
 from scipy.special import expit, logit
 
 from calibration import conformal, crossfit, error, operating, regression, scaling, scores, scoring, selective, smooth
-from calibration.checks import (
+from calibration.ood import auroc
+from calibration.validation import (
     CalibrationError,
     ClassAbsentError,
     FitError,
@@ -18,7 +19,6 @@ from calibration.checks import (
     logits_from_probabilities,
     softmax,
 )
-from calibration.ood import auroc
 
 GOOD = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
 

@@ -8,7 +8,7 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from calibration import conformal
-from calibration.checks import CalibrationError, softmax
+from calibration.validation import CalibrationError, softmax
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])

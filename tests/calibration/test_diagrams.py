@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from calibration import decision_diagrams, diagrams, error, operating, scores, style
-from calibration.checks import CalibrationError, softmax
+from calibration.validation import CalibrationError, softmax
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from scipy.stats import binom, norm
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from calibration import operating, scores, selective
-from calibration.checks import FitError, softmax
 from calibration.ood import aupr, auroc, auroc_and_fpr, fpr_at_tpr
+from calibration.validation import FitError, softmax
 
 
 @settings(max_examples=40, deadline=None)

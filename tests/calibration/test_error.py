@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from calibration import error, measures, netcal_beside, regression, scoring, selective, smooth
-from calibration.checks import checked_probabilities, softmax
 from calibration.ood import aupr, auroc, fpr_at_tpr
+from calibration.validation import checked_probabilities, softmax
 
 
 def population_gap(p: np.ndarray, true: np.ndarray) -> float:

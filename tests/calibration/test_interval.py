@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from calibration import error, measures, scaling, scoring
-from calibration.checks import CalibrationError, ReplicateError, softmax
 from calibration.interval import interval, recentred_interval
-from calibration.null import calibrated_samples, patient_correlation, simulated_labels
+from calibration.null_band import calibrated_samples, patient_correlation, simulated_labels
+from calibration.validation import CalibrationError, ReplicateError, softmax
 
 SAMPLES, RESAMPLES = 120, 300
 

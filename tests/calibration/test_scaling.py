@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from calibration import classwise, crossfit, error, netcal_beside, recalibrator, scaling, scoring
-from calibration.checks import CalibrationError, FitError, softmax
+from calibration.validation import CalibrationError, FitError, softmax
 
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
 

@@ -19,7 +19,7 @@ import calibration.registration
 import explain.registration
 import robustness.registration
 from calibration import recalibrator, scores
-from calibration.checks import softmax
+from calibration.validation import softmax
 from explain import attribution
 from robustness import perturbation, presets
 from robustness.attacks import attack

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.checks import softmax
 from calibration.error import ece
 from calibration.scaling import temperature
+from calibration.validation import softmax
 from suites.harness.claims import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms

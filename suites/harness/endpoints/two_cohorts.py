@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration import ood
-from calibration.checks import FloatArray
+from calibration.validation import FloatArray
 from suites.harness.formatting.cells import below_one
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled

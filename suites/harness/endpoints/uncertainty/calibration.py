@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from calibration import conformal, crossfit, diagrams, measures, null
-from calibration.checks import softmax
+from calibration import conformal, crossfit, diagrams, measures, null_band
+from calibration.validation import softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ConditionName, Conditions, Number
@@ -54,7 +54,7 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     answers, condition = evidence.main, claim.parameters["condition"]
     films = LabelledFilms.of(answers, condition)
     probabilities = softmax(films.logits)
-    together = null.patient_correlation(probabilities, films.labels, films.patients)
+    together = null_band.patient_correlation(probabilities, films.labels, films.patients)
     found = measures.measured(
         (ECE,),
         films.logits,

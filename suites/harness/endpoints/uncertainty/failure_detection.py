@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibration import ood
-from calibration.checks import FloatArray
+from calibration.validation import FloatArray
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints.uncertainty import scores
 from suites.harness.endpoints.uncertainty.scores import FilmSet

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from calibration.checks import CalibrationError, FloatArray
+from calibration.validation import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers, Evidence

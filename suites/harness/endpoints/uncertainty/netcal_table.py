@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from calibration import measures
-from calibration.checks import softmax
+from calibration.validation import softmax
 
 SAME = 1e-6
 """Numbers of one definition differ by less; netcal's fit of a temperature ends at 1 % (see `netcal_beside`)."""

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from calibration import crossfit, measures, recalibrator
-from calibration.checks import CalibrationError, FloatArray, IntArray
 from calibration.interval import MISSING
 from calibration.recalibrator import Recalibrator
+from calibration.validation import CalibrationError, FloatArray, IntArray
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints.uncertainty.calibration import ECE
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 
 from calibration import crossfit, scores
-from calibration.checks import CalibrationError, FloatArray, softmax
 from calibration.registration import unknown_name
+from calibration.validation import CalibrationError, FloatArray, softmax
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN

@@ -10,7 +10,7 @@ import pandas as pd
 
 from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
-from calibration.checks import FloatArray, softmax
+from calibration.validation import FloatArray, softmax
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from calibration import crossfit, diagrams, measures
-from calibration.checks import CalibrationError, softmax
 from calibration.recalibrator import Recalibrator
 from calibration.scaling import Temperature
 from calibration.scoring import nll
+from calibration.validation import CalibrationError, softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import Conditions

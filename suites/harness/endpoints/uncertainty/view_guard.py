@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from calibration import ood
-from calibration.checks import FloatArray
+from calibration.validation import FloatArray
 from robustness import view_guard
 from robustness.perturbation import PerturbationError
 from suites.harness.cache import Shards

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.binning import view_of
-from calibration.checks import (
+from calibration.validation import (
     CalibrationError,
     Estimate,
     FloatArray,
