@@ -11,7 +11,7 @@ from calibration import netcal_beside
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.endpoints.uncertainty.netcal_table import ERRORS, TITLE, beside_netcal
 from tests.controls.simulated import simulated_answers
-from tests.suites.test_side_measures import result_of
+from tests.suites.endpoints.uncertainty.test_side_measures import result_of
 
 
 @pytest.fixture(scope="module")

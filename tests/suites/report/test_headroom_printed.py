@@ -9,7 +9,7 @@ import pytest
 
 from suites.harness.claims import Headroom, Judgement, Measure, Result, Verdict
 from suites.harness.report import results
-from tests.suites.test_judging import claim_of, result_of
+from tests.suites.test_verdicts import claim_of, result_of
 
 
 def with_room() -> Judgement:

@@ -12,7 +12,7 @@ from suites.harness.endpoints.adversarial.runs.protocols import plan_of
 from suites.harness.endpoints.adversarial.runs.side_by_side import side_by_side
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.subjects import Reader, subject_of
-from tests.suites.attacking.test_pattern_and_transfer import Masked
+from tests.suites.endpoints.adversarial.test_pattern_and_transfer import Masked
 
 
 class Detached(torch.nn.Module):

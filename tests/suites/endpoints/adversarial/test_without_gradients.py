@@ -13,7 +13,7 @@ from suites.harness.endpoints.adversarial.runs.attack import requests_at_most
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of, draw, film_of
 from tests.controls.subjects import Reader
-from tests.suites.attacking.conftest import Answering
+from tests.suites.endpoints.adversarial.conftest import Answering
 
 
 class Fussy(torch.nn.Module):

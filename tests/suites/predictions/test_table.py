@@ -194,7 +194,7 @@ here.predict(here.subject_of(), here.cohort_of(30, slowly), here.CONDITIONS, see
 def test_killed_runs_resume_to_identical_tables(tmp_path, moment):
     """SIGKILL, no chance to clean up; then once more, and the table is what an undisturbed run gives."""
     script = SLOW.format(here=str(Path(__file__).parent), cache=str(tmp_path / "killed"))
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == b"ready"

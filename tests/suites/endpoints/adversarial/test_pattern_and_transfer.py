@@ -19,7 +19,7 @@ from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of
 from tests.controls.subjects import Reader, subject_of
-from tests.suites.attacking.conftest import Answering
+from tests.suites.endpoints.adversarial.conftest import Answering
 
 
 class Unwilling(torch.autograd.Function):

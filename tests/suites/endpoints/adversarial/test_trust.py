@@ -10,7 +10,7 @@ from suites.harness.claims import Verdict
 from suites.harness.errors import UsageProblem
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.subjects import Reader, subject_of
-from tests.suites.attacking.test_pattern_and_transfer import Masked
+from tests.suites.endpoints.adversarial.test_pattern_and_transfer import Masked
 
 CLAIMS = ("adversarial.one_level", "adversarial.full_film", "adversarial.universal")
 

@@ -376,7 +376,7 @@ def test_every_process_finds_the_same_key(folder, hub_folder, tmp_path, randomis
         "mine_network:make",
     ]  # fmt: skip
     here = [load_subject(spec).fingerprint for spec in specs]
-    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[4])}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", PRINT, *specs]
     found = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
