@@ -72,6 +72,7 @@ def test_record_is_of_these_weights_and_of_these_phantoms(name):
     assert record["held_out"]["accuracy"] >= 0.90
     assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
     assert record["phantom_sha256"] == phantom_sha256(), (
-        "the phantoms have changed since the subjects learned from them: uv run python -m suites.harness.subjects.bundled.train"
+        "the phantoms have changed since the subjects learned from them: "
+        "uv run python -m suites.harness.subjects.bundled.train"
     )
     assert len(weights) < 2_000_000

@@ -29,7 +29,8 @@ from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts import registry as layouts
 from suites.harness.endpoints.explanations import method_comparison
-from suites.harness.endpoints.uncertainty import failure_detection, recalibration, scores
+from suites.harness.endpoints.uncertainty import failure_detection, recalibration
+from suites.harness.endpoints.uncertainty import scores as all_scores
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats import registry as formats
@@ -43,7 +44,7 @@ REGISTRIES = {
     "attribution method": (attribution, "input times gradient"),
     "recalibration": (recalibrator, "offset"),
     "uncertainty score": (scores, "least-softmax"),
-    "fitted score": (scores, "distance to the mean"),
+    "fitted score": (all_scores, "distance to the mean"),
     "subject format": (formats, "coin:CLASS+CLASS"),
     "layout": (layouts, "one-film"),
 }
@@ -163,7 +164,7 @@ def test_every_score_that_is_registered_is_in_table_and_csv(tmp_path):
     def _of_passes(stack):
         return stack[0, :, 0]
 
-    @scores.register("fake of features")
+    @all_scores.register("fake of features")
     def _of_features(_main, _features, _among):
         return lambda rows, _: rows[:, 0]
 
@@ -177,7 +178,7 @@ def test_every_score_that_is_registered_is_in_table_and_csv(tmp_path):
     for name in ("ensemble, fake of passes", "MC dropout, fake of passes"):
         (why,) = set(table[table["score"] == name]["why empty"])
         assert why, "what could not be computed is there with the reason"
-    assert list(dict.fromkeys(table["score"]))[1:] == scores.all_names()
+    assert list(dict.fromkeys(table["score"]))[1:] == all_scores.all_names()
 
 
 def test_every_recalibration_that_is_registered_is_compared():

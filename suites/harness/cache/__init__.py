@@ -1,5 +1,5 @@
 """What is kept between runs, and by which key is it found again?"""
 
-from suites.harness.cache.shards import Shards, default_folder
+from suites.harness.cache.shards import FLUSH_SECONDS, Keeping, Key, Row, Shards, default_folder
 
-__all__ = ["Shards", "default_folder"]
+__all__ = ["FLUSH_SECONDS", "Keeping", "Key", "Row", "Shards", "default_folder"]

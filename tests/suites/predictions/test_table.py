@@ -177,10 +177,10 @@ def test_a_broken_shard_is_done_again(tmp_path):
 SLOW = """
 import sys, time
 sys.path.insert(0, {here!r})
-import suites.harness.cache as cache
+from suites.harness.cache import shards
 from pathlib import Path
-import test_predictions as here
-cache.FLUSH_SECONDS = 0.05
+import test_table as here
+shards.FLUSH_SECONDS = 0.05
 def slowly(row):
     time.sleep(0.05)
     return here.film_of(row)

@@ -180,19 +180,19 @@ def _summary(
 def _tables(
     answers: Answers, found: Attack, lines: list[Line], transfer: pd.DataFrame | None
 ) -> dict[str, pd.DataFrame]:
-    tables = {}
+    shown = {}
     if lines:
-        tables[SIDE_BY_SIDE] = tables.compared(answers, lines)
-        tables["Threat models"] = tables.threat_models(lines)
-        tables["Ensembles of this table, by name"] = tables.plans(lines)
+        shown[SIDE_BY_SIDE] = tables.compared(answers, lines)
+        shown["Threat models"] = tables.threat_models(lines)
+        shown["Ensembles of this table, by name"] = tables.plans(lines)
     if transfer is not None:
         for size in LEVELS:
             title = f"Transfer: films changed by {size * 255:g} of 255 against one subject, shown to another"
-            tables[title] = matrix(transfer, size)
+            shown[title] = matrix(transfer, size)
     fallen = [result for result in found.found.results if 0 < result.distance < np.inf]
-    tables["Which way the smallest flips go (rows: truth)"] = tables.flips(
+    shown["Which way the smallest flips go (rows: truth)"] = tables.flips(
         answers, [result.label for result in fallen], [result.prediction for result in fallen]
     )
-    tables[TRUST] = tables.trust(found.checks)
-    tables["Which attack found the smallest change"] = tables.found_by(found)
-    return tables
+    shown[TRUST] = tables.trust(found.checks)
+    shown["Which attack found the smallest change"] = tables.found_by(found)
+    return shown

@@ -1,1 +1,1 @@
-"""Endpoints of `suites/test_failure_modes.py`: what do changed films, and films it was never meant for, do to the subject?"""
+"""Endpoints of `suites/test_failure_modes.py`: what do changed and unforeseen films do to the subject?"""

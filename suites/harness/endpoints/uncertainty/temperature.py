@@ -85,7 +85,8 @@ def _mended(
             if row.gain
         ],
         summary=(
-            f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. {recalibration.told(survival)}"
+            f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. "
+            f"{recalibration.told(survival)}"
         ),
         figures={
             "before_after": partial(

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from suites.harness import cache
-from suites.harness.cache import Keeping, Shards
+from suites.harness.cache import Keeping, Shards, shards
 from suites.harness.cohorts.cohort import Film
 from suites.harness.predictions import engine
 from suites.harness.predictions.conditions import expand
@@ -65,9 +64,9 @@ def test_what_is_known_already_is_not_read_again(tmp_path, monkeypatch):
 
 def test_rows_are_written_every_few_seconds_or_by_the_batch(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(cache.time, "monotonic", lambda: now[0])
-    shards, written = Shards(tmp_path, "kind", {}), []
-    with Keeping(shards, written=written.append) as keeping:
+    monkeypatch.setattr(shards.time, "monotonic", lambda: now[0])
+    kept, written = Shards(tmp_path, "kind", {}), []
+    with Keeping(kept, written=written.append) as keeping:
         for second in range(12):
             now[0] = float(second)
             keeping.keep({"second": second})
