@@ -1,4 +1,4 @@
-"""The machinery of the suites: subject, cohort, prediction table, statistics, claims, report.
+"""What judges the claims of the suites? Subjects, cohorts, predictions, statistics, endpoints, verdicts, report.
 
     from suites.harness import evaluate
     evaluation = evaluate("bundled:fragile", "phantom", profile="quick")
@@ -41,14 +41,14 @@ settle()
 _HOME = {
     "evaluate": "api",
     "Evaluation": "evaluation",
-    "load_subject": "formats",
-    "load_cohort": "layouts",
-    "Preprocessing": "preprocessing",
+    "load_subject": "subjects.formats",
+    "load_cohort": "cohorts.layouts",
+    "Preprocessing": "subjects.preprocessing",
     **dict.fromkeys(("Claim", "Judgement", "Measure", "Result", "Verdict", "load_claims"), "claims"),
-    **dict.fromkeys(("Cohort", "Film"), "cohort"),
-    **dict.fromkeys(("Normalised", "Provenance", "Subject"), "subject"),
-    **dict.fromkeys(("FittedTemperature", "read_temperature"), "temperature"),
-    "with_temperature": "tempered",
+    **dict.fromkeys(("Cohort", "Film"), "cohorts.cohort"),
+    **dict.fromkeys(("Normalised", "Provenance", "Subject"), "subjects.subject"),
+    **dict.fromkeys(("FittedTemperature", "read_temperature"), "subjects.temperature_file"),
+    "with_temperature": "subjects.temperature_scaling",
 }
 
 

@@ -20,7 +20,7 @@ ROOMS = (
     "formatting", "performance", "stress_grid", "verdicts", "endpoints", "report", "evaluation", "api",
     "terminal_summary",
 )  # fmt: skip
-"""The rooms of the harness, from the ground up: each imports from those before it only. A new one has to be put here."""
+"""The rooms of the harness, from the ground up: each imports from those before it only. A new one is put here."""
 
 
 def modules_of(root: Path) -> dict[str, Path]:
