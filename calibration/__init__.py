@@ -1,1 +1,1 @@
-"""Whether a probability can be believed: its error, its repair, conformal sets, abstention, scores of doubt."""
+"""Can a probability be believed? Its error, its repair, conformal sets, selective prediction, uncertainty scores."""

@@ -1,4 +1,4 @@
-"""The bias-corrected and accelerated bootstrap interval (BCa), made for few patients.
+"""Which interval does a bootstrap give that holds for few patients? Bias-corrected and accelerated (BCa).
 
 The percentile interval of a skewed statistic lies on one side of the truth too often, and with few patients any plain
 bootstrap interval is too short. BCa (Efron 1987, 10.1080/01621459.1987.10478410) reads the replicates at shifted

@@ -1,4 +1,4 @@
-"""Films sorted into bins of confidence: the sums every binned calibration estimator is made of.
+"""What falls into each bin of confidence? The sums every binned calibration estimator is made of.
 
 A *view* says which probability is held against which outcome: `top-label` (the winner's probability, was the winner
 right), `class-<k>` (the probability of class k, was it class k), `class-wise` (all K of these, to be averaged).

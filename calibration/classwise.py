@@ -1,4 +1,4 @@
-"""Recalibrations with more than one number: vector, Dirichlet, beta, isotonic.
+"""Which recalibrations have more than one number? Vector, Dirichlet, beta, isotonic.
 
 They bend more and need more films; with a few hundred, temperature scaling usually wins out of fold.
 

@@ -1,4 +1,4 @@
-"""Conformal prediction: sets of classes that hold the true one with a promised chance.
+"""Which classes can be promised to hold the true one? Conformal prediction sets.
 
 Why our own few lines: MAPIE 1.6 (BSD-3) wants a scikit-learn estimator around every array of probabilities, and no
 library tried knows patients; torchcp 1.2 (LGPL-3) needs a compiled extension (torchsort), puncc 0.9 (MIT) holds numpy

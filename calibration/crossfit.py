@@ -1,4 +1,4 @@
-"""Fit on some patients, judge on others: folds that never part a patient, and out-of-fold recalibration."""
+"""How does one fit on some patients and judge on others? Folds that never part a patient."""
 
 from __future__ import annotations
 

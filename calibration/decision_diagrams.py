@@ -1,4 +1,4 @@
-"""Figures of what is done with the numbers: risk against coverage, scores of doubt, decision curves.
+"""What does one do with the numbers? Figures of risk against coverage, uncertainty scores, decision curves.
 
 Every function takes plain arrays and returns a matplotlib Figure; `calibration.style.save` writes it as SVG or PNG.
 """

@@ -1,4 +1,4 @@
-"""Figures of calibration: reliability diagrams, confidence histograms, before and after, error against severity.
+"""How does calibration look? Reliability diagrams, confidence histograms, before and after, error by severity.
 
 Every function takes plain arrays and returns a matplotlib Figure; `calibration.style.save` writes it as SVG or PNG.
 """

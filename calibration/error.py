@@ -1,4 +1,4 @@
-"""Calibration error in bins: ECE, MCE, ACE, and a debiased squared error.
+"""How far are confidences off, bin by bin? ECE, MCE, ACE, and a debiased squared error.
 
 One name, many numbers: on the same predictions five libraries print five "ECE"s. Every value this project prints
 carries its full name, `measure/view/bins/binning`, for example `ece/top-label/15/equal-width` (see

@@ -1,4 +1,4 @@
-"""Intervals from bootstrap replicates, each by the method that is right for its kind of estimator.
+"""How sure is a calibration measure? Intervals from replicates, each by the method right for its estimator.
 
 A calibration error is an absolute value of noisy gaps: it is biased upwards, most of all where the truth is zero. In
 simulation (n = 200 to 2000, 3 classes, nominal 95 %, `tests/calibration/test_interval.py`) the percentile interval of

@@ -1,4 +1,4 @@
-"""Every calibration measure by its full name, with the interval and the null band that fit it.
+"""Which calibration measures are there, by their full names? Each with the interval and null band that fit it.
 
     ece/top-label/15/equal-width     measure / view / bins / binning
     smooth-ece/class-1               measure / view

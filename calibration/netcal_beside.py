@@ -1,4 +1,4 @@
-"""netcal's numbers beside ours: always in float64, in its own words, with its known failures turned into errors.
+"""What does netcal find? Its numbers beside ours, in float64, its known failures turned into errors.
 
 netcal 1.4 fits temperature, logistic and beta scaling with a numerical gradient in the dtype of the data: on float32
 probabilities the step vanishes and the fit returns "do nothing" without a word (its issues #48, #61). Its temperature

@@ -1,4 +1,4 @@
-"""The null band: what a perfectly calibrated subject with these very confidences would show on this many films.
+"""What would a perfectly calibrated subject with these very confidences show on this many films?
 
 Consistency resampling (Broecker & Smith 2007): keep the probabilities, draw the labels from them, measure again. An
 ECE inside the band cannot be told from perfect calibration, whatever its value; printed without it an ECE means little.

@@ -1,4 +1,4 @@
-"""How well a score tells films the subject was not made for from films it was: AUROC, AUPR, FPR at 95 % TPR.
+"""How well does a score tell foreign films from usual ones? AUROC, AUPR, FPR at 95 % TPR.
 
 One convention: **a larger score means more out of distribution**, and the out-of-distribution film is the positive one.
 AUROC is that of two kinds, so nothing is averaged over classes; its area is by trapezoids (ties count half; Mann &

@@ -1,4 +1,4 @@
-"""Pneumonia against normal, as a clinician asks: sensitivity, specificity, predictive values, decision curve.
+"""Pneumonia or normal, as a clinician asks? Sensitivity, specificity, predictive values, decision curve.
 
 The risk of a film is the sum of the probabilities of the pneumonia classes. Predictive values are given at stated
 prevalences, never at that of a test set that somebody composed (62 % pneumonia in the public one).

@@ -1,4 +1,4 @@
-"""Films in order of a score, ties kept together: what ROC, precision-recall and risk-coverage curves are made of."""
+"""In which order does a score put films? Ties kept together: what ROC and risk-coverage curves are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a recalibration, the registry of all of them, and the json they are written to.
+"""What is a recalibration? The contract, the registry of all of them, and the JSON they are written to.
 
 To add one, write a class in a file of this folder; it only fits and maps::
 

@@ -1,4 +1,4 @@
-"""Calibration slope and intercept: the outcome regressed on the log odds the subject claimed.
+"""How do outcomes depend on the log odds claimed? Calibration slope and intercept.
 
 Cox 1958; Van Calster et al. 2019 (10.1186/s12916-019-1466-7). slope = 1 and intercept = 0 is calibrated. slope < 1:
 too sure of itself (about 1/T); intercept < 0: risks too high throughout.

@@ -1,4 +1,4 @@
-"""Recalibration: maps from logits to better logits, fitted by lowering the log loss.
+"""Which maps from logits to better logits are fitted by lowering the log loss?
 
 `Temperature` (one number), `Vector` (a factor and an offset per class), `Dirichlet` (a matrix), `Beta` and `Isotonic`
 (class by class). All take logits (n, K) and give logits; all are written to a small json and read back bit for bit.

@@ -1,4 +1,4 @@
-"""Scores of doubt: one number per film from logits, from features, or from several forward passes.
+"""How uncertain is a prediction? One number per film from logits, from features, or from several passes.
 
 One convention everywhere: **a larger score means more doubt, more out of distribution.** Scores commonly printed the
 other way round (max softmax, max logit, margin) are negated.

@@ -1,4 +1,4 @@
-"""Proper scores: the Brier score and the log loss.
+"""How good is a probability, calibration and sharpness together? The Brier score and the log loss.
 
 Lower is better, and honest probabilities do best on average: unlike the calibration errors, nothing can be gained by
 binning.

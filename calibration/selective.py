@@ -1,4 +1,4 @@
-"""Selective prediction: let the subject abstain on the films it is least sure of, and see what remains.
+"""What remains if a subject abstains on the films it is least sure of? Selective prediction.
 
 Every function takes `uncertainty` (n,), larger = abstain sooner, from any score of `calibration.scores`, and `wrong`
 (n,). Films of equal uncertainty are kept or left together.

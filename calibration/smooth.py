@@ -1,4 +1,4 @@
-"""Calibration error without bins: SmoothECE of Blasiok & Nakkiran 2023 (arXiv 2309.12236).
+"""What is the calibration error without bins? SmoothECE of Blasiok & Nakkiran 2023 (arXiv 2309.12236).
 
 The residuals outcome - confidence are smoothed over [0, 1] by a Gaussian reflected at both ends, and their absolute
 value is integrated. The bandwidth is not chosen by hand: it is the one that equals the error it gives. Written here

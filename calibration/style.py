@@ -1,4 +1,4 @@
-"""How figures look and are saved: for grey print and colour-blind people, the same bytes each time.
+"""How do figures look and how are they saved? For grey print and colour-blind people, the same bytes each time.
 
 Series differ in colour (Okabe & Ito), line style and marker at once; filled areas differ in hatch. Figures are plain
 `matplotlib.figure.Figure` objects: no pyplot, no global state.

@@ -1,4 +1,4 @@
-"""What goes in and comes out of every function of this package: checked arrays, resampling weights, named errors.
+"""What may go in and out of the functions of this package? Checked arrays, resampling weights, named errors.
 
 Conventions, stated once:
 

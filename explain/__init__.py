@@ -1,4 +1,4 @@
-"""Where a subject looks, and whether that answer can be believed: attributions, their sanity checks, galleries.
+"""Where does a subject look, and can that answer be believed? Attributions, sanity checks, galleries.
 
 Importing the package imports every file of this folder, so that each attribution is registered; `get` and `names` reach
 them by name.

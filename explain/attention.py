@@ -1,4 +1,4 @@
-"""Attention rollout for vision transformers: where the read-out token's attention comes from, over all layers.
+"""Where does a vision transformer's read-out token take its attention from? Attention rollout.
 
 It knows nothing of the class. timm fuses attention into one kernel, where no hook sees the attention matrix; fusion is
 switched off for the time of the call.

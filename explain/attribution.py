@@ -1,4 +1,4 @@
-"""The contract of every attribution method, and the registry that holds them.
+"""What is an attribution method? The contract of every one, and the registry that holds them.
 
 A *network* maps pixels in [0, 1] of shape (B, C, S, S) to logits (B, K), its normalisation inside; it is a
 `torch.nn.Module`, or, where only predictions are to be had, any callable of that shape. An *attribution* answers, for

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network. A method that does not beat them explains nothing."""
+"""Which maps know nothing of the network? A method that does not beat them explains nothing."""
 
 from __future__ import annotations
 

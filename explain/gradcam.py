@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al. 2017) on convolutional and token networks, with the layer found by tracing.
+"""Which places of its last feature map speak for a class? Grad-CAM (Selvaraju et al. 2017).
 
 Captum's LayerGradCam averages over whatever follows axis 1, so on a vision transformer it treats tokens as channels and
 returns a map of shape (B, 1, C) without a word. The few lines of the method are therefore written here, for both

@@ -1,4 +1,4 @@
-"""Attributions from the gradient at the pixels, through Captum, each behind a guard for where Captum is silently wrong.
+"""Which pixels does the gradient name? Captum's attributions, each behind a guard for where Captum is silently wrong.
 
 Captum draws its noise from global generators. Where a method needs noise it is drawn here, per film, so that a map
 depends on nothing but (film, method, seed); Captum gives the gradient.

@@ -1,4 +1,4 @@
-"""Words on a picture: one typeface on every machine, lines that fit, and a legend of colours."""
+"""How are words put on a picture? One typeface on every machine, lines that fit, a legend of colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network is run here: watched while it is explained, given back unchanged, or only asked."""
+"""How is a network run while it is explained? Watched, given back unchanged, or only asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Occlusion: cover a window with the reference film and see how far the target logit falls. Needs predictions only."""
+"""How far does the target logit fall when a window is covered? Occlusion, from predictions only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One gallery panel as a figure: film, perturbed film, saliency before and after, and their difference.
+"""What does one gallery panel show? Film, perturbed film, saliency before and after, and their difference.
 
 Colours are perceptually even: inferno for maps without a sign, a symmetric blue-red map around zero for maps with one.
 Both maps of a panel share one scale, or their difference would be an artefact of two.

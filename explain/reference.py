@@ -1,4 +1,4 @@
-"""What a film looks like with its evidence taken away: the reference other files compare films with.
+"""What does a film look like with its evidence taken away? The reference other files compare films with.
 
 On a radiograph the choice matters. Black is air, so a black reference is itself a finding; a film's own mean grey holds
 no anatomy, but layer normalisation blows up the faintest contrast on it, so that paths from it add up badly; a strongly

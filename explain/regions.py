@@ -1,4 +1,4 @@
-"""Where things lie on a film: border, corners, body, markers, the visible part of a lesion.
+"""Where do things lie on a film? Border, corners, body, markers, the visible part of a lesion.
 
 All masks are boolean (S, S). Body and markers are estimated from grey values. Exact masks, where a phantom gives them,
 should be used instead and must ride through the film's own resize and crop.

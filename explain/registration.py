@@ -1,4 +1,4 @@
-"""What the registries of this package share: how they speak of a name that nobody has.
+"""How do the registries of this package speak of a name that nobody has?
 
 The packages do not import one another, so each has these lines of its own; a test holds them to be the same.
 """

@@ -1,4 +1,4 @@
-"""Which films a gallery shows: picked by rule, never by hand, the same films every time.
+"""Which films does a gallery show? Picked by rule, never by hand, the same films every time.
 
 Rules read logits and truth as arrays. Ties and random choices depend on image ids alone, so the order of the table does
 not matter.

@@ -1,4 +1,4 @@
-"""How alike two maps are: structural similarity, rank correlation, and the drift of a saliency map under a condition.
+"""How alike are two maps? Structural similarity, rank correlation, and the drift of a map under a condition.
 
 All arithmetic is float64 and independent of the maps' scale. A pair in which either map holds a value that is not
 finite gives NaN, and `Average` counts what it left out.

@@ -1,4 +1,4 @@
-"""What can be done to a film before the subject sees it: perturbations, attacks, probes, and the phantom.
+"""What can be done to a film before the subject sees it? Perturbations, attacks, probes, and the phantom.
 
 Importing the package imports every file of this folder, so that each perturbation is registered; `get` and `names`
 reach them by name.

@@ -1,4 +1,4 @@
-"""The anti-scatter grid: its lines, their aliases, and the shadows of a grid that is not where it belongs.
+"""What does an anti-scatter grid leave on a film? Its lines, their aliases, the shadows of a misplaced one.
 
 A grid of f lines/mm sampled with pixel pitch p shows stripes of frequency ``|f - n / p|``, n the nearest integer to f
 p. Most of them die in an antialiased reduction to the input of a classifier; what is left is low-frequency moire and

@@ -1,4 +1,4 @@
-"""What lies on, in and around a sick child: leads, tubes, markers, collimation.
+"""What lies on, in and around a sick child? Leads, tubes, markers, collimation.
 
 Attenuation at 60 keV: copper 14.3 / cm (0.1 mm of wire adds 0.14), lead letters about 3 in all, tubes by their barium
 stripe. Lengths are in mm of the patient; see `Perturbation.pitch_mm`.

@@ -1,4 +1,4 @@
-"""Errors relative to a reference network, as MedMNIST-C reports them, and where its relative score has no meaning.
+"""How do errors compare with a reference network's, as MedMNIST-C reports them, and where has that no meaning?
 
 ``BE_c = mean_s error(c, s) / AlexNet(c)`` and ``rBE_c = (mean_s error(c, s) - clean) / (AlexNet(c) - AlexNet clean)``,
 error = 1 - balanced accuracy, the mean over five severities. AlexNet on pneumonia films errs less under contrast_up and

@@ -1,4 +1,4 @@
-"""What was computed of the last few films, remembered by their pixels.
+"""What was computed of the last few films? Remembered by their pixels.
 
 Every exposure, grid and opacity asks for the attenuation, the scatter or the lungs of the same film again. The key of
 an image is its content, so that a changed film is never mistaken for the one before; what is remembered is computed

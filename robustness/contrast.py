@@ -1,4 +1,4 @@
-"""Loss of contrast: scattered radiation, a wide window, a bent tone curve."""
+"""What takes contrast from a film? Scattered radiation, a wide window, a bent tone curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Controls: the same amount of change without what a perturbation is about.
+"""How much of a harm is the amount of change alone? The same amount without what a perturbation is about.
 
 If noise of equal energy harms as much as stripes, it is not the stripes; if a brighter film harms as much as an
 underexposed one, it is not the noise; if saving a film again without loss changes anything, the pipeline is broken.

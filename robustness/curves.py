@@ -1,4 +1,4 @@
-"""Tubes, wires and vessels: the chord of a ray through a round thing along a curve."""
+"""How long is a ray's way through a tube, a wire or a vessel?"""
 
 from __future__ import annotations
 

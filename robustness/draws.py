@@ -1,4 +1,4 @@
-"""Random numbers of one film, fixed by what they are for and by nothing else.
+"""Where does a film's randomness come from? Fixed by what it is for and by nothing else.
 
 A number depends on (image id, name of the perturbation, seed, label of the draw). It depends neither on the severity
 (so the five severities of one film share their random numbers and a severity curve is paired), nor on the order or

@@ -1,4 +1,4 @@
-"""Exposure: too few or too many photons, the wrong window, the wrong tube voltage.
+"""What do too few or too many photons do, the wrong window, the wrong tube voltage?
 
 On a digital system the display is fitted to the histogram, so underexposure shows as noise and hardly as brightness;
 on a system with a fixed window (and on film) it shows as a light, overexposure as a dark image. Both are here. Noise

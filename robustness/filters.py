@@ -1,4 +1,4 @@
-"""Filters and warps of one film (H, W) on the CPU, each written for speed on small films.
+"""How is one film (H, W) filtered and warped fast on the CPU?
 
 Sigmas, shifts and sizes are in pixels of the film that is passed in.
 """

@@ -1,4 +1,4 @@
-"""A grid in the wrong place: primary radiation is cut off unevenly, scatter is not; and a plate seen from behind.
+"""What does a grid in the wrong place cut off? Primary radiation, unevenly; and a plate seen from behind.
 
 Where the middle of the film loses radiation, its display keeps the typical attenuation where it was: a uniform loss
 then shows as noise and as contrast lost to scatter, an uneven one as shading. Where the middle loses none, the

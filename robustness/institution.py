@@ -1,4 +1,4 @@
-"""What differs between hospitals and image pipelines: compression, resolution, shape, sharpness, processing.
+"""What differs between hospitals and image pipelines? Compression, resolution, shape, sharpness, processing.
 
 Several of these separate the classes of the public data set without any lung (quality 96 against 75, aspect ratio 1.2
 against 1.5, sharpness), so a classifier that reacts to them may have learned the pipeline. None touches the anatomy.

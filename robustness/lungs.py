@@ -1,4 +1,4 @@
-"""Where the lungs are on a frontal film: an estimate good enough to place an opacity, and it says when it is not.
+"""Where are the lungs on a frontal film? An estimate good enough to place an opacity, and it says when it is not.
 
 Two steps. A template of two lungs is matched to the reduced film over place, width and height (normalised
 correlation: lungs are darker than the mediastinum between, the abdomen below and the chest wall around them). Inside

@@ -1,4 +1,4 @@
-"""The corruptions of MedMNIST-C for pneumonia films, so that results can stand beside published ones.
+"""How do the published corruptions of MedMNIST-C for pneumonia films look here, so that results can stand beside?
 
 Thirteen corruptions with the parameters and the arithmetic of the benchmark's own code (medmnistc 0.1.0, Di Salvo et
 al. 2024, arXiv:2406.17536), to the grey level, including what is peculiar in it:

@@ -1,4 +1,4 @@
-"""White-out: attenuation added inside a lung, by cause and extent, and its controls.
+"""What makes a lung white? Attenuation added by cause and extent, and its controls.
 
 Opacity is added to the attenuation t along the ray, never blended into grey values: ``t' = t + f * m``, f the share
 of the path through the lung that is opaque, m the attenuation that air takes away from the lung. By physics m is

@@ -1,4 +1,4 @@
-"""The contract of a perturbation: something that happens to a film before a classifier sees it.
+"""What is a perturbation? The contract of what happens to a film before a classifier sees it.
 
 To add one, write a class in the file of its family, or in a new file of this folder::
 

@@ -1,4 +1,4 @@
-"""Exponential, logarithm, powers and sine of every pixel of a film, and tables for 8 bit, on one core.
+"""How are exponentials, logarithms, powers and tables of every pixel computed fast on one core?
 
 OpenCV and numpy compute them five times as fast as torch does on one thread, with a relative error below 3e-7 (a
 hundred-thousandth of a grey level). Arguments are float32 tensors on the CPU; `out` may be the argument itself.

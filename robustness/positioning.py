@@ -1,4 +1,4 @@
-"""How the child lies: rotated, rolled, too near the tube, not breathing in.
+"""How does the child lie? Rotated, rolled, too near the tube, not breathing in.
 
 A film is flat, so turning the patient can only be imitated: structures are moved by what their usual depth in the chest
 would move them. The chest comes from the lung mask that came with the film or from the estimate; without lungs these

@@ -1,4 +1,4 @@
-"""Named grids of perturbations and severities, and which control stands beside which perturbation.
+"""Which perturbations and severities make a named grid, and which control stands beside which?
 
 Severities were fixed before any result was seen; a preset names what is run and nothing else. A perturbation says which
 presets it belongs to (see `perturbation`). To add a preset::

@@ -1,4 +1,4 @@
-"""A contact sheet: what perturbations do to one film, a row each, severities across.
+"""What do perturbations do to one film? A contact sheet, a row each, severities across.
 
 python -m robustness.preview FILM SHEET [PATTERN]
 """

@@ -1,4 +1,4 @@
-"""From the grey values of a film back to transmitted X-ray intensity, and forward again.
+"""How does one come from grey values back to transmitted X-ray intensity, and forward again?
 
 Display is modelled as ``g = ((t - T0) / DT) ** gamma`` with ``t = -ln(I / I0)`` the attenuation along the ray and
 white = dense. A child's lung has t about 0.9, the mediastinum about 3.5 to 3.9, hence T0 = 0.9 and DT = 3.0 (an

@@ -1,4 +1,4 @@
-"""What might help: preprocessing to be measured beside the harm, on perturbed and on clean films alike.
+"""What might help? Preprocessing to be measured beside the harm, on perturbed and on clean films alike.
 
 A remedy turns a batch of films into one or more views of each; a classifier's probabilities are averaged over the
 views. Whether the classifier's own resize is antialiased is a matter of its preprocessing and is switched there.

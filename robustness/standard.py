@@ -1,4 +1,4 @@
-"""Standard image transforms, taken from albumentations and held to this project's contract.
+"""Which standard image transforms are there? Albumentations', held to this project's contract.
 
 albumentations 2.0 accepts unknown arguments with a warning and then uses its defaults, so a severity can be lost in
 silence; it ignores numpy's global seed. Here every warning while a transform is made and tried out is an error, and

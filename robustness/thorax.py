@@ -1,4 +1,4 @@
-"""Geometry of a thorax from its lung mask: sides, thickness, hila, and smooth random fields to fill it with."""
+"""How is a thorax built from its lung mask? Sides, thickness, hila, and smooth random fields to fill it with."""
 
 from __future__ import annotations
 

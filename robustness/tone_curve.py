@@ -1,4 +1,4 @@
-"""Changes of the grey value alone: every pixel by the same curve, wherever it lies, or wherever tissue lies."""
+"""What does another tone curve do? Every pixel by the same curve, wherever it lies, or wherever tissue lies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every perturbation as an albumentations transform, so that one can train against exactly what is tested.
+"""How does one train against exactly what is tested? Every perturbation as an albumentations transform.
 
     import albumentations as A
     from robustness.transforms import FilmPerturbation

@@ -1,4 +1,4 @@
-"""The options of the suites that take a value, joined to it before pytest looks for its configuration.
+"""Which options take a value? Joined to it before pytest looks for its configuration.
 
 Of `--weights DIR` pytest knows nothing until its plugins are loaded; before that it takes DIR for a path of tests, and
 a `pytest.ini` in it for its own configuration, `addopts = -p module` included. `--weights=DIR` it leaves alone. The

@@ -1,4 +1,4 @@
-"""How a run of the suites is set up, and how a verdict becomes a pytest outcome; its options are in `suites.plugin`.
+"""How is a run set up, and how does a verdict become a pytest outcome? Its options are in `suites.plugin`.
 
 requirement met                          passed
 requirement violated                     failed

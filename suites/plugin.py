@@ -1,4 +1,4 @@
-"""The options of the suites, as a plugin that pytest loads before it looks at paths; and what pytest must leave alone.
+"""Which options do the suites have, and what must pytest leave alone? Loaded before it looks at paths.
 
 What stands behind an option is data of somebody's: no `conftest.py`, `test_*.py` or `pytest.ini` beside it is ever
 run. pytest takes the value of an option that it does not know for a path of tests, so the options are known early: by

@@ -1,4 +1,4 @@
-"""Adversarial robustness: what nobody had tested. Small changes, chosen by an adversary, that no reader would see.
+"""How little must change to turn a call? Small changes, chosen by an adversary, that no reader would see.
 
 The adversary moves the grey value of each pixel, not three colours: a radiograph has none. One claim moves the film as
 it came, through the subject's own resize; one puts the same pattern on every film. Random noise of the same size stands

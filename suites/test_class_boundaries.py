@@ -1,4 +1,4 @@
-"""Class boundaries: bacterial against viral pneumonia, viral against normal, on films as they came.
+"""Which classes are taken for each other? Bacterial against viral pneumonia, viral against normal, on clean films.
 
 The labels themselves come from reading films, so the boundary between bacterial and viral is soft; what is measured is
 how the subject falls on either side of it. The two published preprocessings are held against each other here, too: they

@@ -1,4 +1,4 @@
-"""Dataset scope: one hospital, one age group, few films. What the cohort itself allows to be said.
+"""What does the cohort itself allow to be said? One hospital, one age group, few films.
 
 Judged from the files, before any subject looks at them: how finely they can measure, whether films or patients repeat,
 whether the classes are mixed alike, and how far one gets without looking at a lung at all.

@@ -1,4 +1,4 @@
-"""Explanations: where the subject looks, and whether the picture of it can be believed.
+"""Where does the subject look, and can the picture of it be believed?
 
 A map that stays the same when the network's weights are replaced by noise says nothing about the network. A method that
 fails this check, or leaves it undecided, is marked so on every picture, and no verdict rests on where its maps lie.

@@ -1,4 +1,4 @@
-"""Known failure modes: what a bad film does to the subject.
+"""What does a bad film do to the subject? The known failure modes.
 
 Every perturbation acts on the film at its own resolution, before the subject's resize, at severities fixed before any
 result was seen. The effect is always the paired difference to the same film untouched, its interval over patients.

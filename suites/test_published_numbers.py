@@ -1,4 +1,4 @@
-"""The published numbers, audited: what the page prints, held against its own confusion matrices.
+"""What does the page print, held against its own confusion matrices? The published numbers, audited.
 
 No film and no weights are needed: these are counts that anybody can repeat. They are the first thing to read, because
 everything else on the page is as certain as these intervals.

@@ -1,4 +1,4 @@
-"""Adversarial attacks on a classifier of radiographs, valid from two classes up and counted in network passes.
+"""How little must change to turn a call? Attacks valid from two classes up, counted in network passes.
 
 from robustness.attacks import ThreatModel, attack_films
 attacked = attack_films(network, pixels, labels, image_ids, ThreatModel(), profile="quick")

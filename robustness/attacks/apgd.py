@@ -1,4 +1,4 @@
-"""APGD: projected gradient ascent with momentum that halves its step where it stops paying.
+"""How does a search ascend without a step size to tune? APGD: momentum, and steps halved where they stop paying.
 
 F. Croce, M. Hein: Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks,
 ICML 2020 (arXiv:2003.01690), algorithm 1. Written here because the circulating implementations fail at two and three

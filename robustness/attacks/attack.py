@@ -1,4 +1,4 @@
-"""The contract of an attack, and the registry of all of them.
+"""What is an attack? The contract, and the registry of all of them.
 
 To add one, write a class in the file of its kind or in a new file of this folder; it only moves points and asks about
 them::

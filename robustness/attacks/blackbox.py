@@ -1,4 +1,4 @@
-"""Score-based black-box attack: needs only the subject's scores, so it also runs on a service or an ONNX graph."""
+"""What finds a flip from scores alone? The Square attack, which also runs on a service or an ONNX graph."""
 
 from __future__ import annotations
 

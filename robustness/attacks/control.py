@@ -1,4 +1,4 @@
-"""Controls: what must not flip a film that only an adversary can flip."""
+"""What must not flip a film that only an adversary can flip? Controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation: one run over a batch of films gives the whole curve of robust accuracy.
+"""How is robust accuracy evaluated? One run over a batch of films gives the whole curve.
 
 A film that flips at one budget flips at every larger one, and any flip can be scaled down along its line. So each film
 is attacked at its *decisive* budget only, the largest one of the grid below its smallest known flip:

@@ -1,4 +1,4 @@
-"""What can go wrong in an attack, by name; every message says what was wrong and what to do."""
+"""What can go wrong in an attack, by name? Every message says what was wrong and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The films under attack and their books: every point an attack asks about is judged and counted where it is asked.
+"""Which points has an attack asked about, and at what cost? The films under attack and their books.
 
 No attack reports its own success. `Turn.logits` and `Turn.gradient` clip the point to [0, 1], run the subject, measure
 the size of the change, and keep the smallest change that flipped each film. Nothing found on the way is lost, and

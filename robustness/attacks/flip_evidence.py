@@ -1,4 +1,4 @@
-"""From a flip to evidence: the smallest change along its line, and images that can be stored and replayed."""
+"""What proves a flip? The smallest change along its line, and images that can be stored and replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed-step white-box attacks: the reference points of the literature."""
+"""What do fixed steps along the gradient find? The reference points of the literature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks of torchattacks, judged by our books: what the literature's numbers are mostly made with.
+"""What does torchattacks find? Its attacks, judged by our books: what the literature's numbers are made with.
 
 Its L-inf gradient attacks are right from two classes up on the cross-entropy. Its ensemble and its APGD on the
 difference of logits fail at two and three classes, so that no setting here reaches them; on saturated heads the

@@ -1,4 +1,4 @@
-"""What an attack climbs: functions of (B, K) logits and (B,) labels to (B,), larger = nearer to a wrong answer.
+"""What does an attack climb? Functions of (B, K) logits and (B,) labels to (B,), larger = nearer to a wrong answer.
 
 Cross-entropy is the field's default and lies on saturated heads: at logits times 100 its float32 gradient is exactly 0.
 The margin has the same sign pattern of gradients at any scale of the logits and exists from two classes up, unlike the

@@ -1,4 +1,4 @@
-"""Attacks that look for the smallest change that flips a film, whatever the budget.
+"""What is the smallest change that flips a film, whatever the budget?
 
 They run first: where they succeed, it is known which budgets are lost, and only the next smaller one need be attacked.
 """

@@ -1,4 +1,4 @@
-"""The subject as an adversary meets it: points of the threat model in, (B, K >= 2) logits and gradients out.
+"""How does an adversary meet the subject? Points of the threat model in, (B, K >= 2) logits and gradients out.
 
 A head with one sigmoid logit z becomes the two logits [0, z], so that every loss and attack works on it.
 """

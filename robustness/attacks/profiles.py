@@ -1,4 +1,4 @@
-"""Which attacks run, in which order, and how hard: the protocols of an evaluation, by name."""
+"""Which attacks run, in which order, and how hard? The protocols of an evaluation, by name."""
 
 from __future__ import annotations
 

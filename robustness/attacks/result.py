@@ -1,4 +1,4 @@
-"""What an attack found: one record per film, and the frames they make together."""
+"""What did an attack find? One record per film, and the frames they make together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threat models: what the adversary may change, by how much, and how the change is measured.
+"""What may the adversary change, by how much, and how is the change measured? Threat models.
 
 Three spaces, each named in every result:
 

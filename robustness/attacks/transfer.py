@@ -1,4 +1,4 @@
-"""Films made against one subject, shown to the others.
+"""Do films made against one subject turn the others?
 
 Made at the whole budget by momentum ascent (Dong et al. 2018, arXiv:1710.06081) on the margin in units of the clean
 spread, from the film, without stopping at the source's flip: what barely flips the source rarely flips another.

@@ -1,4 +1,4 @@
-"""One pattern for all films: fitted on some patients, judged on others.
+"""Does one pattern turn all films? Fitted on some patients, judged on others.
 
 Sign-gradient ascent on the mean clipped margin (Shafahi et al. 2020, AAAI, arXiv:1811.11304; the clipping keeps films
 that are already flipped from steering the pattern). It is clipped below, too: a direction that turns two classes into

@@ -1,4 +1,4 @@
-"""The Python face of the suites: the same run as on the command line, from a notebook or a training script."""
+"""How does one run the suites from Python? The same run as on the command line, from a notebook or a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims, measures and verdicts: the sentences of the limitations page in a form that can be judged.
+"""What is claimed, what was measured, and what may a verdict be? The limitations page in a form that can be judged.
 
 The claims live in one TOML table (`suites/claims.toml`, or `--claims FILE`), margins fixed before looking. An endpoint
 (see `suites.harness.endpoints`) turns the prediction table into measures; the first one, the effect, is held against

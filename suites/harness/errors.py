@@ -1,4 +1,4 @@
-"""Errors for people: each says what was wrong, where, and what to do, and never reaches the user as a traceback."""
+"""What can go wrong for a user? Errors that say what was wrong, where, and what to do, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: subjects x cohort x claims. Predict once, judge many; the pytest suites and the Python API both end here.
+"""What is one run? Subjects x cohort x claims: predict once, judge many; pytest and the Python face end here.
 
 from suites.harness import evaluate
 evaluation = evaluate("bundled:fragile", "phantom", profile="quick")

@@ -1,4 +1,4 @@
-"""How this process uses cores and memory. `suites.harness` calls it before torch and numpy read such settings.
+"""How does this process use cores and memory? Called before torch and numpy read such settings.
 
 On a machine with other work on it, idle OpenMP threads that spin for the next tiny operation take the core the working
 thread needs, and so do those of numpy's OpenBLAS, whose matrices here are too small for two. Handing the memory of

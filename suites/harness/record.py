@@ -1,4 +1,4 @@
-"""The record of a run: everything the report, the gate and the model card are written from."""
+"""What is left of a run? Everything the report, the gate and the model card are written from."""
 
 from __future__ import annotations
 

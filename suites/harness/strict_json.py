@@ -1,4 +1,4 @@
-"""JSON of files that people provide or edit: a key written twice is refused, where Python's reader keeps the last."""
+"""Is JSON that people provide unambiguous? A key written twice is refused, where Python's reader keeps the last."""
 
 from __future__ import annotations
 

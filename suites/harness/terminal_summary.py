@@ -1,4 +1,4 @@
-"""The verdicts on the terminal, at a glance."""
+"""What are the verdicts, at a glance on the terminal?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From results to verdicts: margins, intervals, and Holm over the claims of one section.
+"""What follows from a result? Margins, intervals, and Holm over the claims of one section.
 
 A claim is settled only when its whole interval lies on one side of its margin and the one-sided p on that side survives
 Holm's correction among the claims judged on the same subject in the same section. Everything else is inconclusive,

@@ -133,3 +133,14 @@ def test_a_circle_is_found_through_a_function_and_a_package_and_not_where_there_
         (tmp_path / name).write_text(text)
     found = circles(arrows(modules_of(tmp_path)))
     assert found == [("calibration.a", "calibration.b", "calibration.c")]
+
+
+def test_every_file_says_in_its_first_line_what_question_it_answers():
+    """But for the phantom's, whose bytes are the identity of every film they drew."""
+    silent = [
+        name
+        for name, path in modules_of(ROOT).items()
+        if not name.startswith("robustness.phantom.") and name != "robustness.phantom"
+        if "?" not in path.read_text(encoding="utf-8").split("\n", 1)[0]
+    ]
+    assert silent == []

@@ -1,4 +1,4 @@
-"""What caches are keyed by: the identity of our own code, and of a table of values."""
+"""By what are caches keyed? The identity of our own code, and of a table of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A claim is measured once: what an endpoint found is kept, and found again while nothing that decides it has changed.
+"""Was this claim measured before? What an endpoint found is found again while nothing that decides it has changed.
 
 What decides a result is all answers of the run, the claim, the seed and profile, our own code and the versions of the
 libraries. Pictures are not part of it: a kept result measures again when somebody wants one that was never drawn.

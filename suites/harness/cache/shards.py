@@ -1,4 +1,4 @@
-"""Where finished predictions are kept: Parquet shards that appear whole or not at all.
+"""Where are finished rows kept? Parquet shards that appear whole or not at all.
 
 A shard is written beside its place and renamed into it, so a run killed at any moment leaves only whole shards, and two
 runs at once only ever add files. A folder of shards belongs to one key: weights, preprocessing, seed, batch size and

@@ -1,4 +1,4 @@
-"""What a run was computed with: our own version and those of the libraries that decide its numbers."""
+"""With what was a run computed? Our own version and those of the libraries that decide its numbers."""
 
 from __future__ import annotations
 

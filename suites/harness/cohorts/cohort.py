@@ -1,4 +1,4 @@
-"""The cohort: films with labels and patients as a table, and a loader that decodes one film at a time."""
+"""What is a cohort? Films with labels and patients as a table, and a loader that decodes one at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding of one film: from a file of any common kind to 2-D pixels of known range, or a reason why not.
+"""What does a file show? Any common kind decoded to 2-D pixels of known range, or a reason why not.
 
 A file that cannot be read with certainty is refused. A film decoded wrongly would be predicted, counted and believed.
 """

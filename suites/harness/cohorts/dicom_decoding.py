@@ -1,4 +1,4 @@
-"""DICOM films: from stored values to the grey a reader sees on the monitor, following DICOM PS3.3 C.11.
+"""What grey does a reader see of a DICOM film? From stored values to the monitor, after DICOM PS3.3 C.11.
 
 The chain is stored value -> modality (rescale or LUT) -> values of interest (LUT, window, or a named rule) ->
 inversion for MONOCHROME1. The arithmetic is ours because it decides every pixel; pydicom reads the file.

@@ -1,4 +1,4 @@
-"""Films that are costly to make and looked at again: held in memory, and kept on disk as they are, one file each.
+"""Where are films kept that are costly to make? In memory over disk, one file each.
 
 Predictions ask for a simulated film once and keep the answer; maps and galleries look at a few of them in every run.
 """

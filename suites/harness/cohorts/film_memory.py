@@ -1,4 +1,4 @@
-"""Films that are costly to make, held in memory for the length of a run: many parts of it look at the same ones.
+"""Which costly films has this run made already? Held in memory, many parts of it look at the same ones.
 
 Predictions ask for every simulated film, then attacks, the view guard, maps and galleries ask for some of them again;
 of films in files, a dozen attacks ask for the same. What is held is bounded, so memory does not grow with the cohort; a

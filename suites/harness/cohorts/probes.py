@@ -1,4 +1,4 @@
-"""Probe cohorts: films the subject was never meant for, by role."""
+"""Which films was the subject never meant for? Probe cohorts, by role."""
 
 from __future__ import annotations
 

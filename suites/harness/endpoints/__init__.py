@@ -1,4 +1,4 @@
-"""The endpoints of the claims table; importing this package registers all of them."""
+"""How are claims measured? The endpoints of the claims table; importing this package registers all of them."""
 
 import importlib
 import pkgutil

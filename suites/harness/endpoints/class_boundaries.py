@@ -1,4 +1,4 @@
-"""Endpoints on clean films: how well each class is recognised, and which classes are taken for each other."""
+"""How well is each class recognised on clean films, and which classes are taken for each other?"""
 
 from __future__ import annotations
 

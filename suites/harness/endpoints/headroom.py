@@ -1,4 +1,4 @@
-"""What a subject has to lose on clean films: the headroom that every endpoint states beside its effect.
+"""What does a subject have to lose on clean films? The headroom that every endpoint states beside its effect.
 
 The largest harm a change can do is that nothing the subject knows is left. So the headroom of an accuracy is how far it
 lies above chance, that of a rate of one class how far it lies above the rate of the same call on other films (Youden

@@ -1,4 +1,4 @@
-"""The published numbers audited: what a printed confusion matrix says, and how surely. No image needed."""
+"""What does a printed confusion matrix say, and how surely? The published numbers audited, no image needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cohort and a probe side by side: how well a score tells them apart, and on whose films that rests."""
+"""How well does a score tell a probe from the cohort, and on whose films does that rest?"""
 
 from __future__ import annotations
 

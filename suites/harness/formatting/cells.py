@@ -1,4 +1,4 @@
-"""Numbers in the cells of a table and in sentences, the way a paper prints them."""
+"""How does a paper print numbers in the cells of a table and in sentences?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing functions for curves and matrices that any suite can use: plain numbers in, a matplotlib Figure out.
+"""How are curves and matrices drawn? Plain numbers in, a matplotlib Figure out.
 
 Readable by the colour-blind and in grey print: series differ in colour, lightness, line style and marker at once.
 Backgrounds are transparent and text is black, so that the page can turn the drawing round for its dark theme.

@@ -1,4 +1,4 @@
-"""Pictures of films for galleries: what the subject saw before and after, with what it said."""
+"""What did the subject see before and after, and what did it predict? Pictures of films for galleries."""
 
 from __future__ import annotations
 

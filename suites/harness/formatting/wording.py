@@ -1,4 +1,4 @@
-"""How the report says things: verdicts in words, numbers in their units, names that are safe in links and files."""
+"""How does the report say things? Verdicts in words, numbers in their units, names safe in links and files."""
 
 from __future__ import annotations
 

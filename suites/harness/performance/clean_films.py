@@ -1,4 +1,4 @@
-"""Performance on the clean films: confusion matrix and per-class numbers with patient-bootstrap intervals.
+"""How well does a subject do on clean films? Per-class numbers with patient-bootstrap intervals.
 
 Computed from the prediction table alone (condition `clean`, main cohort), on the very resamples the claims are judged
 on, so that the same number has the same interval everywhere on the page.

@@ -1,4 +1,4 @@
-"""Rates of confusion matrices, many at once: (B, R, K) films of each true label (R) by class called (K)."""
+"""Which rates follow from confusion matrices? Many at once: (B, R, K) films by true label and class predicted."""
 
 from __future__ import annotations
 

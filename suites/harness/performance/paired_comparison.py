@@ -1,4 +1,4 @@
-"""Two subjects on the same films: paired differences on one set of resamples, and whether they could be chance."""
+"""Do two subjects differ on the same films? Paired differences on one set of resamples, and chance."""
 
 from __future__ import annotations
 

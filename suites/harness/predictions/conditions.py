@@ -1,4 +1,4 @@
-"""Conditions: what was done to a film before the subject saw it, written as text that a claim can name.
+"""What was done to a film before the subject saw it? Conditions, written as text that a claim can name.
 
     clean                          the film as it came
     gamma_low@3                    a perturbation of `robustness` at a severity

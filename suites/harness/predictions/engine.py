@@ -1,4 +1,4 @@
-"""What answers films for one subject: the cache of finished rows, and batches of constant size through the network.
+"""How does one subject predict films? The cache of finished rows, and batches of constant size.
 
 With a constant batch size (the last one padded) the logits of an input do not depend on its neighbours, so a run that
 was killed and resumed, or one that finds half its rows in the cache, ends with the same bytes as one that was not.

@@ -1,4 +1,4 @@
-"""Forward passes beyond the prediction table: features of changed films, and Monte Carlo dropout.
+"""Which passes go beyond the prediction table? Features of changed films, and Monte Carlo dropout.
 
 Kept in the same cache, film by film, so that an interrupted run goes on where it stopped. Every film is a batch of its
 own, and its random numbers come from (image, condition, seed): no answer depends on its neighbours.

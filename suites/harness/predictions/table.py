@@ -1,4 +1,4 @@
-"""The prediction table: one row per (subject, film, condition). Predict once, judge many.
+"""What did every subject predict for every film and condition? One row each: predict once, judge many.
 
 Every film is decoded once and changed once into each of its conditions, for all subjects together, ahead of the
 networks in threads of its own; what the cache holds already is not done again.

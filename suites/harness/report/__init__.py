@@ -1,4 +1,4 @@
-"""The report people keep: the page, its machine-readable results, the release gate and the model card."""
+"""What do people keep of a run? The page, its machine-readable results, the release gate, the model card."""
 
 from suites.harness.report.card import model_card, write_model_cards
 from suites.harness.report.gate import Change, GateOutcome, compare_with_baseline

@@ -1,4 +1,4 @@
-"""Geometry of the small inline bars: an effect's interval against the margin. The template draws them."""
+"""Where does an effect's interval lie against the margin? Geometry of small inline bars; the template draws them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card: metadata the Hub reads, and the limitations page in Markdown with measured sizes."""
+"""What goes on the model card? Metadata the Hub reads, and the limitations page with measured sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reporting checklist: what a reader must be able to find, and where this page answers it.
+"""What must a reader be able to find, and where does this page answer it? The reporting checklist.
 
 Drawn from TRIPOD+AI, STARD-AI, CLAIM, Metrics Reloaded, Model Cards and FUTURE-AI, boiled down to eighteen items.
 Some are answered by the page itself, the others by claims, recognised by their endpoint: only what was measured answers

@@ -1,4 +1,4 @@
-"""Nested records of a file (how weights were trained, a recipe) as lines a reader can read."""
+"""How do nested records of a file (how weights were trained, a recipe) become lines a reader can read?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's folder: written whole or not at all, and never over somebody else's files.
+"""How is the report's folder written? Whole or not at all, and never over somebody else's files.
 
 Everything is first written into a partial folder inside the target, then renamed into place, `index.html` last. The
 manifest names what we wrote; a folder that holds anything else is refused.

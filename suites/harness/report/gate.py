@@ -1,4 +1,4 @@
-"""The release gate: what got significantly worse since a stored run, beyond a tolerance.
+"""What got significantly worse since a stored run, beyond a tolerance? The release gate.
 
 Two kinds of comparison. Where both runs kept their predictions, the share of films answered right is compared
 condition by condition, film by film, with a bootstrap over patients of the paired difference. And every claim's effect

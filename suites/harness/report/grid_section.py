@@ -1,4 +1,4 @@
-"""The section "Stress grid": its files, its pictures and its rows, prepared for the template."""
+"""What does the section "Stress grid" show? Its files, pictures and rows, prepared for the template."""
 
 from __future__ import annotations
 

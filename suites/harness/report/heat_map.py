@@ -1,4 +1,4 @@
-"""The heat map of the stress grid: what each perturbation costs at each severity, in one picture."""
+"""What does each perturbation cost at each severity? The stress grid in one picture."""
 
 from __future__ import annotations
 

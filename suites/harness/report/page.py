@@ -1,4 +1,4 @@
-"""The page: templates filled with the views of a record, autoescaped, one self-contained HTML text."""
+"""How does a record become the page? Templates filled with its views, autoescaped, one self-contained HTML text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A claim's parameters as printed: what the table of claims asks for, and which of it this run has judged."""
+"""How are a claim's parameters printed? What the table of claims asks for, and which of it this run has judged."""
 
 from __future__ import annotations
 

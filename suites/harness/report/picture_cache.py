@@ -1,4 +1,4 @@
-"""Pictures are drawn once: what was drawn of a claim's numbers is kept, apart from the numbers.
+"""Was this picture drawn before? What was drawn of a claim's numbers is kept, apart from the numbers.
 
 A picture is found again under everything that decides it: all answers of the run, the claim with its measures, our own
 code and the versions of the libraries. Whoever changes any of it gets new ones.

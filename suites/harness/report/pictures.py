@@ -1,4 +1,4 @@
-"""Figures become files: curves as small deterministic SVG, films as JPEG kept under a byte budget."""
+"""How do figures become files? Curves as small deterministic SVG, films as JPEG kept under a byte budget."""
 
 from __future__ import annotations
 

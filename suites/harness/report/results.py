@@ -1,4 +1,4 @@
-"""The machine-readable side of a run: results.json (schema 1), the flat table of measures, the films judged."""
+"""What do programs read of a run? results.json (schema 1), the flat table of measures, the films judged."""
 
 from __future__ import annotations
 

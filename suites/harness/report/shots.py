@@ -1,4 +1,4 @@
-"""Galleries become files: each picture, and beside it what it shows as JSON."""
+"""How do galleries become files? Each picture, and beside it what it shows as JSON."""
 
 from __future__ import annotations
 

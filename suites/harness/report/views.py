@@ -1,4 +1,4 @@
-"""What the page shows, prepared from the record: plain values for the templates, no HTML."""
+"""What does the page show? Plain values for the templates, prepared from the record, no HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing the report: numbers, tables, figures and the page, all at once or not at all."""
+"""How is a report written? Numbers, tables, figures and the page, all at once or not at all."""
 
 from __future__ import annotations
 

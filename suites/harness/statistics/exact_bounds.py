@@ -1,4 +1,4 @@
-"""What can be said when nothing was seen: exact bounds over the patients of one class, or of several together.
+"""What can be said when nothing was seen? Exact bounds over the patients of one class, or of several together.
 
 The rule of three, two-sided (Clopper-Pearson with no event), and its counterpart for the mean rate of several classes,
 where all classes without an event say more than the smallest of them alone.

@@ -1,4 +1,4 @@
-"""The patients of a cohort, resampled with replacement within class, and left out one at a time."""
+"""Which other cohorts could these patients have been? Resampled within class, and left out one at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stress grid: every perturbation at every severity of a run, as numbers, pictures and a section of the report."""
+"""What does every perturbation do at every severity of a run? As numbers, pictures and a section of the report."""
 
 from suites.harness.stress_grid.gallery import Strip
 from suites.harness.stress_grid.measuring import Cell, Row, SubjectGrid

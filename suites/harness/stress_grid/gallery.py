@@ -1,4 +1,4 @@
-"""What every perturbation looks like: one film, picked by rule, at every severity of the grid, as contact strips."""
+"""What does every perturbation look like? One film, picked by rule, at every severity of the grid."""
 
 from __future__ import annotations
 

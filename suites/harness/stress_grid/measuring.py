@@ -1,4 +1,4 @@
-"""What each cell of the grid does to one subject: errors, paired harm with intervals, flips, and the trend by severity.
+"""What does each cell of the grid do to one subject? Errors, paired harm, flips, and the trend by severity.
 
 Everything is paired: clean and changed answers of the same films, resampled as whole patients within class. Films for
 which a cell is undefined are counted and left out of both sides.

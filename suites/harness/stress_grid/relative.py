@@ -1,4 +1,4 @@
-"""Errors of a subject over those of a reference: mCE and relative mCE, BE and rBE.
+"""How do a subject's errors compare with a reference's? mCE and relative mCE, BE and rBE.
 
 mCE and relative mCE take the plain error (Hendrycks & Dietterich 2019, ICLR, arXiv:1903.12261); BE and rBE the balanced
 one (Di Salvo et al. 2024, arXiv:2406.17536). The relative ones divide growth by growth: where the reference hardly

@@ -1,4 +1,4 @@
-"""The grid of a whole run: every subject on the same perturbations, against one another, with one film to look at."""
+"""What is the grid of a whole run? Every subject on the same perturbations, against one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layer Grad-CAM looks at in a subject, and what takes its place in a subject that has none.
+"""Which layer does Grad-CAM look at in a subject, and what takes its place where there is none?
 
 The layer is found, or checked if the user named one, once per network on a film of noise: it depends on the network
 alone, not on the films of a cohort, and redrawn weights are looked at in the same place.

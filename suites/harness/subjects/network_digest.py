@@ -1,4 +1,4 @@
-"""The identity of a network as it was built: one SHA-256 of everything in it that can decide a logit.
+"""Is this the very same network? One SHA-256 of everything in it that can decide a logit.
 
 Not the file of weights is hashed, nor the settings a loader is known to read, but what came of them: every module with
 its class, its plain attributes (epsilons, strides, activations, flags), its parameters, its buffers whether they are

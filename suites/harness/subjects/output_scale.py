@@ -1,4 +1,4 @@
-"""What a network's outputs are: logits, or probabilities that were taken for logits and must be undone.
+"""Are a network's outputs logits, or probabilities that must be undone?
 
 Softmax of a softmax has a confidence of .73 at most for two classes, and an ECE and a temperature that mean nothing; of
 one sigmoid output p, the logits (0, p) always call the second class. Outputs are probabilities where the network ends

@@ -1,4 +1,4 @@
-"""From a film to the pixels the network sees: resize, crop, channels. Normalisation lives inside the network.
+"""Which pixels does the network see of a film? Resize, crop, channels; normalisation lives inside the network.
 
 Two recipes of the published model are in circulation and disagree, so each has a name and the report prints it:
 the repository's evaluation transform (short side 255, bilinear) and the Hub's image processor (read from

@@ -1,4 +1,4 @@
-"""The subject: the model under evaluation, whatever format its weights came in."""
+"""What is a subject? The model under evaluation, whatever format its weights came in."""
 
 from __future__ import annotations
 

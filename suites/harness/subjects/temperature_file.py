@@ -1,4 +1,4 @@
-"""A fitted temperature as a small file: what it is, whose it is, and which films it has seen.
+"""Whose temperature is it, and which films has it seen? A fitted temperature as a small file.
 
 The temperature belongs to the logits of the weights themselves. A run on a subject that already carries one writes the
 product, so a file never has to be applied on top of another.

@@ -1,4 +1,4 @@
-"""A subject with its temperature inside, so that every suite, attack and saliency map sees the recalibrated answers."""
+"""How does every suite, attack and map see recalibrated logits? A subject with its temperature inside."""
 
 from __future__ import annotations
 

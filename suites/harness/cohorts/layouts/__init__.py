@@ -1,4 +1,4 @@
-"""Layouts: the ways films lie on a disk, each in a file of its own that registers itself.
+"""How do films lie on a disk? The layouts, each in a file of its own that registers itself.
 
 A new layout is one file here with a function under `@register`; nothing else needs to know it.
 """

@@ -1,4 +1,4 @@
-"""A folder of DICOM films, at any depth, as a hospital's archive exports them.
+"""How is a folder of DICOM films read, at any depth, as a hospital's archive exports them?
 
 View, age and patient come from the headers; labels from a manifest beside the films, else there are none. Patient
 identifiers are replaced by a short hash, so that they never reach a report.

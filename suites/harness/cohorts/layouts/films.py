@@ -1,4 +1,4 @@
-"""The table of a cohort from files on a disk, and the reader that decodes its rows."""
+"""How do files become a cohort? Its table, and the reader that decodes its rows."""
 
 from __future__ import annotations
 

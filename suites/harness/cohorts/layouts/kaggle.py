@@ -1,4 +1,4 @@
-"""The Kaggle layout of the paediatric pneumonia data set: `{train,val,test}/{NORMAL,PNEUMONIA}/`.
+"""How is Kaggle's paediatric pneumonia data set laid out? `{train,val,test}/{NORMAL,PNEUMONIA}/`.
 
 Bacterial and viral films share a folder; the third class is in the file name. A file in `PNEUMONIA` whose name
 tells nothing is labelled `pneumonia`, and a subject that knows more than that refuses it.

@@ -1,4 +1,4 @@
-"""`kaggle`: the public paediatric pneumonia data set, downloaded by kagglehub (an optional extra) and cached by it."""
+"""How does one get the public data set? `kaggle`: downloaded by kagglehub (an optional extra) and cached by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file name of the paediatric pneumonia data set (Kermany et al. 2018) tells about label and patient.
+"""What does a file name of Kermany's data set (2018) tell about label and patient?
 
 In the Kaggle release bacterial and viral films count their persons separately: `person1_bacteria_*` and
 `person1_virus_*` are different counters, so the patient key is (kind, number), never the number alone. Normal films

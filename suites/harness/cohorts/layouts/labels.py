@@ -1,4 +1,4 @@
-"""Labels: one spelling for the classes, and their alignment to what the subject can answer."""
+"""How are classes spelt, and how do labels meet what the subject can answer?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A CSV, TSV or Parquet manifest, or a folder that holds one: one row per film, any columns beside `file`.
+"""How is a CSV, TSV or Parquet manifest read? One row per film, any columns beside `file`.
 
 Known columns: `file` (relative to the manifest, or absolute), `id`, `label`, `patient`, `view`, `age_group` (or `age`),
 `finding`, `split`, and masks in `lung_mask`, `heart_mask`, `lesion_mask` (`mask` is read as the lesion's). Further

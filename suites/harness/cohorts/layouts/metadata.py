@@ -1,4 +1,4 @@
-"""Tables beside films: reading a CSV, TSV or Parquet manifest, and laying one over what folders already tell."""
+"""What do tables beside films tell? Reading them, and laying one over what folders already tell."""
 
 from __future__ import annotations
 

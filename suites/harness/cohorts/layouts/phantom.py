@@ -1,4 +1,4 @@
-"""Simulated films: `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`."""
+"""How are simulated films asked for? `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`."""
 
 from __future__ import annotations
 

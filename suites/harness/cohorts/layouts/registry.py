@@ -1,4 +1,4 @@
-"""From what the user wrote after `--data` to a cohort: the registry of layouts, and the filters of a spec.
+"""Which layout reads what follows `--data`? The registry of layouts, and the filters of a spec.
 
 A spec is a place and filters: `PATH`, `PATH?split=val`, `PATH?view=PA&view=AP&finding!=COVID-19`. Each key is a column
 of the cohort's table; a repeated key means "or", `!=` means "not", values are URL-encoded where they hold `&`, `+` or

@@ -1,4 +1,4 @@
-"""One folder per class, with or without split folders around them: `[{train,val,test}/]<class>/`.
+"""How is one folder per class read, split folders around them or not? `[{train,val,test}/]<class>/`.
 
 Any class names will do; spelling variants of the three published ones are recognised.
 """

@@ -1,4 +1,4 @@
-"""Films without labels: a folder, or a single file; a probe of what the subject says, not of whether it is right."""
+"""What if films have no labels? A folder or a single file, a probe of what the subject predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of attacks: curves by budget, the smallest changes that flip a call, patterns for all films."""
+"""How do attacks look? Curves by budget, the smallest changes that flip a call, patterns for all films."""
 
 from __future__ import annotations
 

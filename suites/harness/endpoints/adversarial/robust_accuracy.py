@@ -1,4 +1,4 @@
-"""Endpoints under attack: how many films stay right when an adversary may change each grey value a little."""
+"""How many films stay right when an adversary may change each grey value a little?"""
 
 from __future__ import annotations
 

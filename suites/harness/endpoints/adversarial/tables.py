@@ -1,4 +1,4 @@
-"""Numbers and tables of attacks: robust accuracy with its interval, and everything that stands beside it."""
+"""What stands beside a robust accuracy? Its interval, and the tables of attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoint of one pattern for all films: no adversary has to see the film that it is put on."""
+"""How many films stay right under one pattern for all? No adversary has to see the film that it is put on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints on the cohort itself: its size, its copies, its patients, and what its files betray without a lung."""
+"""What does the cohort itself allow? Its size, its copies, its patients, what its files betray without a lung."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files tell before any model looks: their properties, duplicates, patients and class mix per split.
+"""What do files tell before any model looks? Properties, duplicates, patients and class mix per split.
 
 A classifier can reach impressive numbers from properties that have nothing to do with lungs (compression, size,
 sharpness, black borders). They are measured here; `shortcuts` turns them into baselines that stand beside the subject.

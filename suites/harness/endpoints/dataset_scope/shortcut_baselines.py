@@ -1,4 +1,4 @@
-"""Shortcut baselines: how well the classes are told apart from properties of the files, without looking at a lung.
+"""How well are classes told apart by properties of the files, without looking at a lung?
 
 A subject that is not clearly better than these has proved nothing. Two sets of cues: what a file browser shows
 (`file`), and in addition four numbers of the network input that any image has (`file_and_surface`).

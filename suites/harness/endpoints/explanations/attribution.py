@@ -1,4 +1,4 @@
-"""Attribution maps of chosen films, each computed once, with the check that says whether a method may be believed.
+"""Where do maps of the chosen films point? Each computed once, with the check that says whether to believe it.
 
 A map is kept under what decides it: weights, preprocessing, method, film, condition and seed. Every film is attributed
 alone, so a map does not depend on its neighbours and serves claims, tables and galleries alike.

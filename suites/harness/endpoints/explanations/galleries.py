@@ -1,4 +1,4 @@
-"""Saliency galleries: for every known failure mode, films picked by rule, before and after, with where the map lies.
+"""How does every known failure mode look? Films picked by rule, before and after, with where the map lies.
 
 Picks need the prediction table only. Films are decoded, attributed and drawn when a report is written, and a map that
 a claim has asked for already is not computed again.

@@ -1,4 +1,4 @@
-"""Endpoints of explanation: where a subject looks, against known masks, and whether the map may be believed."""
+"""Does the subject look at the lesion, the lung, the border? Held against known masks and chance."""
 
 from __future__ import annotations
 

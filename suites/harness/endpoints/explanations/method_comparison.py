@@ -1,4 +1,4 @@
-"""Can the maps be believed: one row of measures per attribution method, kept in the cache."""
+"""Which attribution methods can be believed? One row of measures per method, kept in the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoint of calls that change: many may, and accuracy stay as it was, when as many turn right as turn wrong."""
+"""How many calls change? Many may, and accuracy stay as it was, when as many turn right as turn wrong."""
 
 from __future__ import annotations
 

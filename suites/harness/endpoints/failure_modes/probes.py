@@ -1,4 +1,4 @@
-"""Endpoints on what the subject cannot know: white-outs of any cause, other views, other patients, other findings.
+"""What does the subject predict where it cannot know? White-outs of any cause, other views, patients, findings.
 
 The right answer to such films is to abstain. What is measured is what the subject says instead, and how surely.
 """

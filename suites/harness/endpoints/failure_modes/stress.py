@@ -1,4 +1,4 @@
-"""Endpoints under a perturbation: what a measure loses from the clean film to the changed one, film by film."""
+"""What does a measure lose from the clean film to the changed one, film by film?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints of calibration: how far the softmax number is off, and what conformal sets would hold.
+"""How far is the softmax number off, and what would conformal sets hold?
 
 Everything is computed from the prediction table. A recalibration or a conformal threshold is fitted on other patients
 than it is judged on.

@@ -1,4 +1,4 @@
-"""One table: which score of doubt catches which failure (another view, other patients, white-out, a wrong call)."""
+"""Which uncertainty score catches which failure? Another view, other patients, white-out, a wrong call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Films with a label and an answer, as the arrays `calibration` takes, with the resamples every other measure uses."""
+"""Which films have a label and a prediction? As the arrays `calibration` takes, with everybody's resamples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recalibrations mend: all of them on clean films out of fold, and one temperature under each shift of the run.
+"""What do recalibrations gain? All of them on clean films out of fold, one temperature under each shift of the run.
 
 The paired interval of a difference of two ECEs is not printed: its bias grows as the error shrinks, and in simulation
 (600 films, T = 1.15 and 2, nominal 95 %) the percentile interval held the truth in 66 and 8 % of samples. That of the

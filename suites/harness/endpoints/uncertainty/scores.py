@@ -1,4 +1,4 @@
-"""Every score of doubt on every set of films of a run, larger = more doubt, none of them fitted on the films it scores.
+"""How uncertain is every set of films of a run? Every score, larger = less sure, none fitted on what it scores.
 
 Scores of logits come from the prediction table. Scores of features are fitted on one half of the cohort's patients and
 score the other half; films of other cohorts get the mean of both fits.

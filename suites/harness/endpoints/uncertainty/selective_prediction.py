@@ -1,4 +1,4 @@
-"""Endpoints of abstention: which films to leave to a person, and which score knows what the subject cannot."""
+"""Which films should be left to a person, and which score knows what the subject cannot?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoint of recalibration: the temperature the logits want, what it mends on other patients, and whether it survives.
+"""Which temperature do the logits want, what does it gain on other patients, and does it survive a shift?
 
 The temperature is handed over as a file for `--temperature`, with the films it has seen.
 """

@@ -1,4 +1,4 @@
-"""The view guard beside the scores of doubt: what one number per film catches of a probe, and what it costs.
+"""What does a view guard catch of a probe with one number per film, and what does it cost?
 
 The guard sees the film before the subject does, so its numbers belong to the films and are the same for every subject.
 """

@@ -1,4 +1,4 @@
-"""Three small subjects that come with the project, trained on simulated films by `train.py`.
+"""Which subjects come with the project? Three small ones, trained on simulated films by `train.py`.
 
 They prove the suites: *fragile*, trained as plainly as the published model, should show the documented failure modes;
 *hardened*, the same network trained against them, should show fewer; *probe* is another kind of network to compare

@@ -1,4 +1,4 @@
-"""The films the bundled subjects learn from, are tempered on and are judged by: no patient stands in two splits."""
+"""Which films do the bundled subjects learn from and are judged by? No patient stands in two splits."""
 
 from __future__ import annotations
 

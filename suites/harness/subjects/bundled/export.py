@@ -1,4 +1,4 @@
-"""From a trained network to a folder in the Hub's layout, in Transformers' names and half precision."""
+"""How does a trained network become a folder in the Hub's layout? Transformers' names, half precision."""
 
 from __future__ import annotations
 

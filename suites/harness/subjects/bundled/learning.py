@@ -1,4 +1,4 @@
-"""Training loops, each a plain function of films and a recipe. Everything random comes from the recipe's seed."""
+"""How do the bundled subjects learn? Plain functions of films and a recipe, whose seed gives all randomness."""
 
 from __future__ import annotations
 

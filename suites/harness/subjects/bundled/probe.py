@@ -1,4 +1,4 @@
-"""The probe: a ViT that learns anatomy from simulated films, then a linear layer that reads the classes off it.
+"""How is the probe made? A ViT learns anatomy from simulated films, a linear layer reads the classes off it.
 
 The backbone is asked how much of each of its patches is lung, heart and opacity (the phantom knows exactly) and never
 sees a class. What the linear layer then finds in the frozen tokens is what such a backbone offers.

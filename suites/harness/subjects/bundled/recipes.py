@@ -1,4 +1,4 @@
-"""How each bundled subject is made: one entry per subject, all numbers of it."""
+"""How is each bundled subject made? One entry per subject, all numbers of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make the bundled subjects again: `uv run python -m suites.harness.subjects.bundled.train [NAME ...] [--into FOLDER]`.
+"""How are the bundled subjects made again? `python -m suites.harness.subjects.bundled.train [NAME] [--into FOLDER]`.
 
 Films are rendered on all cores, then every subject is trained on one core of its own, so that the result does not
 depend on how many cores there are. On one machine with one version of torch the bytes are always the same; elsewhere

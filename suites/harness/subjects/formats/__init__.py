@@ -1,4 +1,4 @@
-"""From a spec to a subject: `load_subject("published")`, a folder, a checkpoint, a timm model, one's own factory.
+"""Which subject does a spec name? `load_subject("published")`, a folder, a checkpoint, a timm model, a factory.
 
 Each format is one file of this folder that signs in with `@register`; every file here is imported, so a new
 format needs no edit elsewhere.

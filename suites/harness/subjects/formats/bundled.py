@@ -1,4 +1,4 @@
-"""The subjects that come with the project: `bundled:fragile`, `bundled:hardened`, `bundled:probe`."""
+"""Which subjects come with the project? `bundled:fragile`, `bundled:hardened`, `bundled:probe`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where networks run, and that a GPU computes what a CPU does."""
+"""Where do networks run, and does a GPU compute what a CPU does?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire to a deployed service: one connection kept per worker, bounded waiting, and another try where it may help.
+"""How is a deployed service reached? One connection per worker, bounded waiting, another try where it may help.
 
 A connection that fails, an answer that does not come in time and a status of 500 or more are tried again after a wait
 that doubles; any other status is the service's last word. What cannot be had is a `SubjectProblem` in one line.

@@ -1,4 +1,4 @@
-"""The Hub's layout: a folder with config.json, preprocessor_config.json and model.safetensors, here or on the Hub."""
+"""How is the Hub's layout read? config.json, preprocessor_config.json and model.safetensors, here or on the Hub."""
 
 from __future__ import annotations
 

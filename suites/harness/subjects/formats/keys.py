@@ -1,4 +1,4 @@
-"""What the same weight is called elsewhere: from Transformers' names to timm's.
+"""What is the same weight called elsewhere? From Transformers' names to timm's.
 
 Only names and trivial shapes change; parity of the logits with Transformers' own forward pass is tested.
 """

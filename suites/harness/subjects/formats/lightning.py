@@ -1,4 +1,4 @@
-"""Lightning checkpoints (`best.ckpt`) of the published repository's three networks.
+"""How are Lightning checkpoints (`best.ckpt`) of the published repository's three networks read?
 
 Its training script stores `model_name` and `num_classes` as hyper-parameters and the network under `model.`; class
 names are not stored. The network is Transformers' ConvNeXt-V2 under `convnextv2_tiny`, torchvision's under `resnet50`,

@@ -1,4 +1,4 @@
-"""The published architectures as timm builds them."""
+"""How does timm build the published architectures?"""
 
 from __future__ import annotations
 

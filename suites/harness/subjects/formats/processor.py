@@ -1,4 +1,4 @@
-"""From `preprocessor_config.json`, as Transformers writes it, to a recipe and a normalisation.
+"""Which recipe does a `preprocessor_config.json` describe, as Transformers writes it?
 
 A field that is absent or null has the value of the processor's class, as in Transformers, and a note says so. A class
 named `...ImageProcessor` or `...ImageProcessorPil` resizes with Pillow, as all did when the published files were

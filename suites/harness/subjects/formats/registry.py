@@ -1,4 +1,4 @@
-"""Where formats of weights sign in: one file per format, one decorated function per form of spec.
+"""Which formats of weights are there? One file per format, one decorated function per form of spec.
 
 To add one, write a function in a new file of this folder; nothing else has to be edited::
 

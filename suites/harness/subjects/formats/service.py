@@ -1,4 +1,4 @@
-"""A deployed service as a subject: `http://host:port`, asked film by film as its users ask it.
+"""How is a deployed service a subject? `http://host:port`, asked film by film as its users ask it.
 
     GET  /health     -> any JSON
     POST /predict    multipart field `file` -> {"pred": name or index, "probs": {name: p} or [p, ...]}

@@ -1,4 +1,4 @@
-"""What a service answers to one film: the probabilities of its classes, or one line about what they are instead."""
+"""What does a service answer to one film? The probabilities of its classes, or one line about what else."""
 
 from __future__ import annotations
 

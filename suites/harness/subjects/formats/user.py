@@ -1,4 +1,4 @@
-"""A model of one's own: `module:factory`, where `factory()` returns a Subject."""
+"""How is a model of one's own a subject? `module:factory`, where `factory()` returns a Subject."""
 
 from __future__ import annotations
 

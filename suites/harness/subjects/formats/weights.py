@@ -1,4 +1,4 @@
-"""Weights from files, without ever running what a file says: hashes, safetensors, torch files, JSON, strict loading."""
+"""How are weights read without running what a file says? Hashes, safetensors, torch files, JSON, strict loading."""
 
 from __future__ import annotations
 

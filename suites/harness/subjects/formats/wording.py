@@ -1,4 +1,4 @@
-"""Small turns of phrase for messages that must fit in one line."""
+"""How do messages fit in one line? Small turns of phrase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adversarial attacks on a subject, film by film, kept in the cache as they finish.
+"""What did attacks find on a subject? Film by film, kept in the cache as they finish.
 
 access.py        what an adversary gets hold of: the network's input or the whole film, gradients or answers only
 protocols.py     which films are attacked and how hard, by profile

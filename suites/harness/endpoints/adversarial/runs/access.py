@@ -1,4 +1,4 @@
-"""What an adversary gets hold of: the network's input or the whole film, gradients or answers only."""
+"""What does an adversary get hold of? The network's input or the whole film, gradients or answers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks by name: what a section of the page asks for, and what it gets."""
+"""What does a section of the page ask for, and what does it get? Attacks by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Films decoded once for all the attacks of a run: a dozen of them look at the same films."""
+"""Which films do the attacks of a run look at? Decoded once for all of them."""
 
 from __future__ import annotations
 

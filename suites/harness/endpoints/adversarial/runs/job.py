@@ -1,4 +1,4 @@
-"""One attack on one subject: its films and its protocol, resumed from the cache film by film."""
+"""What is left to do of one attack on one subject? Resumed from the cache film by film."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which films are attacked and how hard, by profile: whole patients, by class, the same for every subject.
+"""Which films are attacked and how hard, by profile? Whole patients, by class, the same for every subject.
 
 Fewer films are always among the more, so that what runs on a few of them can be set beside what ran on all.
 """

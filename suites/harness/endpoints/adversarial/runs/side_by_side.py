@@ -1,4 +1,4 @@
-"""Threat models and attacks side by side, on the same films: what each of them alone would have found.
+"""What would each threat model and attack alone have found? Side by side, on the same films.
 
 A line that a claim has run is read from there, with the claim's plan; the others run here, their ensemble one stage
 shorter. FGSM, PGD and APGD are those of torchattacks, where the literature's numbers come from, on the cross-entropy as

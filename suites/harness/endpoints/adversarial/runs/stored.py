@@ -1,4 +1,4 @@
-"""A record of an attack as one row of the cache: JSON for the numbers, PNG for the 8-bit pictures."""
+"""How is a record of an attack stored? One row of the cache: JSON for the numbers, PNG for 8-bit pictures."""
 
 from __future__ import annotations
 

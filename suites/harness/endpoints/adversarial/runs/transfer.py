@@ -1,4 +1,4 @@
-"""Films made against one subject, shown to the others: what an adversary without the weights can do with a stand-in.
+"""What can an adversary without the weights do with a stand-in? Films made against one subject, shown to the others.
 
 The whole film is changed, so that subjects with different resizes can be shown the same one.
 """

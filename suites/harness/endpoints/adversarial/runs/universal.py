@@ -1,4 +1,4 @@
-"""One pattern for all films, fitted on some patients and judged on others, beside a random pattern of its size."""
+"""What does one pattern do to all films? Fitted on some patients, judged on others, beside a random one."""
 
 from __future__ import annotations
 
