@@ -23,7 +23,7 @@ from calibration.validation import CalibrationError
 def risk_against_coverage(
     uncertainties: Mapping[str, ArrayLike], wrong: ArrayLike, *, risk: float = 0.05, title: str = ""
 ) -> Figure:
-    """Error rate among the films kept, against the share kept, for each score of doubt and for an oracle.
+    """Error rate among the films kept, against the share kept, for each uncertainty score and for an oracle.
 
     Args:
         uncertainties: score name -> (n,), larger = abstain sooner; at most six.
@@ -65,7 +65,7 @@ def risk_against_coverage(
 
 
 def score_histograms(inside: ArrayLike, outside: Mapping[str, ArrayLike], *, name: str, bins: int = 30) -> Figure:
-    """A score of doubt on films like those of training and on each kind of other film, one row per kind.
+    """An uncertainty score on films like those of training and on each kind of other film, one row per kind.
 
     Args:
         inside: (n,) scores, larger = more out of distribution.
@@ -92,7 +92,7 @@ def score_histograms(inside: ArrayLike, outside: Mapping[str, ArrayLike], *, nam
             axis.set_title(f"{kind}: AUROC {area:.2f}")
             axis.set_ylabel("share")
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2, handleheight=1.2)
-        axes[-1].set_xlabel(f"{name} (larger = more doubt)")
+        axes[-1].set_xlabel(f"{name} (larger = less sure)")
     return made
 
 

@@ -1,6 +1,6 @@
 """How uncertain is a prediction? One number per film from logits, from features, or from several passes.
 
-One convention everywhere: **a larger score means more doubt, more out of distribution.** Scores commonly printed the
+One convention everywhere: **a larger score means less sure, more out of distribution.** Scores commonly printed the
 other way round (max softmax, max logit, margin) are negated.
 
     get("entropy")(logits (n, K)) -> (n,)                        names("logits") has all of these
@@ -114,13 +114,13 @@ def energy(logits: FloatArray) -> FloatArray:
 
 @register("predictive-entropy", of="passes")
 def predictive_entropy(stack: FloatArray) -> FloatArray:
-    """Entropy of the mean prediction: all doubt, whatever its source."""
+    """Entropy of the mean prediction: all uncertainty, whatever its source."""
     return _entropy(stack.mean(axis=0))
 
 
 @register("mutual-information", of="passes")
 def mutual_information(stack: FloatArray) -> FloatArray:
-    """Entropy of the mean minus mean entropy (BALD): doubt because the passes disagree."""
+    """Entropy of the mean minus mean entropy (BALD): uncertainty because the passes disagree."""
     return np.asarray(_entropy(stack.mean(axis=0)) - _entropy(stack).mean(axis=0))
 
 

@@ -23,16 +23,16 @@ from explain.sanity import Outcome
 
 Sanity = Outcome | Literal["not checked"]
 
-GOOD, BAD, DOUBTFUL, QUIET, INK = "#1b7837", "#b2182b", "#9a6700", "#555555", "#111111"
+GOOD, BAD, UNDECIDED, QUIET, INK = "#1b7837", "#b2182b", "#9a6700", "#555555", "#111111"
 SANITY_WORDS: dict[str, tuple[str, str]] = {
     "passed": ("passed its sanity check", GOOD),
     "failed": (
         "FAILED its sanity check: this picture would look much the same if the network had learned nothing",
         BAD,
     ),
-    "undecided": ("sanity check undecided: it may show nothing that was learned", DOUBTFUL),
-    "not evaluable": ("its sanity check could not be evaluated", DOUBTFUL),
-    "not checked": ("sanity not checked", DOUBTFUL),
+    "undecided": ("sanity check undecided: it may show nothing that was learned", UNDECIDED),
+    "not evaluable": ("its sanity check could not be evaluated", UNDECIDED),
+    "not checked": ("sanity not checked", UNDECIDED),
 }
 SIGNED_MAP, UNSIGNED_MAP = "coolwarm", "inferno"
 DISPLAY_BLUR = 1 / 75

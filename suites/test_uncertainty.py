@@ -17,5 +17,5 @@ def test_leaving_the_unsure_films_to_a_person(claim, subject, judge):
 
 @pytest.mark.claims("doubt.")
 def test_whether_it_knows_what_it_cannot_know(claim, subject, judge):
-    """Lateral films, adults and unseen findings: does any score of doubt single them out?"""
+    """Lateral films, adults and unseen findings: does any uncertainty score single them out?"""
     judge(claim, subject)

@@ -16,7 +16,7 @@ from robustness.attacks.ensemble import attack_each, attack_films
 from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiable
 from robustness.attacks.films import AttackedFilms, Turn
 from robustness.attacks.network import AttackedNetwork
-from robustness.attacks.profiles import PROFILES, Profile, alone
+from robustness.attacks.protocols import PROTOCOLS, Protocol, alone
 from robustness.attacks.result import AtBudget, Attacked, AttackResult, gather
 from robustness.attacks.threat import BUDGETS, ThreatModel
 
@@ -25,7 +25,7 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "BUDGETS",
-    "PROFILES",
+    "PROTOCOLS",
     "AtBudget",
     "Attack",
     "AttackError",
@@ -35,7 +35,7 @@ __all__ = [
     "AttackedNetwork",
     "BudgetError",
     "NotDifferentiable",
-    "Profile",
+    "Protocol",
     "ThreatModel",
     "Turn",
     "alone",

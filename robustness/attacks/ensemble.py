@@ -26,7 +26,7 @@ from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiabl
 from robustness.attacks.films import AttackedFilms
 from robustness.attacks.flip_evidence import shrink, witness
 from robustness.attacks.network import AttackedNetwork, Subject
-from robustness.attacks.profiles import Profile, profile_of
+from robustness.attacks.protocols import Protocol, protocol_of
 from robustness.attacks.result import AtBudget, Attacked, AttackResult, gather
 from robustness.attacks.threat import BUDGETS, ROUNDING, ThreatModel, check_budgets
 
@@ -39,7 +39,7 @@ def attack_films(
     threat: ThreatModel | None = None,
     *,
     budgets: Sequence[float] = BUDGETS,
-    profile: str | Profile = "standard",
+    profile: str | Protocol = "standard",
     seed: int = 0,
     batch_size: int = 16,
     examples: bool = True,
@@ -73,7 +73,7 @@ def attack_each(
     threat: ThreatModel | None = None,
     *,
     budgets: Sequence[float] = BUDGETS,
-    profile: str | Profile = "standard",
+    profile: str | Protocol = "standard",
     seed: int = 0,
     batch_size: int = 16,
     done: Collection[str] = (),
@@ -106,7 +106,7 @@ def attack_each(
         BudgetError: a budget outside (0, 1].
         AttackError: films, labels or ids do not fit together, or pixels are not in [0, 1].
     """
-    threat, plan, grid = threat or ThreatModel(), profile_of(profile), check_budgets(budgets)
+    threat, plan, grid = threat or ThreatModel(), protocol_of(profile), check_budgets(budgets)
     if threat.eight_bit and threat.norm == "linf" and grid[0] < 1 / 255:
         raise BudgetError(f"budget {grid[0] * 255:g}/255 moves no pixel of an 8-bit image: the least is 1/255")
     ids = [str(image_id) for image_id in image_ids]
@@ -144,7 +144,7 @@ def _batches(pixels: Tensor | Sequence[Tensor], number: int, batch_size: int) ->
         yield batch
 
 
-def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Profile) -> tuple[str, ...]:
+def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Protocol) -> tuple[str, ...]:
     """Attack the batch; returns the names of attacks the subject does not allow."""
     barred: list[str] = []
     device = films.start.device
@@ -197,7 +197,7 @@ def _allowed(attack: Attack, films: AttackedFilms, index: Tensor, budget: Tensor
 
 
 def _records(
-    films: AttackedFilms, grid: tuple[float, ...], plan: Profile, barred: tuple[str, ...], *, examples: bool
+    films: AttackedFilms, grid: tuple[float, ...], plan: Protocol, barred: tuple[str, ...], *, examples: bool
 ) -> Iterator[AttackResult]:
     """The batch's books as records."""
     witnesses = [witness(films, budget) for budget in grid]

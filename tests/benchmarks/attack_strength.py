@@ -44,7 +44,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from robustness.attacks import PROFILES, attack_films
+from robustness.attacks import PROTOCOLS, attack_films
 from robustness.attacks.threat import ROUNDING
 from suites.harness import load_cohort, load_subject
 from tests.controls.films import CLASSES, cohort_of
@@ -153,7 +153,7 @@ def line(case: Case, profile: str) -> str:
     """Return one network's line of the table."""
     name, network, films, labels = case
     ids = [f"film{at}" for at in range(len(films))]
-    found = attack_films(network, films, labels, ids, budgets=GRID, profile=PROFILES[profile], examples=False)
+    found = attack_films(network, films, labels, ids, budgets=GRID, profile=PROTOCOLS[profile], examples=False)
     ours = [float(found.curve[budget]) for budget in GRID]
     others = {}
     for title, attack in (("PGD", plain_pgd), ("library", partial(library, steps=100))):

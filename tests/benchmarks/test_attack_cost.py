@@ -12,7 +12,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from robustness.attacks import Profile, ThreatModel, attack_films, get
+from robustness.attacks import Protocol, ThreatModel, attack_films, get
 
 CLASSES, SIDE, FILMS = 5, 16, 20
 GRID = tuple(level / 255 for level in (2, 4, 8, 12, 16, 32))
@@ -138,7 +138,7 @@ def test_overhead_over_bare_passes(benchmark) -> None:
             spent += time.process_time() - begin
             return result
 
-    plan = Profile("short", (get("apgd-margin", steps=15), get("square", queries=40)))
+    plan = Protocol("short", (get("apgd-margin", steps=15), get("square", queries=40)))
     original = torch.autograd.grad
 
     def timed_grad(*arguments, **settings):

@@ -82,7 +82,7 @@ def smallest_kind(probe: Answers, among: npt.NDArray[np.bool_] | None = None) ->
 
 
 def against_chance(auroc: Sampled) -> str:
-    """Return an AUROC of doubt in words, beside chance: one that is surely below it tells the wrong way round."""
+    """Return an AUROC of uncertainty in words, beside chance: one that is surely below it tells the wrong way round."""
     ends = auroc.interval()
     if ends.high < 0.5:
         return f"{below_one(ends.estimate)}, below chance (0.5): it is surer on these films"

@@ -18,7 +18,7 @@ from robustness.attacks import (
     AttackedNetwork,
     AttackError,
     NotDifferentiable,
-    Profile,
+    Protocol,
     ThreatModel,
     Turn,
     alone,
@@ -119,7 +119,7 @@ def test_apgd_is_as_strong_as_the_reference_port(toys, films) -> None:
         theirs = float((toys[5](reference).argmax(1) == labels).float().mean())
         ids = [str(i) for i in range(15)]
         ours = attack_films(toys[5], wide, labels, ids, ThreatModel(tied=False), budgets=[level / 255],
-                            profile=Profile("ce", (get("apgd-ce", steps=30),))).curve.iloc[0]  # fmt: skip
+                            profile=Protocol("ce", (get("apgd-ce", steps=30),))).curve.iloc[0]  # fmt: skip
         assert ours <= theirs + 1e-9
 
 
@@ -267,7 +267,7 @@ def test_stand_in_weights_fall_within_a_few_grey_levels(shared) -> None:
         films.append(TF.center_crop(TF.resize(film, [255], antialias=True), [224, 224]) / 255)
     labels = table["label"].map(classes.index).tolist()
     subject = StandIn().eval()
-    plan = Profile("short", (get("fab", steps=6, targets=1, patience=2), get("apgd-margin", steps=5)))
+    plan = Protocol("short", (get("fab", steps=6, targets=1, patience=2), get("apgd-margin", steps=5)))
     attacked = attack_films(
         subject, torch.stack(films), labels, table["file"].tolist(), budgets=BUDGETS[2:], profile=plan
     )

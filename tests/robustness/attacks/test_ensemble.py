@@ -13,7 +13,7 @@ from robustness.attacks import (
     AttackError,
     BudgetError,
     NotDifferentiable,
-    Profile,
+    Protocol,
     ThreatModel,
     alone,
     attack_each,
@@ -24,7 +24,7 @@ from robustness.attacks import (
 from robustness.attacks.threat import ROUNDING
 
 GRID = tuple(level / 255 for level in (2, 4, 8, 16, 32))
-FAST = Profile(
+FAST = Protocol(
     "fast", (get("fab", steps=8, targets=2, patience=3), get("apgd-margin", steps=8), get("square", queries=8))
 )
 
@@ -46,7 +46,7 @@ def test_three_classes_where_cross_entropy_climbs_the_wrong_hill() -> None:
     subject, films = Decoy().eval(), torch.full((4, 1, 32, 32), 0.5)
     labels, budget = torch.zeros(4, dtype=torch.long), [4 / 255]
     for weak in ("apgd-ce", "apgd-margin"):
-        attacked = attack_films(subject, films, labels, names(4), budgets=budget, profile=Profile(weak, (get(weak),)))
+        attacked = attack_films(subject, films, labels, names(4), budgets=budget, profile=Protocol(weak, (get(weak),)))
         assert attacked.curve.tolist() == [1.0], weak
     for profile in ("quick", "standard"):
         attacked = attack_films(subject, films, labels, names(4), budgets=budget, profile=profile)
@@ -63,7 +63,7 @@ def test_saturated_head_blinds_cross_entropy_and_nothing_else(toys, films, wrapp
     pixels, labels = films(8, max(outputs, 2), seed=3)
     saturated = wrapped(toys[outputs], after=lambda z: 1000 * z).eval()
     blind = attack_films(
-        saturated, pixels, labels, names(8), budgets=GRID[-1:], profile=Profile("ce", (get("apgd-ce"),))
+        saturated, pixels, labels, names(8), budgets=GRID[-1:], profile=Protocol("ce", (get("apgd-ce"),))
     )
     assert blind.curve.iloc[0] >= 0.75
     plain = attack_films(toys[outputs], pixels, labels, names(8), budgets=GRID, profile="quick")
@@ -76,7 +76,7 @@ def test_saturated_head_blinds_cross_entropy_and_nothing_else(toys, films, wrapp
 def test_subject_without_slopes_falls_to_the_black_box_attack(toys, films, wrapped, outputs: int) -> None:
     pixels, labels = films(6, outputs, seed=3)
     stepped = wrapped(toys[outputs], before=lambda x: (x * 16).floor() / 16).eval()
-    wide = Profile("all", (get("apgd-ce", steps=10), get("apgd-margin", steps=10), get("square", queries=150)))
+    wide = Protocol("all", (get("apgd-ce", steps=10), get("apgd-margin", steps=10), get("square", queries=150)))
     attacked = attack_films(stepped, pixels, labels, names(6), budgets=[64 / 255], profile=wide)
     right = attacked.films[attacked.films["distance"] > 0]
     assert (right["attack"] == "square").mean() > 0.5
@@ -145,11 +145,11 @@ def test_one_run_equals_one_run_per_budget(toys, films) -> None:
     """The decisive budget alone gives what attacking every budget on its own gives."""
     pixels, labels = films(10, 3, seed=8)
     plan = (get("fab", steps=10), get("apgd-margin", steps=20))
-    once = attack_films(toys[3], pixels, labels, names(10), budgets=GRID, profile=Profile("once", plan)).curve
+    once = attack_films(toys[3], pixels, labels, names(10), budgets=GRID, profile=Protocol("once", plan)).curve
 
     def at(budget: float) -> float:
         return attack_films(
-            toys[3], pixels, labels, names(10), budgets=[budget], profile=Profile("each", plan)
+            toys[3], pixels, labels, names(10), budgets=[budget], profile=Protocol("each", plan)
         ).curve.iloc[0]
 
     each = [at(budget) for budget in GRID]
@@ -195,7 +195,7 @@ def test_order_and_batch_do_not_matter(toys, films) -> None:
 
 def test_seed_matters_only_through_random_attacks(toys, films) -> None:
     pixels, labels = films(4, 3, seed=3)
-    square = Profile("square", (get("square", queries=60),))
+    square = Protocol("square", (get("square", queries=60),))
 
     def distances(seed: int) -> list[float]:
         return (

@@ -7,7 +7,7 @@ import torch
 import torchattacks
 from torch import nn
 
-from robustness.attacks import AttackedNetwork, NotDifferentiable, Profile, ThreatModel, alone, attack_films, get
+from robustness.attacks import AttackedNetwork, NotDifferentiable, Protocol, ThreatModel, alone, attack_films, get
 from robustness.attacks.films import AttackedFilms, Turn
 from robustness.attacks.threat import ROUNDING
 from tests.robustness.attacks.conftest import Wrapped
@@ -82,7 +82,7 @@ def test_passes_are_counted_as_spent(toys, films):
         ("torchattacks-pgd", {"steps": 5}, 5, 5),
         ("torchattacks-apgd-ce", {"steps": 5}, 1 + 1 + 5, 1 + 5),  # it asks for the clean call, and for its start
     ):
-        asked = Profile("one", (get(name, **settings),))
+        asked = Protocol("one", (get(name, **settings),))
         found = attack_films(toys[3], pixels, labels, IDS, budgets=[1e-5], profile=asked)
         for result, called_right in zip(found.results, right.tolist(), strict=True):
             if called_right:
@@ -106,7 +106,7 @@ def test_a_success_that_is_none_does_not_count(toys, films, name):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(attack), "library", Far)
-        found = attack_films(toys[3], pixels, labels, IDS, budgets=[BUDGET], profile=Profile("far", (attack,)))
+        found = attack_films(toys[3], pixels, labels, IDS, budgets=[BUDGET], profile=Protocol("far", (attack,)))
     sizes = [result.distance for result in found.results]
     assert all(size == 0.0 or size > BUDGET for size in sizes)
     assert any(BUDGET < size < float("inf") for size in sizes), "the far point flips something, at its own size"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustness.attacks import PROFILES, Profile, attack_films
+from robustness.attacks import PROTOCOLS, Protocol, attack_films
 from robustness.attacks.loss import margin
 
 FILMS, SIDE = 24, 8
@@ -69,7 +69,7 @@ def films() -> Tensor:
     return (torch.rand(FILMS, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 255).round() / 255
 
 
-def gap(network: nn.Module, films: Tensor, labels: Tensor, profile: Profile) -> tuple[float, float]:
+def gap(network: nn.Module, films: Tensor, labels: Tensor, profile: Protocol) -> tuple[float, float]:
     """By how much the protocol reports more robustness than plain PGD at its worst budget, and its share of passes."""
     ids = [f"f{i}" for i in range(FILMS)]
     found = attack_films(network, films, labels, ids, budgets=GRID, profile=profile, batch_size=FILMS, examples=False)
@@ -84,7 +84,7 @@ def gap(network: nn.Module, films: Tensor, labels: Tensor, profile: Profile) -> 
 def test_quick_is_as_strong_as_plain_pgd_at_a_tenth_of_its_passes(films: Tensor, classes: int) -> None:
     network = Tangled(classes).eval().requires_grad_(requires_grad=False)
     labels = network(films.expand(-1, 3, -1, -1)).argmax(1)
-    behind, share = gap(network, films, labels, PROFILES["quick"])
+    behind, share = gap(network, films, labels, PROTOCOLS["quick"])
     assert behind <= ALLOWED
     assert share <= 0.1
 
@@ -93,7 +93,7 @@ def test_without_its_long_search_quick_misses_a_film(films: Tensor) -> None:
     """The comparison catches a weak protocol: short runs alone leave a film standing that plain PGD flips."""
     network = Tangled(3).eval().requires_grad_(requires_grad=False)
     labels = network(films.expand(-1, 3, -1, -1)).argmax(1)
-    quick = PROFILES["quick"]
-    short = Profile("short", tuple(one for one in quick.attacks if getattr(one, "within", None) is None))
+    quick = PROTOCOLS["quick"]
+    short = Protocol("short", tuple(one for one in quick.attacks if getattr(one, "within", None) is None))
     assert len(short.attacks) == len(quick.attacks) - 1
     assert gap(network, films, labels, short)[0] > ALLOWED

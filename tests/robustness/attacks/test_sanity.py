@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustness.attacks import AttackError, Profile, ThreatModel, attack_films, get, masking_checks
+from robustness.attacks import AttackError, Protocol, ThreatModel, attack_films, get, masking_checks
 from robustness.attacks.masking_checks import SanityCheck, conclusive, sanity_checks
 
 IDS = [f"person{i}" for i in range(8)]
@@ -87,7 +87,7 @@ def test_saturated_head_is_told_and_does_not_block(toys, films, wrapped) -> None
 def test_nan_gradient_is_caught(toys, films, wrapped) -> None:
     pixels, labels = films(8, 3, seed=3)
     broken = wrapped(toys[3], before=lambda x: x + 0 * torch.sqrt(0 * x)).eval()
-    attacked = attack_films(broken, pixels, labels, IDS, budgets=[4 / 255], profile=Profile("one", (get("fgsm"),)))
+    attacked = attack_films(broken, pixels, labels, IDS, budgets=[4 / 255], profile=Protocol("one", (get("fgsm"),)))
     failed = blocked(checks_of(broken, pixels, labels, attacked=attacked))
     assert {"gradients present", "no numerical faults"} <= failed
 
@@ -124,7 +124,7 @@ def test_plain_function_is_not_evaluable(toys, films) -> None:
 
 def test_transfer_that_beats_the_white_box_is_caught(toys, films) -> None:
     pixels, labels = films(8, 3, seed=3)
-    attacked = attack_films(toys[3], pixels, labels, IDS, budgets=[1 / 255], profile=Profile("weak", (get("fgsm"),)))
+    attacked = attack_films(toys[3], pixels, labels, IDS, budgets=[1 / 255], profile=Protocol("weak", (get("fgsm"),)))
     rows = pd.DataFrame({"image_id": IDS, "budget": 1 / 255, "robust": np.arange(8) % 2 == 0})
     assert "white-box beats transfer" in blocked(checks_of(toys[3], pixels, labels, attacked=attacked, transfer=rows))
     rows["robust"] = True

@@ -114,17 +114,17 @@ def test_a_run_writes_the_temperature_and_offers_it(place):
 def test_the_subject_answers_every_suite_with_logits_over_t(place):
     run, file = place
     fitted, films = read_temperature(file), cohort_of("fifth")
-    raw, mended = run(films), run(films, temperature=file)
-    subject = mended.subjects[0]
+    raw, recalibrated = run(films), run(films, temperature=file)
+    subject = recalibrated.subjects[0]
     assert subject.name == f"grey-T{fitted.temperature:.3g}"
     assert subject.fingerprint != subject_of().fingerprint
     assert any("divided by T" in note for note in subject.provenance.notes)
     logits = ["logit_0", "logit_1", "logit_2"]
-    before, after = (one.record().predictions[logits].to_numpy() for one in (raw, mended))
+    before, after = (one.record().predictions[logits].to_numpy() for one in (raw, recalibrated))
     np.testing.assert_allclose(after, before / fitted.temperature, rtol=1e-5)
     assert found(raw, "calibration.error").verdict is Verdict.SUPPORTED
-    assert found(mended, "calibration.error").verdict is not Verdict.SUPPORTED
-    effect = found(mended, "calibration.temperature").result.effect
+    assert found(recalibrated, "calibration.error").verdict is not Verdict.SUPPORTED
+    effect = found(recalibrated, "calibration.temperature").result.effect
     assert effect.low < 1.05
     assert effect.high > 0.95
     pixels = torch.rand(2, 3, 16, 16, requires_grad=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustness.attacks import PROFILES
+from robustness.attacks import PROTOCOLS
 from robustness.attacks.masking_checks import SanityCheck
 from suites.harness import statistics
 from suites.harness.claims import Measure
@@ -109,7 +109,7 @@ def plans(lines: Sequence[Line]) -> pd.DataFrame:
     named: dict[str, str] = {}
     for line in lines:
         if line.protocol == "ensemble" and line.attack is not None and line.attack.found.results:
-            profile = PROFILES.get(line.attack.found.results[0].profile)
+            profile = PROTOCOLS.get(line.attack.found.results[0].profile)
             if profile is not None:
                 named[line.label] = "; ".join(one.identity for one in profile.attacks)
     return pd.DataFrame(sorted(named.items()), columns=["ensemble", "attacks in their order"])

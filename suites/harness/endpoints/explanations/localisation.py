@@ -196,7 +196,7 @@ def _judged(
     mean = _excess([statistics.rate(own - other, resamples, (-1.0, 1.0)) for other in numbers[usable, 1:].T]) or plain
     name = {"hit": "hit_rate_excess", "energy": "border_energy_excess"}.get(value, value)
     size = _size(answers, evidence, found.index[usable])
-    believed = checked.outcome == "passed"
+    trusted = checked.outcome == "passed"
     index = found.index[[pick.row for pick in picks]]
     scene = Scene(
         claim.section, condition, answers, index, picks,
@@ -210,10 +210,10 @@ def _judged(
     tables = {"Where the map lies, beside chance and a centre prior": summarise(table)} if "region" in table else {}
     return Result(
         effect=measured(name, condition, mean, int(usable.sum()), unit="share" if mean is plain else "points", **size),
-        p_beyond=beyond(mean, claim) if believed else 1.0,
-        p_within=within(mean, claim) if believed else 1.0,
+        p_beyond=beyond(mean, claim) if trusted else 1.0,
+        p_within=within(mean, claim) if trusted else 1.0,
         headroom=[headroom.skill(evidence.main)],
-        unproven="" if believed else f"the sanity check of {method} is {checked.told}",
+        unproven="" if trusted else f"the sanity check of {method} is {checked.told}",
         measures=[
             measured({"hit": "hit_rate"}.get(value, value), condition, plain, int(usable.sum()), unit="share", **size)
         ],

@@ -45,7 +45,7 @@ def methods(profile: str) -> list[str]:
     return [one.name for one in known if not one.baseline and PROFILES.index(one.profile) <= PROFILES.index(profile)]
 
 
-def beliefs(
+def compared(
     evidence: Evidence, index: npt.NDArray[np.int64], *also: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Checked]]:
     """Return the table of all methods, how far they agree with one another, and each sanity check.

@@ -44,7 +44,7 @@ def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     share = answers.rate(by_film, among)
     smallest = answers.smallest_class(checked.index[known])
     effect = measured("maps_lost_with_the_weights", CLEAN, share, int(known.sum()), unit="share", smallest=smallest)
-    table, agreement, checks = method_comparison.beliefs(evidence, index, method)
+    table, agreement, checks = method_comparison.compared(evidence, index, method)
     shown = {name: check for name, check in checks.items() if name not in method_comparison.CONTROLS}
     conditions = list(claim.parameters["conditions"])
     pictured, missing = galleries.failure_galleries(evidence, conditions, shown)

@@ -131,8 +131,8 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     measures += [
         on_probe(f"called_{name}", probe.score(f"called_{name}", CLEAN, everyone)) for name in probe.subject.classes
     ]
-    doubt = scores.get("max-softmax")
-    caught = both.auroc(np.concatenate([doubt(answers.logits()) for answers in (main, probe)]))
+    uncertainty = scores.get("max-softmax")
+    caught = both.auroc(np.concatenate([uncertainty(answers.logits()) for answers in (main, probe)]))
     against = f"{role} against {main.cohort.name}, max-softmax"
     measures.append(measured("auroc", against, caught, both.films, unit="plain", smallest=both.smallest, needed=50))
     labelled = probe.shared(CLEAN)

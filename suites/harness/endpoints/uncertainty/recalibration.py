@@ -75,7 +75,7 @@ def under_shifts(
 ) -> list[UnderShift]:
     """Return how a temperature fitted on clean films fares on clean films, under each condition and on each probe.
 
-    Films of the cohort are mended by the fit that never saw their patient, probes (other films) by the pooled one.
+    Films of the cohort are recalibrated by the fit that never saw their patient, probes (other films) by the pooled.
     """
     rows = []
     for name in dict.fromkeys([CLEAN, *conditions]):
@@ -96,7 +96,7 @@ def under_shifts(
     return rows
 
 
-def _under_shift(name: str, films: LabelledFilms, mended: FloatArray, fitted: Sampled) -> UnderShift:
+def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitted: Sampled) -> UnderShift:
     n, smallest = len(films.labels), films.smallest
     try:
         own = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), RANGE, films.events)
@@ -109,8 +109,8 @@ def _under_shift(name: str, films: LabelledFilms, mended: FloatArray, fitted: Sa
     ratio = Sampled(
         own.estimate / fitted.estimate, replicates, own.patients, (0.0, math.inf), left_out=left_out, events=own.events
     )
-    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, mended))
-    gain = _gained("nll", films, films.logits, mended)
+    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, recalibrated))
+    gain = _gained("nll", films, films.logits, recalibrated)
     return UnderShift(
         name=name, films=n, smallest=smallest, own=own, ratio=ratio, before=before, after=after, gain=gain
     )
@@ -203,11 +203,14 @@ def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
         except CalibrationError as problem:
             rows.append(Compared(method=method, problem=str(problem)))
             continue
-        mended = crossfit.recalibrated(fits, films.logits)
-        gains = {name: _gained(name, films, films.logits, mended).interval() for name in GAINS}
+        recalibrated = crossfit.recalibrated(fits, films.logits)
+        gains = {name: _gained(name, films, films.logits, recalibrated).interval() for name in GAINS}
         rows.append(
             Compared(
-                method=method, ridge=getattr(fits.pooled, "ridge", None), errors=_errors(films, mended), gains=gains
+                method=method,
+                ridge=getattr(fits.pooled, "ridge", None),
+                errors=_errors(films, recalibrated),
+                gains=gains,
             )
         )
     return rows

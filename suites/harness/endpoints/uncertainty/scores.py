@@ -33,7 +33,7 @@ from suites.harness.predictions.feature_and_dropout_passes import dropout_passes
 NEIGHBOUR = 10
 HALVES = (0, 1)
 Scorer = Callable[[FloatArray, FloatArray], FloatArray]
-"""From features (n, D) and logits (n, K) to doubt (n,)."""
+"""From features (n, D) and logits (n, K) to uncertainty (n,)."""
 Fit = Callable[[Answers, FloatArray, npt.NDArray[np.bool_]], Scorer]
 """From answers on clean films, their (N, D) features and which of the films may be seen, to a score."""
 ENSEMBLE, DROPOUT, AUGMENTED = "ensemble", "MC dropout", "test-time augmentation"
@@ -88,7 +88,7 @@ def of_passes(source: str) -> dict[str, str]:
 
 
 def _passes_scored(source: str, stack: FloatArray) -> dict[str, FloatArray]:
-    """Return name -> (n,) doubt of (S, n, K) probabilities by every score of passes."""
+    """Return name -> (n,) uncertainty of (S, n, K) probabilities by every score of passes."""
     return {name: scores.get(score)(stack) for name, score in of_passes(source).items()}
 
 
@@ -143,7 +143,7 @@ class FeatureScores:
     def same_films(
         self, features: npt.ArrayLike, logits: FloatArray, keep: npt.NDArray[np.bool_]
     ) -> dict[str, FloatArray]:
-        """Return name -> (n,) doubt for features (n, D), logits (n, K) of those films of the cohort that are kept."""
+        """Return name -> (n,) uncertainty for features (n, D), logits (n, K) of the films that are kept."""
         rows, half = np.asarray(features, dtype=np.float64), self.fold[keep]
         found = {}
         for name, models in self.fitted.items():
@@ -153,7 +153,7 @@ class FeatureScores:
         return found
 
     def other_films(self, features: npt.ArrayLike, logits: FloatArray) -> dict[str, FloatArray]:
-        """Return name -> (n,) doubt for films of another cohort, the mean of both fits."""
+        """Return name -> (n,) uncertainty for films of another cohort, the mean of both fits."""
         rows = np.asarray(features, dtype=np.float64)
         return {
             name: np.mean([model(rows, logits) for model in models], axis=0) for name, models in self.fitted.items()
@@ -185,7 +185,7 @@ def _neighbours(_main: Answers, features: FloatArray, among: npt.NDArray[np.bool
 
 @dataclass
 class FilmSet:
-    """Some films under one condition, with every score of doubt on them.
+    """Some films under one condition, with every uncertainty score on them.
 
     Attributes:
         answers: of the subject on the cohort the films belong to; `role` names that cohort within the run.

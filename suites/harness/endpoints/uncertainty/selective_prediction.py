@@ -49,12 +49,12 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     wrong = films.logits.argmax(axis=1) != films.labels
     if not wrong.any() or wrong.all():
         raise NotEvaluable("every film is called right, or every film wrong: abstention has nothing to sort")
-    doubt_by = {name: score(films.logits) for name, score in logit_scores(films.logits).items()}
+    uncertainty_by = {name: score(films.logits) for name, score in logit_scores(films.logits).items()}
 
-    def part(name: str, doubt: FloatArray, weights: FloatArray | None) -> object:
-        return getattr(abstention.selective(doubt, wrong, risk=risk, weights=weights), name)
+    def part(name: str, uncertainty: FloatArray, weights: FloatArray | None) -> object:
+        return getattr(abstention.selective(uncertainty, wrong, risk=risk, weights=weights), name)
 
-    first = doubt_by["max-softmax"]
+    first = uncertainty_by["max-softmax"]
     kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0), films.events)
     failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events)
     area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
@@ -62,9 +62,9 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     caught = failure_detection.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
     effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, unit="share", smallest=films.smallest)
     rows = [
-        (name, *(float(np.asarray(part(key, doubt, None))) for key in ("coverage", "aurc", "excess_aurc")),
-         float(np.asarray(abstention.failure_auroc(doubt, wrong))))
-        for name, doubt in doubt_by.items()
+        (name, *(float(np.asarray(part(key, uncertainty, None))) for key in ("coverage", "aurc", "excess_aurc")),
+         float(np.asarray(abstention.failure_auroc(uncertainty, wrong))))
+        for name, uncertainty in uncertainty_by.items()
     ]  # fmt: skip
     return Result(
         effect=effect,
@@ -80,7 +80,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
             f"with at most {percent(risk)} errors; a wrong call is less sure than a right one with probability "
             f"{below_one(failure.estimate)}."
         ),
-        figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, doubt_by, wrong, risk=risk)},
+        figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, uncertainty_by, wrong, risk=risk)},
         tables={
             f"Abstention by score ({AREA})": pd.DataFrame(
                 rows, columns=["score", f"coverage at {percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"]
@@ -88,9 +88,9 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
             "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),
         },
         files={
-            f"doubt-{stem}.csv": (
+            f"uncertainty-scores-{stem}.csv": (
                 caught.numbers().to_csv(index=False),
-                f"which score of doubt catches which failure, {answers.subject.name}",
+                f"which uncertainty score catches which failure, {answers.subject.name}",
             )
         },
     )
@@ -103,7 +103,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     main, probe = evidence.main, evidence.probe(claim.parameters["role"])
     role, both = claim.parameters["role"], TwoCohorts.of(main, probe)
     rows, found = [], {}
-    pairs = _doubts(main, probe, role)
+    pairs = _scored(main, probe, role)
     for name, (usual, strange) in pairs.items():
         values = np.concatenate([usual, strange])
         found[name] = both.auroc(values)
@@ -141,7 +141,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-def _doubts(main: Answers, probe: Answers, role: str) -> dict[str, tuple[FloatArray, FloatArray]]:
+def _scored(main: Answers, probe: Answers, role: str) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Return score -> (on the cohort, on the probe); scores of features are fitted on other patients of the cohort."""
     usual, strange = FilmSet.of(main, "main"), FilmSet.of(probe, role)
     scores.add_logit_scores([usual, strange])

@@ -36,7 +36,7 @@ from suites.harness.subjects.temperature_file import FittedTemperature, digests
 @reasoned
 @held_out
 def temperature(evidence: Evidence, claim: Claim) -> Result:
-    """The temperature that fits the logits best (T > 1: too sure), and what it mends on other patients."""
+    """The temperature that fits the logits best (T > 1: too sure), and what it gains on other patients."""
     answers = evidence.main
     films = LabelledFilms.of(answers, CLEAN)
     fitted = films.sampled(
@@ -45,10 +45,10 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
     try:
         fits = crossfit.cross_fit("temperature", films.logits, films.labels, films.patients, folds=folds_for(films))
-    except CalibrationError as problem:  # what it mends cannot be said; the temperature itself stands
-        beside = Result(effect=effect, summary=f"What it mends on other patients has no value: {problem}.")
+    except CalibrationError as problem:  # what it gains cannot be said; the temperature itself stands
+        beside = Result(effect=effect, summary=f"What it gains on other patients has no value: {problem}.")
     else:
-        beside = _mended(evidence, claim, films, fits, fitted)
+        beside = _recalibrated(evidence, claim, films, fits, fitted)
     return replace(
         beside,
         p_beyond=beyond(fitted, claim),
@@ -61,21 +61,21 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
-def _mended(
+def _recalibrated(
     evidence: Evidence,
     claim: Claim,
     films: LabelledFilms,
     fits: crossfit.CrossFit[Recalibrator],
     fitted: Sampled,
 ) -> Result:
-    """Return what stands beside a temperature: what it mends on other patients and under shifts, and its file."""
+    """Return what stands beside a temperature: what it gains on other patients and under shifts, and its file."""
     answers = evidence.main
     effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
-    mended = crossfit.recalibrated(fits, films.logits)
+    recalibrated = crossfit.recalibrated(fits, films.logits)
     shifts = [item.text for item in expand(claim.parameters["conditions"], (3,))]
     survival = recalibration.under_shifts(evidence, films, fits, fitted, shifts)
     compared = recalibration.compared(films, fits.fold)
-    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, mended))
+    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, recalibrated))
     stem = slug(answers.subject.name)
     return Result(
         effect=effect,
@@ -90,7 +90,7 @@ def _mended(
         ),
         figures={
             "before_after": partial(
-                diagrams.before_after, softmax(films.logits), softmax(mended), films.labels, groups=films.patients
+                diagrams.before_after, softmax(films.logits), softmax(recalibrated), films.labels, groups=films.patients
             )
         },
         tables={

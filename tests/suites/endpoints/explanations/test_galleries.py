@@ -135,7 +135,7 @@ def test_another_condition_or_target_is_another_map(evidence):
 
 def test_the_table_tells_a_method_from_an_edge_detector(evidence):
     index = attribution.chosen(evidence.main, "quick", evidence.main.shared(CLEAN))
-    table, _, checks = method_comparison.beliefs(evidence, index)
+    table, _, checks = method_comparison.compared(evidence, index)
     rows = table.set_index("method")
     assert checks["edge detector"].outcome == "failed"
     assert rows.loc["edge detector (control)", "SSIM, weights redrawn"] == 1

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Profile, ThreatModel, attack_each, gather
+from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Protocol, ThreatModel, attack_each, gather
 from robustness.attacks.masking_checks import SanityCheck, sanity_checks
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
@@ -46,7 +46,7 @@ class Job:
 
     answers: Answers
     index: npt.NDArray[np.int64]
-    plan: Profile
+    plan: Protocol
     threat: str = INPUT
     budgets: tuple[float, ...] = BUDGETS
 

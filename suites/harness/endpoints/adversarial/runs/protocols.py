@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustness.attacks import BUDGETS, PROFILES, Profile, alone, get
+from robustness.attacks import BUDGETS, PROTOCOLS, Protocol, alone, get
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 
@@ -52,7 +52,7 @@ def chosen_films(answers: Answers, films: int) -> npt.NDArray[np.int64]:
     return np.array([index for index, image in enumerate(answers.images) if image in ids], dtype=np.int64)
 
 
-def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool = False) -> Profile:
+def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool = False) -> Protocol:
     """Return the attacks of a protocol.
 
     Args:
@@ -63,12 +63,12 @@ def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool
         compared: for the table of threat models and attacks only: a shorter ensemble.
     """
     if protocol == "ensemble" and not remote:
-        return PROFILES[(COMPARED_ENSEMBLES if compared else ENSEMBLES)[profile]]
+        return PROTOCOLS[(COMPARED_ENSEMBLES if compared else ENSEMBLES)[profile]]
     if protocol == "fgsm":
         return alone("torchattacks-fgsm")
     if protocol in ("ensemble", "square"):
         queries = REMOTE_QUERIES[profile] if remote else SQUARE_QUERIES[profile]
-        return Profile("square", (get("square", queries=queries),))
+        return Protocol("square", (get("square", queries=queries),))
     # Of the others it is taken that what withstands a budget withstands the smaller ones: a sixth of the passes.
     attacks = {
         "pgd": get("torchattacks-pgd", steps=LIBRARY_STEPS[profile]),
@@ -76,7 +76,7 @@ def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool
         "noise": get("random-sign", draws=2 if remote else 5),
         "blank": get("blank"),
     }
-    return Profile(protocol, (attacks[protocol],))
+    return Protocol(protocol, (attacks[protocol],))
 
 
 def budgets_of(*, whole: bool, compared: bool) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ FAMILIES = (apgd, blackbox, control, gradient, library, minimal)
 
 
 @dataclass(frozen=True)
-class Profile:
+class Protocol:
     """A protocol.
 
     Attributes:
@@ -35,16 +35,16 @@ class Profile:
         return f"{self.name}[{'; '.join(attack.identity for attack in self.attacks)}]independent={self.independent}"
 
 
-def alone(name: str, **settings: object) -> Profile:
+def alone(name: str, **settings: object) -> Protocol:
     """A protocol of one attack, each budget on its own: FGSM, PGD, noise, and the like as points of reference."""
-    return Profile(name, (get(name, **settings),), independent=True)
+    return Protocol(name, (get(name, **settings),), independent=True)
 
 
-PROFILES: Mapping[str, Profile] = {
+PROTOCOLS: Mapping[str, Protocol] = {
     profile.name: profile
     for profile in (
         # The first rounds of `quick`, without its long search of what stands: for lines that no verdict rests on.
-        Profile(
+        Protocol(
             "brief",
             (
                 get("fab", steps=10, targets=2, patience=3),
@@ -52,7 +52,7 @@ PROFILES: Mapping[str, Profile] = {
                 get("apgd-margin", steps=20, give_up=0.6),
             ),
         ),
-        Profile(
+        Protocol(
             "quick",
             (
                 get("fab", steps=10, targets=2, patience=3),
@@ -64,7 +64,7 @@ PROFILES: Mapping[str, Profile] = {
                 get("square", queries=100, known=20),
             ),
         ),
-        Profile(
+        Protocol(
             "standard",
             (
                 get("fab", steps=20, targets=9),
@@ -75,7 +75,7 @@ PROFILES: Mapping[str, Profile] = {
             ),
         ),
         # The budgets of AutoAttack's "standard" version: 100 steps, every class (up to 9), 5000 queries.
-        Profile(
+        Protocol(
             "thorough",
             (
                 get("fab", steps=100, targets=9, restarts=2),
@@ -85,21 +85,21 @@ PROFILES: Mapping[str, Profile] = {
                 get("square", queries=5000),
             ),
         ),
-        Profile("black-box", (get("square", queries=1000),)),
-        Profile("noise", (get("random-sign", draws=10),), independent=True),
-        Profile("blank", (get("blank"),)),
+        Protocol("black-box", (get("square", queries=1000),)),
+        Protocol("noise", (get("random-sign", draws=10),), independent=True),
+        Protocol("blank", (get("blank"),)),
     )
 }
 
 
-def profile_of(profile: str | Profile) -> Profile:
+def protocol_of(profile: str | Protocol) -> Protocol:
     """A protocol by name, or itself.
 
     Raises:
         AttackError: no protocol of that name.
     """
-    if isinstance(profile, Profile):
+    if isinstance(profile, Protocol):
         return profile
-    if profile not in PROFILES:
-        raise AttackError(f"no attack profile named {profile!r}; known: {', '.join(PROFILES)}")
-    return PROFILES[profile]
+    if profile not in PROTOCOLS:
+        raise AttackError(f"no attack profile named {profile!r}; known: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[profile]
