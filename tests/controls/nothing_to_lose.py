@@ -107,7 +107,7 @@ def trimmed(claim: Claim) -> Claim:
     if claim.endpoint not in {"called_whatever_the_cause", "flip_rate"}:
         beside.add("conditions")
     kept = {key: value for key, value in claim.parameters.items() if key not in beside}
-    if claim.section == "Explanations":
+    if "method" in get(claim.endpoint).parameters:
         kept["method"] = METHOD
     return replace(claim, parameters=kept)
 
