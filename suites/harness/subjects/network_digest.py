@@ -6,11 +6,16 @@ saved or not, its hooks, and the code that runs: functions of the user's by byte
 they name, followed into the user's own modules; libraries by name, version and list of installed files. A setting that
 a loader begins to read tomorrow is covered today.
 
+Objects of libraries are written like the user's own, with all they hold; so is what replaces a library's method or
+function in this process (see `library_code`).
+
 The same network has the same digest in every process: no address, no hash of Python's, no time enters. Comments,
 docstrings, file names and line numbers do not count. What differs without a consequence (a path kept as an attribute)
-costs a second computation; what cannot be seen from here costs trust and is therefore listed: files, environment
-variables and services read while answering, names looked up by a text (`getattr(module, name)`), and compiled code
-outside installed libraries.
+costs a second computation. An object that does not tell what it holds (a handle into compiled code, a generator) gives
+a digest of this process only, so its predictions are never found again (see `not_told`). What cannot be seen from here
+costs trust and is therefore listed: files, environment variables and services read while answering, names looked up by
+a text (`getattr(module, name)`), constants changed inside a library, functions replaced there more than two calls away
+from a layer's own methods, and compiled code outside installed libraries.
 """
 
 from __future__ import annotations
@@ -19,35 +24,38 @@ import enum
 import functools
 import hashlib
 import io
-import sys
-import sysconfig
+import logging
 import types
+import typing
+import weakref
 import zipfile
-from collections.abc import Iterable, Mapping
-from importlib import metadata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as of_all_modules
+
+from suites.harness.subjects.code_writer import CodeWriter
+from suites.harness.subjects.library_code import in_library
+from suites.harness.subjects.object_state import UnknownStateError, attributes, out_of_sight, process_token
 
 _NO_SETTING = frozenset(
     {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"}
 )
 """What a module holds besides its settings; tensors and submodules are written on their own."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-_NO_CODE = frozenset(
-    {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__", "__firstlineno__",
-     "__static_attributes__", "__annotations_cache__", "__abstractmethods__", "_abc_impl", "__dataclass_fields__",
-     "__dataclass_params__", "__match_args__", "__hash__", "__slots__", "__slotnames__", "__parameters__",
-     "__orig_bases__"}
-)  # fmt: skip
-"""Attributes of a class that are no code of its author's."""
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
+_BACKWARD_HOOKS = ("_backward_pre_hooks", "_backward_hooks")
+_OF_HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
+_GLOBAL_HOOKS = tuple(f"_global_{name}_hooks" for name in ("forward_pre", "forward", "backward_pre", "backward"))
+"""Of every module in this process."""
 _PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis), complex, range, slice)
 _NAMED = (torch.dtype, torch.layout, torch.memory_format, torch.Size)
 _CONTAINERS = (Mapping, list, tuple, set, frozenset, functools.partial, types.MethodType)
 _WRAPPED = (staticmethod, classmethod, property, functools.cached_property)
+_BY_NAME = (logging.Logger, typing.TypeVar, typing.ParamSpec, torch._ops.OpOverload, torch._ops.OpOverloadPacket)  # noqa: SLF001
 
 
 def digest_of_network(network: nn.Module) -> str:
@@ -60,28 +68,47 @@ def digest_of_network(network: nn.Module) -> str:
 
 def digest_of(value: object) -> str:
     """Return the SHA-256 of any value by the same rules: a network, a function that answers films, a setting."""
+    return _written(value).digest.hexdigest()
+
+
+def not_told(value: object) -> tuple[str, ...]:
+    """Return the kinds of the objects whose content could not be written, so that the digest holds here and now only.
+
+    Empty for a network whose predictions another run finds again.
+    """
+    return tuple(sorted(_written(value).not_told))
+
+
+def _written(value: object) -> _Writer:
     writer = _Writer()
-    writer.write(value, ())
-    return writer.digest.hexdigest()
+    try:
+        writer.write(value, ())
+        writer.hooks_of_all_modules()
+    except RecursionError:  # a chain too long to follow
+        writer = _Writer()
+        writer.unknown(value)
+    return writer
 
 
-class _Writer:
+class _Writer(CodeWriter):
     """Writes values into a digest, each object once; one that comes again is written as its number."""
 
     def __init__(self) -> None:
-        self.digest = hashlib.sha256()
+        super().__init__()
         self._seen: dict[int, tuple[int, object]] = {}  # the object is held, so that no other gets its id
         self._open: set[int] = set()
-        self._followed: set[tuple[int, str]] = set()
+        self.not_told: set[str] = set()
 
     def write(self, value: object, names: Iterable[str]) -> None:
         """Write a value; `names` are those the code that holds it looks up, and so all that it takes of a module."""
-        if isinstance(value, float):
-            self._text("float", value.hex())
-        elif isinstance(value, enum.Enum):
+        if isinstance(value, enum.Enum):
             self._text("enum", type(value).__qualname__, value.name)
-        elif isinstance(value, _PLAIN):
-            self._text(type(value).__name__, repr(value))
+            if not in_library(type(value).__module__):
+                self._once(value, self._enumerated)
+        elif isinstance(value, (float, *_PLAIN)):
+            kind = type(value).__name__
+            self._text(*(("float", value.hex()) if isinstance(value, float) else (kind, repr(value))))
+            self._as_users(value)
         elif isinstance(value, _NAMED):
             self._text(str(value))
         elif isinstance(value, torch.device):
@@ -95,23 +122,26 @@ class _Writer:
             self._open.add(id(value))
             self._object(value)
             self._open.remove(id(value))
-        elif id(value) in self._seen:
+        else:
+            self._once(value, self._object)
+
+    def hooks_of_all_modules(self) -> None:
+        """Write the hooks that every module calls, where there are any."""
+        for name in _GLOBAL_HOOKS:
+            if found := vars(of_all_modules).get(name):
+                self._all(name, found.values())
+
+    def unknown(self, value: object) -> None:
+        """Write a token that no other process and no other object has."""
+        self.not_told.add(type(value).__qualname__)
+        self._text("unknown", process_token(value))
+
+    def _once(self, value: object, write: Callable[[Any], None]) -> None:
+        if id(value) in self._seen:
             self._text("again", str(self._seen[id(value)][0]))
         else:
             self._seen[id(value)] = len(self._seen), value
-            self._object(value)
-
-    def _text(self, *parts: str) -> None:
-        for part in parts:
-            data = part.encode("utf-8", "surrogatepass")
-            self.digest.update(b"%d:" % len(data))
-            self.digest.update(data)
-
-    def _all(self, kind: str, values: Iterable[object]) -> None:
-        held = list(values)
-        self._text(kind, str(len(held)))
-        for value in held:
-            self.write(value, ())
+            write(value)
 
     def _object(self, value: Any) -> None:  # noqa: ANN401, C901, PLR0912 - one line for every kind of value
         if isinstance(value, nn.Module):
@@ -119,26 +149,38 @@ class _Writer:
         elif isinstance(value, Tensor):
             self._tensor(value)
         elif isinstance(value, np.ndarray | np.generic):
-            self._text("array", value.dtype.str, str(value.shape))
-            self.digest.update(np.ascontiguousarray(value).tobytes() if value.dtype != object else b"objects")
+            self._array(value)
         elif isinstance(value, Mapping):
             self._all("mapping", (part for item in value.items() for part in item))
+            if isinstance(value, defaultdict) and value.default_factory is not None:
+                self.write(value.default_factory, ())
+            self._as_users(value)
         elif isinstance(value, list | tuple):
             self._all(type(value).__name__, value)
+            self._as_users(value)
         elif isinstance(value, set | frozenset):
-            self._all("set", sorted(map(digest_of, value)))
+            self._set(value)
         elif isinstance(value, functools.partial):
             self._all("partial", (value.func, value.args, value.keywords))
         elif isinstance(value, types.MethodType):
             self._all("method", (value.__self__, value.__func__))
         elif isinstance(value, types.FunctionType):
             self._function(value)
+        elif isinstance(value, torch.jit.ScriptFunction):
+            self._script(value)
         elif isinstance(value, type):
             self._class(value)
         elif isinstance(value, _WRAPPED):
             self._wrapped(value)
-        elif callable(value) and hasattr(value, "__qualname__"):  # of C, so of a library
+        elif isinstance(value, weakref.ref):
+            self._all("weak", [value()])
+        elif isinstance(value, _BY_NAME):
+            self._text("named", str(getattr(value, "name", value)))
+        elif isinstance(value, functools._lru_cache_wrapper):  # noqa: SLF001 - it has no public name
+            self._all("remembering", [value.__wrapped__])
+        elif _of_c(value):
             self._text("builtin", str(getattr(value, "__module__", "")), value.__qualname__)
+            self._bound(value)
         else:
             self._instance(value)
 
@@ -152,13 +194,16 @@ class _Writer:
             "_orig_mod" in vars(module)["_modules"]
         )  # by torch.compile, which keeps what it is busy with beside it
         about = {} if compiled else {
-            name: value for name, value in vars(module).items() if name not in _NO_SETTING and "hooks" not in name
+            name: value for name, value in vars(module).items() if name not in _NO_SETTING | _OF_HOOKS
         }  # fmt: skip
         for name in sorted(about):
             self._text(name)
             self.write(about[name], ())
         for hooks in _HOOKS:
             self._all(hooks, vars(module).get(hooks, {}).values())
+        for hooks in _BACKWARD_HOOKS:  # they change what attacks and maps see
+            if found := vars(module).get(hooks):
+                self._all(hooks, found.values())
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
         for name, tensor in tensors.items():
             self._text("tensor", name)
@@ -168,7 +213,7 @@ class _Writer:
             self._text("child", name)
             self.write(child, ())
 
-    def _script(self, module: torch.jit.ScriptModule) -> None:
+    def _script(self, module: Any) -> None:  # noqa: ANN401 - a module or a function of TorchScript
         """Write what TorchScript would save: code, constants, attributes and tensors, without the way to the source."""
         with zipfile.ZipFile(io.BytesIO(module.save_to_buffer())) as archive:
             for name in sorted(archive.namelist()):
@@ -199,109 +244,45 @@ class _Writer:
             values = plain.cpu().resolve_conj().resolve_neg().contiguous().flatten()
             self.digest.update(values.view(torch.uint8).numpy().data)
 
-    def _function(self, function: types.FunctionType) -> None:
-        if self._library(function.__module__, function.__code__.co_filename):
-            self._text("function", function.__qualname__)
-            return
-        self._text("function", function.__qualname__)
-        names = self._code(function.__code__, function.__doc__)
-        self._all("defaults", (function.__defaults__, function.__kwdefaults__))
-        self._all("closure", (_content(cell) for cell in function.__closure__ or ()))
-        for name in names:
-            if name in function.__globals__ and not name.startswith("__"):
-                self._text("global", name)
-                self.write(function.__globals__[name], names)
-            elif name in sys.modules:  # imported where it is used
-                self._python_module(sys.modules[name], names)
+    def _array(self, value: np.ndarray[Any, Any] | np.generic) -> None:
+        self._text("array", value.dtype.str, str(value.shape))
+        if value.dtype.hasobject:
+            self.write(value.tolist(), ())
+        else:
+            self.digest.update(np.ascontiguousarray(value).tobytes())
 
-    def _code(self, code: types.CodeType, doc: str | None = None) -> list[str]:
-        """Write what a piece of bytecode does, and return the names it looks up."""
-        inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-        constants = [value for value in code.co_consts if not isinstance(value, types.CodeType) and value != doc]
-        self._text("code", code.co_code.hex(), *code.co_names, "|", *code.co_varnames, "|", *code.co_freevars)
-        self._all("constants", constants)
-        names = set(code.co_names)
-        for one in inner:
-            self._text(one.co_name)
-            names.update(self._code(one))
-        return sorted(names)
+    def _set(self, value: set[Any] | frozenset[Any]) -> None:
+        written = [_written(item) for item in value]
+        self.not_told.update(*(one.not_told for one in written))
+        self._all("set", sorted(one.digest.hexdigest() for one in written))
+        self._as_users(value)
 
-    def _class(self, kind: type) -> None:
-        self._text("class", kind.__qualname__)
-        if self._library(kind.__module__, ""):
-            return
-        for base in kind.__bases__:
-            self.write(base, ())
-        for name, value in sorted(vars(kind).items()):
-            if name not in _NO_CODE:
-                self._text(name)
-                self.write(value, ())
+    def _enumerated(self, value: enum.Enum) -> None:
+        """Write what a member of an enumeration of the user's stands for; a library's is known by its name."""
+        self._attributes((name, held) for name, held in attributes(value) if name != "__objclass__")
+        self.write(type(value), ())
 
-    def _wrapped(self, value: Any) -> None:  # noqa: ANN401 - a property, a class method, ...
-        names = ("__func__", "fget", "func")
-        self._all(type(value).__name__, (getattr(value, name) for name in names if hasattr(value, name)))
+    def _as_users(self, value: object) -> None:
+        """Write what a class of the user's adds to the plain value or container that it also is."""
+        if not in_library(type(value).__module__):
+            self.write(type(value), ())
+            self._attributes(attributes(value))
 
     def _instance(self, value: object) -> None:
-        """Write an object: one of the user's with all it holds, one of a library's with its plain settings."""
-        kind = type(value)
-        self.write(kind, ())
-        strange = self._library(kind.__module__, "")
-        for name, held in sorted(getattr(value, "__dict__", {}).items()):
-            if not strange or _is_plain(held):
-                self._text(str(name))
-                self.write(held, ())
-
-    def _python_module(self, module: types.ModuleType, names: Iterable[str]) -> None:
-        """Write a module: a library's with its version, one of the user's with those of its names that code uses."""
-        self._text("import", module.__name__.rpartition(".")[2])
-        if self._library(module.__name__, ""):
+        """Write an object with all it holds; where it does not tell, what stands for it in this process alone."""
+        self.write(type(value), ())
+        self._attributes(attributes(value))
+        try:
+            further = out_of_sight(value)
+        except UnknownStateError:
+            self.unknown(value)
             return
-        wanted = set(names)
-        for name, value in sorted(vars(module).items()):
-            if name in wanted and not name.startswith("__") and (id(module), name) not in self._followed:
-                self._followed.add((id(module), name))
-                self._text(name)
-                self.write(value, wanted)
-
-    def _library(self, name: str | None, file: str) -> bool:
-        """Whether code belongs to an installed library; its version is then written in place of the code."""
-        module = sys.modules.get(name or "")
-        where = str(getattr(module, "__file__", None) or file)
-        top = (name or "").partition(".")[0]
-        if top == "__main__" or (module is None and not file):
-            return False
-        if top in sys.stdlib_module_names or top in sys.builtin_module_names:
-            return True
-        if not where.startswith(_LIBRARIES):
-            return False
-        self._text(_installed(top))
-        return True
+        if further:
+            self._all("state", further)
 
 
-@functools.cache
-def _installed(package: str) -> str:
-    """Return name, version and the hash of the list of installed files of the distribution behind a package."""
-    try:
-        found = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        owners = metadata.packages_distributions().get(package, [])
-        if not owners:
-            return package
-        found = metadata.distribution(owners[0])
-    files = hashlib.sha256((found.read_text("RECORD") or "").encode()).hexdigest()
-    return f"{found.name} {found.version} {files}"
-
-
-def _content(cell: types.CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return all(map(_is_plain, value))
-    return isinstance(value, (*_PLAIN, *_NAMED, float, enum.Enum, type, types.FunctionType))
+def _of_c(value: object) -> bool:
+    """Whether something callable is compiled code of a library, known by its name."""
+    if isinstance(value, np.ufunc) or "__qualname__" in getattr(value, "__dict__", {}):  # of anybody's making
+        return False
+    return callable(value) and hasattr(value, "__qualname__") and in_library(type(value).__module__)

@@ -2,8 +2,9 @@
 
 Softmax of a softmax has a confidence of .73 at most for two classes, and an ECE and a temperature that mean nothing; of
 one sigmoid output p, the logits (0, p) always call the second class. Outputs are probabilities where the network ends
-in a softmax or sigmoid, or where rows that vary all sum to one. Their logarithms take their place: a softmax of these
-gives the same probabilities back.
+in a softmax or sigmoid, whatever averages, scales, clamps or rounds it afterwards, or where rows that vary all sum to
+one. Their logarithms take their place: a softmax of these gives the same probabilities back (divided by their sum).
+What a linear layer or a convolution gives are logits, wherever they lie.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.subject import Subject
@@ -24,6 +26,16 @@ _ROUTES = frozenset({"Alias", "AsStrided", "Cat", "Clone", "Expand", "Permute", 
                      "Squeeze", "Stack", "ToCopy", "Transpose", "T", "Unbind", "UnsafeView", "Unsqueeze", "View",
                      })  # fmt: skip
 """Operations that move numbers and change none, as their backward functions are called."""
+_MIXES = frozenset({"Add", "Sub", "Rsub", "Neg", "Mul", "Div", "Mean", "Sum", "Lerp", "Maximum", "Minimum", "Round"})
+_BOUNDS = frozenset({"Clamp", "ClampMin", "ClampMax"})
+"""Operations that average, scale, shift, round or cut what a sigmoid or softmax gave, or a linear layer."""
+_LAYERS = frozenset({"Addmm", "Linear", "Convolution", "MkldnnConvolution", "CudnnConvolution"})
+_LINEAR = _LAYERS | {"Mm", "Bmm", "Baddbmm", "Mv", "Addmv", "Dot"}
+"""A product of matrices may also mix probabilities; a layer gives none."""
+_SQUASHED = frozenset({"Sigmoid", "Tanh", "Softmax", "Hardsigmoid"})
+_NEVER_NEGATIVE = _SQUASHED | {"Relu", "Softplus", "Exp", "Abs"}
+_CUT = 0.02
+"""How far from the whole the probabilities of a film may sum for each class, where they were rounded or cut."""
 
 
 class LogProbabilities(nn.Module):
@@ -58,7 +70,8 @@ def as_logits(subject: Subject) -> Subject:
     network = subject.network
     if network is None:  # a service: its format takes logarithms itself
         return subject
-    outputs, ends = _outputs(subject, network)
+    outputs, graph = _outputs(subject, network)
+    ends, sources, cut = _last(graph, _ROUTES)[0], *_last(graph, _ROUTES | _MIXES | _BOUNDS)
     if not bool(torch.isfinite(outputs).all()):
         return subject  # named with its film when the films are predicted
     low, high = float(outputs.min()), float(outputs.max())
@@ -66,19 +79,21 @@ def as_logits(subject: Subject) -> Subject:
     sums = outputs.sum(dim=1)
     for whole in (1.0, PERCENT):
         together = bool(((sums / whole - 1).abs() < TOLERANCE).all()) and low >= 0 and high <= whole * (1 + TOLERANCE)
-        if together and (varies or ends == {"Softmax"}):
+        if together and (
+            ends == {"Softmax"} or (varies and not (sources and sources <= _LAYERS and not cut & _BOUNDS))
+        ):
             return _undone(subject, network, whole=whole)
-    if low < 0 or high > 1:
+    if low < 0 or high > PERCENT:
         return subject
+    whole = 1.0 if high <= 1 else PERCENT
+    logits = bool(sources & _LINEAR) and not cut & _BOUNDS
     if outputs.shape[1] == 2 and not bool(outputs[:, 0].any()):
         if ends == {"Sigmoid"}:
             return _undone(subject, network, single=True)
-        if varies and not ends:
-            raise SubjectProblem(
-                f"{subject.name}: its one output lies between {low:.3g} and {high:.3g} whatever it is shown, and its "
-                "graph does not say whether that is a probability or a logit; return both classes, or the logit"
-            )
-    elif ends == {"Sigmoid"}:
+        return subject if logits or not varies else _one_output(subject, network, outputs[:, 1], sources)
+    if varies and _rounded(outputs, whole) and (sources == {"Softmax"} or (not logits and _even(outputs, whole))):
+        return _undone(subject, network, whole=whole)
+    if whole == 1 and sources == {"Sigmoid"}:
         raise SubjectProblem(
             f"{subject.name}: it gives each class a sigmoid of its own, and such numbers are no probabilities of one "
             "class among several; return one logit for each class, without the sigmoid"
@@ -86,8 +101,43 @@ def as_logits(subject: Subject) -> Subject:
     return subject
 
 
+def _one_output(subject: Subject, network: nn.Module, output: Tensor, sources: set[str]) -> Subject:
+    """Undo one output that comes of a sigmoid and calls both classes; refuse one that may be either.
+
+    Args:
+        subject: whose output it is.
+        network: its network.
+        output: (12,) what it gives for the patterns, in 0 to 1 or 0 to 100.
+        sources: the operations it comes of, averages and scales left out.
+    """
+    low, high = float(output.min()), float(output.max())
+    whole = 1.0 if high <= 1 else PERCENT
+    if sources and sources <= _SQUASHED and low < whole / 2 < high:
+        return _undone(subject, network, whole=whole, single=True)
+    if whole == 1 or (sources and sources <= _NEVER_NEGATIVE):
+        raise SubjectProblem(
+            f"{subject.name}: its one output lies between {low:.3g} and {high:.3g} whatever it is shown, and its "
+            "graph does not say whether that is a probability or a logit; return both classes, or the logit"
+        )
+    return subject
+
+
+def _rounded(outputs: Tensor, whole: float) -> bool:
+    """Whether all rows nearly sum to the whole, as rounded or cut probabilities do."""
+    return bool(((outputs.sum(dim=1) / whole - 1).abs() <= _CUT * outputs.shape[1]).all())
+
+
+def _even(outputs: Tensor, whole: float) -> bool:
+    """Whether all outputs are whole percents, and none of the rows is further from 100 than rounding takes it."""
+    percents = outputs * (PERCENT / whole)
+    off = (percents.sum(dim=1) - PERCENT).abs().max()
+    return bool((percents - percents.round()).abs().max() < TOLERANCE) and float(off) <= outputs.shape[1] / 2
+
+
 def _undone(subject: Subject, network: nn.Module, *, whole: float = 1.0, single: bool = False) -> Subject:
     what = "one probability (a sigmoid)" if single else "percentages" if whole == PERCENT else "probabilities"
+    if single and whole == PERCENT:
+        what = "one percentage (of a sigmoid)"
     note = f"its outputs are {what}, not logits: their logarithms are taken as logits, which gives the same back"
     undone = LogProbabilities(network, whole=whole, single=single)
     provenance = replace(subject.provenance, notes=(*subject.provenance.notes, note))
@@ -132,24 +182,29 @@ def pattern_logits(subject: Subject) -> tuple[float, ...]:
     return tuple(float(value) for value in logits.cpu().double().flatten())
 
 
-def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, set[str]]:
-    """Return (12, K) outputs on the patterns, and the last operations that made them, where there is a graph."""
+def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]:
+    """Return (12, K) outputs on the patterns, and the graph that made them, where there is one."""
     pixels = subject.pixels(patterns()).clone().requires_grad_()
     with torch.enable_grad():
         outputs = network(pixels)
-    return outputs.detach().to("cpu", torch.float64), _last_operations(outputs)
+    return outputs.detach().to("cpu", torch.float64), outputs.grad_fn
 
 
-def _last_operations(outputs: Tensor) -> set[str]:
-    """Return the names of the operations nearest to the outputs that change numbers, empty without a graph."""
-    found, waiting = set(), [outputs.grad_fn]
+def _last(graph: Node | None, through: frozenset[str]) -> tuple[set[str], set[str]]:
+    """Return the operations nearest to the outputs that are none of `through`, and those of `through` on the way.
+
+    Both are empty without a graph.
+    """
+    found, passed, waiting, seen = set[str](), set[str](), [graph], set[Node]()
     while waiting:
         node = waiting.pop()
-        if node is None:
+        if node is None or node in seen:
             continue
+        seen.add(node)
         name = node.name().partition("Backward")[0]
-        if name in _ROUTES:
+        if name in through:
+            passed.add(name)
             waiting += [following for following, _ in node.next_functions]
         else:
             found.add(name)
-    return found
+    return found, passed

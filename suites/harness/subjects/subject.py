@@ -193,6 +193,11 @@ class Subject:
         return replace(self, preprocessing=known[name])
 
 
+def recipe_digest(recipe: Preprocessing) -> str:
+    """Return one SHA-256 of everything that decides a recipe's pixels; its name does not."""
+    return hashlib.sha256(json.dumps(_recipe(recipe), sort_keys=True).encode()).hexdigest()
+
+
 def _recipe(recipe: Preprocessing) -> dict[str, object]:
     """Return what decides a recipe's pixels: its settings, and its code where a user wrote a recipe of his own."""
     ours = type(recipe).__module__ == Preprocessing.__module__

@@ -37,6 +37,8 @@ class FittedTemperature:
         seen: one digest per film of the fit (id, label, patient), so that a later run knows them again.
         answers: logits of the weights to fixed patterns (`output_scale.pattern_logits`), so that the same weights under
             another normalisation or activation are told apart; empty for a service, and in files that never had it.
+        recipe: everything that decides the pixels of that recipe, as one SHA-256 (`recipe_digest` of `subject`), so
+            that two of one name are told apart; empty in files that never had it.
     """
 
     temperature: float
@@ -54,6 +56,7 @@ class FittedTemperature:
     nll_after: float
     seen: tuple[str, ...]
     answers: tuple[float, ...] = ()
+    recipe: str = ""
 
     def __post_init__(self) -> None:
         if not _number(self.temperature) or self.temperature <= 0:
@@ -96,11 +99,18 @@ def read_temperature(path: Path) -> FittedTemperature:
     try:
         listed = {key: _texts(document[key]) for key in ("classes", "seen")}
         answers = tuple(_finite(value) for value in document.get("answers", ()))
-        return FittedTemperature(**{**document, **listed, "answers": answers})
+        recipe = _text(document.get("recipe", ""), "recipe")
+        return FittedTemperature(**{**document, **listed, "answers": answers, "recipe": recipe})
     except (KeyError, TypeError) as problem:
         raise UsageProblem(f"{path}: not a complete temperature file ({problem})") from problem
     except UsageProblem as problem:
         raise UsageProblem(f"{path}: {problem}") from problem
+
+
+def _text(value: object, entry: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text in `{entry}`, found {value!r}")
+    return value
 
 
 def _texts(value: object) -> tuple[str, ...]:

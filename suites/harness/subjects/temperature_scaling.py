@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.output_scale import pattern_logits
-from suites.harness.subjects.subject import Subject
+from suites.harness.subjects.subject import Subject, recipe_digest
 from suites.harness.subjects.temperature_file import FittedTemperature, read_temperature
 
 
@@ -59,8 +59,7 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
         f"logits divided by T = {divisor:.4g} ({fitted.low:.4g} to {fitted.high:.4g}), fitted on {fitted.films} films "
         f"of {fitted.cohort}"
     )
-    if fitted.preprocessing != subject.preprocessing.name:
-        told += f" under the preprocessing {fitted.preprocessing!r}, which is not the one in use here"
+    told += _other_recipe(subject, fitted)
     origin = replace(subject.provenance, notes=(*subject.provenance.notes, told))
     return replace(
         subject,
@@ -70,6 +69,21 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
         network=None if subject.network is None else Tempered(subject.network, divisor),
         respond=None if subject.respond is None else _cooled(subject.respond, divisor),
     )
+
+
+def _other_recipe(subject: Subject, fitted: FittedTemperature) -> str:
+    """Return what is to be said where the temperature was, or may have been, fitted on other pixels; else ''."""
+    name, here = fitted.preprocessing, subject.preprocessing
+    if fitted.recipe == recipe_digest(here):  # the name alone changes no pixel
+        return ""
+    if name != here.name:
+        return f" under the preprocessing {name!r}, which is not the one in use here"
+    if fitted.recipe:
+        return (
+            f" under another preprocessing that is also called {name!r}: its settings differ from those in use here, "
+            "so the temperature may not fit; fit one under this recipe with --report"
+        )
+    return f" under a preprocessing called {name!r}, as here; the file is of an earlier version and does not say more"
 
 
 def _same_answers(fitted: Sequence[float], here: Sequence[float]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from suites.harness import evaluate, load_claims, load_cohort, load_subject
 from suites.harness.claims import Verdict
 from suites.harness.evaluation import Evaluation
-from suites.harness.predictions.subject_checks import barred, subject_checks
+from suites.harness.predictions.subject_checks import FILMS, barred, subject_checks
 from suites.harness.subjects.preprocessing import Untouched
 from tests.controls.subjects import Calm, Memoriser, Mistaken, Reader, cohort_of, subject_of
 
@@ -65,6 +66,20 @@ class Cut(Dropping):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.reader(pixels.detach())
+
+
+class Wavering(nn.Module):
+    """Adds noise to the logits of the films it is least sure of, one in fifteen, and to no other."""
+
+    def __init__(self, noise: float = 2.0, margin: float = 1.5) -> None:
+        super().__init__()
+        self.reader, self.noise, self.margin = Reader(sharpness=20.0), noise, margin
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits = self.reader(pixels)
+        best = logits.topk(2).values
+        close = (best[:, 0] - best[:, 1] < self.margin)[:, None]
+        return logits + close * self.noise * torch.randn(logits.shape)
 
 
 def checks_of(network: nn.Module, tmp_path) -> dict[str, bool]:
@@ -149,6 +164,26 @@ def test_a_service_that_rounds_is_steady_and_one_that_guesses_is_not(tmp_path):
     assert not barred(subject_checks(service("rounding", rounding), COHORT, tmp_path))
     guessing = service("guessing", lambda films: torch.rand(len(films), 3).softmax(1).log())
     assert "differ from call to call" in barred(subject_checks(guessing, COHORT, tmp_path))
+
+
+def test_noise_on_a_few_films_that_the_closer_look_misses_is_found(tmp_path):
+    films = cohort_of(72)
+    network = Reader(sharpness=20.0)
+    shown = torch.stack([torch.from_numpy(films.decode(row).pixels) for row in films.table.to_dict("records")])
+    subject = subject_of(network, "sure")
+    margins = subject.answer(subject.pixels(shown))[0].topk(2).values
+    apart = margins[:, 0] - margins[:, 1]
+    looked_at = set(range(72)) & {round(place) for place in np.linspace(0, 71, FILMS)}
+    others = sorted(float(apart[place]) for place in set(range(72)) - looked_at)
+    limit = min(others[4] + 1e-6, *(float(apart[place]) for place in looked_at))
+    hidden = sum(value < limit for value in others)
+    assert hidden >= 1, "some films are less sure than all that are looked at closely"
+    wavering = subject_of(Wavering(noise=5.0, margin=limit), "wavering")
+    torch.manual_seed(0)
+    reason = barred(subject_checks(wavering, films, tmp_path))
+    assert "differ from call to call: 2 passes over the same 72 films" in reason
+    assert reason == barred(subject_checks(wavering, films, tmp_path)), "from the cache"
+    assert not barred(subject_checks(subject_of(Wavering(noise=0.0), "steady"), films, tmp_path))
 
 
 def test_the_report_says_how_far_gradients_lie_from_the_recipe(tmp_path):

@@ -61,8 +61,8 @@ def test_methods_without_a_layer_step_in_and_say_why(cut, instead):
 
 FACTORY = """
 import torch
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Provenance, Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Provenance, Subject
 
 def small():
     torch.manual_seed(0)

@@ -83,6 +83,59 @@ def test_one_sigmoid_is_undone_in_both_classes():
 
 
 @pytest.mark.parametrize(
+    "last",
+    [
+        lambda z: (torch.sigmoid(z) + torch.sigmoid(0.9 * z)) / 2,
+        lambda z: torch.stack([torch.sigmoid(z), torch.sigmoid(z)]).mean(0),
+        lambda z: torch.sigmoid(z).clamp(1e-6, 1 - 1e-6),
+        lambda z: (torch.tanh(z / 2) + 1) / 2,
+        lambda z: 100 * torch.sigmoid(z),
+        lambda z: torch.round(torch.sigmoid(z), decimals=3),
+    ],
+)
+def test_one_sigmoid_that_was_averaged_cut_or_scaled_is_undone(last):
+    found = load_subject(subject(Then(Grey(1), last), classes=2))
+    given = last(subject(Grey(1), classes=2).network(found.pixels(patterns()))[:, 1])
+    whole = 100 if float(given.max()) > 1 else 1
+    assert set((given > whole / 2).tolist()) == {False, True}
+    torch.testing.assert_close(probabilities(found)[:, 1], given / whole, atol=1e-6, rtol=0)
+    assert any("not logits" in note for note in found.provenance.notes)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda z: 100 * z.softmax(1).round(decimals=2),
+        lambda z: (100 * z.softmax(1)).round(),
+        lambda z: (100 * z.softmax(1)).round().detach(),
+        lambda z: z.softmax(1).round(decimals=2).detach(),
+        lambda z: z.softmax(1).clamp(0.01, 0.99),
+    ],
+)
+def test_a_softmax_that_was_rounded_or_cut_is_undone(last):
+    own = subject(Grey())
+    found = load_subject(subject(Then(Grey(), last)))
+    wanted = own.network(own.pixels(patterns())).softmax(1)
+    torch.testing.assert_close(probabilities(found), wanted, atol=0.025, rtol=0)
+    assert any("not logits" in note for note in found.provenance.notes)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda z: 0.1 + 0.05 * torch.tanh(z),  # as a logit it would always call the second class
+        lambda z: 1 / (1 + torch.exp(-z)),
+        lambda z: z.clamp(0, 1),
+        torch.relu,
+        lambda z: 10 * torch.sigmoid(z),
+    ],
+)
+def test_one_output_that_is_never_negative_is_refused_with_the_way_out(last):
+    with pytest.raises(SubjectProblem, match="return both classes, or the logit"):
+        load_subject(subject(Then(Grey(1), last), classes=2))
+
+
+@pytest.mark.parametrize(
     ("network", "classes"),
     [
         (Grey(), 3),
@@ -90,7 +143,12 @@ def test_one_sigmoid_is_undone_in_both_classes():
         (Grey(scale=0.01), 3),
         (Then(Grey(), lambda z: z.log_softmax(1)), 3),
         (Then(Grey(), lambda z: 1000 * z), 3),
-        (Then(Grey(1), lambda z: 0.1 + 0.05 * torch.tanh(z)), 2),
+        (Then(Grey(1, scale=0.1), lambda z: 0.5 + z), 2),
+        (Then(Grey(1, scale=0.1), lambda z: ((0.5 + z) + (0.4 - z)) / 2 + 0.1 * z), 2),
+        (Then(Grey(1), lambda z: 10 + torch.stack([z, z]).mean(0)), 2),
+        (Then(Grey(2, scale=0.1), lambda z: 0.5 + z), 2),
+        (Then(Grey(3, scale=0.001), lambda z: 1 / 3 + z + 0.01), 3),
+        (Then(Grey(), lambda z: 2 * z.softmax(1) - 1), 3),
         (Then(Grey(), lambda z: torch.tensor([0.0, 1.0, 0.0]) + 0 * z), 3),  # constant logits that happen to sum to 1
     ],
 )
@@ -105,8 +163,9 @@ def test_a_constant_softmax_is_told_by_its_graph():
 
 
 def test_a_sigmoid_for_each_class_is_refused():
-    with pytest.raises(SubjectProblem, match="own: it gives each class a sigmoid of its own"):
-        load_subject(subject(Then(Grey(), torch.sigmoid)))
+    for last in (torch.sigmoid, lambda z: (torch.sigmoid(z) + torch.sigmoid(z / 2)) / 2):
+        with pytest.raises(SubjectProblem, match="own: it gives each class a sigmoid of its own"):
+            load_subject(subject(Then(Grey(), last)))
 
 
 def test_one_number_that_may_be_either_is_refused():

@@ -215,3 +215,32 @@ def test_the_same_weights_under_another_normalisation_are_refused():
     other = replace(subject, network=Normalised(subject.network.backbone, (0.3,) * 3, (0.2,) * 3))
     with pytest.raises(SubjectProblem, match="same weights, but with another normalisation"):
         with_temperature(other, fitted)
+
+
+def test_another_recipe_of_the_same_name_is_said(place, changed):
+    """The name of a recipe decides no pixel."""
+
+    def told(recipe, file=place[1]):
+        [mended] = with_temperatures([replace(subject_of(), preprocessing=recipe)], [file])
+        return mended.provenance.notes[-1]
+
+    own = subject_of().preprocessing
+    assert "preprocessing" not in told(own)
+    assert "preprocessing" not in told(replace(own, name="renamed")), "the same pixels by another name"
+    assert "another preprocessing that is also called 'small'" in told(replace(own, antialias=False))
+    assert "'small', which is not the one in use here" in told(replace(own, name="other", antialias=False))
+    assert "is of an earlier version" in told(own, changed(recipe="removed")), "it is still read"
+    with pytest.raises(UsageProblem, match="expected a text in `recipe`"):
+        told(own, changed(recipe=7))
+
+
+def test_a_subject_that_is_far_too_unsure_is_not_called_sound(place):
+    class Unsure(Grey):
+        def forward(self, pixels):
+            return 1e-4 * super().forward(pixels)
+
+    run, _ = place
+    judged = found(run(cohort_of("fourth"), replace(subject_of("unsure"), network=Unsure())), "calibration.temperature")
+    assert judged.result.effect.high < 1 / 1.1
+    assert "far too unsure (under-confident)" in judged.reason
+    assert "under-confident" not in found(run(cohort_of("fourth")), "calibration.temperature").reason

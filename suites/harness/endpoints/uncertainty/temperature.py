@@ -29,6 +29,7 @@ from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.statistics import Sampled
 from suites.harness.subjects.output_scale import pattern_logits
+from suites.harness.subjects.subject import recipe_digest
 from suites.harness.subjects.temperature_file import FittedTemperature, digests
 
 
@@ -54,10 +55,26 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
         p_beyond=beyond(fitted, claim),
         p_within=within(fitted, claim),
         headroom=[headroom.skill(answers)],
+        caveat=_unsure(effect, claim),
         summary=(
-            f"The best single temperature is {effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}); above 1 "
-            f"the subject is too sure. {beside.summary}"
+            f"The best single temperature is {effect.estimate:.3g} ({effect.low:.3g} to {effect.high:.3g}); above 1 "
+            f"the subject is too sure, below 1 not sure enough. {beside.summary}"
         ),
+    )
+
+
+def _unsure(effect: Measure, claim: Claim) -> str:
+    """Return what a claim about overconfidence does not see: a subject that is surely too unsure, by the same factor.
+
+    A margin of 1.1 for T is one of 1/1.1 for the other fault; the calibration error counts both.
+    """
+    bar = min(claim.margin, 1 / claim.margin) if claim.margin > 0 else 1.0
+    if not effect.high < bar:
+        return ""
+    return (
+        f"but its confidence is no good either: it is far too unsure (under-confident), T = {effect.estimate:.3g} "
+        f"({effect.low:.3g} to {effect.high:.3g}) lies below {bar:.3g}; this claim is about overconfidence only, the "
+        "calibration error counts both"
     )
 
 
@@ -142,4 +159,5 @@ def _exported(
         nll_after=float(np.asarray(nll(films.logits / fits.pooled.T, films.labels))),
         seen=tuple(sorted(digests(cohort.table))),
         answers=before.answers if before else pattern_logits(answers.subject),
+        recipe=recipe_digest(answers.subject.preprocessing),
     )

@@ -20,6 +20,7 @@ from suites.harness.subjects.attribution_layer import layer_of
 from suites.harness.subjects.formats.device import usable
 from suites.harness.subjects.formats.registry import get, names, register
 from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.network_digest import not_told
 from suites.harness.subjects.output_scale import as_logits
 from suites.harness.subjects.subject import Subject
 
@@ -57,7 +58,19 @@ def load_subject(
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
-    return as_logits(subject)
+    return _found_again(as_logits(subject))
+
+
+def _found_again(subject: Subject) -> Subject:
+    """Return the subject, told apart in its provenance where no other run can find its predictions."""
+    kinds = not_told(subject.respond if subject.network is None else subject.network)
+    if not kinds or subject.provenance.format == "service":
+        return subject
+    note = (
+        f"it holds what does not tell its content ({', '.join(kinds)}), so nobody can know it again: its predictions "
+        "are kept for this run only and never found again"
+    )
+    return replace(subject, provenance=replace(subject.provenance, notes=(*subject.provenance.notes, note)))
 
 
 def _with_layer(spec: str) -> Subject:

@@ -155,8 +155,8 @@ MODULE = """
 import torch
 from torch import nn
 from torch.nn import functional
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 {imports}
 GAIN = 2.0
 
@@ -359,7 +359,7 @@ def test_answering_changes_no_key():
 
 PRINT = """
 import sys
-from suites.harness.formats import load_subject
+from suites.harness.subjects.formats import load_subject
 for spec in sys.argv[1:]:
     print(load_subject(spec).fingerprint)
 """

@@ -50,8 +50,8 @@ def module(tmp_path, monkeypatch):
 FACTORY = """
 import torch
 from torch import nn
-from suites.harness.preprocessing import Preprocessing
-from suites.harness.subject import Normalised, Provenance, Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 def make():
     torch.manual_seed(0)
