@@ -1,7 +1,11 @@
 """What is an attack? The contract, and the registry of all of them.
 
-To add one, write a class in the file of its kind or in a new file of this folder; it only moves points and asks about
-them::
+To add one, write a class in a new file of this folder; it only moves points and asks about them. It is then found by
+`get`, and a line of the report's table of threat models and attacks::
+
+    from robustness.attacks.attack import Attack, register
+    from robustness.attacks.films import Turn
+    from robustness.attacks.loss import cross_entropy
 
     @register
     class FGSM(Attack):
@@ -38,6 +42,8 @@ class Attack(ABC):
         white_box: needs gradients.
         budgeted: False for attacks that look for the smallest change whatever the budget.
         norms: norms it is defined for.
+        compared: whether it gets a line of its own in the report's table of threat models and attacks, where no
+            protocol of the suite runs it.
         version: raised whenever results change; part of every cache key.
     """
 
@@ -45,6 +51,7 @@ class Attack(ABC):
     white_box: ClassVar[bool] = True
     budgeted: ClassVar[bool] = True
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    compared: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     @abstractmethod

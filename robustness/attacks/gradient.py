@@ -18,6 +18,7 @@ class FGSM(Attack):
     """One step of the whole budget along the gradient (Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572)."""
 
     name = "fgsm"
+    compared = False
 
     def run(self, turn: Turn) -> None:
         _, gradient, _ = turn.gradient(turn.start, cross_entropy)
@@ -37,6 +38,7 @@ class PGD(Attack):
     """
 
     name = "pgd"
+    compared = False
 
     def __init__(
         self,

@@ -123,6 +123,7 @@ class MIFGSM(TorchAttack):
     """Momentum iterative FGSM (Dong et al. 2018, arXiv:1710.06081), as torchattacks has it."""
 
     name = "mifgsm"
+    compared = False
     library = torchattacks.MIFGSM
     defaults = {"steps": 10, "alpha": 0.25, "decay": 1.0}  # noqa: RUF012
 

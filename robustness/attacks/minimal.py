@@ -127,6 +127,7 @@ class DeepFool(Attack):
     """
 
     name = "deepfool"
+    compared = False
     budgeted = False
 
     def __init__(self, *, steps: int = 20, overshoot: float = 0.02, targets: int | None = None) -> None:
@@ -167,6 +168,7 @@ class CarliniWagner(Attack):
     """
 
     name = "cw"
+    compared = False
     budgeted = False
     norms = ("l2",)
 

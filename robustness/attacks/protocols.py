@@ -10,7 +10,7 @@ from robustness.attacks.attack import Attack, get
 from robustness.attacks.errors import AttackError
 
 FAMILIES = (apgd, blackbox, control, gradient, library, minimal)
-"""The files attacks register from; a new file of attacks is named here."""
+"""The files whose attacks the protocols below name; whatever else lies in this folder registers by being there."""
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ import timm
 import torch
 import torchvision.transforms as T
 from sklearn.linear_model import LogisticRegression
-from suites.harness.subjects.preprocessing import Preprocessing
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrize
 
 from suites.harness import load_subject
 from suites.harness.subjects.network_digest import digest_of, digest_of_network, not_told
+from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Provenance, Subject
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from robustness.attacks import attack as contract
+from robustness.attacks.loss import margin
 from suites.harness.endpoints.adversarial import tables
 from suites.harness.endpoints.adversarial.runs import attack
-from suites.harness.endpoints.adversarial.runs.protocols import plan_of
+from suites.harness.endpoints.adversarial.runs.protocols import further, plan_of
 from suites.harness.endpoints.adversarial.runs.side_by_side import side_by_side
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.subjects import Reader, subject_of
@@ -111,3 +113,27 @@ def test_cut_gradients_are_said_so(evidence, tmp_path):
     theirs = table[table["library"] == "torchattacks"]
     assert theirs["attack"].str.endswith("not evaluable, no gradients").all()
     assert (theirs["1/255"] == "—").all()
+
+
+def test_an_attack_that_is_added_gets_a_line_of_its_own(evidence, tmp_path, monkeypatch):
+    monkeypatch.setattr(contract, "_REGISTRY", dict(contract._REGISTRY))
+
+    @contract.register
+    class TwoSteps(contract.Attack):
+        """Half the budget along the gradient, twice."""
+
+        name = "two-steps"
+
+        def run(self, turn):
+            here = turn.start
+            for _ in range(2):
+                _, gradient, _ = turn.gradient(here, margin)
+                here = turn.project(here + 0.5 * turn.radius * turn.films.threat.steepest(gradient))
+            turn.logits(here)
+
+    assert further() == ["two-steps"]
+    answers = evidence(subject_of(Fragile(), "fragile"), films=30).main
+    rows = side_by_side(answers, "quick", tmp_path)
+    assert "linf/grey, two-steps" in tables.compared(answers, rows)["attack"].tolist()
+    assert rows[-1].attack is not None
+    assert rows[-1].attack.robust(4 / 255).mean() < rows[-1].attack.right.mean()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustness.attacks import BUDGETS, PROTOCOLS, Protocol, alone, get
+from robustness.attacks.attack import names
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 
@@ -52,12 +53,24 @@ def chosen_films(answers: Answers, films: int) -> npt.NDArray[np.int64]:
     return np.array([index for index, image in enumerate(answers.images) if image in ids], dtype=np.int64)
 
 
+OWN_LINES = frozenset(
+    {"random-sign", "blank", "square", "torchattacks-fgsm", "torchattacks-pgd", "torchattacks-apgd-ce"}
+)
+"""Attacks that have a line of their own under another name, see `plan_of`."""
+
+
+def further() -> list[str]:
+    """Return the registered attacks that want a line of their own (`Attack.compared`) and are in none yet."""
+    used = {attack.name for protocol in PROTOCOLS.values() for attack in protocol.attacks} | OWN_LINES
+    return [name for name in names() if name not in used and get(name).compared]
+
+
 def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool = False) -> Protocol:
     """Return the attacks of a protocol.
 
     Args:
         protocol: `ensemble`, `square`, `noise` (random signs) or `blank`, which are ours; `fgsm`, `pgd` or `apgd`,
-            which are torchattacks'.
+            which are torchattacks'; or the name of a further attack (see `further`).
         profile: of the run.
         remote: the subject is asked over a network and gives no gradients: few queries, `square` for the ensemble.
         compared: for the table of threat models and attacks only: a shorter ensemble.
@@ -69,6 +82,8 @@ def plan_of(protocol: str, profile: str, *, remote: bool = False, compared: bool
     if protocol in ("ensemble", "square"):
         queries = REMOTE_QUERIES[profile] if remote else SQUARE_QUERIES[profile]
         return Protocol("square", (get("square", queries=queries),))
+    if protocol in further():
+        return alone(protocol)
     # Of the others it is taken that what withstands a budget withstands the smaller ones: a sixth of the passes.
     attacks = {
         "pgd": get("torchattacks-pgd", steps=LIBRARY_STEPS[profile]),

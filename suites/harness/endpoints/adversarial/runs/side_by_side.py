@@ -3,7 +3,7 @@
 A line that a claim has run is read from there, with the claim's plan; the others run here, their ensemble one stage
 shorter. FGSM, PGD and APGD are those of torchattacks, where the literature's numbers come from, on the cross-entropy as
 there: a line of theirs that is far above the ensemble says that they do not work on this subject, not that it is
-robust.
+robust. An attack that somebody adds to `robustness/attacks` gets a line of its own at the end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from suites.harness.endpoints.adversarial.runs.protocols import (
     REMOTE_QUERIES,
     SQUARE_QUERIES,
     chosen_films,
+    further,
 )
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
@@ -72,9 +73,8 @@ class Line:
 def side_by_side(answers: Answers, profile: str, cache: Path) -> list[Line]:
     """Run every threat model and attack of the table on its films; what a claim has run already is read from there."""
     remote = not answers.subject.differentiable
-    return [
-        _line(answers, profile, cache, threat, protocol) for threat, protocol in (REMOTE_LINES if remote else LINES)
-    ]
+    lines = REMOTE_LINES if remote else (*LINES, *((INPUT, name) for name in further()))
+    return [_line(answers, profile, cache, threat, protocol) for threat, protocol in lines]
 
 
 def label(protocol: str, profile: str, *, remote: bool = False, claimed: bool = True) -> str:
@@ -96,7 +96,7 @@ def label(protocol: str, profile: str, *, remote: bool = False, claimed: bool = 
         "square": f"Square, black box, {queries} queries",
         "noise": "random signs (control)",
         "blank": "blank step (control)",
-    }[protocol]
+    }.get(protocol, protocol)
 
 
 def _line(answers: Answers, profile: str, cache: Path, threat: str, protocol: str) -> Line:
