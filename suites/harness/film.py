@@ -31,6 +31,8 @@ BROKEN_SHARE_LIMIT = 0.05
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each kind of colour
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -43,8 +45,8 @@ def decode_image(path: Path | str) -> Film:
     16-bit colour is read with 8 bits. Transparent pixels lie on black. A white-is-zero TIFF is inverted. An EXIF
     orientation is honoured, so the film is decoded as a viewer shows it. DICOM: see `dicom_film`.
 
-    Every part of a PNG must fit its checksum. A JPEG damaged in the middle that still has all its rows cannot be told
-    from a whole one; one cut short can.
+    Every part of a PNG must fit its checksum, and its rows must be as many as its header tells. A JPEG damaged in the
+    middle that still has all its rows cannot be told from a whole one; one cut short can.
 
     Args:
         path: a JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, JPEG 2000 or DICOM file, recognised by its content.
@@ -174,8 +176,11 @@ def _image_pixels(data: bytes) -> NDArray[np.float32]:
 
 
 def _check_png(data: bytes) -> None:
-    """Refuse a PNG with a part that fails its own checksum: Pillow reads the pixels without looking at it."""
-    view, at, kind = memoryview(data), len(_PNG), b""
+    """Refuse a PNG with a part that fails its own checksum, or with other rows than its header tells of.
+
+    Pillow reads the pixels without looking at either, and leaves black what is missing.
+    """
+    view, at, kind, header, rows = memoryview(data), len(_PNG), b"", b"", []
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(view[at : at + 4], "big")
         if end > len(data) or len(data) < at + 12:
@@ -186,7 +191,35 @@ def _check_png(data: bytes) -> None:
                 f"is damaged: the checksum of its part {kind.decode('ascii', 'backslashreplace')} at byte {at} is "
                 "wrong; copy it anew from its source"
             )
+        if kind == b"IHDR":
+            header = bytes(view[at + 8 : end - 4])
+        elif kind == b"IDAT":
+            rows.append(view[at + 8 : end - 4])
         at = end
+    _check_png_rows(header, b"".join(rows))
+
+
+def _check_png_rows(header: bytes, packed: bytes) -> None:
+    if len(header) != 13 or header[9] not in _PNG_CHANNELS:
+        raise FilmUnreadable("is damaged (the header of this PNG tells of no known kind of pixels)")
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    _check_shape(height, width)
+    bits = header[8] * _PNG_CHANNELS[header[9]]
+    wanted = 0
+    for left, top, right, down in _ADAM7 if header[12] else ((0, 0, 1, 1),):
+        columns, lines = -(-(width - left) // right), -(-(height - top) // down)
+        wanted += lines * (1 + -(-columns * bits // 8)) if columns > 0 else 0  # a row begins with its filter
+    unpacking = zlib.decompressobj()
+    try:
+        found = len(unpacking.decompress(packed, wanted + 1))
+    except zlib.error as problem:
+        raise FilmUnreadable(f"is damaged ({problem} in the pixels of this PNG)") from problem
+    if found != wanted:
+        held = f"{found} of the" if found < wanted else "more than the"
+        raise FilmUnreadable(
+            f"is damaged: it holds {held} {wanted} bytes that its {width} x {height} pixels need; "
+            "copy it anew from its source"
+        )
 
 
 def _turned(image: Image.Image) -> bool:
