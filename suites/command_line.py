@@ -42,5 +42,6 @@ class _Finder:
 class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        if hasattr(module, "default_plugins"):  # where it is not, the plugin is loaded late and says so
-            module.default_plugins = (*module.default_plugins, PLUGIN)
+        names = vars(module)
+        if "default_plugins" in names:  # where it is not, the plugin is loaded late and says so
+            names["default_plugins"] = (*names["default_plugins"], PLUGIN)

@@ -274,7 +274,7 @@ def test_a_command_line_that_would_run_them_is_refused_in_one_line(tmp_path, wor
 
 def test_the_options_are_those_of_the_harness(pytestconfig):
     declared = pytest.Parser(_ispytest=True)
-    plugin.pytest_addoption(declared)
+    plugin.pytest_addoption(declared, pytest.PytestPluginManager())
     (group,) = [group for group in declared._groups if group.name == "chest X-ray reliability"]
     options = {option.names()[0]: option.attrs() for option in group.options}
     assert set(options) == {*plugin.PATHS, *plugin.OTHERS}
