@@ -1,48 +1,47 @@
-"""Which options take a value? Joined to it before pytest looks for its configuration.
+"""How does pytest know the options of the suites before it reads a single word of its command line?
 
-Of `--weights DIR` pytest knows nothing until its plugins are loaded; before that it takes DIR for a path of tests, and
-a `pytest.ini` in it for its own configuration, `addopts = -p module` included. `--weights=DIR` it leaves alone. The
-file `chest_xray_reliability.pth` therefore has Python call `join_values` when it starts, before pytest does. This
-module is imported that early, so it needs nothing but the standard library.
+pytest reads its command line before it loads any plugin of an environment. Of `--weights DIR` it knows nothing then,
+takes DIR for a path of tests, and a `pytest.ini` in it for its own configuration, `addopts = -p module` included. Only
+its default plugins it loads earlier, so `suites.plugin` becomes one of them: however pytest is started (from a shell,
+by `python -m`, by `pytest.main` in a notebook) and wherever the options stand (in `@file`, in PYTEST_ADDOPTS).
+
+The file `chest_xray_reliability.pth` has every Python of the environment call `know_the_options` when it starts. This
+module is imported that early, so it needs nothing but the import system.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import PurePath
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
 
-WITH_VALUE = frozenset({
-    "--weights", "--data", "--probe-lateral", "--probe-adult", "--probe-unseen", "--report", "--claims", "--profile",
-    "--preset", "--preprocessing", "--temperature", "--limit", "--baseline", "--model-card", "--device", "--seed",
-    "--cache",
-})  # fmt: skip
+PLUGIN = "suites.plugin"
+_CONFIG = "_pytest.config"
 
 
-def join_values() -> None:
-    """Rewrite the command line of this process, and PYTEST_ADDOPTS, if it is pytest's."""
-    own = next((place for place, word in enumerate(sys.orig_argv) if word in WITH_VALUE), len(sys.orig_argv))
-    if any("pytest" in PurePath(word).name or "py.test" in PurePath(word).name for word in sys.orig_argv[:own]):
-        sys.argv[1:] = joined(sys.argv[1:])
-        if added := os.environ.get("PYTEST_ADDOPTS"):
-            try:
-                os.environ["PYTEST_ADDOPTS"] = shlex.join(joined(shlex.split(added)))
-            except ValueError:  # an unbalanced quote: pytest says so itself
-                return
+def know_the_options() -> None:
+    """Have pytest, once this process imports it, count `suites.plugin` among its default plugins."""
+    if _CONFIG not in sys.modules:
+        sys.meta_path.insert(0, _Finder())
 
 
-def joined(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `--option value` as `--option=value` for the options of `WITH_VALUE`.
+class _Finder:
+    """Finds the module of pytest that lists its default plugins, once, and everything else not at all."""
 
-    >>> joined(["--weights", "a", "--report", "--data", "b", "suites/"])
-    ['--weights=a', '--report', '--data=b', 'suites/']
-    """
-    together: list[str] = []
-    for argument in arguments:
-        if together and together[-1] in WITH_VALUE and not argument.startswith("-"):
-            together[-1] += f"={argument}"
-        else:
-            together.append(argument)
-    return together
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != _CONFIG:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        names = vars(module)
+        if "default_plugins" in names:  # where it is not, the plugin is loaded late and says so
+            names["default_plugins"] = (*names["default_plugins"], PLUGIN)

@@ -1,8 +1,9 @@
 """Which options do the suites have, and what must pytest leave alone? Loaded before it looks at paths.
 
 What stands behind an option is data of somebody's: no `conftest.py`, `test_*.py` or `pytest.ini` beside it is ever
-run. pytest takes the value of an option that it does not know for a path of tests, so the options are known early: by
-the entry point `pytest11`, and by `-p` in pyproject.toml. Every pytest of an environment loads this module, so it
+run, and neither are those of the folder pytest is started in. `suites.command_line` has pytest load this module first,
+so it knows the options from the first word on; a run of the suites then takes its settings from this project alone, and
+nothing but the `test_*.py` of this folder is collected in it. Every pytest of an environment loads this module, so it
 imports nothing of the harness; a test compares the names written here with the harness's own.
 """
 
@@ -11,12 +12,14 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 SUITES = Path(__file__).resolve().parent
+_SETTINGS = SUITES.parent / "pyproject.toml"
 PROBES = {
     "lateral": "lateral films",
     "adult": "frontal films of adults",
@@ -42,10 +45,12 @@ PATHS = (
     "--baseline", "--model-card", "--cache",
 )  # fmt: skip
 OTHERS = ("--profile", "--preset", "--preprocessing", "--limit", "--device", "--seed")
+ONLY_SUITES = pytest.StashKey[bool]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options of the suites."""
+    pluginmanager.register(_OwnSettings(parser))
     group = parser.getgroup("chest X-ray reliability")
     group.addoption(
         "--weights",
@@ -108,54 +113,119 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cache", metavar="DIR", type=Path, help="where finished predictions are kept")
 
 
+class _OwnSettings:
+    """Has a run of the suites take its settings from this project, not from the folder of data it is started in."""
+
+    def __init__(self, parser: pytest.Parser) -> None:
+        self.parser = parser
+
+    @pytest.hookimpl(tryfirst=True)  # pytest's own implementation looks for settings
+    def pytest_cmdline_parse(self, args: list[str]) -> None:
+        try:
+            words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *args]
+            known = self.parser.parse_known_args(words)
+            given = _given(self.parser, words)
+        except (pytest.UsageError, ValueError):
+            return  # pytest says what is wrong, and looks for nothing before
+        suite_named = any(map(_is_suite, _named(known, Path.cwd())))
+        if not known.inifilename and (given or suite_named):
+            args[:0] = _own_settings()
+
+
 @pytest.hookimpl(tryfirst=True)  # before any conftest.py is imported
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     """Refuse, with one line, a command line by which pytest would run what lies beside the user's data.
 
     Raises:
-        pytest.UsageError: there are options of the suites, but no suite to run, or a misspelt option, whose value
-            pytest took for tests; or pytest found its configuration, a `conftest.py` or tests beside the data.
+        pytest.UsageError: there are options of the suites, but no suite to run, or something to run that is none, or a
+            misspelt option, whose value pytest took for tests; or pytest found its configuration, a `conftest.py` or
+            tests beside the data.
     """
-    known, here = early_config.known_args_namespace, early_config.invocation_params.dir
-    given = [option for option in (*PATHS, *OTHERS) if _value(known, option) != _value(early_config.option, option)]
-    named = [(here / str(word).split("::", maxsplit=1)[0]).resolve() for word in known.file_or_dir]
-    suites = [_is_suite(path) or (known.pyargs and path.name.split(".")[0] == "suites") for path in named]
-    if not named:
-        places = (early_config.getini("testpaths") if here == early_config.rootpath else []) or [here]
-        suites = [_is_suite((here / place).resolve()) for place in places]
-    if given and not any(suites):
+    known, here, given = early_config.known_args_namespace, early_config.invocation_params.dir, _given(parser, args)
+    named = _named(known, here)
+    testpaths = early_config.getini("testpaths") if here == early_config.rootpath else []
+    suite_named = any(map(_is_suite, named or [(here / place).resolve() for place in testpaths or [here]]))
+    if given and not suite_named:
         raise pytest.UsageError(
             f"{given[0]} belongs to the suites, and no suite is named; "
             f"write the folder to test first: pytest suites/ {given[0]} ..."
         )
-    if any(suites):  # then a conftest.py that might know the option is one beside data, if the option is misspelt
-        unknown = parser.parse_known_and_unknown_args(args, copy.copy(early_config.option))[1]
-        if unknown:
-            raise pytest.UsageError(f"unrecognized arguments: {' '.join(unknown)}")
-    settings, anchors = early_config.inipath, named or [here]
-    if given and settings and not known.inifilename and not any(_below(p, settings.parent) for p in (here, *anchors)):
-        raise pytest.UsageError(
-            f"pytest took its settings from {settings}, for it knew none of the suites' options yet; "
-            f"write their values with =, as in {given[0]}=..."
-        )
-    for option, place in _places(known):
-        folder = place if place.is_dir() else place.parent
-        if folder.parent in anchors and folder.name.startswith("test") and not _is_suite(folder):
+    if not suite_named:
+        return
+    # A conftest.py that might know an option of another name is one beside data, whose option is misspelt.
+    if unknown := parser.parse_known_and_unknown_args(args, copy.copy(early_config.option))[1]:
+        raise pytest.UsageError(f"unrecognized arguments: {' '.join(unknown)}")
+    if given:
+        if not known.inifilename and early_config.inipath not in (None, _SETTINGS):
             raise pytest.UsageError(
-                f"{option}: pytest runs the conftest.py of every test* folder in {folder.parent}; move {folder.name}"
+                f"pytest took its settings from {early_config.inipath}, for it was loaded before the suites' options; "
+                "install this project anew (uv sync), and start a new process"
             )
-        if place.is_dir() and not _is_suite(place) and any(_below(path, place) for path in named):
+        _refuse_data_as_tests(
+            known, [*named, *(there for word in known.file_or_dir if (there := here / word).exists())]
+        )
+        for word, path in zip(known.file_or_dir, named, strict=True):
+            if path.exists() and not _is_suite(path):
+                raise pytest.UsageError(
+                    f"{word} is none of the suites, and would be run with {given[0]}; "
+                    "if it belongs to an option, write the option once more before it"
+                )
+        early_config.stash[ONLY_SUITES] = True
+    # What pytest imports before it collects: of a folder also each conftest.py in a folder test* in it, of `--pyargs`
+    # that of the folder it is started in.
+    own = str(SUITES / "conftest.py")
+    known.file_or_dir[:] = [
+        own if given or (_is_suite(path) and path != SUITES.parent) else str(path) for path in named or [here]
+    ]
+
+
+def _refuse_data_as_tests(known: argparse.Namespace, named: Sequence[Path]) -> None:
+    around = {up.resolve() for path in named for up in (path, *path.parents)}
+    for option, place in _places(known):
+        if place in around and not _below(SUITES, place):
             raise pytest.UsageError(f"{option}: {place} was given to pytest as tests, too; name it once, as data")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the folders behind the options alone, wherever they lie."""
-    folders = [place for _, place in _places(config.option) if place.is_dir() and not _is_suite(place)]
-    return True if folders and any(_below(collection_path.resolve(), folder) for folder in folders) else None
+    """Leave alone whatever is no suite in a run with options of the suites, and in any run the folders among them."""
+    path = collection_path.resolve()
+    if _is_suite(path) or _below(SUITES, path):
+        return None
+    return True if _below(path, SUITES) or config.stash.get(ONLY_SUITES, False) else None
+
+
+def _given(parser: pytest.Parser, words: Sequence[str]) -> list[str]:
+    """Return the options of the suites that stand in a command line, be it with their default values."""
+    without = argparse.Namespace(**{_name(option): None for option in (*PATHS, *OTHERS)})
+    known = parser.parse_known_args(words, without)
+    return [option for option in (*PATHS, *OTHERS) if _value(known, option) is not None]
+
+
+def _named(known: argparse.Namespace, here: Path) -> list[Path]:
+    """Return the files and folders that a command line has pytest run."""
+    named = []
+    for word in known.file_or_dir:
+        text = str(word).split("::", maxsplit=1)[0]
+        package, *modules = text.split(".")
+        module = SUITES.joinpath(*modules)
+        inside = module if module.is_dir() else module.with_suffix(".py")
+        named.append(inside if known.pyargs and package == SUITES.name else (here / text).resolve())
+    return named
+
+
+def _own_settings() -> list[str]:
+    """Return the words that have pytest use the settings of this project; installed without them, it needs none."""
+    if _SETTINGS.is_file():
+        return ["-c", str(_SETTINGS)]
+    return ["-c", os.devnull, "--rootdir", str(SUITES), "--confcutdir", str(SUITES), "-p", "no:cacheprovider"]
 
 
 def _value(options: argparse.Namespace, option: str) -> object:
-    return getattr(options, option.removeprefix("--").replace("-", "_"), None)
+    return getattr(options, _name(option), None)
+
+
+def _name(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
 
 
 def _places(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
@@ -169,8 +239,8 @@ def _places(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
 
 
 def _is_suite(path: Path) -> bool:
-    """Return whether a path leads to the suites: theirs, or a folder around them."""
-    return _below(path, SUITES) or _below(SUITES, path)
+    """Return whether a path leads to the suites: a file directly in their folder, it, or this project."""
+    return path in (SUITES, SUITES.parent) or (path.parent == SUITES and not path.is_dir())
 
 
 def _below(path: Path, folder: Path) -> bool:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
 from robustness import presets
 from suites import plugin
-from suites.command_line import WITH_VALUE, joined
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.evaluation import SEVERITIES
 from suites.harness.subjects import formats
@@ -30,6 +30,7 @@ SETTINGS = {
     "pytest.ini": "[pytest]\naddopts = -p evil\npythonpath = .\n",
     "tox.ini": "[pytest]\naddopts = -p evil\npythonpath = .\n",
     "setup.cfg": "[tool:pytest]\naddopts = -p evil\npythonpath = .\n",
+    "pytest.toml": '[pytest]\naddopts = ["-p", "evil"]\npythonpath = ["."]\n',
     "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-p evil"\npythonpath = ["."]\n',
 }
 CLAIM = '[[claim]]\nid = "classes.good"\nsection = "S"\nstatement = "s."\nkind = "requirement"\nendpoint = "score"\n'
@@ -120,22 +121,135 @@ def test_nothing_beside_a_value_is_run_and_the_outcome_is_the_same(place, order,
     assert json.loads((values["--report"] / "results.json").read_text())["claims"][0]["id"] == "classes.good"
 
 
-@pytest.mark.parametrize("option", sorted(WITH_VALUE))
-def test_each_value_is_joined_to_its_option(option):
-    assert joined(["-q", option, "x", "suites/"]) == ["-q", f"{option}=x", "suites/"]
-    assert joined([option, "--collect-only", "suites/"]) == [option, "--collect-only", "suites/"]
-    assert joined([f"{option}=x", "suites/", "-k", "y"]) == [f"{option}=x", "suites/", "-k", "y"]
+FOR_EACH = """
+import json, sys
+from pathlib import Path
+from _pytest.config import _prepareconfig
+settings, values, canary, suites = json.load(sys.stdin)
+folders = {Path(place) if Path(place).is_dir() else Path(place).parent for place in values.values()}
+kept = {path: path.read_text() for folder in folders for name in settings if (path := folder / name).exists()}
+for path in kept:
+    path.unlink()
+joined = [f"{option}={place}" for option, place in values.items()]
+apart = [word for pair in values.items() for word in pair]
+for name, text in settings.items():
+    for folder in folders:
+        (folder / name).write_text(text)
+    for words in ([*joined, suites], [*apart, suites], [suites, *joined], [suites, *apart]):
+        config = _prepareconfig([*words, "--noconftest"])  # which would take torch and a while
+        assert config.inipath == Path(suites).parent / "pyproject.toml", (words, name, config.inipath)
+        assert not Path(canary).exists(), (words, name, Path(canary).read_text())
+        config._ensure_unconfigure()
+    for folder in folders:
+        (folder / name).unlink()
+for path, text in kept.items():
+    path.write_text(text)
+"""
 
 
-def test_the_canary_sings_without_the_joining(place):
+def test_no_kind_of_settings_beside_any_value_is_read(place):
     values, _, _, canary = place
-    program = f"import pytest; pytest.main(['--data', {str(values['--data'])!r}, 'suites/', '--collect-only'])"
-    _, text = run(command=(sys.executable, "-c", program))
-    ran = canary.read_text() if canary.exists() else ""
-    canary.unlink(missing_ok=True)
+    given = {option: str(value) for option, value in values.items() if option in plugin.PATHS}
+    told = json.dumps([SETTINGS, given, str(canary), str(ROOT / "suites")])
+    command = [sys.executable, "-c", FOR_EACH]
+    done = subprocess.run(command, cwd=ROOT, input=told, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder of somebody's with everything that pytest could run, and the canary."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    plant(folder, tmp_path / "canary")
+    (folder / "words.txt").write_text(f"--weights\n{folder}\n{ROOT / 'suites'}\n")
+    (folder / "options.txt").write_text("--weights\n.\n")
+    return folder, tmp_path / "canary"
+
+
+MAIN = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+SUITES = str(ROOT / "suites")
+EACH_FORM = """
+import json, os, sys
+from pathlib import Path
+from _pytest.config import UsageError, _prepareconfig
+forms, canary, own = json.load(sys.stdin)
+for started, added, words, message in forms:
+    told = ""
+    os.chdir(started)
+    os.environ["PYTEST_ADDOPTS"] = added
+    try:
+        config = _prepareconfig(list(words))
+        assert config.inipath == Path(own), (words, config.inipath)
+        config._ensure_unconfigure()
+    except UsageError as problem:
+        told = str(problem)
+    assert not Path(canary).exists(), (words, Path(canary).read_text())
+    assert message in told and bool(message) == bool(told), (words, told)
+"""
+
+
+def test_nothing_of_a_hostile_folder_is_run(hostile):
+    folder, canary = hostile
+    data = str(folder)
+    forms = [
+        ([f"@{data}/words.txt"], ""),
+        ([f"@{data}/words.txt", "--profile", "quick"], ""),
+        (["--weights", data, SUITES], ""),
+        (["--pyargs", "suites", "--weights", data], ""),
+        ([f"--data={data}"], "--data belongs to the suites, and no suite is named"),
+        (["--data", "phantom", data], "--data belongs to the suites, and no suite is named"),
+        (["--wieghts", data, SUITES], "unrecognized arguments: --wieghts"),
+        (["--weights", "bundled:fragile", data, SUITES], "is none of the suites"),
+    ]
+    placed = [[where, "", *form] for where in (data, str(ROOT)) for form in forms]
+    placed += [[data, "", [f"@{data}/options.txt", SUITES], ""], [str(ROOT), f"--weights {data}", [SUITES], ""]]
+    told = json.dumps([placed, str(canary), str(ROOT / "pyproject.toml")])
+    command = [sys.executable, "-c", EACH_FORM]
+    done = subprocess.run(command, cwd=ROOT, input=told, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_folder_it_is_started_in_is_not_run_with_the_suites(hostile):
+    folder, canary = hostile
+    code, text = run("--pyargs", "suites", "--seed=0", "--collect-only", "-q", cwd=folder)
+    assert code == 0, text
+    assert not canary.exists(), canary.read_text()
+    (folder / "suites").symlink_to(SUITES)
+    code, text = run("suites", "--data=.", "--collect-only", cwd=folder)
+    assert (code, "was given to pytest as tests, too" in text) == (4, True), text
+    assert not canary.exists(), canary.read_text()
+
+
+def test_a_folder_among_the_suites_is_none_of_them(tmp_path, monkeypatch):
+    """Whatever an option names there, and whatever an earlier run left there."""
+    for name in ("mycache", "testcache"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "test_one.py").touch()
+    monkeypatch.setattr(plugin, "SUITES", tmp_path)
+    for only in (True, False):
+        config = SimpleNamespace(stash={plugin.ONLY_SUITES: only})
+        ignored = {
+            path.name: plugin.pytest_ignore_collect(path, config)
+            for path in (tmp_path, tmp_path.parent, *tmp_path.iterdir(), tmp_path / "mycache" / "test_x.py")
+        }
+        left_out = {name for name, out in ignored.items() if out}
+        assert left_out == {"mycache", "testcache", "test_x.py"}
+    assert plugin.pytest_ignore_collect(
+        tmp_path.parent / "test_y.py", SimpleNamespace(stash={plugin.ONLY_SUITES: True})
+    )
+
+
+def test_the_canary_sings_where_the_options_come_too_late(hostile):
+    folder, canary = hostile
+    late = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != 'suites.command_line']; "
+    words = ["--weights", str(folder), "suites/", "--collect-only"]
+    code, text = run("-c", late + MAIN, *words, command=[sys.executable])
+    assert code == 4
     assert "took its settings from" in text, text
-    assert "conftest" not in ran, "refused before any conftest.py"
+    ran = canary.read_text()
     assert "evil" in ran, "pytest loads the plugins of that file before any of ours: nobody can refuse earlier"
+    assert "conftest" not in ran, "refused before any conftest.py"
 
 
 @pytest.mark.parametrize(
@@ -161,10 +275,10 @@ def test_a_command_line_that_would_run_them_is_refused_in_one_line(tmp_path, wor
 
 def test_the_options_are_those_of_the_harness(pytestconfig):
     declared = pytest.Parser(_ispytest=True)
-    plugin.pytest_addoption(declared)
+    plugin.pytest_addoption(declared, pytest.PytestPluginManager())
     (group,) = [group for group in declared._groups if group.name == "chest X-ray reliability"]
     options = {option.names()[0]: option.attrs() for option in group.options}
-    assert set(options) == set(WITH_VALUE) == {*plugin.PATHS, *plugin.OTHERS}
+    assert set(options) == {*plugin.PATHS, *plugin.OTHERS}
     assert tuple(options["--profile"]["choices"]) == tuple(SEVERITIES)
     assert all(name in options["--preset"]["help"] for name in presets.names())
     assert plugin.PROBES == ROLES

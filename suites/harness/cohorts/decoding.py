@@ -43,8 +43,8 @@ def decode_image(path: Path | str) -> Film:
     orientation is honoured, so the film is decoded as a viewer shows it. DICOM: see `dicom_film`.
 
     A file that is cut short is refused, and so is one whose own structure says that it is damaged: every part of a PNG
-    must fit its checksum, the parts of a JPEG must follow one another up to its end marker, the strips of a TIFF must
-    lie in the file beside one another (see `file_damage`). The limit: the pixel data of JPEG, of TIFF that is not
+    must fit its checksum and its rows be as many as its header tells, the parts of a JPEG must follow one another up to
+    its end marker, the strips of a TIFF must lie in the file beside one another (see `file_damage`). The limit: the pixel data of JPEG, of TIFF that is not
     deflated, and of the other formats carry no checksum, so that bits that changed within them give other pixels, and
     nobody can tell. Compare checksums of the files where they may have suffered.
 
@@ -153,7 +153,7 @@ def _check_shape(height: int, width: int) -> None:
 def _image_pixels(data: bytes) -> NDArray[np.float32]:
     # Another library may have told Pillow to fill what a truncated file lacks with grey; here it must fail.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    check_whole(data)
+    check_whole(data, _check_shape)
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as problem:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from itertools import pairwise
 
 from PIL import TiffImagePlugin
@@ -16,6 +17,9 @@ from PIL import TiffImagePlugin
 from suites.harness.errors import FilmUnreadable
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each kind of colour of a PNG
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 _END, _SCAN, _RESTART = 0xD9, 0xDA, range(0xD0, 0xD8)
 _WITHOUT_LENGTH = (0x00, 0x01, *_RESTART, 0xD8)
@@ -28,21 +32,29 @@ _PHOTOMETRIC, _SUBSAMPLED = 262, 6
 _STRIPS, _TILES = (273, 279), (324, 325)
 
 
-def check_whole(data: bytes) -> None:
+def check_whole(data: bytes, check_shape: Callable[[int, int], None]) -> None:
     """Refuse a PNG or JPEG that is not whole; other files pass.
 
+    Args:
+        data: of the file.
+        check_shape: refuses a height and width that no film has, before anything of that size is unpacked.
+
     Raises:
-        FilmUnreadable: cut short, a part that fails its checksum (PNG), or parts that do not follow one another (JPEG).
+        FilmUnreadable: cut short, a part that fails its checksum or other rows than announced (PNG), or parts that do
+            not follow one another (JPEG).
     """
     if data.startswith(PNG):
-        _check_png(data)
+        _check_png(data, check_shape)
     elif data.startswith(JPEG):
         _check_jpeg(data)
 
 
-def _check_png(data: bytes) -> None:
-    """Every part must fit its own checksum: Pillow reads the pixels without looking at it."""
-    view, at, kind = memoryview(data), len(PNG), b""
+def _check_png(data: bytes, check_shape: Callable[[int, int], None]) -> None:
+    """Refuse a PNG with a part that fails its own checksum, or with other rows than its header tells of.
+
+    Pillow reads the pixels without looking at either, and leaves black what is missing.
+    """
+    view, at, kind, header, rows = memoryview(data), len(PNG), b"", b"", []
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(view[at : at + 4], "big")
         if end > len(data) or len(data) < at + 12:
@@ -53,7 +65,35 @@ def _check_png(data: bytes) -> None:
                 f"is damaged: the checksum of its part {kind.decode('ascii', 'backslashreplace')} at byte {at} is "
                 "wrong; copy it anew from its source"
             )
+        if kind == b"IHDR":
+            header = bytes(view[at + 8 : end - 4])
+        elif kind == b"IDAT":
+            rows.append(view[at + 8 : end - 4])
         at = end
+    _check_png_rows(header, b"".join(rows), check_shape)
+
+
+def _check_png_rows(header: bytes, packed: bytes, check_shape: Callable[[int, int], None]) -> None:
+    if len(header) != 13 or header[9] not in _CHANNELS:
+        raise FilmUnreadable("is damaged (the header of this PNG tells of no known kind of pixels)")
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    check_shape(height, width)
+    bits = header[8] * _CHANNELS[header[9]]
+    wanted = 0
+    for left, top, right, down in _ADAM7 if header[12] else ((0, 0, 1, 1),):
+        columns, lines = -(-(width - left) // right), -(-(height - top) // down)
+        wanted += lines * (1 + -(-columns * bits // 8)) if columns > 0 else 0  # a row begins with its filter
+    unpacking = zlib.decompressobj()
+    try:
+        found = len(unpacking.decompress(packed, wanted + 1))
+    except zlib.error as problem:
+        raise FilmUnreadable(f"is damaged ({problem} in the pixels of this PNG)") from problem
+    if found != wanted:
+        held = f"{found} of the" if found < wanted else "more than the"
+        raise FilmUnreadable(
+            f"is damaged: it holds {held} {wanted} bytes that its {width} x {height} pixels need; "
+            "copy it anew from its source"
+        )
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -80,7 +80,7 @@ def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
     answers = table[own].set_index(table.loc[own, "image"].astype(str))[columns].astype(np.float64)
     logits = answers.reindex(films["id"].astype(str)).to_numpy(dtype=np.float64)
     names = films["label"].fillna("").astype(str).to_numpy()
-    keep = np.isfinite(logits).all(1) & ~np.isin(names, ["", "nan", "None"])
+    keep = np.isfinite(logits).all(1) & (names != "")
     if not keep.any():
         return None
     present = set(names[keep])

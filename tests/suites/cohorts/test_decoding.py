@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -504,4 +505,42 @@ def test_strips_of_a_tiff_lie_in_the_file_beside_one_another(tmp_path: Path, ord
         path = tmp_path / "film.tiff"
         path.write_bytes(_tiff(strips, sizes, order=order, big=big, extra=bytes(400)))
         with pytest.raises(FilmUnreadable, match=rf"film\.tiff: .*{reason}"):
+            decode_image(path)
+
+
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def _part(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _png(pixels: np.ndarray, colour: int = 0, interlaced: bool = False, share: float = 1.0) -> bytes:
+    """A PNG written here, of unfiltered rows, with part of its bytes or with more."""
+    taken = [pixels[top::down, left::right] for left, top, right, down in PASSES] if interlaced else [pixels]
+    big = [part.astype(part.dtype.newbyteorder(">")) for part in taken if part.size]
+    raw = b"".join(b"\0" + row.tobytes() for part in big for row in part)
+    raw = (raw * 2)[: round(share * len(raw))]
+    bits = pixels.dtype.itemsize * 8
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, colour, 0, 0, int(interlaced))
+    palette = _part(b"PLTE", bytes(range(256)) * 3) if colour == 3 else b""
+    half = zlib.compress(raw)
+    parts = [half[:20], half[20:]]
+    body = b"".join(_part(b"IDAT", part) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + _part(b"IHDR", header) + palette + body + _part(b"IEND", b"")
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("kind", ["grey", "deep", "colour", "palette", "odd"])
+def test_a_png_holds_all_its_rows_or_is_refused(tmp_path: Path, kind: str, interlaced: bool) -> None:
+    pixels = {"deep": DEEP, "colour": COLOUR, "odd": GREY[:17, :19]}.get(kind, GREY)
+    colour = {"colour": 2, "palette": 3}.get(kind, 0)
+    path = tmp_path / "film.png"
+    path.write_bytes(_png(pixels, colour, interlaced))
+    film = decode_image(path).pixels
+    if kind in ("grey", "odd", "deep"):
+        np.testing.assert_allclose(film, pixels / (65535 if kind == "deep" else 255), atol=1e-6)
+    for share in (0.5, 0.99, 1.01):
+        path.write_bytes(_png(pixels, colour, interlaced, share))
+        with pytest.raises(FilmUnreadable, match=r"bytes that its .* pixels need"):
             decode_image(path)

@@ -7,6 +7,7 @@ columns are kept, and can be filtered by.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from suites.harness.cohorts.cohort import Cohort
@@ -42,8 +43,7 @@ def manifest(spec: Spec) -> Cohort:
         raise CohortProblem(f"{printable(str(path))}: columns mask and lesion_mask mean the same; remove one of them")
     for column in ("file", *masks.values()):
         told[column] = told[column].map(lambda name: str(_located(root, name)) if name else "")
-    if repeated := told["file"][told["file"].duplicated()].tolist():
-        raise CohortProblem(f"{printable(str(path))}: names {printable(repeated[0])} more than once")
+    _refuse_repeated(told["file"].tolist(), printable(str(path)))
     if "id" in told and (repeated := told["id"][told["id"].duplicated() & (told["id"] != "")].tolist()):
         raise CohortProblem(f"{printable(str(path))}: gives the id {printable(repeated[0])} more than once")
     rows = [{str(key): value for key, value in row.items()} | {"path": row["file"]} for row in told.to_dict("records")]
@@ -57,6 +57,17 @@ def manifest(spec: Spec) -> Cohort:
         decode=FilmReader(masks=masks, unprintable=unprintable),
         notes=(*notes, *by_own_patients(table)),
     )
+
+
+def _refuse_repeated(files: list[str], where: str) -> None:
+    """Refuse a film that is named twice, be it by two paths or through a link: it would count twice."""
+    first: dict[str, int] = {}
+    for row, file in enumerate(files, start=1):
+        earlier = first.setdefault(os.path.realpath(file), row)
+        if earlier != row:
+            raise CohortProblem(
+                f"{where}: rows {earlier} and {row} name {printable(file)} more than once; keep one of them"
+            )
 
 
 def _mask_name(column: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 BESIDE = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata", "labels") for suffix in SUFFIXES)
 TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split", "mask")
 ADULT_FROM_YEARS = 18
-_EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
+NAMES = ("id", "file", "label")
+_UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWDymwd]?)$")
 _PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 
@@ -34,6 +36,8 @@ def find_beside(folder: Path) -> Path | None:
 def read_manifest(path: Path) -> pd.DataFrame:
     """Return a manifest with lower-case column names, texts as written, labels and splits in canonical spelling.
 
+    Of the names in a manifest (`NAMES`) only an empty cell (a null of Parquet) is missing: a class may be called `NA`
+    or `None`. In the other columns these words, and `nan`, `null`, say that nothing is known, as an empty cell does.
     Columns that are numbers throughout become numbers, save those of `TEXT` and those with leading zeros. A column
     `age` (years, or DICOM's 003Y, 018M) gives `age_group` where none is written: adult from 18 years.
 
@@ -143,6 +147,7 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in table.columns:
         texts = table[name].map(_text)
+        texts = texts if name in NAMES else texts.mask(texts.isin(_UNKNOWN), "")
         is_text = name in TEXT or name.endswith("_mask")
         columns[name] = texts if is_text or not _is_number(texts) else pd.to_numeric(texts)
     table = pd.DataFrame(columns)
@@ -158,8 +163,9 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _text(value: object) -> str:
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-    return "" if text in _EMPTY else text
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _is_number(texts: pd.Series) -> bool:

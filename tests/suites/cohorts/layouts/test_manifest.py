@@ -102,6 +102,10 @@ def test_masks_ride_along_and_change_the_content(films: Films) -> None:
         ("file,label\n,normal\n", "row 1 names no file"),
         ("file,label\na.png,normal\na.png,normal\n", "more than once"),
         ("file,label\na.png,normal\n./a.png,virus\n", "more than once"),
+        (
+            "file,label\na.png,normal\nc.png,virus\ndeep/../a.png,normal\n",
+            r"rows 1 and 3 name \S*a\.png more than once",
+        ),
         ("file,FILE\na.png,a.png\n", "column file occurs more than once"),
         ('file,label\na.png,"normal\n', "cannot be read as a manifest"),
         (b"file,label\n\xff\xfe.png,normal\n", "not UTF-8"),
@@ -154,3 +158,23 @@ def test_quoted_cells_empty_lines_and_a_trailing_separator_are_read(films: Films
     table = load_cohort(str(path)).table
     assert table["label"].tolist() == ["normal", "viral_pneumonia"]
     assert table["note"].tolist() == ['say "ah"', '5" tube']
+
+
+def test_a_film_named_through_a_link_is_the_same_film(films: Films) -> None:
+    root = films("a.png")
+    (root / "b.png").symlink_to(root / "a.png")
+    (root / "list.csv").write_text("file,label\na.png,normal\nb.png,normal\n")
+    with pytest.raises(CohortProblem, match=r"rows 1 and 2 name \S*b\.png more than once"):
+        load_cohort(f"{root}/list.csv")
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "None", "nan", "N/A"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_class_may_have_the_name_of_nothing(films: Films, name: str, kind: str) -> None:
+    path = films("a.png", "b.png", "c.png") / f"list.{kind}"
+    files, views = ["a.png", "b.png", "c.png"], ["PA", name, "PA"]
+    table = pd.DataFrame({"file": files, "label": [name, "normal", None], "view": views})
+    _ = table.to_csv(path, index=False) if kind == "csv" else table.to_parquet(path)
+    found = load_cohort(str(path)).table
+    assert found["label"].tolist() == [name.lower().replace("/", "_"), "normal", ""]
+    assert found["view"].tolist() == ["PA", "", "PA"]
