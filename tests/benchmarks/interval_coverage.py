@@ -53,7 +53,8 @@ from functools import partial
 
 import numpy as np
 
-from calibration import conformal, crossfit, error, interval, measures, ood, regression, scaling, scoring, selective
+from calibration import conformal, crossfit, error, measures, ood, regression, scaling, scoring, selective
+from calibration.inversion import inverted_interval
 from calibration.validation import CalibrationError, FitError, softmax
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
@@ -250,7 +251,7 @@ def intervals_beside(films: Drawn, population: Population, seed: int) -> Iterato
     z, y, owner = films.logits, films.labels, films.patients
     resamples = Resamples.draw(owner, y, seed=seed, count=RESAMPLES)
     labelled = LabelledFilms(z, y, owner.astype(str), resamples, np.ones(len(y), dtype=bool))
-    found = interval.recentred_interval(softmax(z), y, resamples.weights)
+    found = inverted_interval(softmax(z), y, groups=owner, draws=RESAMPLES, seed=seed)
     yield "ECE", population.error, found.low, found.high
     with suppress(CalibrationError):
         slope = measures.measured(
