@@ -55,8 +55,8 @@ def inverted_interval(
 
     How much of the error seen is noise depends on how the true one is spread: most where it sits in few bins. So each
     end is the furthest over several shapes of gaps, each scaled to every size: those seen, only those beyond their
-    noise (low end), the same gap everywhere with the sign seen (high end), and the mirror images of the latter while
-    even a truth of 0 is possible.
+    noise (low end), the same gap everywhere with the sign seen there or overall (high end), and mirror images of
+    the latter while even a truth of 0 is possible.
 
     The low end is the smallest truth that shows the error seen, or more, with a chance of (1 - level) / 2. The high end
     is the largest that shows it, or less, with that chance times the chance under a truth of 0 (CLs, Read 2002: an
@@ -112,8 +112,9 @@ def inverted_interval(
         low = min(_smallest(shape, seen.error, tail) for shape in (as_seen, strong))
     middle = _smallest(as_seen, seen.error, 0.5)
     high, furthest = 0.0, min(1.0, seen.error + 2 * wider / math.sqrt(y.size))
+    overall = np.sign(seen.shape.mean(axis=1, keepdims=True)) * np.ones_like(seen.shape)
     for side in (1.0, -1.0) if low == 0 else (1.0,):
-        for shape in (seen.shape, np.sign(seen.shape)):
+        for shape in (seen.shape, np.sign(seen.shape), overall):
             if noise.any():  # probabilities of 0 and 1 that came true have none: only the exact bound speaks
                 high = _largest(as_seen.reshaped(side * shape), possible, high, furthest)
     right = p.argmax(axis=1) == y

@@ -136,10 +136,10 @@ class Sampled:
         """Return the interval, where events are rare at least as wide as the exact bound of none at all.
 
         The bound (Clopper-Pearson, two-sided) is over patients: none of n showed the opposite. A bootstrap of one
-        event in 200 patients would be narrower than the bound of none. Without bounds there is none: NaN, then, where
-        nothing varies.
+        event in 200 patients would be narrower than the bound of none. A mean without bounds (a log loss) has no such
+        bound: NaN, where nothing varies.
         """
-        if self.degenerate and not math.isfinite(self._reach):
+        if self.averaged and self.degenerate and not math.isfinite(self._reach):
             return Interval(self.estimate, math.nan, math.nan)
         tail = 0.5 * (1 - level)
         return Interval(self.estimate, self._low(tail), self._high(tail))

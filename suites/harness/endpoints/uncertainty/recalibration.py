@@ -128,8 +128,7 @@ def _gained(name: str, films: LabelledFilms, before: FloatArray, after: FloatArr
     """Return by how much a measure falls from one set of logits to another, on the same resamples."""
     options = {"groups": films.patients} if measures.MEASURES[name.split("/", maxsplit=1)[0]].patients else {}
     start, end = (
-        films.sampled(partial(measures.estimate, name, z, films.labels, **options), FAR, averaged=False)
-        for z in (before, after)
+        films.sampled(partial(measures.estimate, name, z, films.labels, **options), FAR) for z in (before, after)
     )
     return difference(start, end)
 
