@@ -33,9 +33,10 @@ shares of cohorts whose interval lies wholly above and wholly below the truth (2
     spread, off by .15                 15.0   98.0    0.5    1.5    0.0
     one bin of many off                 4.0   98.0    2.0    0.0    0.0
 
-On 80 cohorts of 624, too few to tell 2.5 from 5 %, low and high were 0.0 and 1.2 (one bin, .70 for .75), 5.0 and 1.2
-(two bins, .90 for .87), 2.5 and 0.0 (spread, off by .15). What has no number was not measured. Where bins are many the
-interval covers more than it promises, because it allows for every way in which the error may be spread.
+Low and high among 624 patients: 0.0 and 1.2 (one bin, .70 for .75; 80 cohorts), 3.1 and 3.1 (two bins, .90 for .87;
+160), 2.5 and 0.0 (spread, off by .15; 80): too few to tell 2.5 from 5 %. What has no number was not
+measured. Where bins are many the interval covers more than it promises: it allows for several ways in which the error
+may be spread.
 """
 
 from __future__ import annotations
