@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration import error, null_band, regression, scaling, scoring, smooth
-from calibration.interval import Interval, interval, recentred_interval
+from calibration.interval import Interval, interval
+from calibration.inversion import inverted_interval
 from calibration.validation import (
     CalibrationError,
     Estimate,
@@ -47,7 +48,7 @@ class Measure:
     estimator: called with (probabilities or logits, labels, weights=..., and what its name spells out).
     takes: whether the first argument is probabilities or logits.
     parts: how many parts its name has: 1 (no view), 2 (view), 4 (view, bins, binning).
-    interval: `accelerated`, `recentred`, or `none` where no method was found that covers (the null band still speaks).
+    interval: `accelerated`, `inverted`, or `none` where no method was found that covers (the null band still speaks).
     banded: whether a null band makes sense (errors that are 0 under perfect calibration).
     patients: whether the estimator itself needs patient keys.
     """
@@ -55,18 +56,18 @@ class Measure:
     estimator: Callable[..., Estimate]
     takes: Literal["probabilities", "logits"]
     parts: Literal[1, 2, 4]
-    interval: Literal["accelerated", "recentred", "none"]
+    interval: Literal["accelerated", "inverted", "none"]
     banded: bool
     patients: bool = False
 
 
 MEASURES: dict[str, Measure] = {
-    "ece": Measure(error.ece, "probabilities", 4, "recentred", banded=True),
+    "ece": Measure(error.ece, "probabilities", 4, "inverted", banded=True),
     "mce": Measure(error.mce, "probabilities", 4, "none", banded=True),
     "ace": Measure(error.ace, "probabilities", 4, "none", banded=True),
     "debiased-l2": Measure(error.debiased_l2, "probabilities", 4, "accelerated", banded=True, patients=True),
     "kumar-l2": Measure(error.kumar_l2, "probabilities", 4, "none", banded=True),
-    "smooth-ece": Measure(smooth.smooth_ece, "probabilities", 2, "recentred", banded=True),
+    "smooth-ece": Measure(smooth.smooth_ece, "probabilities", 2, "inverted", banded=True),
     "brier": Measure(scoring.brier, "probabilities", 1, "accelerated", banded=False),
     "nll": Measure(scoring.nll, "logits", 1, "accelerated", banded=False),
     "slope": Measure(regression.slope, "logits", 2, "accelerated", banded=False),
@@ -154,11 +155,11 @@ def measured(
         logits: (n, K).
         labels: (n,) integers.
         groups: (n,) patient keys.
-        weights: (B, n) weights of the patient bootstrap; None leaves the intervals out.
+        weights: (B, n) weights of the patient bootstrap; None leaves the intervals out. Inverted ones draw B samples.
         left_out: (R, n) weights with one patient left out at a time, for accelerated intervals.
         within: correlation of outcomes within a patient for the null band, see `null.patient_correlation`.
         draws: draws of the null band; 0 leaves the bands out.
-        seed: of the null band.
+        seed: of the null band and of inverted intervals.
         beside: further names, which may fail: where one has no value (the slope of a constant), its `problem` says why.
 
     Returns:
@@ -175,7 +176,7 @@ def measured(
     if draws and any(_parse(name)[0].banded for name in (*names, *beside)):
         samples = null_band.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
     return {
-        name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples, strict=strict)
+        name: _measured(name, z, y, patients, weights=w, left_out=alone, samples=samples, seed=seed, strict=strict)
         for strict, wanted in ((True, names), (False, beside))
         for name in wanted
     }
@@ -190,6 +191,7 @@ def _measured(
     weights: FloatArray | None,
     left_out: FloatArray | None,
     samples: null_band.CalibratedSamples | None,
+    seed: int,
     strict: bool,
 ) -> Measured:
     """Return as much of a measure as there is: its value, its band, its interval, and why the rest is missing.
@@ -208,7 +210,9 @@ def _measured(
         if samples is not None and measure.banded:
             found = replace(found, band=samples.band(of_draws))
         if weights is not None:
-            found = replace(found, interval=_interval(found, z, y, patients, weights=weights, left_out=left_out))
+            found = replace(
+                found, interval=_interval(found, z, y, patients, weights=weights, left_out=left_out, seed=seed)
+            )
     except CalibrationError as reason:
         if strict:
             raise
@@ -224,13 +228,14 @@ def _interval(
     *,
     weights: FloatArray,
     left_out: FloatArray | None,
+    seed: int,
 ) -> Interval | None:
     measure, options = _parse(found.name)
     if measure.interval == "none":
         return None
-    if measure.interval == "recentred":
+    if measure.interval == "inverted":
         options = {"binning": "smooth"} | options
-        return recentred_interval(softmax(z), y, weights, patients=found.patients, **options)
+        return inverted_interval(softmax(z), y, groups=patients, draws=len(weights), seed=seed, **options)
     drawn, alone = (
         None if rows is None else estimate(found.name, z, y, weights=rows, groups=patients)
         for rows in (weights, left_out)

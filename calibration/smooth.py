@@ -47,15 +47,23 @@ def smooth_ece(
     )
 
 
-def smoothed_residuals(confidence: FloatArray, outcome: FloatArray) -> FloatArray:
-    """Each film's share in the smoothed residual at points of [0, 1], at the sample's own bandwidth: rows (points, n).
+def smoothing_of(confidence: FloatArray, outcome: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How the sample's own bandwidth weighs each film at points of [0, 1], and the smoothed gap at each film.
 
-    sum |rows @ weights| / sum weights is the SmoothECE for weights of 1, and its neighbour at a fixed bandwidth for
-    others.
+    Returns:
+        Rows (points, n) with sum |rows @ (outcome - confidence)| / n the SmoothECE, and for other outcomes its
+        neighbour at a fixed bandwidth; and (n,) the mean residual around each film (Nadaraya-Watson).
     """
-    films, points, bandwidth = _waves(confidence, outcome)
-    damping = np.exp(-0.5 * (np.pi * bandwidth * np.arange(films.shape[0])) ** 2)
-    return np.asarray((points / points.shape[0]) @ (damping[:, None] * films))
+    bandwidth = _waves(confidence, outcome)[2]
+    waves, _ = _cosines(confidence, confidence + 1, bandwidth)
+    modes = np.arange(len(waves))
+    count = len(waves) + len(waves) // 2  # a third of the points an estimate takes: enough for its noise
+    points = (np.arange(count) + 0.5) / count
+    damping = np.exp(-0.5 * (np.pi * bandwidth * modes) ** 2)
+    rows = np.cos(np.pi * np.outer(points, modes)) @ (damping[:, None] * waves) / count
+    mass = np.maximum(rows.sum(axis=1), 1e-12)
+    gaps = np.interp(confidence, points, rows @ (outcome - confidence) / mass)
+    return np.asarray(rows), np.asarray(gaps)
 
 
 def _waves(confidence: FloatArray, outcome: FloatArray) -> tuple[FloatArray, FloatArray, float]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from calibration import error, measures, scaling, scoring
-from calibration.interval import interval, recentred_interval
+from calibration.interval import interval
 from calibration.null_band import calibrated_samples, patient_correlation, simulated_labels
 from calibration.validation import CalibrationError, ReplicateError, softmax
 
@@ -26,27 +25,8 @@ def covered(drawn, bootstrap, truth, find, *, n, temperature=1.0):
     return hits / SAMPLES
 
 
-# With 120 samples and a coverage of 0.95, fewer than 0.88 happens once in two thousand.
-@pytest.mark.parametrize(
-    ("temperature", "n", "binning"),
-    [(1.0, 148, "equal-width"), (1.0, 624, "equal-width"), (1.0, 624, "equal-mass"), (1.0, 300, "smooth"),
-     (2.0, 200, "equal-width"), (2.0, 624, "equal-mass"), (4.0, 300, "smooth"), (0.5, 300, "equal-width")],
-)  # fmt: skip
-def test_recentred_interval_covers(drawn, bootstrap, temperature, n, binning):
-    big, labels = drawn(60_000, temperature, seed=9)
-    p = softmax(big)
-    truth = 0.0 if temperature == 1 else error.ece(p, labels, bins=40)
-    if temperature != 1 and binning != "smooth":
-        truth = error.ece(p, labels, binning=binning)
-
-    def find(z, y, w):
-        return recentred_interval(softmax(z), y, w, binning=binning)
-
-    assert covered(drawn, bootstrap, truth, find, n=n, temperature=temperature) >= 0.88
-
-
 def test_percentile_and_basic_intervals_of_a_plain_error_do_not_cover(drawn, bootstrap):
-    """Why `recentred` exists: a calibrated subject, whose true error is 0."""
+    """Why a test is inverted (`calibration.inversion`): a calibrated subject, whose true error is 0."""
     for method, most in (("percentile", 0.05), ("basic", 0.8)):
 
         def find(z, y, w, method=method):
@@ -67,21 +47,6 @@ def test_percentile_interval_covers_for_the_others(drawn, bootstrap, name):
         return interval(measures.estimate(name, z, y), measures.estimate(name, z, y, weights=w))
 
     assert covered(drawn, bootstrap, truth, find, n=300, temperature=2.0) >= 0.88
-
-
-def test_interval_over_patients_is_wider_than_over_films(drawn, bootstrap):
-    z, y = drawn(100, 2.0)
-    z, y, groups = np.repeat(z, 5, axis=0), np.repeat(y, 5), np.repeat(np.arange(100), 5)
-    by_patient = recentred_interval(softmax(z), y, bootstrap(groups, 500))
-    by_film = recentred_interval(softmax(z), y, bootstrap(np.arange(500), 500))
-    assert by_patient.high - by_patient.low > 1.4 * (by_film.high - by_film.low)
-
-
-def test_corrected_error_is_smaller_and_near_the_truth(drawn, bootstrap):
-    z, y = drawn(400, seed=2)
-    found = recentred_interval(softmax(z), y, bootstrap(np.arange(400), 400))
-    assert found.low == 0
-    assert found.corrected < error.ece(softmax(z), y)
 
 
 @pytest.mark.parametrize(
@@ -170,40 +135,6 @@ def test_measured_brings_everything_that_belongs_beside_a_number(drawn, bootstra
     assert repr(again) == repr(found)
 
 
-@pytest.mark.parametrize("n", [12, 60, 300])
-@pytest.mark.parametrize("view", ["top-label", "class-wise"])
-def test_always_right_with_a_probability_of_one_is_as_sure_as_the_exact_bound(bootstrap, n, view):
-    """No resample differs, and yet a subject that is wrong once in n films shows this every third time."""
-    labels = np.arange(n) % 3
-    found = recentred_interval(np.eye(3)[labels], labels, bootstrap(np.arange(n), 200), view=view)
-    assert (found.low, found.high) == (0.0, pytest.approx(binomtest(0, n).proportion_ci().high))
-    paired = recentred_interval(np.eye(3)[labels], labels, bootstrap(np.arange(n), 200), view=view, patients=n // 2)
-    assert paired.high == pytest.approx(binomtest(0, n // 2).proportion_ci().high)
-
-
-def test_sure_subjects_that_err_rarely_are_covered(bootstrap):
-    """Confidence 1 and a wrong call now and then: the true error is how often."""
-    n, rate, hits = 80, 0.02, 0
-    weights, rng = bootstrap(np.arange(n), 200), np.random.default_rng(0)
-    for _ in range(SAMPLES):
-        labels = (rng.random(n) < rate).astype(int)
-        found = recentred_interval(np.tile([1.0, 0.0], (n, 1)), labels, weights)
-        hits += found.low <= rate <= found.high
-    assert hits / SAMPLES >= 0.88
-
-
-def test_an_error_of_zero_by_luck_is_as_unsure_as_one_next_to_it(bootstrap):
-    p, labels = np.tile([0.75, 0.25], (400, 1)), np.repeat([1, 0], [100, 300])
-    weights = bootstrap(np.arange(400), RESAMPLES)
-    exact = recentred_interval(p, labels, weights)
-    labels[0] = 0
-    near = recentred_interval(p, labels, weights)
-    noise = 1.96 * np.sqrt(0.75 * 0.25 / 400)
-    assert exact.low == near.low == exact.corrected == 0
-    assert exact.high == pytest.approx(noise, rel=0.3)
-    assert near.high == pytest.approx(noise, rel=0.3)
-
-
 def test_replicates_without_any_spread_give_no_interval():
     with pytest.raises(ReplicateError, match="the same value"):
         interval(0.0, np.zeros(200), "accelerated")
@@ -215,7 +146,6 @@ def test_replicates_without_any_spread_give_no_interval():
         (lambda: interval(0.1, np.zeros(50)), "at least 100"),
         (lambda: interval(0.1, np.r_[np.zeros(150), np.full(5, np.nan)]), "too small"),
         (lambda: interval(0.1, np.zeros(200), "bca"), "unknown method"),
-        (lambda: recentred_interval([[0.4, 0.6]] * 9, [1] * 9, np.ones((20, 9))), "at least 100"),
         (lambda: measures.estimate("ece", [[0.0, 1.0]], [1]), "spell it like"),
         (lambda: measures.estimate("ece/top-label/many/equal-width", [[0.0, 1.0]], [1]), "whole number"),
         (lambda: measures.estimate("auc", [[0.0, 1.0]], [1]), "unknown measure"),

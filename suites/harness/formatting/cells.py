@@ -32,9 +32,11 @@ def below_one(value: float) -> str:
 
 
 def cell(value: Interval | None, digits: int = 2) -> str:
-    """Return `0.81 (0.74-0.87)`, or a dash where there is no number."""
+    """Return `0.81 (0.74-0.87)`, the number alone where it has no interval, or a dash where there is no number."""
     if value is None or not math.isfinite(value.estimate):
         return NONE
+    if math.isnan(value.low) or math.isnan(value.high):
+        return f"{value.estimate:.{digits}f}"
     low, high = (f"{end:.{digits}f}" for end in (value.low, value.high))
     between = " to " if value.low < 0 else "-"
     return f"{value.estimate:.{digits}f} ({low}{between}{high})"

@@ -64,14 +64,16 @@ class Sampled:
         estimate: on the films themselves.
         replicates: (B,) on the resamples; NaN where a resample lacks a class.
         patients: clusters it rests on.
-        bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates.
+        bounds: the values the statistic can take, (0, 1) for a rate, (-1, 1) for a difference of rates, (0, K) for the
+            size of a set. They say how much a share of patients nobody saw can move a mean.
         strata: clusters of each of the parts it is the plain mean of (the classes of a balanced accuracy), no cluster
             in two of them; empty where there is one part only. They decide the exact bound when nothing varies.
         left_out: (R,) with one patient left out at a time (`Resamples.left_out`); None where that was not computed.
         apart: the two statistics it is the difference of, where they have no patient in common.
         events: patients on the rarer side of what it lives on (a wrong call), None where every patient counts.
         averaged: whether it is a mean over patients, so that a share of patients nobody saw bounds it. A median is
-            none: its resamples repeat values by nature, and a share is no number of grey levels.
+            none: its resamples repeat values by nature, and a share is no number of grey levels. Nor is a fitted
+            temperature, a ratio, or whatever has no bounds.
     """
 
     estimate: float
@@ -109,7 +111,12 @@ class Sampled:
     @property
     def _rare(self) -> bool:
         """Whether so few patients show what it counts that the exact bound of none at all speaks, too."""
-        return self.averaged and self._commonest >= RARE
+        return self.averaged and math.isfinite(self._reach) and self._commonest >= RARE
+
+    @property
+    def _reach(self) -> float:
+        """The most by which one film can move a mean; the bounds of a difference are twice that apart."""
+        return self.bounds[1] - max(self.bounds[0], 0.0)
 
     @property
     def estimator(self) -> str:
@@ -129,8 +136,11 @@ class Sampled:
         """Return the interval, where events are rare at least as wide as the exact bound of none at all.
 
         The bound (Clopper-Pearson, two-sided) is over patients: none of n showed the opposite. A bootstrap of one
-        event in 200 patients would be narrower than the bound of none.
+        event in 200 patients would be narrower than the bound of none. A mean without bounds (a log loss) has no such
+        bound: NaN, where nothing varies.
         """
+        if self.averaged and self.degenerate and not math.isfinite(self._reach):
+            return Interval(self.estimate, math.nan, math.nan)
         tail = 0.5 * (1 - level)
         return Interval(self.estimate, self._low(tail), self._high(tail))
 
@@ -164,7 +174,7 @@ class Sampled:
 
     def _room(self, tail: float) -> float:
         """Return how far the exact bound reaches where events are rare; 0 where they are not."""
-        return largest_unseen(self.parts, tail) if self._rare else 0.0
+        return self._reach * largest_unseen(self.parts, tail) if self._rare else 0.0
 
     def _p(self, distance: float, margin: float, *, above: bool) -> float:
         """Return the tail at which the end reaches the margin: p is the inversion of the interval."""
@@ -172,9 +182,9 @@ class Sampled:
             return self._p_apart(margin, above=above)
         if distance <= 0 and self.degenerate:
             return 1.0
-        unseen = chance_of_none(self.parts, distance) if self._rare else 0.0
+        unseen = chance_of_none(self.parts, distance / self._reach) if self._rare else 0.0
         if self.degenerate:
-            return unseen
+            return unseen if self._rare else 1.0
         drawn = self._accelerated.p_above(margin) if above else self._accelerated.p_below(margin)
         return max(drawn, unseen)
 
@@ -236,6 +246,7 @@ def difference(after: Sampled, before: Sampled, patients: int | None = None) -> 
         strata,
         left_out,
         apart=(after, before) if patients == after.patients + before.patients else None,
+        averaged=after.averaged and before.averaged,
     )
 
 
@@ -279,4 +290,5 @@ def average(parts: list[Sampled], patients: int) -> Sampled:
     else:
         strata = alike.pop() if len(alike) == 1 else (min(map(min, alike)),)
     replicates, left_out = combined(lambda *values: np.mean(values, axis=0), *parts)
-    return Sampled(estimate, replicates, patients, parts[0].bounds, strata, left_out)
+    averaged = all(part.averaged for part in parts)
+    return Sampled(estimate, replicates, patients, parts[0].bounds, strata, left_out, averaged=averaged)

@@ -71,7 +71,12 @@ def against(grid: SubjectGrid, reference: SubjectGrid) -> list[RelativeScore]:
             with np.errstate(divide="ignore", invalid="ignore"):
                 drawn, alone = statistics.combined(np.divide, over, under)
             ratios[row.name] = Sampled(
-                over.estimate / under.estimate, drawn, over.patients, (-math.inf, math.inf), left_out=alone
+                over.estimate / under.estimate,
+                drawn,
+                over.patients,
+                (-math.inf, math.inf),
+                left_out=alone,
+                averaged=False,
             )
         found.append(_score(name, grid.name, reference.name, ratios, left_out))
     return found
@@ -104,7 +109,8 @@ def _score(
     if ratios:
         together = statistics.average(list(ratios.values()), min(ratio.patients for ratio in ratios.values()))
         # Resamples in which a reference makes no error at all have no ratio; many of them, and there is no interval.
-        if np.isfinite(together.replicates).mean() >= 0.99:
+        # Where nothing varies between them, they do not show how sure the ratio is either.
+        if np.isfinite(together.replicates).mean() >= 0.99 and not together.degenerate:
             low, high = together.interval().low, together.interval().high
     return RelativeScore(
         name=name, subject=subject, reference=reference, value=float(np.mean(list(values.values()))) if values else

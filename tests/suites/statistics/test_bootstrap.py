@@ -228,3 +228,30 @@ def test_a_median_is_not_widened_by_a_share_of_patients():
     constant = Sampled(2.0, np.full(1000, 2.0), 13, (0.0, 255.0), averaged=False).interval()
     assert (constant.low, constant.high) == (2.0, 2.0)
     assert Sampled(0.5, np.full(1000, 0.5), 13).interval().high > 0.7
+
+
+def test_where_nothing_varies_a_mean_is_bounded_by_what_a_film_can_add():
+    """A set of up to 3 classes: the patients nobody saw may add 3 to it, as they add 1 to a rate."""
+    constant, unseen = np.full(1000, 1.0), exact_bounds.largest_unseen((40,), 0.025)
+    rate, size, brier = (Sampled(1.0, constant, 40, bounds) for bounds in ((0.0, 1.0), (0.0, 3.0), (0.0, 2.0)))
+    assert rate.interval().low == pytest.approx(1 - unseen)
+    assert size.interval().high == pytest.approx(1 + 3 * unseen)
+    assert brier.interval().high == pytest.approx(1 + 2 * unseen)
+    assert size.p_below(1 + 3 * unseen) == pytest.approx(0.025)
+    changed = statistics.difference(size, size)
+    assert (changed.bounds, changed.interval().high) == ((-3.0, 3.0), pytest.approx(3 * unseen))
+
+
+def test_a_mean_without_bounds_that_never_varies_has_no_interval_and_settles_nothing():
+    loss = Sampled(0.7, np.full(1000, 0.7), 40, (0.0, np.inf))
+    ends = loss.interval()
+    assert np.isnan([ends.low, ends.high]).all()
+    assert loss.p_above(0.1) == loss.p_below(2.0) == 1.0
+
+
+def test_what_is_no_mean_stays_none_in_a_difference_and_an_average():
+    fitted = Sampled(2.0, np.full(1000, 2.0), 13, (0.02, 50.0), averaged=False)
+    for made in (statistics.difference(fitted, fitted), statistics.average([fitted, fitted], 13)):
+        ends = made.interval()
+        assert ends.low == ends.high == made.estimate
+        assert made.p_above(made.estimate - 1) == 1.0

@@ -42,6 +42,7 @@ BESIDE = (
     "slope/top-label",
     "intercept/top-label",
 )
+METHODS = {"accelerated": "accelerated patient bootstrap", "inverted": "inverted test over patients"}
 CURVE_FILMS = 200
 """Films per class below which a calibration curve is exploratory."""
 
@@ -104,7 +105,7 @@ def _printed(name: str, condition: str, value: measures.Measured, films: Labelle
     interval = value.interval
     low, high = (interval.low, interval.high) if interval else (np.nan, np.nan)  # equal ends would say it is exact
     missing = f"no interval: {value.problem}" if value.problem else "no interval that covers is known"
-    how = f"{name}, {interval.method} patient bootstrap 95 %" if interval else f"{name}, {missing}"
+    how = f"{name}, {METHODS[interval.method]} 95 %" if interval else f"{name}, {missing}"
     return Measure(
         name=name.split("/", maxsplit=1)[0].replace("-", "_"),
         condition=condition,

@@ -52,12 +52,25 @@ class LabelledFilms:
         return min(len(np.unique(self.patients[wrong])), len(np.unique(self.patients[~wrong])))
 
     def sampled(
-        self, estimator: Callable[..., object], bounds: tuple[float, float], events: int | None = None
+        self,
+        estimator: Callable[..., object],
+        bounds: tuple[float, float],
+        events: int | None = None,
+        *,
+        averaged: bool = True,
     ) -> Sampled:
-        """Return an estimator (called with `weights=`) on the films and on the resamples."""
+        """Return an estimator (called with `weights=`) on the films and on the resamples; see `Sampled`."""
         estimate = float(np.asarray(estimator(weights=None)))
         replicates, left_out = (applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out))
-        return Sampled(estimate, replicates, self.resamples.patients, bounds, left_out=left_out, events=events)
+        return Sampled(
+            estimate,
+            replicates,
+            self.resamples.patients,
+            bounds,
+            left_out=left_out,
+            events=events,
+            averaged=averaged,
+        )
 
 
 def reasoned(function: Callable[[Evidence, Claim], Result]) -> Callable[[Evidence, Claim], Result]:

@@ -31,7 +31,7 @@ from suites.harness.statistics import Interval, Sampled, combined, difference
 RANGE = (0.0, math.inf)
 """Temperatures there are."""
 GAINS = {"debiased-l2/top-label/15/equal-mass": "debiased squared error", "nll": "log loss", "brier": "Brier score"}
-FAR = (-100.0, 100.0)
+FAR = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,9 @@ def under_shifts(
 def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitted: Sampled) -> UnderShift:
     n, smallest = len(films.labels), films.smallest
     try:
-        own = films.sampled(partial(measures.estimate, "temperature", films.logits, films.labels), RANGE, films.events)
+        own = films.sampled(
+            partial(measures.estimate, "temperature", films.logits, films.labels), RANGE, films.events, averaged=False
+        )
     except CalibrationError as problem:
         return UnderShift(name=name, films=n, smallest=smallest, problem=str(problem))
     if np.isnan(own.replicates).mean() > MISSING:
@@ -107,7 +109,13 @@ def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitt
         return UnderShift(name=name, films=n, smallest=smallest, problem=told)
     replicates, left_out = combined(np.divide, own, fitted)
     ratio = Sampled(
-        own.estimate / fitted.estimate, replicates, own.patients, (0.0, math.inf), left_out=left_out, events=own.events
+        own.estimate / fitted.estimate,
+        replicates,
+        own.patients,
+        (0.0, math.inf),
+        left_out=left_out,
+        events=own.events,
+        averaged=False,
     )
     before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, recalibrated))
     gain = _gained("nll", films, films.logits, recalibrated)

@@ -41,7 +41,10 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     films = LabelledFilms.of(answers, CLEAN)
     fitted = films.sampled(
-        partial(measures.estimate, "temperature", films.logits, films.labels), recalibration.RANGE, films.events
+        partial(measures.estimate, "temperature", films.logits, films.labels),
+        recalibration.RANGE,
+        films.events,
+        averaged=False,
     )
     effect = measured("temperature", CLEAN, fitted, len(films.labels), unit="plain", smallest=films.smallest)
     try:

@@ -58,7 +58,8 @@ def test_recalibrations_are_compared_out_of_fold(result):
     assert gains.loc["temperature", "estimate"] == pytest.approx(possible, abs=0.01)
     assert (gains["estimate"] < possible + 0.02).all()  # nothing beats the truth out of fold
     ece = rows[(rows["kind"] == "value") & rows["measure"].str.startswith("ece")].set_index("recalibration")
-    assert ece.loc["temperature", "high"] < ece.loc["none", "low"]
+    assert ece.loc["temperature", "high"] < ece.loc["none", "estimate"]
+    assert ece.loc["temperature", "estimate"] < ece.loc["none", "low"]
     assert np.isfinite(rows[["estimate", "low", "high"]]).all(axis=None)
 
 

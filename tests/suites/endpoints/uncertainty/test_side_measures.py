@@ -14,14 +14,15 @@ from suites.harness.claims import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable
+from suites.harness.verdicts import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 NAMES = "Calibration measures by their full names"
 
 
-def answered(change):
+def answered(change, films=600):
     """Answers whose logits (n, 3) and labels (n,) are changed by a function into other logits."""
-    answers = simulated_answers({"clean": 1.0})
+    answers = simulated_answers({"clean": 1.0}, films=films)
     shown = answers.predictions.table.copy()
     columns = [f"logit_{k}" for k in range(3)]
     shown[columns] = change(shown[columns].to_numpy(copy=True), answers.labels)
@@ -81,3 +82,20 @@ def test_temperature_stands_where_the_recalibration_cannot_be_cross_fitted(tmp_p
 def test_temperature_without_a_mistake_says_why(tmp_path):
     with pytest.raises(NotEvaluable, match="all 600 films are called right"):
         result_of("temperature", answered(lambda z, y: z + 20 * np.eye(3)[y]), tmp_path)
+
+
+def test_one_confidence_on_every_film_does_not_settle_the_claim(tmp_path):
+    """Ranks for logits: 48 of 72 right at .6652 on each. An ECE of .001 there may be one of .1."""
+
+    def ranks(z, y):
+        call = (y + (np.arange(len(y)) % 3 == 2)) % 3
+        return (np.arange(3) - call[:, None]) % 3 * -1.0 + 2
+
+    answers = answered(ranks, films=72)
+    result = result_of("calibration_error", answers, tmp_path)
+    assert result.effect.estimate == pytest.approx(0.0014, abs=1e-4)
+    assert result.effect.low == 0
+    assert result.effect.high > 0.1
+    claim = next(item for item in load_claims() if item.endpoint == "calibration_error")
+    (judged,) = judge_section([claim], "s", {claim.id: result})
+    assert judged.verdict.value == "inconclusive"
