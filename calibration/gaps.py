@@ -1,4 +1,4 @@
-"""A calibration error as a sum of absolute gaps, the candidate truths beside it, and samples drawn from them."""
+"""Of which gaps is a calibration error the sum? The candidate truths beside it, and samples drawn from them."""
 
 from __future__ import annotations
 

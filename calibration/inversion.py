@@ -1,4 +1,4 @@
-"""Intervals of calibration errors: every true error under which the one seen is not extreme.
+"""Which true calibration errors would not make the one seen extreme? Intervals by inverting a test.
 
 A calibration error is a sum of absolute gaps between outcomes and confidences. Noise makes it larger than the truth,
 most of all where the truth is 0, and where few bins are occupied it is the absolute value of a few numbers, with a

@@ -44,9 +44,10 @@ def decode_image(path: Path | str) -> Film:
 
     A file that is cut short is refused, and so is one whose own structure says that it is damaged: every part of a PNG
     must fit its checksum and its rows be as many as its header tells, the parts of a JPEG must follow one another up to
-    its end marker, the strips of a TIFF must lie in the file beside one another (see `file_damage`). The limit: the pixel data of JPEG, of TIFF that is not
-    deflated, and of the other formats carry no checksum, so that bits that changed within them give other pixels, and
-    nobody can tell. Compare checksums of the files where they may have suffered.
+    its end marker, the strips of a TIFF must lie in the file beside one another (see `file_damage`).
+    The limit: the pixel data of JPEG, of TIFF that is not deflated, and of the other formats carry no checksum, so that
+    bits that changed within them give other pixels, and nobody can tell. Compare checksums of the files where they may
+    have suffered.
 
     Args:
         path: a JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, JPEG 2000 or DICOM file, recognised by its content.
