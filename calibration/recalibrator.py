@@ -2,6 +2,12 @@
 
 To add one, write a class in a file of this folder; it only fits and maps::
 
+    from dataclasses import dataclass
+    from typing import Any
+    import numpy as np
+    from calibration.recalibrator import Recalibrator, register
+    from calibration.validation import FloatArray, IntArray, softmax
+
     @register("offset")
     @dataclass(frozen=True, kw_only=True)
     class Offset(Recalibrator):

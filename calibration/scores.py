@@ -10,6 +10,9 @@ other way round (max softmax, max logit, margin) are negated.
 To add a score of logits or of passes, write a function in a file of this folder; tables, CSV and figures of a run then
 have it::
 
+    from calibration.scores import register
+    from calibration.validation import FloatArray, softmax
+
     @register("least-softmax")
     def least_softmax(logits: FloatArray) -> FloatArray:
         '''Minus the gap between the largest and the smallest probability.'''

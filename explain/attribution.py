@@ -7,6 +7,12 @@ and what comes out, counts the passes it cost, and is final.
 
 To add one, write a class in a file of this folder::
 
+    from collections.abc import Sequence
+    import torch
+    from torch import Tensor
+    from explain.attribution import Attribution, Raw, register
+    from explain.network import Watched
+
     @register
     class InputTimesGradient(Attribution):
         '''The gradient of the target logit times the pixel (Shrikumar et al. 2016).'''

@@ -2,6 +2,10 @@
 
 To add one, write a class in the file of its family, or in a new file of this folder::
 
+    from torch import Tensor
+    from robustness.draws import Draws
+    from robustness.perturbation import Level, Perturbation, register
+
     @register
     class Fogging(Perturbation):
         '''Base fog of an old film: a constant optical density is added.
@@ -17,6 +21,9 @@ To add one, write a class in the file of its family, or in a new file of this fo
 
         def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
             return film + level["fog"]
+
+`draws.uniform("what for")` is one random number of this film, `draws.uniforms("what for", *film.shape)` a field of them
+(see `draws`): the same for the same film, condition and seed.
 
 Everything else (validation, identity at severity 0, seeding, clipping, storage in 8 bit) is done here, once. A
 change of grey values alone is better written as a `ToneCurve` (see `tone_curve`), and what happens to a stored film

@@ -3,6 +3,8 @@
 Severities were fixed before any result was seen; a preset names what is run and nothing else. A perturbation says which
 presets it belongs to (see `perturbation`). To add a preset::
 
+    from robustness.presets import Preset, register
+
     register(Preset("extremes", "the faintest and the strongest severity", (1, 5)))
 """
 

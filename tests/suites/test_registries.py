@@ -10,22 +10,16 @@ import textwrap
 from hashlib import sha256
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 import calibration.registration
 import explain.registration
 import robustness.registration
 from calibration import recalibrator, scores
-from calibration.validation import softmax
 from explain import attribution
 from robustness import perturbation, presets
 from robustness.attacks import attack
-from robustness.attacks.loss import cross_entropy
-from suites.harness.cohorts.cohort import COLUMNS
-from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts import registry as layouts
 from suites.harness.endpoints.explanations import method_comparison
@@ -34,7 +28,6 @@ from suites.harness.endpoints.uncertainty import scores as all_scores
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats import registry as formats
-from suites.harness.subjects.subject import Provenance
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
 REGISTRIES = {
@@ -49,12 +42,6 @@ REGISTRIES = {
     "layout": (layouts, "one-film"),
 }
 """Kind -> its registry, and what the example of its docstring registers."""
-USED = {
-    "Provenance": Provenance, "COLUMNS": COLUMNS, "cross_entropy": cross_entropy, "decode_image": decode_image,
-    "np": np, "pd": pd, "sha256": sha256, "softmax": softmax, "torch": torch,
-}  # fmt: skip
-"""What the examples use beside the names of their own module."""
-
 GRIDS = "a77fbcdcc7bf0b71d7ab0dcb9e706f42359786359f78b38964b16d3e4825af38"
 """Of all conditions of all presets, from when the presets were lists of names."""
 
@@ -74,7 +61,7 @@ def typed_in(kind: str) -> str:
     lines = rest.splitlines()
     end = next((at for at, line in enumerate(lines) if line and not line.startswith("    ")), len(lines))
     code = compile(textwrap.dedent("\n".join(lines[:end])), f"<{module.__name__}>", "exec", dont_inherit=True)
-    exec(code, {**USED, **vars(module), "__name__": module.__name__})
+    exec(code, {"__name__": f"{module.__name__}_example"})  # as in a new file: what it needs it imports itself
     return name
 
 

@@ -2,6 +2,11 @@
 
 To add one, write a function in a file of this folder (or below it)::
 
+    from suites.harness.claims import Claim, Result
+    from suites.harness.endpoints.parameters import Number
+    from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+    from suites.harness.predictions.answers import Evidence
+
     @endpoint("confident_share", parameters={"above": Number(0.9, low=0.0, high=1.0)})
     def confident_share(evidence: Evidence, claim: Claim) -> Result:
         '''Share of films called with more than `above` confidence.'''

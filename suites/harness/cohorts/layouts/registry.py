@@ -7,6 +7,11 @@ of the cohort's table; a repeated key means "or", `!=` means "not", values are U
 
 To add a layout, write a function in a new file of this folder::
 
+    import pandas as pd
+    from suites.harness.cohorts.cohort import COLUMNS, Cohort
+    from suites.harness.cohorts.decoding import decode_image
+    from suites.harness.cohorts.layouts.registry import Spec, register
+
     @register(
         "one-film",
         recognises=lambda spec: spec.path.suffix == ".png" and spec.path.is_file(),

@@ -6,6 +6,12 @@ score the other half; films of other cohorts get the mean of both fits.
 A score is in tables, CSV and figures by being registered: those of logits and of passes in `calibration.scores`, those
 that are fitted on features here, from a file of `endpoints/`::
 
+    import numpy as np
+    import numpy.typing as npt
+    from calibration.validation import FloatArray
+    from suites.harness.endpoints.uncertainty.scores import Scorer, register
+    from suites.harness.predictions.answers import Answers
+
     @register("distance to the mean")
     def distance_to_the_mean(main: Answers, features: FloatArray, among: npt.NDArray[np.bool_]) -> Scorer:
         mean = features[among].mean(axis=0)

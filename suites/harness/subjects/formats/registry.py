@@ -2,13 +2,18 @@
 
 To add one, write a function in a new file of this folder; nothing else has to be edited::
 
+    from hashlib import sha256
+    import torch
+    from suites.harness.subjects.formats.registry import register
+    from suites.harness.subjects.subject import Provenance, Subject
+
     @register("coin:CLASS+CLASS", matches=lambda spec: spec.startswith("coin:"))
     def coin(spec: str) -> Subject:
         classes = tuple(spec.removeprefix("coin:").split("+"))
         return Subject(
             name="coin",
             classes=classes,
-            respond=lambda films: torch.zeros(len(films), len(classes)),  # a network with gradients: `network=...`
+            respond=lambda films: torch.zeros(len(films), len(classes)),  # a list of (H, W); or `network=...`
             provenance=Provenance(spec=spec, format="coin", source=spec, sha256=sha256(spec.encode()).hexdigest()),
         )
 """
