@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -22,11 +23,11 @@ from suites.harness.cache import default_folder
 from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
-from suites.harness.claims import Claim, Judgement, Result
+from suites.harness.claims import Claim, Judgement, Result, load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
-from suites.harness.endpoints import get
+from suites.harness.endpoints import Endpoint, get
 from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
 from suites.harness.performance.paired_comparison import compare
@@ -85,7 +86,28 @@ class Evaluation:
         if repeated:
             raise SubjectProblem(f"two subjects are called {', '.join(sorted(repeated))}; give one another name")
         self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
+        self._check_classes()
         preset_conditions(self.preset)
+
+    def _check_classes(self) -> None:
+        """Refuse a class that no subject of the run has and that is spelt almost like one they have.
+
+        The project's own table names the published classes: a subject that spells them otherwise is for its claims to
+        say, one by one.
+        """
+        published = {claim.id: claim.parameters for claim in load_claims()}
+        known = sorted({name for subject in self.subjects for name in subject.classes})
+        for claim in self.claims:
+            endpoint = get(claim.endpoint)
+            if endpoint.about != "subject":
+                continue
+            for name, wanted in endpoint.classes_named(claim).items():
+                near = get_close_matches(wanted, known, n=1, cutoff=0.8)
+                if near and wanted not in known and published.get(claim.id, {}).get(name) != wanted:
+                    raise UsageProblem(
+                        f"claim {claim.id}: `{name}` is {wanted!r}, a class that no subject of this run has; did you "
+                        f"mean {near[0]}?"
+                    )
 
     def about(self, claim: Claim) -> list[str]:
         """Return what a claim is judged on: the page, the cohort, or each subject."""
@@ -97,7 +119,7 @@ class Evaluation:
         severities, thorough = SEVERITIES[self.profile], self.profile != "quick"
         wanted = {CLEAN: parse(CLEAN)}
         for claim in claims:
-            needed = get(claim.endpoint).conditions(claim, severities, thorough=thorough)
+            needed = _endpoint(claim).conditions(claim, severities, thorough=thorough)
             wanted |= {condition.text: condition for condition in needed}
         return list(wanted.values())
 
@@ -347,6 +369,14 @@ class Evaluation:
         return str(
             self.to_pandas().reindex(columns=columns).to_html(index=False, float_format="{:.3f}".format, escape=True)
         )
+
+
+def _endpoint(claim: Claim) -> Endpoint:
+    """Return the endpoint of a claim; one that there is not is named with the claim."""
+    try:
+        return get(claim.endpoint)
+    except UsageProblem as problem:
+        raise UsageProblem(f"claim {claim.id}: {problem}") from problem
 
 
 def _ours(claim: Claim) -> bool:

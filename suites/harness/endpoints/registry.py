@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 from robustness.registration import unknown_name
 from suites.harness.claims import Claim, Measure, Result, Unit
-from suites.harness.endpoints.parameters import Parameter, read_all
+from suites.harness.endpoints.parameters import ClassName, Parameter, read_all
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition, expand
 from suites.harness.statistics import Sampled
@@ -80,6 +80,11 @@ class Endpoint:
         asked = self.asked(claim)
         texts = (one.probe_conditions(asked[name]) for name, one in self._named(thorough=thorough))
         return expand(text for named in texts for text in named)
+
+    def classes_named(self, claim: Claim) -> dict[str, str]:
+        """Return the classes that a claim names, by parameter."""
+        asked, named = self.asked(claim), self.parameters.items()
+        return {name: asked[name] for name, one in named if isinstance(one, ClassName) and asked[name]}
 
     def _named(self, *, thorough: bool) -> Iterator[tuple[str, Parameter]]:
         return ((name, one) for name, one in self.parameters.items() if thorough or not one.thorough_only)

@@ -114,6 +114,8 @@ def parse(text: str) -> Condition:
                 perturbation.get(name)
         except ValueError as unknown:
             raise UsageProblem(f"condition {text!r}: {unknown}") from unknown
+        if not severity and name not in REMEDIES and name in perturbation.names():
+            raise UsageProblem(f"condition {text!r}: {name} needs a severity, {name}@1 to {name}@5")
         if not severity and name not in REMEDIES:
             raise UsageProblem(f"condition {text!r}: no remedy is called {name!r}; there are {', '.join(REMEDIES)}")
         steps.append((name, severity))

@@ -42,6 +42,7 @@ def claim_of(endpoint: str, **parameters) -> Claim:
         (claim_of("stress", condition="gamma_low@3", conditions="gamma_low@1-5"), "expected a list of conditions"),
         (claim_of("stress", condition="gamma_low@3", conditions=0), "expected a list of conditions"),
         (claim_of("stress", condition="gamma_low@3", remedies=["clae"]), "the nearest is 'clahe'"),
+        (claim_of("stress", condition="scatter"), "scatter needs a severity, scatter@1 to scatter@5"),
         (claim_of("confident_on_probe", role="laterl"), "the nearest is 'lateral'"),
         (claim_of("confident_on_probe", role=["lateral"]), "the role of a probe"),
         (claim_of("robust_accuracy", levels=3.3), "expected 0.25, 0.5"),
@@ -128,3 +129,20 @@ def test_the_list_of_endpoints_names_every_parameter_and_refuses_what_there_is_n
             assert f"    {parameter}: " in printed
     assert main(["stres"]) == 2
     assert "did you mean stress" in capsys.readouterr().err
+
+
+def test_a_class_spelt_almost_like_one_of_the_subjects_is_refused_and_the_projects_own_table_is_not():
+    def built(claim):
+        return Evaluation(subjects=[subject_of(Calm(), "calm")], cohort=cohort_of(6), claims=[claim], quiet=True)
+
+    with pytest.raises(UsageProblem, match=r"`truth` is 'nomal', a class .* did you mean normal\?"):
+        built(claim_of("stress", condition="gamma_low@3", truth="nomal"))
+    built(claim_of("stress", condition="gamma_low@3", truth="edema"))
+    named = next(claim for claim in load_claims() if claim.endpoint == "confusion_rate")
+    other = replace(subject_of(Calm(), "calm"), classes=("Normal", "bacterial-pneumonia", "viral-pneumonia"))
+    Evaluation(subjects=[other], cohort=cohort_of(6), claims=[named], quiet=True)
+
+
+def test_an_unknown_endpoint_is_named_with_its_claim():
+    with pytest.raises(UsageProblem, match=r"claim classes\.mine: no endpoint is called 'stres'; did you mean stress"):
+        Evaluation(subjects=[subject_of(Calm(), "calm")], cohort=cohort_of(6), claims=[claim_of("stres")], quiet=True)

@@ -31,7 +31,7 @@ from scipy.special import logsumexp
 from calibration import crossfit, scores
 from calibration.registration import unknown_name
 from calibration.validation import CalibrationError, FloatArray, softmax
-from suites.harness.errors import NotEvaluable
+from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
@@ -221,7 +221,18 @@ def add_logit_scores(sets: Sequence[FilmSet]) -> None:
     """Score all sets by their logits."""
     usable = logit_scores(*(films.logits for films in sets))
     for films in sets:
-        films.scores |= {name: score(films.logits) for name, score in usable.items()}
+        films.scores |= {name: _one_each(name, score(films.logits), films) for name, score in usable.items()}
+
+
+def _one_each(name: str, values: object, films: FilmSet) -> FloatArray:
+    """Return the values of a score, refused where it gave anything but a number for each film."""
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape != (int(films.keep.sum()),) or not np.isfinite(found).all():
+        raise UsageProblem(
+            f"uncertainty score {name!r} gave an array of shape {found.shape} for {int(films.keep.sum())} films"
+            f"{'' if np.isfinite(found).all() else ', not all finite'}; it must give one finite number for each"
+        )
+    return found
 
 
 def add_feature_scores(sets: Sequence[FilmSet], cache: Path | None = None) -> dict[str, str]:
@@ -243,9 +254,10 @@ def add_feature_scores(sets: Sequence[FilmSet], cache: Path | None = None) -> di
             continue
         rows = features[films.keep]
         if films.role == "main":
-            films.scores |= model.same_films(rows, films.logits, films.keep)
+            found = model.same_films(rows, films.logits, films.keep)
         else:
-            films.scores |= model.other_films(rows, films.logits)
+            found = model.other_films(rows, films.logits)
+        films.scores |= {name: _one_each(name, values, films) for name, values in found.items()}
     return dict(model.problems)
 
 
