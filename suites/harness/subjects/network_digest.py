@@ -20,11 +20,14 @@ from a layer's own methods, and compiled code outside installed libraries.
 
 from __future__ import annotations
 
+import concurrent.futures
 import enum
 import functools
 import hashlib
 import io
 import logging
+import socket
+import threading
 import types
 import typing
 import weakref
@@ -57,6 +60,11 @@ _CONTAINERS = (Mapping, list, tuple, set, frozenset, functools.partial, types.Me
 _WRAPPED = (staticmethod, classmethod, property, functools.cached_property)
 _BY_NAME = (logging.Logger, typing.TypeVar, typing.ParamSpec, torch._ops.OpOverload, torch._ops.OpOverloadPacket)  # noqa: SLF001
 
+_RUNNING = (threading.Thread, concurrent.futures.Executor, io.IOBase, socket.socket)
+"""What runs, or leads out of the process: it holds half the process, and none of it tells what it will answer."""
+MOST_OBJECTS = 200_000
+"""Objects followed before a value counts as one that cannot be told; a large network is made of some thousands."""
+
 
 def digest_of_network(network: nn.Module) -> str:
     """Return the SHA-256 of a network as it is now: structure, settings, weights, buffers and code.
@@ -79,13 +87,14 @@ def not_told(value: object) -> tuple[str, ...]:
     return tuple(sorted(_written(value).not_told))
 
 
-def _written(value: object) -> _Writer:
-    writer = _Writer()
+def _written(value: object, within: _Writer | None = None) -> _Writer:
+    """Return a writer with a value written: of its own, for what is in a set, whose items have no order."""
+    writer = _Writer(within)
     try:
         writer.write(value, ())
         writer.hooks_of_all_modules()
-    except RecursionError:  # a chain too long to follow
-        writer = _Writer()
+    except RecursionError:  # a chain too long to follow, or more objects than any network is made of
+        writer = _Writer(within)
         writer.unknown(value)
     return writer
 
@@ -93,10 +102,11 @@ def _written(value: object) -> _Writer:
 class _Writer(CodeWriter):
     """Writes values into a digest, each object once; one that comes again is written as its number."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: _Writer | None = None) -> None:
         super().__init__()
         self._seen: dict[int, tuple[int, object]] = {}  # the object is held, so that no other gets its id
-        self._open: set[int] = set()
+        self.entered: set[int] = set() if within is None else set(within.entered)
+        self.left: list[int] = [MOST_OBJECTS] if within is None else within.left
         self.not_told: set[str] = set()
 
     def write(self, value: object, names: Iterable[str]) -> None:
@@ -116,12 +126,12 @@ class _Writer(CodeWriter):
         elif isinstance(value, types.ModuleType):
             self._python_module(value, names)
         elif isinstance(value, _CONTAINERS):  # by content: whether two equal ones are the same object decides nothing
-            if id(value) in self._open:
+            if id(value) in self.entered:
                 self._text("inside itself")
                 return
-            self._open.add(id(value))
+            self.entered.add(id(value))
             self._object(value)
-            self._open.remove(id(value))
+            self.entered.remove(id(value))
         else:
             self._once(value, self._object)
 
@@ -141,6 +151,9 @@ class _Writer(CodeWriter):
             self._text("again", str(self._seen[id(value)][0]))
         else:
             self._seen[id(value)] = len(self._seen), value
+            self.left[0] -= 1
+            if self.left[0] < 0:
+                raise RecursionError("more objects than any network is made of")
             write(value)
 
     def _object(self, value: Any) -> None:  # noqa: ANN401, C901, PLR0912 - one line for every kind of value
@@ -172,6 +185,8 @@ class _Writer(CodeWriter):
             self._class(value)
         elif isinstance(value, _WRAPPED):
             self._wrapped(value)
+        elif isinstance(value, _RUNNING):
+            self.unknown(value)
         elif isinstance(value, weakref.ref):
             self._all("weak", [value()])
         elif isinstance(value, _BY_NAME):
@@ -252,7 +267,7 @@ class _Writer(CodeWriter):
             self.digest.update(np.ascontiguousarray(value).tobytes())
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
-        written = [_written(item) for item in value]
+        written = [_written(item, self) for item in value]
         self.not_told.update(*(one.not_told for one in written))
         self._all("set", sorted(one.digest.hexdigest() for one in written))
         self._as_users(value)

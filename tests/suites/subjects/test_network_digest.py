@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections import defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrize
 
 from suites.harness import load_subject
+from suites.harness.subjects import network_digest
 from suites.harness.subjects.network_digest import digest_of, digest_of_network, not_told
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Provenance, Subject
@@ -291,3 +293,17 @@ def test_the_provenance_says_when_answers_cannot_be_found_again():
     assert any("(generator)" in note and "never found again" in note for note in load_subject(subject).provenance.notes)
     network.held = None
     assert not any("found again" in note for note in load_subject(subject).provenance.notes)
+
+
+def test_what_runs_is_not_followed_and_what_has_no_end_is_given_up(monkeypatch):
+    """A thread pool leads to its threads, those to the pool and to everything else that runs in the process."""
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(str, range(6)))
+        assert not_told(Held({pool})) == ("ThreadPoolExecutor",)
+        assert "Thread" in not_told(Held(set(pool._threads)))
+        assert digest_of(Held({pool})) == digest_of(Held({pool})), "the same object, in the same process"
+    ring = {}
+    for number in range(30):  # every set holds two that hold the ones before: 2^30 ways through them
+        ring[number] = {Held(ring.get(number - 1)), Held(ring.get(number - 1))}
+    monkeypatch.setattr(network_digest, "MOST_OBJECTS", 2000)
+    assert not_told(Held(ring[29]))

@@ -63,8 +63,10 @@ def load_subject(
 
 def _found_again(subject: Subject) -> Subject:
     """Return the subject, told apart in its provenance where no other run can find its predictions."""
+    if subject.provenance.format == "service":  # its answers are its identity
+        return subject
     kinds = not_told(subject.respond if subject.network is None else subject.network)
-    if not kinds or subject.provenance.format == "service":
+    if not kinds:
         return subject
     note = (
         f"it holds what does not tell its content ({', '.join(kinds)}), so nobody can know it again: its predictions "
