@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from suites.harness.former_names import find_former_names
 from suites.harness.process import settle
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from suites.harness.subjects.temperature_scaling import with_temperature as with_temperature
 
 settle()
+find_former_names()
 
 _HOME = {
     "evaluate": "api",
