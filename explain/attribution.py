@@ -239,7 +239,13 @@ class Attribution(ABC):
 
     def _one(self, network: Watched, pixels: Tensor, targets: Tensor, image_ids: Sequence[str], seed: int) -> Raw:
         """Run one chunk, sum its channels, and refuse a map of the wrong shape (Captum returns such silently)."""
-        raw = self.run(network, pixels, targets, [generator_for(name, self.name, seed) for name in image_ids])
+        try:
+            raw = self.run(network, pixels, targets, [generator_for(name, self.name, seed) for name in image_ids])
+        except RuntimeError as problem:  # quantised, or computed elsewhere: torch finds no way from output to input
+            if "used in the graph" not in str(problem):
+                raise
+            told = "the output does not depend on the input through torch operations that have gradients"
+            raise NotAttributableError(self.name, told) from problem
         maps = raw.maps.detach().float().cpu()
         maps = maps.sum(dim=1) if maps.ndim == 4 else maps
         expected = (len(pixels), *pixels.shape[2:])

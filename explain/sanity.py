@@ -154,6 +154,10 @@ def cascading_randomisation(
     """
     original = method(network, pixels, targets, image_ids, seed)
     modules = randomisable_modules(network)
+    if not modules:
+        raise NotAttributableError(
+            method.name, "the network has no weights that can be redrawn (quantised ones cannot)"
+        )
     ends = _stage_ends(len(modules), stages)
     ssim, rank = np.full((len(ends), len(pixels)), np.nan), np.full((len(ends), len(pixels)), np.nan)
     left_out = dict(original.left_out)

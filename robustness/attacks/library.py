@@ -56,7 +56,9 @@ class Booked(nn.Module):
             moved.register_hook(self._backward)  # type: ignore[no-untyped-call]
         return logits  # type: ignore[no-any-return]
 
-    def _backward(self, gradient: Tensor) -> None:
+    def _backward(self, gradient: Tensor | None) -> None:
+        if gradient is None:  # torch's own sign that nothing came through, as from quantised layers
+            raise NotDifferentiable("the subject's output does not depend on its input through torch operations")
         turn = self.turn
         turn.films.count(turn.attack, turn.index, backward=1)
         bad = ~torch.isfinite(gradient).flatten(1).all(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,8 @@ from suites.harness.cohorts.cohort import Film
 from suites.harness.endpoints.adversarial.runs import attack
 from suites.harness.endpoints.adversarial.runs.attack import requests_at_most
 from tests.controls.evidence_pairs import Fragile
-from tests.controls.films import cohort_of, draw, film_of
-from tests.controls.subjects import Reader
+from tests.controls.films import SIDE, cohort_of, draw, film_of
+from tests.controls.subjects import Reader, subject_of
 from tests.suites.endpoints.adversarial.conftest import Answering
 
 
@@ -108,3 +110,26 @@ def test_no_pattern_can_be_fitted(judged):
     judgement = judged("adversarial.universal", Answering(Reader()).subject())
     assert judgement.verdict is Verdict.NOT_EVALUABLE
     assert "no gradients" in judgement.reason
+
+
+def test_quantised_layers_give_no_gradient_and_no_traceback(judged):
+    """torch hands their backward pass nothing at all, neither zeros nor an error: attacks and maps say so."""
+
+    class Quantised(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                linear = torch.nn.Sequential(torch.nn.Flatten(1), torch.nn.LazyLinear(3))
+                linear(torch.rand(1, 3, SIDE, SIDE))
+                self.inner = torch.ao.quantization.quantize_dynamic(linear, {torch.nn.Linear}, dtype=torch.qint8)
+
+        def forward(self, pixels):
+            return self.inner(pixels)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        subject = subject_of(Quantised(), "quantised")
+        for name in ("adversarial.one_level", "explanations.border", "explanations.believable"):
+            judgement = judged(name, subject, films=60)
+            assert judgement.verdict in {Verdict.NOT_EVALUABLE, Verdict.INCONCLUSIVE}, name
