@@ -11,7 +11,7 @@ import pandas as pd
 
 from robustness.attacks import BUDGETS
 from robustness.attacks.masking_checks import beats_transfer, no_faults
-from suites.harness.claims import Claim, Result, Unit
+from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.adversarial import figures, tables
 from suites.harness.endpoints.adversarial.runs import Attack, attack
@@ -20,7 +20,7 @@ from suites.harness.endpoints.adversarial.runs.attack import requests_at_most
 from suites.harness.endpoints.adversarial.runs.protocols import COMPARED
 from suites.harness.endpoints.adversarial.runs.side_by_side import Line, side_by_side
 from suites.harness.endpoints.adversarial.runs.transfer import LEVELS, matrix, transferred
-from suites.harness.endpoints.adversarial.tables import rate_on
+from suites.harness.endpoints.adversarial.tables import POINTS, SHARE, rate_on
 from suites.harness.endpoints.parameters import Flag, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
@@ -36,8 +36,6 @@ THREATS = {
     "linf/film": " of the film as it came",
 }
 SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: percent called right, with 95 % interval"
-SHARE: Unit = "share"
-POINTS: Unit = "points"
 MISSED = "no robustness can be concluded from a search that may have missed"
 
 

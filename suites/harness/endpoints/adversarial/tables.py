@@ -12,7 +12,7 @@ import pandas as pd
 from robustness.attacks import PROTOCOLS
 from robustness.attacks.masking_checks import SanityCheck
 from suites.harness import statistics
-from suites.harness.claims import Measure
+from suites.harness.claims import Measure, Unit
 from suites.harness.endpoints.adversarial.runs import Attack
 from suites.harness.endpoints.adversarial.runs.protocols import COMPARED
 from suites.harness.endpoints.adversarial.runs.side_by_side import Line
@@ -29,6 +29,9 @@ WHAT_MOVES = {
     "linf/film": ("each pixel of the film as it came, before resize and crop", "its largest change"),
 }
 """Threat model -> what an adversary may change, and what is bounded."""
+
+SHARE: Unit = "share"
+POINTS: Unit = "points"
 
 UPPER_BOUND = "what stays right is an upper bound: a longer search may flip more"
 """Said in every verdict: on random networks the quick search was up to one film of 24 behind PGD-100 x 5."""

@@ -6,20 +6,18 @@ from functools import partial
 
 import numpy as np
 
-from suites.harness.claims import Claim, Result, Unit
+from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.adversarial import figures, tables
 from suites.harness.endpoints.adversarial.runs import attack
 from suites.harness.endpoints.adversarial.runs.universal import LEVELS, patterns
-from suites.harness.endpoints.adversarial.tables import rate_on
+from suites.harness.endpoints.adversarial.tables import POINTS, SHARE, rate_on
 from suites.harness.endpoints.parameters import OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Evidence
 from suites.harness.statistics import difference
 
-SHARE: Unit = "share"
-POINTS: Unit = "points"
 MISSED = "no robustness can be concluded where gradients cannot be trusted"
 
 
