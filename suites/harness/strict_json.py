@@ -1,19 +1,128 @@
-"""Is JSON that people provide unambiguous? A key written twice is refused, where Python's reader keeps the last."""
+"""Is what people write as JSON or TOML unambiguous, and may its values be used? Typed by a schema, named where not.
+
+A key written twice is refused, where Python's reader keeps the last. So is what breaks code far from here: integers
+that no float holds, text that no file can (half of a surrogate pair), documents nested without end. What is left is
+held against a JSON Schema; the message names the first place that is not as it should be.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import tomllib
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
+
+import jsonschema
+
+_DEEPEST = 64
+_MOST_DIGITS = 20
+_LARGEST = 2**63 - 1
+_SHOWN = 60
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return the document in a text.
 
     Raises:
-        ValueError: it is not JSON, or an object in it has a key twice.
+        ValueError: it is not JSON, an object in it has a key twice, or a value in it can be used nowhere.
     """
-    return json.loads(text, object_pairs_hook=_unique)
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
+    except RecursionError as problem:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep") from problem
+    check_values(document)
+    return document
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the document in a text.
+
+    Raises:
+        ValueError: it is not TOML (`tomllib.TOMLDecodeError`), or a value in it can be used nowhere.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as problem:  # of int(), which gives up beyond 4300 digits
+        raise ValueError("it holds an integer of more than 64 bits") from problem
+    except RecursionError as problem:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep") from problem
+    check_values(document)
+    return document
+
+
+def check_values(document: object, path: str = "", depth: int = 0) -> None:
+    """Refuse values that no reader can use.
+
+    Raises:
+        ValueError: an integer beyond 64 bits, a number written too large for a float, text with half of a surrogate
+            pair, or nesting beyond 64; names the place.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    if isinstance(document, dict):
+        for key, value in document.items():
+            check_values(str(key), path or "a key", depth + 1)
+            check_values(value, f"{path}.{key}" if path else str(key), depth + 1)
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            check_values(value, f"{path}[{index}]", depth + 1)
+    elif isinstance(document, int) and abs(document) > _LARGEST:
+        raise ValueError(f"{_short(path)} is an integer of more than 64 bits")
+    elif isinstance(document, float) and math.isinf(document):
+        raise ValueError(f"{_short(path)} is infinite, or too large for a number")
+    elif isinstance(document, str) and not _is_writable(document):
+        raise ValueError(f"{_short(path)} holds half of a surrogate pair, which is no text")
+
+
+def check(document: object, schema: Mapping[str, Any]) -> None:
+    """Hold a document against a JSON Schema.
+
+    Raises:
+        ValueError: it does not follow it; says where and what is expected there, on one line.
+    """
+    validator = jsonschema.Draft202012Validator(dict(schema))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if error is None:
+        return
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        raise ValueError(f"{_short(place) + ' has' if place else 'it has'} no `{missing}`")
+    where = f"`{_short(place)}`" if place else "the document"
+    expected = error.schema.get("description") or f"{error.validator} {_shown(error.validator_value)}"
+    raise ValueError(f"{where} is {_shown(error.instance)}, expected {expected}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as the reader wrote it, on one line, cut."""
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _short(path: str) -> str:
+    text = path.encode("ascii", "backslashreplace").decode()
+    return text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}"
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:  # int() gives up beyond 4300 digits, with a word about Python's settings
+        raise ValueError(f"{text[:12]}… is an integer of more than 64 bits")
+    return int(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suites.harness.errors import UsageProblem
-from suites.harness.strict_json import parse_json
+from suites.harness.strict_json import check, parse_json, parse_toml
 from suites.harness.subjects.temperature_file import read_temperature
 
 
@@ -24,3 +28,68 @@ def test_a_temperature_written_twice_is_one_line_about_the_file(tmp_path):
     path.write_text('{"schema": "temperature/1", "temperature": 1.5, "temperature": 2.5}')
     with pytest.raises(UsageProblem, match=r"temperature-x\.json: the key 'temperature' occurs more than once"):
         read_temperature(path)
+
+
+UNUSABLE = {
+    "digits": ("9" * 5000, "more than 64 bits"),
+    "beyond a float": (str(2**63), "more than 64 bits"),
+    "infinite": ("1e999", "infinite"),
+    "surrogate": (r'"\ud800"', "surrogate"),
+    "nested": ("[" * 100 + "]" * 100, "nested"),
+    "nested beyond the reader": ("[" * 200_000 + "]" * 200_000, "nested"),
+}
+
+
+@pytest.mark.parametrize(("value", "reason"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_value_that_nothing_can_use_is_named(value, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_json(f'{{"a": {{"b": [1, {value}]}}}}')
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, str(2**70), "1e999", "inf", "[" * 5000 + "]" * 5000])
+def test_the_same_in_toml(value):
+    with pytest.raises(ValueError, match=r"64 bits|infinite|nested"):
+        parse_toml(f"a = {value}")
+
+
+SCHEMA = {
+    "type": "object",
+    "required": ["depths"],
+    "properties": {
+        "depths": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 99, "description": "a number of blocks"},
+        },
+        "name": {"type": "string"},
+    },
+}
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({}, optional={"depths": ANYTHING | st.lists(st.integers(1, 99)), "name": ANYTHING}))
+def test_what_passes_a_schema_has_its_types_and_the_rest_is_one_line(document):
+    message = refusal(document)
+    assert "\n" not in message
+    assert len(message) < 300
+    if not message:
+        assert all(type(depth) in {int, float} and 1 <= depth <= 99 for depth in document["depths"])
+        assert isinstance(document.get("name", ""), str)
+
+
+def refusal(document):
+    try:
+        check(document, SCHEMA)
+    except ValueError as problem:
+        return str(problem)
+    return ""
+
+
+def test_the_place_and_what_is_expected_there_are_named():
+    with pytest.raises(ValueError, match=r"^`depths\[1\]` is true, expected a number of blocks$"):
+        check(json.loads('{"depths": [1, true]}'), SCHEMA)
+    with pytest.raises(ValueError, match=r"^it has no `depths`$"):
+        check({}, SCHEMA)
