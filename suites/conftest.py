@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,20 +21,22 @@ import pytest
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
-from suites.harness.errors import PredictionProblem, UsageProblem
+from suites.harness.errors import PredictionProblem, UsageProblem, reason
 from suites.harness.evaluation import Evaluation
-from suites.harness.report.card import write_model_cards
-from suites.harness.report.gate import GateOutcome, compare_with_baseline
+from suites.harness.report.card import card_files, write_model_cards
+from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
+from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
-from suites.plugin import DEFAULT_WEIGHTS
+from suites.options import DEFAULT_WEIGHTS, PATHS, value
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
 CARDS = pytest.StashKey[list[Path]]()
 GATE = pytest.StashKey[GateOutcome]()
 PROBLEM = pytest.StashKey[str]()
+ASKED = pytest.StashKey[list[tuple[str, str]]]()
 STOPPED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 """Ends of a run that did not judge everything it was asked to; of part of the claims no report is written."""
 
@@ -48,13 +51,16 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[EVALUATION] = _evaluation(config)
         if not config.option.collectonly:
+            _refuse_unwritable(config)
             _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
     except UsageProblem as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
 
 
 def _evaluation(config: pytest.Config) -> Evaluation:
-    option = config.getoption
+    option = partial(value, config)
+    for name in PATHS:
+        _refuse_undecodable(name, option(name))
     report = option("--report")
     if report and Path(report).suffix == ".py":
         raise UsageProblem(
@@ -74,11 +80,37 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         cohort = cohort.limited(limit, option("--seed"))
     settings = {"cache": option("--cache")} if option("--cache") else {}
     command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
+    command = command.encode(errors="backslashreplace").decode()  # names of files need not be text
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"),
-        seed=option("--seed"), quiet=option("verbose") < 0, command=command, **settings,
+        seed=option("--seed"), quiet=config.getoption("verbose", 0) < 0, command=command, **settings,
     )  # fmt: skip
+
+
+def _refuse_undecodable(name: str, given: object) -> None:
+    """Refuse a name that is no text: it could be written neither into a report nor into a table."""
+    for one in given if isinstance(given, list) else [given]:
+        text = str(one or "")
+        if text != text.encode(errors="ignore").decode():
+            shown = text.encode(errors="backslashreplace").decode()
+            raise UsageProblem(f"{name}: the name {shown} is no UTF-8; rename the file or folder")
+
+
+def _refuse_unwritable(config: pytest.Config) -> None:
+    """Find out now what a run of an hour would end in: nowhere to write to, or nothing to compare with."""
+    evaluation = config.stash[EVALUATION]
+    if folder := value(config, "--report"):
+        refuse_unwritable_folder(Path(folder))
+    if card := value(config, "--model-card"):
+        for file in card_files(evaluation.subjects, card):
+            refuse_unwritable_file(file, "the model card")
+    if junit := config.getoption("--junitxml", None):
+        file = Path(os.path.expanduser(os.path.expandvars(junit)))  # noqa: PTH111 - as pytest does it
+        file.parent.mkdir(parents=True, exist_ok=True)  # so does pytest
+        refuse_unwritable_file(file, "--junitxml")
+    if baseline := value(config, "--baseline"):
+        refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in evaluation.subjects})
 
 
 def _refuse_orphans(claims: Sequence[Claim]) -> None:
@@ -123,25 +155,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)  # after -k and -m have had their say
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Remember which claims were asked for."""
-    evaluation = config.stash[EVALUATION]
-    claims = [
-        item.callspec.params.get("claim")
-        for item in items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-    ]
-    asked = [claim for claim in claims if isinstance(claim, Claim)]
     # A suite whose claims a table of the user's leaves out has nothing to judge; pytest would print it as skipped.
-    idle = [item for item in items if _claimless(item)]
+    idle = [item for item in items if item.get_closest_marker("claims") is not None and _case(item) is None]
     if idle:
         config.hook.pytest_deselected(items=idle)
-        items[:] = [item for item in items if not _claimless(item)]
-    evaluation.select(claim.id for claim in asked)
+        items[:] = [item for item in items if item not in idle]
+    config.stash[ASKED] = [case for item in items if (case := _case(item)) is not None]
+    config.stash[EVALUATION].select(claim for claim, _ in config.stash[ASKED])
 
 
-def _claimless(item: pytest.Item) -> bool:
-    return item.get_closest_marker("claims") is not None and not (
-        isinstance(item, pytest.Function) and isinstance(item.callspec.params.get("claim"), Claim)
-    )
+def _case(item: pytest.Item) -> tuple[str, str] | None:
+    """Return the claim a test judges, by id, and the subject it judges it on; None of a test that judges none."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    claim = parameters.get("claim")
+    return (claim.id, str(parameters["subject"])) if isinstance(claim, Claim) else None
 
 
 @pytest.fixture(scope="session")
@@ -188,16 +215,33 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
     return told
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside the terminal's, so that it prints what is found here
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
-    config = session.config
-    if EVALUATION not in config.stash or config.option.collectonly:
-        return
-    evaluation = config.stash[EVALUATION]
-    if not evaluation.judgements:
+    try:
+        yield
+    except OSError as error:  # of a plugin that writes a file of its own, as --junitxml does
+        session.config.stash[PROBLEM] = f"{error.filename or 'a file of a plugin'} cannot be written: {reason(error)}"
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    finally:
+        if EVALUATION in session.config.stash and not session.config.option.collectonly:
+            _conclude(session)
+
+
+def _conclude(session: pytest.Session) -> None:
+    config, evaluation = session.config, session.config.stash[EVALUATION]
+    judgements = evaluation.judgements
+    if not judgements:
         return
     if session.exitstatus in STOPPED:
         config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
+        return
+    judged = {(judgement.claim.id, judgement.subject) for judgement in judgements}
+    if missing := [claim for claim, subject in config.stash[ASKED] if (claim, subject) not in judged]:
+        config.stash[PROBLEM] = (
+            f"the run stopped at a failure, with {len(missing)} of the {len(config.stash[ASKED])} judgements asked for "
+            f"not made ({missing[0]} the first of them); run it without -x and --maxfail"
+        )
         return
     try:
         _finish(config, evaluation)
@@ -210,19 +254,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _finish(config: pytest.Config, evaluation: Evaluation) -> None:
-    if baseline := config.getoption("--baseline"):
+    if baseline := value(config, "--baseline"):
         config.stash[GATE] = compare_with_baseline(evaluation.record(), baseline)
-    if card := config.getoption("--model-card"):
+    if card := value(config, "--model-card"):
         config.stash[CARDS] = write_model_cards(evaluation.record(), card)
-    if folder := config.getoption("--report"):
+    if folder := value(config, "--report"):
         config.stash[REPORT] = evaluation.report(folder)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Print the verdicts so that a person understands them at a glance."""
     stash = config.stash
     if EVALUATION not in stash:
         return
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        told = " and ".join(f"{word} {given}" for word in ("-k", "-m") if (given := config.getoption(word)))
+        known = len(stash[EVALUATION].claims)
+        terminalreporter.write_line(
+            f"nothing was judged: {told or 'the command line'} selects none of the {known} claims; "
+            "pytest suites/ --collect-only lists them",
+            red=True,
+        )
     print_summary(terminalreporter, stash[EVALUATION], stash.get(REPORT, None), stash.get(PROBLEM, None))
     for card in stash.get(CARDS, []):
         terminalreporter.write_line(f"model card: {card}")

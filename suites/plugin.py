@@ -1,10 +1,10 @@
-"""Which options do the suites have, and what must pytest leave alone? Loaded before it looks at paths.
+"""What must pytest leave alone in a run of the suites, and which options does it know? Loaded before it looks at paths.
 
 What stands behind an option is data of somebody's: no `conftest.py`, `test_*.py` or `pytest.ini` beside it is ever
 run, and neither are those of the folder pytest is started in. `suites.command_line` has pytest load this module first,
 so it knows the options from the first word on; a run of the suites then takes its settings from this project alone, and
 nothing but the `test_*.py` of this folder is collected in it. Every pytest of an environment loads this module, so it
-imports nothing of the harness; a test compares the names written here with the harness's own.
+imports nothing of the harness.
 """
 
 from __future__ import annotations
@@ -13,104 +13,36 @@ import argparse
 import copy
 import os
 import shlex
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import _pytest.config
 import pytest
+
+from suites.options import DEFAULT_DATA, OPTIONS, PATHS
 
 SUITES = Path(__file__).resolve().parent
 _SETTINGS = SUITES.parent / "pyproject.toml"
-PROBES = {
-    "lateral": "lateral films",
-    "adult": "frontal films of adults",
-    "unseen": "findings the subject has no class for",
-}
-FORMS = (
-    "published",
-    "hf:OWNER/NAME[@REVISION]",
-    "FOLDER with config.json and model.safetensors",
-    "bundled:NAME (fragile, hardened, probe)",
-    "FILE.ckpt (Lightning)",
-    "http://HOST:PORT[?classes=a,b,c&timeout=30&workers=8] (a service)",
-    (
-        "timm:NAME?checkpoint=PATH&classes=a,b,c"
-        "[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear]"
-    ),
-    "MODULE:FACTORY",
-)
-DEFAULT_WEIGHTS = "bundled:fragile"
-DEFAULT_DATA = "phantom"
-PATHS = (
-    "--weights", "--data", *(f"--probe-{role}" for role in PROBES), "--report", "--claims", "--temperature",
-    "--baseline", "--model-card", "--cache",
-)  # fmt: skip
-OTHERS = ("--profile", "--preset", "--preprocessing", "--limit", "--device", "--seed")
 ONLY_SUITES = pytest.StashKey[bool]()
+_NOT_THESE = "or, where that is an option of your own tests, leave the suites out: -p no:suites.plugin"
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the options of the suites."""
+    """Declare the options of the suites, once it is known that the suites are run; a plugin loaded late declares now.
+
+    The tests of another project in the same environment may have options of the same names.
+    """
     pluginmanager.register(_OwnSettings(parser))
+    if __name__ not in _pytest.config.default_plugins:
+        declare(parser)
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Add the options to pytest's."""
     group = parser.getgroup("chest X-ray reliability")
-    group.addoption(
-        "--weights",
-        action="append",
-        metavar="SPEC",
-        help=f"subject, repeatable: {' | '.join(FORMS)} (default {DEFAULT_WEIGHTS})",
-    )
-    group.addoption(
-        "--data",
-        metavar="SPEC",
-        default=DEFAULT_DATA,
-        help="cohort: a folder of films, a manifest, kaggle, phantom (default)",
-    )
-    for role, what in PROBES.items():
-        group.addoption(f"--probe-{role}", metavar="SPEC", help=f"cohort of {what}")
-    group.addoption(
-        "--report", nargs="?", const="report", metavar="DIR", help="write the report there (default report/)"
-    )
-    group.addoption(
-        "--claims",
-        metavar="FILE",
-        type=Path,
-        help="claims table in TOML (`extends = true` overrides the project's own by id)",
-    )
-    group.addoption(
-        "--profile",
-        choices=("quick", "standard", "full"),
-        default="quick",
-        help="how much is run (default quick)",
-    )
-    group.addoption(
-        "--preset",
-        metavar="NAME",
-        help="run a whole grid of perturbations beside what the claims need: standard, quick or medmnist-c",
-    )
-    group.addoption("--preprocessing", metavar="NAME", help="recipe by name: repository (default) or hub")
-    group.addoption(
-        "--temperature",
-        action="append",
-        metavar="FILE",
-        type=Path,
-        default=[],
-        help="temperature-*.json of an earlier report, repeatable: its subject answers with logits / T everywhere",
-    )
-    group.addoption("--limit", type=int, metavar="N", help="about N films, stratified by class, whole patients")
-    group.addoption(
-        "--baseline",
-        metavar="DIR",
-        type=Path,
-        help="report or results.json of an earlier run: fail on a significant worsening",
-    )
-    group.addoption(
-        "--model-card",
-        metavar="FILE",
-        type=Path,
-        help="write a Hugging Face model card with the measured limitations (several subjects: FILE-<subject>)",
-    )
-    group.addoption("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
-    group.addoption("--seed", type=int, default=0, help="decides every random number (default 0)")
-    group.addoption("--cache", metavar="DIR", type=Path, help="where finished predictions are kept")
+    for name, described in OPTIONS.items():
+        group.addoption(name, **described)
 
 
 class _OwnSettings:
@@ -123,6 +55,9 @@ class _OwnSettings:
     def pytest_cmdline_parse(self, args: list[str]) -> None:
         try:
             words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *args]
+            if not _about_suites(words):
+                return
+            declare(self.parser)
             known = self.parser.parse_known_args(words)
             given = _given(self.parser, words)
         except (pytest.UsageError, ValueError):
@@ -130,6 +65,25 @@ class _OwnSettings:
         suite_named = any(map(_is_suite, _named(known, Path.cwd())))
         if not known.inifilename and (given or suite_named):
             args[:0] = _own_settings()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_load_initial_conftests(self) -> Iterator[None]:
+        """Name the file and the line where a `conftest.py` declares an option that the suites have already.
+
+        Raises:
+            pytest.UsageError: it does.
+        """
+        try:
+            yield
+        except ValueError as problem:
+            frames = traceback.extract_tb(problem.__traceback__)
+            own = [frame for frame in frames if Path(frame.filename).name == "conftest.py"]
+            if not own or "option" not in str(problem):
+                raise
+            raise pytest.UsageError(
+                f"{own[-1].filename}:{own[-1].lineno} declares an option that pytest or the suites have already: "
+                f"{problem}. Rename it there, or run the suites from another folder"
+            ) from problem
 
 
 @pytest.hookimpl(tryfirst=True)  # before any conftest.py is imported
@@ -148,7 +102,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     if given and not suite_named:
         raise pytest.UsageError(
             f"{given[0]} belongs to the suites, and no suite is named; "
-            f"write the folder to test first: pytest suites/ {given[0]} ..."
+            f"write the folder to test first: pytest suites/ {given[0]} ... ({_NOT_THESE})"
         )
     if not suite_named:
         return
@@ -194,11 +148,29 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if _below(path, SUITES) or config.stash.get(ONLY_SUITES, False) else None
 
 
+def _about_suites(words: Sequence[str]) -> bool:
+    """Return whether a command line has an option of the suites, names one of them, or is one without paths here."""
+    mine = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, fromfile_prefix_chars="@")
+    for name in OPTIONS:
+        mine.add_argument(name, nargs="?", const=name, action="append")
+    try:
+        known, rest = mine.parse_known_args(list(words))
+    except (argparse.ArgumentError, SystemExit):
+        return True
+    if any(_value(known, name) for name in OPTIONS) or "--help" in rest or "-h" in rest:
+        return True
+    named = [word.split("::", maxsplit=1)[0] for word in rest if not word.startswith("-")]
+    places = [Path.cwd(), *((Path.cwd() / os.path.expanduser(word)) for word in named)]  # noqa: PTH111 - as below
+    return any(word.partition(".")[0] == SUITES.name for word in named) or any(
+        _is_suite(Path(os.path.realpath(place))) for place in places
+    )
+
+
 def _given(parser: pytest.Parser, words: Sequence[str]) -> list[str]:
     """Return the options of the suites that stand in a command line, be it with their default values."""
-    without = argparse.Namespace(**{_name(option): None for option in (*PATHS, *OTHERS)})
+    without = argparse.Namespace(**{_name(option): None for option in OPTIONS})
     known = parser.parse_known_args(words, without)
-    return [option for option in (*PATHS, *OTHERS) if _value(known, option) is not None]
+    return [option for option in OPTIONS if _value(known, option) is not None]
 
 
 def _named(known: argparse.Namespace, here: Path) -> list[Path]:

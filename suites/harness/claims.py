@@ -8,7 +8,6 @@ the margin here.
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,7 +18,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, reason
+from suites.harness.foreign_file import read_text
+from suites.harness.strict_json import check, parse_toml
 
 DEFAULT_TABLE = Path(__file__).parent.parent / "claims.toml"
 Kind = Literal["limitation", "requirement"]
@@ -73,8 +74,13 @@ class Claim:
         if self.direction not in ("above", "below"):
             raise UsageProblem(f"claim {self.id}: direction must be 'above' or 'below', not {self.direction!r}")
         for name, value in (("margin", self.margin), ("documented", self.documented)):
-            if value is not None and not abs(value) < sys.float_info.max:
-                raise UsageProblem(f"claim {self.id}: {name} must be a finite number, not {str(value)[:20]}")
+            if value is not None and not _finite(value):
+                shown = repr(value)[:20] if isinstance(value, float | str) else f"one of type {type(value).__name__}"
+                raise UsageProblem(f"claim {self.id}: {name} must be a finite number, not {shown}")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +240,12 @@ def load_claims(path: Path | None = None) -> list[Claim]:
     """
     source = path or DEFAULT_TABLE
     try:
-        document = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageProblem(f"cannot read the claims table {source}: {problem}") from problem
-    except tomllib.TOMLDecodeError as problem:
+        text = read_text(source)
+    except (OSError, ValueError) as problem:
+        raise UsageProblem(f"cannot read the claims table {source}: {reason(problem)}") from problem
+    try:
+        document = parse_toml(text)
+    except ValueError as problem:
         raise UsageProblem(f"the claims table {source} is not valid TOML: {problem}") from problem
     entries = document.get("claim", [])
     if not isinstance(entries, list) or not entries:
@@ -255,37 +263,36 @@ def load_claims(path: Path | None = None) -> list[Claim]:
     return claims
 
 
-_FIELDS: Mapping[str, type | tuple[type, ...]] = {
-    "id": str,
-    "section": str,
-    "statement": str,
-    "kind": str,
-    "endpoint": str,
-    "margin": (int, float),
+_LINE = {"type": "string", "maxLength": 1000, "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}
+_NUMBER = {"type": "number", "description": "a number"}
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "description": "a table",
+    "required": ["id", "section", "statement", "kind", "endpoint", "margin"],
+    "properties": {
+        "id": _LINE | {"maxLength": 120, "pattern": r"^[^\s.]+\.\S+$", "description": "text, dotted: `<suite>.<name>`"},
+        "section": _LINE | {"minLength": 1, "description": "text on one line"},
+        "statement": _LINE | {"minLength": 1, "description": "text on one line"},
+        "kind": {"type": "string", "description": "text"},
+        "endpoint": {"type": "string", "description": "text"},
+        "margin": _NUMBER,
+        "direction": {"type": "string", "description": "text"},
+        "documented": _NUMBER,
+        "remedy": _LINE | {"description": "text on one line"},
+    },
 }
-_OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"direction": str, "documented": (int, float), "remedy": str}
+"""What an entry of the table holds; whatever else it names is a parameter of its endpoint, which types it."""
 
 
-def _claim(entry: object, source: Path) -> Claim:
+def _claim(entry: Any, source: Path) -> Claim:  # noqa: ANN401 - whatever the file holds
     """Return the claim of one TOML table; what is not a field of `Claim` is a parameter of its endpoint."""
-    if not isinstance(entry, dict):
-        raise UsageProblem(f"{source}: a [[claim]] must be a table")
-    name = entry.get("id", "without id")
-    known = {**_FIELDS, **_OPTIONAL}
-    given = {}
-    for key, kinds in known.items():
-        if key in entry:
-            given[key] = entry[key]
-            if not isinstance(entry[key], kinds) or isinstance(entry[key], bool):
-                raise UsageProblem(
-                    f"{source}: claim {name}: `{key}` is {repr(entry[key])[:60]}, expected {_words(kinds)}"
-                )
-        elif key in _FIELDS:
-            raise UsageProblem(f"{source}: claim {name} has no `{key}`")
-    if "." not in entry["id"]:
-        raise UsageProblem(f"{source}: claim {name}: the id must be dotted, `<suite>.<name>`")
-    return Claim(**given, parameters={key: value for key, value in entry.items() if key not in known})
-
-
-def _words(kinds: type | tuple[type, ...]) -> str:
-    return "text" if kinds is str else "a number"
+    name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
+    try:
+        check(entry, SCHEMA)
+    except ValueError as problem:
+        raise UsageProblem(f"{source}: claim {name}: {problem}") from problem
+    given = {key: value for key, value in entry.items() if key in SCHEMA["properties"]}
+    try:
+        return Claim(**given, parameters={key: value for key, value in entry.items() if key not in given})
+    except UsageProblem as problem:
+        raise UsageProblem(f"{source}: {problem}") from problem

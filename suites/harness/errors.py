@@ -1,10 +1,45 @@
-"""What can go wrong for a user? Errors that say what was wrong, where, and what to do, never a traceback."""
+"""What can go wrong for a user? Errors that say what was wrong, where, and what to do, never a traceback.
+
+Whatever a message quotes, a path of 4,000 letters or a name with line breaks in it, it stays one line that a person can
+read: see `one_line`.
+"""
 
 from __future__ import annotations
+
+import re
+
+LONGEST = 300
+"""Characters of a message: two or three lines of a terminal."""
+_LONG_WORD = re.compile(r"\S{121,}")
+_SHOWN_OF_IT = 60
+
+
+def one_line(text: str, most: int = LONGEST) -> str:
+    """Return a text as one line without control characters, of at most `most` characters.
+
+    Words longer than 120 characters lose their middle first, then the text does: what is wrong stands at its beginning,
+    what to do at its end.
+    """
+    plain = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    words = _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN_OF_IT]}…{word[0][-_SHOWN_OF_IT // 2 :]}", plain)
+    line = " ".join(words.split())
+    return line if len(line) <= most else f"{line[: most * 2 // 3]}…{line[-(most // 3 - 1) :]}"
+
+
+def reason(problem: BaseException) -> str:
+    """Return why the system or a reader refused something, without the path and the number that `str` has before it."""
+    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem) or type(problem).__name__
+
+
+def _escaped(letter: str) -> str:
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode("ascii")
 
 
 class UsageProblem(Exception):
     """Something the user gave cannot be used; pytest ends with exit code 4 and prints this one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class SubjectProblem(UsageProblem):
@@ -23,12 +58,15 @@ class FilmUnreadable(Exception):
     """
 
     def __init__(self, reason: str, *, file: str = "") -> None:
-        super().__init__(f"{file}: {reason}" if file else reason)
-        self.reason = reason
+        self.reason = one_line(reason)
+        super().__init__(one_line(f"{file}: {reason}" if file else reason))
 
 
 class PredictionProblem(Exception):
     """The subject answered with something that is not a prediction (NaN, infinity, wrong shape); names the image."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class NotEvaluable(Exception):

@@ -79,6 +79,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.profile not in SEVERITIES:
             raise UsageProblem(f"profile is {self.profile!r}; known are {', '.join(SEVERITIES)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise UsageProblem(f"seed is {repr(self.seed)[:40]}; expected a whole number from 0 to 2**63 - 1")
         if not self.claims:
             raise UsageProblem("no claims were selected: nothing would be judged")
         names = [subject.name for subject in self.subjects]

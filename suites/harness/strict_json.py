@@ -84,10 +84,11 @@ def check(document: object, schema: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it does not follow it; says where and what is expected there, on one line.
     """
-    validator = jsonschema.Draft202012Validator(dict(schema))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if error is None:
+    errors = list(jsonschema.Draft202012Validator(dict(schema)).iter_errors(document))
+    if not errors:
         return
+    # What stands there and is wrong comes before what is missing: it often is the same thing by another name.
+    error = jsonschema.exceptions.best_match([one for one in errors if one.validator != "required"] or errors)
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)

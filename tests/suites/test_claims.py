@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suites.harness.claims import load_claims
 from suites.harness.endpoints import get
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, expand, parse
 
 ENTRY = """
@@ -46,12 +52,21 @@ def test_extends_overrides_by_id_and_adds(tmp_path):
     ("text", "message"),
     [
         ("", "holds no"),
+        (ENTRY + "documented = '0.2'", 'contrast.mine: `documented` is "0.2", expected a number'),
+        (ENTRY + "documented = [0.2]", "expected a number"),
+        (ENTRY + "documented = true", "expected a number"),
+        (ENTRY + f"documented = {'9' * 400}", "more than 64 bits"),
+        (ENTRY + f"documented = {'9' * 5000}", "more than 64 bits"),
+        (ENTRY + "remedy = 3", "`remedy` is 3, expected text on one line"),
+        (ENTRY + "remedy = {a = 1}", "expected text on one line"),
+        (ENTRY + 'remedy = "a\\nb"', "expected text on one line"),
+        (ENTRY.replace("contrast.mine", "contrast.my mine"), "expected text, dotted"),
         ("claim = 3", "holds no"),
         ("[[claim]]\nid = 3", "`id` is 3, expected text"),
-        (ENTRY.replace("margin = 0.1", ""), "contrast.mine has no `margin`"),
+        (ENTRY.replace("margin = 0.1", ""), "contrast.mine: it has no `margin`"),
         (ENTRY.replace("margin = 0.1", "margin = nan"), "margin must be a finite number"),
         (ENTRY.replace("limitation", "wish"), "kind must be 'limitation' or 'requirement', not 'wish'"),
-        (ENTRY.replace("contrast.mine", "mine"), "must be dotted"),
+        (ENTRY.replace("contrast.mine", "mine"), "expected text, dotted"),
         (ENTRY + ENTRY, "more than once"),
         (ENTRY.replace("id =", "id"), "not valid TOML"),
     ],
@@ -61,6 +76,51 @@ def test_a_mistake_is_one_clear_line(tmp_path, text, message):
     table.write_text(text)
     with pytest.raises(UsageProblem, match=message):
         load_claims(table)
+
+
+FIELDS = {
+    "id": st.just("contrast.mine"), "section": st.just("S"), "statement": st.just("s"),
+    "kind": st.sampled_from(["limitation", "requirement"]), "endpoint": st.just("stress"),
+    "margin": st.floats(-9, 9) | st.integers(-9, 9), "condition": st.just("gamma_low@3"),
+}  # fmt: skip
+OPTIONAL = {"direction": st.sampled_from(["above", "below"]), "documented": FIELDS["margin"], "remedy": st.just("r")}
+ANYTHING = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8")) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.fixed_dictionaries(FIELDS, optional=OPTIONAL), st.sampled_from([*FIELDS, *OPTIONAL, "conditions"]), ANYTHING)
+def test_an_entry_with_any_other_value_is_a_claim_of_the_right_types_or_one_line(tmp_path_factory, entry, key, value):
+    table = tmp_path_factory.mktemp("claims") / "claims.toml"
+    table.write_text("[[claim]]\n" + "".join(f"{name} = {toml(one)}\n" for name, one in (entry | {key: value}).items()))
+    claim = claim_or_line(table)
+    if isinstance(claim, str):
+        assert claim == one_line(claim)
+        return
+    numbers = [claim.margin, *([] if claim.documented is None else [claim.documented])]
+    assert all(type(number) in {int, float} and math.isfinite(number) for number in numbers)
+    assert all(isinstance(text, str) for text in (claim.remedy, claim.statement, claim.section, claim.id))
+    assert "\n" not in claim.remedy + claim.statement + claim.section + claim.id
+
+
+def claim_or_line(table):
+    try:
+        return load_claims(table)[0]
+    except UsageProblem as problem:
+        return str(problem)
+
+
+def toml(value):
+    """Write a value as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key or 0} = {toml(one)}' for key, one in value.items())}}}"
+    return json.dumps(value).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
 
 
 def test_missing_table_is_named(tmp_path):
@@ -84,6 +144,11 @@ def test_conditions_read_and_write_themselves():
         "clean",
     ]
     assert parse("gamma_low@3").identity != parse("gamma_low@4").identity
+
+
+def test_a_device_is_no_table():
+    with pytest.raises(UsageProblem, match="cannot read the claims table /dev/zero: it is no regular file"):
+        load_claims(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize("text", ["gama_low@3", "gamma_low@6", "gamma_low@", "Gamma_low@3", "nothing"])

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
 from robustness import presets
-from suites import plugin
+from suites import options, plugin
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.evaluation import SEVERITIES
 from suites.harness.subjects import formats
@@ -91,7 +91,7 @@ def place(tmp_path_factory):
     code, text = run("suites/", "-rA", *(f"{option}={value}" for option, value in values.items()))
     assert "classes.good" in text, text
     values |= {"--baseline": root / "reports" / "first"}
-    assert set(plugin.PATHS) <= set(values)
+    assert set(options.PATHS) <= set(values)
     canary = root / "canary"
     for number, value in enumerate(values.values()):
         folder = value if value.is_dir() else value.parent
@@ -149,7 +149,7 @@ for path, text in kept.items():
 
 def test_no_kind_of_settings_beside_any_value_is_read(place):
     values, _, _, canary = place
-    given = {option: str(value) for option, value in values.items() if option in plugin.PATHS}
+    given = {option: str(value) for option, value in values.items() if option in options.PATHS}
     told = json.dumps([SETTINGS, given, str(canary), str(ROOT / "suites")])
     command = [sys.executable, "-c", FOR_EACH]
     done = subprocess.run(command, cwd=ROOT, input=told, capture_output=True, text=True, timeout=300, check=False)
@@ -275,14 +275,14 @@ def test_a_command_line_that_would_run_them_is_refused_in_one_line(tmp_path, wor
 
 def test_the_options_are_those_of_the_harness(pytestconfig):
     declared = pytest.Parser(_ispytest=True)
-    plugin.pytest_addoption(declared, pytest.PytestPluginManager())
+    plugin.declare(declared)
     (group,) = [group for group in declared._groups if group.name == "chest X-ray reliability"]
-    options = {option.names()[0]: option.attrs() for option in group.options}
-    assert set(options) == {*plugin.PATHS, *plugin.OTHERS}
-    assert tuple(options["--profile"]["choices"]) == tuple(SEVERITIES)
-    assert all(name in options["--preset"]["help"] for name in presets.names())
-    assert plugin.PROBES == ROLES
-    assert tuple(formats.names()) == plugin.FORMS
+    found = {option.names()[0]: option.attrs() for option in group.options}
+    assert set(found) == set(options.OPTIONS)
+    assert tuple(found["--profile"]["choices"]) == tuple(SEVERITIES)
+    assert all(name in found["--preset"]["help"] for name in presets.names())
+    assert options.PROBES == ROLES
+    assert tuple(formats.names()) == options.FORMS
     assert pytestconfig.pluginmanager.has_plugin("suites.plugin")
 
 
@@ -290,3 +290,31 @@ def test_every_pytest_of_the_environment_stays_light():
     program = "import sys, suites.plugin; print(sorted({'torch', 'numpy', 'suites.harness'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+OWN_OPTION = "def pytest_addoption(parser):\n    parser.addoption('--data', default='mine')\n"
+
+
+def test_tests_of_another_project_may_have_an_option_of_the_same_name(tmp_path):
+    (tmp_path / "conftest.py").write_text(OWN_OPTION)
+    (tmp_path / "test_own.py").write_text(
+        "def test_own(request):\n    assert request.config.getoption('--data') == 'mine'\n"
+    )
+    code, text = run("test_own.py", cwd=tmp_path)
+    assert (code, "1 passed" in text) == (0, True), text
+    code, text = run("test_own.py", "--data", "mine", "-p", "no:suites.plugin", cwd=tmp_path)
+    assert (code, "1 passed" in text) == (0, True), text
+    code, text = run("test_own.py", "--data", "mine", cwd=tmp_path)
+    assert "leave the suites out: -p no:suites.plugin" in text
+
+
+def test_a_checkout_whose_conftest_declares_an_option_of_the_suites_is_told_the_file_and_the_line(tmp_path):
+    (tmp_path / "suites").mkdir()
+    for file in (ROOT / "suites").glob("*.py"):
+        (tmp_path / "suites" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    (tmp_path / "conftest.py").write_text(OWN_OPTION)
+    code, text = run("suites", "--limit", "3", cwd=tmp_path, pythonpath=tmp_path)
+    assert code == 4, text
+    assert f"{tmp_path / 'conftest.py'}:2 declares an option that pytest or the suites have already" in text
+    assert "Traceback" not in text

@@ -78,7 +78,7 @@ def place(tmp_path_factory):
     return folder
 
 
-def run(place, *arguments, data="films", weights="toys:bright", claims="claims.toml"):
+def run(place, *arguments, data="films", weights="toys:bright", claims="claims.toml", plain=False):
     options = [f"--weights={weights}", f"--data={place / data}", f"--cache={place / 'cache'}", f"--rootdir={ROOT}"]
     command = [
         sys.executable,
@@ -87,7 +87,7 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
         str(ROOT / "suites"),
         "-p",
         "no:cacheprovider",
-        "-rA",
+        *(() if plain else ("-rA",)),
         *options,
         *arguments,
     ]
@@ -176,10 +176,16 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
         ({"weights": "toys:bright?layer=nothing"}, "no layer 'nothing'"),
         ({"data": "nothing"}, "nothing"),
         ({"claims": "none.toml"}, "cannot read the claims table"),
+        ({"more": ["--device=hpu"]}, "device 'hpu' cannot be used here"),
+        ({"more": ["--report=/dev/null/report"]}, "the report cannot be written"),
+        ({"more": ["--model-card=nowhere/card.md"]}, "cannot write the model card"),
+        ({"more": ["--junitxml=/dev/null/junit.xml"]}, "--junitxml"),
+        ({"more": ["--baseline=/dev/zero"]}, "/dev/zero: cannot be read as JSON"),
+        ({"more": [b"--report=\xff\xfe"]}, "is no UTF-8"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_4(place, changes, message):
-    done = run(place, **changes)
+    done = run(place, *changes.pop("more", ()), **changes)
     assert done.returncode == 4, done.stdout + done.stderr
     errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
     assert len(errors) == 1, done.stdout + done.stderr
@@ -206,6 +212,30 @@ def test_nan_logits_stop_the_run_and_name_the_image_and_half_a_report_is_not_wri
     assert "dataset.first" in done.stdout, "something was judged before"
     assert not (place / "half").exists()
     assert not (place / "half.md").exists()
+
+
+def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_the_report_alone(place):
+    two = '[[claim]]\nid = "classes.bad"\nsection = "A"\nstatement = "s."\n' + REQUIREMENT
+    two += 'direction = "below"\nmargin = 0.5\n'
+    (place / "two.toml").write_text(two + two.replace("classes.bad", "classes.later").replace('"A"', '"B"'))
+    done = run(place, "-x", "--report", "stopped", claims="two.toml")
+    assert done.returncode == 1, done.stdout
+    assert "with 1 of the 2 judgements asked for not made (classes.later" in done.stdout
+    assert not (place / "stopped" / "index.html").exists()
+    done = run(place, "--maxfail=2", "--report", "stopped", claims="two.toml")
+    assert (place / "stopped" / "index.html").exists(), done.stdout
+
+
+def test_nothing_selected_is_said(place):
+    done = run(place, "-k", "no_such_claim")
+    assert done.returncode == 5
+    assert "nothing was judged: -k no_such_claim selects none of the 7 claims" in done.stdout
+
+
+def test_a_run_without_a_terminal_ends_as_any_other(place):
+    done = run(place, "-k", "good", "-p", "no:terminal", plain=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_claim_that_no_suite_judges_is_refused(place):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -46,17 +46,23 @@ def write_model_cards(record: Record, file: Path) -> list[Path]:
     Raises:
         UsageProblem: nothing was measured on a subject, or a file cannot be written.
     """
-    texts: dict[Path, str] = {}
-    for subject in record.subjects:
-        alone = len(record.subjects) == 1
-        path = file if alone else file.with_name(f"{file.stem}-{slug(subject.name)}{file.suffix}")
-        texts[path] = model_card(record, subject.name)
+    texts = {
+        path: model_card(record, subject.name)
+        for path, subject in zip(card_files(record.subjects, file), record.subjects, strict=True)
+    }
     for path, text in texts.items():
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as problem:
             raise UsageProblem(f"cannot write the model card {path}: {problem.strerror}") from problem
     return list(texts)
+
+
+def card_files(subjects: Sequence[Subject], file: Path) -> list[Path]:
+    """Return the file of every subject's card."""
+    if len(subjects) == 1:
+        return [file]
+    return [file.with_name(f"{file.stem}-{slug(subject.name)}{file.suffix}") for subject in subjects]
 
 
 def _chosen(record: Record, name: str | None) -> Subject:

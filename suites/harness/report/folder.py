@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import filelock
 
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, reason
+from suites.harness.foreign_file import read_text
+from suites.harness.strict_json import check, parse_json
 
 MANIFEST = ".report-manifest.json"
 DRAFT = ".report-manifest.draft"
@@ -55,7 +58,42 @@ def report_folder(folder: Path) -> Iterator[Path]:
             f"{folder}: another run is writing its report there; wait for it or name another folder"
         ) from None
     except OSError as error:
-        raise UsageProblem(f"{folder}: the report cannot be written ({error.strerror or error})") from None
+        raise UsageProblem(f"{folder}: the report cannot be written ({reason(error)})") from None
+
+
+def refuse_unwritable_folder(folder: Path) -> None:
+    """Find out before a run what would keep its report from being written after it.
+
+    Raises:
+        UsageProblem: as of `report_folder`.
+    """
+    try:
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / LOCK).exists():
+            _refuse_foreign(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for path in made:
+            path.rmdir()
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"{folder}: the report cannot be written ({reason(error)}); name another folder") from None
+
+
+def refuse_unwritable_file(path: Path, what: str) -> None:
+    """Find out before a run what would keep one file from being written after it.
+
+    Raises:
+        UsageProblem: its folder is missing or may not be written to, or it is a folder itself.
+    """
+    try:
+        there = path.exists()
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"cannot write {what} {path}: {reason(error)}; name another file") from None
 
 
 def _files(folder: Path) -> set[str]:
@@ -64,12 +102,24 @@ def _files(folder: Path) -> set[str]:
 
 def _manifest(folder: Path) -> set[str]:
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {str(name) for name in content["files"]}
+        content = parse_json(read_text(folder / MANIFEST))
+        check(content, _SCHEMA)
     except FileNotFoundError:
         return set()
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         raise UsageProblem(f"{folder / MANIFEST} is damaged; remove the folder or name another one") from None
+    names = set(content["files"])
+    # Files of an earlier report are removed by these names, so none may lead out of the folder.
+    if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in names):
+        raise UsageProblem(f"{folder / MANIFEST} names files outside its folder; remove it or name another folder")
+    return names
+
+
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["files"],
+    "properties": {"files": {"type": "array", "items": {"type": "string", "pattern": r"^[^\x00]+$"}}},
+}
 
 
 def _refuse_foreign(folder: Path) -> None:

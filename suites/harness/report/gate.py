@@ -143,6 +143,20 @@ def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: 
     return GateOutcome(changes=changes, lost=lost, notes=notes)
 
 
+def refuse_unfit_baseline(baseline: Path, subjects: Mapping[str, Sequence[str]]) -> None:
+    """Find out before a run what keeps it from being compared with a stored one.
+
+    Args:
+        baseline: as of `compare_with_baseline`.
+        subjects: name -> classes of the subjects of the run.
+
+    Raises:
+        UsageProblem: as of `compare_with_baseline`, other films excepted.
+    """
+    named = [{"name": name, "classes": list(classes)} for name, classes in subjects.items()]
+    _matched({"subjects": named}, _stored(baseline).document)
+
+
 def _of_record(record: Record) -> _Run:
     return _Run(results.results_document(record), results.predictions_table(record), results.films_table(record))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -16,13 +17,16 @@ import pandas as pd
 
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, reason
+from suites.harness.foreign_file import MIB, read_text
 from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.record import Record
-from suites.harness.strict_json import parse_json
+from suites.harness.strict_json import check, parse_json
 from suites.harness.subjects.subject import Subject
 
 SCHEMA = 1
+MOST_RESULTS = 256 * MIB
+"""Bytes of a results.json that are read; one of ten subjects and all claims has two million."""
 SCHEMA_FILE = Path(__file__).with_name("results.schema.json")
 PREDICTION_COLUMNS = ("subject", "cohort", "image", "condition", "severity")
 FILM_COLUMNS = ("cohort", "id", "label", "patient", "view", "age_group", "finding", "split")
@@ -65,18 +69,22 @@ def load_results(path: Path) -> dict[str, Any]:
     """
     file = path / "results.json" if path.is_dir() else path
     try:
-        document = parse_json(file.read_text(encoding="utf-8"))
+        document = parse_json(read_text(file, MOST_RESULTS))
     except FileNotFoundError:
         raise UsageProblem(f"{path}: no results.json there; give the file or the folder of an earlier report") from None
     except (OSError, ValueError) as error:
-        raise UsageProblem(f"{file}: cannot be read as JSON ({error})") from None
+        raise UsageProblem(f"{file}: cannot be read as JSON ({reason(error)})") from None
     found = document.get("schema") if isinstance(document, dict) else None
     if found != SCHEMA:
-        raise UsageProblem(f"{file}: schema {found!r}, but this version reads schema {SCHEMA}")
+        raise UsageProblem(f"{file}: schema {repr(found)[:40]}, but this version reads schema {SCHEMA}")
     try:
-        validate(document)
-    except jsonschema.ValidationError as error:
-        raise UsageProblem(f"{file}: breaks schema {SCHEMA} at {error.json_path}: {error.message[:200]}") from None
+        check(document, _schema())
+    except ValueError as error:
+        raise UsageProblem(f"{file}: breaks schema {SCHEMA}: {error}") from None
+    for what, key in (("subjects", "name"), ("claims", ("id", "subject"))):
+        keys = [tuple(entry[part] for part in (key if isinstance(key, tuple) else (key,))) for entry in document[what]]
+        if repeated := next((one for one, count in Counter(keys).items() if count > 1), None):
+            raise UsageProblem(f"{file}: {what} holds {' on '.join(repeated)} twice; it is no report of one run")
     return dict(document)
 
 

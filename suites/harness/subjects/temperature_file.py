@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from suites.harness.errors import UsageProblem
-from suites.harness.strict_json import parse_json
+from suites.harness.errors import UsageProblem, reason
+from suites.harness.foreign_file import read_text
+from suites.harness.strict_json import check, parse_json
 
 SCHEMA = "temperature/1"
 DIGITS = 10
@@ -88,42 +90,42 @@ def read_temperature(path: Path) -> FittedTemperature:
         UsageProblem: it cannot be read, is of another schema, incomplete, or holds no usable temperature.
     """
     try:
-        document = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as problem:
-        raise UsageProblem(f"cannot read the temperature file {path}: {problem}") from problem
+        document = parse_json(read_text(path))
+    except (OSError, ValueError) as problem:
+        raise UsageProblem(f"cannot read the temperature file {path}: {reason(problem)}") from problem
     found = document.pop("schema", None) if isinstance(document, dict) else None
     if found != SCHEMA:
         raise UsageProblem(
-            f"{path}: schema {found!r}, but this version reads {SCHEMA!r} (temperature-*.json of a report)"
+            f"{path}: schema {repr(found)[:40]}, but this version reads {SCHEMA!r} (temperature-*.json of a report)"
         )
     try:
-        listed = {key: _texts(document[key]) for key in ("classes", "seen")}
-        answers = tuple(_finite(value) for value in document.get("answers", ()))
-        recipe = _text(document.get("recipe", ""), "recipe")
-        return FittedTemperature(**{**document, **listed, "answers": answers, "recipe": recipe})
-    except (KeyError, TypeError) as problem:
+        check(document, _CONTENT)
+    except ValueError as problem:
         raise UsageProblem(f"{path}: not a complete temperature file ({problem})") from problem
+    listed = {key: tuple(document.get(key, ())) for key in ("classes", "seen", "answers")}
+    known = {field.name for field in fields(FittedTemperature)}
+    try:
+        return FittedTemperature(**{key: value for key, value in document.items() if key in known} | listed)
     except UsageProblem as problem:
         raise UsageProblem(f"{path}: {problem}") from problem
 
 
-def _text(value: object, entry: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a text in `{entry}`, found {value!r}")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError(f"expected a list of texts, found {value!r}")
-    return tuple(str(item) for item in value)
-
-
-def _finite(value: object) -> float:
-    if not isinstance(value, int | float) or not _number(value):
-        raise TypeError(f"expected numbers in `answers`, found {value!r}")
-    return float(value)
-
-
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_TEXT = {"type": "string", "maxLength": 4096, "description": "text"}
+_TEXTS = {"type": "array", "items": _TEXT, "description": "a list of texts"}
+_NUMBER = {"type": "number", "description": "a number"}
+_COUNT = {"type": "integer", "minimum": 0, "description": "a number of films or patients"}
+_CONTENT: Mapping[str, Any] = {
+    "type": "object",
+    "required": [field.name for field in fields(FittedTemperature) if field.default is MISSING],
+    "properties": {
+        **dict.fromkeys(("subject", "sha256", "preprocessing", "cohort", "fingerprint", "recipe"), _TEXT),
+        **dict.fromkeys(("temperature", "low", "high", "nll_before", "nll_after"), _NUMBER),
+        **dict.fromkeys(("films", "patients"), _COUNT),
+        **dict.fromkeys(("classes", "seen"), _TEXTS),
+        "answers": {"type": "array", "items": _NUMBER, "description": "a list of numbers"},
+    },
+}

@@ -164,7 +164,7 @@ def test_calibration_on_films_of_the_fit_is_not_evaluable(place, share):
         ({"temperature": 0}, "a temperature is a positive number, not 0"),
         ({"temperature": -1.5}, "a temperature is a positive number, not -1.5"),
         ({"temperature": float("nan")}, "a temperature is a positive number, not nan"),
-        ({"temperature": "2.0"}, "a temperature is a positive number"),
+        ({"temperature": "2.0"}, '`temperature` is "2.0", expected a number'),
         ({"low": 9.0}, "does not hold the temperature"),
         ({"schema": "temperature/9"}, "schema 'temperature/9', but this version reads 'temperature/1'"),
         ({"films": "removed"}, "not a complete temperature file"),
@@ -230,7 +230,7 @@ def test_another_recipe_of_the_same_name_is_said(place, changed):
     assert "another preprocessing that is also called 'small'" in told(replace(own, antialias=False))
     assert "'small', which is not the one in use here" in told(replace(own, name="other", antialias=False))
     assert "is of an earlier version" in told(own, changed(recipe="removed")), "it is still read"
-    with pytest.raises(UsageProblem, match="expected a text in `recipe`"):
+    with pytest.raises(UsageProblem, match="`recipe` is 7, expected text"):
         told(own, changed(recipe=7))
 
 
