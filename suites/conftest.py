@@ -107,8 +107,7 @@ def _refuse_unwritable(config: pytest.Config) -> None:
             refuse_unwritable_file(file, "the model card")
     if junit := config.getoption("--junitxml", None):
         file = Path(os.path.expanduser(os.path.expandvars(junit)))  # noqa: PTH111 - as pytest does it
-        file.parent.mkdir(parents=True, exist_ok=True)  # so does pytest
-        refuse_unwritable_file(file, "--junitxml")
+        refuse_unwritable_file(file, "--junitxml", folders=True)  # which pytest makes
     if baseline := value(config, "--baseline"):
         refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in evaluation.subjects})
 
