@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -193,13 +194,52 @@ def test_transfer_syntaxes_do_not_change_the_film(tmp_path: Path, syntax: pydico
     np.testing.assert_array_equal(found, plain)
 
 
-def test_a_file_without_preamble_is_read_by_its_suffix(tmp_path: Path) -> None:
-    film = radiograph()
+def bare(film: FileDataset, syntax: pydicom.uid.UID) -> bytes:
+    """A data set as older archives hold it: neither a preamble nor the name of its encoding."""
     buffer = BytesIO()
-    pydicom.dcmwrite(buffer, Dataset(film), implicit_vr=True, little_endian=True, enforce_file_format=False)
-    assert not is_dicom(buffer.getvalue())
-    (tmp_path / "bare.dcm").write_bytes(buffer.getvalue())
-    np.testing.assert_array_equal(decode_image(tmp_path / "bare.dcm").pixels, decoded(film, tmp_path))
+    alone = Dataset(film)
+    if not syntax.is_little_endian:
+        alone.PixelData = np.frombuffer(film.PixelData, "<u2").astype(">u2").tobytes()
+    pydicom.dcmwrite(
+        buffer, alone, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian,
+        enforce_file_format=False,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+BARE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
+
+
+@pytest.mark.parametrize("name", ["bare.dcm", "bare", "bare.img"])
+@pytest.mark.parametrize("syntax", BARE)
+def test_a_file_without_preamble_is_read_in_each_encoding_whatever_its_name(
+    tmp_path: Path, name: str, syntax: pydicom.uid.UID
+) -> None:
+    film = radiograph(WindowCenter=2048, WindowWidth=4096)
+    content = bare(film, syntax)
+    assert content[128:132] != b"DICM"
+    assert is_dicom(content)
+    assert is_dicom(content[:4096])
+    (tmp_path / name).write_bytes(content)
+    np.testing.assert_array_equal(decode_image(tmp_path / name).pixels, decoded(film, tmp_path))
+
+
+@pytest.mark.parametrize("syntax", BARE)
+def test_a_preamble_without_the_name_of_an_encoding_is_read_as_the_elements_are(
+    tmp_path: Path, syntax: pydicom.uid.UID
+) -> None:
+    film = radiograph(WindowCenter=2048, WindowWidth=4096)
+    meta = struct.pack("<HH2sHI", 2, 0, b"UL", 4, 8 + 8) + struct.pack("<HH2sH8s", 2, 3, b"UI", 8, b"1.2.3.4\0")
+    (tmp_path / "film").write_bytes(b"\0" * 128 + b"DICM" + meta + bare(film, syntax))
+    np.testing.assert_array_equal(decode_image(tmp_path / "film").pixels, decoded(film, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x08\0", b"\x08\0\0\0", b"\x08\0\x05\0" * 9, b"\0" * 200, b"\x08\0note of eight" * 20, b"PK\3\4" * 50],
+)
+def test_what_does_not_begin_as_a_data_set_is_no_dicom(content: bytes) -> None:
+    assert not is_dicom(content)
 
 
 @pytest.mark.parametrize(
