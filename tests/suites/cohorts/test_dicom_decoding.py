@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 
@@ -197,7 +198,7 @@ def test_transfer_syntaxes_do_not_change_the_film(tmp_path: Path, syntax: pydico
 def bare(film: FileDataset, syntax: pydicom.uid.UID) -> bytes:
     """A data set as older archives hold it: neither a preamble nor the name of its encoding."""
     buffer = BytesIO()
-    alone = Dataset(film)
+    alone = Dataset(deepcopy(film))
     if not syntax.is_little_endian:
         alone.PixelData = np.frombuffer(film.PixelData, "<u2").astype(">u2").tobytes()
     pydicom.dcmwrite(
