@@ -18,6 +18,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from suites.harness.cohorts.deep_pixels import LUMA
 from suites.harness.cohorts.dicom_attributes import UNREADABLE, text, whole
 from suites.harness.cohorts.dicom_compression import check_pixel_data
 from suites.harness.cohorts.dicom_display import Modality, display_rule, displayed, padding_of, window_grey
@@ -131,11 +132,11 @@ def dicom_pixels(data: bytes, *, max_pixels: int) -> NDArray[np.float32]:
     modality, padding = Modality(dataset), padding_of(stored, dataset)
     grey = displayed(stored, modality, dataset, padding)
     if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-        grey = 1.0 - grey
+        grey = np.float32(1) - grey
     if not float(np.ptp(grey)) >= 1 / 255:  # nor a film of NaN
         raise FilmUnreadable(f"shows no contrast by its {display_rule(dataset)}; check window and rescale")
     grey[padding] = 0.0
-    return grey.astype(np.float32)
+    return grey
 
 
 def _has_preamble(data: bytes) -> bool:
@@ -246,5 +247,7 @@ def _lowered(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
 
 
 def _luma(stored: NDArray[Any], bits: int) -> NDArray[np.float32]:
-    colour = stored.astype(np.float64) / (2**bits - 1)
-    return np.asarray(np.clip(colour @ np.array([0.299, 0.587, 0.114]), 0, 1), dtype=np.float32)
+    grey = np.zeros(stored.shape[:2])
+    for channel, weight in enumerate(LUMA):
+        grey += stored[..., channel] * (weight / (2**bits - 1))
+    return np.clip(grey, 0, 1).astype(np.float32)

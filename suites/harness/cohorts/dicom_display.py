@@ -21,6 +21,7 @@ from suites.harness.cohorts.dicom_attributes import (
 from suites.harness.errors import FilmUnreadable
 
 PERCENTILES = (0.5, 99.5)
+_MOST_LEVELS = 2**16
 
 DisplayRule = Literal["VOI LUT", "window", "full range", "percentiles 0.5 to 99.5"]
 
@@ -93,11 +94,13 @@ class Modality:
 
 def displayed(
     stored: NDArray[Any], modality: Modality, dataset: pydicom.Dataset, padding: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """Return grey in [0, 1] of stored values (H, W), by the film's display rule.
 
+    Every value is displayed once, however many pixels have it.
+
     Args:
-        stored: as unpacked.
+        stored: whole numbers, as unpacked.
         modality: of the film.
         dataset: its attributes.
         padding: (H, W), which pixels do not belong to the film; they have no part in its percentiles.
@@ -105,20 +108,45 @@ def displayed(
     Raises:
         FilmUnreadable: its lookup table contradicts itself.
     """
-    values = modality(stored)
+    lowest = int(stored.min())
+    if int(stored.max()) - lowest < _MOST_LEVELS:
+        places = stored.astype(np.int32) - np.int32(lowest)
+        levels = modality(np.arange(lowest, lowest + int(places.max()) + 1))
+    else:
+        found, places = np.unique(stored, return_inverse=True)
+        levels = modality(found)
+    film = places[~padding] if padding.any() and not padding.all() else places.ravel()
+    counts = np.bincount(film, minlength=len(levels))
+    return np.asarray(_grey_of(levels, counts, modality, dataset).astype(np.float32)[places])
+
+
+def _grey_of(
+    levels: NDArray[np.float64], counts: NDArray[np.int64], modality: Modality, dataset: pydicom.Dataset
+) -> NDArray[np.float64]:
+    """Return the grey of values of the modality; `counts` are the film's pixels of each."""
     item = lookup_item(dataset, "VOILUTSequence")
     if item is not None:
         table = lookup_table(item, held=modality.held, little_endian=_little_endian(dataset))
-        return np.clip(table(values) / table.top, 0, 1)
+        return np.clip(table(levels) / table.top, 0, 1)
     window = _window(dataset)
     if window is not None:
-        return window_grey(values, *window)
+        return window_grey(levels, *window)
     if display_rule(dataset) == "full range":
         low, high = modality.held
     else:
-        film = values if padding.all() else values[~padding]
-        low, high = (float(end) for end in np.percentile(film, PERCENTILES))
-    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+        low, high = (_percentile(levels, counts, share) for share in PERCENTILES)
+    return np.clip((levels - low) / max(high - low, 1e-12), 0, 1)
+
+
+def _percentile(levels: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:
+    """Return the percentile that `np.percentile` gives of pixels, of which there are `counts` of each level."""
+    order = np.argsort(levels, kind="stable")
+    reached = np.cumsum(counts[order])
+    place = (int(reached[-1]) - 1) * share / 100
+    low, high = (
+        float(levels[order][np.searchsorted(reached, rank, side="right")]) for rank in (np.floor(place), np.ceil(place))
+    )
+    return float(low + (high - low) * (place - np.floor(place)))
 
 
 def _little_endian(dataset: pydicom.Dataset) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from PIL import TiffImagePlugin
@@ -23,6 +23,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each kind of colour of a PNG
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 JPEG2000, JPEG2000_FILE = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
+MOST_TILE = 64_000_000
+"""Pixels of a tile of a TIFF, which is unpacked as a whole."""
 MOST_SCANS = 100
 """Of a JPEG; a progressive one has about ten, and each is as much work as all of the pixels."""
 
@@ -38,6 +40,7 @@ _WIDTH, _HEIGHT, _BITS = 256, 257, 258
 _COMPRESSION, _UNCOMPRESSED = 259, 1
 _ROWS_PER_STRIP, _PLANAR = 278, 284
 _PHOTOMETRIC, _SUBSAMPLED = 262, 6
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _STRIPS, _TILES = (273, 279), (324, 325)
 
 
@@ -60,13 +63,13 @@ def check_whole(data: bytes, check_shape: Callable[[int, int], None]) -> None:
         check_jpeg2000(data)
 
 
-def _check_png(data: bytes, check_shape: Callable[[int, int], None]) -> None:
-    """Refuse a PNG with a part that fails its own checksum, or with other rows than its header tells of.
+def png_parts(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """Return the parts of a PNG up to its end: kind, body, and the byte each begins at.
 
-    Pillow reads the pixels without looking at either, and leaves black what is missing.
+    Raises:
+        FilmUnreadable: cut short, or a part fails its checksum.
     """
-    view, at, kind, header = memoryview(data), len(PNG), b"", b""
-    rows: list[memoryview] = []
+    view, at, kind = memoryview(data), len(PNG), b""
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(view[at : at + 4], "big")
         if end > len(data) or len(data) < at + 12:
@@ -77,11 +80,21 @@ def _check_png(data: bytes, check_shape: Callable[[int, int], None]) -> None:
                 f"is damaged: the checksum of its part {kind.decode('ascii', 'backslashreplace')} at byte {at} is "
                 "wrong; copy it anew from its source"
             )
-        if kind == b"IHDR":
-            header = bytes(view[at + 8 : end - 4])
-        elif kind == b"IDAT":
-            rows.append(view[at + 8 : end - 4])
+        yield kind, view[at + 8 : end - 4], at
         at = end
+
+
+def _check_png(data: bytes, check_shape: Callable[[int, int], None]) -> None:
+    """Refuse a PNG with a part that fails its own checksum, or with other rows than its header tells of.
+
+    Pillow reads the pixels without looking at either, and leaves black what is missing.
+    """
+    header, rows = b"", []
+    for kind, body, _ in png_parts(data):
+        if kind == b"IHDR":
+            header = bytes(body)
+        elif kind == b"IDAT":
+            rows.append(body)
     _check_png_rows(header, rows, check_shape)
 
 
@@ -207,6 +220,11 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
     for name, (starts, sizes) in (("strip", _STRIPS), ("tile", _TILES)):
         if starts not in image.tag_v2:
             continue
+        if (
+            name == "tile"
+            and int(image.tag_v2.get(_TILE_WIDTH, 0)) * int(image.tag_v2.get(_TILE_HEIGHT, 0)) > MOST_TILE
+        ):
+            raise FilmUnreadable("is a TIFF of tiles far larger than a film: a decompression bomb?")
         offsets = [int(offset) for offset in image.tag_v2[starts]]
         lengths = [int(length) for length in image.tag_v2.get(sizes, ())]
         needed = _needed(image, len(offsets)) if name == "strip" else None
