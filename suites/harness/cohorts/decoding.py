@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, Unidentif
 from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.deep_pixels import GREY_MODES, deep_colour, deep_grey, holds_deep_colour, told_white
 from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, is_dicom
-from suites.harness.cohorts.file_damage import check_tiff, check_whole
+from suites.harness.cohorts.file_damage import TIFF, check_tiff, check_whole
 from suites.harness.errors import CohortProblem, FilmUnreadable
 from suites.harness.foreign_file import read_bytes
 
@@ -168,6 +168,10 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as problem:
+        if data.startswith(TIFF):
+            raise FilmUnreadable(
+                "is damaged, or a TIFF of a kind that is not read; save it as 16-bit grey"
+            ) from problem
         raise FilmUnreadable(f"is not an image ({', '.join(FORMATS)} and DICOM are read)") from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         raise FilmUnreadable(f"is a decompression bomb ({problem})") from problem

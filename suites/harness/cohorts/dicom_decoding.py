@@ -32,9 +32,10 @@ __all__ = [
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 # Projection radiographs and secondary captures of them; a CT or MR slice is not a film.
 MODALITIES = ("", "CR", "DX", "DR", "RG", "RF", "OT", "SC")
-MOST_READS = 200_000
+MOST_READS = 60_000
 """Of pieces of a header, two or three for each attribute; a film's has some hundreds of attributes."""
 
+_ENDLESS = "has more data elements than any film; is it damaged? Export it anew from its archive"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 HEADER_BYTES = 4096
 _FIRST_GROUPS, _LOOKED_AT, _MOST_AT_FIRST = (0x0002, 0x0008), 3, 1024
@@ -60,7 +61,7 @@ class _Counted:
         """
         self.reads += 1
         if self.reads > MOST_READS:
-            raise FilmUnreadable("has more data elements than any film; is it damaged? Export it anew")
+            raise FilmUnreadable(_ENDLESS)
         if size < 0:
             raise FilmUnreadable("is deflated DICOM, which is not opened; export it uncompressed")
         return self.file.read(size)
@@ -92,10 +93,12 @@ def read_header(data: bytes) -> pydicom.Dataset:
     """
     if is_deflated(data):
         raise FilmUnreadable("is deflated DICOM, which is not opened; export it uncompressed")
+    file = _Counted(BytesIO(data))
     try:
-        dataset = pydicom.dcmread(_Counted(BytesIO(data)), force=not _has_preamble(data))
+        dataset = pydicom.dcmread(file, force=not _has_preamble(data))
     except (InvalidDicomError, *UNREADABLE) as problem:
-        raise FilmUnreadable(f"is not a DICOM file ({problem})") from problem
+        # Within a sequence pydicom makes an error of its own of ours.
+        raise FilmUnreadable(_ENDLESS if file.reads > MOST_READS else f"is not a DICOM file ({problem})") from problem
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian

@@ -22,6 +22,7 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each kind of colour of a PNG
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG2000, JPEG2000_FILE = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 MOST_TILE = 64_000_000
 """Pixels of a tile of a TIFF, which is unpacked as a whole."""

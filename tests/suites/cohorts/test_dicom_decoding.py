@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import warnings
-from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import FileDataset
 from pydicom.pixels import apply_voi_lut
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -23,46 +21,18 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
 from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.dicom_decoding import display_rule, is_dicom, window_grey
 from suites.harness.errors import FilmUnreadable
-
-STORED = np.random.default_rng(0).integers(0, 4096, (40, 32), dtype=np.uint16)
-
-
-def radiograph(stored: np.ndarray = STORED, *, bits: int = 12, **tags: object) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["film"])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    film = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    film.SOPClassUID, film.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    film.Modality, film.PhotometricInterpretation, film.SamplesPerPixel = "DX", "MONOCHROME2", 1
-    film.Rows, film.Columns = stored.shape[:2]
-    film.BitsAllocated = stored.dtype.itemsize * 8
-    film.BitsStored, film.HighBit, film.PixelRepresentation = bits, bits - 1, int(stored.dtype.kind == "i")
-    film.PixelData = stored.tobytes()
-    film["PixelData"].VR = "OW" if stored.dtype.itemsize == 2 else "OB"
-    for name, value in tags.items():
-        setattr(film, name, value)
-    return film
+from tests.suites.cohorts.film_files import STORED, bare, lut, radiograph
 
 
 def decoded(film: FileDataset, tmp_path: Path) -> np.ndarray:
     path = tmp_path / "film.dcm"
     film.save_as(path)
     return decode_image(path).pixels
-
-
-def lut(data: np.ndarray, first: int, bits: int) -> Sequence:
-    item = Dataset()
-    item.LUTDescriptor = [len(data), first, bits]
-    item.LUTData = [int(value) for value in data]
-    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
-    return Sequence([item])
 
 
 def test_window_by_the_standards_own_formula(tmp_path: Path) -> None:
@@ -193,19 +163,6 @@ def test_transfer_syntaxes_do_not_change_the_film(tmp_path: Path, syntax: pydico
         pydicom.dcmwrite(path, film, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
         found = decode_image(path).pixels
     np.testing.assert_array_equal(found, plain)
-
-
-def bare(film: FileDataset, syntax: pydicom.uid.UID) -> bytes:
-    """A data set as older archives hold it: neither a preamble nor the name of its encoding."""
-    buffer = BytesIO()
-    alone = Dataset(deepcopy(film))
-    if not syntax.is_little_endian:
-        alone.PixelData = np.frombuffer(film.PixelData, "<u2").astype(">u2").tobytes()
-    pydicom.dcmwrite(
-        buffer, alone, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian,
-        enforce_file_format=False,
-    )  # fmt: skip
-    return buffer.getvalue()
 
 
 BARE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
