@@ -76,7 +76,7 @@ damages = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     kind=st.sampled_from(sorted(KINDS)), places=damages, bit=st.integers(0, 7), kept=st.floats(0, 1), cut=st.booleans(),
     near=st.booleans(),
