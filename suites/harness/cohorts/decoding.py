@@ -32,7 +32,7 @@ BROKEN_SHARE_LIMIT = 0.05
 
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _ORIENTATION = int(ExifTags.Base.Orientation)
-_MOST_REASON = 240  # characters
+_MOST_NAME, _MOST_REASON, _MOST_TOLD = 80, 215, 140  # characters, the last of a decoder's own words in a reason
 
 
 def decode_image(path: Path | str) -> Film:
@@ -71,10 +71,13 @@ def decode_image(path: Path | str) -> Film:
             pixels, note = _image_pixels(data)
         _check_shape(*pixels.shape)
     except FilmUnreadable as problem:
-        raise FilmUnreadable(_one_line(problem.reason), file=_one_line(path.name)) from problem
+        raise FilmUnreadable(
+            _one_line(problem.reason, _MOST_REASON), file=_one_line(path.name, _MOST_NAME)
+        ) from problem
     except Exception as problem:  # on hostile bytes a decoder may raise anything
-        reason = f"cannot be decoded ({type(problem).__name__}: {problem})"
-        raise FilmUnreadable(_one_line(reason), file=_one_line(path.name)) from problem
+        told = f"{type(problem).__name__}: {problem}"[:_MOST_TOLD]
+        reason = f"cannot be decoded ({told}); copy it anew from its source"
+        raise FilmUnreadable(_one_line(reason, _MOST_REASON), file=_one_line(path.name, _MOST_NAME)) from problem
     return Film(pixels=pixels, content=hashlib.sha256(data).hexdigest(), note=note)
 
 
@@ -124,26 +127,27 @@ def printable(text: str) -> str:
     )
 
 
-def _one_line(text: str) -> str:
+def _one_line(text: str, most: int) -> str:
+    """Return untrusted text as one line, its middle left out where it is long: its end says what to do."""
     shown = printable(text)
-    return shown if len(shown) <= _MOST_REASON else f"{shown[: _MOST_REASON - 4]} ..."
+    return shown if len(shown) <= most else f"{shown[: most // 2 - 3]} ... {shown[-most // 2 + 2 :]}"
 
 
 def _bytes_of(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise FilmUnreadable("is a folder, not a film")
+            raise FilmUnreadable("is a folder, not a film; name a file")
         if path.exists() and not path.is_file():
-            raise FilmUnreadable("is not a regular file")
+            raise FilmUnreadable("is not a regular file; name one that holds a film")
         data = read_bytes(path, MAX_BYTES)
     except FileNotFoundError as problem:
-        raise FilmUnreadable("no such file") from problem
+        raise FilmUnreadable("no such file (correct its name or its place)") from problem
     except OSError as problem:
         raise FilmUnreadable(f"cannot be opened ({problem.strerror or problem})") from problem
     except ValueError as problem:  # a null byte in the name, a device, a pipe, too large
         raise FilmUnreadable(f"cannot be opened: {problem}") from problem
     if not data:
-        raise FilmUnreadable("is empty (0 bytes)")
+        raise FilmUnreadable("is empty (0 bytes); copy it anew from its source")
     return data
 
 
@@ -172,7 +176,9 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
             raise FilmUnreadable(
                 "is damaged, or a TIFF of a kind that is not read; save it as 16-bit grey"
             ) from problem
-        raise FilmUnreadable(f"is not an image ({', '.join(FORMATS)} and DICOM are read)") from problem
+        raise FilmUnreadable(
+            f"is not an image ({', '.join(FORMATS)} and DICOM are read); convert or remove it"
+        ) from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         raise FilmUnreadable(f"is a decompression bomb ({problem})") from problem
     with image:
@@ -187,7 +193,7 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
         try:
             image.load()
         except OSError as problem:
-            raise FilmUnreadable(f"is truncated or damaged ({problem})") from problem
+            raise FilmUnreadable(f"is truncated or damaged ({problem}); copy it anew") from problem
         pixels, note = _shown(image, data, turn)
     return np.asarray(1.0 - pixels if inverted else pixels, dtype=np.float32), note
 

@@ -168,9 +168,9 @@ def _begins_with_elements(data: bytes, order: Literal["little", "big"], *, expli
 def _refuse_what_is_no_film(dataset: pydicom.Dataset, max_pixels: int) -> None:
     modality = text(dataset, "Modality")
     if modality not in MODALITIES:
-        raise FilmUnreadable(f"has modality {modality[:16]}, which is no projection radiograph")
+        raise FilmUnreadable(f"has modality {modality[:16]}, which is no projection radiograph; remove it")
     if "PixelData" not in dataset:
-        raise FilmUnreadable("holds no pixels (a report, a directory, or not DICOM at all)")
+        raise FilmUnreadable("holds no pixels (a report, a directory, or not DICOM at all); remove it")
     frames = whole(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise FilmUnreadable(f"holds {frames} frames; export the one film as a file of its own")
@@ -240,6 +240,7 @@ def _lifted(dataset: pydicom.Dataset) -> bool:
 def _lowered(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
     """Return the values that lie between other bits of their words (PS3.5 8.1.1)."""
     bits, high, size = (whole(dataset, key) for key in ("BitsStored", "HighBit", "BitsAllocated"))
+    stored = stored.astype(stored.dtype.newbyteorder("="))
     words = stored.view(f"u{stored.dtype.itemsize}")
     if int(words.max()) < 2**bits and (words & (2 ** (high + 1 - bits) - 1)).any():
         raise FilmUnreadable(
