@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from suites.harness.cohorts.cohort import Film
-from suites.harness.cohorts.deep_pixels import GREY_MODES, deep_colour, deep_grey, holds_deep_colour, told_white
+from suites.harness.cohorts.deep_pixels import (
+    GREY_MODES,
+    deep_colour,
+    deep_grey,
+    holds_deep_colour,
+    refuse_dim_colour,
+    told_white,
+)
 from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, is_dicom
 from suites.harness.cohorts.file_damage import TIFF, check_tiff, check_whole
 from suites.harness.errors import CohortProblem, FilmUnreadable
@@ -30,6 +37,9 @@ MIN_SIDE = 16
 MAX_ASPECT = 10.0  # resizing the short side of a sliver to network size would need gigabytes
 BROKEN_SHARE_LIMIT = 0.05
 
+MAX_TEXT_VALUES = 32_000_000  # read one by one, a million in about a second
+
+_TEXT_FORMS = (b"P1", b"P2", b"P3")
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _ORIENTATION = int(ExifTags.Base.Orientation)
 _MOST_NAME, _MOST_REASON, _MOST_TOLD = 80, 215, 140  # characters, the last of a decoder's own words in a reason
@@ -185,6 +195,8 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
         _check_shape(image.height, image.width)
         if _holds_frames(image, data):
             raise FilmUnreadable("holds 2 frames or more; save the one film as a file of its own")
+        if data[:2] in _TEXT_FORMS and image.width * image.height * len(image.getbands()) > MAX_TEXT_VALUES:
+            raise FilmUnreadable("is a PNM of very many values as text; save it in its binary form")
         inverted, turn = False, _orientation(image)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             check_tiff(image, data)
@@ -227,6 +239,7 @@ def _shown(image: Image.Image, data: bytes, turn: int) -> tuple[NDArray[np.float
         return deep_grey(upright, told_white(image, data))
     if holds_deep_colour(image, data):
         return deep_colour(upright, data, told_white(image, data), (turn, 1))
+    refuse_dim_colour(image, data)
     return _grey(upright), ""
 
 

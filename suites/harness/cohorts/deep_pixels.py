@@ -129,6 +129,18 @@ def deep_colour(
     return np.clip(grey, 0, 1).astype(np.float32), note
 
 
+def refuse_dim_colour(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG 2000 of 16-bit colour that may use fewer of its bits: Pillow reads the upper eight alone.
+
+    Raises:
+        FilmUnreadable: none of its values reaches above 14 bits.
+    """
+    if image.format != "JPEG2000" or image.mode in GREY_MODES or told_white(image, data) is not None:
+        return
+    if max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A") < 2**6:
+        raise FilmUnreadable("is a JPEG 2000 of 16-bit colour that uses few of its bits; save it as 16-bit grey")
+
+
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return an image (H, W, ...) as a viewer shows it that heeds its EXIF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):

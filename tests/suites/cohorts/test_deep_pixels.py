@@ -230,6 +230,19 @@ def test_a_tiff_whose_two_readers_disagree_is_refused(tmp_path: Path, monkeypatc
         decode_image(path)
 
 
+def test_colour_of_sixteen_bits_in_jpeg_2000_is_not_taken_for_a_dark_film(tmp_path: Path) -> None:
+    """Pillow reads the upper half of its values, in which 12 bits leave next to nothing."""
+    for bits, read_at_all in ((12, False), (16, True)):
+        done, content = cv2.imencode(".jp2", np.dstack([film_of(bits).repeat(4, 0).repeat(4, 1)] * 3))
+        assert done
+        (tmp_path / "film.jp2").write_bytes(content.tobytes())
+        if read_at_all:
+            assert decode_image(tmp_path / "film.jp2").pixels.max() > 0.9
+        else:
+            with pytest.raises(FilmUnreadable, match="uses few of its bits"):
+                decode_image(tmp_path / "film.jp2")
+
+
 def test_a_film_scaled_by_its_range_is_told_of_in_the_report(tmp_path: Path) -> None:
     for name, bits in {"a": 12, "b": 12, "c": 16}.items():
         Image.fromarray(film_of(bits)).save(tmp_path / f"{name}.png")

@@ -218,6 +218,7 @@ BOMBS = {
     "tiff": large_tiff,
     "tile": lambda: large_tiff(60_000),
     "scans": many_scans,
+    "text": lambda: b"P3 4000 4000 255\n" + b"7 " * 2**20,
     "pages": many_pages,
     "frames": many_frames,
     "run lengths": run_length_bomb,
