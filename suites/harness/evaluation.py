@@ -326,7 +326,8 @@ class Evaluation:
     def notes(self) -> list[str]:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
-        notes = [*self.warnings, *self.cohort.notes, *filter(None, map(caveat, judged))]
+        read = dict.fromkeys(note for answers in self._answers.values() for note in answers.predictions.notes)
+        notes = [*self.warnings, *self.cohort.notes, *read, *filter(None, map(caveat, judged))]
         if self.cohort.simulated:
             notes.insert(
                 0,

@@ -34,8 +34,10 @@ def read_bytes(path: Path, most: int) -> bytes:
             raise ValueError(
                 f"it holds {size_text(found.st_size)}, more than the {size_text(most)} that are read of such a file"
             )
-        data = file.read(most + 1)
-    # Files of /proc say that they are empty, and some grow while they are read.
+        data = file.read(found.st_size + 1)  # `most` would be set aside at once, however small the file is
+        if len(data) > found.st_size:
+            # Files of /proc say that they are empty, and some grow while they are read.
+            data += file.read(most + 1 - len(data))
     if len(data) > most:
         raise ValueError(f"it holds more than the {size_text(most)} that are read of such a file")
     return data

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-DECODING_VERSION = 1
+DECODING_VERSION = 2
 """Of the way from a file's bytes to pixels (`film`, `dicom_film`): raise it whenever a film comes out differently."""
-DECODERS = ("pillow", "pydicom", "numpy", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle",
-            "gdcm", "python-gdcm", "pyjpegls")  # fmt: skip
-"""Libraries that have a hand in it; pydicom takes those after the first three where they are installed."""
+DECODERS = ("pillow", "pydicom", "numpy", "opencv-python", "opencv-python-headless", "pylibjpeg", "pylibjpeg-libjpeg",
+            "pylibjpeg-openjpeg", "pylibjpeg-rle", "gdcm", "python-gdcm", "pyjpegls")  # fmt: skip
+"""Libraries that have a hand in it; pydicom takes those after OpenCV where they are installed."""
 OUR_PACKAGES = ("robustness", "calibration", "explain", "suites")
 
 

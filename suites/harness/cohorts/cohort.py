@@ -26,11 +26,13 @@ class Film:
         pixels: (H, W) float32 in [0, 1], white is dense.
         content: sha256 of what the pixels were decoded from; the key of cached predictions.
         masks: named (H, W) bool arrays (`lung`, `heart`, `lesion`) where they are known.
+        note: what a reader must know of how the pixels were read; empty where nothing was guessed.
     """
 
     pixels: NDArray[np.float32]
     content: str
     masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ A file that cannot be read with certainty is refused. A film decoded wrongly wou
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +16,18 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from suites.harness.cohorts.cohort import Film
+from suites.harness.cohorts.deep_pixels import (
+    GREY_MODES,
+    deep_colour,
+    deep_grey,
+    holds_deep_colour,
+    refuse_dim_colour,
+    told_white,
+)
 from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, is_dicom
-from suites.harness.cohorts.file_damage import check_tiff, check_whole
+from suites.harness.cohorts.file_damage import TIFF, check_tiff, check_whole
 from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.foreign_file import read_bytes
 
 # Only these decoders of Pillow are ever tried: others start programs (EPS) or have no business with radiographs.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
@@ -29,22 +37,27 @@ MIN_SIDE = 16
 MAX_ASPECT = 10.0  # resizing the short side of a sliver to network size would need gigabytes
 BROKEN_SHARE_LIMIT = 0.05
 
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+MAX_TEXT_VALUES = 32_000_000  # read one by one, a million in about a second
+
+_TEXT_FORMS = (b"P1", b"P2", b"P3")
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_ORIENTATION = int(ExifTags.Base.Orientation)
+_MOST_NAME, _MOST_REASON, _MOST_TOLD = 80, 215, 140  # characters, the last of a decoder's own words in a reason
 
 
 def decode_image(path: Path | str) -> Film:
     """Return the film in a file.
 
-    Ranges: 8-bit values are divided by 255, 16-bit by 65535, 12-bit TIFF by 4095, 1-bit is 0 or 1; floating point
-    TIFF must already lie in [0, 1]. 16-bit data that fill only the lowest 12 bits are refused, because nobody can know
-    whether they are dark or unscaled. Colour becomes grey by ITU-R BT.601 luma, rounded to 8 bits as Pillow does;
-    16-bit colour is read with 8 bits. Transparent pixels lie on black. A white-is-zero TIFF is inverted. An EXIF
-    orientation is honoured, so the film is decoded as a viewer shows it. DICOM: see `dicom_film`.
+    Ranges: 8-bit values are divided by 255, 1-bit is 0 or 1; floating point TIFF must already lie in [0, 1]. Deeper
+    values are divided by the largest that their bits can hold: as many bits as the file says it uses (BitsPerSample,
+    sBIT, MaxSampleValue, ...), else the fewest of 8, 10, 12, 14 and 16 that hold its brightest value, and `Film.note`
+    says so (see `deep_pixels`). Colour becomes grey by ITU-R BT.601 luma, 8-bit colour rounded to 8 bits as Pillow
+    does. Transparent pixels lie on black. A white-is-zero TIFF is inverted. An EXIF orientation is honoured, so the
+    film is decoded as a viewer shows it. DICOM: see `dicom_pixels`.
 
     A file that is cut short is refused, and so is one whose own structure says that it is damaged: every part of a PNG
-    must fit its checksum and its rows be as many as its header tells, the parts of a JPEG must follow one another up to
-    its end marker, the strips of a TIFF must lie in the file beside one another (see `file_damage`).
+    must fit its checksum and its rows be as many as its header tells, the parts of a JPEG or JPEG 2000 must follow one
+    another up to its end marker, the strips of a TIFF must lie in the file beside one another (see `file_damage`).
     The limit: the pixel data of JPEG, of TIFF that is not deflated, and of the other formats carry no checksum, so that
     bits that changed within them give other pixels, and nobody can tell. Compare checksums of the files where they may
     have suffered.
@@ -59,19 +72,23 @@ def decode_image(path: Path | str) -> Film:
         FilmUnreadable: missing, empty, truncated, not an image, too large, several frames, or of unknown range.
     """
     path = Path(path)
+    note = ""
     try:
         data = _bytes_of(path)
         if is_dicom(data) or path.suffix.lower() in DICOM_SUFFIXES:
             pixels = dicom_pixels(data, max_pixels=MAX_PIXELS)
         else:
-            pixels = _image_pixels(data)
+            pixels, note = _image_pixels(data)
         _check_shape(*pixels.shape)
     except FilmUnreadable as problem:
-        raise FilmUnreadable(problem.reason, file=printable(path.name)) from problem
+        raise FilmUnreadable(
+            _one_line(problem.reason, _MOST_REASON), file=_one_line(path.name, _MOST_NAME)
+        ) from problem
     except Exception as problem:  # on hostile bytes a decoder may raise anything
-        reason = f"cannot be decoded ({type(problem).__name__}: {printable(str(problem))[:200]})"
-        raise FilmUnreadable(reason, file=printable(path.name)) from problem
-    return Film(pixels=pixels, content=hashlib.sha256(data).hexdigest())
+        told = f"{type(problem).__name__}: {problem}"[:_MOST_TOLD]
+        reason = f"cannot be decoded ({told}); copy it anew from its source"
+        raise FilmUnreadable(_one_line(reason, _MOST_REASON), file=_one_line(path.name, _MOST_NAME)) from problem
+    return Film(pixels=pixels, content=hashlib.sha256(data).hexdigest(), note=note)
 
 
 def decode_mask(path: Path | str, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], str]:
@@ -120,22 +137,28 @@ def printable(text: str) -> str:
     )
 
 
+def _one_line(text: str, most: int) -> str:
+    """Return untrusted text as one line, its middle left out where it is long: its end says what to do."""
+    shown = printable(text)
+    return shown if len(shown) <= most else f"{shown[: most // 2 - 3]} ... {shown[-most // 2 + 2 :]}"
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise FilmUnreadable("is a folder, not a film")
-        if not stat.S_ISREG(status.st_mode):
-            raise FilmUnreadable("is not a regular file")
-        if status.st_size == 0:
-            raise FilmUnreadable("is empty (0 bytes)")
-        if status.st_size > MAX_BYTES:
-            raise FilmUnreadable(f"has {status.st_size / 2**20:.0f} MiB; films up to {MAX_BYTES // 2**20} MiB are read")
-        return path.read_bytes()
+        if path.is_dir():
+            raise FilmUnreadable("is a folder, not a film; name a file")
+        if path.exists() and not path.is_file():
+            raise FilmUnreadable("is not a regular file; name one that holds a film")
+        data = read_bytes(path, MAX_BYTES)
     except FileNotFoundError as problem:
-        raise FilmUnreadable("no such file") from problem
-    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
-        raise FilmUnreadable(f"cannot be opened ({getattr(problem, 'strerror', None) or problem})") from problem
+        raise FilmUnreadable("no such file (correct its name or its place)") from problem
+    except OSError as problem:
+        raise FilmUnreadable(f"cannot be opened ({problem.strerror or problem})") from problem
+    except ValueError as problem:  # a null byte in the name, a device, a pipe, too large
+        raise FilmUnreadable(f"cannot be opened: {problem}") from problem
+    if not data:
+        raise FilmUnreadable("is empty (0 bytes); copy it anew from its source")
+    return data
 
 
 def _check_shape(height: int, width: int) -> None:
@@ -151,51 +174,78 @@ def _check_shape(height: int, width: int) -> None:
         )
 
 
-def _image_pixels(data: bytes) -> NDArray[np.float32]:
+def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
+    """Return the film of a file that is no DICOM, and what a reader must know of how it was read."""
     # Another library may have told Pillow to fill what a truncated file lacks with grey; here it must fail.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     check_whole(data, _check_shape)
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as problem:
-        raise FilmUnreadable(f"is not an image ({', '.join(FORMATS)} and DICOM are read)") from problem
+        if data.startswith(TIFF):
+            raise FilmUnreadable(
+                "is damaged, or a TIFF of a kind that is not read; save it as 16-bit grey"
+            ) from problem
+        raise FilmUnreadable(
+            f"is not an image ({', '.join(FORMATS)} and DICOM are read); convert or remove it"
+        ) from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         raise FilmUnreadable(f"is a decompression bomb ({problem})") from problem
     with image:
         _check_shape(image.height, image.width)
-        frames = int(getattr(image, "n_frames", 1))
-        if frames > 1:
-            raise FilmUnreadable(f"holds {frames} frames; save the one film as a file of its own")
-        top, inverted = 65535.0, False
+        if _holds_frames(image, data):
+            raise FilmUnreadable("holds 2 frames or more; save the one film as a file of its own")
+        if data[:2] in _TEXT_FORMS and image.width * image.height * len(image.getbands()) > MAX_TEXT_VALUES:
+            raise FilmUnreadable("is a PNM of very many values as text; save it in its binary form")
+        inverted, turn = False, _orientation(image)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             check_tiff(image, data)
-            top, inverted = _tiff_range(image)
+            deep = image.mode in GREY_MODES or image.mode == "F"  # the others Pillow inverts itself
+            inverted = deep and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
         try:
             image.load()
         except OSError as problem:
-            raise FilmUnreadable(f"is truncated or damaged ({problem})") from problem
-        pixels = _grey(image if not _turned(image) else ImageOps.exif_transpose(image), top)
-    return np.asarray(1.0 - pixels if inverted else pixels, dtype=np.float32)
+            raise FilmUnreadable(f"is truncated or damaged ({problem}); copy it anew") from problem
+        pixels, note = _shown(image, data, turn)
+    return np.asarray(1.0 - pixels if inverted else pixels, dtype=np.float32), note
 
 
-def _turned(image: Image.Image) -> bool:
-    # Reading EXIF from a file without any costs as much as decoding a small film.
-    return "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+def _holds_frames(image: Image.Image, data: bytes) -> bool:
+    if image.format not in ("TIFF", "GIF"):
+        return int(getattr(image, "n_frames", 1)) > 1
+    # These would be counted to their end, which a hostile file puts very far.
+    with Image.open(BytesIO(data), formats=FORMATS) as again:
+        try:
+            again.seek(1)
+        except EOFError:
+            return False
+    return True
 
 
-def _tiff_range(image: TiffImagePlugin.TiffImageFile) -> tuple[float, bool]:
-    """Return the largest value of more-than-8-bit data, and whether Pillow leaves white-is-zero to us."""
-    bits = image.tag_v2.get(_TIFF_BITS, (1,))[0]
-    deep = image.mode in _SIXTEEN_BIT or image.mode in ("I", "F")
-    inverted = deep and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
-    return float(2 ** min(bits, 16) - 1), inverted
+def _orientation(image: Image.Image) -> int:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        found = image.tag_v2.get(_ORIENTATION, 1)
+    else:  # reading EXIF from a file without any costs as much as decoding a small film
+        found = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
+    return int(found) if found in range(2, 9) else 1
 
 
-def _grey(image: Image.Image, top: float) -> NDArray[np.float32]:
-    """Return (H, W) float32 in [0, 1] of a loaded image whose more-than-8-bit values reach up to `top`."""
+def _shown(image: Image.Image, data: bytes, turn: int) -> tuple[NDArray[np.float32], str]:
+    """Return a loaded image as a viewer shows it, (H, W) float32 in [0, 1], and the note on its depth."""
+    upright = image
+    if turn > 1 and not isinstance(image, TiffImagePlugin.TiffImageFile):  # which Pillow has turned
+        upright = ImageOps.exif_transpose(image)
+    if image.mode in GREY_MODES:
+        return deep_grey(upright, told_white(image, data))
+    if holds_deep_colour(image, data):
+        return deep_colour(upright, data, told_white(image, data), (turn, 1))
+    refuse_dim_colour(image, data)
+    return _grey(upright), ""
+
+
+def _grey(image: Image.Image) -> NDArray[np.float32]:
+    """Return (H, W) float32 in [0, 1] of a loaded image of 8 bits, or of floating point."""
     mode = image.mode
-    if mode in _SIXTEEN_BIT or mode == "I":
-        return _deep_grey(image, top)
     if mode == "F":
         pixels = np.asarray(image, dtype=np.float32)
         low, high = float(pixels.min()), float(pixels.max())
@@ -211,17 +261,3 @@ def _grey(image: Image.Image, top: float) -> NDArray[np.float32]:
     elif mode not in ("1", "L", "RGB", "RGBX", "YCbCr", "LA", "RGBA"):
         raise FilmUnreadable(f"has colour mode {mode}; save it as grey or RGB")
     return np.asarray(np.asarray(image.convert("L"), dtype=np.float32) / 255)
-
-
-def _deep_grey(image: Image.Image, top: float) -> NDArray[np.float32]:
-    values = np.asarray(image).astype(np.int64)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > top:
-        raise FilmUnreadable(f"holds integers {low} to {high}, outside 0..{top:.0f}; save it with 8 or 16 bits")
-    if top == 65535 and 255 < high <= 4095:
-        raise FilmUnreadable(
-            f"is a 16-bit file whose brightest value is {high}: 12-bit data left unscaled; multiply them by 16"
-        )
-    if "transparency" in image.info:
-        values = np.where(values == image.info["transparency"], 0, values)
-    return (values / top).astype(np.float32)

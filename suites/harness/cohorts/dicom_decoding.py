@@ -6,33 +6,76 @@ inversion for MONOCHROME1. The arithmetic is ours because it decides every pixel
 
 from __future__ import annotations
 
+import logging
 from io import BytesIO
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from suites.harness.cohorts.deep_pixels import LUMA
+from suites.harness.cohorts.dicom_attributes import UNREADABLE, text, whole
+from suites.harness.cohorts.dicom_compression import check_pixel_data
+from suites.harness.cohorts.dicom_display import Modality, display_rule, displayed, padding_of, window_grey
 from suites.harness.errors import FilmUnreadable
 
+__all__ = [
+    "DICOM_SUFFIXES", "HEADER_BYTES", "dicom_pixels", "display_rule", "is_deflated", "is_dicom", "read_header",
+    "read_tags", "window_grey",
+]  # fmt: skip
+
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
-PERCENTILES = (0.5, 99.5)
 # Projection radiographs and secondary captures of them; a CT or MR slice is not a film.
 MODALITIES = ("", "CR", "DX", "DR", "RG", "RF", "OT", "SC")
+MOST_READS = 60_000
+"""Of pieces of a header, two or three for each attribute; a film's has some hundreds of attributes."""
 
-DisplayRule = Literal["VOI LUT", "window", "full range", "percentiles 0.5 to 99.5"]
-
+_ENDLESS = "has more data elements than any film; is it damaged? Export it anew from its archive"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 HEADER_BYTES = 4096
+_FIRST_GROUPS, _LOOKED_AT, _MOST_AT_FIRST = (0x0002, 0x0008), 3, 1024
+_ENCODINGS: tuple[tuple[Literal["little", "big"], bool], ...] = (("little", False), ("little", True), ("big", True))
+_LONG_FORMS = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+
+# What cannot be decoded is told by our own reason; pydicom would print a traceback beside it.
+logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL)
+
+
+class _Counted:
+    """A file that pydicom reads a data set from, until it has read more than any film holds."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.reads, self.file = 0, file
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            FilmUnreadable: too many reads, or the whole rest at once, which pydicom wants of deflated data only.
+        """
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise FilmUnreadable(_ENDLESS)
+        if size < 0:
+            raise FilmUnreadable("is deflated DICOM, which is not opened; export it uncompressed")
+        return self.file.read(size)
 
 
 def is_dicom(data: bytes) -> bool:
-    """Return whether the bytes begin as a DICOM file does (128 bytes of preamble, then DICM)."""
-    return data[128:132] == b"DICM"
+    """Return whether the bytes begin as a DICOM file does.
+
+    That is 128 bytes of preamble, then DICM; or, as files of ACR-NEMA and those that were stored without, the first
+    elements of a data set, in any of its encodings.
+    """
+    return _has_preamble(data) or any(
+        _begins_with_elements(data, order, explicit=explicit) for order, explicit in _ENCODINGS
+    )
 
 
 def is_deflated(data: bytes) -> bool:
@@ -43,31 +86,35 @@ def is_deflated(data: bytes) -> bool:
 def read_header(data: bytes) -> pydicom.Dataset:
     """Return the data set without its pixels decoded.
 
+    Where no transfer syntax is named, it is the one that the elements were found to be in.
+
     Raises:
-        FilmUnreadable: not DICOM, or deflated.
+        FilmUnreadable: not DICOM, deflated, or larger than any film's.
     """
     if is_deflated(data):
         raise FilmUnreadable("is deflated DICOM, which is not opened; export it uncompressed")
+    file = _Counted(BytesIO(data))
     try:
-        dataset = pydicom.dcmread(BytesIO(data), force=not is_dicom(data))
-    except (InvalidDicomError, EOFError) as problem:
-        raise FilmUnreadable(f"is not a DICOM file ({problem})") from problem
+        dataset = pydicom.dcmread(file, force=not _has_preamble(data))
+    except (InvalidDicomError, *UNREADABLE) as problem:
+        # Within a sequence pydicom makes an error of its own of ours.
+        raise FilmUnreadable(_ENDLESS if file.reads > MOST_READS else f"is not a DICOM file ({problem})") from problem
     if "TransferSyntaxUID" not in dataset.file_meta:
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        implicit, little = dataset.original_encoding
+        plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = plain if little else ExplicitVRBigEndian
     return dataset
 
 
-def display_rule(dataset: pydicom.Dataset) -> DisplayRule:
-    """Return how stored values become grey: what the file says, else a rule of ours.
+def read_tags(path: Path, tags: list[str]) -> pydicom.Dataset:
+    """Return some attributes of a file, without its pixels.
 
-    A VOI LUT goes before a window, and the first of several is taken. Without either, 8-bit values are shown over
-    their full range (they are display values already), deeper ones between their percentiles 0.5 and 99.5.
+    Raises:
+        FilmUnreadable: it has more data elements than any film, or it is deflated.
+        OSError: it cannot be opened.
     """
-    if dataset.get("VOILUTSequence"):
-        return "VOI LUT"
-    if _window(dataset) is not None:
-        return "window"
-    return "full range" if int(dataset.get("BitsStored", 16)) <= 8 else "percentiles 0.5 to 99.5"
+    with path.open("rb") as file:
+        return pydicom.dcmread(_Counted(file), stop_before_pixels=True, force=True, specific_tags=tags)
 
 
 def dicom_pixels(data: bytes, *, max_pixels: int) -> NDArray[np.float32]:
@@ -81,160 +128,130 @@ def dicom_pixels(data: bytes, *, max_pixels: int) -> NDArray[np.float32]:
     """
     dataset = read_header(data)
     _refuse_what_is_no_film(dataset, max_pixels)
-    try:
-        stored = pixel_array(dataset, raw=False)
-    except (ValueError, EOFError, RuntimeError, AttributeError) as problem:
-        raise FilmUnreadable(f"its pixels are truncated or damaged ({problem})") from problem
+    check_pixel_data(dataset)
+    stored = _stored_values(dataset)
     if stored.ndim == 3:
-        return _luma(stored, int(dataset.BitsStored))
-    values = _rescaled(stored, dataset)
-    padding = _padding(stored, dataset)
-    grey = _displayed(values, dataset, values[~padding] if not padding.all() else values)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 1.0 - grey
-    if float(np.ptp(grey)) < 1 / 255:
+        return _luma(stored, whole(dataset, "BitsStored"))
+    modality, padding = Modality(dataset), padding_of(stored, dataset)
+    grey = displayed(stored, modality, dataset, padding)
+    if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
+        grey = np.float32(1) - grey
+    if not float(np.ptp(grey)) >= 1 / 255:  # nor a film of NaN
         raise FilmUnreadable(f"shows no contrast by its {display_rule(dataset)}; check window and rescale")
     grey[padding] = 0.0
-    return grey.astype(np.float32)
+    return grey
 
 
-def window_grey(values: NDArray[np.float64], centre: float, width: float, function: str) -> NDArray[np.float64]:
-    """Return windowed values in [0, 1], DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3.
+def _has_preamble(data: bytes) -> bool:
+    return data[128:132] == b"DICM"
 
-    Args:
-        values: any shape, after the modality transform.
-        centre: Window Center (0028,1050).
-        width: Window Width (0028,1051); at least 1 for LINEAR, above 0 otherwise.
-        function: VOI LUT Function (0028,1056): `LINEAR`, `LINEAR_EXACT` or `SIGMOID`.
-    """
-    if function == "SIGMOID":
-        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700))))
-    if function == "LINEAR_EXACT":
-        return np.clip((values - centre) / width + 0.5, 0, 1)
-    if width == 1:
-        return (values > centre - 0.5).astype(np.float64)
-    return np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+def _begins_with_elements(data: bytes, order: Literal["little", "big"], *, explicit: bool) -> bool:
+    """Return whether the bytes begin with elements of an early group, in ascending order and short, as headers do."""
+    at, last = 0, 0
+    for _ in range(_LOOKED_AT):
+        group, element = (int.from_bytes(data[at + 2 * part : at + 2 * part + 2], order) for part in (0, 1))
+        start, size = at + 4, 4
+        if explicit:
+            form = data[start : start + 2]
+            if not (form.isalpha() and form.isupper()):
+                return False
+            start, size = (start + 4, 4) if form in _LONG_FORMS else (start + 2, 2)
+        length = int.from_bytes(data[start : start + size], order)
+        tag, at = group << 16 | element, start + size + length
+        if group not in _FIRST_GROUPS or (last and tag <= last) or length > _MOST_AT_FIRST or at > len(data):
+            return False
+        last = tag
+    return True
 
 
 def _refuse_what_is_no_film(dataset: pydicom.Dataset, max_pixels: int) -> None:
-    modality = str(dataset.get("Modality") or "").upper()
+    modality = text(dataset, "Modality")
     if modality not in MODALITIES:
-        raise FilmUnreadable(f"has modality {modality}, which is no projection radiograph")
+        raise FilmUnreadable(f"has modality {modality[:16]}, which is no projection radiograph; remove it")
     if "PixelData" not in dataset:
-        raise FilmUnreadable("holds no pixels (a report, a directory, or not DICOM at all)")
-    frames = int(dataset.get("NumberOfFrames") or 1)
+        raise FilmUnreadable("holds no pixels (a report, a directory, or not DICOM at all); remove it")
+    frames = whole(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise FilmUnreadable(f"holds {frames} frames; export the one film as a file of its own")
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     if rows * columns > max_pixels:
         raise FilmUnreadable(f"would unpack to {columns} x {rows} pixels (limit {max_pixels / 1e6:.0f} million)")
     _refuse_unknown_grey(dataset)
-    _refuse_unknown_compression(dataset.file_meta.TransferSyntaxUID)
+    _refuse_unknown_values(dataset)
 
 
 def _refuse_unknown_grey(dataset: pydicom.Dataset) -> None:
-    colour = str(dataset.get("PhotometricInterpretation") or "")
-    if not colour.startswith(("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_")):
-        raise FilmUnreadable(f"has photometric interpretation {colour or 'missing'}; export it as MONOCHROME2")
-    if str(dataset.get("PresentationIntentType") or "").upper() == "FOR PROCESSING":
+    colour = text(dataset, "PhotometricInterpretation")
+    samples = 1 if colour in ("MONOCHROME1", "MONOCHROME2") else 3
+    if samples == 3 and colour != "RGB" and not colour.startswith("YBR_"):
+        raise FilmUnreadable(f"has photometric interpretation {colour[:16] or 'missing'}; export it as MONOCHROME2")
+    found = whole(dataset, "SamplesPerPixel", 1)
+    if found != samples:
+        raise FilmUnreadable(f"contradicts itself: {colour[:16]} with {found} samples per pixel; export it anew")
+    if text(dataset, "PresentationIntentType") == "FOR PROCESSING":
         raise FilmUnreadable("holds raw detector values (FOR PROCESSING); export the image FOR PRESENTATION")
-    shape = str(dataset.get("PresentationLUTShape") or "").upper()
+    shape = text(dataset, "PresentationLUTShape")
     if (colour, shape) == ("MONOCHROME2", "INVERSE"):
         raise FilmUnreadable(
             f"contradicts itself: {colour} with presentation LUT shape {shape}; is white dense or not?"
         )
 
 
-def _refuse_unknown_compression(syntax: UID) -> None:
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
+def _refuse_unknown_values(dataset: pydicom.Dataset) -> None:
+    allocated, stored = whole(dataset, "BitsAllocated"), whole(dataset, "BitsStored")
+    high = whole(dataset, "HighBit", stored - 1)
+    if not 1 <= stored <= high + 1 <= allocated <= 32:
         raise FilmUnreadable(
-            f"is compressed as {syntax.name} ({syntax}), for which no decoder is installed; "
-            "install pylibjpeg with its plugins, or export the film uncompressed"
+            f"contradicts itself: {stored} bits up to bit {high} of {allocated}; correct BitsStored and HighBit"
         )
+    if whole(dataset, "PixelRepresentation") not in (0, 1):
+        raise FilmUnreadable("has a PixelRepresentation that is neither 0 nor 1; export it anew")
 
 
-def _rescaled(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.float64]:
-    values = stored.astype(np.float64)
-    if dataset.get("ModalityLUTSequence"):
-        return _looked_up(values, dataset.ModalityLUTSequence[0], dataset)[0]
-    slope = dataset.get("RescaleSlope")
-    intercept = dataset.get("RescaleIntercept")
-    slope, intercept = (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
-    if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise FilmUnreadable(f"has rescale slope {slope:g} and intercept {intercept:g}, which no film can have")
-    return values * slope + intercept
+def _stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Return the stored values, (H, W), or (H, W, 3) of RGB."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    dataset.SamplesPerPixel = whole(dataset, "SamplesPerPixel", 1)  # files of ACR-NEMA may leave it out
+    dataset.PhotometricInterpretation = text(dataset, "PhotometricInterpretation")
+    lifted = _lifted(dataset)
+    options: dict[str, Any] = {"correct_unused_bits": not lifted}
+    try:
+        stored, found = get_decoder(syntax).as_array(dataset, raw=False, **options)
+    except (*UNREADABLE, RuntimeError) as problem:
+        told = str(problem).rpartition("\n")[2].strip()
+        raise FilmUnreadable(f"its pixels cannot be decoded ({told}); export it uncompressed") from problem
+    colour, samples = str(found["photometric_interpretation"]), dataset.SamplesPerPixel
+    if stored.shape != (dataset.Rows, dataset.Columns, 3)[: 2 if samples == 1 else 3]:
+        raise FilmUnreadable("holds several frames and does not say so; export the one film as a file of its own")
+    if samples == 3 and (colour != "RGB" or whole(dataset, "PixelRepresentation")):
+        raise FilmUnreadable(f"has colours as {colour}, which are not read; export it as MONOCHROME2")
+    return _lowered(stored, dataset) if lifted else stored
 
 
-def _displayed(values: NDArray[np.float64], dataset: pydicom.Dataset, film: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return grey in [0, 1]; `film` are the values that are not padding."""
-    rule = display_rule(dataset)
-    if rule == "VOI LUT":
-        grey, top = _looked_up(values, dataset.VOILUTSequence[0], dataset)
-        return np.clip(grey / top, 0, 1)
-    if rule == "window":
-        centre, width, function = _window(dataset) or (0.5, 1.0, "LINEAR_EXACT")
-        return window_grey(values, centre, width, function)
-    if rule == "full range":
-        ends = _rescaled(np.array(_stored_range(dataset)), dataset)
-        low, high = float(ends.min()), float(ends.max())
-    else:
-        low, high = (float(end) for end in np.percentile(film, PERCENTILES))
-    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+def _lifted(dataset: pydicom.Dataset) -> bool:
+    """Return whether values lie above the lowest bits of their words; what is compressed as a picture is unpacked."""
+    bits = whole(dataset, "BitsStored")
+    return whole(dataset, "HighBit", bits - 1) != bits - 1 and (
+        not dataset.file_meta.TransferSyntaxUID.is_encapsulated or dataset.file_meta.TransferSyntaxUID == RLELossless
+    )
 
 
-def _window(dataset: pydicom.Dataset) -> tuple[float, float, str] | None:
-    """Return centre, width and function of the first window, `None` without a usable one."""
-    ends = []
-    for key in ("WindowCenter", "WindowWidth"):
-        value = dataset.get(key)
-        first = value[0] if isinstance(value, pydicom.multival.MultiValue) and len(value) else value
-        if first is None or isinstance(first, (str, pydicom.multival.MultiValue)) or not np.isfinite(float(first)):
-            return None
-        ends.append(float(first))
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        return None
-    usable = ends[1] >= 1 if function == "LINEAR" else ends[1] > 0
-    return (ends[0], ends[1], function) if usable else None
-
-
-def _looked_up(
-    values: NDArray[np.float64], item: pydicom.Dataset, dataset: pydicom.Dataset
-) -> tuple[NDArray[np.float64], float]:
-    """Return values through a LUT (PS3.3 C.11.1.1), and the largest value that the LUT can give."""
-    entries, first, bits = (int(part) for part in item.LUTDescriptor)
-    entries = entries or 2**16
-    data = item.LUTData
-    if isinstance(data, bytes):
-        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
-        data = np.frombuffer(data, dtype=np.uint8 if len(data) < 2 * entries else f"{order}u2")
-    table = np.atleast_1d(np.asarray(data)).astype(np.float64)[:entries]
-    if len(table) < entries or not 8 <= bits <= 16:
-        raise FilmUnreadable(f"has a lookup table of {len(table)} entries and {bits} bits, {entries} were announced")
-    # Many files announce 16 bits over a table that ends at 12: believe the table, or the film would be black.
-    filled = int(np.ceil(np.log2(table.max() + 1))) if table.max() > 0 else bits
-    index = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
-    return table[index], float(2 ** min(bits, max(filled, 8)) - 1)
-
-
-def _stored_range(dataset: pydicom.Dataset) -> tuple[int, int]:
-    bits = int(dataset.BitsStored)
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
-
-
-def _padding(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.bool_]:
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, dtype=bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    low, high = sorted((int(value), int(value if limit is None else limit)))
-    return np.asarray((stored >= low) & (stored <= high))
+def _lowered(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Return the values that lie between other bits of their words (PS3.5 8.1.1)."""
+    bits, high, size = (whole(dataset, key) for key in ("BitsStored", "HighBit", "BitsAllocated"))
+    stored = stored.astype(stored.dtype.newbyteorder("="))
+    words = stored.view(f"u{stored.dtype.itemsize}")
+    if int(words.max()) < 2**bits and (words & (2 ** (high + 1 - bits) - 1)).any():
+        raise FilmUnreadable(
+            f"contradicts itself: its {bits} bits should end at bit {high} of {size}, and none lies above bit "
+            f"{bits - 1}; correct HighBit"
+        )
+    return (stored << (size - 1 - high)) >> (size - bits)
 
 
 def _luma(stored: NDArray[Any], bits: int) -> NDArray[np.float32]:
-    colour = stored.astype(np.float64) / (2**bits - 1)
-    return np.asarray(np.clip(colour @ np.array([0.299, 0.587, 0.114]), 0, 1), dtype=np.float32)
+    grey = np.zeros(stored.shape[:2])
+    for channel, weight in enumerate(LUMA):
+        grey += stored[..., channel] * (weight / (2**bits - 1))
+    return np.clip(grey, 0, 1).astype(np.float32)

@@ -40,6 +40,7 @@ class Predictions:
         excluded: columns `cohort`, `file`, `reason`: the films that could not be read.
         computed: rows that were not in the cache.
         contents: what identifies the pixels of each film, by its id.
+        notes: what a reader must know of how films were read, a sentence each.
     """
 
     table: pd.DataFrame
@@ -47,6 +48,7 @@ class Predictions:
     excluded: pd.DataFrame
     computed: int
     contents: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -56,6 +58,7 @@ class _Work:
     film: tuple[str, str]
     asked: list[tuple[Engine, Condition, Tensor]] = field(default_factory=list)
     undefined: list[tuple[Engine, Condition, str]] = field(default_factory=list)
+    note: str = ""
 
 
 def predict(
@@ -84,6 +87,7 @@ def predict(
     rows = cohort.rows()
     contents: dict[str, str] = {}
     excluded: list[tuple[str, str, str]] = []
+    noted: dict[str, list[str]] = {}
     with (
         tqdm(total=len(rows), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar,
         ExitStack() as kept,
@@ -96,6 +100,8 @@ def predict(
                 excluded.append((cohort.name, str(row["file"]), str(work)))
                 continue
             contents[work.film[0]] = work.film[1]
+            if work.note:
+                noted.setdefault(work.note, []).append(work.film[0])
             for engine, condition, reason in work.undefined:
                 engine.note_undefined(work.film, condition, reason)
             for engine, condition, views in work.asked:
@@ -103,8 +109,14 @@ def predict(
         for engine in engines.values():
             engine.finish()
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
+    notes = tuple(
+        f"{len(films)} of {len(rows)} films of {cohort.name} (first {films[0]}): {note}"
+        for note, films in sorted(noted.items())
+    )
     return {
-        name: Predictions(*_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed, contents)
+        name: Predictions(
+            *_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed, contents, notes
+        )
         for name, engine in engines.items()
     }
 
@@ -142,7 +154,7 @@ def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condi
     """Change one film into what is missing of its conditions, each once for all subjects."""
     image = str(row["id"])
     content, decode = cohort.opened(row)
-    work = _Work((image, content))
+    work = _Work((image, content), note="" if cohort.identify else decode().note)  # else it is decoded already
     askers: dict[Condition, list[Engine]] = {}
     for engine, conditions in wanted:
         for condition in engine.missing(image, content, conditions):

@@ -86,13 +86,6 @@ def _strip(path: Path) -> bytes:
     return path.read_bytes()[offset : offset + size]
 
 
-def test_twelve_bits_in_a_sixteen_bit_file_are_refused_not_shown_as_black(tmp_path: Path) -> None:
-    path = tmp_path / "film.png"
-    Image.fromarray((DEEP >> 4).astype(np.uint16)).save(path)
-    with pytest.raises(FilmUnreadable, match="12-bit data left unscaled"):
-        decode_image(path)
-
-
 def test_colour_becomes_luma(tmp_path: Path) -> None:
     Image.fromarray(COLOUR).save(tmp_path / "rgb.png")
     Image.fromarray(np.dstack([GREY] * 3)).save(tmp_path / "grey.png")
@@ -257,7 +250,7 @@ def test_our_limit_holds_when_pillows_is_switched_off(tmp_path: Path, monkeypatc
 def test_huge_files_are_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(GREY).save(tmp_path / "film.png")
     monkeypatch.setattr(film_module, "MAX_BYTES", 100)
-    with pytest.raises(FilmUnreadable, match="MiB"):
+    with pytest.raises(FilmUnreadable, match=r"it holds \d+ bytes, more than the 100 bytes"):
         decode_image(tmp_path / "film.png")
 
 

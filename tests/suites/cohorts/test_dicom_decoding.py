@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +12,8 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import FileDataset
 from pydicom.pixels import apply_voi_lut
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -21,46 +21,18 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
 from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.dicom_decoding import display_rule, is_dicom, window_grey
 from suites.harness.errors import FilmUnreadable
-
-STORED = np.random.default_rng(0).integers(0, 4096, (40, 32), dtype=np.uint16)
-
-
-def radiograph(stored: np.ndarray = STORED, *, bits: int = 12, **tags: object) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["film"])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    film = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    film.SOPClassUID, film.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    film.Modality, film.PhotometricInterpretation, film.SamplesPerPixel = "DX", "MONOCHROME2", 1
-    film.Rows, film.Columns = stored.shape[:2]
-    film.BitsAllocated = stored.dtype.itemsize * 8
-    film.BitsStored, film.HighBit, film.PixelRepresentation = bits, bits - 1, int(stored.dtype.kind == "i")
-    film.PixelData = stored.tobytes()
-    film["PixelData"].VR = "OW" if stored.dtype.itemsize == 2 else "OB"
-    for name, value in tags.items():
-        setattr(film, name, value)
-    return film
+from tests.suites.cohorts.film_files import STORED, bare, lut, radiograph
 
 
 def decoded(film: FileDataset, tmp_path: Path) -> np.ndarray:
     path = tmp_path / "film.dcm"
     film.save_as(path)
     return decode_image(path).pixels
-
-
-def lut(data: np.ndarray, first: int, bits: int) -> Sequence:
-    item = Dataset()
-    item.LUTDescriptor = [len(data), first, bits]
-    item.LUTData = [int(value) for value in data]
-    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
-    return Sequence([item])
 
 
 def test_window_by_the_standards_own_formula(tmp_path: Path) -> None:
@@ -193,13 +165,39 @@ def test_transfer_syntaxes_do_not_change_the_film(tmp_path: Path, syntax: pydico
     np.testing.assert_array_equal(found, plain)
 
 
-def test_a_file_without_preamble_is_read_by_its_suffix(tmp_path: Path) -> None:
-    film = radiograph()
-    buffer = BytesIO()
-    pydicom.dcmwrite(buffer, Dataset(film), implicit_vr=True, little_endian=True, enforce_file_format=False)
-    assert not is_dicom(buffer.getvalue())
-    (tmp_path / "bare.dcm").write_bytes(buffer.getvalue())
-    np.testing.assert_array_equal(decode_image(tmp_path / "bare.dcm").pixels, decoded(film, tmp_path))
+BARE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
+
+
+@pytest.mark.parametrize("name", ["bare.dcm", "bare", "bare.img"])
+@pytest.mark.parametrize("syntax", BARE)
+def test_a_file_without_preamble_is_read_in_each_encoding_whatever_its_name(
+    tmp_path: Path, name: str, syntax: pydicom.uid.UID
+) -> None:
+    film = radiograph(WindowCenter=2048, WindowWidth=4096)
+    content = bare(film, syntax)
+    assert content[128:132] != b"DICM"
+    assert is_dicom(content)
+    assert is_dicom(content[:4096])
+    (tmp_path / name).write_bytes(content)
+    np.testing.assert_array_equal(decode_image(tmp_path / name).pixels, decoded(film, tmp_path))
+
+
+@pytest.mark.parametrize("syntax", BARE)
+def test_a_preamble_without_the_name_of_an_encoding_is_read_as_the_elements_are(
+    tmp_path: Path, syntax: pydicom.uid.UID
+) -> None:
+    film = radiograph(WindowCenter=2048, WindowWidth=4096)
+    meta = struct.pack("<HH2sHI", 2, 0, b"UL", 4, 8 + 8) + struct.pack("<HH2sH8s", 2, 3, b"UI", 8, b"1.2.3.4\0")
+    (tmp_path / "film").write_bytes(b"\0" * 128 + b"DICM" + meta + bare(film, syntax))
+    np.testing.assert_array_equal(decode_image(tmp_path / "film").pixels, decoded(film, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x08\0", b"\x08\0\0\0", b"\x08\0\x05\0" * 9, b"\0" * 200, b"\x08\0note of eight" * 20, b"PK\3\4" * 50],
+)
+def test_what_does_not_begin_as_a_data_set_is_no_dicom(content: bytes) -> None:
+    assert not is_dicom(content)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""How bright is a value of more than 8 bits? By what its file says of its bits, else by the fewest that hold them all.
+
+Detectors give 10, 12 or 14 bits, and files have room for 16. What was stored as it came is a film of a sixteenth of its
+brightness to whoever divides by 65535, in grey and in colour alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from suites.harness.cohorts.file_damage import JPEG2000, PNG, png_parts
+from suites.harness.errors import FilmUnreadable
+
+TOP = 65535
+DEPTHS = (8, 10, 12, 14, 16)
+"""In bits: of displays, and of detectors as they are built; 15 is none of them, so a dark 16-bit film stays one."""
+LUMA = (0.299, 0.587, 0.114)
+"""Of red, green and blue (ITU-R BT.601)."""
+
+GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_BITS, _MAX_VALUE, _MAX_VALUE_ANY = 258, 281, 341
+_BITS_TEXTS = ("significantbits", "sbit", "bitsstored")
+_TOP_TEXTS = ("maxsamplevalue", "smaxsamplevalue", "maxvalue", "maxval")
+_PNG_GREY_ALPHA, _PNG_COLOURS = 4, (2, 4, 6)
+
+
+def scale_of(brightest: int, told: int | None) -> tuple[int, str]:
+    """Return the value that is white, and a note where it was found by the range of the film's values alone.
+
+    Args:
+        brightest: value of the film, 0 to 65535.
+        told: the white that the file names; `None` where it names none. A film with values above it was scaled to 16
+            bits when it was stored, as PNG demands of what its sBIT tells of.
+    """
+    if told is not None:
+        return (told if brightest <= told else TOP), ""
+    depth = next(bits for bits in DEPTHS if brightest < 2**bits)
+    if depth == DEPTHS[-1] or not brightest:
+        return TOP, ""
+    top = 2**depth - 1
+    return top, (
+        f"16-bit values are read as {depth}-bit ones (0 to {top}), because they reach no higher and the file does not "
+        "say how many bits it uses"
+    )
+
+
+def told_white(image: Image.Image, data: bytes) -> int | None:
+    """Return the largest value that a file says it may hold, `None` where it does not.
+
+    Of a PNG: sBIT, or a text SignificantBits, BitsStored or MaxSampleValue. Of a TIFF: BitsPerSample below 16,
+    MaxSampleValue, SMaxSampleValue. Of a JPEG 2000: its precision. Pillow has scaled PGM by its own largest value.
+
+    Args:
+        image: loaded.
+        data: of its file.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _told_by_tiff(image)
+    if data.startswith(PNG):
+        return _told_by_png(image, data)
+    start = data.find(JPEG2000)
+    if image.format == "JPEG2000" and start >= 0:
+        bits = (data[start + 42] & 0x7F) + 1
+        return (2**bits - 1) << (16 - bits) if bits < 16 else None  # Pillow shifts up what is less
+    return TOP if image.format == "PPM" else None
+
+
+def deep_grey(image: Image.Image, told: int | None) -> tuple[NDArray[np.float32], str]:
+    """Return (H, W) float32 in [0, 1] of a loaded image in one of `GREY_MODES`, and the note of `scale_of`.
+
+    Raises:
+        FilmUnreadable: values below 0 or above 65535.
+    """
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > TOP:
+        raise FilmUnreadable(f"holds integers {low} to {high}, outside 0..{TOP}; save it with 8 or 16 bits")
+    top, note = scale_of(high, told)
+    pixels = values.astype(np.float32) / np.float32(top)
+    if "transparency" in image.info:
+        pixels[values == image.info["transparency"]] = 0
+    return pixels, note
+
+
+def holds_deep_colour(image: Image.Image, data: bytes) -> bool:
+    """Return whether a file holds 16-bit grey with transparency, or 16-bit colour, of which Pillow reads 8 bits."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = image.tag_v2.get(_BITS, (1,))
+        return len(bits) > 1 and max(bits) > 8
+    return data.startswith(PNG) and data[24] == 16 and data[25] in _PNG_COLOURS
+
+
+def deep_colour(
+    image: Image.Image, data: bytes, told: int | None, turns: tuple[int, ...]
+) -> tuple[NDArray[np.float32], str]:
+    """Return the grey of a file that `holds_deep_colour`, (H, W) float32 in [0, 1], and the note of `scale_of`.
+
+    Colour becomes grey by its luma; what is transparent lies on black. OpenCV reads the values, and the upper half of
+    each has to be what Pillow reads.
+
+    Args:
+        image: as Pillow reads it, turned as a viewer shows it.
+        data: of its file.
+        told: white, of `told_white`.
+        turns: the EXIF orientations that may have to be undone in what OpenCV reads.
+
+    Raises:
+        FilmUnreadable: the two do not agree, or OpenCV reads nothing.
+    """
+    shown = np.asarray(image.convert("RGBA") if image.mode in ("LA", "La", "RGBa") else image)
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = next((deep for turn in turns if (deep := _as_shown(found, turn, shown)) is not None), None)
+    if values is None:
+        raise FilmUnreadable("has 16-bit colours in a form that is not read with certainty; save it as 16-bit grey")
+    colour, alpha = values[..., :3], values[..., 3:]
+    top, note = scale_of(int(colour.max()), told)
+    grey = np.zeros(colour.shape[:2])
+    for channel, weight in enumerate(LUMA):
+        grey += colour[..., channel] * (weight / top)
+    if image.mode in ("RGBA", "LA", "La", "RGBa") and alpha.size:
+        grey *= alpha[..., 0] / (top if alpha.max() <= top else TOP)
+    elif "transparency" in image.info:
+        grey[(colour == np.asarray(image.info["transparency"])).all(axis=-1)] = 0
+    return np.clip(grey, 0, 1).astype(np.float32), note
+
+
+def refuse_dim_colour(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG 2000 of 16-bit colour that may use fewer of its bits: Pillow reads the upper eight alone.
+
+    Raises:
+        FilmUnreadable: none of its values reaches above 14 bits.
+    """
+    if image.format != "JPEG2000" or image.mode in GREY_MODES or told_white(image, data) is not None:
+        return
+    if max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A") < 2**6:
+        raise FilmUnreadable("is a JPEG 2000 of 16-bit colour that uses few of its bits; save it as 16-bit grey")
+
+
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return an image (H, W, ...) as a viewer shows it that heeds its EXIF orientation, 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+
+
+def _as_shown(found: NDArray[Any] | None, turn: int, shown: NDArray[Any]) -> NDArray[np.uint16] | None:
+    """Return what OpenCV reads, as (H, W, 3 or 4) RGB or RGBA; `None` where it is not what Pillow shows."""
+    if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[2] not in (3, 4):
+        return None
+    values = turned(found, turn)[..., [2, 1, 0, 3][: found.shape[2]]]
+    known = min(values.shape[2], shown.shape[2])
+    same = values.shape[:2] == shown.shape[:2] and bool((values[..., :known] >> 8 == shown[..., :known]).all())
+    return values if same else None
+
+
+def _told_by_tiff(image: TiffImagePlugin.TiffImageFile) -> int | None:
+    bits = max(image.tag_v2.get(_BITS, (1,)))
+    if bits < 16:
+        return int(2**bits - 1)
+    for tag in (_MAX_VALUE, _MAX_VALUE_ANY):
+        value = image.tag_v2.get(tag)
+        white = _white(max(value) if isinstance(value, tuple) and value else value)
+        if white is not None:
+            return white
+    return None
+
+
+def _told_by_png(image: Image.Image, data: bytes) -> int | None:
+    colours = 1 if data[25] in (0, _PNG_GREY_ALPHA) else 3
+    for kind, body, _ in png_parts(data):
+        if kind == b"sBIT" and len(body) >= colours and 0 < max(body[:colours]) <= 16:
+            return int(2 ** max(body[:colours]) - 1)
+        if kind == b"IDAT":
+            break
+    texts = {"".join(filter(str.isalpha, key)).lower(): value for key, value in getattr(image, "text", {}).items()}
+    for key in _BITS_TEXTS:
+        if str(texts.get(key, "")).strip() in map(str, range(1, 17)):
+            return int(2 ** int(texts[key]) - 1)
+    return next((white for key in _TOP_TEXTS if (white := _white(texts.get(key))) is not None), None)
+
+
+def _white(value: object) -> int | None:
+    """Return the largest number of as many bits as a value has, which may be the largest one that occurs."""
+    try:
+        found = int(float(str(value)[:32]))
+    except (ValueError, OverflowError):
+        return None
+    return int(2 ** found.bit_length() - 1) if 0 < found <= TOP else None
