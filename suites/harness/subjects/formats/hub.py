@@ -16,7 +16,7 @@ from torch import nn
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import keys, networks, processor, schemas
 from suites.harness.subjects.formats.network_size import planned
-from suites.harness.subjects.formats.paths import is_folder, local_path
+from suites.harness.subjects.formats.paths import is_folder, is_listed, local_path
 from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.formats.tensors import State, filled, outputs_of
 from suites.harness.subjects.formats.weights import checked, read_json, read_safetensors, sha256_of_file
@@ -105,7 +105,7 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     """
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
     for file in (config_file, weights_file):
-        if not file.is_file():
+        if not is_listed(file):
             present = sorted(entry.name for entry in folder.iterdir())
             advice = "; save pickled weights (.bin) as safetensors" if any(n.endswith(".bin") for n in present) else ""
             raise SubjectProblem(
@@ -117,7 +117,7 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     processor_file = folder / "preprocessor_config.json"
     notes = ["read into timm from Transformers' names"]
     settings: dict[str, Any] = {}
-    if processor_file.is_file():
+    if is_listed(processor_file):
         kind = config.get("model_type")
         settings, told = processor.settled(read_json(processor_file), kind, processor_file.name)
         notes += told
@@ -155,7 +155,7 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
             revision=revision,
             architecture=built.architecture,
             notes=tuple(notes),
-            training=read_json(training) if training.is_file() else {},
+            training=read_json(training) if is_listed(training) else {},
         ),
     )
 

@@ -83,8 +83,9 @@ def refuse_large(plan: nn.Module, *, side: int, channels: int, source: object) -
     Raises:
         SubjectProblem: its weights, or its work on two films, would.
     """
-    weights = sum(_bytes_of(tensor) for tensor in (*plan.parameters(), *plan.buffers()))
-    needed = weights + working_bytes(plan, (FILMS, channels, side, side))
+    weights = needed = sum(_bytes_of(tensor) for tensor in (*plan.parameters(), *plan.buffers()))
+    if weights <= allowed():
+        needed += working_bytes(plan, (FILMS, channels, side, side))
     if needed > allowed():
         raise SubjectProblem(
             f"{source}: its network would take {size_text(needed)} of memory for two films of {side} pixels, "

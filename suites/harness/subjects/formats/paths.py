@@ -12,13 +12,21 @@ from pathlib import Path
 
 
 def local_path(text: str) -> Path:
-    """Return the path that a text names; `~user` stays as it is where nobody is called so."""
-    return Path(os.path.expanduser(text))
+    """Return the path that a text names; `~user` stays as it is where nobody is called so, or can be."""
+    try:
+        return Path(os.path.expanduser(text))
+    except ValueError:  # a zero byte, or half of a surrogate pair, in the name of a user
+        return Path(text)
 
 
 def exists(path: str | Path) -> bool:
     """Whether something is there."""
     return os.path.exists(path)
+
+
+def is_listed(path: Path) -> bool:
+    """Whether a folder lists the name, be it of a device or of a link to nothing: what is so is asked for, and read."""
+    return os.path.lexists(path)
 
 
 def is_folder(path: str | Path) -> bool:

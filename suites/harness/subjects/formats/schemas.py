@@ -61,7 +61,7 @@ CONFIG: Schema = {
 NETWORKS: Mapping[str, Schema] = {
     "convnextv2": {
         "properties": {
-            "depths": _four(_whole(128)),
+            "depths": _four(_whole(64)),
             "hidden_sizes": _four(_whole(16384)),
             "hidden_act": _TEXT,
             "patch_size": {"const": 4, "description": "4, as in every ConvNeXt-V2"},
@@ -72,7 +72,7 @@ NETWORKS: Mapping[str, Schema] = {
         "properties": {
             "patch_size": _whole(512),
             "hidden_size": _whole(16384),
-            "num_hidden_layers": _whole(128),
+            "num_hidden_layers": _whole(64),
             "num_attention_heads": _whole(1024),
             "mlp_ratio": _number(0.1, 64),
             "layer_norm_eps": _number(0, 1),
