@@ -63,7 +63,8 @@ def _fault(tensor: Tensor) -> str:
     if tensor.is_quantized:
         return "quantised"
     if tensor.layout is not torch.strided or tensor.is_nested:
-        return f"{str(tensor.layout).removeprefix('torch.')}, not dense"
+        kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+        return f"{kind}, not dense"
     if tensor.is_meta or tensor.device.type != "cpu":
         return f"without values, on the device {tensor.device.type}"
     if tensor.dtype not in KINDS:

@@ -26,7 +26,17 @@ from suites.harness.subjects.formats.schemas import Schema
 from suites.harness.subjects.formats.tensors import State, as_state, is_state, unwrapped
 from suites.harness.subjects.formats.wording import first_few, in_one_line
 
-TABLES = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network", "weights")
+TABLES = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "checkpoint",
+)
 """Keys under which training scripts save weights. As in timm, averaged ones come first."""
 _DEEPEST = 4
 
