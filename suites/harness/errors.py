@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST = 300
+LONGEST = 299
 """Characters of a message: two or three lines of a terminal."""
 _LONG_WORD = re.compile(r"\S{121,}")
 _SHOWN_OF_IT = 60
@@ -20,6 +20,8 @@ def one_line(text: str, most: int = LONGEST) -> str:
     Words longer than 120 characters lose their middle first, then the text does: what is wrong stands at its beginning,
     what to do at its end.
     """
+    if len(text) > 40 * most:  # before anything is done letter by letter: a text may have megabytes
+        text = f"{text[: 20 * most]}{text[-20 * most :]}"
     plain = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
     words = _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN_OF_IT]}…{word[0][-_SHOWN_OF_IT // 2 :]}", plain)
     line = " ".join(words.split())

@@ -21,6 +21,12 @@ _MOST_DIGITS = 20
 _LARGEST = 2**63 - 1
 _SHOWN = 60
 
+# JSON Schema takes 2.0 for an integer; range(2.0), a layer's width or a table's key do not.
+_WHOLE = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+    "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+)
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=_WHOLE)
+
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return the document in a text.
@@ -79,12 +85,12 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
 
 
 def check(document: object, schema: Mapping[str, Any]) -> None:
-    """Hold a document against a JSON Schema.
+    """Hold a document against a JSON Schema; an `integer` is one in Python, too: neither 2.0 nor true.
 
     Raises:
         ValueError: it does not follow it; says where and what is expected there, on one line.
     """
-    errors = list(jsonschema.Draft202012Validator(dict(schema)).iter_errors(document))
+    errors = list(_Validator(dict(schema)).iter_errors(document))
     if not errors:
         return
     # What stands there and is wrong comes before what is missing: it often is the same thing by another name.

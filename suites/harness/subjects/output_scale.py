@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
+from torch.autograd.graph import Node, saved_tensors_hooks
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.subject import Subject
@@ -183,11 +183,24 @@ def pattern_logits(subject: Subject) -> tuple[float, ...]:
 
 
 def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]:
-    """Return (12, K) outputs on the patterns, and the graph that made them, where there is one."""
-    pixels = subject.pixels(patterns()).clone().requires_grad_()
-    with torch.enable_grad():
-        outputs = network(pixels)
-    return outputs.detach().to("cpu", torch.float64), outputs.grad_fn
+    """Return (12, K) outputs on the patterns, and the graph that made them, where there is one.
+
+    Two films at a time, and nothing kept for a backward pass, which nobody runs: a film of 1000 x 1000 pixels would
+    leave gigabytes of it.
+    """
+    outputs: list[Tensor] = []
+    graph: Node | None = None
+    for films in patterns().split(2):
+        pixels = subject.pixels(films).clone().requires_grad_()
+        with torch.enable_grad(), saved_tensors_hooks(_forgotten, _forgotten):
+            given = network(pixels)
+        graph = graph or given.grad_fn
+        outputs.append(given.detach().to("cpu", torch.float64))
+    return torch.cat(outputs), graph
+
+
+def _forgotten(_: object) -> None:
+    """Keep nothing."""
 
 
 def _last(graph: Node | None, through: frozenset[str]) -> tuple[set[str], set[str]]:

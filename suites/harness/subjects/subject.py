@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,13 +13,15 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from suites.harness.errors import SubjectProblem
+from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.subjects.network_digest import digest_of, digest_of_network
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.temperature_file import FittedTemperature
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LONGEST_CLASS = 100
+"""Characters of a class's name: they head columns and label axes."""
 
 
 class Normalised(nn.Module):
@@ -107,6 +110,12 @@ class Subject:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise SubjectProblem(f"{self.name}: a classifier needs at least two class names, got {list(self.classes)}")
+        for name in self.classes:
+            if not isinstance(name, str) or not 0 < len(name) <= LONGEST_CLASS or name.isspace() or _breaks(name):
+                raise SubjectProblem(
+                    f"{self.name}: the class name {one_line(repr(name), 60)} should be text on one line, of up to "
+                    f"{LONGEST_CLASS} characters, none of them a control character"
+                )
         if len(set(self.classes)) != len(self.classes):
             raise SubjectProblem(f"{self.name}: class names repeat: {list(self.classes)}")
         if (self.network is None) == (self.respond is None):
@@ -191,6 +200,11 @@ class Subject:
         if name not in known:
             raise SubjectProblem(f"{self.name}: no preprocessing called {name!r}; known are {', '.join(sorted(known))}")
         return replace(self, preprocessing=known[name])
+
+
+def _breaks(name: str) -> bool:
+    """Whether a name holds what no table or page can: control characters, breaks of lines, half of a pair."""
+    return any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in name)
 
 
 def recipe_digest(recipe: Preprocessing) -> str:

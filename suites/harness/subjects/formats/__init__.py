@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import unquote
 
 import torch
 
 from explain import NotAttributableError
-from suites.harness.errors import SubjectProblem
+from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.subjects.attribution_layer import layer_of
 from suites.harness.subjects.formats.device import usable
+from suites.harness.subjects.formats.network_size import memory
+from suites.harness.subjects.formats.paths import exists, is_file, local_path
 from suites.harness.subjects.formats.registry import get, names, register
-from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.formats.wording import in_one_line, in_short
 from suites.harness.subjects.network_digest import not_told
 from suites.harness.subjects.output_scale import as_logits
 from suites.harness.subjects.subject import Subject
@@ -30,6 +32,9 @@ for _module in pkgutil.iter_modules(__path__):
 from suites.harness.subjects.formats.user import identified  # noqa: E402 - after the formats have signed in
 
 __all__ = ["get", "load_subject", "names", "register"]
+
+_OF_ANY = {"layer": "features.12", "memory": "8"}
+"""Options that a spec of any form may carry, each with an example."""
 
 
 def load_subject(
@@ -53,12 +58,20 @@ def load_subject(
     Raises:
         SubjectProblem: with one line that says what was wrong, where, and what to do.
     """
-    subject = identified(spec) if isinstance(spec, Subject) else _with_layer(spec)
-    subject = replace(subject, device=usable(device), name=name or subject.name)
+    subject = identified(spec) if isinstance(spec, Subject) else _with_options(spec)
+    subject = _writable(replace(subject, device=usable(device), name=name or subject.name))
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
     return _found_again(as_logits(subject))
+
+
+def _writable(subject: Subject) -> Subject:
+    """Return the subject with names that every file of a report can hold: those of files may be of any bytes."""
+    told = subject.provenance
+    texts = {key: one_line(getattr(told, key), 1000) for key in ("spec", "format", "source", "architecture")}
+    told = replace(told, **texts, notes=tuple(one_line(note, 1000) for note in told.notes))
+    return replace(subject, name=one_line(subject.name, 200), provenance=told)
 
 
 def _found_again(subject: Subject) -> Subject:
@@ -75,33 +88,37 @@ def _found_again(subject: Subject) -> Subject:
     return replace(subject, provenance=replace(subject.provenance, notes=(*subject.provenance.notes, note)))
 
 
-def _with_layer(spec: str) -> Subject:
-    """Read a spec; `?layer=NAME` (or `&layer=NAME`) of any form names the layer that Grad-CAM looks at."""
+def _with_options(spec: str) -> Subject:
+    """Read a spec of any form, with what may follow each: `?layer=NAME` for Grad-CAM, `?memory=GIB` for a large one."""
     before, _, query = spec.partition("?")
     parts = query.split("&")
-    named = [part.removeprefix("layer=") for part in parts if part.startswith("layer=")]
-    if not named or Path(spec).expanduser().exists():
+    options = {key: [part.partition("=")[2] for part in parts if part.startswith(f"{key}=")] for key in _OF_ANY}
+    if not any(options.values()) or exists(local_path(spec)):
         return _read(spec)
-    others = "&".join(part for part in parts if not part.startswith("layer="))
-    if len(named) > 1 or not named[0]:
-        raise SubjectProblem(f"{spec}: name one layer, as in ?layer=features.12")
-    subject = _read(f"{before}?{others}" if others else before)
-    origin = replace(subject.provenance, spec=spec)
-    return replace(subject, provenance=origin, attribution_layer=unquote(named[0]))
+    for key, values in options.items():
+        if len(values) > 1 or "" in values:
+            raise SubjectProblem(f"{spec}: name one {key}, as in ?{key}={_OF_ANY[key]}")
+    others = "&".join(part for part in parts if part.partition("=")[0] not in _OF_ANY)
+    layer, gib = (next(iter(options[key]), None) for key in ("layer", "memory"))
+    with memory(gib, spec):
+        subject = _read(f"{before}?{others}" if others else before)
+    named = subject.attribution_layer if layer is None else unquote(layer)
+    return replace(subject, provenance=replace(subject.provenance, spec=spec), attribution_layer=named)
 
 
 def _read(spec: str) -> Subject:
     for entry in map(get, names()):
         if entry.matches(spec):
             return entry.load(spec)
-    path = Path(spec).expanduser()
-    if path.is_file():
+    path = local_path(spec)
+    if is_file(path):
         reason = "is a file in no format that is known here"
     elif "/" in spec or path.suffix:
         reason = "no such file or folder"
     else:
         reason = "is no subject"
-    raise SubjectProblem(f"{spec!r}: {reason}; subjects are: {' | '.join(names())}")
+    forms = " | ".join(re.sub(r" \(.*?\)|\[[^]]{20,}\]", "", form) for form in names())
+    raise SubjectProblem(f"{in_short(spec, 40)}: {reason}; subjects are: {forms}")
 
 
 def _rehearse(subject: Subject) -> None:

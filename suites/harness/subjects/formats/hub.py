@@ -7,16 +7,19 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.subjects.formats import keys, networks, processor
+from suites.harness.subjects.formats import keys, networks, processor, schemas
+from suites.harness.subjects.formats.network_size import planned
+from suites.harness.subjects.formats.paths import is_folder, is_listed, local_path
 from suites.harness.subjects.formats.registry import register
-from suites.harness.subjects.formats.weights import State, load_into, read_json, read_safetensors, sha256_of_file
+from suites.harness.subjects.formats.tensors import State, filled, outputs_of
+from suites.harness.subjects.formats.weights import checked, read_json, read_safetensors, sha256_of_file
 from suites.harness.subjects.formats.wording import first_few, in_one_line
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
@@ -30,6 +33,8 @@ ACTIVATIONS = {
     "silu": "silu",
 }
 """Activations in Transformers' names and in timm's."""
+HEADS = ("classifier.weight", "head.fc.weight")
+"""What the weight of the head is called by Transformers, and by timm."""
 
 _REPOSITORY = re.compile(r"^hf:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?$")
 
@@ -51,11 +56,11 @@ def load_hub(spec: str) -> Subject:
 
 @register(
     "FOLDER with config.json and model.safetensors",
-    matches=lambda spec: spec != "" and Path(spec).expanduser().is_dir(),
+    matches=lambda spec: spec != "" and is_folder(local_path(spec)),
 )
 def load_folder(spec: str) -> Subject:
     """Load a folder in the Hub's layout."""
-    folder = Path(spec).expanduser()
+    folder = local_path(spec)
     return from_folder(folder, spec, name=folder.resolve().name, source=str(folder), revision=None)
 
 
@@ -100,24 +105,24 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     """
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
     for file in (config_file, weights_file):
-        if not file.is_file():
+        if not is_listed(file):
             present = sorted(entry.name for entry in folder.iterdir())
             advice = "; save pickled weights (.bin) as safetensors" if any(n.endswith(".bin") for n in present) else ""
             raise SubjectProblem(
                 f"{spec}: {file.name} is missing; {source} holds {first_few(present, 8) or 'nothing'}{advice}"
             )
-    config = read_json(config_file)
+    config = read_json(config_file, schemas.CONFIG)
     classes = class_names(config, config_file)
-    channels = _number(config, "num_channels", 3, config_file)
+    channels = config.get("num_channels", 3)
     processor_file = folder / "preprocessor_config.json"
     notes = ["read into timm from Transformers' names"]
     settings: dict[str, Any] = {}
-    if processor_file.is_file():
+    if is_listed(processor_file):
         kind = config.get("model_type")
         settings, told = processor.settled(read_json(processor_file), kind, processor_file.name)
         notes += told
     mean, std = processor.normalisation(settings, channels, str(processor_file))
-    size = _number(config, "image_size", 224, config_file)
+    size = config.get("image_size", 224)
     recipes = {}
     if settings:
         recipes["hub"] = processor.hub_recipe(settings, channels, str(processor_file))
@@ -125,9 +130,16 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     else:
         notes.append("no preprocessor_config.json: only the repository's recipe, ImageNet's normalisation")
     recipes["repository"] = processor.repository_recipe(size, channels)
-    network, architecture, renamed = _network(config, len(classes), size, config_file)
+    state = read_safetensors(weights_file)
+    outputs = outputs_of(next((state[key] for key in HEADS if key in state), None), classes, weights_file)
+    if outputs == 1 and len(classes) == 2:
+        notes.append(f"one sigmoid logit, for {classes[1]}")
+    else:
+        outputs = len(classes)
+    built = _network(config, outputs, size, config_file)
+    plan = planned(built.make, side=size, channels=channels, source=config_file)
+    network = filled(built.make, plan, built.renamed(state), weights_file)
     digest = sha256_of_file(weights_file)
-    load_into(network, renamed(read_safetensors(weights_file)), weights_file)
     training = folder / "training.json"
     return Subject(
         name=name,
@@ -141,9 +153,9 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
             source=source,
             sha256=digest,
             revision=revision,
-            architecture=architecture,
+            architecture=built.architecture,
             notes=tuple(notes),
-            training=read_json(training) if training.is_file() else {},
+            training=read_json(training) if is_listed(training) else {},
         ),
     )
 
@@ -162,17 +174,22 @@ def class_names(config: Mapping[str, Any], source: Path) -> tuple[str, ...]:
         raise SubjectProblem(f"{source}: id2label should number its classes 0 to {len(table) - 1}, not {dict(table)}")
     if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
         raise SubjectProblem(f"{source}: id2label holds placeholders ({names[0]}, ...); write the classes' names there")
-    backwards = config.get("label2id")
-    if isinstance(backwards, Mapping) and backwards and backwards != {name: i for i, name in enumerate(names)}:
-        raise SubjectProblem(f"{source}: id2label {dict(table)} and label2id {dict(backwards)} contradict each other")
+    # Numbers, or their digits as text, as in Transformers' own example.
+    backwards = {name: int(number) for name, number in (config.get("label2id") or {}).items()}
+    if backwards and backwards != {name: index for index, name in enumerate(names)}:
+        raise SubjectProblem(f"{source}: id2label {dict(table)} and label2id {backwards} contradict each other")
     return tuple(names)
 
 
-Built = tuple[nn.Module, str, Callable[[State], State]]
-"""A network, the name of its architecture, and how its weights are renamed."""
+class Built(NamedTuple):
+    """How a network is built, the name of its architecture, and how its weights are renamed."""
+
+    make: Callable[[], nn.Module]
+    architecture: str
+    renamed: Callable[[State], State]
 
 
-def _network(config: Mapping[str, Any], num_classes: int, size: int, source: Path) -> Built:
+def _network(config: Mapping[str, Any], outputs: int, size: int, source: Path) -> Built:
     builders = {"convnextv2": _convnextv2, "dinov2": _dinov2}
     kind = config.get("model_type")
     if kind not in builders:
@@ -180,63 +197,50 @@ def _network(config: Mapping[str, Any], num_classes: int, size: int, source: Pat
             f"{source}: model_type {kind!r} is not read from the Hub's layout ({' and '.join(builders)} are); pass it "
             "as timm:NAME?checkpoint=PATH&classes=... or as module:factory"
         )
-    return builders[kind](config, num_classes, size, source)
+    checked(config, schemas.NETWORKS[kind], source)
+    return builders[kind](config, outputs, size, source)
 
 
-def _dinov2(config: Mapping[str, Any], num_classes: int, size: int, source: Path) -> Built:
+def _dinov2(config: Mapping[str, Any], outputs: int, size: int, source: Path) -> Built:
     if config.get("use_swiglu_ffn", False) or config.get("hidden_act", "gelu") != "gelu":
         raise SubjectProblem(
             f"{source}: only DINOv2 with GELU is read here, not with SwiGLU or {config.get('hidden_act')!r}"
         )
-    patch = _number(config, "patch_size", 14, source)
-    width, blocks = _number(config, "hidden_size", 768, source), _number(config, "num_hidden_layers", 12, source)
-    heads = _number(config, "num_attention_heads", 12, source)
+    patch, width = config.get("patch_size", 14), config.get("hidden_size", 768)
+    blocks, heads = config.get("num_hidden_layers", 12), config.get("num_attention_heads", 12)
     if size % patch or width % heads:
         raise SubjectProblem(
             f"{source}: the input of {size} pixels should be a multiple of patch_size {patch}, and hidden_size {width} "
             f"of num_attention_heads {heads}"
         )
-    network = networks.Dinov2(
+    make = partial(
+        networks.Dinov2,
         size=size,
         patch=patch,
         width=width,
         blocks=blocks,
         heads=heads,
-        num_classes=num_classes,
-        channels=_number(config, "num_channels", 3, source),
+        num_classes=outputs,
+        channels=config.get("num_channels", 3),
         ratio=float(config.get("mlp_ratio", 4)),
         norm_eps=float(config.get("layer_norm_eps", 1e-6)),
     )
-    return network, f"dinov2 (blocks {blocks}, channels {width})", partial(keys.dinov2_to_timm, grid=size // patch)
+    renamed = partial(keys.dinov2_to_timm, grid=size // patch, width=width)
+    return Built(make, f"dinov2 (blocks {blocks}, channels {width})", renamed)
 
 
-def _convnextv2(config: Mapping[str, Any], num_classes: int, size: int, source: Path) -> Built:  # noqa: ARG001 - any size fits
+def _convnextv2(config: Mapping[str, Any], outputs: int, size: int, source: Path) -> Built:  # noqa: ARG001 - any size fits
     depths, dims = config.get("depths", [3, 3, 9, 3]), config.get("hidden_sizes", [96, 192, 384, 768])
-    for name, numbers in (("depths", depths), ("hidden_sizes", dims)):
-        whole = isinstance(numbers, list) and all(isinstance(n, int) and 0 < n <= 16384 for n in numbers)
-        if not whole or len(numbers) != 4:
-            raise SubjectProblem(f"{source}: {name} should be four whole numbers, not {numbers!r}")
     activation = config.get("hidden_act", "gelu")
     if activation not in ACTIVATIONS:
         raise SubjectProblem(f"{source}: hidden_act {activation!r} is none of {', '.join(ACTIVATIONS)}")
-    if config.get("patch_size", 4) != 4:
-        raise SubjectProblem(f"{source}: patch_size should be 4, as in every ConvNeXt-V2, not {config['patch_size']!r}")
-    epsilon = config.get("layer_norm_eps", 1e-12)
-    if not isinstance(epsilon, (int, float)) or not 0 <= epsilon < 1:
-        raise SubjectProblem(f"{source}: layer_norm_eps should be a small number, not {epsilon!r}")
-    network = networks.convnextv2(
+    make = partial(
+        networks.convnextv2,
         depths,
         dims,
-        num_classes,
-        channels=_number(config, "num_channels", 3, source),
+        outputs,
+        channels=config.get("num_channels", 3),
         activation=ACTIVATIONS[activation],
-        norm_eps=float(epsilon),
+        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
     )
-    return network, networks.convnextv2_name(depths, dims), keys.convnextv2_to_timm
-
-
-def _number(config: Mapping[str, Any], name: str, default: int, source: Path) -> int:
-    value = config.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 8192:
-        raise SubjectProblem(f"{source}: {name} should be a whole number, not {value!r}")
-    return value
+    return Built(make, networks.convnextv2_name(depths, dims), keys.convnextv2_to_timm)

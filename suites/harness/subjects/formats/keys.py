@@ -11,7 +11,7 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from suites.harness.subjects.formats.weights import State
+from suites.harness.subjects.formats.tensors import State
 
 CONVNEXTV2 = (
     (r"^convnextv2\.", ""),
@@ -63,7 +63,7 @@ def convnextv2_to_timm(state: State) -> State:
     return tensors
 
 
-def dinov2_probe_to_timm(state: State, grid: int) -> State:
+def dinov2_probe_to_timm(state: State, grid: int, width: int = 384) -> State:
     """Rename `backbone.*` and `head.*` of a linear probe on a Transformers DINOv2.
 
     Queries, keys and values, three layers in Transformers, become the one layer `qkv` of timm; the mask token, which
@@ -72,35 +72,37 @@ def dinov2_probe_to_timm(state: State, grid: int) -> State:
     Args:
         state: weights with keys `backbone.*` (Transformers' `Dinov2Model`) and `head.*`.
         grid: patches along one side of the network input.
+        width: channels of a token.
     """
     backbone = {key.removeprefix("backbone."): tensor for key, tensor in state.items() if key.startswith("backbone.")}
     rest = {key: tensor for key, tensor in state.items() if not key.startswith("backbone.")}
     backbone.pop("embeddings.mask_token", None)
     tensors = rest | _fused(_renamed(backbone, DINOV2))
     if "pos_embed" in tensors:
-        tensors["pos_embed"] = resampled_positions(tensors["pos_embed"], grid)
+        tensors["pos_embed"] = resampled_positions(tensors["pos_embed"], grid, width)
     return tensors
 
 
-def dinov2_to_timm(state: State, grid: int) -> State:
+def dinov2_to_timm(state: State, grid: int, width: int) -> State:
     """Rename the weights of Transformers' `Dinov2ForImageClassification`.
 
     Args:
         state: weights with keys `dinov2.*` and `classifier.*`.
         grid: patches along one side of the network input.
+        width: channels of a token.
     """
     renamed = {re.sub(r"^classifier\.", "head.", re.sub(r"^dinov2\.", "backbone.", key)): state[key] for key in state}
-    return dinov2_probe_to_timm(renamed, grid)
+    return dinov2_probe_to_timm(renamed, grid, width)
 
 
-def resampled_positions(table: Tensor, grid: int) -> Tensor:
-    """Resample a square position table (1, 1 + n*n, D) to (1, 1 + grid*grid, D): bicubic, without antialiasing.
+def resampled_positions(table: Tensor, grid: int, width: int) -> Tensor:
+    """Resample a square position table (1, 1 + n*n, width) to (1, 1 + grid*grid, width): bicubic, no antialiasing.
 
-    Transformers' DINOv2 does this on every forward pass; timm would antialias, which gives other logits. A table that
-    is no square is returned as it is, so that its shape is reported when it is loaded.
+    Transformers' DINOv2 does this on every forward pass; timm would antialias, which gives other logits. What is no
+    such table is returned as it is, so that its shape is reported when it is loaded.
     """
-    side = round((table.shape[1] - 1) ** 0.5) if table.ndim == 3 else 0
-    if side < 1 or side * side + 1 != table.shape[1]:
+    side = round((table.shape[1] - 1) ** 0.5) if table.ndim == 3 and table.is_floating_point() else 0
+    if side < 1 or tuple(table.shape) != (1, 1 + side * side, width):
         return table
     resampled: Tensor = resample_abs_pos_embed(table, [grid, grid], num_prefix_tokens=1, antialias=False)
     return resampled
@@ -123,6 +125,7 @@ def _fused(state: State) -> State:
         if key.endswith((".attn.query.weight", ".attn.query.bias")):
             layer, kind = key.rsplit(".query.", 1)
             parts = [f"{layer}.{part}.{kind}" for part in ("query", "key", "value")]
-            if all(part in tensors for part in parts):
+            shapes = {tensors[part].shape if part in tensors else None for part in parts}
+            if len(shapes) == 1 and tensors[key].ndim > 0:  # what does not fit together is reported when it is loaded
                 tensors[f"{layer}.qkv.{kind}"] = torch.cat([tensors.pop(part) for part in parts])
     return tensors

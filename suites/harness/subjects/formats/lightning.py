@@ -8,16 +8,28 @@ and under `dinov2_linear_probe` a Transformers DINOv2 (`backbone`) with a linear
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from suites.harness.errors import SubjectProblem
-from suites.harness.subjects.formats import keys, networks
+from suites.harness.errors import SubjectProblem, one_line
+from suites.harness.strict_json import check_values
+from suites.harness.subjects.formats import keys, networks, schemas
+from suites.harness.subjects.formats.network_size import planned
+from suites.harness.subjects.formats.paths import local_path
 from suites.harness.subjects.formats.processor import HUB
 from suites.harness.subjects.formats.registry import register
-from suites.harness.subjects.formats.weights import State, as_state, load_into, read_torch, sha256_of_file
+from suites.harness.subjects.formats.tensors import (
+    BESIDE_THE_NETWORK,
+    State,
+    as_state,
+    filled,
+    outputs_of,
+    unwrapped,
+)
+from suites.harness.subjects.formats.weights import checked, read_torch, sha256_of_file
 from suites.harness.subjects.formats.wording import first_few
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
@@ -25,28 +37,29 @@ from suites.harness.subjects.subject import Normalised, Provenance, Subject
 PUBLISHED_CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 """The published repository sorts its class folders by name."""
 
-BESIDE_THE_NETWORK = ("criterion.", "train_", "val_", "test_")
-"""What the published Lightning module holds besides its network: loss and metrics, which no prediction uses."""
-
 SIZE = 224
 
 
-def _convnextv2_tiny(state: State, num_classes: int) -> tuple[nn.Module, State]:
+Built = tuple[Callable[[], nn.Module], State]
+"""How a network is built, and its weights under the names they have there."""
+
+
+def _convnextv2_tiny(state: State, outputs: int) -> Built:
     transformers = any(key.startswith("convnextv2.") for key in state)
     depths, dims = networks.CONVNEXTV2_SIZES["tiny"]
-    network = networks.convnextv2(depths, dims, num_classes, norm_eps=1e-12 if transformers else 1e-6)
-    return network, keys.convnextv2_to_timm(state)
+    make = partial(networks.convnextv2, depths, dims, outputs, norm_eps=1e-12 if transformers else 1e-6)
+    return make, keys.convnextv2_to_timm(state)
 
 
-def _dinov2_linear_probe(state: State, num_classes: int) -> tuple[nn.Module, State]:
-    return networks.dinov2_small(num_classes, SIZE), keys.dinov2_probe_to_timm(state, grid=SIZE // 14)
+def _dinov2_linear_probe(state: State, outputs: int) -> Built:
+    return partial(networks.dinov2_small, outputs, SIZE), keys.dinov2_probe_to_timm(state, grid=SIZE // 14)
 
 
-def _resnet50(state: State, num_classes: int) -> tuple[nn.Module, State]:
-    return networks.resnet50(num_classes), state
+def _resnet50(state: State, outputs: int) -> Built:
+    return partial(networks.resnet50, outputs), state
 
 
-NETWORKS: dict[str, Callable[[State, int], tuple[nn.Module, State]]] = {
+NETWORKS: dict[str, Callable[[State, int], Built]] = {
     "convnextv2_tiny": _convnextv2_tiny,
     "dinov2_linear_probe": _dinov2_linear_probe,
     "resnet50": _resnet50,
@@ -61,22 +74,23 @@ HEADS = {
 @register("FILE.ckpt (Lightning)", matches=lambda spec: spec.endswith(".ckpt") and not spec.startswith("timm:"))
 def load_lightning(spec: str) -> Subject:
     """Load a Lightning checkpoint of one of the published networks; nothing in it is executed."""
-    path = Path(spec).expanduser()
+    path = local_path(spec)
     checkpoint = read_torch(path)
-    digest = sha256_of_file(path)
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         raise SubjectProblem(f"{path}: is no Lightning checkpoint (no state_dict); try timm:NAME?checkpoint=...")
     settings = checkpoint.get("hyper_parameters")
     settings = settings if isinstance(settings, Mapping) else {}
-    kind = settings.get("model_name")
+    kind = _plain(settings.get("model_name"))
     if not isinstance(kind, str) or kind not in NETWORKS:
         raise SubjectProblem(
             f"{path}: hyper_parameters name the model {kind!r}, which is none of {', '.join(NETWORKS)}"
         )
-    state = _network_state(as_state(checkpoint["state_dict"], path), path)
-    classes, notes = _classes(settings, state, kind, path)
-    network, tensors = NETWORKS[kind](state, len(classes))
-    load_into(network, tensors, path)
+    used = {key: _plain(settings[key]) for key in schemas.HYPER_PARAMETERS["properties"] if key in settings}
+    checked({"hyper_parameters": used}, {"properties": {"hyper_parameters": schemas.HYPER_PARAMETERS}}, path)
+    state = _network_state(unwrapped(as_state(checkpoint["state_dict"], path)), path)
+    classes, outputs, notes = _classes(used, state, kind, path)
+    make, tensors = NETWORKS[kind](state, outputs)
+    network = filled(make, planned(make, side=SIZE, channels=3, source=path), tensors, path)
     recipes: dict[str, Preprocessing] = {"repository": REPOSITORY}
     if kind != "resnet50":
         recipes["hub"] = HUB
@@ -93,10 +107,10 @@ def load_lightning(spec: str) -> Subject:
             spec=spec,
             format="lightning",
             source=str(path),
-            sha256=digest,
+            sha256=sha256_of_file(path),
             architecture="vit_small_patch14_dinov2" if kind == "dinov2_linear_probe" else kind,
             notes=tuple(notes),
-            training={"hyper_parameters": _plain(settings), "epoch": checkpoint.get("epoch")},
+            training={"hyper_parameters": _record(settings), **_record({"epoch": checkpoint.get("epoch")})},
         ),
     )
 
@@ -110,33 +124,49 @@ def _network_state(state: State, path: Path) -> State:
     return {key.removeprefix("model."): tensor for key, tensor in state.items() if key.startswith("model.")}
 
 
-def _classes(settings: Mapping[str, Any], state: State, kind: str, path: Path) -> tuple[tuple[str, ...], list[str]]:
-    """Return class names and notes, after the head, `num_classes` and the names were found to agree."""
+def _classes(
+    settings: Mapping[str, Any], state: State, kind: str, path: Path
+) -> tuple[tuple[str, ...], int, list[str]]:
+    """Return class names, logits and notes, after the head, `num_classes` and the names were found to agree."""
     head = next((state[key] for key in HEADS[kind] if key in state), None)
     if head is None:
         raise SubjectProblem(f"{path}: the head model.{HEADS[kind][0]} is missing among {len(state)} weights")
-    declared = settings.get("num_classes", head.shape[0])
-    if declared != head.shape[0]:
+    named = next((settings[key] for key in ("classes", "class_names") if isinstance(settings.get(key), list)), None)
+    classes = PUBLISHED_CLASSES if named is None else tuple(named)
+    outputs = outputs_of(head, classes, path)
+    single = outputs == 1 and len(classes) == 2
+    declared = settings.get("num_classes")
+    if declared not in {None, outputs} and not (single and declared == 2):
         raise SubjectProblem(
-            f"{path}: wrong number of classes: num_classes is {declared}, but the head has {head.shape[0]} outputs"
+            f"{path}: wrong number of classes: num_classes is {declared}, but the head has {outputs} outputs"
         )
-    named = settings.get("classes", settings.get("class_names"))
-    if isinstance(named, (list, tuple)) and all(isinstance(name, str) for name in named):
-        classes, notes = tuple(named), ["class names from the checkpoint's hyper-parameters"]
-    else:
-        classes = PUBLISHED_CLASSES
-        notes = [
-            f"the checkpoint carries no class names: the published alphabetical order is taken, {', '.join(classes)}"
-        ]
-    if len(classes) != head.shape[0]:
+    if len(classes) != outputs and not single:
         raise SubjectProblem(
-            f"{path}: wrong number of classes: the head has {head.shape[0]} outputs, the classes {', '.join(classes)} "
+            f"{path}: wrong number of classes: the head has {outputs} outputs, the classes {', '.join(classes)} "
             "are named; store the names as hyper-parameter `classes`, or pass the model as module:factory"
         )
-    return classes, notes
+    notes = ["class names from the checkpoint's hyper-parameters"]
+    if named is None:
+        told = ", ".join(classes)
+        notes = [f"the checkpoint carries no class names: the published alphabetical order is taken, {told}"]
+    return classes, outputs, notes + ([f"one sigmoid logit, for {classes[1]}"] if single else [])
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        str(key): value for key, value in settings.items() if isinstance(value, (str, int, float, bool, type(None)))
-    }
+def _plain(value: object) -> object:
+    """Return a value of a checkpoint as JSON would hold it, lists one deep; of others what kind they are."""
+    if isinstance(value, (list, tuple)):
+        return [item if isinstance(item, str) else [type(item).__name__] for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"
+
+
+def _record(settings: Mapping[Any, object]) -> dict[str, object]:
+    """Return those settings that are plain and that a report can hold, cut to a line each."""
+    kept: dict[str, object] = {}
+    for key, value in settings.items():
+        if isinstance(key, str) and isinstance(value, (str, int, float, bool, type(None))):
+            try:
+                check_values(value)
+            except ValueError:
+                continue
+            kept[one_line(key, 60)] = one_line(value, 200) if isinstance(value, str) else value
+    return kept

@@ -14,6 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.subjects.formats.schemas import PROCESSOR
+from suites.harness.subjects.formats.weights import checked
 from suites.harness.subjects.preprocessing import REPOSITORY, Interpolation, Preprocessing
 from suites.harness.subjects.subject import IMAGENET_MEAN, IMAGENET_STD
 
@@ -62,8 +64,10 @@ def settled(config: _Config, model_type: object, source: str) -> tuple[dict[str,
         The settings with `image_processor_type` and every field of the class, and notes on what was taken.
 
     Raises:
-        SubjectProblem: the class is one whose defaults are not known here.
+        SubjectProblem: a value is of another type or size than such a file holds, or the class is one whose defaults
+            are not known here.
     """
+    checked(config, PROCESSOR, source)
     named = config.get("image_processor_type") or config.get("feature_extractor_type")
     named = named or PROCESSOR_OF.get(str(model_type), PROCESSOR_OF["convnextv2"])
     kind = str(named).replace("FeatureExtractor", "ImageProcessor")
@@ -137,38 +141,33 @@ def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[fl
         return IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
     config, _ = settled(config, None, source)
     factor = config["rescale_factor"]
-    if not config["do_rescale"] or not isinstance(factor, (int, float)) or abs(factor * 255 - 1) > 1e-6:
+    if not config["do_rescale"] or abs(factor * 255 - 1) > 1e-6:
         raise SubjectProblem(f"{source}: pixels must be scaled by 1/255 (do_rescale, rescale_factor), not by {factor}")
     if not config["do_normalize"]:
         return (0.0,) * channels, (1.0,) * channels
     mean, std = (_per_channel(config[name], channels) for name in ("image_mean", "image_std"))
     for name, values in (("image_mean", mean), ("image_std", std)):
-        numbers = isinstance(values, (list, tuple)) and all(isinstance(v, (int, float)) for v in values)
-        if not numbers or len(values) != channels or not all(map(math.isfinite, values)):
+        if len(values) != channels or not all(map(math.isfinite, values)):
             raise SubjectProblem(f"{source}: {name} should be {channels} numbers, not {values!r}")
-    if min(std) <= 0:
-        raise SubjectProblem(f"{source}: image_std must be positive, not {std!r}")
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _per_channel(values: Any, channels: int) -> Any:  # noqa: ANN401 - checked by the caller, whatever a file holds
+def _per_channel(values: float | list[float], channels: int) -> list[float]:
     """Return one number, or one that is the same for all three channels, once per channel."""
-    if isinstance(values, (int, float)) and not isinstance(values, bool):
+    if isinstance(values, (int, float)):
         return [values] * channels
-    return values[:1] if channels == 1 and isinstance(values, list) and values == values[:1] * 3 else values
+    return values[:1] if channels == 1 and values == values[:1] * 3 else values
 
 
 def _convnext(config: _Config, source: str) -> tuple[int | None, int]:
     size, crop = config["size"], config["crop_pct"]
     side = size.get("shortest_edge") if isinstance(size, Mapping) else size
-    if not isinstance(side, int) or side < 1:
+    if side is None:
         raise SubjectProblem(f"{source}: size should be {{'shortest_edge': pixels}}, not {size!r}")
     if config.get("do_center_crop") and _sides(config.get("crop_size"), square=True) != (side, side):
         raise SubjectProblem(f"{source}: crop_size {config.get('crop_size')!r} cuts a second time, after size {side}")
     if side >= 384:
         return None, side
-    if not isinstance(crop, (int, float)) or not 0 < crop <= 1:
-        raise SubjectProblem(f"{source}: crop_pct should lie in (0, 1], not {crop!r}")
     return int(side / crop), side
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,8 +14,12 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.subjects.formats.network_size import refuse_large, without_values
+from suites.harness.subjects.formats.paths import local_path
 from suites.harness.subjects.formats.registry import register
-from suites.harness.subjects.formats.weights import State, load_into, read_tensors, sha256_of_file
+from suites.harness.subjects.formats.schemas import LARGEST_SIDE
+from suites.harness.subjects.formats.tensors import State, filled, of_network, outputs_of
+from suites.harness.subjects.formats.weights import read_tensors, sha256_of_file
 from suites.harness.subjects.formats.wording import in_one_line
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
@@ -45,16 +50,27 @@ def load_timm(spec: str) -> Subject:
     if not all(classes):
         raise SubjectProblem(f"{spec}: a class name is empty in {options['classes']!r}")
     channels = _whole(options, "channels", spec) or 3
-    path = Path(options["checkpoint"]).expanduser()
+    if channels not in (1, 3):
+        raise SubjectProblem(f"{spec}: channels should be 1 or 3, not {channels}")
+    size = _whole(options, "size", spec)
+    if size is not None and not 8 <= size <= LARGEST_SIDE:
+        raise SubjectProblem(f"{spec}: size must lie in 8..{LARGEST_SIDE} pixels, not {size}")
+    path = local_path(options["checkpoint"])
     state, found = read_tensors(path)
-    digest = sha256_of_file(path)
-    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    make = partial(_create, name, spec, in_chans=channels, img_size=size)
+    plan = without_values(partial(make, num_classes=len(classes)))
+    state, inside = of_network(state, plan.state_dict())
     outputs = _outputs(name, state, classes, path)
-    network = _create(name, spec, num_classes=outputs, in_chans=channels, img_size=_whole(options, "size", spec))
-    load_into(network, state, path)
-    recipe, mean, std, notes = _recipe(network, options, channels, spec)
+    make = partial(make, num_classes=outputs)
+    if outputs != len(classes):
+        plan = without_values(make)
+    recipe, mean, std, notes = _recipe(plan, options, channels, spec)
+    refuse_large(plan, side=recipe.size, channels=channels, source=spec)
+    network = filled(make, plan, state, path)
     if found:
         notes.append(f"weights from the file's `{found}`")
+    if inside:
+        notes.append(f"weights from under `{inside}`")
     if outputs == 1:
         notes.append(f"one sigmoid logit, for {classes[1]}")
     return Subject(
@@ -64,7 +80,12 @@ def load_timm(spec: str) -> Subject:
         preprocessing=recipe,
         preprocessings={recipe.name: recipe},
         provenance=Provenance(
-            spec=spec, format="timm", source=str(path), sha256=digest, architecture=name, notes=tuple(notes)
+            spec=spec,
+            format="timm",
+            source=str(path),
+            sha256=sha256_of_file(path),
+            architecture=name,
+            notes=tuple(notes),
         ),
     )
 
@@ -72,7 +93,8 @@ def load_timm(spec: str) -> Subject:
 def _parse(spec: str) -> tuple[str, dict[str, str]]:
     name, _, query = spec.removeprefix("timm:").partition("?")
     if not timm.is_model(name):
-        close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.4))
+        # A longer name than any, by far, is not compared letter by letter with all of them.
+        close = ", ".join(difflib.get_close_matches(name[:100], timm.list_models(), n=5, cutoff=0.4))
         raise SubjectProblem(f"{spec}: timm has no model {name!r}" + (f"; near to it: {close}" if close else ""))
     options: dict[str, str] = {}
     for part in filter(None, query.split("&")):
@@ -95,8 +117,7 @@ def _outputs(name: str, state: State, classes: tuple[str, ...], path: Path) -> i
     settings = timm.models.get_pretrained_cfg(name)
     head = settings.classifier if settings else None
     head = head[0] if isinstance(head, (tuple, list)) else head
-    weight = state.get(f"{head}.weight")
-    rows = weight.shape[0] if weight is not None else len(classes)
+    rows = outputs_of(state.get(f"{head}.weight"), classes, path)
     if rows != len(classes) and not (rows == 1 and len(classes) == 2):
         raise SubjectProblem(
             f"{path}: wrong number of classes: {head}.weight has {rows} outputs, but {len(classes)} classes are named "
@@ -140,7 +161,8 @@ def _recipe(
             if len(values) != channels:
                 values = (sum(values) / len(values),) * channels
                 notes.append(f"{key}: average of timm's three channels")
-        if len(values) != channels or (key == "std" and min(values) <= 0):
+        least = 1e-6 if key == "std" else -1000
+        if len(values) != channels or not all(least <= value <= 1000 for value in values):
             raise SubjectProblem(f"{spec}: {key}={options.get(key)} does not fit {channels} channel(s)")
         normalisation[key] = values
     interpolation: Any = options.get("interpolation", defaults["interpolation"])
@@ -163,8 +185,8 @@ def _recipe(
 def _whole(options: dict[str, str], key: str, spec: str) -> int | None:
     if key not in options:
         return None
-    if not options[key].isdecimal():
-        raise SubjectProblem(f"{spec}: {key} should be a whole number, not {options[key]!r}")
+    if not options[key].isdecimal() or len(options[key]) > 9:
+        raise SubjectProblem(f"{spec}: {key} should be a whole number, not {options[key][:40]!r}")
     return int(options[key])
 
 

@@ -1,4 +1,4 @@
-"""How are weights read without running what a file says? Hashes, safetensors, torch files, JSON, strict loading."""
+"""How are weights read without running what a file says? Hashes, safetensors, torch files, JSON."""
 
 from __future__ import annotations
 
@@ -11,15 +11,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.strict_json import parse_json
+from suites.harness.foreign_file import read_text
+from suites.harness.strict_json import check, parse_json
+from suites.harness.subjects.formats.file_limits import (
+    bounded_memory,
+    refuse_long_header,
+    refuse_zip_bomb,
+    size_of_weights,
+)
+from suites.harness.subjects.formats.schemas import Schema
+from suites.harness.subjects.formats.tensors import State, as_state, is_state, unwrapped
 from suites.harness.subjects.formats.wording import first_few, in_one_line
 
-State = dict[str, Tensor]
+TABLES = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "checkpoint",
+)
+"""Keys under which training scripts save weights. As in timm, averaged ones come first."""
+_DEEPEST = 4
 
 
 def sha256_of_file(path: Path) -> str:
@@ -37,39 +56,58 @@ def sha256_of_file(path: Path) -> str:
         raise SubjectProblem(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, schema: Schema | None = None) -> dict[str, Any]:
+    """Read a JSON object, and hold it against a schema.
 
     Raises:
-        SubjectProblem: the file is missing, is not JSON, or holds something other than an object.
+        SubjectProblem: the file is missing, is no file of settings, is not JSON, holds something other than an object,
+            or does not follow the schema; the message names the place.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
     except FileNotFoundError as error:
         raise SubjectProblem(f"{path}: no such file") from error
     except OSError as error:
         raise SubjectProblem(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise SubjectProblem(f"{path}: is not valid JSON ({in_one_line(error)})") from error
+    except ValueError as error:
+        raise SubjectProblem(f"{path}: is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise SubjectProblem(f"{path}: should hold a JSON object, but holds a {type(content).__name__}")
+    if schema is not None:
+        checked(content, schema, path)
     return content
+
+
+def checked(document: object, schema: Schema, source: object) -> None:
+    """Hold settings against a schema.
+
+    Raises:
+        SubjectProblem: they do not follow it; says where, and what is expected there.
+    """
+    try:
+        check(document, schema)
+    except ValueError as problem:
+        raise SubjectProblem(f"{source}: {problem}") from problem
 
 
 def read_safetensors(path: Path) -> State:
     """Read a safetensors file.
 
     Raises:
-        SubjectProblem: the file is missing, truncated, or in another format.
+        SubjectProblem: the file is missing, truncated, in another format, or holds what are no plain weights.
     """
-    if not path.is_file():
-        raise SubjectProblem(f"{path}: no such file")
+    size = size_of_weights(path)
     try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        refuse_long_header(path)
+        with bounded_memory(size):
+            content = load_file(path)
+    except SubjectProblem:
+        raise
+    except Exception as error:  # a foreign reader of anybody's bytes
         raise SubjectProblem(
             f"{path}: truncated, or not a safetensors file ({in_one_line(error)}); fetch it again"
         ) from error
+    return as_state(content, path)
 
 
 def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever its trainer put there
@@ -78,12 +116,19 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
     Raises:
         SubjectProblem: the file is missing, truncated, in another format, or names code to be run.
     """
-    if not path.is_file():
-        raise SubjectProblem(f"{path}: no such file")
+    size = size_of_weights(path)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it loads, or it is refused below
+        refuse_zip_bomb(path, size)
+        with warnings.catch_warnings(), bounded_memory(size):
+            warnings.simplefilter("ignore")  # of old pickles and rare layouts: it loads, or it is refused below
             return torch.load(path, map_location="cpu", weights_only=True)
+    except SubjectProblem:
+        raise
+    except MemoryError as error:
+        raise SubjectProblem(
+            f"{path}: refused, because reading it takes far more memory than the file is long; nothing was run. Save "
+            "the weights again with torch.save, or as a safetensors file"
+        ) from error
     except Exception as error:  # a broken pickle can raise anything
         refused = re.search(r"GLOBAL (\S+) was not an allowed|unsupported GLOBAL (\S+)", str(error))
         if refused:
@@ -104,61 +149,38 @@ def read_tensors(path: Path) -> tuple[State, str]:
     """Read a flat table of tensors from a safetensors or torch file.
 
     Returns:
-        The tensors, and under which key of the file they were found (empty when it holds nothing else). As in timm,
-        averaged weights come first (`state_dict_ema`, `model_ema`, `state_dict`, `model`).
+        The tensors, and under which key of the file they were found (`model.state_dict` where one holds another; empty
+        when the file holds nothing else). Of the usual keys (`TABLES`) the first is taken; of others, the only one that
+        holds a table of tensors.
 
     Raises:
         SubjectProblem: the file cannot be read or holds no table of tensors.
     """
     if path.suffix == ".safetensors":
-        return read_safetensors(path), ""
-    content, found = read_torch(path), ""
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content, found = content[key], key
+        return unwrapped(read_safetensors(path)), ""
+    content, found = read_torch(path), list[str]()
+    while isinstance(content, Mapping) and not is_state(content) and len(found) < _DEEPEST:
+        key = _table(content, path)
+        if key is None:
             break
-    return as_state(content, path), found
+        content = content[key]
+        found.append(key)
+    return unwrapped(as_state(content, path)), ".".join(found)
 
 
-def as_state(content: object, path: Path) -> State:
-    """Check that what a file holds is a non-empty table of tensors, and return it.
-
-    Raises:
-        SubjectProblem: it is something else.
-    """
-    if not isinstance(content, Mapping) or not content:
-        raise SubjectProblem(f"{path}: holds no weights, but a {type(content).__name__}")
-    strange = [str(key) for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
-    if strange:
-        raise SubjectProblem(f"{path}: holds entries that are no tensors: {first_few(strange)}")
-    return dict(content)
-
-
-def load_into(network: nn.Module, state: State, source: Path) -> None:
-    """Copy weights into a network, in float32, and accept no difference in names, shapes or kinds of number.
+def _table(content: Mapping[object, object], path: Path) -> str | None:
+    """Return the key that holds the weights, if one does.
 
     Raises:
-        SubjectProblem: keys are missing or unexpected, shapes differ, or values are not finite; each is named.
+        SubjectProblem: several keys do, and none has a usual name.
     """
-    expected = network.state_dict()
-    missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
-    shared = [key for key in expected if key in state]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)} and should be {tuple(expected[key].shape)}"
-        for key in shared
-        if state[key].shape != expected[key].shape
-    ]
-    kinds = [key for key in shared if state[key].is_floating_point() != expected[key].is_floating_point()]
-    infinite = [key for key in shared if not bool(torch.isfinite(state[key]).all())]
-    faults = {
-        "missing": missing,
-        "unexpected": unexpected,
-        "of another shape": shapes,
-        "not floating-point": kinds,
-        "with NaN or infinite values": infinite,
-    }
-    lines = [f"{len(keys)} {fault}: {first_few(keys)}" for fault, keys in faults.items() if keys]
-    if lines:
-        raise SubjectProblem(f"{source}: the weights do not fit the network. Keys {'; '.join(lines)}")
-    network.load_state_dict({key: state[key].to(tensor.dtype) for key, tensor in expected.items()})
+    for key in TABLES:
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and inner:
+            return key
+    tables = [key for key, inner in content.items() if isinstance(key, str) and is_state(inner)]
+    if len(tables) > 1:
+        raise SubjectProblem(
+            f"{path}: holds several tables of weights, {first_few(tables)}; save the one that is meant as `state_dict`"
+        )
+    return tables[0] if tables else None

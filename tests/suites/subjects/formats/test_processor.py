@@ -154,8 +154,14 @@ def test_one_grey_channel_takes_a_default_that_is_the_same_for_all_and_no_other(
         ({"resample": 5}, "resample 5 is none of"),
         ({"image_processor_type": "MysteryProcessor"}, "'MysteryProcessor' is not known"),
         (CONVNEXT | {"size": {"height": 224, "width": 224}}, "size should be"),
-        (CONVNEXT | {"size": {"shortest_edge": 224}, "crop_pct": 0}, "crop_pct should lie"),
-        (CONVNEXT | {"size": {"shortest_edge": 224}, "crop_pct": "most"}, "crop_pct should lie"),
+        (
+            CONVNEXT | {"size": {"shortest_edge": 224}, "crop_pct": 0},
+            r"`crop_pct` is 0, expected a number from 0\.01 to 1",
+        ),
+        (
+            CONVNEXT | {"size": {"shortest_edge": 224}, "crop_pct": "most"},
+            r'`crop_pct` is "most", expected a number from',
+        ),
         (CONVNEXT | {"size": {"shortest_edge": 4}}, "size must lie in 8"),
         ({"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 192}}, "neither a short side"),
         (
@@ -163,7 +169,7 @@ def test_one_grey_channel_takes_a_default_that_is_the_same_for_all_and_no_other(
             "neither a short side",
         ),
         (CONVNEXT | {"size": 224, "do_center_crop": True, "crop_size": 200}, "cuts a second time"),
-        ({"image_processor_type": "BitImageProcessor", "size": "large"}, "neither a short side"),
+        ({"image_processor_type": "BitImageProcessor", "size": "large"}, '`size` is "large", expected pixels'),
     ],
 )
 def test_what_no_recipe_can_say_is_refused(config, message):
@@ -182,11 +188,11 @@ def test_normalisation():
     [
         ({"do_rescale": False}, "scaled by 1/255"),
         ({"rescale_factor": 1 / 127.5}, "scaled by 1/255"),
-        ({"rescale_factor": "small"}, "scaled by 1/255"),
+        ({"rescale_factor": "small"}, '`rescale_factor` is "small", expected a number'),
         ({"image_mean": [0.5]}, "image_mean should be 3 numbers"),
-        ({"image_mean": ["a", "b", "c"]}, "image_mean should be 3 numbers"),
+        ({"image_mean": ["a", "b", "c"]}, r'`image_mean\[0\]` is "a", expected a number'),
         ({"image_std": [0.2, float("nan"), 0.2]}, "image_std should be 3 numbers"),
-        ({"image_std": [0.2, 0.0, 0.2]}, "image_std must be positive"),
+        ({"image_std": [0.2, 0.0, 0.2]}, r"`image_std\[1\]` is 0\.0, expected a number from 1e-06 to 1000"),
     ],
 )
 def test_a_normalisation_that_cannot_be_right_is_refused(config, message):

@@ -13,8 +13,8 @@ from torch import nn
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.tensors import filled
 from suites.harness.subjects.formats.weights import (
-    load_into,
     read_json,
     read_safetensors,
     read_tensors,
@@ -111,10 +111,11 @@ def test_weights_that_do_not_fit_are_named_and_none_is_copied(change, message):
     network = nn.Linear(2, 3)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     state = {key: torch.ones_like(tensor) for key, tensor in before.items()}
-    load_into(nn.Linear(2, 3), state, Path("good"))
+    loaded = filled(lambda: nn.Linear(2, 3), network, state, Path("good"))
+    assert all(bool((tensor == 1).all()) for tensor in loaded.state_dict().values())
     change(state)
     with pytest.raises(SubjectProblem, match=message):
-        load_into(network, state, Path("file"))
+        filled(lambda: network, network, state, Path("file"))
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
 
 
