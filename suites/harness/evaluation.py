@@ -27,6 +27,7 @@ from suites.harness.claims import Claim, Judgement, Result, load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
+from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import Endpoint, get
 from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
@@ -264,13 +265,13 @@ class Evaluation:
         """Return what a subject answers on a cohort under the plan's conditions, from the cache where it is there."""
         if (subject.name, role) not in self._answers:
             asked = {other.name: (other, self.available(other, self.plan[role])) for other in self.judged}
+            # Before anything is predicted: labels that do not fit end the run.
+            aligned = {other.name: align_labels(cohort, other.classes, probe=role != "main") for other in self.judged}
             found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet)
             check_exclusions(found[subject.name].excluded, len(cohort))
             for other in self.judged:
-                aligned = align_labels(cohort, other.classes, probe=role != "main")
-                predictions = found[other.name]
                 self._answers[other.name, role] = Answers.of(
-                    other, aligned, predictions, seed=self.seed, cache=self.cache
+                    other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache
                 )
         return self._answers[subject.name, role]
 
@@ -324,7 +325,7 @@ class Evaluation:
     def notes(self) -> list[str]:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
-        notes = [*self.warnings, *self.cohort.notes, *filter(None, map(caveat, judged))]
+        notes = [*self.warnings, *self.cohort.notes, *filter(None, map(caveat, judged)), *self._shared_films()]
         if self.cohort.simulated:
             notes.insert(
                 0,
@@ -332,6 +333,11 @@ class Evaluation:
                 "nothing about any clinical use. For a real subject pass --weights and --data with real films.",
             )
         return notes
+
+    def _shared_films(self) -> list[str]:
+        """Return what must be known of films that lie in the cohort and in a probe."""
+        contents = {role: answers.predictions.contents for (_, role), answers in self._answers.items()}
+        return shared_films(contents.pop("main", {}), contents)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per claim and subject: verdict, effect with interval, margin, reason."""
