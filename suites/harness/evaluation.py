@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
@@ -25,7 +25,7 @@ from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result, load_claims
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import check_exclusions
+from suites.harness.cohorts.decoding import check_exclusions, printable
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import Endpoint, get
@@ -292,21 +292,20 @@ class Evaluation:
         """Return everything a report is written from."""
         tables = [answers.predictions.table for answers in self._answers.values()]
         excluded = [answers.predictions.excluded for answers in self._answers.values()]
+        judged = (answers.cohort for (_, role), answers in self._answers.items() if role == "main")
         return Record(
             subjects=self.subjects,
-            cohort=next(
-                (answers.cohort for (_, role), answers in self._answers.items() if role == "main"), self.cohort
-            ),
+            cohort=_writable(next(judged, self.cohort)),
             judgements=self.judgements,
             predictions=pd.concat(tables, ignore_index=True) if tables else _empty(),
             excluded=pd.concat(excluded, ignore_index=True).drop_duplicates() if excluded else _no_exclusions(),
             profile=self.profile,
             seed=self.seed,
-            command=self.command,
+            command=printable(self.command),
             started=self._started,
             seconds=time.monotonic() - self._began,
             versions=self._versions,
-            probes=self.probes,
+            probes={role: _writable(probe) for role, probe in self.probes.items()},
             checks=self.checks,
             notes=self.notes,
         )
@@ -388,6 +387,11 @@ def _endpoint(claim: Claim) -> Endpoint:
 def _ours(claim: Claim) -> bool:
     """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
     return get(claim.endpoint).measure.__module__.partition(".")[0] in OUR_PACKAGES
+
+
+def _writable(cohort: Cohort) -> Cohort:
+    """Return a cohort whose spec can be written into a file; a path may hold bytes that are no text."""
+    return replace(cohort, spec=printable(cohort.spec))
 
 
 def _empty() -> pd.DataFrame:

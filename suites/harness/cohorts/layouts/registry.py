@@ -71,6 +71,10 @@ class Spec:
         if "\x00" in text:
             raise CohortProblem(f"the cohort's spec {shown(text)} holds a null character")
         try:
+            os.fsencode(text)
+        except UnicodeEncodeError as problem:
+            raise CohortProblem(f"the cohort's spec {shown(text)} holds half of a surrogate pair") from problem
+        try:
             whole = Path(text).expanduser()
         except RuntimeError as problem:
             raise CohortProblem(f"{shown(text)}: no user of this machine has that home; write the path") from problem
