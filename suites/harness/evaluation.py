@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
@@ -25,8 +25,9 @@ from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result, load_claims
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import check_exclusions
+from suites.harness.cohorts.decoding import check_exclusions, printable
 from suites.harness.cohorts.layouts import align_labels
+from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import Endpoint, get
 from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
@@ -266,13 +267,13 @@ class Evaluation:
         """Return what a subject answers on a cohort under the plan's conditions, from the cache where it is there."""
         if (subject.name, role) not in self._answers:
             asked = {other.name: (other, self.available(other, self.plan[role])) for other in self.judged}
+            # Before anything is predicted: labels that do not fit end the run.
+            aligned = {other.name: align_labels(cohort, other.classes, probe=role != "main") for other in self.judged}
             found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet)
             check_exclusions(found[subject.name].excluded, len(cohort))
             for other in self.judged:
-                aligned = align_labels(cohort, other.classes, probe=role != "main")
-                predictions = found[other.name]
                 self._answers[other.name, role] = Answers.of(
-                    other, aligned, predictions, seed=self.seed, cache=self.cache
+                    other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache
                 )
         return self._answers[subject.name, role]
 
@@ -293,21 +294,20 @@ class Evaluation:
         """Return everything a report is written from."""
         tables = [answers.predictions.table for answers in self._answers.values()]
         excluded = [answers.predictions.excluded for answers in self._answers.values()]
+        judged = (answers.cohort for (_, role), answers in self._answers.items() if role == "main")
         return Record(
             subjects=self.subjects,
-            cohort=next(
-                (answers.cohort for (_, role), answers in self._answers.items() if role == "main"), self.cohort
-            ),
+            cohort=_writable(next(judged, self.cohort)),
             judgements=self.judgements,
             predictions=pd.concat(tables, ignore_index=True) if tables else _empty(),
             excluded=pd.concat(excluded, ignore_index=True).drop_duplicates() if excluded else _no_exclusions(),
             profile=self.profile,
             seed=self.seed,
-            command=self.command,
+            command=printable(self.command),
             started=self._started,
             seconds=time.monotonic() - self._began,
             versions=self._versions,
-            probes=self.probes,
+            probes={role: _writable(probe) for role, probe in self.probes.items()},
             checks=self.checks,
             notes=self.notes,
         )
@@ -327,7 +327,9 @@ class Evaluation:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for answers in self._answers.values() for note in answers.predictions.notes)
-        notes = [*self.warnings, *self.cohort.notes, *read, *filter(None, map(caveat, judged))]
+        notes = [
+            *self.warnings, *self.cohort.notes, *read, *filter(None, map(caveat, judged)), *self._shared_films(),
+        ]  # fmt: skip
         if self.cohort.simulated:
             notes.insert(
                 0,
@@ -335,6 +337,11 @@ class Evaluation:
                 "nothing about any clinical use. For a real subject pass --weights and --data with real films.",
             )
         return notes
+
+    def _shared_films(self) -> list[str]:
+        """Return what must be known of films that lie in the cohort and in a probe."""
+        contents = {role: answers.predictions.contents for (_, role), answers in self._answers.items()}
+        return shared_films(contents.pop("main", {}), contents)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per claim and subject: verdict, effect with interval, margin, reason."""
@@ -385,6 +392,11 @@ def _endpoint(claim: Claim) -> Endpoint:
 def _ours(claim: Claim) -> bool:
     """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
     return get(claim.endpoint).measure.__module__.partition(".")[0] in OUR_PACKAGES
+
+
+def _writable(cohort: Cohort) -> Cohort:
+    """Return a cohort whose spec can be written into a file; a path may hold bytes that are no text."""
+    return replace(cohort, spec=printable(cohort.spec))
 
 
 def _empty() -> pd.DataFrame:

@@ -48,6 +48,7 @@ class Cohort:
         identify: from a row to the film's `content` without decoding it, where that is cheaper; else `None`.
         simulated: the films are phantoms, and the report must say so.
         notes: what a reader must know (a label mapping, an exclusion, a licence).
+        no_label: why no film has a label and what to do about it, where that is so.
     """
 
     name: str
@@ -57,16 +58,17 @@ class Cohort:
     identify: Callable[[Row], str] | None = None
     simulated: bool = False
     notes: tuple[str, ...] = ()
+    no_label: str = ""
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.table]
         if missing:
-            raise CohortProblem(f"cohort {self.name}: column(s) {', '.join(missing)} missing")
+            raise CohortProblem(f"cohort {self.name:.80}: column(s) {', '.join(missing)} missing")
         if self.table.empty:
-            raise CohortProblem(f"cohort {self.name}: no film in {self.spec}")
+            raise CohortProblem(f"cohort {self.name:.80}: no film in {self.spec[:120]!r}")
         repeated = self.table["id"][self.table["id"].duplicated()].unique()
         if len(repeated):
-            raise CohortProblem(f"cohort {self.name}: image id {repeated[0]!r} occurs more than once")
+            raise CohortProblem(f"cohort {self.name:.80}: image id {repeated[0][:120]!r} occurs more than once")
 
     def __len__(self) -> int:
         return len(self.table)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.quoting import shown
 
 ROLES = {
     "lateral": "lateral films",
@@ -27,7 +29,9 @@ SIMULATED = {
 
 
 def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, Cohort]:
-    """Return the probe cohorts of a run.
+    """Return the probe cohorts of a run, each of another name than the cohort and the other probes.
+
+    They may hold the same films: answers are told apart by the names of their cohorts.
 
     Args:
         cohort: the cohort under test.
@@ -37,4 +41,37 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
         CohortProblem: a spec names no cohort.
     """
     specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **given}
-    return {role: load_cohort(specs[role]) for role in ROLES if role in specs}
+    taken, probes = {cohort.name}, {}
+    for role in (role for role in ROLES if role in specs):
+        probe = load_cohort(specs[role])
+        if probe.name in taken:
+            probe = replace(probe, name=f"{probe.name} ({role} probe)")
+        taken.add(probe.name)
+        probes[role] = probe
+    return probes
+
+
+def shared_films(
+    main: Mapping[str, str], probes: Mapping[str, Mapping[str, str]], seen_as: Mapping[str, str] = FILMS
+) -> list[str]:
+    """Return what a reader must know of films that lie in a probe and in the cohort, a sentence for each probe.
+
+    Args:
+        main: id of a film of the cohort -> what identifies its pixels.
+        probes: role -> the same of that probe's films.
+        seen_as: what a sentence calls the films of a role.
+    """
+    ids: dict[str, str] = {}
+    for film, content in main.items():
+        ids.setdefault(content, film)
+    sentences = []
+    for role, films in probes.items():
+        shared = [(film, ids[content]) for film, content in films.items() if content in ids]
+        if shared:
+            film, same = shared[0]
+            sentences.append(
+                f"{len(shared)} of the {len(films)} {seen_as[role]} are films of the cohort itself, first {shown(film)}"
+                + (f" ({shown(same)} there)" if same != film else "")
+                + ": on these the two cannot differ."
+            )
+    return sentences

@@ -87,7 +87,11 @@ class Engine:
     def rows(self) -> pd.DataFrame:
         """Return every row known, from the cache and from this run."""
         frames = [frame for frame in self.frames if len(frame)]
-        return pd.concat(frames, ignore_index=True).drop_duplicates(KEY) if frames else pd.DataFrame(columns=KEY)
+        return pd.concat(frames, ignore_index=True).drop_duplicates(KEY) if frames else self._nothing()
+
+    def _nothing(self) -> pd.DataFrame:
+        logits = [f"logit_{index}" for index in range(self.width)]
+        return pd.DataFrame(columns=[*KEY, "undefined", "features", *logits])
 
     def _answer(self, size: int) -> None:
         batch = self._waiting[:size]

@@ -6,22 +6,18 @@ tells nothing is labelled `pneumonia`, and a subject that knows more than that r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import printable
-from suites.harness.cohorts.layouts.films import (
-    SPLITS,
-    FilmReader,
-    by_own_patients,
-    film_table,
-    films_below,
-    folders_in,
-)
-from suites.harness.cohorts.layouts.kermany_names import read_name
+from suites.harness.cohorts.layouts.assembly import folder_cohort
+from suites.harness.cohorts.layouts.films import SPLITS
+from suites.harness.cohorts.layouts.kermany_names import believed, read_name
 from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, PNEUMONIA, VIRAL
-from suites.harness.cohorts.layouts.metadata import find_beside, lay_over
+from suites.harness.cohorts.layouts.metadata import find_beside
 from suites.harness.cohorts.layouts.registry import Spec, register
+from suites.harness.cohorts.layouts.walk import folders_in, list_films, mask_note
+from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 
 ARCHIVE_FOLDER = "chest_xray"  # the downloaded archive holds the splits in a folder of this name
@@ -34,15 +30,16 @@ def kaggle_root(folder: Path) -> Path | None:
 
 def load_kaggle(root: Path, spec: Spec) -> Cohort:
     """Return every film below a folder in the Kaggle layout, completed by a `metadata.csv` beside the splits."""
-    rows = [row for split in _splits(root) for kind in folders_in(split) for row in _rows(split, kind)]
-    notes: list[str] = []
-    if manifest := find_beside(root):
-        rows, notes = lay_over(rows, manifest, root)
-    table, unprintable = film_table(rows, root)
-    name = root.parent.name if root.name == ARCHIVE_FOLDER else root.name
-    reader = FilmReader(unprintable=unprintable)
-    return Cohort(
-        name=printable(name), spec=spec.text, table=table, decode=reader, notes=(*notes, *by_own_patients(table))
+    kinds = [(split, kind, list_films(kind)) for split in _splits(root) for kind in folders_in(split)]
+    rows, notes = believed([row for split, kind, found in kinds for row in _rows(split, kind, found.films)])
+    masks = tuple(path for _, _, found in kinds for path in found.masks)
+    return folder_cohort(
+        spec,
+        root,
+        rows,
+        name=root.parent.name if root.name == ARCHIVE_FOLDER else root.name,
+        manifest=find_beside(root),
+        notes=(*notes, *mask_note(masks, root)),
     )
 
 
@@ -56,7 +53,7 @@ def kaggle_folders(spec: Spec) -> Cohort:
     """Load the Kaggle layout from a folder on disk."""
     root = kaggle_root(spec.path)
     if root is None:
-        raise CohortProblem(f"{spec.text}: holds no {{train,val,test}}/{{NORMAL,PNEUMONIA}} folders")
+        raise CohortProblem(f"{shown(spec.text)}: holds no {{train,val,test}}/{{NORMAL,PNEUMONIA}} folders")
     return load_kaggle(root, spec)
 
 
@@ -69,15 +66,15 @@ def _has_kaggle_splits(root: Path) -> bool:
     return PNEUMONIA in kinds and kinds <= {NORMAL, PNEUMONIA}
 
 
-def _rows(split: Path, kind: Path) -> list[dict[str, object]]:
+def _rows(split: Path, kind: Path, films: Sequence[Path]) -> list[dict[str, object]]:
     folder_label = kind.name.lower()
     fitting = {NORMAL} if folder_label == NORMAL else {PNEUMONIA, BACTERIAL, VIRAL}
     rows: list[dict[str, object]] = []
-    for path in films_below(kind):
+    for path in films:
         named = read_name(path.name)
         label = (named.label if named else "") or folder_label
         if label not in fitting:
-            raise CohortProblem(f"{printable(str(path))}: lies in {kind.name}, but its name says {label}")
+            raise CohortProblem(f"{shown(path)}: lies in {kind.name}, but its name says {label}")
         row: dict[str, object] = {"path": path, "label": label, "split": SPLITS[split.name.lower()]}
         if named:  # the data set holds frontal (AP) films of children aged one to five
             row |= {"patient": named.patient, "view": "AP", "age_group": "child"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.kaggle import kaggle_root, load_kaggle
 from suites.harness.cohorts.layouts.registry import Spec, register
+from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 
 DATASET = "paultimothymooney/chest-xray-pneumonia"
@@ -33,9 +34,11 @@ def kaggle(spec: Spec) -> Cohort:
         folder = Path(kagglehub.dataset_download(DATASET))
     except Exception as problem:
         raise CohortProblem(
-            f"Kaggle did not deliver {DATASET} ({type(problem).__name__}: {problem}); try again, {_BY_HAND}"
+            f"Kaggle did not deliver {DATASET} ({shown(f'{type(problem).__name__}: {problem}')}); try again, {_BY_HAND}"
         ) from (problem)
     root = kaggle_root(folder)
     if root is None:
-        raise CohortProblem(f"{folder}: the download of {DATASET} holds no {{train,val,test}}/{{NORMAL,PNEUMONIA}}")
+        raise CohortProblem(
+            f"{shown(folder)}: the download of {DATASET} holds no {{train,val,test}}/{{NORMAL,PNEUMONIA}}"
+        )
     return replace(load_kaggle(root, spec), name="kaggle")

@@ -9,14 +9,20 @@ carry an `IM-dddd` or `NORMAL2-IM-dddd` stem. The Mendeley release (doi:10.17632
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, VIRAL
+from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, VIRAL, normalise_label
+from suites.harness.cohorts.quoting import shown
 
 _KINDS = {"bacteria": BACTERIAL, "virus": VIRAL, "normal": NORMAL}
 _PERSON = re.compile(r"person(\d+)_(bacteria|virus)(?:_|\.|$)", re.IGNORECASE)
 _STEM = re.compile(r"((?:NORMAL2-)?IM-\d+)(?:-|\.|$)", re.IGNORECASE)
 _MENDELEY = re.compile(r"(BACTERIA|VIRUS|NORMAL)-(\d+)-", re.IGNORECASE)
+_MOST_OF_A_STEM, _MOST_OF_A_PERSON = 8, 60  # films; in the data set 4 and 30
+_TOLD = ("patient", "view", "age_group")
 
 
 class Named(NamedTuple):
@@ -44,7 +50,46 @@ def read_name(name: str) -> Named | None:
     return None
 
 
+def believed(rows: Sequence[Mapping[str, object]]) -> tuple[list[dict[str, object]], tuple[str, ...]]:
+    """Return rows of labelled films without patients that their names only seem to tell, and a note about them.
+
+    Viewers number what they export as IM-0001-0001, too, and start again with every patient; and `NORMAL-2021-0007` is
+    a date. So stems are believed as the data set has them: of normal films, directly in their class folder, beside
+    pneumonias named by their person, and few films each. The names of persons are, up to a number of films each.
+
+    Args:
+        rows: each with `path` and `label`; `patient`, `view` and `age_group` where the name tells them.
+    """
+    stems = [row for row in rows if _STEM.match(_name(row))]
+    persons = [row for row in rows if row.get("patient") and not _STEM.match(_name(row))]
+    fitting = all(row["label"] == NORMAL and normalise_label(_folder(row)) == NORMAL for row in stems)
+    doubtful = [] if persons and fitting and _most(stems) <= _MOST_OF_A_STEM else stems
+    doubtful += [] if _most(persons) <= _MOST_OF_A_PERSON else persons
+    if not doubtful:
+        return [dict(row) for row in rows], ()
+    left_out = {id(row) for row in doubtful}
+    kept = [{key: row[key] for key in row if id(row) not in left_out or key not in _TOLD} for row in rows]
+    note = (
+        f"{len(doubtful)} films are named as viewers number their exports (first {shown(_name(doubtful[0]), 40)}), "
+        "which tells no patient; name patients in a metadata.csv beside the folders"
+    )
+    return kept, (note,)
+
+
 def bare_number(patient: str) -> str:
     """Return the person's number without its kind ("" for other keys): the wrong key, kept for the audit."""
     found = re.match(r"person(\d+)_", patient)
     return found[1] if found else ""
+
+
+def _name(row: Mapping[str, object]) -> str:
+    return Path(str(row["path"])).name
+
+
+def _folder(row: Mapping[str, object]) -> str:
+    return Path(str(row["path"])).parent.name
+
+
+def _most(rows: Sequence[Mapping[str, object]]) -> int:
+    """Return the films of the patient who has most."""
+    return max(Counter(row.get("patient") for row in rows).values(), default=0)

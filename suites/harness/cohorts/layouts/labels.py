@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import printable
+from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
 NORMAL, PNEUMONIA = "normal", "pneumonia"
@@ -61,14 +61,14 @@ def align_labels(cohort: Cohort, subject_classes: Sequence[str], *, probe: bool 
     target = {label: _target(label, own) for label in sorted(labels.unique()) if label}
     unknown = [label for label, name in target.items() if name is None]
     if unknown and not probe:
-        raise CohortProblem(f"cohort {cohort.name}: {_why_unknown(cohort, unknown, subject_classes)}")
+        raise CohortProblem(f"cohort {shown(cohort.name, 40)}: {_why_unknown(cohort, unknown, subject_classes)}")
     table = cohort.table.copy()
     table["label"] = labels.map(lambda label: target.get(label) or "")
     notes = list(cohort.notes)
     if unknown:
         displaced = labels.isin(unknown) & (table["finding"] == "")
         table.loc[displaced, "finding"] = labels[displaced]
-        notes.append(f"labels unknown to the subject are read as findings: {', '.join(map(printable, unknown))}")
+        notes.append(f"labels unknown to the subject are read as findings: {listed(unknown)}")
     notes += _merged(target)
     aligned = replace(cohort, table=table, notes=tuple(notes))
     return aligned if probe else _complete(aligned, subject_classes)
@@ -79,7 +79,9 @@ def _own_names(classes: Sequence[str]) -> dict[str, str]:
     for name in classes:
         other = own.setdefault(normalise_label(name), name)
         if other != name:
-            raise CohortProblem(f"the subject's classes {other!r} and {name!r} are two spellings of one label")
+            raise CohortProblem(
+                f"the subject's classes {shown(other, 60)!r} and {shown(name, 60)!r} are two spellings of one label"
+            )
     return own
 
 
@@ -104,25 +106,30 @@ def _merged(target: dict[str, str | None]) -> list[str]:
 def _complete(cohort: Cohort, classes: Sequence[str]) -> Cohort:
     """Leave out films without a label, and insist on films of every class."""
     labelled = cohort.table["label"] != ""
+    if not labelled.any():
+        raise CohortProblem(
+            f"cohort {shown(cohort.name, 60)}: no label was found for any of its {len(cohort)} films; "
+            f"{cohort.no_label or 'give each film its class in the column `label`'}"
+        )
     if not labelled.all():
         lost = cohort.table["id"][~labelled]
-        note = f"{len(lost)} of {len(cohort)} films have no label and are left out, first {lost.iloc[0]}"
+        note = f"{len(lost)} of {len(cohort)} films have no label and are left out, first {shown(lost.iloc[0])}"
         cohort = cohort.select(labelled, note=note)
     empty = [name for name in classes if not (cohort.table["label"] == name).any()]
     if empty:
         raise CohortProblem(
-            f"cohort {cohort.name}: no film of class {', '.join(map(repr, empty))}, which the subject tells apart; "
-            "give films of every class, or other `split=`"
+            f"cohort {shown(cohort.name, 60)}: no film of class {listed(map(repr, empty))}, which the subject tells "
+            "apart; give films of every class, or other `split=`"
         )
     return cohort
 
 
 def _why_unknown(cohort: Cohort, unknown: Sequence[str], classes: Sequence[str]) -> str:
     first = cohort.table["id"][cohort.table["label"].isin(unknown)].iloc[0]
-    names = ", ".join(repr(printable(label)) for label in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    reason = f"label {names} (first at {printable(str(first))}) not among the subject's classes: {', '.join(classes)}"
+    names = listed(map(repr, unknown), 50)
+    reason = f"label {names} (first at {shown(first, 40)}) not among the subject's classes: {listed(classes, 60)}"
     if all(label.isdigit() for label in unknown):
         return f"{reason}. Write class names, not numbers: the order of a subject's classes is its own"
     if [normalise_label(label) for label in unknown] == [PNEUMONIA]:
         return f"{reason}. Say which pneumonia it is"
-    return f"{reason}. Rename the labels, or leave films out with label=... in the spec"
+    return f"{reason}. Rename the labels, or choose with label=... in the spec"

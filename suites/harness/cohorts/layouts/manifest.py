@@ -2,19 +2,28 @@
 
 Known columns: `file` (relative to the manifest, or absolute), `id`, `label`, `patient`, `view`, `age_group` (or `age`),
 `finding`, `split`, and masks in `lung_mask`, `heart_mask`, `lesion_mask` (`mask` is read as the lesion's). Further
-columns are kept, and can be filtered by.
+columns are kept, and can be filtered by. What it leaves empty of patient, view and age is taken from the headers of
+DICOM films.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import printable
-from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, film_table
-from suites.harness.cohorts.layouts.metadata import SUFFIXES, find_beside, read_manifest
+from suites.harness.cohorts.layouts.assembly import assembled
+from suites.harness.cohorts.layouts.headers import Headers
+from suites.harness.cohorts.layouts.metadata import (
+    SUFFIXES,
+    files_named,
+    find_beside,
+    located_file,
+    not_read_beside,
+    read_manifest,
+)
+from suites.harness.cohorts.layouts.missing_labels import why_no_label_column
 from suites.harness.cohorts.layouts.registry import Spec, register
+from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 
 
@@ -35,48 +44,36 @@ def manifest(spec: Spec) -> Cohort:
     """Load the films that a manifest names; a file that is missing is found so when it is decoded."""
     path = manifest_path(spec.path)
     if path is None:
-        raise CohortProblem(f"{spec.text}: no manifest ({', '.join(SUFFIXES)}) there")
+        raise CohortProblem(f"{shown(spec.text)}: no manifest ({', '.join(SUFFIXES)}) there")
     root = path.parent
     told = read_manifest(path)
-    masks = {_mask_name(column): column for column in map(str, told) if column == "mask" or column.endswith("_mask")}
+    columns = list(map(str, told))
+    masks = {_mask_name(column): column for column in columns if column == "mask" or column.endswith("_mask")}
     if {"mask", "lesion_mask"} <= set(told):
-        raise CohortProblem(f"{printable(str(path))}: columns mask and lesion_mask mean the same; remove one of them")
-    for column in ("file", *masks.values()):
-        told[column] = told[column].map(lambda name: str(_located(root, name)) if name else "")
-    _refuse_repeated(told["file"].tolist(), printable(str(path)))
+        raise CohortProblem(f"{shown(path)}: columns mask and lesion_mask mean the same; remove one of them")
     if "id" in told and (repeated := told["id"][told["id"].duplicated() & (told["id"] != "")].tolist()):
-        raise CohortProblem(f"{printable(str(path))}: gives the id {printable(repeated[0])} more than once")
-    rows = [{str(key): value for key, value in row.items()} | {"path": row["file"]} for row in told.to_dict("records")]
-    table, unprintable = film_table(rows, root)
-    notes = ["the masks of column `mask` are read as lesions"] if "mask" in told else []
-    name = root.name if spec.path.is_dir() else f"{root.name}/{path.name}"
-    return Cohort(
-        name=printable(name),
-        spec=spec.text,
-        table=table,
-        decode=FilmReader(masks=masks, unprintable=unprintable),
-        notes=(*notes, *by_own_patients(table)),
+        raise CohortProblem(f"{shown(path)}: gives the id {shown(repeated[0])} more than once")
+    rows: list[dict[str, object]] = []
+    for file, row in zip(files_named(told, path), told.to_dict("records"), strict=True):
+        inside = {column: located_file(root, str(row[column])) for column in masks.values() if row[column]}
+        rows.append({str(key): value for key, value in row.items()} | inside | {"path": file})
+    headers = Headers.read([Path(str(row["path"])) for row in rows])
+    whole_folder = spec.path.is_dir()
+    return assembled(
+        spec,
+        root,
+        rows,
+        headers,
+        name=root.name if whole_folder else f"{root.name}/{path.name}",
+        manifest=path.name,
+        masks=masks,
+        notes=[
+            *["the masks of column `mask` are read as lesions"] * ("mask" in told),
+            *(not_read_beside(path) if whole_folder else ()),
+        ],
+        no_label=why_no_label_column(columns, path.name),
     )
-
-
-def _refuse_repeated(files: list[str], where: str) -> None:
-    """Refuse a film that is named twice, be it by two paths or through a link: it would count twice."""
-    first: dict[str, int] = {}
-    for row, file in enumerate(files, start=1):
-        earlier = first.setdefault(os.path.realpath(file), row)
-        if earlier != row:
-            raise CohortProblem(
-                f"{where}: rows {earlier} and {row} name {printable(file)} more than once; keep one of them"
-            )
 
 
 def _mask_name(column: str) -> str:
     return "lesion" if column == "mask" else column.removesuffix("_mask")
-
-
-def _located(root: Path, name: str) -> Path:
-    """Return the file a manifest names; backslashes of a manifest written on Windows are understood."""
-    path = root / name
-    if "\\" in name and not path.exists():
-        path = root / name.replace("\\", "/")
-    return Path(*path.parts)

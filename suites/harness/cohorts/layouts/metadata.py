@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import math
+import os
 import re
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from suites.harness.cohorts.decoding import printable
 from suites.harness.cohorts.layouts.films import SPLITS, relative_name
 from suites.harness.cohorts.layouts.labels import normalise_label
+from suites.harness.cohorts.layouts.tables import read_cells
+from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -24,6 +22,9 @@ TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split
 ADULT_FROM_YEARS = 18
 NAMES = ("id", "file", "label")
 _UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
+_FILES = frozenset(
+    {"filename", "filepath", "path", "image", "imagepath", "imagefile", "imageindex", "img", "film", "dicom"}
+)
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWDymwd]?)$")
 _PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 
@@ -31,6 +32,14 @@ _PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 def find_beside(folder: Path) -> Path | None:
     """Return the manifest of a folder (`manifest`, `metadata` or `labels`, CSV, TSV or Parquet), if there is one."""
     return next((folder / name for name in BESIDE if (folder / name).is_file()), None)
+
+
+def not_read_beside(manifest: Path) -> tuple[str, ...]:
+    """Return the note about further tables of a manifest's folder that it would have been, none without any."""
+    others = [name for name in BESIDE if name != manifest.name and (manifest.parent / name).is_file()]
+    if not others:
+        return ()
+    return (f"{manifest.name} is read, {', '.join(others)} beside it not; to use another, name it, or merge the two",)
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -42,25 +51,45 @@ def read_manifest(path: Path) -> pd.DataFrame:
     `age` (years, or DICOM's 003Y, 018M) gives `age_group` where none is written: adult from 18 years.
 
     Raises:
-        CohortProblem: unreadable, not UTF-8, without a column `file`, with an empty file name, or without rows; a quote
-            that no line closes, a row of more or fewer cells than the header, a column without a name or given twice.
+        CohortProblem: what `read_cells` refuses; without a column `file`, with an empty file name or one that no file
+            can have, or without rows.
     """
-    where = printable(str(path))
-    try:
-        raw = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
-    except UnicodeDecodeError as problem:
-        raise CohortProblem(f"{where}: is not UTF-8 text ({problem.reason} at byte {problem.start})") from problem
-    except (OSError, ValueError) as problem:  # pandas and pyarrow raise subclasses of ValueError
-        raise CohortProblem(f"{where}: cannot be read as a manifest ({printable(str(problem))[:200]})") from problem
+    where = shown(path)
+    raw = read_cells(path)
     table = raw.rename(columns=lambda name: str(name).strip().lower())
-    if repeated := sorted(set(table.columns[table.columns.duplicated()])):
-        names = printable(", ".join(repeated))
-        raise CohortProblem(f"{where}: column {names} occurs more than once; keep one of them in the header")
     if "file" not in table:
-        raise CohortProblem(f"{where}: a manifest needs a column `file`; found {', '.join(map(str, table.columns))}")
+        likely = next((name for name in map(str, table) if re.sub(r"\W|_", "", name) in _FILES), "")
+        advice = f"; rename {shown(likely, 30)!r} to file" if likely else ""
+        raise CohortProblem(f"{where}: a manifest needs a column `file`; found {listed(table.columns, 60)}{advice}")
     if table.empty:
         raise CohortProblem(f"{where}: holds no row")
     return _normalised(table, where)
+
+
+def files_named(told: pd.DataFrame, manifest: Path) -> list[str]:
+    """Return the (N,) absolute paths that a manifest names, once each.
+
+    Backslashes of a manifest written on Windows are understood.
+
+    Raises:
+        CohortProblem: two rows name one film, be it by two spellings or through a link: it would count twice.
+    """
+    root = manifest.parent
+    located = [located_file(root, str(name)) for name in told["file"]]
+    first: dict[str, int] = {}
+    for row, file in enumerate(located):
+        earlier = first.setdefault(os.path.realpath(file), row)
+        if earlier != row:
+            raise CohortProblem(f"{shown(manifest)}: {_named_twice(told, earlier, row)}")
+    return located
+
+
+def located_file(root: Path, name: str) -> str:
+    """Return the absolute path of a file that a manifest below `root` names."""
+    path = os.path.join(root, name)  # noqa: PTH118 - pathlib takes ten times as long, and there are many
+    if "\\" in name and not os.path.exists(path):  # noqa: PTH110 - it answers no where pathlib raises: a name too long
+        path = os.path.join(root, name.replace("\\", "/"))  # noqa: PTH118
+    return str(Path(path))
 
 
 def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple[list[dict[str, object]], list[str]]:
@@ -70,30 +99,33 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     contradiction means that one of the two is wrong.
 
     Raises:
-        CohortProblem: label or split of a film contradict each other.
+        CohortProblem: label or split of a film contradict each other, or two rows name one film.
     """
-    known = _by_file(read_manifest(manifest), manifest)
+    told = read_manifest(manifest)
+    files = [os.path.realpath(file) for file in files_named(told, manifest)]
+    written = [{str(key): value for key, value in row.items()} for row in told.to_dict("records")]
+    known = dict(zip(files, written, strict=True))
     completed, missing, regrouped = [], 0, 0
     for row in rows:
-        name = relative_name(str(row["path"]), root)
-        told = known.pop(name, None)
-        missing += told is None
+        told_of = known.pop(os.path.realpath(str(row["path"])), None)
+        missing += told_of is None
         for column in ("label", "split"):
-            ours, theirs = row.get(column), (told or {}).get(column)
+            ours, theirs = row.get(column), (told_of or {}).get(column)
             if ours and theirs and ours != theirs:
                 raise CohortProblem(
-                    f"{printable(name)}: the folder says {column} {ours!r}, {manifest.name} says {theirs!r}. "
+                    f"{shown(relative_name(str(row['path']), root), 80)}: the folder says {column} "
+                    f"{shown(ours, 30)!r}, {manifest.name} says {shown(theirs, 30)!r}. "
                     f"Correct one of them, or load {manifest.name} itself as the manifest"
                 )
-        filled = {key: value for key, value in (told or {}).items() if key != "file" and value != ""}
+        filled = {key: value for key, value in (told_of or {}).items() if key != "file" and value != ""}
         regrouped += bool(row.get("patient") and filled.get("patient", row["patient"]) != row["patient"])
         completed.append(row | filled)
     notes = [f"{missing} of {len(rows)} films are not in {manifest.name}"] if missing else []
     notes += [f"patients of {regrouped} films are taken from {manifest.name}, not from their names"] * bool(regrouped)
     if known:
-        first = printable(next(iter(known)))
+        first = shown(next(iter(known.values()))["file"])
         notes.append(f"{manifest.name} names {len(known)} files that are not in the folder, first {first}")
-    return completed, notes
+    return completed, [*notes, *not_read_beside(manifest)]
 
 
 def age_group(age: str) -> str:
@@ -108,51 +140,18 @@ def age_group(age: str) -> str:
     return "adult" if float(found[1]) / _PER_YEAR[found[2].lower()] >= ADULT_FROM_YEARS else "child"
 
 
-def _read_text(path: Path) -> pd.DataFrame:
-    """Return the cells as they are written; what would move a cell to another row or column is refused.
-
-    A quoted text may not run over the end of its line: that is how a forgotten quote swallows the films up to the next.
-    """
-    where = printable(str(path))
-    lines = path.read_text(encoding="utf-8-sig").split("\n")
-    first = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
-    separator = max("\t;,", key=lines[first].count) if lines[first:] else ","  # some countries' spreadsheets write ;
-    rows: list[list[str]] = []
-    for number, line in enumerate(lines[first:], start=first + 1):
-        try:
-            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
-        except csv.Error as problem:
-            raise CohortProblem(
-                f"{where}: cannot be read as a manifest: line {number} holds a quote that is not closed, or a text "
-                f"behind a closing one ({problem}); close it on the same line, or write it twice inside a quoted text"
-            ) from problem
-        if not any(cell.strip() for cell in cells):
-            continue
-        if rows and len(cells) != len(rows[0]):
-            raise CohortProblem(
-                f"{where}: line {number} has {len(cells)} cells, the header {len(rows[0])}; "
-                "put a cell that holds the separator in quotes, and leave no cell out"
-            )
-        rows.append(cells)
-    if not rows:
-        raise ValueError("it is empty")
-    table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
-    nameless = np.array([not name.strip() for name in rows[0]])
-    if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
-        raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
-    return table.loc[:, ~nameless]
-
-
 def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in table.columns:
-        texts = table[name].map(_text)
-        texts = texts if name in NAMES else texts.mask(texts.isin(_UNKNOWN), "")
+        texts = table[name] if name in NAMES else table[name].mask(table[name].isin(_UNKNOWN), "")
         is_text = name in TEXT or name.endswith("_mask")
-        columns[name] = texts if is_text or not _is_number(texts) else pd.to_numeric(texts)
+        numbers = None if is_text else _numbers(texts)
+        columns[name] = texts if numbers is None else numbers
     table = pd.DataFrame(columns)
     if (table["file"] == "").any():
         raise CohortProblem(f"{where}: row {int((table['file'] == '').argmax()) + 1} names no file")
+    if (impossible := table["file"].str.contains("\0", regex=False)).any():
+        raise CohortProblem(f"{where}: row {int(impossible.argmax()) + 1} names a file with a null character")
     if "label" in table:
         table["label"] = table["label"].map(normalise_label)
     if "split" in table:
@@ -162,22 +161,22 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     return table
 
 
-def _text(value: object) -> str:
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
-def _is_number(texts: pd.Series) -> bool:
+def _numbers(texts: pd.Series) -> pd.Series | None:
+    """Return a column that is numbers throughout as such, none where it is text."""
     if texts.str.match(r"0\d").any() or (texts == "").any():
-        return False
-    return bool(pd.to_numeric(texts, errors="coerce").notna().all())
+        return None
+    numbers = pd.to_numeric(texts, errors="coerce")
+    return numbers if numbers.dtype.kind in "iuf" and np.isfinite(numbers).all() else None
 
 
-def _by_file(told: pd.DataFrame, manifest: Path) -> dict[str, Mapping[str, object]]:
-    rows = [{str(key): value for key, value in row.items()} for row in told.to_dict("records")]
-    names = [str(row["file"]).replace("\\", "/").removeprefix("./") for row in rows]
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        where = printable(str(manifest))
-        raise CohortProblem(f"{where}: names {printable(repeated[0])} more than once; keep one of these rows")
-    return dict(zip(names, rows, strict=True))
+def _named_twice(told: pd.DataFrame, first: int, second: int) -> str:
+    """Return how two rows that name one film stand to each other."""
+    rows = f"rows {first + 1} and {second + 1} name {shown(told['file'].iloc[second], 60)} more than once"
+    for column in told.columns.drop("file"):
+        one, other = told[column].iloc[[first, second]]
+        if one != other and "" not in (one, other):
+            return (
+                f"{rows} and contradict each other in {shown(column, 30)} ({shown(one, 20)}, {shown(other, 20)}); "
+                "keep the right one"
+            )
+    return f"{rows}; keep one of them"

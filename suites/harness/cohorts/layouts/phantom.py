@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,10 +15,14 @@ from suites.harness.cache.code_digest import digest_of
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import KeptFilms
 from suites.harness.cohorts.layouts.registry import Spec, register
+from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 
 FILMS = 360
 """Films of the default cohort: 120 per class, above the 100 that a rate needs."""
+MOST_FILMS = 100_000
+"""A table of more takes long to write before the first film is drawn, and no interval gets narrower that matters."""
+_LARGEST = 2**63 - 1
 _KEYS = ("n", "view", "age", "findings", "seed")
 
 
@@ -54,17 +59,17 @@ def phantom(spec: Spec) -> Cohort:
     findings = given.get("findings", "mix")
     try:
         table = cohort_table(
-            int(given.get("n", FILMS)),
-            seed=int(given.get("seed", 0)),
+            _whole(given.get("n", str(FILMS)), "n", 1, MOST_FILMS),
+            seed=_whole(given.get("seed", "0"), "seed", -_LARGEST, _LARGEST),
             view=_known(given.get("view", "AP"), VIEWS, "view"),
             age=_known(given.get("age", "child"), AGE_GROUPS, "age"),
             findings=findings.split("+") if "+" in findings else findings,
         )
     except ValueError as problem:
-        raise CohortProblem(f"{spec.text}: {problem}") from problem
+        raise CohortProblem(f"{shown(spec.text)}: {shown(problem, 180)}") from problem
     renderer = Renderer()
     return Cohort(
-        name=spec.location.replace("phantom:", "phantom ", 1),
+        name=shown(spec.location.replace("phantom:", "phantom ", 1)),
         spec=spec.text,
         table=table.assign(file=""),
         decode=KeptFilms(renderer, renderer.identify),
@@ -80,7 +85,8 @@ def _given(spec: Spec) -> dict[str, str]:
     for pair in filter(None, text.split(",")):
         key, mark, value = pair.partition("=")
         if not mark or key not in _KEYS:
-            raise CohortProblem(f"{spec.text}: {pair!r} is not one of {', '.join(f'{name}=...' for name in _KEYS)}")
+            known = ", ".join(f"{name}=..." for name in _KEYS)
+            raise CohortProblem(f"{shown(spec.text)}: {shown(pair, 40)!r} is not one of {known}")
         settings[key] = value
     return settings
 
@@ -90,5 +96,12 @@ def _known(value: str, known: tuple[str, ...], what: str) -> str:
     match = {name.lower(): name for name in known}
     match |= {"lateral": match.get("lateral", match.get("lat", value))} if what == "view" else {}
     if value.lower() not in match:
-        raise ValueError(f"{what} is {value!r}; known are {', '.join(known)}")
+        raise ValueError(f"{what} is {shown(value, 40)!r}; known are {', '.join(known)}")
     return match[value.lower()]
+
+
+def _whole(text: str, what: str, least: int, most: int) -> int:
+    """Return a whole number within bounds."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text.strip()) or not least <= int(text) <= most:
+        raise ValueError(f"{what} is {shown(text, 40)!r}; it must be a whole number from {least:,} to {most:,}")
+    return int(text)

@@ -26,6 +26,7 @@ To add a layout, write a function in a new file of this folder::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,12 +34,13 @@ from urllib.parse import parse_qsl
 
 from robustness.registration import unknown_name
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import printable
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
+from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
 EVERY_SPLIT = "all"
-_SHOWN = 12
+_NAMED = 4
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,30 @@ class Spec:
         """Split a spec at its question mark, unless a file of exactly this name exists.
 
         Raises:
-            CohortProblem: the spec is empty, or a filter is not `key=value`.
+            CohortProblem: the spec is empty, names the home of a user there is not, or a filter is not `key=value`.
         """
         if not text.strip():
             raise CohortProblem("the cohort's spec is empty; give a folder, a manifest, or `kaggle`")
         if "\x00" in text:
-            raise CohortProblem(f"the cohort's spec {printable(text)} holds a null character")
+            raise CohortProblem(f"the cohort's spec {shown(text)} holds a null character")
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError as problem:
+            raise CohortProblem(f"the cohort's spec {shown(text)} holds half of a surrogate pair") from problem
+        try:
+            whole = Path(text).expanduser()
+        except RuntimeError as problem:
+            raise CohortProblem(f"{shown(text)}: no user of this machine has that home; write the path") from problem
         location, mark, query = text.partition("?")
-        if not mark or Path(text).expanduser().exists():
+        if not mark or os.path.exists(whole):  # noqa: PTH110 - it answers no where pathlib raises: a name too long
             return cls(text, text, (), tuple(classes))
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
         except ValueError as problem:
-            raise CohortProblem(f"{text}: filters behind ? read key=value&key=value ({problem})") from problem
-        return cls(text, location, tuple(pairs), tuple(classes))
+            raise CohortProblem(
+                f"{shown(text)}: filters behind ? read key=value&key=value ({shown(problem, 60)})"
+            ) from problem
+        return cls(text, location, tuple(dict.fromkeys(pairs)), tuple(classes))
 
     @property
     def path(self) -> Path:
@@ -94,7 +106,7 @@ class Layout:
     Attributes:
         name: for `layout=NAME`.
         load: from a spec to the whole cohort, every split; filters are applied afterwards.
-        recognises: whether a spec looks like this layout; cheap, and never raises for a path that does not exist.
+        recognises: whether a spec looks like this layout; cheap, and raises nothing but OSError.
         precedence: layouts are asked in this order, the most specific first.
         options: query keys that the layout itself reads, so that they are no filters.
         described: how it is offered to a user whose spec fits nothing.
@@ -187,34 +199,46 @@ def _layout_of(spec: Spec) -> Layout:
         try:
             return get(forced)
         except CohortProblem as unknown:
-            raise CohortProblem(f"{spec.text}: {unknown}") from unknown
-    for layout in map(get, names()):
-        if layout.recognises(spec):
-            return layout
-    offered = "; ".join(layout.described for layout in map(get, names()))
-    found = "holds nothing that is known as films" if spec.path.exists() else "no such file or folder"
-    raise CohortProblem(f"{printable(spec.text)}: {found}. A cohort can be: {offered}")
+            raise CohortProblem(f"{shown(spec.text, 60)}: {shown(unknown)}") from unknown
+    found = "no such file or folder"
+    try:
+        for layout in map(get, names()):
+            if layout.recognises(spec):
+                return layout
+        if spec.path.exists():
+            found = "holds nothing that is known as films"
+            if not spec.path.is_dir():
+                found = "is a device or a pipe, where a folder or a regular file is expected"
+    except OSError as problem:  # a name longer than the system's, a folder that may not be entered
+        found = str(problem.strerror)
+    raise CohortProblem(
+        f"{shown(spec.text, 80)}: {found}. A cohort can be a folder of class folders, of DICOM or of other films, a "
+        "CSV, TSV or Parquet manifest, `kaggle`, `phantom`; layout=NAME forces one"
+    )
 
 
 def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
     """Keep the rows that fit every key, and say so in the cohort's name."""
+    spec = shown(cohort.spec, 80)
     wanted: dict[str, list[str]] = {}
     for key, value in filters:
         wanted.setdefault(key, []).append(normalise_label(value) if key.rstrip("!") == "label" else value)
     for key, values in wanted.items():
         column = key.removesuffix("!")
         if column not in cohort.table:
-            known = ", ".join(str(name) for name in cohort.table.columns)
-            raise CohortProblem(f"{cohort.spec}: cannot filter by {column!r}; the columns are {known}")
+            known = listed(cohort.table.columns)
+            raise CohortProblem(f"{spec}: cannot filter by {shown(column, 40)!r}; the columns are {known}")
         found = cohort.table[column].astype(str)
         keep = found.isin(values) ^ key.endswith("!")
         if not keep.any():
-            present = [repr(value) for value in sorted(found.unique())]
-            shown = ", ".join(present[:_SHOWN]) + (", ..." if len(present) > _SHOWN else "")
-            if present == ["''"]:
-                raise CohortProblem(f"{cohort.spec}: its films carry no {column}, so {key}={values[0]} fits none")
-            asked = f"{key}={' or '.join(values)}"
-            raise CohortProblem(f"{cohort.spec}: no film is left by {asked}; {column} is one of {shown}")
-        name = f"{cohort.name} {'or'.join(values)}" if key == "split" else f"{cohort.name} {key}={','.join(values)}"
-        cohort = replace(cohort.select(keep), name=name)
+            present = sorted(found.unique())
+            asked = f"{shown(key, 30)}={shown(' or '.join(values[:_NAMED]), 40)}"
+            if present == [""]:
+                raise CohortProblem(f"{spec}: its films carry no {shown(column, 30)}, so {asked} fits none")
+            known = listed(map(repr, present))
+            raise CohortProblem(f"{spec}: no film is left by {asked}; {shown(column, 30)} is one of {known}")
+        chosen = [shown(value, 30) for value in values[:_NAMED]]
+        chosen += [f"and {len(values) - _NAMED} more"] * (len(values) > _NAMED)
+        name = f"{'or'.join(chosen)}" if key == "split" else f"{key}={','.join(chosen)}"
+        cohort = replace(cohort.select(keep), name=shown(f"{cohort.name} {name}", _LONGEST_NAME))
     return cohort

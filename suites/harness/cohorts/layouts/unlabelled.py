@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import printable
-from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, film_table, films_below
+from suites.harness.cohorts.layouts.assembly import folder_cohort
+from suites.harness.cohorts.layouts.missing_labels import why_no_label
 from suites.harness.cohorts.layouts.registry import Spec, register
+from suites.harness.cohorts.layouts.walk import Listing, films_below, list_films, mask_note
 
 
 @register(
@@ -17,12 +18,12 @@ from suites.harness.cohorts.layouts.registry import Spec, register
 def unlabelled(spec: Spec) -> Cohort:
     """Load every file below a folder as a film without a label."""
     root = spec.path.parent if spec.path.is_file() else spec.path
-    paths = [spec.path] if spec.path.is_file() else films_below(root)
-    table, unprintable = film_table([{"path": path} for path in paths], root)
-    return Cohort(
-        name=printable(spec.path.name),
-        spec=spec.text,
-        table=table,
-        decode=FilmReader(unprintable=unprintable),
-        notes=("the films carry no labels, so nothing can be said about errors", *by_own_patients(table)),
+    found = Listing((spec.path,), ()) if spec.path.is_file() else list_films(root)
+    return folder_cohort(
+        spec,
+        root,
+        [{"path": path} for path in found.films],
+        name=spec.path.name,
+        notes=("the films carry no labels, so nothing can be said about errors", *mask_note(found.masks, root)),
+        no_label=why_no_label(spec.path),
     )

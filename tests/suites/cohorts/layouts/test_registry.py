@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from suites.harness.cohorts.cohort import Cohort
@@ -194,3 +196,69 @@ def test_content_is_the_files_own(films: Films) -> None:
     rows = load_cohort(str(root)).table.to_dict("records")
     decode = load_cohort(str(root)).decode
     assert decode(rows[0]).content == decode(rows[1]).content
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("x" * 5000, "File name too long"),
+        ("x/" * 5000, "File name too long"),
+        ("~nobody-of-this-name/films", "no user of this machine has that home"),
+        ("phantom:n=0", "n is '0'; it must be a whole number from 1 to 100,000"),
+        ("phantom:n=100000000", "n is '100000000'; it must be"),
+        (f"phantom:n={2**63}", "it must be a whole number"),
+        (f"phantom:n={'9' * 5000}", "it must be a whole number"),
+        ("phantom:n=1e3", "n is '1e3'; it must be a whole number"),
+        (f"phantom:seed={2**64}", "seed is '18446744073709551616'; it must be a whole number"),
+        (f"phantom:view={'L' * 4000}", "known are"),
+        (f"phantom:findings={'mass+' * 1000}", "unknown finding ''"),
+        (f"phantom:{'k' * 4000}=1", "is not one of n=..."),
+        (f"phantom?{'c' * 4000}=1", "cannot filter by"),
+        (f"phantom:n=6?view={'L' * 4000}", "no film is left by view="),
+        ("phantom:n=6?" + "&".join(f"view={at}" for at in range(1000)), "no film is left by view=0 or 1 or 2 or 3;"),
+        (f"phantom:n=6?layout={'d' * 4000}", "no layout is called"),
+        (f"phantom:n=6?{'&' * 2000}", "key=value"),
+        ("\ud800", "holds half of a surrogate pair"),
+        ("/dev/null", "is a device or a pipe"),
+    ],
+)
+def test_specs_that_are_wrong_or_too_long_say_so_in_one_short_line(spec: str, reason: str) -> None:
+    with pytest.raises(CohortProblem, match=reason) as caught:
+        load_cohort(spec)
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isprintable()
+
+
+def test_a_filter_a_thousand_times_is_one_filter() -> None:
+    cohort = load_cohort("phantom:n=6?" + "&".join(["view=AP"] * 1000))
+    assert (len(cohort), cohort.name) == (6, "phantom n=6 view=AP test")
+    many = load_cohort("phantom:n=6?" + "&".join(f"view={view}" for view in ["AP", *range(999)]))
+    assert many.name == "phantom n=6 view=AP,0,1,2,and 996 more test"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(), max_size=40), st.sampled_from(["", "phantom:", "phantom:n=", "phantom:n=3?", "~", "?"]))
+def test_any_spec_is_a_cohort_or_one_short_line(text: str, before: str) -> None:
+    try:
+        cohort = load_cohort(before + text)
+    except CohortProblem as problem:
+        message = str(problem)
+    else:
+        message = cohort.name
+    assert len(message) < 300
+    assert message.isprintable()
+
+
+def test_names_that_are_no_text_are_found_again_and_can_be_written(films: Films, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"caf\xe9\n")
+    films("normal/a.png", os.fsdecode(b"virus/b\xff.png"), root=root.name)
+    for name in ("a.png", "b.png"):
+        films(name, root=f"{root.name}/virus")
+    (root / "virus/list.csv").write_text("file,lung_mask\na.png,b.png\nb.png,\n")
+    for cohort in (load_cohort(str(root)), load_cohort(str(root / "virus/list.csv"))):
+        cohort.table.to_parquet(tmp_path / "table.parquet")
+        cohort.table.to_csv(tmp_path / "table.csv", encoding="utf-8")
+        assert cohort.name.isprintable()
+        shapes = {cohort.decode(row).pixels.shape for row in cohort.rows() if not row["id"].endswith("csv")}
+        assert shapes == {(40, 48)}
+    assert cohort.decode(cohort.rows()[0]).masks["lung"].any()

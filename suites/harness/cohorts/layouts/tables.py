@@ -1,0 +1,234 @@
+"""How are the cells of a table read, CSV, TSV or Parquet? As texts, within bounds that a table of films keeps.
+
+A table is some megabytes. What claims to be one and is more (a cell of a book's size, columns without end, Parquet that
+inflates) is refused before it is held in memory, and so is text that is not UTF-8, with its row.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from suites.harness.cohorts.layouts.walk import MOST_FILMS
+from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.errors import CohortProblem
+from suites.harness.foreign_file import MIB, read_bytes
+
+MOST_BYTES = 256 * MIB
+"""Of a table's file, and of the text in it; the tables of the largest public collections have about 100 MB."""
+MOST_CELLS = 20_000_000
+MOST_COLUMNS = 4_096
+LONGEST_CELL = 32_767
+"""Characters, as many as a cell of a spreadsheet holds."""
+_LONGEST_LINE = 2**17  # bytes; the csv module gives up on a cell beyond that
+_BATCH = 2**14
+_REMEDY = "keep the rows and columns that are needed"
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """Return the cells of a table as texts, by column as it is named in the file; an empty text is a missing value.
+
+    Of Parquet the columns are read by their Arrow types alone: what pandas left about them in the file (an index, types
+    of its own) is not looked at. Columns that hold lists or records are left out.
+
+    Raises:
+        CohortProblem: no regular file, larger than a table of films is, not UTF-8, damaged; a quote that no line
+            closes, a row of more or fewer cells than the header, a column without a name or given twice.
+    """
+    where = shown(path)
+    try:
+        data = read_bytes(path, MOST_BYTES)
+        return _parquet(data, where) if path.suffix.lower() == ".parquet" else _text(data, where)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise CohortProblem(f"{where}: cannot be read as a manifest ({shown(reason)})") from problem
+
+
+def _text(data: bytes, where: str) -> pd.DataFrame:
+    """Return the cells as they are written; what would move a cell to another row or column is refused.
+
+    A quoted text may not run over the end of its line: that is how a forgotten quote swallows the films up to the next.
+    """
+    _check_size(data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n"), 1, where)
+    rows: list[list[str]] = []
+    separator = ","
+    for number, line in _lines(data.removeprefix(b"\xef\xbb\xbf"), where):
+        if not rows:  # some countries' spreadsheets write ;
+            separator = max("\t;,", key=line.count)
+        try:
+            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
+        except csv.Error as problem:
+            raise CohortProblem(
+                f"{where}: cannot be read as a manifest: line {number} holds a quote that is not closed, or a text "
+                "behind a closing one; close it on the same line, or write it twice inside a quoted text"
+            ) from problem
+        if not any(cell.strip() for cell in cells):
+            continue
+        if rows and len(cells) != len(rows[0]):
+            raise CohortProblem(
+                f"{where}: line {number} has {len(cells)} cells, the header {len(rows[0])}; "
+                "put a cell that holds the separator in quotes, and leave no cell out"
+            )
+        if len(line) > LONGEST_CELL:
+            _check_cells(cells, f"line {number}", where)
+        rows.append(cells)
+        _check_size(len(rows), len(rows[0]), where)
+    if not rows:
+        raise ValueError("it is empty")
+    _refuse_repeated(rows[0], where)
+    table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
+    nameless = np.array([not name.strip() for name in rows[0]])
+    if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
+        raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
+    return pd.DataFrame({name: table[name].str.strip() for name in table.columns[~nameless]})
+
+
+def _lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line that is not blank."""
+    for number, line in enumerate(data.splitlines(), start=1):
+        if len(line) > _LONGEST_LINE:
+            raise CohortProblem(
+                f"{where}: line {number} holds {len(line):,} bytes; a row has at most {_LONGEST_LINE:,}. Is it a table?"
+            )
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as problem:
+            raise CohortProblem(
+                f"{where}: is not UTF-8 text ({problem.reason} in line {number}); save the table as UTF-8"
+            ) from problem
+        if text.strip():
+            yield number, text
+
+
+def _parquet(data: bytes, where: str) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(_columns(pq.ParquetFile(pa.BufferReader(data)), data, where), dtype=str)
+    except (CohortProblem, MemoryError):
+        raise
+    except Exception as problem:  # a damaged file makes the foreign reader raise anything
+        detail = shown(f"{type(problem).__name__}: {problem}")
+        raise CohortProblem(f"{where}: cannot be read as a manifest ({detail}); write it again, or as CSV") from problem
+
+
+def _columns(file: pq.ParquetFile, data: bytes, where: str) -> dict[str, list[str]]:
+    """Return the texts of every flat column, decoded in batches, with every repeated text held once."""
+    flat = [field for field in file.schema_arrow if not pa.types.is_nested(_plain(field.type))]
+    flat = [field for field in flat if not field.name.startswith("__index_level_")]  # of pandas: numbers of rows
+    names = [field.name for field in flat]
+    _check_size(file.metadata.num_rows, len(names), where)
+    _refuse_repeated(names, where)
+    _check_inflated(file.metadata, set(names), where)
+    wordy = [field.name for field in flat if _is_text(_plain(field.type))]
+    # Held as a dictionary, a long text that every row repeats takes memory once.
+    file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=wordy)
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    total = 0
+    for batch in file.iter_batches(batch_size=_BATCH, columns=names, use_threads=False):
+        for name, found in columns.items():
+            texts = _cells(batch.column(name), f"column {shown(name, 30)}", len(found), where)
+            total += sum(map(len, texts))
+            if total > MOST_BYTES:
+                raise CohortProblem(f"{where}: inflates to more than {MOST_BYTES // MIB} MiB of text; {_REMEDY}")
+            found.extend(texts)
+    return columns
+
+
+def _cells(column: pa.Array, name: str, before: int, where: str) -> list[str]:
+    """Return the texts of one batch of a column; `before` it lie that many rows."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if isinstance(column, pa.DictionaryArray):
+        known = _values(column.dictionary)
+        places = column.indices.to_pylist()
+        values = [None if place is None else known[place] for place in places]
+    else:
+        values = _values(column)
+    texts: list[str] = []
+    for row, value in enumerate(values, start=before + 1):
+        if isinstance(value, bytes):
+            raise CohortProblem(f"{where}: {name} is not UTF-8 text in row {row}; write it as UTF-8")
+        text = _as_text(value)
+        if len(text) > LONGEST_CELL:
+            _check_cells([text], f"{name}, row {row},", where)
+        texts.append(text)
+    return texts
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Return the values of an array, texts decoded; bytes stay where they are no UTF-8."""
+    if not _is_text(column.type):
+        return list(column.to_pylist())
+    return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
+
+
+def _decoded(value: bytes | None) -> str | bytes | None:
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _as_text(value: object) -> str:
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type that an extension stores, or a dictionary's values have."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = pa.types
+    return any(
+        is_kind(kind)
+        for is_kind in (
+            kinds.is_string, kinds.is_large_string, kinds.is_string_view,
+            kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view, kinds.is_fixed_size_binary,
+        )
+    )  # fmt: skip
+
+
+def _check_inflated(metadata: pq.FileMetaData, names: set[str], where: str) -> None:
+    inflated = 0
+    for group in range(metadata.num_row_groups):
+        chunks = metadata.row_group(group)
+        parts = (chunks.column(index) for index in range(chunks.num_columns))
+        inflated += sum(part.total_uncompressed_size for part in parts if part.path_in_schema in names)
+    if inflated > MOST_BYTES:
+        raise CohortProblem(
+            f"{where}: inflates to {inflated / MIB:,.0f} MiB; up to {MOST_BYTES // MIB} MiB are read, so {_REMEDY}"
+        )
+
+
+def _check_size(rows: int, columns: int, where: str) -> None:
+    if rows > MOST_FILMS or columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
+        raise CohortProblem(
+            f"{where}: has {rows:,} rows or more and {columns:,} columns; at most {MOST_FILMS:,} rows, "
+            f"{MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells are read, {_REMEDY}"
+        )
+
+
+def _check_cells(cells: Sequence[str], place: str, where: str) -> None:
+    longest = max(map(len, cells))
+    if longest > LONGEST_CELL:
+        raise CohortProblem(
+            f"{where}: {place} holds a text of {longest:,} characters; a cell has at most {LONGEST_CELL:,}"
+        )
+
+
+def _refuse_repeated(header: Sequence[str], where: str) -> None:
+    names = [name.strip().lower() for name in header if name.strip()]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise CohortProblem(f"{where}: column {listed(repeated)} occurs more than once; keep one of them in the header")
