@@ -44,7 +44,7 @@ class Engine:
     def __init__(self, subject: Subject, seed: int, cache: Path) -> None:
         self.subject = subject
         self.width = len(subject.classes)
-        shards = Shards(cache, "predictions", _key(subject, seed))
+        shards = Shards(cache, "predictions", _key(subject, seed), _columns(self.width))
         known = shards.read()
         self.frames = [known]
         self.keeping = Keeping(shards, written=self.frames.append)
@@ -143,6 +143,11 @@ class Engine:
 
 def _key(subject: Subject, seed: int) -> dict[str, object]:
     return {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
+
+
+def _columns(width: int) -> dict[str, str]:
+    logits = {f"logit_{index}": "number" for index in range(width)}
+    return {**dict.fromkeys(KEY, "text"), "undefined": "text", "features": "bytes", **logits}
 
 
 def _averaged(views: Sequence[Numbers]) -> Numbers:

@@ -38,6 +38,7 @@ HARMFUL = 0.01
 activations are quantised by the range of their batch, numbers hold to that much, and the reader is told."""
 FLOAT_PATH = "gradients follow the recipe"
 VERSION = 3
+COLUMNS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
         **subject.cache_key, "films": [_content(cohort, row) for row in shown], "decoding": decoding(),
         "version": VERSION,
     }  # fmt: skip
-    shards = Shards(cache, "subject-checks", key)
+    shards = Shards(cache, "subject-checks", key, COLUMNS)
 
     def checked() -> pd.DataFrame:
         films = _films(cohort, rows, cache)
         checks = (_of_network if subject.network is not None else _of_service)(subject, films) if films else ()
         if subject.network is not None and len(everything) > len(rows) and checks and not barred(checks):
             checks = _with_all_films(checks, subject, everything, cohort, cache)
-        return pd.DataFrame([asdict(check) for check in checks], columns=["name", "passed", "detail", "blocking"])
+        return pd.DataFrame([asdict(check) for check in checks], columns=list(COLUMNS))
 
     return tuple(
         SubjectCheck(str(row["name"]), bool(row["passed"]), str(row["detail"]), bool(row["blocking"]))

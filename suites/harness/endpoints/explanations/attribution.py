@@ -33,6 +33,12 @@ from suites.harness.subjects.attribution_layer import LAYERED, layer_of, method_
 
 FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""
+COLUMNS = {
+    "image": "text", "content": "text", "target": "whole", "map": "bytes", "side": "whole", "status": "text",
+    "signed": "flag", "class_specific": "flag", "gap": "number", "explained": "number", "forward": "number",
+    "backward": "number",
+}  # fmt: skip
+CHECKS = {"outcome": "text", "reason": "text", "similar": "text"}
 CHECKED = 8
 """Films on which a method's sanity is checked."""
 
@@ -217,7 +223,7 @@ def attribute_each(
         attribution = method_of(answers.subject, method)
     except NotAttributableError as refused:
         raise NotEvaluable(str(refused)) from refused
-    shards = Shards(cache, "maps", {"method": method, **_key(answers, method)})
+    shards = Shards(cache, "maps", {"method": method, **_key(answers, method)}, COLUMNS)
 
     def mapped(row: int, film: Asked) -> Row:
         return _packed(attribution(network, pixels(row), [film.target], [film.image], seed=answers.seed))
@@ -243,7 +249,7 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
     """
     few = index[:CHECKED]
     called = answers.called()[few].astype(np.int64).tolist()
-    shards = Shards(cache, "map-checks", {**key_of(answers, few, method), "rule": "whole interval"})
+    shards = Shards(cache, "map-checks", {**key_of(answers, few, method), "rule": "whole interval"}, CHECKS)
 
     def randomised() -> pd.DataFrame:
         ids, pixels = [answers.images[at] for at in few], inputs(answers, few.tolist())
