@@ -19,7 +19,9 @@ from torch import Tensor
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.errors import PredictionProblem, SubjectProblem
+from suites.harness.foreign_code import one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
+from suites.harness.subjects.formats.http_client import QuestionFailed
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 
@@ -94,14 +96,15 @@ class Engine:
         del self._waiting[:size]
         try:
             logits, features = self._forward([view for *_, view in batch])
-        except SubjectProblem as problem:  # a service that fails in the middle of a run
-            raise SubjectProblem(f"{problem} (asked about the films {batch[0][0]} to {batch[-1][0]})") from problem
-        values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
-        if values.shape != (len(batch), self.width):
+        except QuestionFailed as problem:  # a service that fails in the middle of a run
+            raise SubjectProblem(f"{problem} (asked about the film {one_line(batch[problem.at][0], 60)})") from problem
+        except PredictionProblem as problem:
+            first, last = batch[0], batch[-1]
             raise PredictionProblem(
-                f"{self.subject.name} answered with shape {tuple(logits.shape)} for {len(batch)} films of "
-                f"{self.width} classes (first image: {batch[0][0]})"
-            )
+                f"{problem}; images {one_line(first[0], 30)} ({one_line(first[2].text, 30)}) to "
+                f"{one_line(last[0], 30)} ({one_line(last[2].text, 30)})"
+            ) from problem
+        values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
         vectors = None if features is None else features[: len(batch)].detach().to("cpu", torch.float32).numpy()
         for index, (image, content, condition, _) in enumerate(batch):
             if not np.isfinite(values[index]).all():
@@ -118,7 +121,7 @@ class Engine:
 
     def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         if self.subject.respond is not None:
-            return self.subject.respond(inputs), None
+            return self.subject.reply(inputs), None
         stack = torch.stack(list(inputs))
         if len(stack) < BATCH:
             stack = torch.cat([stack, stack.new_zeros(BATCH - len(stack), *stack.shape[1:])])

@@ -20,7 +20,8 @@ from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.film_disk_cache import remembering
-from suites.harness.errors import FilmUnreadable, NotEvaluable
+from suites.harness.errors import FilmUnreadable, NotEvaluable, PredictionProblem, SubjectProblem
+from suites.harness.foreign_code import foreign, one_line
 from suites.harness.subjects.subject import Subject
 
 FILMS = 8
@@ -72,6 +73,9 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
         subject: the classifier.
         cohort: the films under test.
         cache: root of the cache.
+
+    Raises:
+        SubjectProblem: it fails on these films, or answers with anything but logits.
     """
     everything = cohort.rows()
     rows = cohort.rows(_spread(len(cohort)))
@@ -89,9 +93,14 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
             checks = _with_all_films(checks, subject, everything, cohort, cache)
         return pd.DataFrame([asdict(check) for check in checks], columns=list(COLUMNS))
 
+    try:
+        with foreign(SubjectProblem, f"{subject.name}: showing it films of {cohort.name} failed"):
+            found = shards.once(checked)
+    except PredictionProblem as problem:  # before the run, so nothing is lost yet: the subject itself is the problem
+        raise SubjectProblem(f"{problem}; shown films of {one_line(cohort.name, 40)}") from problem
     return tuple(
         SubjectCheck(str(row["name"]), bool(row["passed"]), str(row["detail"]), bool(row["blocking"]))
-        for row in shards.once(checked).drop_duplicates("name").to_dict("records")
+        for row in found.drop_duplicates("name").to_dict("records")
     )
 
 
@@ -166,9 +175,7 @@ def _with_all_films(
 
 
 def _of_service(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
-    respond = subject.respond
-    assert respond is not None  # noqa: S101 - a subject has exactly one of the two
-    answers = [respond(films[:ASKED]).cpu().double() for _ in range(2)]
+    answers = [subject.reply(films[:ASKED]).cpu().double() for _ in range(2)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     return _repeatable(answers, logits=False), _saturated(answers[0])

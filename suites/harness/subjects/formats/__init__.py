@@ -16,10 +16,10 @@ import torch
 
 from explain import NotAttributableError
 from suites.harness.errors import SubjectProblem
+from suites.harness.foreign_code import defined_in, foreign, one_line
 from suites.harness.subjects.attribution_layer import layer_of
 from suites.harness.subjects.formats.device import usable
 from suites.harness.subjects.formats.registry import get, names, register
-from suites.harness.subjects.formats.wording import in_one_line
 from suites.harness.subjects.network_digest import not_told
 from suites.harness.subjects.output_scale import as_logits
 from suites.harness.subjects.subject import Subject
@@ -58,7 +58,8 @@ def load_subject(
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
-    return _found_again(as_logits(subject))
+    with foreign(SubjectProblem, f"{subject.name}: the network fails on patterns of grey", only_theirs=True):
+        return _found_again(as_logits(subject))
 
 
 def _found_again(subject: Subject) -> Subject:
@@ -92,8 +93,17 @@ def _with_layer(spec: str) -> Subject:
 
 def _read(spec: str) -> Subject:
     for entry in map(get, names()):
-        if entry.matches(spec):
-            return entry.load(spec)
+        shown = one_line(spec, 80)
+        with foreign(SubjectProblem, f"{shown}: the format {entry.form!r} failed", at=entry.load, only_theirs=True):
+            if not entry.matches(spec):
+                continue
+            subject: object = entry.load(spec)
+        if isinstance(subject, Subject):
+            return subject
+        raise SubjectProblem(
+            f"{shown}: the loader of the format {entry.form!r} returned {type(subject).__name__}, not a Subject "
+            f"({defined_in(entry.load)})"
+        )
     path = Path(spec).expanduser()
     if path.is_file():
         reason = "is a file in no format that is known here"
@@ -110,15 +120,15 @@ def _rehearse(subject: Subject) -> None:
             raise SubjectProblem(f"{subject.name}: answers whole films, so it has no layer to name; leave out layer=")
         return
     films = torch.linspace(0, 1, 256).expand(2, 256, 256)
-    pixels = subject.pixels(films)
-    try:
-        with torch.inference_mode():
-            logits = subject.network(pixels)
-    except Exception as error:  # any network of the user's, so anything can come out of it
-        raise SubjectProblem(
-            f"{subject.name}: the network fails on {tuple(pixels.shape)} pixels under the preprocessing "
-            f"{subject.preprocessing.name!r} ({in_one_line(error)})"
-        ) from error
+    with foreign(
+        SubjectProblem, f"{subject.name}: the preprocessing fails on two grey films", at=subject.preprocessing
+    ):
+        pixels = subject.pixels(films)
+        size = tuple(pixels.shape)
+    how = f"{size} pixels under the preprocessing {one_line(str(subject.preprocessing.name), 40)!r}"
+    # Any network of the user's, so anything can come out of it.
+    with foreign(SubjectProblem, f"{subject.name}: the network fails on {how}"), torch.inference_mode():
+        logits = subject.network(pixels)
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, len(subject.classes)):
         raise SubjectProblem(
