@@ -19,7 +19,14 @@ from types import TracebackType
 
 from suites.harness.errors import FilmUnreadable, NotEvaluable, PredictionProblem, UsageProblem
 
-SPEAKING = (UsageProblem, FilmUnreadable, PredictionProblem, NotEvaluable, MemoryError, GeneratorExit)
+SPEAKING: tuple[type[BaseException], ...] = (
+    UsageProblem,
+    FilmUnreadable,
+    PredictionProblem,
+    NotEvaluable,
+    MemoryError,
+    GeneratorExit,
+)
 """What passes a door as it is: it says already what is wrong, or is nobody's fault."""
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("suites", "robustness", "calibration", "explain"))
@@ -30,7 +37,14 @@ _LONGEST_PLACE = 70
 
 
 @contextmanager
-def foreign(problem: type[Exception], what: str, *, at: object = None, only_theirs: bool = False) -> Iterator[None]:
+def foreign(
+    problem: type[Exception],
+    what: str,
+    *,
+    at: object = None,
+    only_theirs: bool = False,
+    passing: tuple[type[BaseException], ...] = (),
+) -> Iterator[None]:
     """Turn whatever the code in the block raises into one line: what failed, why, in which file and line.
 
     Args:
@@ -38,16 +52,15 @@ def foreign(problem: type[Exception], what: str, *, at: object = None, only_thei
         what: what was being done, the beginning of the line.
         at: the function or class that is called; its place is named where the traceback shows none of theirs.
         only_theirs: let pass what no line of theirs had a hand in: that is a fault of ours, with its traceback.
+        passing: what the code may raise by its contract, besides what speaks for itself everywhere.
 
     Raises:
         MemoryError: memory ran out, in whatever way torch says it.
     """
     try:
         yield
-    except SPEAKING:
-        raise
     except BaseException as error:
-        if interrupted(error):
+        if isinstance(error, SPEAKING + passing) or interrupted(error):
             raise
         if no_memory(error):
             raise MemoryError(one_line(str(error), 120)) from error

@@ -31,11 +31,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from robustness.registration import unknown_name
+from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import printable
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.errors import CohortProblem
+from suites.harness.foreign_code import defined_in, foreign
 
 EVERY_SPLIT = "all"
 _SHOWN = 12
@@ -127,7 +128,7 @@ def register(
 
     def enter(load: Callable[[Spec], Cohort]) -> Callable[[Spec], Cohort]:
         if name in _REGISTRY:
-            raise CohortProblem(f"two layouts are called {name!r}")
+            raise CohortProblem(taken("layout", name, _REGISTRY[name].load, load))
         _REGISTRY[name] = Layout(
             name=name,
             load=load,
@@ -173,7 +174,14 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
         return align_labels(spec, classes) if classes else spec
     parsed = Spec.parse(spec, classes or ())
     layout = _layout_of(parsed)
-    cohort = replace(layout.load(parsed), spec=parsed.text)
+    with foreign(CohortProblem, f"{printable(parsed.text)}: the layout {layout.name!r} failed", only_theirs=True):
+        found: object = layout.load(parsed)
+    if not isinstance(found, Cohort):
+        raise CohortProblem(
+            f"{printable(parsed.text)}: the loader of the layout {layout.name!r} returned {type(found).__name__}, "
+            f"not a Cohort ({defined_in(layout.load)})"
+        )
+    cohort = replace(found, spec=parsed.text)
     filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
     if split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters):
         filters += [("split", str(split))] if (cohort.table["split"] != "").any() else []
@@ -189,7 +197,11 @@ def _layout_of(spec: Spec) -> Layout:
         except CohortProblem as unknown:
             raise CohortProblem(f"{spec.text}: {unknown}") from unknown
     for layout in map(get, names()):
-        if layout.recognises(spec):
+        with foreign(
+            CohortProblem, f"{printable(spec.text)}: asking the layout {layout.name!r} failed", only_theirs=True
+        ):
+            recognised = layout.recognises(spec)
+        if recognised:
             return layout
     offered = "; ".join(layout.described for layout in map(get, names()))
     found = "holds nothing that is known as films" if spec.path.exists() else "no such file or folder"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType
+from typing import Any
 
 from torch import nn
 
@@ -23,12 +24,12 @@ from suites.harness.subjects.temperature_file import FittedTemperature
 
 _FORM = re.compile(r"^(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<factory>[A-Za-z_]\w*)$")
 
-_FIELDS: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
+_FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("name", str, "text"),
     ("classes", (tuple, list), "a tuple of names"),
     ("provenance", Provenance, "a Provenance"),
     ("network", (nn.Module, NoneType), "a torch.nn.Module"),
-    ("respond", (Callable, NoneType), "a function of films"),  # type: ignore[arg-type] # isinstance takes it
+    ("respond", (Callable, NoneType), "a function of films"),
     ("preprocessing", Preprocessing, "a Preprocessing"),
     ("preprocessings", Mapping, "a mapping of name to Preprocessing"),
     ("device", str, "text such as 'cpu'"),
