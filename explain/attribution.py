@@ -239,7 +239,7 @@ class Attribution(ABC):
 
     def _one(self, network: Watched, pixels: Tensor, targets: Tensor, image_ids: Sequence[str], seed: int) -> Raw:
         """Run one chunk, sum its channels, and refuse a map of the wrong shape (Captum returns such silently)."""
-        raw: object
+        raw: Any
         try:
             raw = self.run(network, pixels, targets, [generator_for(name, self.name, seed) for name in image_ids])
         except RuntimeError as problem:  # quantised, or computed elsewhere: torch finds no way from output to input

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from difflib import get_close_matches
+from types import CodeType
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str]) -> str:
@@ -23,15 +24,13 @@ def taken(kind: str, name: str, first: object, second: object) -> str:
 
 
 def defined_in(thing: object) -> str:
-    """Return the file and line where a function or class is written, `fog.py, line 12`, or what is known of it."""
-    code = getattr(inspect.unwrap(thing) if callable(thing) else thing, "__code__", None)
-    kind = thing if isinstance(thing, type) else type(thing)
-    try:
-        file, line = (
-            (code.co_filename, code.co_firstlineno)
-            if code
-            else (inspect.getsourcefile(kind) or "", inspect.getsourcelines(kind)[1])
-        )
-    except (TypeError, OSError):
-        return f"in {kind.__module__}"
-    return f"{file if len(file) <= 70 else f'...{file[-70:]}'}, line {line}"
+    """Return the file and line where a function, or the first method of a class, is written: `fog.py, line 12`."""
+    inner = inspect.unwrap(thing) if callable(thing) else thing
+    kind = inner if isinstance(inner, type) else type(inner)
+    written = [inner, *(getattr(held, "__func__", held) for held in vars(kind).values())]
+    codes = [code for held in written if isinstance(code := getattr(held, "__code__", None), CodeType)]
+    for code in codes:
+        if not code.co_filename.startswith("<"):  # made of a text, as dataclasses do
+            file = code.co_filename
+            return f"{file if len(file) <= 70 else f'...{file[-70:]}'}, line {code.co_firstlineno}"
+    return f"module {getattr(inner, '__module__', kind.__module__)}"

@@ -8,15 +8,16 @@ Ctrl-C: a `KeyboardInterrupt` counts as the code's own only where a line of thei
 from __future__ import annotations
 
 import dis
-import inspect
 import os
+import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from robustness.registration import defined_in
 from suites.harness.errors import FilmUnreadable, NotEvaluable, PredictionProblem, UsageProblem
 
 SPEAKING: tuple[type[BaseException], ...] = (
@@ -28,6 +29,7 @@ SPEAKING: tuple[type[BaseException], ...] = (
     GeneratorExit,
 )
 """What passes a door as it is: it says already what is wrong, or is nobody's fault."""
+__all__ = ["defined_in", "foreign", "interrupted", "no_memory", "one_line", "place_of", "theirs_among", "told"]
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("suites", "robustness", "calibration", "explain"))
 _LIBRARIES = tuple(
@@ -77,7 +79,7 @@ def told(error: BaseException) -> str:
         return f"it called sys.exit({one_line(repr(error.code), 40)})"
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - the exception itself is the user's code
+    except BaseException:  # noqa: BLE001 - the exception itself is the user's code
         text = ""
     kind = one_line(type(error).__name__, 40)
     return f"{kind}: {one_line(text, 110)}" if text.strip() else kind
@@ -116,18 +118,11 @@ def place_of(error: BaseException) -> str:
     return _place(*theirs[-1]) if theirs else ""
 
 
-def defined_in(thing: object) -> str:
-    """Return the file and line where a function or class is written; '' where that is not known."""
-    inner = inspect.unwrap(thing) if callable(thing) else thing
-    inner = getattr(inner, "__func__", inner)
-    code = getattr(inner, "__code__", None)
-    if code is not None:
-        return _place(code.co_filename, code.co_firstlineno)
-    kind = inner if isinstance(inner, type) else type(inner)
-    try:
-        return _place(inspect.getsourcefile(kind) or "", inspect.getsourcelines(kind)[1])
-    except (TypeError, OSError):
-        return ""
+def theirs_among(things: Iterable[object]) -> object:
+    """Return the first thing whose class is somebody's own, or the very first: of a network, what they wrote of it."""
+    known = list(things)
+    files = [str(getattr(sys.modules.get(type(thing).__module__), "__file__", None) or "") for thing in known]
+    return next((thing for thing, file in zip(known, files, strict=True) if _is_theirs(file)), known[0])
 
 
 def _innermost(trace: TracebackType | None) -> TracebackType | None:

@@ -101,7 +101,9 @@ class Cohort:
             return self.identify(row), film
 
     def _decoded(self, row: Row) -> Film:
-        with foreign(FilmUnreadable, "its decoder failed", at=self.decode, only_theirs=True):
+        # An interrupt from within ends the run: it is no property of a film.
+        passing = (KeyboardInterrupt,)
+        with foreign(FilmUnreadable, "its decoder failed", at=self.decode, only_theirs=True, passing=passing):
             film: object = self.decode(row)
         if not isinstance(film, Film):
             raise FilmUnreadable(f"its decoder returned {type(film).__name__}, not a Film ({defined_in(self.decode)})")

@@ -60,17 +60,17 @@ def load_user(spec: str) -> Subject:
     try:
         with foreign(SubjectProblem, f"{shown}: {match['factory'][:60]}() failed", at=factory):
             subject = factory()
+            if isinstance(subject, Subject):
+                subject = identified(subject)
     except SubjectProblem as problem:
-        place = place_of(problem)
-        if not place or place in str(problem):
+        place = place_of(problem) or defined_in(factory)
+        if place in str(problem):
             raise
         raise SubjectProblem(f"{problem} ({place})") from problem  # they made a subject of what cannot be one
     if not isinstance(subject, Subject):
         raise SubjectProblem(
             f"{shown}: {match['factory'][:60]}() returned {_kind(subject)}, not a Subject ({defined_in(factory)})"
         )
-    with foreign(SubjectProblem, f"{shown}: the subject of {match['factory'][:60]}() cannot be used", at=factory):
-        subject = identified(subject)
     return replace(subject, provenance=replace(subject.provenance, spec=spec))
 
 
