@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Self, TypeVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.registration import import_every_file, unknown_name
+from calibration.registration import defined_in, import_every_file, taken, unknown_name
 from calibration.scoring import nll
 from calibration.validation import (
     CalibrationError,
@@ -70,7 +70,7 @@ def register(name: str, *, rank: int = 1) -> Callable[[R], R]:
 
     def enter(kind: R) -> R:
         if name in _REGISTRY:
-            raise CalibrationError(f"two recalibrations are called {name!r}")
+            raise CalibrationError(taken("recalibration", name, _REGISTRY[name][1], kind))
         kind.method = name
         _REGISTRY[name] = rank, kind
         return kind
@@ -140,14 +140,18 @@ class Recalibrator(ABC):
         """Return recalibrated logits (n, K); their softmax are the recalibrated probabilities.
 
         Raises:
-            CalibrationError: another number of classes than it was fitted on, or bad logits.
+            CalibrationError: another number of classes than it was fitted on, or bad logits in or out.
         """
         z = checked_logits(logits)
         if z.shape[1] != self.classes:
             raise CalibrationError(
                 f"{self.method} was fitted on {self.classes} classes, these logits have {z.shape[1]}"
             )
-        return np.asarray(self._apply(z), dtype=np.float64)
+        mapped = np.asarray(self._apply(z), dtype=np.float64)
+        if mapped.shape != z.shape or not np.isfinite(mapped).all():
+            what = "are not all finite" if mapped.shape == z.shape else f"have shape {mapped.shape}, not {z.shape}"
+            raise FitError(f"{self.method}: its logits {what} ({defined_in(type(self))})")
+        return mapped
 
     @final
     def to_json(self) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Literal, Self
 
 import numpy as np
@@ -31,7 +32,7 @@ from scipy.special import logsumexp
 from sklearn.covariance import ledoit_wolf
 from sklearn.neighbors import NearestNeighbors
 
-from calibration.registration import import_every_file, unknown_name
+from calibration.registration import import_every_file, taken, unknown_name
 from calibration.validation import (
     CalibrationError,
     FitError,
@@ -58,7 +59,7 @@ def register(name: str, *, of: Of = "logits") -> Callable[[ScoreFunction], Score
 
     def enter(function: ScoreFunction) -> ScoreFunction:
         if name in _REGISTRY:
-            raise CalibrationError(f"two uncertainty scores are called {name!r}")
+            raise CalibrationError(taken("uncertainty score", name, _REGISTRY[name][1], function))
         _REGISTRY[name] = of, function
         return function
 
@@ -75,7 +76,12 @@ def get(name: str) -> Callable[[ArrayLike], FloatArray]:
         raise CalibrationError(unknown_name("uncertainty score", name, names()))
     of, function = _REGISTRY[name]
     checked = checked_logits if of == "logits" else _checked_stack
-    return lambda values: function(checked(values))
+
+    @wraps(function)
+    def score(values: ArrayLike) -> FloatArray:
+        return function(checked(values))
+
+    return score
 
 
 def names(of: Of | None = None) -> list[str]:

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor, nn
 
 from explain.network import F32, F64, Network, NotAttributableError, Watched, borrowed, generator_for
-from explain.registration import unknown_name
+from explain.registration import defined_in, taken, unknown_name
 
 Profile = Literal["quick", "standard", "full"]
 BACKWARD_IN_FORWARDS = 2.0
@@ -239,6 +239,7 @@ class Attribution(ABC):
 
     def _one(self, network: Watched, pixels: Tensor, targets: Tensor, image_ids: Sequence[str], seed: int) -> Raw:
         """Run one chunk, sum its channels, and refuse a map of the wrong shape (Captum returns such silently)."""
+        raw: Any
         try:
             raw = self.run(network, pixels, targets, [generator_for(name, self.name, seed) for name in image_ids])
         except RuntimeError as problem:  # quantised, or computed elsewhere: torch finds no way from output to input
@@ -246,13 +247,16 @@ class Attribution(ABC):
                 raise
             told = "the output does not depend on the input through torch operations that have gradients"
             raise NotAttributableError(self.name, told) from problem
+        if not isinstance(raw, Raw) or not isinstance(raw.maps, Tensor):
+            given = type(raw.maps if isinstance(raw, Raw) else raw).__name__
+            told = f"`run` returned {given}, and must return a Raw with a tensor of maps ({defined_in(type(self))})"
+            raise NotAttributableError(self.name, told)
         maps = raw.maps.detach().float().cpu()
         maps = maps.sum(dim=1) if maps.ndim == 4 else maps
         expected = (len(pixels), *pixels.shape[2:])
         if tuple(maps.shape) != expected:
-            raise NotAttributableError(
-                self.name, f"it returned a map of shape {tuple(raw.maps.shape)} where {expected} was due"
-            )
+            told = f"it returned a map of shape {tuple(raw.maps.shape)} where {expected} was due"
+            raise NotAttributableError(self.name, f"{told} ({defined_in(type(self))})")
         return Raw(maps, raw.gap, raw.explained)
 
 
@@ -288,10 +292,13 @@ def register(cls: type[Attribution]) -> type[Attribution]:
     """Class decorator: make a method known by its name.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or name or source are missing.
     """
+    for attribute in ("name", "source"):
+        if not isinstance(getattr(cls, attribute, None), str) or not getattr(cls, attribute):
+            raise ValueError(f"{cls.__name__} ({defined_in(cls)}) does not declare `{attribute}`")
     if cls.name in _REGISTRY:
-        raise ValueError(f"two attribution methods are called {cls.name!r}")
+        raise ValueError(taken("attribution method", cls.name, _REGISTRY[cls.name], cls))
     _REGISTRY[cls.name] = cls
     return cls
 

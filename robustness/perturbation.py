@@ -49,7 +49,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.filters import to_bytes
-from robustness.registration import unknown_name
+from robustness.registration import defined_in, taken, unknown_name
 
 Level = Mapping[str, Any]
 """Parameters of one severity; the units stand in the docstring of the perturbation."""
@@ -191,16 +191,33 @@ class Perturbation(ABC):
             result = change(film, level, draws)
         except PerturbationUndefined as undefined:
             raise PerturbationUndefined(f"{self.name} is undefined: {undefined.reason}", draws.image_id) from undefined
-        if result.ndim != 2 or (result.shape != film.shape and not self.changes_shape):
-            raise PerturbationError(f"{self.name} turned a film of {tuple(film.shape)} into {tuple(result.shape)}")
+        self._check(result, film)
         if result.dtype == torch.uint8:
             return result
         lowest, highest = (float(bound) for bound in torch.aminmax(result))
         if not (math.isfinite(lowest) and math.isfinite(highest)):
-            raise PerturbationError(f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)}")
+            place = defined_in(type(self))
+            raise PerturbationError(
+                f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)} ({place})"
+            )
         # OpenCV scales, rounds and cuts at 255 in one pass, but takes absolute values.
         grey = cv2.convertScaleAbs((result if lowest >= 0.0 else result.clamp_min(0.0)).numpy(), alpha=255.0)
         return torch.from_numpy(grey)
+
+    def _check(self, result: object, film: Tensor) -> None:
+        """Refuse what `perturb` may not return, with the place where it is written."""
+        if not isinstance(result, Tensor):
+            given = type(result).__name__
+        elif result.ndim != 2 or 0 in result.shape or (result.shape != film.shape and not self.changes_shape):
+            given = f"{tuple(result.shape)}"
+        elif not (result.is_floating_point() or result.dtype == torch.uint8) or not result.is_cpu:
+            given = f"{result.dtype} on {result.device}"
+        else:
+            return
+        raise PerturbationError(
+            f"{self.name} turned a film of {tuple(film.shape)} into {given}; `perturb` must return a tensor (height, "
+            f"width) of floats in [0, 1] or 8 bit ({defined_in(type(self))})"
+        )
 
     def pitch_mm(self, film: Tensor) -> float:
         """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
@@ -265,7 +282,7 @@ def register(kind: P) -> P:
     """
     for attribute in ("name", "family", "levels", "source"):
         if not getattr(kind, attribute, None):
-            raise PerturbationError(f"{kind.__name__} does not declare `{attribute}`")
+            raise PerturbationError(f"{kind.__name__} ({defined_in(kind)}) does not declare `{attribute}`")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", kind.name):
         raise PerturbationError(f"{kind.__name__}: name {kind.name!r} is not snake_case")
     if kind.family not in FAMILIES:
@@ -274,8 +291,9 @@ def register(kind: P) -> P:
         raise PerturbationError(f"{kind.name}: levels must be five mappings with the same keys")
     if not kind.__dict__.get("__doc__"):
         raise PerturbationError(f"{kind.name} has no docstring; it must name units")
-    if kind.name in _REGISTRY and _REGISTRY[kind.name].__qualname__ != kind.__qualname__:
-        raise PerturbationError(f"two perturbations are called {kind.name!r}")
+    known = _REGISTRY.get(kind.name, kind)
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise PerturbationError(taken("perturbation", kind.name, known, kind))
     _REGISTRY[kind.name] = kind
     return kind
 

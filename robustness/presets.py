@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from robustness import perturbation
-from robustness.registration import unknown_name
+from robustness.registration import taken, unknown_name
 
 ALL: tuple[int, ...] = (1, 2, 3, 4, 5)
 
@@ -76,7 +76,7 @@ def register(preset: Preset) -> Preset:
         ValueError: the name is taken.
     """
     if preset.name in _REGISTRY:
-        raise ValueError(f"two presets are called {preset.name!r}")
+        raise ValueError(taken("preset", preset.name, _REGISTRY[preset.name], preset))
     _REGISTRY[preset.name] = preset
     return preset
 

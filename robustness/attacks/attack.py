@@ -31,7 +31,7 @@ from torch import Tensor
 from robustness.attacks.errors import AttackError, NotDifferentiable
 from robustness.attacks.films import AttackedFilms, Turn
 from robustness.attacks.threat import check_budgets
-from robustness.registration import unknown_name
+from robustness.registration import defined_in, taken, unknown_name
 
 
 class Attack(ABC):
@@ -108,8 +108,10 @@ def register(attack: A) -> A:
     Raises:
         AttackError: the name is taken.
     """
+    if not isinstance(getattr(attack, "name", None), str):
+        raise AttackError(f"{attack.__name__} ({defined_in(attack)}) does not declare `name`")
     if attack.name in _REGISTRY:
-        raise AttackError(f"two attacks are called {attack.name!r}")
+        raise AttackError(taken("attack", attack.name, _REGISTRY[attack.name], attack))
     _REGISTRY[attack.name] = attack
     return attack
 

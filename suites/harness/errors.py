@@ -12,6 +12,7 @@ LONGEST = 299
 """Characters of a message: two or three lines of a terminal."""
 _LONG_WORD = re.compile(r"\S{121,}")
 _SHOWN_OF_IT = 60
+_BREAK = re.compile(r" *[^\S ]\s*")
 
 
 def one_line(text: str, most: int = LONGEST) -> str:
@@ -22,10 +23,9 @@ def one_line(text: str, most: int = LONGEST) -> str:
     """
     if len(text) > 40 * most:  # before anything is done letter by letter: a text may have megabytes
         text = f"{text[: 20 * most]}{text[-20 * most :]}"
-    plain = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    plain = printable(_BREAK.sub(" ", text).strip())
     words = _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN_OF_IT]}…{word[0][-_SHOWN_OF_IT // 2 :]}", plain)
-    line = " ".join(words.split())
-    return line if len(line) <= most else f"{line[: most * 2 // 3]}…{line[-(most // 3 - 1) :]}"
+    return words if len(words) <= most else f"{words[: most * 2 // 3]}…{words[-(most // 3 - 1) :]}"
 
 
 def reason(problem: BaseException) -> str:
@@ -33,8 +33,15 @@ def reason(problem: BaseException) -> str:
     return (problem.strerror if isinstance(problem, OSError) else None) or str(problem) or type(problem).__name__
 
 
+def printable(text: str) -> str:
+    r"""Return untrusted text as one line that can be printed and stored: `\n`, `\udcff` stand for what cannot."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
 def _escaped(letter: str) -> str:
-    return " " if letter.isspace() else letter.encode("unicode_escape").decode("ascii")
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 class UsageProblem(Exception):

@@ -23,14 +23,15 @@ from suites.harness.cache import default_folder
 from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
-from suites.harness.claims import Claim, Judgement, Result, load_claims
+from suites.harness.claims import Claim, Judgement, Measure, Result, load_claims
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.decoding import check_exclusions, printable
+from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import Endpoint, get
 from suites.harness.endpoints.uncertainty.held_out import caveat
-from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem
+from suites.harness.errors import NotEvaluable, PredictionProblem, SubjectProblem, UsageProblem, printable
+from suites.harness.foreign_code import defined_in, foreign
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
@@ -176,14 +177,14 @@ class Evaluation:
         measure = get(claim.endpoint)
         try:
             if measure.about == "page":
-                return measure(None, claim)
+                return measured_alone(measure, None, claim)
             if measure.about == "cohort":
-                return measure(self.cohort, claim)
+                return measured_alone(measure, self.cohort, claim)
             refuse(self._named(subject), self.checks[subject])
             evidence = self.evidence(subject)
             if not _ours(claim):
-                return measure(evidence, claim)
-            return self._results(subject).once(claim, lambda: measure(evidence, claim))
+                return measured_alone(measure, evidence, claim)
+            return self._results(subject).once(claim, lambda: measured_alone(measure, evidence, claim))
         except NotEvaluable as reason:
             return str(reason)
 
@@ -379,6 +380,29 @@ class Evaluation:
         return str(
             self.to_pandas().reindex(columns=columns).to_html(index=False, float_format="{:.3f}".format, escape=True)
         )
+
+
+def measured_alone(measure: Endpoint, evidence: object, claim: Claim) -> Result:
+    """Return what an endpoint finds; where code of a user's fails in it, this claim is lost and no other.
+
+    Raises:
+        NotEvaluable: that code raised something (a score, a perturbation, an attack, the subject itself), or a user's
+            endpoint returned no result.
+    """
+    what = f"its endpoint {measure.name!r} failed"
+    try:
+        with foreign(NotEvaluable, what, at=measure.measure, only_theirs=_ours(claim)):
+            found: object = measure(evidence, claim)
+    except PredictionProblem as problem:
+        raise NotEvaluable(str(problem)) from problem
+    if not isinstance(found, Result) or not isinstance(found.effect, Measure):
+        given = f"a Result whose effect is {type(found.effect).__name__}" if isinstance(found, Result) else type(found)
+        told = given if isinstance(given, str) else given.__name__
+        raise NotEvaluable(
+            f"its endpoint {measure.name!r} returned {told}; expected a Result with a Measure as its effect "
+            f"({defined_in(measure.measure)})"
+        )
+    return found
 
 
 def _endpoint(claim: Claim) -> Endpoint:

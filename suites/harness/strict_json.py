@@ -25,7 +25,9 @@ _SHOWN = 60
 _WHOLE = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
     "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
 )
-_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=_WHOLE)
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]  # of the stubs
+    jsonschema.Draft202012Validator, type_checker=_WHOLE
+)
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever the file holds

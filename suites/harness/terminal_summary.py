@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.claims import Judgement, Verdict
 from suites.harness.evaluation import Evaluation
 
@@ -54,6 +55,8 @@ def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | Non
         terminal.write_line(f"  {judgement.claim.id:<38} {judgement.subject:<20} {size(judgement)}")
     if judgements:
         terminal.write_line("Not a medical device. Synthetic stress is necessary, not sufficient.")
+    for note in SET_ASIDE:
+        terminal.write_line(note)
     if problem:
         terminal.write_line(f"no report was written: {problem}", red=True)
     elif report:

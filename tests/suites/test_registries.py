@@ -26,7 +26,7 @@ from suites.harness.endpoints.explanations import method_comparison
 from suites.harness.endpoints.uncertainty import failure_detection, recalibration
 from suites.harness.endpoints.uncertainty import scores as all_scores
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import NotEvaluable
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats import registry as formats
 from tests.controls.simulated import simulated_answers, simulated_evidence
@@ -202,5 +202,5 @@ def test_a_format_and_a_layout_of_the_examples_are_found_by_a_spec(tmp_path):
 def test_a_score_that_is_not_one_number_per_film_is_named(given):
     scores.register("crooked")(lambda logits: given if np.ndim(given) != 1 else given[: len(logits)])
     films = all_scores.FilmSet.of(simulated_answers({"clean": 1.0}, films=60), "main")
-    with pytest.raises(UsageProblem, match="uncertainty score 'crooked' gave an array of shape"):
+    with pytest.raises(NotEvaluable, match="uncertainty score 'crooked' gave an array of shape"):
         all_scores.add_logit_scores([films])

@@ -34,7 +34,7 @@ class KeptResults:
     """
 
     def __init__(self, cache: Path, key: Mapping[str, object]) -> None:
-        self._shards = Shards(cache, "results", key)
+        self._shards = Shards(cache, "results", key, {"claim": "text", "result": "text"})
         self._known = {str(row["claim"]): str(row["result"]) for row in self._shards.read().to_dict("records")}
         self._fresh: list[dict[str, str]] = []
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suites.harness.errors import CohortProblem
+from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.foreign_code import defined_in, foreign
 
 Row = Mapping[str, object]
 """One film's line of a cohort's table, by column."""
@@ -97,8 +98,25 @@ class Cohort:
         Raises:
             FilmUnreadable: as `content`; the function raises it, too.
         """
-        film = cache(lambda: self.decode(row))
-        return (self.identify(row) if self.identify else film().content), film
+        film = cache(lambda: self._decoded(row))
+        if self.identify is None:
+            return film().content, film
+        with foreign(FilmUnreadable, "it cannot be identified", at=self.identify, only_theirs=True):
+            return self.identify(row), film
+
+    def _decoded(self, row: Row) -> Film:
+        # An interrupt from within ends the run: it is no property of a film.
+        passing = (KeyboardInterrupt,)
+        with foreign(FilmUnreadable, "its decoder failed", at=self.decode, only_theirs=True, passing=passing):
+            film: object = self.decode(row)
+        if not isinstance(film, Film):
+            raise FilmUnreadable(f"its decoder returned {type(film).__name__}, not a Film ({defined_in(self.decode)})")
+        if film.pixels.dtype != np.float32 or film.pixels.ndim != 2 or not film.pixels.size:
+            raise FilmUnreadable(
+                f"its decoder gave pixels of {film.pixels.dtype} in shape {film.pixels.shape}, not float32 of (height, "
+                f"width) ({defined_in(self.decode)})"
+            )
+        return film
 
     @cached_property
     def fingerprint(self) -> str:

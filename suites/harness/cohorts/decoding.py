@@ -26,7 +26,7 @@ from suites.harness.cohorts.deep_pixels import (
 )
 from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, is_dicom
 from suites.harness.cohorts.file_damage import TIFF, check_tiff, check_whole
-from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.errors import CohortProblem, FilmUnreadable, one_line, printable
 from suites.harness.foreign_file import read_bytes
 
 # Only these decoders of Pillow are ever tried: others start programs (EPS) or have no business with radiographs.
@@ -81,13 +81,11 @@ def decode_image(path: Path | str) -> Film:
             pixels, note = _image_pixels(data)
         _check_shape(*pixels.shape)
     except FilmUnreadable as problem:
-        raise FilmUnreadable(
-            _one_line(problem.reason, _MOST_REASON), file=_one_line(path.name, _MOST_NAME)
-        ) from problem
+        raise FilmUnreadable(one_line(problem.reason, _MOST_REASON), file=one_line(path.name, _MOST_NAME)) from problem
     except Exception as problem:  # on hostile bytes a decoder may raise anything
         told = f"{type(problem).__name__}: {problem}"[:_MOST_TOLD]
         reason = f"cannot be decoded ({told}); copy it anew from its source"
-        raise FilmUnreadable(_one_line(reason, _MOST_REASON), file=_one_line(path.name, _MOST_NAME)) from problem
+        raise FilmUnreadable(one_line(reason, _MOST_REASON), file=one_line(path.name, _MOST_NAME)) from problem
     return Film(pixels=pixels, content=hashlib.sha256(data).hexdigest(), note=note)
 
 
@@ -126,21 +124,6 @@ def check_exclusions(excluded: pd.DataFrame | Sequence[tuple[str, str]], total: 
         f"{count} of {total} films cannot be read (at most {100 * BROKEN_SHARE_LIMIT:.0f} % may be left out): "
         f"{first}{'; ...' if count > 3 else ''}. Repair or remove these files."
     )
-
-
-def printable(text: str) -> str:
-    r"""Return untrusted text as one line that can be printed and stored: `\n`, `\udcff` stand for what cannot."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
-
-
-def _one_line(text: str, most: int) -> str:
-    """Return untrusted text as one line, its middle left out where it is long: its end says what to do."""
-    shown = printable(text)
-    return shown if len(shown) <= most else f"{shown[: most // 2 - 3]} ... {shown[-most // 2 + 2 :]}"
 
 
 def _bytes_of(path: Path) -> bytes:

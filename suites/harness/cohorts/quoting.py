@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from suites.harness.cohorts.decoding import printable
+from suites.harness.errors import printable
 
 _TEXT, _NAME, _NAMES, _ALL = 110, 30, 8, 100
 

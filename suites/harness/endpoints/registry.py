@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from robustness.registration import unknown_name
+from robustness.registration import taken, unknown_name
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.endpoints.parameters import ClassName, Parameter, read_all
 from suites.harness.errors import UsageProblem
@@ -111,8 +111,9 @@ def endpoint(
     """
 
     def register(function: Measuring) -> Measuring:
-        if name in _REGISTRY and _REGISTRY[name].measure.__qualname__ != function.__qualname__:
-            raise ValueError(f"two endpoints are called {name!r}")
+        known = _REGISTRY[name].measure if name in _REGISTRY else function
+        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
+            raise ValueError(taken("endpoint", name, known, function))
         _REGISTRY[name] = Endpoint(name, function, about, parameters or {})
         return function
 

@@ -98,8 +98,10 @@ class Answers:
         """Return (N, K) logits; NaN rows where the condition is undefined for a film.
 
         Raises:
-            NotEvaluable: the condition was not run.
+            NotEvaluable: the condition was not run, or its code failed.
         """
+        if condition in self.predictions.failed:
+            raise NotEvaluable(self.predictions.failed[condition])
         if condition not in self._by_condition:
             raise NotEvaluable(f"condition {condition!r} was not run on {self.cohort.name}")
         return self._by_condition[condition]

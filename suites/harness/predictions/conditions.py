@@ -22,9 +22,14 @@ from torch import Tensor
 from robustness import perturbation
 from robustness.perturbation import PerturbationUndefined
 from robustness.remedies import REMEDIES
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, one_line
+from suites.harness.foreign_code import foreign
 
 CLEAN = "clean"
+
+
+class ConditionFailed(Exception):
+    """The code of a step raised something, or returned what no film can be; one line with its place."""
 
 
 REMEDY_VERSION = 2
@@ -144,12 +149,24 @@ def expand(texts: str | Iterable[str], severities: Iterable[int] = range(1, 6)) 
 
 def apply_all(
     film: Tensor, conditions: Iterable[Condition], image_id: str, *, seed: int, lungs: Tensor | None = None
-) -> Iterable[tuple[Condition, Tensor | None, str]]:
-    """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film)."""
+) -> Iterable[tuple[Condition, Tensor | None, str | ConditionFailed]]:
+    """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
+
+    Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
+    be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
+    """
     for condition in conditions:
         try:
-            with torch.inference_mode():
-                changed = condition.apply(film, image_id, seed=seed, lungs=lungs)
-            yield condition, changed, ""
+            yield condition, _changed(film, condition, image_id, seed=seed, lungs=lungs), ""
         except PerturbationUndefined as undefined:
             yield condition, None, undefined.reason
+        except ConditionFailed as failed:
+            yield condition, None, failed
+
+
+def _changed(film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None) -> Tensor:
+    kinds = [type(perturbation.get(name)) for name, severity in condition.steps if severity]
+    what = f"{condition.text} failed on image {one_line(image_id, 40)}"
+    code = kinds[0] if kinds else None
+    with foreign(ConditionFailed, what, at=code, passing=(PerturbationUndefined,)), torch.inference_mode():
+        return condition.apply(film, image_id, seed=seed, lungs=lungs)

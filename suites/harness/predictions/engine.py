@@ -18,8 +18,9 @@ from torch import Tensor
 
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.errors import PredictionProblem, SubjectProblem
+from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
+from suites.harness.subjects.formats.http_client import QuestionFailed
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 
@@ -44,7 +45,7 @@ class Engine:
     def __init__(self, subject: Subject, seed: int, cache: Path) -> None:
         self.subject = subject
         self.width = len(subject.classes)
-        shards = Shards(cache, "predictions", _key(subject, seed))
+        shards = Shards(cache, "predictions", _key(subject, seed), _columns(self.width))
         known = shards.read()
         self.frames = [known]
         self.keeping = Keeping(shards, written=self.frames.append)
@@ -98,14 +99,15 @@ class Engine:
         del self._waiting[:size]
         try:
             logits, features = self._forward([view for *_, view in batch])
-        except SubjectProblem as problem:  # a service that fails in the middle of a run
-            raise SubjectProblem(f"{problem} (asked about the films {batch[0][0]} to {batch[-1][0]})") from problem
-        values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
-        if values.shape != (len(batch), self.width):
+        except QuestionFailed as problem:  # a service that fails in the middle of a run
+            raise SubjectProblem(f"{problem} (asked about the film {one_line(batch[problem.at][0], 60)})") from problem
+        except PredictionProblem as problem:
+            first, last = batch[0], batch[-1]
             raise PredictionProblem(
-                f"{self.subject.name} answered with shape {tuple(logits.shape)} for {len(batch)} films of "
-                f"{self.width} classes (first image: {batch[0][0]})"
-            )
+                f"{problem}; images {one_line(first[0], 30)} ({one_line(first[2].text, 30)}) to "
+                f"{one_line(last[0], 30)} ({one_line(last[2].text, 30)})"
+            ) from problem
+        values = logits[: len(batch)].detach().to("cpu", torch.float32).numpy()
         vectors = None if features is None else features[: len(batch)].detach().to("cpu", torch.float32).numpy()
         for index, (image, content, condition, _) in enumerate(batch):
             if not np.isfinite(values[index]).all():
@@ -122,7 +124,7 @@ class Engine:
 
     def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         if self.subject.respond is not None:
-            return self.subject.respond(inputs), None
+            return self.subject.reply(inputs), None
         stack = torch.stack(list(inputs))
         if len(stack) < BATCH:
             stack = torch.cat([stack, stack.new_zeros(BATCH - len(stack), *stack.shape[1:])])
@@ -147,6 +149,11 @@ class Engine:
 
 def _key(subject: Subject, seed: int) -> dict[str, object]:
     return {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
+
+
+def _columns(width: int) -> dict[str, str]:
+    logits = {f"logit_{index}": "number" for index in range(width)}
+    return {**dict.fromkeys(KEY, "text"), "undefined": "text", "features": "bytes", **logits}
 
 
 def _averaged(views: Sequence[Numbers]) -> Numbers:

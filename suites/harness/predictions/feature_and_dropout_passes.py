@@ -28,6 +28,7 @@ from suites.harness.subjects.subject import Subject
 
 PASSES = 16
 """Passes of Monte Carlo dropout per film."""
+COLUMNS = {"content": "text", "image": "text", "identity": "text", "values": "bytes"}
 Numbers = npt.NDArray[np.float32]
 Compute = Callable[[Subject, Tensor, int], Numbers]
 
@@ -88,12 +89,12 @@ def _left_on(layers: list[nn.Module]) -> Iterator[None]:
 
 def _kept(answers: Answers, condition: str, kind: str, compute: Compute, cache: Path) -> Numbers:
     """Return (N, ...) values of every film, computing what the cache lacks."""
-    shards, asked = Shards(cache, kind, _key(answers, kind)), parse(condition)
+    shards, asked = Shards(cache, kind, _key(answers, kind), COLUMNS), parse(condition)
     opened = (
         (image, *answers.cohort.opened(row)) for image, row in zip(answers.images, answers.cohort.rows(), strict=True)
     )
     rows = shards.fill(
-        ("content", "image", "identity"),
+        tuple(COLUMNS)[:3],
         (
             ((content, image, asked.identity), partial(_computed, answers, image, decode, asked, compute))
             for image, content, decode in opened

@@ -20,7 +20,8 @@ from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.film_disk_cache import remembering
-from suites.harness.errors import FilmUnreadable, NotEvaluable
+from suites.harness.errors import FilmUnreadable, NotEvaluable, PredictionProblem, SubjectProblem, one_line
+from suites.harness.foreign_code import foreign
 from suites.harness.subjects.subject import Subject
 
 FILMS = 8
@@ -38,6 +39,7 @@ HARMFUL = 0.01
 activations are quantised by the range of their batch, numbers hold to that much, and the reader is told."""
 FLOAT_PATH = "gradients follow the recipe"
 VERSION = 3
+COLUMNS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
         subject: the classifier.
         cohort: the films under test.
         cache: root of the cache.
+
+    Raises:
+        SubjectProblem: it fails on these films, or answers with anything but logits.
     """
     everything = cohort.rows()
     rows = cohort.rows(_spread(len(cohort)))
@@ -79,18 +84,23 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
         **subject.cache_key, "films": [_content(cohort, row) for row in shown], "decoding": decoding(),
         "version": VERSION,
     }  # fmt: skip
-    shards = Shards(cache, "subject-checks", key)
+    shards = Shards(cache, "subject-checks", key, COLUMNS)
 
     def checked() -> pd.DataFrame:
         films = _films(cohort, rows, cache)
         checks = (_of_network if subject.network is not None else _of_service)(subject, films) if films else ()
         if subject.network is not None and len(everything) > len(rows) and checks and not barred(checks):
             checks = _with_all_films(checks, subject, everything, cohort, cache)
-        return pd.DataFrame([asdict(check) for check in checks], columns=["name", "passed", "detail", "blocking"])
+        return pd.DataFrame([asdict(check) for check in checks], columns=list(COLUMNS))
 
+    try:
+        with foreign(SubjectProblem, f"{subject.name}: showing it films of {cohort.name} failed"):
+            found = shards.once(checked)
+    except PredictionProblem as problem:  # before the run, so nothing is lost yet: the subject itself is the problem
+        raise SubjectProblem(f"{problem}; shown films of {one_line(cohort.name, 40)}") from problem
     return tuple(
         SubjectCheck(str(row["name"]), bool(row["passed"]), str(row["detail"]), bool(row["blocking"]))
-        for row in shards.once(checked).drop_duplicates("name").to_dict("records")
+        for row in found.drop_duplicates("name").to_dict("records")
     )
 
 
@@ -165,9 +175,7 @@ def _with_all_films(
 
 
 def _of_service(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
-    respond = subject.respond
-    assert respond is not None  # noqa: S101 - a subject has exactly one of the two
-    answers = [respond(films[:ASKED]).cpu().double() for _ in range(2)]
+    answers = [subject.reply(films[:ASKED]).cpu().double() for _ in range(2)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     return _repeatable(answers, logits=False), _saturated(answers[0])

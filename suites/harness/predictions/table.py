@@ -22,8 +22,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from suites.harness.cohorts.cohort import Cohort, Row
-from suites.harness.errors import FilmUnreadable
-from suites.harness.predictions.conditions import CLEAN, Condition, apply_all
+from suites.harness.errors import FilmUnreadable, PredictionProblem, one_line
+from suites.harness.foreign_code import foreign
+from suites.harness.predictions.conditions import CLEAN, Condition, ConditionFailed, apply_all
 from suites.harness.predictions.engine import KEY, Engine
 from suites.harness.subjects.subject import Subject
 
@@ -41,6 +42,7 @@ class Predictions:
         computed: rows that were not in the cache.
         contents: what identifies the pixels of each film, by its id.
         notes: what a reader must know of how films were read, a sentence each.
+        failed: text of a condition whose code failed on a film -> how; it is in no row of the table.
     """
 
     table: pd.DataFrame
@@ -49,6 +51,7 @@ class Predictions:
     computed: int
     contents: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,6 +62,7 @@ class _Work:
     asked: list[tuple[Engine, Condition, Tensor]] = field(default_factory=list)
     undefined: list[tuple[Engine, Condition, str]] = field(default_factory=list)
     note: str = ""
+    failed: list[tuple[Condition, str]] = field(default_factory=list)
 
 
 def predict(
@@ -86,6 +90,7 @@ def predict(
     wanted = [(engines[name], list(conditions)) for name, (_, conditions) in subjects.items()]
     rows = cohort.rows()
     contents: dict[str, str] = {}
+    failed: dict[str, str] = {}
     excluded: list[tuple[str, str, str]] = []
     noted: dict[str, list[str]] = {}
     with (
@@ -102,6 +107,8 @@ def predict(
             contents[work.film[0]] = work.film[1]
             if work.note:
                 noted.setdefault(work.note, []).append(work.film[0])
+            for condition, how in work.failed:
+                failed.setdefault(condition.text, how)
             for engine, condition, reason in work.undefined:
                 engine.note_undefined(work.film, condition, reason)
             for engine, condition, views in work.asked:
@@ -113,12 +120,12 @@ def predict(
         f"{len(films)} of {len(rows)} films of {cohort.name} (first {films[0]}): {note}"
         for note, films in sorted(noted.items())
     )
-    return {
-        name: Predictions(
-            *_collect(engine, cohort, subjects[name][1], contents), left_out, engine.computed, contents, notes
-        )
-        for name, engine in engines.items()
-    }
+    found = {}
+    for name, engine in engines.items():
+        ran = [condition for condition in subjects[name][1] if condition.text not in failed]
+        table, features = _collect(engine, cohort, ran, contents)
+        found[name] = Predictions(table, features, left_out, engine.computed, contents, notes, failed)
+    return found
 
 
 def _ahead(
@@ -164,6 +171,9 @@ def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condi
     film = decode()
     lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
     for condition, views, reason in apply_all(torch.from_numpy(film.pixels), askers, image, seed=seed, lungs=lungs):
+        if isinstance(reason, ConditionFailed):
+            work.failed.append((condition, str(reason)))
+            continue
         if views is None:
             work.undefined += [(engine, condition, reason) for engine in askers[condition]]
             continue
@@ -175,7 +185,8 @@ def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condi
             recipe = engine.recipe(condition)
             key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
             if key not in inputs:
-                with torch.inference_mode():
+                what = f"the preprocessing {recipe.name!r} failed on image {one_line(image, 40)}"
+                with foreign(PredictionProblem, what, at=type(recipe)), torch.inference_mode():
                     inputs[key] = recipe(views)
             work.asked.append((engine, condition, inputs[key]))
     return work

@@ -21,6 +21,8 @@ from suites.harness.claims import Draw, Drawn, GalleryItem, Judgement, Result
 from suites.harness.record import Record
 from suites.harness.report.pictures import encoded
 
+COLUMNS = {"name": "text", "content": "bytes", "suffix": "text", "width": "whole", "height": "whole"}
+
 
 @contextmanager
 def drawing_once(record: Record, cache: Path, key: Mapping[str, object]) -> Iterator[Record]:
@@ -40,7 +42,7 @@ class _Kept:
     """What was drawn in earlier runs with this key, and what in this one."""
 
     def __init__(self, cache: Path, key: Mapping[str, object]) -> None:
-        self.shards = Shards(cache, "pictures", key)
+        self.shards = Shards(cache, "pictures", key, COLUMNS)
         self.fresh: list[dict[str, object]] = []
         self._known = {
             str(row["name"]): Drawn(row["content"], row["suffix"], (row["width"], row["height"]))

@@ -103,7 +103,9 @@ def stress_grid(answers: Sequence[Answers], name: str | None) -> StressGrid | No
     grids = []
     for item in answers:
         ran = [parse(str(text)) for text in item.predictions.table["condition"].unique()]
-        wanted = chosen or [c for c in ran if len(c.steps) == 1 and c.severity and c.preprocessing is None]
+        wanted = [c for c in chosen if c.text not in item.predictions.failed] or [
+            c for c in ran if len(c.steps) == 1 and c.severity and c.preprocessing is None
+        ]
         if wanted and (item.labels >= 0).any():
             grids.append(measure_grid(item, wanted))
     if not grids or not grids[0].rows:

@@ -190,7 +190,7 @@ def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]
     """
     outputs: list[Tensor] = []
     graph: Node | None = None
-    for films in patterns().split(2):
+    for films in torch.split(patterns(), 2):
         pixels = subject.pixels(films).clone().requires_grad_()
         with torch.enable_grad(), saved_tensors_hooks(_forgotten, _forgotten):
             given = network(pixels)
@@ -199,7 +199,7 @@ def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]
     return torch.cat(outputs), graph
 
 
-def _forgotten(_: object) -> None:
+def _forgotten(_: object) -> Any:  # noqa: ANN401 - what torch's stubs want
     """Keep nothing."""
 
 

@@ -13,7 +13,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from suites.harness.errors import SubjectProblem, one_line
+from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
+from suites.harness.foreign_code import defined_in, foreign, theirs_among
 from suites.harness.subjects.network_digest import digest_of, digest_of_network
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.temperature_file import FittedTemperature
@@ -169,19 +170,55 @@ class Subject:
         return (preprocessing or self.preprocessing)(films).to(self.device)
 
     def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return (B, K) logits and (B, D) penultimate features (`None` when the network has no linear head)."""
+        """Return (B, K) logits and (B, D) penultimate features (`None` when the network has no linear head).
+
+        Raises:
+            PredictionProblem: the network fails, or answers with anything but a row of K numbers for each film.
+        """
         if self.network is None:
             raise SubjectProblem(f"{self.name} has no network: only whole films can be sent to it")
-        head, caught = self.head, []
+        head, caught, code = self.head, [], theirs_among(self.network.modules())
         handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0])) if head else None
         try:
-            with torch.inference_mode():
+            with (
+                foreign(PredictionProblem, f"{self.name}: its network failed", at=self.network),
+                torch.inference_mode(),
+            ):
                 logits = self.network(pixels)
         finally:
             if handle:
                 handle.remove()
+        self._check(logits, len(pixels), code)
         features = caught[-1].flatten(1) if caught and len(caught[-1]) == len(pixels) else None
         return logits, features
+
+    def reply(self, films: Sequence[Tensor]) -> Tensor:
+        """Return (B, K) logits of (H, W) films in [0, 1], for a subject that is only asked whole films.
+
+        Raises:
+            PredictionProblem: as `answer`.
+            SubjectProblem: a service cannot be had; of another subject also where it has no such function.
+        """
+        if self.respond is None:
+            raise SubjectProblem(f"{self.name} takes the pixels of its network, not whole films")
+        with foreign(PredictionProblem, f"{self.name}: asking it about whole films failed", at=self.respond):
+            logits = self.respond(films)
+        self._check(logits, len(films), self.respond)
+        return logits
+
+    def _check(self, logits: object, films: int, code: object) -> None:
+        """Refuse anything but (films, K) real numbers, with the place of the code that gave it."""
+        wanted = films, len(self.classes)
+        if isinstance(logits, Tensor) and logits.shape == wanted and not logits.is_complex():
+            return
+        given = (
+            f"shape {tuple(logits.shape)} of {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
+        )
+        place = defined_in(code)
+        raise PredictionProblem(
+            f"{self.name} answered with {given[:80]} for {films} films of {len(self.classes)} classes; expected a "
+            f"tensor of {wanted} logits{f' ({place})' if place else ''}"
+        )
 
     @cached_property
     def head(self) -> nn.Linear | None:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from suites.harness.cohorts import decoding as film_module
-from suites.harness.cohorts.decoding import check_exclusions, decode_image, decode_mask, printable
-from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.cohorts.decoding import check_exclusions, decode_image, decode_mask
+from suites.harness.errors import CohortProblem, FilmUnreadable, printable
 
 ROWS, COLUMNS = 24, 32
 GREY = np.random.default_rng(0).integers(0, 256, (ROWS, COLUMNS), dtype=np.uint8)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from suites.harness.cohorts.cohort import COLUMNS, Film
-from suites.harness.cohorts.decoding import decode_image, decode_mask, printable
+from suites.harness.cohorts.decoding import decode_image, decode_mask
+from suites.harness.errors import printable
 
 SPLITS = {
     "train": "train",

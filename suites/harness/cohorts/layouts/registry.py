@@ -32,11 +32,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from robustness.registration import unknown_name
+from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
+from suites.harness.foreign_code import defined_in, foreign
 
 EVERY_SPLIT = "all"
 _NAMED = 4
@@ -139,7 +140,7 @@ def register(
 
     def enter(load: Callable[[Spec], Cohort]) -> Callable[[Spec], Cohort]:
         if name in _REGISTRY:
-            raise CohortProblem(f"two layouts are called {name!r}")
+            raise CohortProblem(taken("layout", name, _REGISTRY[name].load, load))
         _REGISTRY[name] = Layout(
             name=name,
             load=load,
@@ -185,7 +186,14 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
         return align_labels(spec, classes) if classes else spec
     parsed = Spec.parse(spec, classes or ())
     layout = _layout_of(parsed)
-    cohort = replace(layout.load(parsed), spec=parsed.text)
+    with foreign(CohortProblem, f"{shown(parsed.text, 60)}: the layout {layout.name!r} failed", only_theirs=True):
+        found: object = layout.load(parsed)
+    if not isinstance(found, Cohort):
+        raise CohortProblem(
+            f"{shown(parsed.text, 60)}: the loader of the layout {layout.name!r} returned {type(found).__name__}, "
+            f"not a Cohort ({defined_in(layout.load)})"
+        )
+    cohort = replace(found, spec=parsed.text)
     filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
     if split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters):
         filters += [("split", str(split))] if (cohort.table["split"] != "").any() else []
@@ -203,7 +211,11 @@ def _layout_of(spec: Spec) -> Layout:
     found = "no such file or folder"
     try:
         for layout in map(get, names()):
-            if layout.recognises(spec):
+            with foreign(
+                CohortProblem, f"{shown(spec.text, 60)}: asking the layout {layout.name!r} failed", only_theirs=True
+            ):
+                recognised = layout.recognises(spec)
+            if recognised:
                 return layout
         if spec.path.exists():
             found = "holds nothing that is known as films"

@@ -7,7 +7,8 @@ alone, so a map does not depend on its neighbours and serves claims, tables and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from explain.sanity import UNCHANGED, Outcome, cascading_randomisation
 from suites.harness.cache import Key, Row, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.errors import NotEvaluable
+from suites.harness.foreign_code import foreign
 from suites.harness.formatting.film_figures import under
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -33,6 +35,12 @@ from suites.harness.subjects.attribution_layer import LAYERED, layer_of, method_
 
 FILMS: Mapping[str, int] = {"quick": 32, "standard": 100, "full": 300}
 """Films attributed by profile, whole patients, by class."""
+COLUMNS = {
+    "image": "text", "content": "text", "target": "whole", "map": "bytes", "side": "whole", "status": "text",
+    "signed": "flag", "class_specific": "flag", "gap": "number", "explained": "number", "forward": "number",
+    "backward": "number",
+}  # fmt: skip
+CHECKS = {"outcome": "text", "reason": "text", "similar": "text"}
 CHECKED = 8
 """Films on which a method's sanity is checked."""
 
@@ -217,14 +225,27 @@ def attribute_each(
         attribution = method_of(answers.subject, method)
     except NotAttributableError as refused:
         raise NotEvaluable(str(refused)) from refused
-    shards = Shards(cache, "maps", {"method": method, **_key(answers, method)})
+    shards = Shards(cache, "maps", {"method": method, **_key(answers, method)}, COLUMNS)
 
     def mapped(row: int, film: Asked) -> Row:
-        return _packed(attribution(network, pixels(row), [film.target], [film.image], seed=answers.seed))
+        shown = pixels(row)
+        with _asking(method, attribution):
+            return _packed(attribution(network, shown, [film.target], [film.image], seed=answers.seed))
 
     try:
         asked = ((film, partial(mapped, row, film)) for row, film in enumerate(films))
         return _unpacked(shards.fill(Asked._fields, asked, _finished(shards)), method)
+    except NotAttributableError as refused:
+        raise NotEvaluable(str(refused)) from refused
+
+
+@contextmanager
+def _asking(method: str, code: object) -> Iterator[None]:
+    """Turn what a method or the network under it raises into a reason; what is refused keeps its own."""
+    what, passing = f"the attribution {method!r} failed", (NotAttributableError,)
+    try:
+        with foreign(NotEvaluable, what, at=type(code), only_theirs=True, passing=passing):
+            yield
     except NotAttributableError as refused:
         raise NotEvaluable(str(refused)) from refused
 
@@ -243,11 +264,11 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
     """
     few = index[:CHECKED]
     called = answers.called()[few].astype(np.int64).tolist()
-    shards = Shards(cache, "map-checks", {**key_of(answers, few, method), "rule": "whole interval"})
+    shards = Shards(cache, "map-checks", {**key_of(answers, few, method), "rule": "whole interval"}, CHECKS)
 
     def randomised() -> pd.DataFrame:
         ids, pixels = [answers.images[at] for at in few], inputs(answers, few.tolist())
-        try:
+        with _asking(method, network_of(answers)):
             found = cascading_randomisation(
                 method_of(answers.subject, method),
                 network_of(answers),
@@ -257,8 +278,6 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
                 stages=3,
                 seed=answers.seed,
             )
-        except NotAttributableError as refused:
-            raise NotEvaluable(str(refused)) from refused
         similar = json.dumps([found.ssim[-1].tolist(), found.pair_ssim.tolist()])
         return pd.DataFrame([{"outcome": found.outcome, "reason": found.reason, "similar": similar}])
 

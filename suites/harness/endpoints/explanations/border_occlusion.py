@@ -18,6 +18,10 @@ from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 
+COLUMNS = {
+    "image_id": "text", "cover": "text", "control": "flag", "area": "number", "predicted_before": "whole",
+    "predicted_after": "whole", "flipped": "flag", "logit_shift": "number",
+}  # fmt: skip
 FILMS = {"quick": 120, "standard": 400, "full": 1_000_000}
 """Films probed by profile, whole patients, by class."""
 
@@ -75,7 +79,7 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
 
 def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:
     """Return one row per film and cover, from the cache if the same films were probed before."""
-    shards = Shards(cache, "shortcut-probe", attribution.key_of(answers, index, "shortcut probe"))
+    shards = Shards(cache, "shortcut-probe", attribution.key_of(answers, index, "shortcut probe"), COLUMNS)
 
     def probed() -> pd.DataFrame:
         ids = [answers.images[at] for at in index]

@@ -90,7 +90,8 @@ def compared(
 def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, maps: AttributionMap) -> dict[str, float]:
     """Return mean deletion, insertion, infidelity and sensitivity of some films' maps, from the cache if there."""
     answers, slow = evidence.main, evidence.profile != "quick"
-    shards = Shards(evidence.cache, "map-beliefs", attribution.key_of(answers, index, method) | {"slow": slow})
+    key = attribution.key_of(answers, index, method) | {"slow": slow}
+    shards = Shards(evidence.cache, "map-beliefs", key, {"means": "text"})
     known = shards.once(
         lambda: pd.DataFrame([{"means": json.dumps(_measured(answers, index, method, maps, slow=slow))}])
     )

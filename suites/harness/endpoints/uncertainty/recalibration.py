@@ -23,6 +23,7 @@ from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints.uncertainty.calibration import ECE
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable
+from suites.harness.foreign_code import foreign
 from suites.harness.formatting.cells import NONE, cell, columns
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -207,11 +208,12 @@ def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
     rows = [Compared(method="none", errors=_errors(films, films.logits))]
     for method in recalibrator.names():
         try:
-            fits = crossfit.cross_fit(method, films.logits, films.labels, films.patients, folds=int(fold.max()) + 1)
+            with foreign(CalibrationError, f"{method} failed", only_theirs=True):
+                fits = crossfit.cross_fit(method, films.logits, films.labels, films.patients, folds=int(fold.max()) + 1)
+                recalibrated = crossfit.recalibrated(fits, films.logits)
         except CalibrationError as problem:
             rows.append(Compared(method=method, problem=str(problem)))
             continue
-        recalibrated = crossfit.recalibrated(fits, films.logits)
         gains = {name: _gained(name, films, films.logits, recalibrated).interval() for name in GAINS}
         rows.append(
             Compared(

@@ -29,9 +29,10 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 
 from calibration import crossfit, scores
-from calibration.registration import unknown_name
+from calibration.registration import taken, unknown_name
 from calibration.validation import CalibrationError, FloatArray, softmax
-from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.errors import NotEvaluable
+from suites.harness.foreign_code import defined_in, foreign
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
@@ -59,7 +60,7 @@ def register(name: str) -> Callable[[Fit], Fit]:
 
     def enter(fit: Fit) -> Fit:
         if name in all_names():
-            raise CalibrationError(f"two uncertainty scores are called {name!r}")
+            raise CalibrationError(taken("uncertainty score", name, _REGISTRY.get(name, all_names), fit))
         _REGISTRY[name] = fit
         return fit
 
@@ -141,7 +142,12 @@ class FeatureScores:
         problems: dict[str, str] = {}
         for name, fit in _REGISTRY.items():
             try:
-                fitted[name] = [fit(main, features.astype(np.float64), fold != half) for half in HALVES]
+                with foreign(CalibrationError, "its fit failed", only_theirs=True):
+                    models = [fit(main, features.astype(np.float64), fold != half) for half in HALVES]
+                if unfit := [model for model in models if not callable(model)]:
+                    problems[name] = f"its fit returned {type(unfit[0]).__name__}, not a function ({defined_in(fit)})"
+                    continue
+                fitted[name] = models
             except CalibrationError as problem:
                 problems[name] = str(problem)
         return cls(fold, fitted, problems)
@@ -155,14 +161,16 @@ class FeatureScores:
         for name, models in self.fitted.items():
             found[name] = np.zeros(len(rows))
             for held in HALVES:
-                found[name][half == held] = models[held](rows[half == held], logits[half == held])
+                among = half == held
+                found[name][among] = _one_each(name, models[held], int(among.sum()), rows[among], logits[among])
         return found
 
     def other_films(self, features: npt.ArrayLike, logits: FloatArray) -> dict[str, FloatArray]:
         """Return name -> (n,) uncertainty for films of another cohort, the mean of both fits."""
         rows = np.asarray(features, dtype=np.float64)
         return {
-            name: np.mean([model(rows, logits) for model in models], axis=0) for name, models in self.fitted.items()
+            name: np.mean([_one_each(name, model, len(rows), rows, logits) for model in models], axis=0)
+            for name, models in self.fitted.items()
         }
 
 
@@ -221,16 +229,28 @@ def add_logit_scores(sets: Sequence[FilmSet]) -> None:
     """Score all sets by their logits."""
     usable = logit_scores(*(films.logits for films in sets))
     for films in sets:
-        films.scores |= {name: _one_each(name, score(films.logits), films) for name, score in usable.items()}
+        films.scores |= {
+            name: _one_each(name, score, len(films.logits), films.logits) for name, score in usable.items()
+        }
 
 
-def _one_each(name: str, values: object, films: FilmSet) -> FloatArray:
-    """Return the values of a score, refused where it gave anything but a number for each film."""
-    found = np.asarray(values, dtype=np.float64)
-    if found.shape != (int(films.keep.sum()),) or not np.isfinite(found).all():
-        raise UsageProblem(
-            f"uncertainty score {name!r} gave an array of shape {found.shape} for {int(films.keep.sum())} films"
-            f"{'' if np.isfinite(found).all() else ', not all finite'}; it must give one finite number for each"
+def _one_each(name: str, score: Callable[..., object], films: int, *given: FloatArray) -> FloatArray:
+    """Return what a score gives for some films.
+
+    Raises:
+        NotEvaluable: it fails, or gives anything but one finite number for each film.
+    """
+    with foreign(NotEvaluable, f"uncertainty score {name!r} failed", at=score, only_theirs=True):
+        values = score(*given)
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as problem:
+        raise NotEvaluable(f"uncertainty score {name!r} gave no numbers ({defined_in(score)})") from problem
+    if found.shape != (films,) or not np.isfinite(found).all():
+        raise NotEvaluable(
+            f"uncertainty score {name!r} gave an array of shape {found.shape} for {films} films"
+            f"{'' if np.isfinite(found).all() else ', not all finite'}; it must give one finite number for each "
+            f"({defined_in(score)})"
         )
     return found
 
@@ -257,7 +277,7 @@ def add_feature_scores(sets: Sequence[FilmSet], cache: Path | None = None) -> di
             found = model.same_films(rows, films.logits, films.keep)
         else:
             found = model.other_films(rows, films.logits)
-        films.scores |= {name: _one_each(name, values, films) for name, values in found.items()}
+        films.scores |= found
     return dict(model.problems)
 
 

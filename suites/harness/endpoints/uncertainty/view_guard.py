@@ -104,7 +104,7 @@ def _scores(answers: Answers, among: npt.NDArray[np.bool_], cache: Path) -> Floa
         "torch": torch.__version__,
         "decoding": decoding(),
     }
-    shards = Shards(cache, "view-guard", key)
+    shards = Shards(cache, "view-guard", key, {"content": "text", "score": "number"})
     opened = (answers.cohort.opened(row) for row in answers.cohort.rows(np.flatnonzero(among)))
     rows = shards.fill(("content",), (((content,), partial(_scored, decode)) for content, decode in opened))
     return np.array([row["score"] for row in rows], dtype=np.float64)

@@ -13,15 +13,17 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 import torch
+from torch import nn
 
 from explain import NotAttributableError
 from suites.harness.errors import SubjectProblem, one_line
+from suites.harness.foreign_code import defined_in, foreign, theirs_among
 from suites.harness.subjects.attribution_layer import layer_of
 from suites.harness.subjects.formats.device import usable
 from suites.harness.subjects.formats.network_size import memory
 from suites.harness.subjects.formats.paths import exists, is_file, local_path
 from suites.harness.subjects.formats.registry import get, names, register
-from suites.harness.subjects.formats.wording import in_one_line, in_short
+from suites.harness.subjects.formats.wording import in_short
 from suites.harness.subjects.network_digest import not_told
 from suites.harness.subjects.output_scale import as_logits
 from suites.harness.subjects.subject import Subject
@@ -63,14 +65,21 @@ def load_subject(
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
-    return _found_again(as_logits(subject))
+    with foreign(SubjectProblem, f"{subject.name}: the network fails on patterns of grey", only_theirs=True):
+        return _found_again(as_logits(subject))
 
 
 def _writable(subject: Subject) -> Subject:
     """Return the subject with names that every file of a report can hold: those of files may be of any bytes."""
     told = subject.provenance
-    texts = {key: one_line(getattr(told, key), 1000) for key in ("spec", "format", "source", "architecture")}
-    told = replace(told, **texts, notes=tuple(one_line(note, 1000) for note in told.notes))
+    told = replace(
+        told,
+        spec=one_line(told.spec, 1000),
+        format=one_line(told.format, 1000),
+        source=one_line(told.source, 1000),
+        architecture=one_line(told.architecture, 1000),
+        notes=tuple(one_line(note, 1000) for note in told.notes),
+    )
     return replace(subject, name=one_line(subject.name, 200), provenance=told)
 
 
@@ -108,8 +117,17 @@ def _with_options(spec: str) -> Subject:
 
 def _read(spec: str) -> Subject:
     for entry in map(get, names()):
-        if entry.matches(spec):
-            return entry.load(spec)
+        shown = one_line(spec, 80)
+        with foreign(SubjectProblem, f"{shown}: the format {entry.form!r} failed", at=entry.load, only_theirs=True):
+            if not entry.matches(spec):
+                continue
+            subject: object = entry.load(spec)
+        if isinstance(subject, Subject):
+            return subject
+        raise SubjectProblem(
+            f"{shown}: the loader of the format {entry.form!r} returned {type(subject).__name__}, not a Subject "
+            f"({defined_in(entry.load)})"
+        )
     path = local_path(spec)
     if is_file(path):
         reason = "is a file in no format that is known here"
@@ -121,26 +139,31 @@ def _read(spec: str) -> Subject:
     raise SubjectProblem(f"{in_short(spec, 40)}: {reason}; subjects are: {forms}")
 
 
+def _written(network: nn.Module) -> str:
+    return f" ({defined_in(theirs_among(network.modules()))})"
+
+
 def _rehearse(subject: Subject) -> None:
     if subject.network is None:
         if subject.attribution_layer is not None:
             raise SubjectProblem(f"{subject.name}: answers whole films, so it has no layer to name; leave out layer=")
         return
     films = torch.linspace(0, 1, 256).expand(2, 256, 256)
-    pixels = subject.pixels(films)
-    try:
-        with torch.inference_mode():
-            logits = subject.network(pixels)
-    except Exception as error:  # any network of the user's, so anything can come out of it
-        raise SubjectProblem(
-            f"{subject.name}: the network fails on {tuple(pixels.shape)} pixels under the preprocessing "
-            f"{subject.preprocessing.name!r} ({in_one_line(error)})"
-        ) from error
+    with foreign(
+        SubjectProblem, f"{subject.name}: the preprocessing fails on two grey films", at=subject.preprocessing
+    ):
+        pixels = subject.pixels(films)
+        size = tuple(pixels.shape)
+    how = f"{size} pixels under the preprocessing {one_line(str(subject.preprocessing.name), 40)!r}"
+    code = theirs_among(subject.network.modules())
+    # Any network of the user's, so anything can come out of it.
+    with foreign(SubjectProblem, f"{subject.name}: the network fails on {how}", at=code), torch.inference_mode():
+        logits = subject.network(pixels)
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, len(subject.classes)):
         raise SubjectProblem(
             f"{subject.name}: wrong number of classes: two films give logits of shape {shape}, but the classes "
-            f"{', '.join(subject.classes)} need (2, {len(subject.classes)})"
+            f"{one_line(', '.join(subject.classes), 80)} need (2, {len(subject.classes)}){_written(subject.network)}"
         )
     if subject.attribution_layer is not None:
         try:

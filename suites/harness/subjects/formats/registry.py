@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from robustness.registration import unknown_name
+from robustness.registration import taken, unknown_name
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.subject import Subject
 
@@ -60,7 +60,7 @@ def register(form: str, *, matches: Callable[[str], bool], last: bool = False) -
 
     def enter(load: Loader) -> Loader:
         if form in _REGISTRY:
-            raise SubjectProblem(f"two subject formats are called {form!r}")
+            raise SubjectProblem(taken("subject format", form, _REGISTRY[form].load, load))
         _REGISTRY[form] = SubjectFormat(form, matches, load, last)
         return load
 

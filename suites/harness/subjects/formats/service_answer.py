@@ -15,6 +15,8 @@ SUM_TOLERANCE = 0.02
 """Probabilities rounded to two decimals miss a sum of 1 by at most 0.005 per class; more is another kind of number."""
 ROUNDING = 0.01
 """By how much rounding to two decimals may lift another class above the one that is called."""
+LONGEST = 100
+"""Characters of a class name."""
 Probabilities = npt.NDArray[np.float64]
 
 
@@ -45,6 +47,11 @@ def read(answer: object, address: str) -> Reading:
         )
     called, probs = answer["pred"], answer["probs"]
     names = tuple(str(name) for name in probs) if isinstance(probs, Mapping) else None
+    if unfit := [name for name in names or () if not name.isprintable() or not 0 < len(name) <= LONGEST]:
+        raise SubjectProblem(
+            f"{address}: the class name {in_short(unfit[0], 60)} cannot be printed; names have 1 to {LONGEST} "
+            "printable characters"
+        )
     values = list(probs.values()) if isinstance(probs, Mapping) else probs
     if not isinstance(values, list) or len(values) < 2 or not all(_is_number(value) for value in values):
         raise SubjectProblem(f"{address}: probs should be two numbers or more, not {in_short(probs)}")

@@ -5,16 +5,38 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
-from suites.harness.errors import SubjectProblem
+from torch import nn
+
+from suites.harness.errors import SubjectProblem, one_line
+from suites.harness.foreign_code import defined_in, foreign, place_of
 from suites.harness.subjects.formats.registry import register
-from suites.harness.subjects.formats.wording import in_one_line
 from suites.harness.subjects.network_digest import digest_of_network
-from suites.harness.subjects.subject import Subject
+from suites.harness.subjects.preprocessing import Preprocessing
+from suites.harness.subjects.subject import Provenance, Subject
+from suites.harness.subjects.temperature_file import FittedTemperature
 
 _FORM = re.compile(r"^(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<factory>[A-Za-z_]\w*)$")
+
+_FIELDS: tuple[tuple[str, Any, str], ...] = (
+    ("name", str, "text"),
+    ("classes", (tuple, list), "a tuple of names"),
+    ("provenance", Provenance, "a Provenance"),
+    ("network", (nn.Module, NoneType), "a torch.nn.Module"),
+    ("respond", (Callable, NoneType), "a function of films"),
+    ("preprocessing", Preprocessing, "a Preprocessing"),
+    ("preprocessings", Mapping, "a mapping of name to Preprocessing"),
+    ("device", str, "text such as 'cpu'"),
+    ("temperature", (FittedTemperature, NoneType), "a FittedTemperature"),
+    ("attribution_layer", (str, NoneType), "the name of a module"),
+)
+"""What a subject is made of, and of what type: nothing else checks what is built in Python."""
 
 
 @register("MODULE:FACTORY", matches=lambda spec: _FORM.match(spec) is not None, last=True)
@@ -25,26 +47,30 @@ def load_user(spec: str) -> Subject:
         raise SubjectProblem(f"{spec!r}: should read module:factory")
     here = str(Path.cwd())
     sys.path.insert(0, here)
+    shown = one_line(spec, 80)
     try:
-        module = importlib.import_module(match["module"])
-    except Exception as error:  # importing runs the user's code
-        raise SubjectProblem(
-            f"{spec}: importing {match['module']} from {here} failed ({in_one_line(error)})"
-        ) from error
+        with foreign(SubjectProblem, f"{shown}: importing {match['module'][-60:]} from {_end(here)} failed"):
+            module = importlib.import_module(match["module"])
     finally:
-        sys.path.remove(here)
+        with suppress(ValueError):  # the user's own module may have taken it out
+            sys.path.remove(here)
     factory = getattr(module, match["factory"], None)
     if not callable(factory):
-        raise SubjectProblem(f"{spec}: {match['module']} has no function {match['factory']}")
+        raise SubjectProblem(f"{shown}: {match['module'][-60:]} has no function {match['factory'][:60]}")
     try:
-        subject = factory()
-    except SubjectProblem:
-        raise
-    except Exception as error:  # the user's code
-        raise SubjectProblem(f"{spec}: {match['factory']}() failed ({in_one_line(error)})") from error
+        with foreign(SubjectProblem, f"{shown}: {match['factory'][:60]}() failed", at=factory):
+            subject = factory()
+            if isinstance(subject, Subject):
+                subject = identified(subject)
+    except SubjectProblem as problem:
+        place = place_of(problem) or defined_in(factory)
+        if place in str(problem):
+            raise
+        raise SubjectProblem(f"{problem} ({place})") from problem  # they made a subject of what cannot be one
     if not isinstance(subject, Subject):
-        raise SubjectProblem(f"{spec}: {match['factory']}() returned a {type(subject).__name__}, not a Subject")
-    subject = identified(subject)
+        raise SubjectProblem(
+            f"{shown}: {match['factory'][:60]}() returned {_kind(subject)}, not a Subject ({defined_in(factory)})"
+        )
     return replace(subject, provenance=replace(subject.provenance, spec=spec))
 
 
@@ -55,9 +81,15 @@ def identified(subject: Subject) -> Subject:
     everything that decides the network's logits.
 
     Raises:
-        SubjectProblem: there is neither a hash nor a network to take it from.
+        SubjectProblem: there is neither a hash nor a network to take it from, or a field is of another type.
     """
-    if re.fullmatch(r"[0-9a-f]{64}", subject.provenance.sha256):
+    for name, kind, expected in _FIELDS:
+        if not isinstance(value := getattr(subject, name), kind):
+            raise SubjectProblem(f"{_named(subject)}: its {name} is {_kind(value)}; expected {expected}")
+    if not all(isinstance(name, str) for name in subject.classes):
+        raise SubjectProblem(f"{_named(subject)}: its classes are not all text; name each, as in ('normal', 'sick')")
+    subject = replace(subject, classes=tuple(subject.classes))
+    if re.fullmatch(r"[0-9a-f]{64}", str(subject.provenance.sha256)):
         return subject
     if subject.network is None:
         raise SubjectProblem(
@@ -65,3 +97,15 @@ def identified(subject: Subject) -> Subject:
             "because there is no network to take them from"
         )
     return replace(subject, provenance=replace(subject.provenance, sha256=digest_of_network(subject.network)))
+
+
+def _named(subject: Subject) -> str:
+    return one_line(str(subject.name), 60)
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {one_line(type(value).__name__, 40)}"
+
+
+def _end(folder: str) -> str:
+    return folder if len(folder) <= 60 else f"...{folder[-60:]}"

@@ -49,9 +49,7 @@ def network_of(subject: Subject) -> nn.Module | Callable[[Tensor], Any]:
     """Return what answers: the network, or for a subject without one a function of (B, 1, H, W) films."""
     if subject.network is not None:
         return subject.network
-    respond = subject.respond
-    assert respond is not None  # noqa: S101 - a subject has exactly one of the two
-    return lambda films: respond([film[0] for film in films.cpu()])
+    return lambda films: subject.reply([film[0] for film in films.cpu()])
 
 
 def _untouched(films: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row
 from suites.harness.endpoints.adversarial.runs.access import INPUT, network_of, threat_of
 from suites.harness.endpoints.adversarial.runs.decoded import film_of
-from suites.harness.endpoints.adversarial.runs.stored import from_row, to_row
+from suites.harness.endpoints.adversarial.runs.stored import COLUMNS, from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 
@@ -30,6 +30,7 @@ BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
 PROBED = 8
 """Films that the sanity checks probe."""
+CHECKS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Job:
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:
         """Return the records that the cache has, by film."""
-        known = Shards(cache, "attacks", self.key).read()
+        known = Shards(cache, "attacks", self.key, COLUMNS).read()
         return {str(row["image"]): from_row(row) for row in known.to_dict("records")} if len(known) else {}
 
     def run(self, cache: Path, *, quiet: bool) -> Attacked:
@@ -112,7 +113,7 @@ class Job:
             name = f"{self.plan.name} attacks ({self.threat}) on {subject.name}"
             with tqdm(total=len(missing), unit="film", desc=name, disable=quiet or None, leave=False) as bar:
                 try:
-                    for result in self._each_kept(records, Shards(cache, "attacks", self.key)):
+                    for result in self._each_kept(records, Shards(cache, "attacks", self.key, COLUMNS)):
                         done[result.image_id] = result
                         bar.update()
                 except AttackError as problem:
@@ -131,8 +132,8 @@ class Job:
 
     def checks(self, cache: Path, found: Attacked) -> tuple[SanityCheck, ...]:
         """Return whether the attack can be trusted, probed on a few films that are called right."""
-        shards = Shards(cache, "attack-checks", self.key)
-        fields = ["name", "passed", "detail", "blocking"]
+        shards = Shards(cache, "attack-checks", self.key, CHECKS)
+        fields = list(CHECKS)
         known = shards.once(lambda: pd.DataFrame([asdict(one) for one in self._checked(found)], columns=fields))
         rows = known.drop_duplicates("name")[fields].itertuples(index=False, name=None)
         return tuple(SanityCheck(str(name), bool(passed), str(told), bool(hard)) for name, passed, told, hard in rows)

@@ -15,6 +15,7 @@ from PIL import Image
 from robustness.attacks import AtBudget, AttackResult
 
 PICTURES = ("film", "adversarial", "stored")
+COLUMNS = {"image": "text", "record": "text", "film": "bytes", "example": "bytes"}
 
 
 def to_row(result: AttackResult) -> dict[str, object]:

@@ -25,6 +25,10 @@ from suites.harness.subjects.subject import Subject
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0))
 STEPS = 10
+COLUMNS = {
+    "source": "text", "target": "text", "image_id": "text", "label": "whole", "budget": "number",
+    "clean_prediction": "whole", "robust": "flag", "prediction": "whole",
+}  # fmt: skip
 
 
 class ThroughItsResize(nn.Module):
@@ -64,7 +68,7 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
         "subjects": [(item.subject.name, item.subject.cache_key) for item in ordered], "decoding": decoding(),
         "films": list(zip(ids, pixels.contents, labels, strict=True)), "budgets": LEVELS, "steps": STEPS,
         "batch": BATCH[True], "version": 3,
-    })  # fmt: skip
+    }, COLUMNS)  # fmt: skip
     known = shards.read()
     done = set(known["image_id"]) if len(known) else set()
     networks = _takers([answers.subject for answers in ordered])

@@ -24,6 +24,10 @@ from suites.harness.predictions.answers import Answers
 LEVELS = tuple(level / 255 for level in (2.0, 4.0, 8.0))
 FOLDS = 2
 EPOCHS = {"quick": 4, "standard": 8, "full": 10}
+COLUMNS = {
+    "image_id": "text", "label": "whole", "budget": "number", "fold": "whole", "clean_prediction": "whole",
+    "prediction": "whole", "random": "whole", "pattern": "bytes",
+}  # fmt: skip
 Floats = npt.NDArray[np.float64]
 
 
@@ -63,7 +67,7 @@ def patterns(answers: Answers, profile: str, cache: Path) -> Patterns:
         raise NotEvaluable(f"{subject.name} gives no gradients, and a pattern for all films is fitted along them")
     job = Job(answers, chosen_films(answers, PATTERN_FILMS[profile]), plan_of("ensemble", profile), INPUT, LEVELS)
     about = {"plan": f"universal/v{VERSION}", "folds": FOLDS, "epochs": EPOCHS[profile]}
-    shards = Shards(cache, "universal", {**job.key, **about, "patients": answers.patients[job.index].tolist()})
+    shards = Shards(cache, "universal", {**job.key, **about, "patients": answers.patients[job.index].tolist()}, COLUMNS)
     known = shards.read()
     done = set(known["budget"]) if len(known) else set()
     for budget in LEVELS:
