@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -199,7 +200,7 @@ def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]
     return torch.cat(outputs), graph
 
 
-def _forgotten(_: object) -> Any:  # noqa: ANN401 - what torch's stubs want
+def _forgotten(_: object) -> Any:  # noqa: ANN401 - as torch's stubs want it
     """Keep nothing."""
 
 
