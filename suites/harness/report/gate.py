@@ -22,7 +22,7 @@ from suites.harness.claims import Unit, Verdict
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import number, plain_name
 from suites.harness.record import Record
-from suites.harness.report import results
+from suites.harness.report.stored_run import Run, of_record, stored
 from suites.harness.statistics import Floats, Resamples, holm
 
 TOLERANCE = 0.02
@@ -106,15 +106,6 @@ class GateOutcome:
         return lines + [f"  note: {note}" for note in self.notes]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One side of the comparison: its results.json, and where it was kept its predictions and films."""
-
-    document: Mapping[str, Any]
-    predictions: pd.DataFrame | None = None
-    films: pd.DataFrame | None = None
-
-
 def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: float = TOLERANCE) -> GateOutcome:
     """Compare a run with a stored one.
 
@@ -130,8 +121,8 @@ def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: 
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise UsageProblem(f"the gate's tolerance must be a number >= 0, not {tolerance}")
-    now = _of_record(current) if isinstance(current, Record) else _stored(current)
-    then = _stored(baseline)
+    now = of_record(current) if isinstance(current, Record) else stored(current)
+    then = stored(baseline)
     _refuse_other_films(now.document, then.document)
     names = _matched(now.document, then.document)
     raw, notes = _paired(now, then, names, tolerance)
@@ -154,23 +145,7 @@ def refuse_unfit_baseline(baseline: Path, subjects: Mapping[str, Sequence[str]])
         UsageProblem: as of `compare_with_baseline`, other films excepted.
     """
     named = [{"name": name, "classes": list(classes)} for name, classes in subjects.items()]
-    _matched({"subjects": named}, _stored(baseline).document)
-
-
-def _of_record(record: Record) -> _Run:
-    return _Run(results.results_document(record), results.predictions_table(record), results.films_table(record))
-
-
-def _stored(path: Path) -> _Run:
-    document = results.load_results(path)
-    folder = path if path.is_dir() else path.parent
-    predictions, films = folder / "predictions.parquet", folder / "films.csv"
-    if not (predictions.exists() and films.exists()):
-        return _Run(document)
-    try:
-        return _Run(document, pd.read_parquet(predictions), pd.read_csv(films, dtype=str, keep_default_na=False))
-    except (OSError, ValueError) as error:
-        raise UsageProblem(f"{folder}: its predictions cannot be read ({error}); pass results.json alone") from None
+    _matched({"subjects": named}, stored(baseline).document)
 
 
 def _refuse_other_films(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
@@ -205,7 +180,7 @@ def _matched(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, str]:
     return pairs
 
 
-def _paired(now: _Run, then: _Run, names: Mapping[str, str], tolerance: float) -> tuple[list[Change], list[str]]:
+def _paired(now: Run, then: Run, names: Mapping[str, str], tolerance: float) -> tuple[list[Change], list[str]]:
     """Return the film-by-film comparisons, one per subject and condition that both runs hold."""
     if now.predictions is None or then.predictions is None or now.films is None or then.films is None:
         return [], ["no film-by-film comparison: predictions.parquet and films.csv are not at hand for both runs"]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from suites.harness.claims import Verdict
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, one_line
 from suites.harness.report import compare_with_baseline, gate, results, write_report
+from suites.harness.report.gate import GateOutcome
 from suites.harness.statistics import Resamples
 
 
@@ -151,6 +157,76 @@ def test_another_schema_and_damaged_predictions_are_named(record, baseline, tmp_
     (tmp_path / "predictions.parquet").write_bytes(b"PAR1 cut short")
     with pytest.raises(UsageProblem, match="cannot be read"):
         compare_with_baseline(record, tmp_path)
+
+
+STRANGE = {
+    "a column is missing": (lambda table: table.drop(columns="logit_2"), "no column|logit_2"),
+    "a key is missing": (lambda table: table.drop(columns="image"), "image"),
+    "text for numbers": (lambda table: table.assign(logit_1="high"), "column logit_1 holds"),
+    "numbers for names": (lambda table: table.assign(image=1.5), "column image holds double"),
+    "a row twice": (lambda table: pd.concat([table, table.head(1)]), "twice"),
+    "lists": (lambda table: table.assign(logit_0=[[1.0]] * len(table)), "column logit_0 holds"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), STRANGE.values(), ids=STRANGE)
+def test_predictions_that_no_report_wrote_are_named(record, baseline, tmp_path, change, says):
+    shutil.copytree(baseline, tmp_path / "odd")
+    table = pd.read_parquet(baseline / "predictions.parquet")
+    change(table).to_parquet(tmp_path / "odd" / "predictions.parquet", index=False)
+    with pytest.raises(UsageProblem, match=says) as caught:
+        compare_with_baseline(record, tmp_path / "odd")
+    assert str(caught.value) == one_line(str(caught.value))
+
+
+def test_what_pandas_noted_in_a_file_is_not_looked_at(record, baseline, tmp_path):
+    shutil.copytree(baseline, tmp_path / "noted")
+    file = tmp_path / "noted" / "predictions.parquet"
+    table = pq.read_table(file)
+    noted = {b"pandas": b'{"index_columns": ["logit_0"], "columns": [{"name": "image", "numpy_type": "no such"}]}'}
+    pq.write_table(table.replace_schema_metadata(noted), file)
+    assert compare_with_baseline(record, tmp_path / "noted").passed
+
+
+@pytest.mark.parametrize(
+    "table", ["", "cohort,id\n", "cohort,id,label,patient\nc,a,x,p\nc,a,x,p\n", "a\x00b", "\ufeff"]
+)
+def test_films_that_no_report_wrote_are_named(record, baseline, tmp_path, table):
+    shutil.copytree(baseline, tmp_path / "odd")
+    (tmp_path / "odd" / "films.csv").write_text(table.replace("\nc,", f"\n{record.cohort.name},"))
+    with pytest.raises(UsageProblem, match="its predictions cannot be read"):
+        compare_with_baseline(record, tmp_path / "odd")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_change_of_a_results_file_is_read_or_one_line(record, baseline, tmp_path_factory, data):
+    document = json.loads((baseline / "results.json").read_text())
+    place = document
+    while isinstance(place, dict | list) and place:
+        parent, key = place, data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        place = place[key]
+        if data.draw(st.booleans()):
+            break
+    parent[key] = data.draw(ANYTHING)
+    file = tmp_path_factory.mktemp("changed") / "results.json"
+    file.write_text(json.dumps(document))
+    told = outcome_or_line(record, file)
+    assert isinstance(told, GateOutcome) or told == one_line(told)
+
+
+def outcome_or_line(record, file):
+    try:
+        return compare_with_baseline(record, file)
+    except UsageProblem as problem:
+        return str(problem)
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
