@@ -15,14 +15,7 @@ import pydicom
 
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import printable
-from suites.harness.cohorts.dicom_decoding import (
-    DICOM_SUFFIXES,
-    HEADER_BYTES,
-    display_rule,
-    is_deflated,
-    is_dicom,
-    read_tags,
-)
+from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, HEADER_BYTES, display_rule, is_deflated, is_dicom
 from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, film_table, films_below
 from suites.harness.cohorts.layouts.metadata import age_group, find_beside, lay_over
 from suites.harness.cohorts.layouts.registry import Spec, register
@@ -86,7 +79,7 @@ def _row(path: Path, rules: Counter[str]) -> dict[str, object]:
     try:
         if is_deflated(_beginning(path)):
             return row
-        header = read_tags(path, _TAGS)
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
         rules[display_rule(header)] += 1
         age = str(header.get("PatientAge") or "")
         row |= {"patient": _pseudonym(header), "view": str(header.get("ViewPosition") or ""), "age": age}
