@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from suites.harness.cohorts import film_memory
-from suites.harness.cohorts.cohort import Film
-from suites.harness.cohorts.film_disk_cache import _read, _write, remembering
+from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.cohorts.layouts import load_cohort
 
 
@@ -66,28 +65,6 @@ def test_a_damaged_file_and_a_folder_that_cannot_be_written_cost_nothing_but_tim
     (tmp_path / "file").write_text("")
     film_memory._HELD.clear()
     assert np.array_equal(remembering(counted, tmp_path / "file")(row).pixels, film.pixels)
-
-
-def test_a_kept_film_with_any_changed_bit_is_made_again(tmp_path):
-    """Whichever it is: of a mask's name, of the pixels, of what the packing says of itself."""
-    generator = np.random.default_rng(0)
-    film = Film(
-        pixels=generator.random((9, 7), dtype=np.float32), content="c", masks={"lung": generator.random((9, 7)) > 0.5}
-    )
-    path = tmp_path / "c.film"
-    _write(path, film)
-    whole = path.read_bytes()
-    assert np.array_equal(_read(path, "c").masks["lung"], film.masks["lung"])
-    (tmp_path / "d.film").write_bytes(whole)
-    assert _read(tmp_path / "d.film", "d") is None, "another film's"
-    for bit in range(0, 8 * len(whole), 3):
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << (bit % 8)
-        path.write_bytes(damaged)
-        assert _read(path, "c") is None
-    for end in range(0, len(whole), 50):
-        path.write_bytes(whole[:end])
-        assert _read(path, "c") is None
 
 
 def test_memory_stands_before_the_disk(cohort, row, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -57,7 +57,8 @@ class FilmReader:
                 contents.append(f"{name}:{content}")
         if not masks:
             return film
-        return replace(film, content=hashlib.sha256("\n".join(contents).encode()).hexdigest(), masks=masks)
+        content = hashlib.sha256("\n".join(contents).encode()).hexdigest()
+        return Film(pixels=film.pixels, content=content, masks=masks, note=film.note)
 
 
 def film_table(rows: Sequence[Mapping[str, object]], root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
