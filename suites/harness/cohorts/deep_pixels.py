@@ -22,6 +22,7 @@ DEPTHS = (8, 10, 12, 14, 16)
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601)."""
 
+_ROWS = 256
 GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _BITS, _MAX_VALUE, _MAX_VALUE_ANY = 258, 281, 341
 _BITS_TEXTS = ("significantbits", "sbit", "bitsstored")
@@ -117,16 +118,21 @@ def deep_colour(
     values = next((deep for turn in turns if (deep := _as_shown(found, turn, shown)) is not None), None)
     if values is None:
         raise FilmUnreadable("has 16-bit colours in a form that is not read with certainty; save it as 16-bit grey")
-    colour, alpha = values[..., :3], values[..., 3:]
-    top, note = scale_of(int(colour.max()), told)
-    grey = np.zeros(colour.shape[:2])
-    for channel, weight in enumerate(LUMA):
-        grey += colour[..., channel] * (weight / top)
-    if image.mode in ("RGBA", "LA", "La", "RGBa") and alpha.size:
-        grey *= alpha[..., 0] / (top if alpha.max() <= top else TOP)
-    elif "transparency" in image.info:
-        grey[(colour == np.asarray(image.info["transparency"])).all(axis=-1)] = 0
-    return np.clip(grey, 0, 1).astype(np.float32), note
+    top, note = scale_of(int(values[..., :3].max()), told)
+    hidden = image.info.get("transparency") if shown.shape[2] == 3 else None
+    alpha_top = None
+    if shown.shape[2] == 4 and values.shape[2] == 4 and image.mode != "RGBX":
+        alpha_top = top if int(values[..., 3].max()) <= top else TOP
+    grey = np.empty(values.shape[:2], np.float32)
+    for rows in _bands(values):
+        blue, green, red = (values[rows, :, channel] for channel in range(3))
+        light = LUMA[0] / top * red + LUMA[1] / top * green + LUMA[2] / top * blue
+        if alpha_top is not None:
+            light *= values[rows, :, 3] / alpha_top
+        elif hidden is not None:
+            light[(red == hidden[0]) & (green == hidden[1]) & (blue == hidden[2])] = 0
+        grey[rows] = np.clip(light, 0, 1)
+    return grey, note
 
 
 def refuse_dim_colour(image: Image.Image, data: bytes) -> None:
@@ -150,14 +156,23 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
+def _bands(pixels: NDArray[Any]) -> list[slice]:
+    """Return the rows of an image in parts, so that what is computed of one is small beside it."""
+    return [slice(first, first + _ROWS) for first in range(0, len(pixels), _ROWS)]
+
+
 def _as_shown(found: NDArray[Any] | None, turn: int, shown: NDArray[Any]) -> NDArray[np.uint16] | None:
-    """Return what OpenCV reads, as (H, W, 3 or 4) RGB or RGBA; `None` where it is not what Pillow shows."""
+    """Return what OpenCV reads, (H, W, 3 or 4) in its order BGR or BGRA; `None` where it is not what Pillow shows."""
     if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[2] not in (3, 4):
         return None
-    values = turned(found, turn)[..., [2, 1, 0, 3][: found.shape[2]]]
-    known = min(values.shape[2], shown.shape[2])
-    same = values.shape[:2] == shown.shape[:2] and bool((values[..., :known] >> 8 == shown[..., :known]).all())
-    return values if same else None
+    values = turned(found, turn)
+    if values.shape[:2] != shown.shape[:2]:
+        return None
+    pairs = list(zip((2, 1, 0, 3)[: values.shape[2]], range(shown.shape[2]), strict=False))
+    for rows in _bands(values):
+        if any((values[rows, :, theirs] >> 8 != shown[rows, :, ours]).any() for theirs, ours in pairs):
+            return None
+    return values
 
 
 def _told_by_tiff(image: TiffImagePlugin.TiffImageFile) -> int | None:

@@ -170,7 +170,9 @@ def _refuse_what_is_no_film(dataset: pydicom.Dataset, max_pixels: int) -> None:
     if modality not in MODALITIES:
         raise FilmUnreadable(f"has modality {modality[:16]}, which is no projection radiograph; remove it")
     if "PixelData" not in dataset:
-        raise FilmUnreadable("holds no pixels (a report, a directory, or not DICOM at all); remove it")
+        raise FilmUnreadable(
+            "holds no pixels: a report, a directory, no DICOM at all, or cut short; remove it or copy it anew"
+        )
     frames = whole(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise FilmUnreadable(f"holds {frames} frames; export the one film as a file of its own")

@@ -22,6 +22,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from suites.harness.cohorts import dicom_decoding
 from suites.harness.cohorts.decoding import decode_image
+from suites.harness.cohorts.dicom_decoding import read_tags
 from suites.harness.errors import FilmUnreadable
 from tests.suites.cohorts.film_files import (
     COLUMNS,
@@ -312,3 +313,12 @@ def test_an_unnamed_compression_is_not_taken_for_pixels(tmp_path: Path) -> None:
 def test_the_largest_picture_that_is_read_is_named_by_its_size(tmp_path: Path) -> None:
     Image.new("L", (8001, 8001)).save(tmp_path / "film.png")
     assert "8001 x 8001" in outcome(tmp_path / "film.png")
+
+
+def test_attributes_are_read_of_no_more_than_a_films_header(tmp_path: Path) -> None:
+    path = tmp_path / "film.dcm"
+    path.write_bytes(file_of("dicom"))
+    assert read_tags(path, ["Modality", "WindowCenter"]).WindowCenter == 2048
+    path.write_bytes(flood(b"\x09\0\1\0UL\0\0"))
+    with pytest.raises(FilmUnreadable, match="more data elements"):
+        read_tags(path, ["Modality"])
