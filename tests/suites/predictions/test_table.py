@@ -127,6 +127,16 @@ def test_unreadable_films_are_named_and_left_out(tmp_path):
     assert "film4" not in set(found.table["image"])
 
 
+def test_where_no_film_can_be_read_the_table_is_empty_and_says_which(tmp_path):
+    def broken(row) -> Film:
+        raise FilmUnreadable("is not an image", file=str(row["file"]))
+
+    found = predict(subject_of(), cohort_of(3, broken), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert found.table.empty
+    assert {"logit_0", "logit_1", "undefined"} <= set(found.table)
+    assert found.excluded["file"].tolist() == ["film0.png", "film1.png", "film2.png"]
+
+
 def test_undefined_conditions_are_rows_without_logits(tmp_path):
     """White-out needs a lung; noise shows none. The film is counted out, never silently clean."""
     found = predict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class FilmReader:
 
 
 def film_table(
-    rows: Sequence[Mapping[str, object]], root: Path, masks: Sequence[str] = ()
+    rows: Iterable[Mapping[str, object]], root: Path, masks: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return the table sorted by id, and the `unprintable` paths for the reader.
 

@@ -20,6 +20,7 @@ from suites.harness.cohorts.layouts.metadata import (
     located_file,
     not_read_beside,
     read_manifest,
+    rows_of,
 )
 from suites.harness.cohorts.layouts.missing_labels import why_no_label_column
 from suites.harness.cohorts.layouts.registry import Spec, register
@@ -54,9 +55,9 @@ def manifest(spec: Spec) -> Cohort:
     if "id" in told and (repeated := told["id"][told["id"].duplicated() & (told["id"] != "")].tolist()):
         raise CohortProblem(f"{shown(path)}: gives the id {shown(repeated[0])} more than once")
     rows: list[dict[str, object]] = []
-    for file, row in zip(files_named(told, path), told.to_dict("records"), strict=True):
-        inside = {column: located_file(root, str(row[column])) for column in masks.values() if row[column]}
-        rows.append({str(key): value for key, value in row.items()} | inside | {"path": file})
+    for file, row in zip(files_named(told, path), rows_of(told), strict=True):
+        row |= {column: located_file(root, str(row[column])) for column in masks.values() if row[column]}
+        rows.append(row | {"path": file})
     headers = Headers.read([Path(str(row["path"])) for row in rows])
     whole_folder = spec.path.is_dir()
     return assembled(
@@ -68,7 +69,7 @@ def manifest(spec: Spec) -> Cohort:
         manifest=path.name,
         masks=masks,
         notes=[
-            *["the masks of column `mask` are read as lesions"] * ("mask" in told),
+            *["the masks of column `mask` are read as lesions"] * ("mask" in columns),
             *(not_read_beside(path) if whole_folder else ()),
         ],
         no_label=why_no_label_column(columns, path.name),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return _normalised(table, where)
 
 
+def rows_of(told: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """Yield the rows of a manifest, by column."""
+    names = [str(name) for name in told]
+    for values in zip(*(told[name].tolist() for name in told), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
 def files_named(told: pd.DataFrame, manifest: Path) -> list[str]:
     """Return the (N,) absolute paths that a manifest names, once each.
 
@@ -103,8 +111,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     """
     told = read_manifest(manifest)
     files = [os.path.realpath(file) for file in files_named(told, manifest)]
-    written = [{str(key): value for key, value in row.items()} for row in told.to_dict("records")]
-    known = dict(zip(files, written, strict=True))
+    known = dict(zip(files, rows_of(told), strict=True))
     completed, missing, regrouped = [], 0, 0
     for row in rows:
         told_of = known.pop(os.path.realpath(str(row["path"])), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 
-MOST_FILMS = 1_000_000
+MOST_FILMS = 500_000
 """Of a cohort; the largest public collections have about 400,000."""
 # What operating systems and archives leave behind; everything else in a film folder counts as a film.
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
