@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ SPEAKING: tuple[type[BaseException], ...] = (
     GeneratorExit,
 )
 """What passes a door as it is: it says already what is wrong, or is nobody's fault."""
-__all__ = ["defined_in", "foreign", "interrupted", "no_memory", "place_of", "theirs_among", "told"]
+__all__ = ["defined_in", "foreign", "interrupted", "no_memory", "place_of", "told", "written_in"]
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("suites", "robustness", "calibration", "explain"))
 _LIBRARIES = tuple(
@@ -69,7 +69,7 @@ def foreign(
         place = place_of(error)
         if only_theirs and not place:
             raise
-        place = place or (defined_in(at) if at is not None else "")
+        place = place or (written_in(at) if at is not None else "")
         raise problem(f"{what} ({told(error)}){f' in {place}' if place else ''}") from error
 
 
@@ -111,11 +111,13 @@ def place_of(error: BaseException) -> str:
     return _place(*theirs[-1]) if theirs else ""
 
 
-def theirs_among(things: Iterable[object]) -> object:
-    """Return the first thing whose class is somebody's own, or the very first: of a network, what they wrote of it."""
-    known = list(things)
-    files = [str(getattr(sys.modules.get(type(thing).__module__), "__file__", None) or "") for thing in known]
-    return next((thing for thing, file in zip(known, files, strict=True) if _is_theirs(file)), known[0])
+def written_in(code: object) -> str:
+    """Return file and line of what was called; of a network those of the outermost module that somebody wrote."""
+    modules = getattr(code, "modules", None)
+    known = list(modules()) if callable(modules) and not isinstance(code, type) else [code]
+    files = [str(getattr(sys.modules.get(type(one).__module__), "__file__", None) or "") for one in known]
+    theirs = (one for one, file in zip(known, files, strict=True) if _is_theirs(file))
+    return defined_in(next(theirs, known[0]) if len(known) > 1 else code)
 
 
 def _innermost(trace: TracebackType | None) -> TracebackType | None:

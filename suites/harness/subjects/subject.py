@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
-from suites.harness.foreign_code import defined_in, foreign, theirs_among
+from suites.harness.foreign_code import foreign, written_in
 from suites.harness.subjects.network_digest import digest_of, digest_of_network
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.temperature_file import FittedTemperature
@@ -177,7 +177,7 @@ class Subject:
         """
         if self.network is None:
             raise SubjectProblem(f"{self.name} has no network: only whole films can be sent to it")
-        head, caught, code = self.head, [], theirs_among(self.network.modules())
+        head, caught = self.head, []
         handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0])) if head else None
         try:
             with (
@@ -188,7 +188,7 @@ class Subject:
         finally:
             if handle:
                 handle.remove()
-        self._check(logits, len(pixels), code)
+        self._check(logits, len(pixels), self.network)
         features = caught[-1].flatten(1) if caught and len(caught[-1]) == len(pixels) else None
         return logits, features
 
@@ -214,7 +214,7 @@ class Subject:
         given = (
             f"shape {tuple(logits.shape)} of {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
         )
-        place = defined_in(code)
+        place = written_in(code)
         raise PredictionProblem(
             f"{self.name} answered with {given[:80]} for {films} films of {len(self.classes)} classes; expected a "
             f"tensor of {wanted} logits{f' ({place})' if place else ''}"

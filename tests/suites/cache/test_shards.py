@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from suites.harness.cache import Keeping, Shards, shards
+from suites.harness.claims import Claim
 from suites.harness.cohorts.cohort import Film
+from suites.harness.errors import UsageProblem
+from suites.harness.evaluation import Evaluation
 from suites.harness.predictions import engine
 from suites.harness.predictions.conditions import expand
 from suites.harness.predictions.table import predict
@@ -127,3 +137,127 @@ def test_predictions_of_earlier_versions_are_found(tmp_path, monkeypatch):
         "logit_0": "float", "logit_1": "float", "logit_2": "float",
     }  # fmt: skip
     assert torch.isfinite(torch.tensor(pq.read_table(shard)["logit_0"].to_pylist())).all()
+
+
+KNOWN = {"film": "text", "value": "number"}
+ROWS = pd.DataFrame({"film": ["a", "b"], "value": [0.25, 0.5]})
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[: at // 8] + bytes([data[at // 8] ^ (1 << at % 8)]) + data[at // 8 + 1 :]
+
+
+def parquet_of(columns: dict) -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+COLUMN = st.one_of(
+    st.lists(st.floats(allow_nan=True), min_size=2, max_size=2),
+    st.lists(st.text(st.characters(codec="utf-8"), max_size=5), min_size=2, max_size=2),
+    st.lists(st.integers(-9, 9), min_size=2, max_size=2),
+    st.lists(st.binary(max_size=5), min_size=2, max_size=2),
+)
+TABLE = st.dictionaries(st.sampled_from(["film", "value", "level", "claim", ""]), COLUMN, min_size=1)
+FOREIGN = st.one_of(
+    st.binary(max_size=200),
+    TABLE.map(parquet_of),
+    st.integers(min_value=0).map(lambda at: lambda data: flipped(data, at % (8 * len(data)))),
+    st.integers(min_value=0).map(lambda at: lambda data: data[: at % len(data)]),
+)
+"""Any bytes, any table, and ours with one bit flipped or cut."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(FOREIGN, st.booleans())
+def test_whatever_lies_in_place_of_a_shard_is_set_aside_and_the_same_numbers_come_out(foreign, replaces):
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Shards(Path(folder), "kind", {"k": 1}, KNOWN)
+        kept.add(ROWS)
+        (own,) = kept.folder.glob("shard-*.parquet")
+        data = foreign(own.read_bytes()) if callable(foreign) else foreign
+        place = own if replaces else own.with_name("shard-0f.parquet")
+        place.write_bytes(data)
+        before = len(shards.SET_ASIDE)
+        found = Shards(Path(folder), "kind", {"k": 1}, KNOWN).once(lambda: ROWS)
+        pd.testing.assert_frame_equal(found, ROWS)
+        assert place.with_suffix(".broken").exists()
+        assert place.exists() == replaces, "computed again, it has its old name again"
+        assert len(shards.SET_ASIDE) == before + 1
+        assert shards.SET_ASIDE[-1].isprintable()
+        assert len(shards.SET_ASIDE[-1]) < 300
+        del shards.SET_ASIDE[before:]
+        pd.testing.assert_frame_equal(Shards(Path(folder), "kind", {"k": 1}, KNOWN).read(), ROWS)
+
+
+def test_a_shard_of_another_key_or_kind_or_without_its_columns_is_not_believed(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SET_ASIDE", [])
+    other = Shards(tmp_path, "kind", {"k": 2}, KNOWN)
+    other.add(ROWS)
+    (shard,) = other.folder.glob("shard-*.parquet")
+    for kind, key in (("kind", {"k": 1}), ("other", {"k": 2})):
+        kept = Shards(tmp_path, kind, key, KNOWN)
+        (kept.folder / shard.name).write_bytes(shard.read_bytes())
+        assert not len(kept.read()), "its values are those of another run"
+    assert len(other.read()) == 2
+    for rows in ({"film": ["a"]}, {"film": ["a"], "value": ["b"]}, {"film": [1], "value": [0.5]}):
+        kept = Shards(tmp_path, "kind", {"k": str(rows)}, KNOWN)
+        kept.add(pd.DataFrame(rows))
+        assert not len(kept.read())
+    (kept.folder / "shard-folder.parquet").mkdir()
+    os.mkfifo(kept.folder / "shard-pipe.parquet")
+    assert not len(kept.read())
+    assert sorted(path.suffix for path in kept.folder.glob("shard-*")) == [".broken"] * 3
+
+
+@pytest.mark.parametrize("kind", ["predictions", "results", "pictures"])
+def test_a_run_with_any_broken_shard_gives_the_numbers_and_the_report_of_one_without(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(shards, "SET_ASIDE", [])
+    claim = Claim(
+        id="classes.a", section="S", statement="s", kind="requirement", endpoint="score", margin=0.3,
+        parameters={"measure": "balanced_accuracy"},
+    )  # fmt: skip
+
+    def run(to):
+        evaluation = Evaluation(
+            subjects=[subject_of(Reader(), "reader")], cohort=cohort_of(30), claims=[claim], cache=tmp_path / "c",
+            quiet=True,
+        ).run()  # fmt: skip
+        evaluation.report(tmp_path / to)
+        return evaluation.to_pandas()
+
+    first = run("a")
+    (shard,) = (tmp_path / "c" / kind).rglob("shard-*.parquet")
+    table = pq.read_table(shard)
+    pq.write_table(table.drop_columns(table.column_names[-1]), shard)
+    pd.testing.assert_frame_equal(run("b"), first)
+    assert len(shards.SET_ASIDE) == 1
+    for name in ("predictions.parquet", "results.csv", "films.csv"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+    for drawn in (tmp_path / "a" / "figures").iterdir():
+        assert (tmp_path / "b" / "figures" / drawn.name).read_bytes() == drawn.read_bytes()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    kept = Shards(tmp_path, "kind", {})
+
+    def full(path, data):
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UsageProblem, match="No space left on device; free some space or pass --cache DIR"):
+        kept.add(ROWS)
+    assert [path.name for path in kept.folder.iterdir()] == ["key.json"]
+
+
+def test_without_a_home_the_cache_is_asked_for(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UsageProblem, match="no home folder for the cache; pass --cache DIR"):
+        shards.default_folder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -80,3 +81,33 @@ def test_memory_stands_before_the_disk(cohort, row, tmp_path):
 def test_films_that_lie_in_files_are_not_copied(cohort, tmp_path):
     plain = replace(cohort, identify=None)
     assert remembering(plain, tmp_path) is plain.decode
+
+
+def test_a_kept_film_is_believed_only_as_it_was_written(cohort, tmp_path):
+    rows = cohort.rows()
+    counted, calls = counting(cohort)
+    films = [remembering(counted, tmp_path)(row) for row in rows[:2]]
+    place, other = (tmp_path / "films" / f"{film.content}.npz" for film in films)
+    data = place.read_bytes()
+    shape = data.index(b"'fortran_order': False") + 17
+    zeros = io.BytesIO()
+    np.savez_compressed(zeros, pixels=np.zeros((256, 256), np.float32))
+    damaged = {
+        "a bit of the header": data[:shape] + b"True, " + data[shape + 6 :], "another film": other.read_bytes(),
+        "any bytes": b"no film", "empty": b"", "an archive of zeros": zeros.getvalue(),
+    }  # fmt: skip
+    made = replace(counted, decode=lambda row: calls.append(row["id"]) or films[0])
+    for number, (how, content) in enumerate(damaged.items()):
+        place.write_bytes(content)
+        film_memory._HELD.clear()
+        assert np.array_equal(remembering(made, tmp_path)(rows[0]).pixels, films[0].pixels), how
+        assert len(calls) == 3 + number, how
+        assert place.read_bytes() == data, "made again, and kept again"
+
+
+def test_a_cohort_that_calls_its_films_anything_cannot_leave_the_cache(cohort, tmp_path):
+    odd = replace(cohort, identify=lambda row: f"../../{row['id']}/\x00")
+    for row in odd.rows():
+        remembering(odd, tmp_path / "cache")(row)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert len(list((tmp_path / "cache" / "films").iterdir())) == 3

@@ -13,11 +13,10 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 import torch
-from torch import nn
 
 from explain import NotAttributableError
 from suites.harness.errors import SubjectProblem, one_line
-from suites.harness.foreign_code import defined_in, foreign, theirs_among
+from suites.harness.foreign_code import defined_in, foreign, written_in
 from suites.harness.subjects.attribution_layer import layer_of
 from suites.harness.subjects.formats.device import usable
 from suites.harness.subjects.formats.network_size import memory
@@ -139,10 +138,6 @@ def _read(spec: str) -> Subject:
     raise SubjectProblem(f"{in_short(spec, 40)}: {reason}; subjects are: {forms}")
 
 
-def _written(network: nn.Module) -> str:
-    return f" ({defined_in(theirs_among(network.modules()))})"
-
-
 def _rehearse(subject: Subject) -> None:
     if subject.network is None:
         if subject.attribution_layer is not None:
@@ -155,15 +150,18 @@ def _rehearse(subject: Subject) -> None:
         pixels = subject.pixels(films)
         size = tuple(pixels.shape)
     how = f"{size} pixels under the preprocessing {one_line(str(subject.preprocessing.name), 40)!r}"
-    code = theirs_among(subject.network.modules())
+    place = written_in(subject.network)
     # Any network of the user's, so anything can come out of it.
-    with foreign(SubjectProblem, f"{subject.name}: the network fails on {how}", at=code), torch.inference_mode():
+    with (
+        foreign(SubjectProblem, f"{subject.name}: the network fails on {how}", at=subject.network),
+        torch.inference_mode(),
+    ):
         logits = subject.network(pixels)
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, len(subject.classes)):
         raise SubjectProblem(
             f"{subject.name}: wrong number of classes: two films give logits of shape {shape}, but the classes "
-            f"{one_line(', '.join(subject.classes), 80)} need (2, {len(subject.classes)}){_written(subject.network)}"
+            f"{one_line(', '.join(subject.classes), 80)} need (2, {len(subject.classes)}) ({place})"
         )
     if subject.attribution_layer is not None:
         try:
