@@ -30,6 +30,8 @@ MOST_SCANS = 100
 """Of a JPEG; a progressive one has about ten, and each is as much work as all of the pixels."""
 
 _END, _SCAN, _RESTART = 0xD9, 0xDA, range(0xD0, 0xD8)
+_INTERVAL = 0xDD
+_LARGEST_FRAME = 8 + 3 * 255
 _SIZE_LS = 0xF7  # JPEG-LS
 _SIZES = {*range(0xC0, 0xD0), _SIZE_LS} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = (0x00, 0x01, *_RESTART, 0xD8)
@@ -143,6 +145,7 @@ def check_jpeg(data: bytes) -> tuple[int, int]:
         FilmUnreadable: it is not, or it has so many scans that it would never be unpacked.
     """
     at, size, scans, scanned = 2, (0, 0), 0, _MARKER
+    frame, interval = b"", 0
     while True:
         marker = _MARKER.match(data, at)
         if marker is None:
@@ -157,18 +160,50 @@ def check_jpeg(data: bytes) -> tuple[int, int]:
         if kind in _SIZES:
             size = int.from_bytes(data[at + 3 : at + 5], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
             scanned = _MARKER_LS if kind == _SIZE_LS else _MARKER
-        at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+            frame = data[at : at + _LARGEST_FRAME]
+        if kind == _INTERVAL:
+            interval = int.from_bytes(data[at + 2 : at + 4], "big")
+        scan, at = at, at + max(int.from_bytes(data[at : at + 2], "big"), 2)
         if kind == _SCAN:
             scans += 1
             if scans > MOST_SCANS:
                 raise FilmUnreadable(f"is a JPEG of more than {MOST_SCANS} scans: a decompression bomb?")
-            at = _end_of_scan(data, at, scanned)
+            due = _restarts(frame, data[scan:at], interval) if interval and scanned is _MARKER else 0
+            at = _end_of_scan(data, at, scanned, due)
 
 
-def _end_of_scan(data: bytes, at: int, scanned: re.Pattern[bytes]) -> int:
-    """Return where the marker stands that ends a scan; its restart markers must be numbered 0 to 7, over and over."""
+def _restarts(frame: bytes, scan: bytes, interval: int) -> int:
+    """Return how many restart markers a scan has at least, one after each `interval` units of it but the last.
+
+    A unit is a block of 8 x 8 pixels of one component, or, of several, as many of each as cover the same pixels.
+    """
+    height, width = int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[5:7], "big")
+    parts = frame[8 : 8 + 3 * frame[7]] if len(frame) > 7 else b""
+    components = {parts[at]: divmod(parts[at + 1], 16) for at in range(0, len(parts) - 2, 3)}
+    named = [components[scan[at]] for at in range(3, len(scan) - 4, 2) if scan[at] in components]
+    across, down = (max((sizes[axis] for sizes in components.values()), default=0) for axis in (0, 1))
+    if not height or not named or not across or not down:
+        return 0
+    if len(named) == 1:
+        (own_across, own_down), across_8, down_8 = named[0], 8 * across, 8 * down
+        units = -(-width * own_across // across_8) * -(-height * own_down // down_8)
+    else:
+        units = -(-width // (8 * across)) * -(-height // (8 * down))
+    return -(-units // interval) - 1
+
+
+def _end_of_scan(data: bytes, at: int, scanned: re.Pattern[bytes], due: int) -> int:
+    """Return where the marker stands that ends a scan; its restart markers must be numbered 0 to 7, over and over.
+
+    There are as many as are `due`, or more.
+    """
     for restarts, marker in enumerate(scanned.finditer(data, at)):
         kind = marker[1][0]
+        if kind not in _RESTART and restarts < due:
+            raise FilmUnreadable(
+                f"is damaged: a scan of a JPEG ends at byte {marker.start()} after {restarts} of its {due} restarts; "
+                "copy it anew from its source"
+            )
         if kind not in _RESTART:
             return marker.start()
         if kind != _RESTART[restarts % 8]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
@@ -415,6 +415,7 @@ def test_what_is_cut_short_or_filled_up_is_refused_or_the_same_film(tmp_path: Pa
 
 
 @settings(max_examples=120, deadline=None)
+@example(kind="restarts", place=0.673828125, bit=3)  # an end in the place of a restart
 @given(kind=st.sampled_from(sorted(FILES)), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_the_same_film_or_beyond_what_can_be_told(
     tmp_path_factory: pytest.TempPathFactory, kind: str, place: float, bit: int
@@ -442,6 +443,24 @@ def _structure(content: bytes) -> set[int]:
     """The bytes of a JPEG's restart and end markers."""
     found = (at for at in range(len(content) - 1) if content[at] == 255)
     return {at + more for at in found for more in (0, 1) if content[at + 1] in (*range(0xD0, 0xD8), 0xD9)}
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("unit", [1, 3, 7])
+@pytest.mark.parametrize(("height", "width"), [(64, 80), (57, 83), (17, 100)])
+def test_an_end_before_the_last_restart_is_told(
+    tmp_path: Path, height: int, width: int, unit: int, colour: bool
+) -> None:
+    pixels = np.random.default_rng(height).integers(0, 255, (height, width, *([3] if colour else [])), dtype=np.uint8)
+    path = tmp_path / "film.jpeg"
+    Image.fromarray(pixels).save(path, restart_marker_blocks=unit)
+    assert decode_image(path).pixels.shape == (height, width), "as it was written it is whole"
+    content = bytearray(path.read_bytes())
+    last = max(content.rfind(bytes((0xFF, kind)), 0, len(content) - 2) for kind in range(0xD0, 0xD8))
+    content[last + 1] = 0xD9
+    path.write_bytes(content)
+    with pytest.raises(FilmUnreadable, match=r"ends at byte \d+ after \d+ of its \d+ restarts"):
+        decode_image(path)
 
 
 def test_a_lost_restart_and_a_lost_end_are_told_with_their_place(tmp_path: Path) -> None:
