@@ -21,12 +21,13 @@ _MOST_DIGITS = 20
 _LARGEST = 2**63 - 1
 _SHOWN = 60
 
-# JSON Schema takes 2.0 for an integer; range(2.0), a layer's width or a table's key do not.
-_WHOLE = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-    "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-)
+# JSON Schema takes 2.0 for an integer, which range() and a layer's width do not; and NaN is within any bounds.
+_TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many({
+    "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+    "number": lambda _, value: isinstance(value, int | float) and not isinstance(value, bool) and value == value,  # noqa: PLR0124
+})  # fmt: skip
 _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]  # of the stubs
-    jsonschema.Draft202012Validator, type_checker=_WHOLE
+    jsonschema.Draft202012Validator, type_checker=_TYPES
 )
 
 
@@ -87,7 +88,7 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
 
 
 def check(document: object, schema: Mapping[str, Any]) -> None:
-    """Hold a document against a JSON Schema; an `integer` is one in Python, too: neither 2.0 nor true.
+    """Hold a document against a JSON Schema; an `integer` is one in Python, too (neither 2.0 nor true), a `number` no NaN.
 
     Raises:
         ValueError: it does not follow it; says where and what is expected there, on one line.

@@ -93,3 +93,10 @@ def test_the_place_and_what_is_expected_there_are_named():
         check(json.loads('{"depths": [1, true]}'), SCHEMA)
     with pytest.raises(ValueError, match=r"^it has no `depths`$"):
         check({}, SCHEMA)
+
+
+@pytest.mark.parametrize(("schema", "value"), [("integer", 2.0), ("integer", True), ("number", float("nan"))])
+def test_a_type_is_what_python_computes_with(schema, value):
+    with pytest.raises(ValueError, match="the document is"):
+        check(value, {"type": schema})
+    check(2, {"type": schema})

@@ -191,7 +191,7 @@ def test_normalisation():
         ({"rescale_factor": "small"}, '`rescale_factor` is "small", expected a number'),
         ({"image_mean": [0.5]}, "image_mean should be 3 numbers"),
         ({"image_mean": ["a", "b", "c"]}, r'`image_mean\[0\]` is "a", expected a number'),
-        ({"image_std": [0.2, float("nan"), 0.2]}, "image_std should be 3 numbers"),
+        ({"image_std": [0.2, float("nan"), 0.2]}, r"`image_std\[1\]` is NaN, expected a number"),
         ({"image_std": [0.2, 0.0, 0.2]}, r"`image_std\[1\]` is 0\.0, expected a number from 1e-06 to 1000"),
     ],
 )
