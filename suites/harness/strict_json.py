@@ -88,7 +88,9 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
 
 
 def check(document: object, schema: Mapping[str, Any]) -> None:
-    """Hold a document against a JSON Schema; an `integer` is one in Python, too (neither 2.0 nor true), a `number` no NaN.
+    """Hold a document against a JSON Schema; an `integer` is one in Python, too (neither 2.0 nor true).
+
+    A `number` is no NaN.
 
     Raises:
         ValueError: it does not follow it; says where and what is expected there, on one line.

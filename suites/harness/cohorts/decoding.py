@@ -147,7 +147,8 @@ def _bytes_of(path: Path) -> bytes:
 def _check_shape(height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
         raise FilmUnreadable(
-            f"would unpack to {width} x {height} pixels (limit {MAX_PIXELS / 1e6:.0f} million): a decompression bomb?"
+            f"would unpack to {width} x {height} pixels (limit {MAX_PIXELS / 1e6:.0f} million): a decompression bomb? "
+            "Remove it, or make it smaller"
         )
     short, long = sorted((height, width))
     if short < MIN_SIDE or long > MAX_ASPECT * short:
@@ -173,7 +174,7 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
             f"is not an image ({', '.join(FORMATS)} and DICOM are read); convert or remove it"
         ) from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
-        raise FilmUnreadable(f"is a decompression bomb ({problem})") from problem
+        raise FilmUnreadable(f"is a decompression bomb ({problem}); remove it") from problem
     with image:
         _check_shape(image.height, image.width)
         if _holds_frames(image, data):

@@ -117,7 +117,7 @@ def lookup_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | Non
         return None
     stored = dataset.get_item(keyword).value
     if isinstance(stored, bytes) and len(stored) > MOST_LOOKUP_BYTES:
-        raise FilmUnreadable(f"has a {keyword} of {size_text(len(stored))}, which no film has")
+        raise FilmUnreadable(f"has a {keyword} of {size_text(len(stored))}, which no film has; export it anew")
     try:
         return next((item for item in dataset.get(keyword) or [] if _holds_table(item)), None)
     except UNREADABLE as problem:
@@ -145,7 +145,9 @@ def lookup_table(item: pydicom.Dataset, *, held: tuple[float, float], little_end
     count = (count & 0xFFFF) or 2**16
     entries = _entries(item.LUTData, count, bits, little_endian)
     if len(entries) < count or not 8 <= bits <= 16:
-        raise FilmUnreadable(f"has a lookup table of {len(entries)} entries and {bits} bits, {count} were announced")
+        raise FilmUnreadable(
+            f"has a lookup table of {len(entries)} entries and {bits} bits, {count} were announced; export it anew"
+        )
     entries = entries[:count]
     other = first - 2**16 if first >= 2**15 else first + 2**16 if first < 0 else first
     if not _overlap(first, count, held) and _overlap(other, count, held):

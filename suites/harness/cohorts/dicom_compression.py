@@ -68,7 +68,7 @@ def _refuse_unknown_compression(syntax: UID) -> None:
 def _check_length(found: int, wanted: int) -> None:
     """Bytes of pixels as many as the header needs; some writers fill up with a little more."""
     if found < wanted:
-        raise FilmUnreadable(f"is truncated: it holds {found} of the {wanted} bytes that its pixels need")
+        raise FilmUnreadable(f"is truncated: it holds {found} of the {wanted} bytes that its pixels need; copy it anew")
     if found > wanted + max(min(wanted // 10, _MOST_FILLING), 1):
         raise FilmUnreadable(
             f"contradicts itself: its header needs {wanted} bytes of pixels and it holds {found}; "

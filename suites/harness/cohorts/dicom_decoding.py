@@ -98,7 +98,9 @@ def read_header(data: bytes) -> pydicom.Dataset:
         dataset = pydicom.dcmread(file, force=not _has_preamble(data))
     except (InvalidDicomError, *UNREADABLE) as problem:
         # Within a sequence pydicom makes an error of its own of ours.
-        raise FilmUnreadable(_ENDLESS if file.reads > MOST_READS else f"is not a DICOM file ({problem})") from problem
+        raise FilmUnreadable(
+            _ENDLESS if file.reads > MOST_READS else f"is not a DICOM file ({problem}); remove it or copy it anew"
+        ) from problem
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -178,7 +180,9 @@ def _refuse_what_is_no_film(dataset: pydicom.Dataset, max_pixels: int) -> None:
         raise FilmUnreadable(f"holds {frames} frames; export the one film as a file of its own")
     rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     if rows * columns > max_pixels:
-        raise FilmUnreadable(f"would unpack to {columns} x {rows} pixels (limit {max_pixels / 1e6:.0f} million)")
+        raise FilmUnreadable(
+            f"would unpack to {columns} x {rows} pixels (limit {max_pixels / 1e6:.0f} million); remove it"
+        )
     _refuse_unknown_grey(dataset)
     _refuse_unknown_values(dataset)
 
@@ -196,7 +200,8 @@ def _refuse_unknown_grey(dataset: pydicom.Dataset) -> None:
     shape = text(dataset, "PresentationLUTShape")
     if (colour, shape) == ("MONOCHROME2", "INVERSE"):
         raise FilmUnreadable(
-            f"contradicts itself: {colour} with presentation LUT shape {shape}; is white dense or not?"
+            f"contradicts itself: {colour} with presentation LUT shape {shape}; "
+            "is white dense or not? Correct one of them"
         )
 
 

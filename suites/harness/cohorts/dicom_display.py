@@ -83,7 +83,8 @@ class Modality:
         self.held = ends[0], ends[1]
         if self.slope == 0 or not np.isfinite(ends).all():
             raise FilmUnreadable(
-                f"has rescale slope {self.slope:g} and intercept {self.intercept:g}, which no film can have"
+                f"has rescale slope {self.slope:g} and intercept {self.intercept:g}, which no film can have; "
+                "correct them"
             )
 
     def __call__(self, stored: NDArray[Any]) -> NDArray[np.float64]:

@@ -76,7 +76,7 @@ def png_parts(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(view[at : at + 4], "big")
         if end > len(data) or len(data) < at + 12:
-            raise FilmUnreadable("is truncated or damaged (a PNG that ends before its last part)")
+            raise FilmUnreadable("is truncated or damaged (a PNG that ends before its last part); copy it anew")
         kind = bytes(view[at + 4 : at + 8])
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise FilmUnreadable(
@@ -103,7 +103,7 @@ def _check_png(data: bytes, check_shape: Callable[[int, int], None]) -> None:
 
 def _check_png_rows(header: bytes, packed: Sequence[memoryview], check_shape: Callable[[int, int], None]) -> None:
     if len(header) != 13 or header[9] not in _CHANNELS:
-        raise FilmUnreadable("is damaged (the header of this PNG tells of no known kind of pixels)")
+        raise FilmUnreadable("is damaged (the header of this PNG tells of no known kind of pixels); copy it anew")
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     check_shape(height, width)
     bits = header[8] * _CHANNELS[header[9]]
@@ -114,7 +114,7 @@ def _check_png_rows(header: bytes, packed: Sequence[memoryview], check_shape: Ca
     try:
         found = _unpacked(packed, wanted + 1)
     except zlib.error as problem:
-        raise FilmUnreadable(f"is damaged ({problem} in the pixels of this PNG)") from problem
+        raise FilmUnreadable(f"is damaged ({problem} in the pixels of this PNG); copy it anew") from problem
     if found != wanted:
         held = f"{found} of the" if found < wanted else "more than the"
         raise FilmUnreadable(
@@ -150,7 +150,7 @@ def check_jpeg(data: bytes) -> tuple[int, int]:
         marker = _MARKER.match(data, at)
         if marker is None:
             if at >= len(data):
-                raise FilmUnreadable("is truncated or damaged (a JPEG without its end marker)")
+                raise FilmUnreadable("is truncated or damaged (a JPEG without its end marker); copy it anew")
             raise FilmUnreadable(f"is truncated or damaged: no part of a JPEG begins at byte {at}; copy it anew")
         kind, at = marker[1][0], marker.end()
         if kind == _END:
@@ -167,7 +167,9 @@ def check_jpeg(data: bytes) -> tuple[int, int]:
         if kind == _SCAN:
             scans += 1
             if scans > MOST_SCANS:
-                raise FilmUnreadable(f"is a JPEG of more than {MOST_SCANS} scans: a decompression bomb?")
+                raise FilmUnreadable(
+                    f"is a JPEG of more than {MOST_SCANS} scans: a decompression bomb? Remove it, or save it anew"
+                )
             due = _restarts(frame, data[scan:at], interval) if interval and scanned is _MARKER else 0
             at = _end_of_scan(data, at, scanned, due)
 
@@ -211,7 +213,7 @@ def _end_of_scan(data: bytes, at: int, scanned: re.Pattern[bytes], due: int) -> 
                 f"is damaged: restart {kind - _RESTART[0]} of a JPEG at byte {marker.start()} where "
                 f"{restarts % 8} is due; copy it anew from its source"
             )
-    raise FilmUnreadable("is truncated or damaged (a JPEG without its end marker)")
+    raise FilmUnreadable("is truncated or damaged (a JPEG without its end marker); copy it anew")
 
 
 def check_jpeg2000(data: bytes) -> tuple[int, int]:
@@ -223,7 +225,7 @@ def check_jpeg2000(data: bytes) -> tuple[int, int]:
         FilmUnreadable: it is cut short or damaged.
     """
     start = data.find(JPEG2000)
-    truncated = FilmUnreadable("is truncated or damaged (a JPEG 2000 that ends before its last part)")
+    truncated = FilmUnreadable("is truncated or damaged (a JPEG 2000 that ends before its last part); copy it anew")
     if start < 0 or len(data) < start + 24:
         raise truncated
     right, down, left, top = struct.unpack_from(">4I", data, start + 8)
@@ -260,17 +262,25 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
             name == "tile"
             and int(image.tag_v2.get(_TILE_WIDTH, 0)) * int(image.tag_v2.get(_TILE_HEIGHT, 0)) > MOST_TILE
         ):
-            raise FilmUnreadable("is a TIFF of tiles far larger than a film: a decompression bomb?")
+            raise FilmUnreadable(
+                "is a TIFF of tiles far larger than a film: a decompression bomb? Remove it, or save it anew"
+            )
         offsets = [int(offset) for offset in image.tag_v2[starts]]
         lengths = [int(length) for length in image.tag_v2.get(sizes, ())]
         needed = _needed(image, len(offsets)) if name == "strip" else None
         if lengths and len(lengths) != len(offsets):
-            raise FilmUnreadable(f"is damaged: a TIFF with {len(offsets)} {name}s and {len(lengths)} sizes of them")
+            raise FilmUnreadable(
+                f"is damaged: a TIFF with {len(offsets)} {name}s and {len(lengths)} sizes of them; copy it anew"
+            )
         if needed is not None and lengths and any(has < wants for has, wants in zip(lengths, needed, strict=True)):
-            raise FilmUnreadable("is truncated or damaged: a TIFF with a strip that is too short for its rows")
+            raise FilmUnreadable(
+                "is truncated or damaged: a TIFF with a strip that is too short for its rows; copy it anew"
+            )
         taken = sorted(zip(offsets, needed or lengths or [1] * len(offsets), strict=True))
         if any(offset + length > len(data) for offset, length in taken):
-            raise FilmUnreadable(f"is truncated or damaged: a TIFF with a {name} beyond the end of the file")
+            raise FilmUnreadable(
+                f"is truncated or damaged: a TIFF with a {name} beyond the end of the file; copy it anew"
+            )
         edges = sorted([_header(data), _directory(data), *taken])
         if any(start + length > following for (start, length), (following, _) in pairwise(edges)):
             raise FilmUnreadable(f"is damaged: a TIFF with a {name} that lies over another part; copy it anew")
@@ -287,7 +297,7 @@ def _needed(image: TiffImagePlugin.TiffImageFile, strips: int) -> list[int] | No
     row = (width * sum(bits) + 7) // 8
     rows = min(int(tags.get(_ROWS_PER_STRIP, height)), height)
     if rows < 1 or strips != -(-height // rows):
-        raise FilmUnreadable(f"is damaged: a TIFF with {strips} strips of {rows} rows for {height} rows")
+        raise FilmUnreadable(f"is damaged: a TIFF with {strips} strips of {rows} rows for {height} rows; copy it anew")
     return [row * min(rows, height - first) for first in range(0, height, rows)]
 
 
