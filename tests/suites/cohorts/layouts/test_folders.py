@@ -180,6 +180,13 @@ def test_films_without_any_label_say_why_and_what_to_do(
     assert len(align_labels(load_cohort(str(root)), TWO, probe=True)) == len(names)
 
 
+def test_a_table_of_another_name_beside_the_films_is_pointed_at(films: Films) -> None:
+    root = films("x.png")
+    (root / "chexpert.csv").write_text("file,label\nx.png,normal\n")
+    with pytest.raises(CohortProblem, match=r"if chexpert\.csv there tells file and label of each, name that table"):
+        align_labels(load_cohort(str(root)), TWO, probe=False)
+
+
 def test_the_folder_of_one_class_says_so(films: Films) -> None:
     root = films("PNEUMONIA/x.png")
     with pytest.raises(CohortProblem, match="PNEUMONIA is the folder of one class; name the folder that holds one per"):
