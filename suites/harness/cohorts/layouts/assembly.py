@@ -80,7 +80,7 @@ def assembled(
         no_label: why no film has a label and what to do, where that is so.
     """
     masks = masks or {}
-    table, unprintable = film_table(map(headers.below, told), root, tuple(masks.values()))
+    table, unprintable = film_table(headers.below(told), root, tuple(masks.values()))
     same = bool(headers.told) and len(table) > 1 and table["patient"].nunique() == 1
     return Cohort(
         name=shown(name),
