@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,9 +54,11 @@ class Headers:
         """Return the headers of those files that are DICOM."""
         told: dict[str, dict[str, str]] = {}
         rules: Counter[str] = Counter()
-        for path in paths:
-            if is_dicom_file(path):
-                told[str(path)] = _header(path, rules)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage, which is named once, when the film is decoded
+            for path in paths:
+                if is_dicom_file(path):
+                    told[str(path)] = _header(path, rules)
         return cls(told, rules)
 
     def before_names(self, row: Mapping[str, object]) -> dict[str, object]:
