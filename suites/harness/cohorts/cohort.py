@@ -69,7 +69,7 @@ class Cohort:
             raise CohortProblem(f"cohort {self.name:.80}: no film in {self.spec[:120]!r}")
         repeated = self.table["id"][self.table["id"].duplicated()].unique()
         if len(repeated):
-            raise CohortProblem(f"cohort {self.name:.80}: image id {repeated[0][:120]!r} occurs more than once")
+            raise CohortProblem(f"cohort {self.name:.80}: image id {str(repeated[0])[:120]!r} occurs more than once")
 
     def __len__(self) -> int:
         return len(self.table)

@@ -11,6 +11,7 @@ from suites.harness.cohorts.layouts.films import FilmReader, by_own_patients, fi
 from suites.harness.cohorts.layouts.headers import Headers
 from suites.harness.cohorts.layouts.metadata import lay_over
 from suites.harness.cohorts.layouts.registry import Spec
+from suites.harness.cohorts.layouts.walk import true_paths
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 
@@ -79,7 +80,7 @@ def assembled(
         no_label: why no film has a label and what to do, where that is so.
     """
     masks = masks or {}
-    table, unprintable = film_table(map(headers.below, told), root, tuple(masks.values()))
+    table, unprintable = film_table(headers.below(told), root, tuple(masks.values()))
     same = bool(headers.told) and len(table) > 1 and table["patient"].nunique() == 1
     return Cohort(
         name=shown(name),
@@ -101,9 +102,8 @@ def _each_once(rows: Sequence[Fields], root: Path) -> tuple[list[Fields], tuple[
     kept: dict[tuple[str, object], Fields] = {}
     labels: dict[str, Fields] = {}
     whole = os.path.realpath(root)
-    for row in rows:
+    for row, true in zip(rows, true_paths(row["path"] for row in rows), strict=True):
         path = str(row["path"])
-        true = os.path.realpath(path)
         other = labels.setdefault(true, row)
         if other.get("label") != row.get("label"):
             one, two = (shown(relative_name(str(each["path"]), root), 80) for each in (other, row))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,21 +61,34 @@ class Headers:
         """Return the headers of those files that are DICOM."""
         told: dict[str, dict[str, str]] = {}
         rules: Counter[str] = Counter()
-        for path in paths:
-            if is_dicom_file(path):
-                told[str(path)] = _header(path, rules)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage, which is named once, when the film is decoded
+            for path in paths:
+                if is_dicom_file(path):
+                    told[str(path)] = _header(path, rules)
         return cls(told, rules)
 
     def before_names(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return a row without what its file's name suggests, where it has a header."""
         return {key: value for key, value in row.items() if str(row["path"]) not in self.told or key not in _TOLD}
 
-    def below(self, row: Mapping[str, object]) -> dict[str, object]:
-        """Return a row completed by its header; what the row says already stays."""
-        header = dict(self.told.get(str(row["path"]), {}))
-        if row.get("age") or row.get("age_group"):
-            header = {key: value for key, value in header.items() if key not in ("age", "age_group")}
-        return {**row, **{key: value for key, value in header.items() if not row.get(key)}}
+    def below(self, rows: Sequence[Mapping[str, object]]) -> Iterator[dict[str, object]]:
+        """Yield rows completed by their headers; what a row says already stays.
+
+        A film whose patient only its header tells is of the patient that the rows name for other films of that header:
+        a manifest that leaves a cell empty would make two patients of one.
+        """
+        named: dict[str, set[object]] = {}
+        for row in rows:
+            if row.get("patient") and (identity := self._told_of(row).get("patient")):
+                named.setdefault(identity, set()).add(row["patient"])
+        for row in rows:
+            header: dict[str, object] = dict(self._told_of(row))
+            if len(same := named.get(str(header.get("patient")), set())) == 1:
+                header["patient"] = next(iter(same))
+            if row.get("age") or row.get("age_group"):
+                header = {key: value for key, value in header.items() if key not in ("age", "age_group")}
+            yield {**row, **{key: value for key, value in header.items() if not row.get(key)}}
 
     def notes(self, rows: Sequence[Mapping[str, object]], manifest: str) -> tuple[str, ...]:
         """Return what a reader must know: how the films are displayed, and what contradicts their manifest.
@@ -89,7 +103,7 @@ class Headers:
             other = [
                 (row, header)
                 for row in rows
-                if (header := self.told.get(str(row["path"]), {}).get(column, ""))
+                if (header := self._told_of(row).get(column, ""))
                 and row.get(column)
                 and _coarse(header) != _coarse(str(row[column]))
             ]
@@ -101,12 +115,15 @@ class Headers:
                 )
         return (*notes, *self._regrouped(rows, manifest))
 
+    def _told_of(self, row: Mapping[str, object]) -> Mapping[str, str]:
+        return self.told.get(str(row["path"]), {})
+
     def _regrouped(self, rows: Sequence[Mapping[str, object]], manifest: str) -> tuple[str, ...]:
         """Return the note where manifest and headers disagree on which films are of one patient."""
         pairs = {
             (str(row["patient"]), header)
             for row in rows
-            if row.get("patient") and (header := self.told.get(str(row["path"]), {}).get("patient", ""))
+            if row.get("patient") and (header := self._told_of(row).get("patient", ""))
         }
         ours, theirs = ({pair[side] for pair in pairs} for side in (0, 1))
         if len(pairs) == len(ours) == len(theirs):

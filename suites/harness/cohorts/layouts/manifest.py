@@ -66,7 +66,7 @@ def manifest(spec: Spec) -> Cohort:
         rows,
         headers,
         name=root.name if whole_folder else f"{root.name}/{path.name}",
-        manifest=path.name,
+        manifest=shown(path.name, 60),
         masks=masks,
         notes=[
             *["the masks of column `mask` are read as lesions"] * ("mask" in columns),

@@ -14,6 +14,7 @@ import pandas as pd
 from suites.harness.cohorts.layouts.films import SPLITS, relative_name
 from suites.harness.cohorts.layouts.labels import normalise_label
 from suites.harness.cohorts.layouts.tables import read_cells
+from suites.harness.cohorts.layouts.walk import true_paths
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
@@ -85,8 +86,8 @@ def files_named(told: pd.DataFrame, manifest: Path) -> list[str]:
     root = manifest.parent
     located = [located_file(root, str(name)) for name in told["file"]]
     first: dict[str, int] = {}
-    for row, file in enumerate(located):
-        earlier = first.setdefault(os.path.realpath(file), row)
+    for row, true in enumerate(true_paths(located)):
+        earlier = first.setdefault(true, row)
         if earlier != row:
             raise CohortProblem(f"{shown(manifest)}: {_named_twice(told, earlier, row)}")
     return located
@@ -110,11 +111,10 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
         CohortProblem: label or split of a film contradict each other, or two rows name one film.
     """
     told = read_manifest(manifest)
-    files = [os.path.realpath(file) for file in files_named(told, manifest)]
-    known = dict(zip(files, rows_of(told), strict=True))
+    known = dict(zip(true_paths(files_named(told, manifest)), rows_of(told), strict=True))
     completed, missing, regrouped = [], 0, 0
-    for row in rows:
-        told_of = known.pop(os.path.realpath(str(row["path"])), None)
+    for row, true in zip(rows, true_paths(row["path"] for row in rows), strict=True):
+        told_of = known.pop(true, None)
         missing += told_of is None
         for column in ("label", "split"):
             ours, theirs = row.get(column), (told_of or {}).get(column)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from suites.harness.cohorts.layouts.films import SPLITS
 from suites.harness.cohorts.layouts.labels import KNOWN, normalise_label
-from suites.harness.cohorts.layouts.walk import folders_in
+from suites.harness.cohorts.layouts.metadata import SUFFIXES
+from suites.harness.cohorts.layouts.walk import films_below, folders_in
 from suites.harness.cohorts.quoting import listed, shown
 
 _REMEDY = "put them into one folder per class, or name a table with the columns `file` and `label`"
 _DEEPEST = 4
+
 _LABELS = frozenset(
     {
         "class", "classes", "classname", "category", "diagnosis", "diagnoses", "disease", "finding", "findings",
@@ -32,7 +34,9 @@ def class_folders(root: Path) -> list[tuple[str, Path]]:
 
 def why_no_label(location: Path) -> str:
     """Return why the films of a folder have no label and what to do: one class alone, or folders of classes deeper."""
-    if normalise_label(location.name) in KNOWN and location.is_dir():
+    if not location.is_dir():
+        return f"one film has no class of its own; {_REMEDY}"
+    if normalise_label(location.name) in KNOWN:
         return f"{shown(location.name, 40)} is the folder of one class; name the folder that holds one per class"
     names = {normalise_label(folder.name) for _, folder in class_folders(location)}
     if len(names) == 1 and names <= KNOWN:
@@ -40,6 +44,9 @@ def why_no_label(location: Path) -> str:
     deeper = next((folder for folder in _below(location, _DEEPEST) if _holds_classes(folder)), None)
     if deeper is not None:
         return f"the folders of its classes lie deeper: name {shown(deeper)}"
+    tables = [path for path in films_below(location, deep=False) if path.suffix.lower() in SUFFIXES]
+    if tables:
+        return f"if {shown(tables[0].name, 40)} there tells file and label of each, name that table itself"
     return _REMEDY
 
 

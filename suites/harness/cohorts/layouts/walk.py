@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,21 @@ def folders_in(folder: Path) -> list[Path]:
         return []
     films = [entry for entry in found if not _is_mask_folder(entry)]
     return films or found
+
+
+def true_paths(paths: Iterable[object]) -> list[str]:
+    """Return where each of some absolute paths leads to when every link is followed, as `os.path.realpath` does."""
+    parents: dict[str, str] = {}  # films share a few folders, so that each is asked about once
+    found = []
+    for path in map(str, paths):
+        parent, name = os.path.split(path)
+        if name in ("", "..", ".") or os.path.islink(path):  # noqa: PTH114 - there are many, and pathlib is slow
+            found.append(os.path.realpath(path))
+            continue
+        if parent not in parents:
+            parents[parent] = os.path.realpath(parent)
+        found.append(os.path.join(parents[parent], name))  # noqa: PTH118
+    return found
 
 
 def mask_folders_in(folder: Path) -> list[Path]:

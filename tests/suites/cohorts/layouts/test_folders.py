@@ -180,6 +180,13 @@ def test_films_without_any_label_say_why_and_what_to_do(
     assert len(align_labels(load_cohort(str(root)), TWO, probe=True)) == len(names)
 
 
+def test_a_table_of_another_name_beside_the_films_is_pointed_at(films: Films) -> None:
+    root = films("x.png")
+    (root / "chexpert.csv").write_text("file,label\nx.png,normal\n")
+    with pytest.raises(CohortProblem, match=r"if chexpert\.csv there tells file and label of each, name that table"):
+        align_labels(load_cohort(str(root)), TWO, probe=False)
+
+
 def test_the_folder_of_one_class_says_so(films: Films) -> None:
     root = films("PNEUMONIA/x.png")
     with pytest.raises(CohortProblem, match="PNEUMONIA is the folder of one class; name the folder that holds one per"):
@@ -208,6 +215,7 @@ def test_any_tree_gives_its_films_patients_and_labels(trees: list[dict[str, str]
         outer = Path(folder_of_this_tree)
         root, expected = outer / "films", {}
         told = []
+        headers: dict[str, str] = {}
         for label in TWO:  # a film that is in every tree, so that both classes are there
             trees = [*trees, dict.fromkeys(FILM_KEYS, "") | {"label": label, "kind": "png"}]
         for at, film in enumerate(trees):
@@ -232,6 +240,7 @@ def test_any_tree_gives_its_films_patients_and_labels(trees: list[dict[str, str]
                 expected[(folder / f"more{at}/x.png").as_posix()] = (film["label"], "")
             patient = film["told"] if table else ""
             if film["kind"] != "png" and film["header"]:
+                headers[name] = film["header"]
                 patient = patient or f"header {film['header']}"
             expected[name] = (film["label"], patient)
             told += [f"{name},{film['told']}"]
@@ -246,6 +255,10 @@ def test_any_tree_gives_its_films_patients_and_labels(trees: list[dict[str, str]
             name: label for name, (label, _) in expected.items()
         }
         keys = {name: patient or name for name, (_, patient) in expected.items()}
+        for name, key in keys.items():  # where a manifest names one patient for a header, its other films are theirs
+            same = {keys[other] for other, header in headers.items() if header and f"header {header}" == key}
+            if len(named := same - {key}) == 1:
+                keys = {**keys, name: named.pop()}
         wanted = {frozenset(name for name in keys if keys[name] == key) for key in set(keys.values())}
         assert groups(cohort) == wanted
         assert all(len(note) < 300 and note.isprintable() for note in cohort.notes)
