@@ -27,6 +27,7 @@ from suites.harness.report.gate import GateOutcome, compare_with_baseline
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
+from suites.limits import memory_line
 from suites.plugin import DEFAULT_WEIGHTS
 
 EVALUATION = pytest.StashKey[Evaluation]()
@@ -51,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
     except UsageProblem as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
+    except MemoryError as problem:
+        raise pytest.UsageError(memory_line(problem)) from problem
 
 
 def _evaluation(config: pytest.Config) -> Evaluation:
@@ -159,6 +162,8 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             judgement = evaluation.judgement(claim, subject)
         except UsageProblem as problem:
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        except MemoryError as problem:
+            pytest.exit(memory_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
         except PredictionProblem as problem:
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
         request.node.user_properties += _properties(judgement)
@@ -188,6 +193,7 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
     return told
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest writes --junitxml, which may fail on its own
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
     config = session.config
@@ -203,6 +209,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         _finish(config, evaluation)
     except UsageProblem as problem:
         config.stash[PROBLEM] = _one_line(problem)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    except MemoryError as problem:
+        config.stash[PROBLEM] = memory_line(problem)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     gate = config.stash.get(GATE, None)
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from suites.limits import MachineLimits
+
 SUITES = Path(__file__).resolve().parent
 _SETTINGS = SUITES.parent / "pyproject.toml"
 PROBES = {
@@ -51,6 +53,7 @@ ONLY_SUITES = pytest.StashKey[bool]()
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options of the suites."""
     pluginmanager.register(_OwnSettings(parser))
+    pluginmanager.register(MachineLimits())
     group = parser.getgroup("chest X-ray reliability")
     group.addoption(
         "--weights",
