@@ -59,7 +59,7 @@ class MachineLimits:
                 raise pytest.UsageError(memory_line(cause)) from None
             raise
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Refuse a `--junitxml` that cannot be written, before the run and not after it.
 
