@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[EVALUATION] = _evaluation(config)
         if not config.option.collectonly:
             _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
-    except UsageProblem as problem:
+    except (UsageProblem, PredictionProblem) as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
     except MemoryError as problem:
         raise pytest.UsageError(memory_line(problem)) from problem
