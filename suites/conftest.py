@@ -29,7 +29,12 @@ from suites.harness.report.gate import GateOutcome, compare_with_baseline, refus
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
-from suites.options import DEFAULT_WEIGHTS, PATHS, value
+<<<<<<< HEAD
+from suites.options import DEFAULT_WEIGHTS, value
+=======
+from suites.limits import memory_line
+from suites.plugin import DEFAULT_WEIGHTS
+>>>>>>> running
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
@@ -53,13 +58,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if not config.option.collectonly:
             _refuse_unwritable(config)
             _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
-    except UsageProblem as problem:
+    except (UsageProblem, PredictionProblem) as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
+    except MemoryError as problem:
+        raise pytest.UsageError(memory_line(problem)) from problem
 
 
 def _evaluation(config: pytest.Config) -> Evaluation:
     option = partial(value, config)
-    for name in PATHS:
+    for name in ("--report", "--model-card", "--cache"):
         _refuse_undecodable(name, option(name))
     report = option("--report")
     if report and Path(report).suffix == ".py":
@@ -80,7 +87,6 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         cohort = cohort.limited(limit, option("--seed"))
     settings = {"cache": option("--cache")} if option("--cache") else {}
     command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
-    command = command.encode(errors="backslashreplace").decode()  # names of files need not be text
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"),
@@ -89,12 +95,10 @@ def _evaluation(config: pytest.Config) -> Evaluation:
 
 
 def _refuse_undecodable(name: str, given: object) -> None:
-    """Refuse a name that is no text: it could be written neither into a report nor into a table."""
-    for one in given if isinstance(given, list) else [given]:
-        text = str(one or "")
-        if text != text.encode(errors="ignore").decode():
-            shown = text.encode(errors="backslashreplace").decode()
-            raise UsageProblem(f"{name}: the name {shown} is no UTF-8; rename the file or folder")
+    """Refuse to write where the name is no text: libraries that write tables open no such file."""
+    text = str(given or "")
+    if text != text.encode(errors="ignore").decode():
+        raise UsageProblem(f"{name}: the name {text} is no UTF-8; give the file or folder another")
 
 
 def _refuse_unwritable(config: pytest.Config) -> None:
@@ -185,6 +189,8 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             judgement = evaluation.judgement(claim, subject)
         except UsageProblem as problem:
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        except MemoryError as problem:
+            pytest.exit(memory_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
         except PredictionProblem as problem:
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
         request.node.user_properties += _properties(judgement)
@@ -214,8 +220,13 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
     return told
 
 
+<<<<<<< HEAD
 @pytest.hookimpl(wrapper=True, trylast=True)  # inside the terminal's, so that it prints what is found here
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+=======
+@pytest.hookimpl(tryfirst=True)  # before pytest writes --junitxml, which may fail on its own
+def pytest_sessionfinish(session: pytest.Session) -> None:
+>>>>>>> running
     """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
     try:
         yield
@@ -246,6 +257,9 @@ def _conclude(session: pytest.Session) -> None:
         _finish(config, evaluation)
     except UsageProblem as problem:
         config.stash[PROBLEM] = _one_line(problem)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    except MemoryError as problem:
+        config.stash[PROBLEM] = memory_line(problem)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     gate = config.stash.get(GATE, None)
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:

@@ -118,7 +118,8 @@ def scenes(evidence: Evidence, conditions: Sequence[str]) -> Iterator[Scene]:
     """Yield every failure mode that has films: wrong calls, conditions, probes, adversarial examples."""
     answers, films, folder = evidence.main, FILMS[evidence.profile], evidence.cache
     yield from _scene(CALLS, CLEAN, answers, _errors(answers, films), folder)
-    titles = {text: TITLES.get(_family(text), _family(text)) for text in conditions}
+    shown = [text for text in conditions if parse(text).text not in evidence.main.predictions.failed]
+    titles = {text: TITLES.get(_family(text), _family(text)) for text in shown}
     for text, title in titles.items():
         share = max(1, films // list(titles.values()).count(title))
         picks = _changed(answers, parse(text).text, share)

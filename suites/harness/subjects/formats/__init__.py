@@ -64,7 +64,7 @@ def load_subject(
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
-    with foreign(SubjectProblem, f"{subject.name}: the network fails on patterns of grey", only_theirs=True):
+    with foreign(SubjectProblem, f"{subject.name}: the network fails on patterns of grey", at=subject.network):
         return _found_again(as_logits(subject))
 
 
