@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import pytest
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
-from suites.harness.errors import PredictionProblem, UsageProblem, reason
+from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.report.card import card_files, write_model_cards
 from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
@@ -29,12 +29,8 @@ from suites.harness.report.gate import GateOutcome, compare_with_baseline, refus
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
-<<<<<<< HEAD
-from suites.options import DEFAULT_WEIGHTS, value
-=======
 from suites.limits import memory_line
-from suites.plugin import DEFAULT_WEIGHTS
->>>>>>> running
+from suites.options import DEFAULT_WEIGHTS, value
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
@@ -109,9 +105,6 @@ def _refuse_unwritable(config: pytest.Config) -> None:
     if card := value(config, "--model-card"):
         for file in card_files(evaluation.subjects, card):
             refuse_unwritable_file(file, "the model card")
-    if junit := config.getoption("--junitxml", None):
-        file = Path(os.path.expanduser(os.path.expandvars(junit)))  # noqa: PTH111 - as pytest does it
-        refuse_unwritable_file(file, "--junitxml", folders=True)  # which pytest makes
     if baseline := value(config, "--baseline"):
         refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in evaluation.subjects})
 
@@ -220,26 +213,13 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
     return told
 
 
-<<<<<<< HEAD
-@pytest.hookimpl(wrapper=True, trylast=True)  # inside the terminal's, so that it prints what is found here
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
-=======
 @pytest.hookimpl(tryfirst=True)  # before pytest writes --junitxml, which may fail on its own
 def pytest_sessionfinish(session: pytest.Session) -> None:
->>>>>>> running
     """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
-    try:
-        yield
-    except OSError as error:  # of a plugin that writes a file of its own, as --junitxml does
-        session.config.stash[PROBLEM] = f"{error.filename or 'a file of a plugin'} cannot be written: {reason(error)}"
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    finally:
-        if EVALUATION in session.config.stash and not session.config.option.collectonly:
-            _conclude(session)
-
-
-def _conclude(session: pytest.Session) -> None:
-    config, evaluation = session.config, session.config.stash[EVALUATION]
+    config = session.config
+    if EVALUATION not in config.stash or config.option.collectonly:
+        return
+    evaluation = config.stash[EVALUATION]
     judgements = evaluation.judgements
     if not judgements:
         return

@@ -20,11 +20,8 @@ from pathlib import Path
 import _pytest.config
 import pytest
 
-<<<<<<< HEAD
-from suites.options import DEFAULT_DATA, OPTIONS, PATHS
-=======
 from suites.limits import MachineLimits
->>>>>>> running
+from suites.options import DEFAULT_DATA, OPTIONS, PATHS
 
 SUITES = Path(__file__).resolve().parent
 _SETTINGS = SUITES.parent / "pyproject.toml"
@@ -38,16 +35,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     The tests of another project in the same environment may have options of the same names.
     """
     pluginmanager.register(_OwnSettings(parser))
-<<<<<<< HEAD
+    pluginmanager.register(MachineLimits())
     if __name__ not in _pytest.config.default_plugins:
         declare(parser)
 
 
 def declare(parser: pytest.Parser) -> None:
     """Add the options to pytest's."""
-=======
-    pluginmanager.register(MachineLimits())
->>>>>>> running
     group = parser.getgroup("chest X-ray reliability")
     for name, described in OPTIONS.items():
         group.addoption(name, **described)

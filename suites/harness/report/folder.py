@@ -80,20 +80,17 @@ def refuse_unwritable_folder(folder: Path) -> None:
         raise UsageProblem(f"{folder}: the report cannot be written ({reason(error)}); name another folder") from None
 
 
-def refuse_unwritable_file(path: Path, what: str, *, folders: bool = False) -> None:
+def refuse_unwritable_file(path: Path, what: str) -> None:
     """Find out before a run what would keep one file from being written after it.
 
     Args:
         path: the file.
         what: what it is to hold, for the message.
-        folders: whether missing folders are made.
 
     Raises:
         UsageProblem: its folder is missing or may not be written to, or it is a folder itself.
     """
     try:
-        if folders:
-            path.parent.mkdir(parents=True, exist_ok=True)
         there = path.exists()
         with path.open("ab"):
             pass
