@@ -190,17 +190,21 @@ def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]
     """
     outputs: list[Tensor] = []
     graph: Node | None = None
-    for films in patterns().split(2):
+    for films in torch.split(patterns(), 2):
         pixels = subject.pixels(films).clone().requires_grad_()
-        with torch.enable_grad(), saved_tensors_hooks(_forgotten, _forgotten):
+        with torch.enable_grad(), saved_tensors_hooks(_forgotten, _never):
             given = network(pixels)
         graph = graph or given.grad_fn
         outputs.append(given.detach().to("cpu", torch.float64))
     return torch.cat(outputs), graph
 
 
-def _forgotten(_: object) -> None:
-    """Keep nothing."""
+def _forgotten(_: Tensor) -> None:
+    """Keep nothing of what a backward pass would need."""
+
+
+def _never(_: object) -> Tensor:
+    raise RuntimeError("nothing was kept for a backward pass")
 
 
 def _last(graph: Node | None, through: frozenset[str]) -> tuple[set[str], set[str]]:

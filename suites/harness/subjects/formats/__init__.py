@@ -69,8 +69,13 @@ def load_subject(
 def _writable(subject: Subject) -> Subject:
     """Return the subject with names that every file of a report can hold: those of files may be of any bytes."""
     told = subject.provenance
-    texts = {key: one_line(getattr(told, key), 1000) for key in ("spec", "format", "source", "architecture")}
-    told = replace(told, **texts, notes=tuple(one_line(note, 1000) for note in told.notes))
+    told = replace(
+        told,
+        spec=one_line(told.spec, 1000),
+        source=one_line(told.source, 1000),
+        architecture=one_line(told.architecture, 1000),
+        notes=tuple(one_line(note, 1000) for note in told.notes),
+    )
     return replace(subject, name=one_line(subject.name, 200), provenance=told)
 
 
