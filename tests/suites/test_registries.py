@@ -26,7 +26,7 @@ from suites.harness.endpoints.explanations import method_comparison
 from suites.harness.endpoints.uncertainty import failure_detection, recalibration
 from suites.harness.endpoints.uncertainty import scores as all_scores
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import SubjectProblem, UsageProblem, one_line
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats import registry as formats
 from tests.controls.simulated import simulated_answers, simulated_evidence
@@ -83,7 +83,8 @@ def test_an_unknown_name_is_one_line_with_the_nearest_names(kind):
     with pytest.raises(type(caught.value), match="known are") as far:
         module.get("0")
     expected = f"no {'uncertainty score' if kind == 'fitted score' else kind} is called '0'; known are "
-    assert str(far.value) == expected + ", ".join(module.names())
+    whole = expected + ", ".join(module.names())
+    assert str(far.value) == (one_line(whole) if isinstance(far.value, SubjectProblem) else whole)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in REGISTRIES if kind != "perturbation"])
