@@ -26,7 +26,6 @@ SPEAKING: tuple[type[BaseException], ...] = (
     PredictionProblem,
     NotEvaluable,
     MemoryError,
-    GeneratorExit,
 )
 """What passes a door as it is: it says already what is wrong, or is nobody's fault."""
 __all__ = ["defined_in", "foreign", "interrupted", "no_memory", "place_of", "told", "written_in"]
@@ -63,6 +62,8 @@ def foreign(
         yield
     except BaseException as error:
         if isinstance(error, SPEAKING + passing) or interrupted(error):
+            raise
+        if isinstance(error, GeneratorExit) and not place_of(error):  # of ours: a loop over films that is given up
             raise
         if no_memory(error):
             raise MemoryError(one_line(str(error), 120)) from error

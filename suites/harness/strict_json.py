@@ -26,7 +26,7 @@ _TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many({
     "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
     "number": lambda _, value: isinstance(value, int | float) and not isinstance(value, bool) and value == value,  # noqa: PLR0124
 })  # fmt: skip
-_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]  # of the stubs
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator, type_checker=_TYPES
 )
 
@@ -88,9 +88,7 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
 
 
 def check(document: object, schema: Mapping[str, Any]) -> None:
-    """Hold a document against a JSON Schema; an `integer` is one in Python, too (neither 2.0 nor true).
-
-    A `number` is no NaN.
+    """Hold a document against a JSON Schema, in which an `integer` is one of Python's, not 2.0, and a `number` no NaN.
 
     Raises:
         ValueError: it does not follow it; says where and what is expected there, on one line.

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suites.harness.errors import CohortProblem, FilmUnreadable
+from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
 from suites.harness.foreign_code import defined_in, foreign
 
 Row = Mapping[str, object]
@@ -135,7 +135,12 @@ class Cohort:
 
         Patients are taken in an order drawn from the seed, class by class, until each class has its share; the last
         patient of a class may exceed it, so that no patient is cut in two.
+
+        Raises:
+            CohortProblem: `films` is no number of films.
         """
+        if isinstance(films, bool) or not isinstance(films, int) or films < 1:
+            raise CohortProblem(f"limit is {one_line(repr(films), 40)}; expected a number of films, 1 or more")
         if films >= len(self):
             return self
         chosen: set[str] = set()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.quoting import shown
+from suites.harness.errors import CohortProblem
 
 ROLES = {
     "lateral": "lateral films",
@@ -38,8 +39,10 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
         given: role -> spec or cohort, as the user named them.
 
     Raises:
-        CohortProblem: a spec names no cohort.
+        CohortProblem: a spec names no cohort, or there is no such role.
     """
+    if unknown := [role for role in given if role not in ROLES]:
+        raise CohortProblem(f"no probe is called {shown(unknown[0], 40)!r}; known are {', '.join(ROLES)}")
     specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **given}
     taken, probes = {cohort.name}, {}
     for role in (role for role in ROLES if role in specs):

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node, saved_tensors_hooks
 
-from suites.harness.errors import SubjectProblem
+from suites.harness.errors import PredictionProblem, SubjectProblem
 from suites.harness.subjects.subject import Subject
 
 TOLERANCE = 1e-3
@@ -73,6 +72,11 @@ def as_logits(subject: Subject) -> Subject:
         return subject
     outputs, graph = _outputs(subject, network)
     ends, sources, cut = _last(graph, _ROUTES)[0], *_last(graph, _ROUTES | _MIXES | _BOUNDS)
+    if not bool(torch.isfinite(outputs).any()):
+        raise SubjectProblem(
+            f"{subject.name}: it answers none of {len(outputs)} patterns with a finite number; are its weights "
+            "those of this network, and is its input scaled as in training?"
+        )
     if not bool(torch.isfinite(outputs).all()):
         return subject  # named with its film when the films are predicted
     low, high = float(outputs.min()), float(outputs.max())
@@ -188,20 +192,31 @@ def _outputs(subject: Subject, network: nn.Module) -> tuple[Tensor, Node | None]
 
     Two films at a time, and nothing kept for a backward pass, which nobody runs: a film of 1000 x 1000 pixels would
     leave gigabytes of it.
+
+    Raises:
+        SubjectProblem: the network answers with anything but a row of K numbers for each film.
     """
     outputs: list[Tensor] = []
     graph: Node | None = None
     for films in torch.split(patterns(), 2):
         pixels = subject.pixels(films).clone().requires_grad_()
-        with torch.enable_grad(), saved_tensors_hooks(_forgotten, _forgotten):
+        with torch.enable_grad(), saved_tensors_hooks(_forgotten, _never):
             given = network(pixels)
+        try:
+            subject.check_answer(given, len(films), network)
+        except PredictionProblem as problem:
+            raise SubjectProblem(str(problem)) from problem
         graph = graph or given.grad_fn
         outputs.append(given.detach().to("cpu", torch.float64))
     return torch.cat(outputs), graph
 
 
-def _forgotten(_: object) -> Any:  # noqa: ANN401 - as torch's stubs want it
-    """Keep nothing."""
+def _forgotten(_: Tensor) -> None:
+    """Keep nothing of what a backward pass would need."""
+
+
+def _never(_: object) -> Tensor:
+    raise RuntimeError("nothing was kept for a backward pass")
 
 
 def _last(graph: Node | None, through: frozenset[str]) -> tuple[set[str], set[str]]:

@@ -109,6 +109,8 @@ class Subject:
     attribution_layer: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise SubjectProblem(f"a subject has a name, not {one_line(repr(self.name), 40)}; give it a short one")
         if len(self.classes) < 2:
             raise SubjectProblem(f"{self.name}: a classifier needs at least two class names, got {list(self.classes)}")
         for name in self.classes:
@@ -188,7 +190,7 @@ class Subject:
         finally:
             if handle:
                 handle.remove()
-        self._check(logits, len(pixels), self.network)
+        self.check_answer(logits, len(pixels), self.network)
         features = caught[-1].flatten(1) if caught and len(caught[-1]) == len(pixels) else None
         return logits, features
 
@@ -203,17 +205,24 @@ class Subject:
             raise SubjectProblem(f"{self.name} takes the pixels of its network, not whole films")
         with foreign(PredictionProblem, f"{self.name}: asking it about whole films failed", at=self.respond):
             logits = self.respond(films)
-        self._check(logits, len(films), self.respond)
+        self.check_answer(logits, len(films), self.respond)
         return logits
 
-    def _check(self, logits: object, films: int, code: object) -> None:
-        """Refuse anything but (films, K) real numbers, with the place of the code that gave it."""
+    def check_answer(self, logits: object, films: int, code: object) -> None:
+        """Refuse anything but (films, K) real numbers.
+
+        Args:
+            logits: what was answered.
+            films: how many films were asked about.
+            code: what gave it; its place is named.
+
+        Raises:
+            PredictionProblem: it is something else.
+        """
         wanted = films, len(self.classes)
-        if isinstance(logits, Tensor) and logits.shape == wanted and not logits.is_complex():
+        if isinstance(logits, Tensor) and _is_dense(logits) and logits.shape == wanted:
             return
-        given = (
-            f"shape {tuple(logits.shape)} of {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
-        )
+        given = _kind(logits) if isinstance(logits, Tensor) else type(logits).__name__
         place = written_in(code)
         raise PredictionProblem(
             f"{self.name} answered with {given[:80]} for {films} films of {len(self.classes)} classes; expected a "
@@ -237,6 +246,16 @@ class Subject:
         if name not in known:
             raise SubjectProblem(f"{self.name}: no preprocessing called {name!r}; known are {', '.join(sorted(known))}")
         return replace(self, preprocessing=known[name])
+
+
+def _kind(found: Tensor) -> str:
+    shape = "nested rows" if found.is_nested else f"shape {tuple(found.shape)}"
+    layout = "" if found.layout is torch.strided else f", {str(found.layout).removeprefix('torch.')}"
+    return f"{shape} of {found.dtype}{layout}"
+
+
+def _is_dense(found: Tensor) -> bool:
+    return found.layout is torch.strided and not (found.is_quantized or found.is_nested or found.is_complex())
 
 
 def _breaks(name: str) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suites.harness import load_subject
 from suites.harness.errors import SubjectProblem
-from suites.harness.subjects.output_scale import as_logits, patterns
+from suites.harness.subjects.output_scale import _outputs, as_logits, patterns
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
@@ -186,3 +186,22 @@ def test_undone_twice_is_undone_once():
     once = load_subject(subject(Then(Grey(), lambda z: z.softmax(1))))
     assert as_logits(once) is once
     assert as_logits(replace(once, name="again")).network is once.network
+
+
+def test_films_are_sent_two_at_a_time_and_nothing_of_them_is_kept():
+    sizes = []
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 3), nn.Softmax(dim=1))
+    network.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    subject = Subject(
+        name="small",
+        classes=("a", "b", "c"),
+        network=network,
+        preprocessing=Preprocessing(name="own", short_side=None, size=64, channels=1),
+        provenance=Provenance(spec="", format="user", source="", sha256=""),
+    )
+    outputs, graph = _outputs(subject, network)
+    assert sizes == [2] * 6
+    with torch.inference_mode():
+        torch.testing.assert_close(outputs, network(subject.pixels(patterns())).double())
+    with pytest.raises(RuntimeError, match="nothing was kept"):
+        graph(torch.ones(2, 3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from suites.harness.subjects.formats.paths import exists, is_file
 _COPIES = 8
 """How often a checkpoint may hold its network: in training with Adam and averages about four times."""
 _SLACK = 1024 * MIB
+_PAGES = Path("/proc/self/statm")
+"""Pages of address space that this process has; Linux tells it, other systems bound none."""
 
 
 def size_of_weights(path: Path) -> int:
@@ -77,13 +78,13 @@ def bounded_memory(size: int) -> Iterator[None]:
     A pickle may ask for any number of bytes before one of them is there (`bytearray(10**11)`); beyond the bound that
     is a MemoryError, and not the end of the process.
     """
-    if sys.platform != "linux":
+    if not _PAGES.exists():
         yield
         return
     import resource  # noqa: PLC0415 - there is none on Windows
 
     before, most = resource.getrlimit(resource.RLIMIT_AS)
-    now = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    now = int(_PAGES.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     bound = now + 2 * size + _SLACK
     if before != resource.RLIM_INFINITY:
         bound = min(bound, before)

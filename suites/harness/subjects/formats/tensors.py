@@ -48,7 +48,10 @@ def as_state(content: object, path: Path) -> State:
         if not isinstance(key, str) or not isinstance(value, Tensor)
     ]
     if strange:
-        raise SubjectProblem(f"{path}: holds entries that are no tensors: {first_few(strange)}")
+        raise SubjectProblem(
+            f"{path}: holds entries that are no tensors: {first_few(strange)}; save network.state_dict() alone, of the "
+            "network as it was before it was quantised"
+        )
     odd = [f"{key[:60]} ({fault})" for key, value in content.items() if (fault := _fault(value))]
     if odd:
         raise SubjectProblem(

@@ -49,7 +49,7 @@ def load_timm(spec: str) -> Subject:
     classes = tuple(part.strip() for part in options["classes"].split(","))
     if not all(classes):
         raise SubjectProblem(f"{spec}: a class name is empty in {options['classes']!r}")
-    channels = _whole(options, "channels", spec) or 3
+    channels = 3 if (given := _whole(options, "channels", spec)) is None else given
     if channels not in (1, 3):
         raise SubjectProblem(f"{spec}: channels should be 1 or 3, not {channels}")
     size = _whole(options, "size", spec)

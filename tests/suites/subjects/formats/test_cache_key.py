@@ -95,8 +95,8 @@ def test_every_field_that_the_hub_loader_reads_is_in_the_key(hub_folder, monkeyp
     watched: dict[str, Recording] = {}
     read_json = hub.read_json
 
-    def recording(path: Path):
-        return watched.setdefault(path.name, Recording(read_json(path)))
+    def recording(path: Path, *schema):
+        return watched.setdefault(path.name, Recording(read_json(path, *schema)))
 
     with monkeypatch.context() as patch:
         patch.setattr(hub, "read_json", recording)

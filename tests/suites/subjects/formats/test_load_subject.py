@@ -128,6 +128,8 @@ def test_a_subject_without_network_must_say_what_identifies_it():
 @pytest.mark.parametrize(
     ("subject", "message"),
     [
+        (lambda: grey(classes=("well", "sick\n")), r"the class name 'sick\\n' should be text on one line"),
+        (lambda: grey(classes=("well", 5)), "the class name 5 should be text"),
         (lambda: grey(outputs=5), r"wrong number of classes: two films give logits of shape \(2, 5\)"),
         (lambda: grey(classes=("a", "b", "c")), r"the classes a, b, c need \(2, 3\)"),
         (lambda: grey(preprocessing=Preprocessing(name="large")), r"fails on \(2, 3, 224, 224\) pixels .* 'large'"),
