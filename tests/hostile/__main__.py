@@ -1,9 +1,9 @@
 """Which hostile inputs are there, and what comes of them? `python -m tests.hostile`, or the names of some cases.
 
-    uv run python -m tests.hostile                      # the slice of the tests
-    uv run python -m tests.hostile --cases 5000         # so many
-    uv run python -m tests.hostile sizes                # a kind
-    uv run python -m tests.hostile sizes.timm_size-3    # one case, made anew from its name
+uv run python -m tests.hostile                      # the slice of the tests
+uv run python -m tests.hostile --cases 5000         # so many
+uv run python -m tests.hostile sizes                # a kind
+uv run python -m tests.hostile sizes.timm_size-3    # one case, made anew from its name
 """
 
 from __future__ import annotations

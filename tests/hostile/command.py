@@ -38,7 +38,9 @@ class Finished:
     def broken(self) -> str:
         """What no person should read; a code that says neither how it went nor why not."""
         if found := _BROKEN.search(self.text):
-            errors = [line for line in self.text.splitlines() if re.match(r"(INTERNALERROR> )?\w+(\.\w+)*(Error|Exit)", line)]
+            errors = [
+                line for line in self.text.splitlines() if re.match(r"(INTERNALERROR> )?\w+(\.\w+)*(Error|Exit)", line)
+            ]
             return (errors or [found[0]])[-1]
         return "" if self.code in (0, 1, *REFUSALS) else f"code {self.code}: {self.text[-300:]}"
 

@@ -60,7 +60,7 @@ margin = 0.05
 
 
 def prepare() -> None:
-    """Make everything below before workers are forked; a run starts threads, which no fork survives, so a fork has it."""
+    """Make everything below before workers are forked; a run starts threads, so it has a fork of its own."""
     _ = expected_logits(), timm_logits(), films_folder(), load_subject("bundled:fragile")
     child = os.fork()
     if not child:

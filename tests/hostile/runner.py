@@ -171,7 +171,7 @@ def judged(case: Case) -> tuple[str, str]:
     try:
         found = case.act()
         if isinstance(found, Finished) and found.refused:
-            raise UsageProblem(found.line)
+            raise UsageProblem(found.line)  # noqa: TRY301 - judged as if it had been raised
     except LINES as problem:
         line = str(problem)
         if not case.refusable:

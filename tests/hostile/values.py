@@ -50,7 +50,9 @@ _ANYWHERE = [
     lambda rng: rng.choice(["true", "false"]),
     _text,
     _text,
-    lambda rng: rng.choice(["[]", "[1]", "[1, 2, 3]", "[0.1, 0.2, 0.3]", "[true, true, true, true]", '["a", "b", "c"]']),
+    lambda rng: rng.choice(
+        ["[]", "[1]", "[1, 2, 3]", "[0.1, 0.2, 0.3]", "[true, true, true, true]", '["a", "b", "c"]']
+    ),
     lambda rng: "[" * (depth := rng.choice([3, 60, 900])) + "]" * depth,
     lambda rng: "[[1], [2], [3], [4]]",
     lambda rng: f"[{', '.join(['1'] * rng.choice([4, 1000, 20000]))}]",
@@ -58,7 +60,9 @@ _ANYWHERE = [
 _ONLY_JSON = [
     lambda rng: rng.choice(["NaN", "Infinity", "-Infinity", "1e400"]),
     lambda rng: rng.choice(["{}", '{"a": 1}', '{"0": {"0": 0}}', '{"height": true}', '{"shortest_edge": [1]}']),
-    lambda rng: rng.choice(['"\\ud800"', '"a\\udfffb"', '{"\\udc80": 1}', '"a\\nb\\u001b[31mc"', '"\\u0000"', '"\\u2028"']),
+    lambda rng: rng.choice(
+        ['"\\ud800"', '"a\\udfffb"', '{"\\udc80": 1}', '"a\\nb\\u001b[31mc"', '"\\u0000"', '"\\u2028"']
+    ),
     lambda rng: "[" * 100000 + "]" * 100000,
     lambda rng: '{"a":' * (depth := rng.choice([70, 2000])) + "1" + "}" * depth,
 ]

@@ -20,7 +20,9 @@ from tests.hostile.case import Case, accepted, either, generator
 
 def _damage(rng: random.Random, file: Path) -> str:
     """Damage one file as disks, other versions and other programs do."""
-    kind = rng.choice(["cut", "empty", "bits", "foreign", "half a table", "no rows", "text", "types", "nulls", "folder", "not ours"])
+    kind = rng.choice(
+        ["cut", "empty", "bits", "foreign", "half a table", "no rows", "text", "types", "nulls", "folder", "not ours"]
+    )
     data = bytearray(file.read_bytes())
     if kind in ("half a table", "no rows", "types", "nulls") and file.suffix == ".parquet":
         table = pq.read_table(file)
@@ -44,7 +46,9 @@ def _damage(rng: random.Random, file: Path) -> str:
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         file.write_bytes(data)
     else:
-        file.write_bytes({"cut": data[: rng.randrange(len(data))], "text": b"[1, 2", "not ours": b"\0" * 500}.get(kind, b""))
+        file.write_bytes(
+            {"cut": data[: rng.randrange(len(data))], "text": b"[1, 2", "not ours": b"\0" * 500}.get(kind, b"")
+        )
     return kind
 
 
@@ -87,8 +91,15 @@ def tables_of_a_baseline(rng: random.Random, place: Path) -> Case:
     for name in ("results.json", "predictions.parquet", "films.csv"):
         shutil.copy(report / name, place / name)
     name = rng.choice(["predictions.parquet", "films.csv"])
-    table = pd.read_parquet(place / name) if name.endswith("parquet") else pd.read_csv(place / name, dtype=str, keep_default_na=False)
-    column, form = rng.choice(list(table)), rng.choice(["missing", "repeated", "text", "nulls", "no rows", "damaged", "lists"])
+    table = (
+        pd.read_parquet(place / name)
+        if name.endswith("parquet")
+        else pd.read_csv(place / name, dtype=str, keep_default_na=False)
+    )
+    column, form = (
+        rng.choice(list(table)),
+        rng.choice(["missing", "repeated", "text", "nulls", "no rows", "damaged", "lists"]),
+    )
     if form == "missing":
         table = table.drop(columns=column)
     elif form == "repeated":
@@ -96,7 +107,7 @@ def tables_of_a_baseline(rng: random.Random, place: Path) -> Case:
     elif form == "no rows":
         table = table.iloc[:0]
     elif form != "damaged":
-        table[column] = {"text": "x", "nulls": np.nan}.get(form, None) if form != "lists" else [["x"]] * len(table)
+        table[column] = {"text": "x", "nulls": np.nan}.get(form) if form != "lists" else [["x"]] * len(table)
     if name.endswith("parquet"):
         table.to_parquet(place / name, index=False)
     else:

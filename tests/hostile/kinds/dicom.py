@@ -16,7 +16,13 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
 from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.decoding import decode_image
@@ -54,7 +60,8 @@ def shows(expected: np.ndarray) -> Callable[[Film], object]:
         if found.pixels.shape != expected.shape:
             return f"shape {found.pixels.shape}, not {expected.shape}"
         far = float(np.abs(found.pixels - expected).max())
-        return far < GREY or f"pixels differ by {far:.3f} (correlation {np.corrcoef(found.pixels.ravel(), expected.ravel())[0, 1]:.2f})"
+        alike = np.corrcoef(found.pixels.ravel(), expected.ravel())[0, 1]
+        return far < GREY or f"pixels differ by {far:.3f} (correlation {alike:.2f})"
 
     return right
 
@@ -79,7 +86,11 @@ def encoded(film: FileDataset, syntax: str) -> FileDataset:
 @generator("dicom", share=170)
 def windows(rng: random.Random, place: Path) -> Case:
     """Window, rescale, inversion, signs and byte orders, in every combination."""
-    bits, signed, form = rng.choice([8, 10, 12, 14, 16]), rng.random() < 0.3, rng.choice(["implicit", "explicit", "big", "rle"])
+    bits, signed, form = (
+        rng.choice([8, 10, 12, 14, 16]),
+        rng.random() < 0.3,
+        rng.choice(["implicit", "explicit", "big", "rle"]),
+    )
     values = stored(rng, bits, signed and bits > 8)
     slope, intercept = rng.choice([(1, 0), (2, -100), (0.5, 7)])
     middle = float(values.mean()) * slope + intercept
@@ -108,12 +119,18 @@ def lookup_tables(rng: random.Random, place: Path) -> Case:
     curve = np.round(np.linspace(0, 1, entries) ** rng.choice([0.5, 2]) * (2**depth - 1)).astype(np.uint16)
     item, form = Dataset(), rng.choice(["US", "SS", "OW"])
     item.add_new(0x00283002, "US", [entries, first, depth])
-    data: Any = curve.astype("<u2").tobytes() if form == "OW" else [int(v) for v in (curve.view(np.int16) if form == "SS" else curve)]
+    data: Any = (
+        curve.astype("<u2").tobytes()
+        if form == "OW"
+        else [int(v) for v in (curve.view(np.int16) if form == "SS" else curve)]
+    )
     item.add_new(0x00283006, form, data)
     film = radiograph(values, bits, VOILUTSequence=Sequence([item]))
     film.save_as(place / "film.dcm")
     expected = curve[np.clip(values.astype(int) - first, 0, entries - 1)] / (2.0**depth - 1)
-    return accepted(lambda: decode_image(place / "film.dcm"), shows(expected), what=f"VOI LUT of {entries} x {depth} bits as {form}")
+    return accepted(
+        lambda: decode_image(place / "film.dcm"), shows(expected), what=f"VOI LUT of {entries} x {depth} bits as {form}"
+    )
 
 
 @generator("dicom", share=30)
@@ -123,7 +140,11 @@ def a_table_without_data_beside_a_window(rng: random.Random, place: Path) -> Cas
         item.LUTExplanation = "none"
     film = radiograph(values, 12, WindowCenter=2000, WindowWidth=1000, VOILUTSequence=Sequence([item]))
     film.save_as(place / "film.dcm")
-    return accepted(lambda: decode_image(place / "film.dcm"), shows(windowed(values, 2000, 1000)), what="an empty VOI LUT item, a window")
+    return accepted(
+        lambda: decode_image(place / "film.dcm"),
+        shows(windowed(values, 2000, 1000)),
+        what="an empty VOI LUT item, a window",
+    )
 
 
 def _headless(film: FileDataset, syntax: str) -> bytes:
@@ -154,7 +175,9 @@ def another_high_bit(rng: random.Random, place: Path) -> Case:
     film = radiograph((values << 4).astype(np.uint16), 12, WindowCenter=2000, WindowWidth=1500)
     film.HighBit = 15
     film.save_as(place / "film.dcm")
-    return either(lambda: decode_image(place / "film.dcm"), shows(windowed(values, 2000, 1500)), what="HighBit 15 of 12 bits")
+    return either(
+        lambda: decode_image(place / "film.dcm"), shows(windowed(values, 2000, 1500)), what="HighBit 15 of 12 bits"
+    )
 
 
 @generator("dicom", share=160)
@@ -177,7 +200,9 @@ def broken(rng: random.Random, place: Path) -> Case:
     elif tag == "syntax":
         film.PixelData = encapsulate([film.PixelData])
         film["PixelData"].is_undefined_length = True
-        film.file_meta.TransferSyntaxUID = rng.choice(["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.100"])
+        film.file_meta.TransferSyntaxUID = rng.choice(
+            ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.100"]
+        )
     film.save_as(place / "film.dcm", implicit_vr=False, little_endian=True)
     data = (place / "film.dcm").read_bytes()
     if tag == "cut":
@@ -200,8 +225,10 @@ def fragments(rng: random.Random, place: Path) -> Case:
     good = bytes(film.PixelData)
     form = rng.choice(["cut", "no fragments", "a length too long", "an empty one", "segments", "jpeg"])
     data = {
-        "cut": good[: rng.randrange(8, len(good) - 8)], "no fragments": b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0",
-        "a length too long": good[:12] + struct.pack("<I", 2**31) + good[16:], "an empty one": b"\xfe\xff\x00\xe0\0\0\0\0" * 2 + b"\xfe\xff\xdd\xe0\0\0\0\0",
+        "cut": good[: rng.randrange(8, len(good) - 8)],
+        "no fragments": b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0",
+        "a length too long": good[:12] + struct.pack("<I", 2**31) + good[16:],
+        "an empty one": b"\xfe\xff\x00\xe0\0\0\0\0" * 2 + b"\xfe\xff\xdd\xe0\0\0\0\0",
         "segments": encapsulate([struct.pack("<16I", 2, 64, 2**31, *[0] * 13) + b"\0" * 50]),
         "jpeg": encapsulate([b"\xff\xd8\xff\xc0" + rng.randbytes(100)]),
     }[form]  # fmt: skip
@@ -222,4 +249,8 @@ def flipped(rng: random.Random, place: Path) -> Case:
     for _ in range(rng.choice([1, 4])):
         data[rng.randrange(132, len(data) - values.nbytes)] ^= 1 << rng.randrange(8)
     (place / "film.dcm").write_bytes(data)
-    return either(lambda: decode_image(place / "film.dcm"), lambda film: bool(0 <= film.pixels.min() <= film.pixels.max() <= 1), what="bits flipped in the header")
+    return either(
+        lambda: decode_image(place / "film.dcm"),
+        lambda film: bool(0 <= film.pixels.min() <= film.pixels.max() <= 1),
+        what="bits flipped in the header",
+    )

@@ -38,13 +38,19 @@ def holds(films: int, patients: int | None = None, **columns: set[str]) -> Calla
 def dicom(path: Path, seed: int, patient: str) -> None:
     values = np.random.default_rng(seed).integers(0, 4096, (24, 20)).astype(np.uint16)
     path.parent.mkdir(parents=True, exist_ok=True)
-    radiograph(values, 12, WindowCenter=2000, WindowWidth=1500, PatientID=patient, ViewPosition="PA", PatientAge="058Y").save_as(path)
+    radiograph(
+        values, 12, WindowCenter=2000, WindowWidth=1500, PatientID=patient, ViewPosition="PA", PatientAge="058Y"
+    ).save_as(path)
 
 
 @generator("folders", share=40)
 def dicoms_in_class_folders(rng: random.Random, place: Path) -> Case:
     """Patient, view and age come from the headers, whatever tells the labels."""
-    films, patients, form = rng.randint(4, 10), rng.randint(2, 3), rng.choice(["classes", "splits", "manifest", "manifest with other suffix"])
+    films, patients, form = (
+        rng.randint(4, 10),
+        rng.randint(2, 3),
+        rng.choice(["classes", "splits", "manifest", "manifest with other suffix"]),
+    )
     suffix, rows = rng.choice([".dcm", "", ".dicom"]), []
     for number in range(films):
         label = CLASSES[number % 2]
@@ -72,8 +78,14 @@ def class_folders(rng: random.Random, place: Path) -> Case:
                 material.png(place / "films" / split / label / f"film{count}.png", count)
                 count += 1
                 wanted += split in ("", "test", "Testing")
-            (place / "films" / split / label / rng.choice(["Thumbs.db", ".DS_Store", "desktop.ini", "._film.png"])).write_bytes(b"x")
-    return accepted(lambda: load_cohort(str(place / "films"), classes=CLASSES), holds(wanted, label=set(CLASSES)), what=f"splits {splits}")
+            (
+                place / "films" / split / label / rng.choice(["Thumbs.db", ".DS_Store", "desktop.ini", "._film.png"])
+            ).write_bytes(b"x")
+    return accepted(
+        lambda: load_cohort(str(place / "films"), classes=CLASSES),
+        holds(wanted, label=set(CLASSES)),
+        what=f"splits {splits}",
+    )
 
 
 @generator("folders", share=30)
@@ -83,8 +95,14 @@ def masks_beside_images(rng: random.Random, place: Path) -> Case:
     for label in CLASSES:
         for number in range(films):
             for folder in inner:
-                material.png(place / "data" / label / folder / f"{label}-{number}.png", number + 100 * (folder == inner[1]))
-    return either(lambda: load_cohort(str(place / "data"), classes=CLASSES), holds(2 * films, label=set(CLASSES)), what=f"folders {inner}")
+                material.png(
+                    place / "data" / label / folder / f"{label}-{number}.png", number + 100 * (folder == inner[1])
+                )
+    return either(
+        lambda: load_cohort(str(place / "data"), classes=CLASSES),
+        holds(2 * films, label=set(CLASSES)),
+        what=f"folders {inner}",
+    )
 
 
 @generator("folders", share=30)
@@ -119,11 +137,17 @@ def one_film_under_several_names(rng: random.Random, place: Path) -> Case:
     for number in range(4):
         material.png(place / "films" / f"{number}.png", number)
     (place / "films" / "x").mkdir()
-    again = rng.choice(["./0.png", "x/../0.png", str(place / "films" / "0.png"), "link.png", "..\\films\\0.png", "0.png"])
+    again = rng.choice(
+        ["./0.png", "x/../0.png", str(place / "films" / "0.png"), "link.png", "..\\films\\0.png", "0.png"]
+    )
     (place / "films" / "link.png").symlink_to("0.png")
     names = ["0.png", "1.png", "2.png", "3.png", again]
-    (place / "films" / "films.csv").write_text("file,label\n" + "".join(f"{name},{CLASSES[index % 2]}\n" for index, name in enumerate(names)))
-    return refused(lambda: load_cohort(str(place / "films" / "films.csv")), what=f"again as {again}", where="0.png|link.png|row")
+    (place / "films" / "films.csv").write_text(
+        "file,label\n" + "".join(f"{name},{CLASSES[index % 2]}\n" for index, name in enumerate(names))
+    )
+    return refused(
+        lambda: load_cohort(str(place / "films" / "films.csv")), what=f"again as {again}", where="0.png|link.png|row"
+    )
 
 
 @generator("folders", share=30)
@@ -145,7 +169,11 @@ def contradictions(rng: random.Random, place: Path) -> Case:
         return refused(lambda: load_cohort(str(place / "films"), classes=CLASSES), what=form, where="0.png")
 
     def right(found: Cohort) -> object:
-        return found.patients == 3 or any("patient" in note for note in found.notes) or f"{found.patients} patients without a word"
+        return (
+            found.patients == 3
+            or any("patient" in note for note in found.notes)
+            or f"{found.patients} patients without a word"
+        )
 
     return either(lambda: load_cohort(str(place / "films"), classes=CLASSES), right, what=form)
 
@@ -183,7 +211,7 @@ def names_of_a_viewer(rng: random.Random, place: Path) -> Case:
 
     def right(found: Cohort) -> object:
         merged = found.patients < patients and not any("patient" in note for note in found.notes)
-        return len(found) == 2 * patients and not merged or f"{found.patients} patients of {patients}: {found.notes}"
+        return (len(found) == 2 * patients and not merged) or f"{found.patients} patients of {patients}: {found.notes}"
 
     return either(lambda: load_cohort(str(place / "data"), classes=CLASSES), right, what=f"{patients} patients, {stem}")
 
@@ -197,7 +225,9 @@ def nothing_there(rng: random.Random, place: Path) -> Case:
         material.png(folder / ".hidden" / "a.png", 1)
     elif form == "a pipe":
         os.mkfifo(folder / "films.csv")
-    spec = {"a pipe": f"{folder}/films.csv", "a device": "/dev/zero", "no folder": f"{folder}/no"}.get(form, str(folder))
+    spec = {"a pipe": f"{folder}/films.csv", "a device": "/dev/zero", "no folder": f"{folder}/no"}.get(
+        form, str(folder)
+    )
     if form == "only texts":
         (folder / "readme.txt").write_text("no film")
         return either(lambda: load_cohort(spec), lambda found: len(found) == 1, what=form)

@@ -38,10 +38,20 @@ def png_of(samples: np.ndarray, depth: int, colour: int, extra: bytes = b"") -> 
     """Return a PNG of (H, W, samples) values, written by hand, for Pillow writes no deep colour."""
     height, width = samples.shape[:2]
     rows = samples.astype(">u2" if depth == 16 else np.uint8).reshape(height, -1)
-    packed = np.packbits(np.unpackbits(rows.astype(np.uint8)[..., None], axis=-1)[..., -depth:].reshape(height, -1), axis=1) if depth < 8 else rows
+    packed = (
+        np.packbits(np.unpackbits(rows.astype(np.uint8)[..., None], axis=-1)[..., -depth:].reshape(height, -1), axis=1)
+        if depth < 8
+        else rows
+    )
     lines = b"".join(b"\0" + row.tobytes() for row in packed)
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + extra + _chunk(b"IDAT", zlib.compress(lines)) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", head)
+        + extra
+        + _chunk(b"IDAT", zlib.compress(lines))
+        + _chunk(b"IEND", b"")
+    )
 
 
 @generator("images", share=150)
@@ -59,7 +69,9 @@ def significant_bits(rng: random.Random, place: Path) -> Case:
         samples[..., -1] = 65535
     extra = _chunk(b"sBIT", bytes([bits] * SAMPLES[colour])) if told else b""
     (place / "film.png").write_bytes(png_of(samples, 16, colour, extra))
-    what = f"{bits} bits in 16, colour type {colour}, {told or 'nothing told'}, {'shifted up' if aligned else 'low bits'}"
+    what = (
+        f"{bits} bits in 16, colour type {colour}, {told or 'nothing told'}, {'shifted up' if aligned else 'low bits'}"
+    )
     make = accepted if bits == 16 else either
     return make(lambda: decode_image(place / "film.png"), shows(values / (2.0**bits - 1)), what=what)
 
@@ -85,7 +97,9 @@ def plain(rng: random.Random, place: Path) -> Case:
     return accepted(lambda: decode_image(file), shows(values / (2.0**bits - 1)), what=form)
 
 
-def tiff_of(values: np.ndarray, bits: int, *, white_is_zero: bool, order: str, tags: dict[int, tuple[int, int]]) -> bytes:
+def tiff_of(
+    values: np.ndarray, bits: int, *, white_is_zero: bool, order: str, tags: dict[int, tuple[int, int]]
+) -> bytes:
     """Return an uncompressed TIFF of one strip, written by hand."""
     height, width = values.shape
     kind = {8: "u1", 16: "u2", 32: "u4"}[8 if bits <= 8 else 16 if bits <= 16 else 32]
@@ -117,8 +131,10 @@ def tiff(rng: random.Random, place: Path) -> Case:
 def broken(rng: random.Random, place: Path) -> Case:
     """Files that were cut, bombs, slivers, several frames, headers that lie."""
     values = values_of(rng, 8)
-    form = rng.choice(["cut png", "cut jpeg", "cut tiff", "bomb", "sliver", "frames", "checksum", "no end", "text", "empty",
-                       "tiff offset", "tiff bits", "tiff loop", "svg", "eps", "folder", "rows missing", "null"])  # fmt: skip
+    form = rng.choice(["cut png", "cut jpeg", "cut tiff", "bomb", "sliver", "frames", "checksum", "no end", "text",
+    "empty",
+                       "tiff offset", "tiff bits", "tiff loop", "svg", "eps", "folder", "rows missing",
+                       "null"])  # fmt: skip
     image, file = Image.fromarray(values.astype(np.uint8)), place / "film.png"
     data = png_of(values[..., None], 8, GREY)
     stream = BytesIO()
@@ -131,15 +147,19 @@ def broken(rng: random.Random, place: Path) -> Case:
         "cut png": lambda: data[: rng.randrange(9, len(data) - 12)],
         "cut jpeg": lambda: stream.getvalue()[: rng.randrange(3, len(stream.getvalue()) - 2)],
         "cut tiff": lambda: tiff_of(values, 8, white_is_zero=False, order="<", tags={})[:200],
-        "bomb": lambda: data[:16] + struct.pack(">II", 10**5, 10**5) + data[24:29] + struct.pack(">I", zlib.crc32(b"IHDR" + struct.pack(">II", 10**5, 10**5) + data[24:29])) + data[33:],
+        "bomb": lambda: data[:16] + struct.pack(">II", 10**5, 10**5) + data[24:29] + struct.pack(">I",
+        zlib.crc32(b"IHDR" + struct.pack(">II", 10**5, 10**5) + data[24:29])) + data[33:],
         "sliver": lambda: png_of(values[:1, :, None], 8, GREY),
         "frames": stream.getvalue,
         "checksum": lambda: data[:50] + bytes([data[50] ^ 4]) + data[51:],
-        "no end": lambda: data[:-12], "text": lambda: b"no film", "empty": lambda: b"", "folder": lambda: b"", "null": lambda: bytes(5000),
+        "no end": lambda: data[:-12], "text": lambda: b"no film", "empty": lambda: b"", "folder": lambda: b"",
+        "null": lambda: bytes(5000),
         "tiff offset": lambda: tiff_of(values, 8, white_is_zero=False, order="<", tags={273: (4, offset or 10**6)}),
-        "tiff bits": lambda: tiff_of(values, 8, white_is_zero=False, order="<", tags={258: (3, rng.choice([0, 7, 65535]))}),
+        "tiff bits": lambda: tiff_of(values, 8, white_is_zero=False, order="<", tags={258: (3, rng.choice([0, 7,
+        65535]))}),
         "tiff loop": lambda: tiff_of(values, 8, white_is_zero=False, order="<", tags={256: (4, 2**31)}),
-        "svg": lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "eps": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n",
+        "svg": lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "eps": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n",
         "rows missing": lambda: data[:33] + _chunk(b"IDAT", zlib.compress(bytes(50))) + _chunk(b"IEND", b""),
     }[form]()  # fmt: skip
     if form == "folder":
@@ -157,7 +177,9 @@ def flipped(rng: random.Random, place: Path) -> Case:
     at = rng.randrange(8, len(data))
     data[at] ^= 1 << rng.randrange(8)
     (place / "film.png").write_bytes(data)
-    return either(lambda: decode_image(place / "film.png"), shows(values / 255), what=f"bit flipped at {at}", where="film.png")
+    return either(
+        lambda: decode_image(place / "film.png"), shows(values / 255), what=f"bit flipped at {at}", where="film.png"
+    )
 
 
 @generator("images", share=30)
@@ -165,5 +187,7 @@ def text_of_a_png(rng: random.Random, place: Path) -> Case:
     """Texts, profiles and other chunks beside the film: it is the same film."""
     values, told = values_of(rng, 8), PngImagePlugin.PngInfo()
     told.add_text(rng.choice(["Title", "x" * 79]), rng.choice(["a\nb", "é", "x" * 5000, "<b>"]), zip=rng.random() < 0.3)
-    Image.fromarray(values.astype(np.uint8)).save(place / "film.png", pnginfo=told, dpi=(rng.choice([0, 72, 10**6]),) * 2)
+    Image.fromarray(values.astype(np.uint8)).save(
+        place / "film.png", pnginfo=told, dpi=(rng.choice([0, 72, 10**6]),) * 2
+    )
     return accepted(lambda: decode_image(place / "film.png"), shows(values / 255), what="texts beside the film")

@@ -16,8 +16,10 @@ def _name(rng: random.Random) -> str:
     """Return a name that leads nowhere."""
     long = "x" * rng.choice([256, 300, 5000, 10**6])
     return rng.choice([
-        long, f"{long}/films.csv", f"~nobody{rng.randrange(99)}/films", "~" + long, "a\0b", "films\udcff.csv", "a\nb.csv",
-        "\x1b[31mfilms", "", " ", "/", "//\\\\", "../" * 2000, "a/" * 3000, "\u202efilms", "-", "?", "??", "?a", "*", "%s%n",
+        long, f"{long}/films.csv", f"~nobody{rng.randrange(99)}/films", "~" + long, "a\0b", "films\udcff.csv",
+        "a\nb.csv",
+        "\x1b[31mfilms", "", " ", "/", "//\\\\", "../" * 2000, "a/" * 3000, "\u202efilms", "-", "?", "??", "?a", "*",
+        "%s%n",
     ])  # fmt: skip
 
 
@@ -36,7 +38,8 @@ def of_weights(rng: random.Random, place: Path) -> Case:
 @generator("names", share=90)
 def of_films(rng: random.Random, place: Path) -> Case:
     name = _name(rng)
-    spec = rng.choice(["{}", "{}.csv", "{}.parquet", "phantom:{}", "phantom:view={}", "phantom:findings={}", "phantom?{}", "phantom?split={}",
+    spec = rng.choice(["{}", "{}.csv", "{}.parquet", "phantom:{}", "phantom:view={}", "phantom:findings={}",
+    "phantom?{}", "phantom?split={}",
                        "phantom?x={}&y=1", "phantom?layout={}", "kaggle{}"]).format(name)  # fmt: skip
     if spec in ("/", "phantom?layout=", "phantom:", "phantom?", "phantom:findings=", "phantom??"):
         spec = "nothing at all"
@@ -57,8 +60,21 @@ def filters(rng: random.Random, place: Path) -> Case:
     times = rng.choice([1, 10, 1000])
     query = "&".join(["label=normal"] * times)
     if rng.random() < 0.4:
-        return accepted(lambda: load_cohort(f"{place}/films?{query}"), lambda found: len(found) == 2, what=f"{times} filters")
-    key = rng.choice(["label=x", "nothing=1", "label!=normal&label=normal", "=", "label", "label=%ff", "label=%00", "x" * 9000 + "=1"])
+        return accepted(
+            lambda: load_cohort(f"{place}/films?{query}"), lambda found: len(found) == 2, what=f"{times} filters"
+        )
+    key = rng.choice(
+        [
+            "label=x",
+            "nothing=1",
+            "label!=normal&label=normal",
+            "=",
+            "label",
+            "label=%ff",
+            "label=%00",
+            "x" * 9000 + "=1",
+        ]
+    )
     query = "&".join([key] * times)
     return refused(lambda: load_cohort(f"{place}/films?{query}"), what=f"{times} times {key[:40]}")
 
@@ -68,7 +84,9 @@ def of_files_in_folders(rng: random.Random, place: Path) -> Case:
     """Names that cannot be printed are films like others."""
     count = 0
     for label in ("normal", "pneumonia"):
-        for name in rng.sample(["a\nb.png", "\x1b[1m.png", "é.png", "=1+1.png", "<b>.png", "a'b\".png", "x" * 200 + ".png", "b\\c.png"], 4):
+        for name in rng.sample(
+            ["a\nb.png", "\x1b[1m.png", "é.png", "=1+1.png", "<b>.png", "a'b\".png", "x" * 200 + ".png", "b\\c.png"], 4
+        ):
             material.png(place / "films" / label / name, count)
             count += 1
         odd = bytes(place / "films" / label) + b"/\xff\xfe.png"
@@ -86,9 +104,12 @@ def of_files_in_folders(rng: random.Random, place: Path) -> Case:
 @generator("names", share=40)
 def arguments_of_evaluate(rng: random.Random, place: Path) -> Case:
     key, value = rng.choice([
-        ("seed", rng.choice([2**64, -1, 10**400, 2**63])), ("device", rng.choice(["hpu", "cuda:99", "", "gpu", "cpu:-1", "x" * 5000, "meta"])),
-        ("profile", rng.choice(["fast", "", "x" * 5000])), ("preset", rng.choice(["none", "", "x\ny"])), ("limit", rng.choice([0, -5])),
-        ("preprocessing", rng.choice(["mine", "x" * 5000, "a\nb"])), ("temperature", _name(rng)), ("probes", {"adult": _name(rng) + "?a"}),
+        ("seed", rng.choice([2**64, -1, 10**400, 2**63])), ("device", rng.choice(["hpu", "cuda:99", "", "gpu",
+        "cpu:-1", "x" * 5000, "meta"])),
+        ("profile", rng.choice(["fast", "", "x" * 5000])), ("preset", rng.choice(["none", "", "x\ny"])), ("limit",
+        rng.choice([0, -5])),
+        ("preprocessing", rng.choice(["mine", "x" * 5000, "a\nb"])), ("temperature", _name(rng)), ("probes",
+        {"adult": _name(rng) + "?a"}),
         ("probes", {"sideways": "phantom:n=9"}), ("claims", Path(_name(rng))), ("cache", place / ("x" * 300)),
     ])  # fmt: skip
     options: dict[str, Any] = {"claims": material.claims_file(), "cache": place / "cache", key: value}
@@ -96,7 +117,9 @@ def arguments_of_evaluate(rng: random.Random, place: Path) -> Case:
     def act() -> Any:
         return evaluate("bundled:fragile", str(material.films_folder()), **options)
 
-    return either(act, lambda run: key in ("seed", "preset") and len(run.judgements) == 2, what=f"{key} = {str(value)[:60]}")
+    return either(
+        act, lambda run: key in ("seed", "preset") and len(run.judgements) == 2, what=f"{key} = {str(value)[:60]}"
+    )
 
 
 @generator("names", share=16)
@@ -104,12 +127,20 @@ def options(rng: random.Random, place: Path) -> Case:
     """Command lines."""
     (place / "claims.toml").write_text(material.CLAIMS)
     (place / "conftest.py").write_text("def pytest_addoption(parser):\n    parser.addoption('--data')\n")
-    usual = {"--weights": "bundled:fragile", "--data": str(material.films_folder()), "--claims": "claims.toml", "--cache": "cache"}
+    usual = {
+        "--weights": "bundled:fragile",
+        "--data": str(material.films_folder()),
+        "--claims": "claims.toml",
+        "--cache": "cache",
+    }
     words = rng.choice([
         {"--seed": "9" * 30}, {"--seed": "nothing"}, {"--device": "hpu"}, {"--limit": "0"}, {"--limit": "9" * 5000},
-        {"--junitxml": "/nowhere/at/all.xml"}, {"--junitxml": "/dev/full"}, {"-k": "nothing_like_this"}, {"--data": "~nobody/films"},
-        {"--data": "x" * 5000}, {"--baseline": "/dev/zero"}, {"--claims": "/dev/zero"}, {"--temperature": "claims.toml"},
-        {"--report": "/proc/report"}, {"--model-card": "/proc/card.md"}, {"--cache": "/proc/cache"}, {"--preset": "nothing"},
+        {"--junitxml": "/nowhere/at/all.xml"}, {"--junitxml": "/dev/full"}, {"-k": "nothing_like_this"},
+        {"--data": "~nobody/films"},
+        {"--data": "x" * 5000}, {"--baseline": "/dev/zero"}, {"--claims": "/dev/zero"},
+        {"--temperature": "claims.toml"},
+        {"--report": "/proc/report"}, {"--model-card": "/proc/card.md"}, {"--cache": "/proc/cache"},
+        {"--preset": "nothing"},
         {"--profile": "fast"}, {"--probe-adult": "x\ny"}, {"-k": "good and ("}, {"-m": "("}, {"--weights": "a\nb"},
     ])  # fmt: skip
     given = [f"{key}={value}" if key.startswith("--") else f"{key} {value}" for key, value in (usual | words).items()]
@@ -123,7 +154,17 @@ def options_that_are_odd(rng: random.Random, place: Path) -> Case:
     (place / "claims.toml").write_text(material.CLAIMS)
     (place / "conftest.py").write_text("raise SystemExit('this was run')\n")
     usual = ["--weights=bundled:fragile", f"--data={material.films_folder()}", "--claims=claims.toml", "--cache=cache"]
-    words = rng.choice([["-p", "no:terminal"], ["-q", "-q"], ["--report=out"], ["--seed=-1"], ["--color=yes"], ["-x"], ["-p", "no:junitxml"]])
+    words = rng.choice(
+        [
+            ["-p", "no:terminal"],
+            ["-q", "-q"],
+            ["--report=out"],
+            ["--seed=-1"],
+            ["--color=yes"],
+            ["-x"],
+            ["-p", "no:junitxml"],
+        ]
+    )
 
     def right(found: Finished) -> object:
         return found.code in (0, 1) or found.text[-300:]

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from suites.harness import evaluate
 from tests.controls.films import cohort_of
+from tests.controls.subjects import Reader, subject_of
 from tests.hostile import material
 from tests.hostile.case import Case, accepted, generator
 
@@ -45,9 +47,10 @@ def copies_of_a_file(rng: random.Random, place: Path) -> Case:
     count = len(list(folder.rglob("*.png")))
 
     def act() -> Any:
-        from suites.harness import evaluate
-        from tests.controls.subjects import Reader, subject_of
+        return evaluate(
+            subject_of(Reader(), "reader"), str(folder), claims=material.claims_file(), cache=place / "cache"
+        )
 
-        return evaluate(subject_of(Reader(), "reader"), str(folder), claims=material.claims_file(), cache=place / "cache")
-
-    return accepted(act, lambda run: len(run.cohort) == count and len(run.judgements) == 2, what=f"{count} files of 9 films")
+    return accepted(
+        act, lambda run: len(run.cohort) == count and len(run.judgements) == 2, what=f"{count} files of 9 films"
+    )

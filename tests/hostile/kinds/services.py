@@ -51,7 +51,9 @@ def _question(connection: socket.socket) -> bool:
             return False
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
-    length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0
+    )
     while len(body) < length:
         body += connection.recv(65536)
     return True
@@ -67,10 +69,14 @@ SLOW = {
     "a status line that drips": lambda: _drip(b"H"),
     "a head that drips": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nX: "], _drip(b"x")) for piece in part),
     "answers of 1xx": lambda: _drip(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" * 200, 0.001),
-    "chunk extensions": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"], _drip(b"x" * 4000, 0.001)) for piece in part),
-    "a body that drips": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"], _drip(b" ")) for piece in part),
-    "small chunks": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"], _drip(b"1\r\nx\r\n", 0.001)) for piece in part),
-    "heads without end": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\n"], _drip(b"X: y\r\n" * 1000, 0.001)) for piece in part),
+    "chunk extensions": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"],
+    _drip(b"x" * 4000, 0.001)) for piece in part),
+    "a body that drips": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"],
+    _drip(b" ")) for piece in part),
+    "small chunks": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+    _drip(b"1\r\nx\r\n", 0.001)) for piece in part),
+    "heads without end": lambda: (piece for part in ([b"HTTP/1.1 200 OK\r\n"], _drip(b"X: y\r\n" * 1000,
+    0.001)) for piece in part),
     "nothing": lambda: (time.sleep(99) or b"" for _ in range(1)),
 }  # fmt: skip
 WRONG = {
@@ -104,7 +110,7 @@ def slow(rng: random.Random, place: Path) -> Case:
 
 @generator("services", share=18)
 def wrong(rng: random.Random, place: Path) -> Case:
-    kind = rng.choice([kind for kind in WRONG])
+    kind = rng.choice(list(WRONG))
     address = serve(WRONG[kind])
     return refused(lambda: load_subject(f"{address}?timeout=1"), what=kind, where=address)
 
@@ -116,13 +122,14 @@ def good(rng: random.Random, place: Path) -> Case:
     form = rng.choice(["whole", "bytes", "chunks", "after a 100"])
     pieces = {
         "whole": [_answer(body)], "bytes": [bytes([byte]) for byte in _answer(body)],
-        "chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"],
+        "chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"],
         "after a 100": [b"HTTP/1.1 103 Early Hints\r\n\r\n" + _answer(body)],
     }[form]  # fmt: skip
     address = serve(lambda: pieces)
 
     def right(found: Subject) -> object:
         answered = found.respond(list(material.films())).exp()
-        return found.classes == material.CLASSES and bool((answered[:, 1] - 0.5).abs().max() < 1e-6) or str(answered)
+        return (found.classes == material.CLASSES and bool((answered[:, 1] - 0.5).abs().max() < 1e-6)) or str(answered)
 
     return accepted(lambda: load_subject(f"{address}?timeout=9"), right, what=form)

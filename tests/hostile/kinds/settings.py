@@ -24,7 +24,7 @@ from tests.hostile.values import UNREADABLE, in_short, json_fragment, meaning, t
 Good = Callable[[Any], bool]
 
 
-def _never(value: object) -> bool:  # noqa: ARG001 - no fragment is such a value
+def _never(value: object) -> bool:
     return False
 
 
@@ -81,7 +81,9 @@ def dinov2_config(rng: random.Random, place: Path) -> Case:
     document = {**material.CONFIG, **known, "model_type": "dinov2"}
     spec = material.hub_folder(place, config=_with(document, key, fragment))
     # The weights are those of another network, so nothing of it can load.
-    return refused(lambda: load_subject(spec), what=f"dinov2 config.json: {key} = {in_short(fragment)}", where="weights")
+    return refused(
+        lambda: load_subject(spec), what=f"dinov2 config.json: {key} = {in_short(fragment)}", where="weights"
+    )
 
 
 @generator("settings", share=150)
@@ -90,9 +92,7 @@ def processor(rng: random.Random, place: Path) -> Case:
     fragment = _drawn(rng, PROCESSED[key])
     spec = material.hub_folder(place, processor=_with(material.PROCESSOR, key, fragment))
     what = f"preprocessor_config.json: {key} = {in_short(fragment)}"
-    return either(
-        lambda: load_subject(spec), material.same_hub_subject, what=what, where="preprocessor_config.json"
-    )
+    return either(lambda: load_subject(spec), material.same_hub_subject, what=what, where="preprocessor_config.json")
 
 
 @generator("settings", share=60)
@@ -136,7 +136,10 @@ def claims(rng: random.Random, place: Path) -> Case:
 @generator("settings", share=24)
 def claims_that_are_run(rng: random.Random, place: Path) -> Case:
     """Whatever of a claim is not refused when it is read is so before the run is over, its report included."""
-    key, fragment = rng.choice([key for key in CLAIM if key != "id"] + ["conditions", "class", "severity"]), toml_fragment(rng)
+    key, fragment = (
+        rng.choice([key for key in CLAIM if key != "id"] + ["conditions", "class", "severity"]),
+        toml_fragment(rng),
+    )
     rows = "\n".join(f"{name} = {fragment if name == key else value}" for name, value in {**CLAIM, key: ""}.items())
     (place / "mine.toml").write_text(f"[[claim]]\n{rows}\n")
 
@@ -209,9 +212,13 @@ def baseline(rng: random.Random, place: Path) -> Case:
 
 @generator("settings", share=70)
 def report_manifest(rng: random.Random, place: Path) -> Case:
-    names = [json.dumps(name) for name in ("index.html", "a/b.png", "../out.txt", "/etc/passwd", "a\0b", "", ".", "x" * 5000)]
+    names = [
+        json.dumps(name) for name in ("index.html", "a/b.png", "../out.txt", "/etc/passwd", "a\0b", "", ".", "x" * 5000)
+    ]
     files = f"[{', '.join(rng.choices(names, k=3))}]"
-    text = rng.choice([json_fragment(rng), files, f'{{"files": {files}}}', f'{{"files": {json_fragment(rng)}}}', "\0\0"])
+    text = rng.choice(
+        [json_fragment(rng), files, f'{{"files": {files}}}', f'{{"files": {json_fragment(rng)}}}', "\0\0"]
+    )
     folder = place / "report"
     folder.mkdir()
     (folder / ".report-manifest.json").write_text(text)

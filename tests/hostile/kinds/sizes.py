@@ -54,14 +54,23 @@ def timm_settings(rng: random.Random, place: Path) -> Case:
 def large_timm_networks(rng: random.Random, place: Path) -> Case:
     """Weights of a small network under the name of a large one: seen before it is built."""
     torch.save(dict(material.timm_state()), place / "model.pth")
-    name = rng.choice(["vit_giant_patch14_dinov2", "convnextv2_huge", "eva02_enormous_patch14_clip_224", "vit_gigantic_patch14_clip_224"])
+    name = rng.choice(
+        [
+            "vit_giant_patch14_dinov2",
+            "convnextv2_huge",
+            "eva02_enormous_patch14_clip_224",
+            "vit_gigantic_patch14_clip_224",
+        ]
+    )
     spec = material.timm_spec(place / "model.pth", name=name)
     return refused(lambda: load_subject(spec), what=name, where="model.pth|size")
 
 
 @generator("sizes", share=30)
 def simulated_films(rng: random.Random, place: Path) -> Case:
-    number = rng.choice([str(10 ** rng.randint(7, 18)), str(2**63), "9" * 5000, "0", "-3", "1e3", "2.5", "", "x" * 5000, "½"])
+    number = rng.choice(
+        [str(10 ** rng.randint(7, 18)), str(2**63), "9" * 5000, "0", "-3", "1e3", "2.5", "", "x" * 5000, "½"]
+    )
     key = rng.choice(["n", "n", "seed"]) if number.startswith("9" * 100) or not number.isdecimal() else "n"
     return refused(lambda: load_cohort(f"phantom:{key}={number}"), what=f"{key}={number[:30]}", where=f"{key}")
 
@@ -86,10 +95,23 @@ def _bomb(place: Path, gigabytes: int) -> Path:
 def _store(target: zipfile.ZipFile, name: str, packed: bytes, size: int) -> None:
     """Store deflated bytes as they are, with the size they inflate to."""
     entry = zipfile.ZipInfo(name)
-    entry.compress_type, entry.file_size, entry.compress_size, entry.CRC = zipfile.ZIP_STORED, len(packed), len(packed), 0
+    entry.compress_type, entry.file_size, entry.compress_size, entry.CRC = (
+        zipfile.ZIP_STORED,
+        len(packed),
+        len(packed),
+        0,
+    )
     entry.header_offset = target.fp.tell()
-    target.fp.write(b"PK\x03\x04\x14\x00\x00\x00\x08\x00" + bytes(4) + bytes(4) + len(packed).to_bytes(4, "little")
-                    + min(size, 2**32 - 1).to_bytes(4, "little") + len(name).to_bytes(2, "little") + b"\0\0" + name.encode())
+    target.fp.write(
+        b"PK\x03\x04\x14\x00\x00\x00\x08\x00"
+        + bytes(4)
+        + bytes(4)
+        + len(packed).to_bytes(4, "little")
+        + min(size, 2**32 - 1).to_bytes(4, "little")
+        + len(name).to_bytes(2, "little")
+        + b"\0\0"
+        + name.encode()
+    )
     target.fp.write(packed)
     entry.compress_type, entry.file_size = zipfile.ZIP_DEFLATED, size
     target.filelist.append(entry)
@@ -122,7 +144,9 @@ def long_cells(rng: random.Random, place: Path) -> Case:
     cells = {"file": "a.png", "label": "normal", "patient": "p1"} | {column: "x" * length}
     text = f"{','.join(cells)}\n{','.join(cells.values())}\n"
     (place / "films.csv").write_text(text)
-    return refused(lambda: load_cohort(str(place / "films.csv")), what=f"{column} of {length} letters", where="films.csv")
+    return refused(
+        lambda: load_cohort(str(place / "films.csv")), what=f"{column} of {length} letters", where="films.csv"
+    )
 
 
 @generator("sizes", share=6)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,7 +33,8 @@ def drawn(rng: random.Random) -> Rows:
         label = rng.choice(list(SPELT))
         years = rng.choice([3, 17, 18, 58])
         rows.append({"file": f"film {number},é.png" if number % 3 == 0 else f"film{number}.png", "meant": label,
-                     "label": rng.choice(SPELT[label]), "patient": f"p{rng.randrange(4):03}", "view": rng.choice(["PA", "AP"]),
+                     "label": rng.choice(SPELT[label]), "patient": f"p{rng.randrange(4):03}",
+                     "view": rng.choice(["PA", "AP"]),
                      "age": rng.choice([str(years), f"{years:03}Y"]), "adult": years >= 18})  # fmt: skip
     return rows
 
@@ -42,8 +42,9 @@ def drawn(rng: random.Random) -> Rows:
 def right_table(rows: Rows) -> Callable[[Cohort], object]:
     def right(found: Cohort) -> object:
         told = {Path(str(row["file"])).name: row for row in found.table.to_dict("records")}
-        if len(found) != len(rows) or found.patients != len({row["patient"] for row in rows}):
-            return f"{len(found)} films of {found.patients} patients, not {len(rows)} of {len({row['patient'] for row in rows})}"
+        patients = len({row["patient"] for row in rows})
+        if len(found) != len(rows) or found.patients != patients:
+            return f"{len(found)} films of {found.patients} patients, not {len(rows)} of {patients}"
         for row in rows:
             mine = told[row["file"]]
             seen = (mine["label"], mine["view"], mine["age_group"])
@@ -58,7 +59,9 @@ def right_table(rows: Rows) -> Callable[[Cohort], object]:
 COLUMNS = ("file", "label", "patient", "view", "age")
 
 
-def _csv(rows: Rows, *, separator: str = ",", end: str = "\n", columns: tuple[str, ...] = COLUMNS, upper: bool = False) -> str:
+def _csv(
+    rows: Rows, *, separator: str = ",", end: str = "\n", columns: tuple[str, ...] = COLUMNS, upper: bool = False
+) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator=end)
     writer.writerow([column.upper() if upper else column for column in columns])
@@ -71,7 +74,13 @@ def text(rng: random.Random, place: Path) -> Case:
     """Separators, line ends, byte order marks and column orders of spreadsheets in every country."""
     rows, columns = drawn(rng), list(COLUMNS)
     rng.shuffle(columns)
-    written = _csv(rows, separator=rng.choice(",;\t"), end=rng.choice(["\n", "\r\n"]), columns=tuple(columns), upper=rng.random() < 0.3)
+    written = _csv(
+        rows,
+        separator=rng.choice(",;\t"),
+        end=rng.choice(["\n", "\r\n"]),
+        columns=tuple(columns),
+        upper=rng.random() < 0.3,
+    )
     written = rng.choice(["", "\n"]) + written + rng.choice(["", "\n\n"])
     mark = rng.choice([b"", b"\xef\xbb\xbf"])
     (place / "films.csv").write_bytes(mark + written.encode())
@@ -86,13 +95,13 @@ def broken_text(rng: random.Random, place: Path) -> Case:
     at, same = rng.randrange(1, len(lines)), dict(rng.choice(rows))
     path, other = same["file"], rng.choice(["./", "../" + place.name + "/", str(place) + "/", "x/../"])
     damage = {
-        "a cell too many": lambda: lines[:at] + [lines[at] + ",x"] + lines[at + 1 :],
-        "a cell too few": lambda: lines[:at] + [lines[at].rpartition(",")[0]] + lines[at + 1 :],
-        "an open quote": lambda: lines[:at] + ['"' + lines[at].replace('"', "")] + lines[at + 1 :],
+        "a cell too many": lambda: [*lines[:at], lines[at] + ",x", *lines[at + 1:]],
+        "a cell too few": lambda: [*lines[:at], lines[at].rpartition(",")[0], *lines[at + 1:]],
+        "an open quote": lambda: [*lines[:at], '"' + lines[at].replace('"', ""), *lines[at + 1:]],
         "a column twice": lambda: [lines[0] + ",label"] + [line + ",normal" for line in lines[1:]],
         "no column file": lambda: [lines[0].replace("file", "path"), *lines[1:]],
         "no rows": lambda: lines[:1],
-        "nothing": lambda: [],
+        "nothing": list,
         "a row twice": lambda: [*lines, rng.choice(lines[1:])],
         "another spelling": lambda: [*lines, f'"{other}{path}",{same["label"]},{same["patient"]},PA,18'],
         "an empty name": lambda: [*lines, ",normal,p1,PA,18"],
@@ -109,7 +118,9 @@ def broken_text(rng: random.Random, place: Path) -> Case:
         data = rng.randbytes(3000)
     (place / "films.csv").write_bytes(data)
     if kind in ("a null character", "a long line"):  # such a film is not there, which its decoding says
-        return either(lambda: load_cohort(str(place / "films.csv")), lambda found: len(found) == len(rows) + 1, what=kind)
+        return either(
+            lambda: load_cohort(str(place / "films.csv")), lambda found: len(found) == len(rows) + 1, what=kind
+        )
     return refused(lambda: load_cohort(str(place / "films.csv")), what=kind, where="films.csv")
 
 
@@ -121,7 +132,11 @@ def _arrow(rng: random.Random, rows: Rows) -> pa.Table:
         if name == "age" and rng.random() < 0.5:
             years = [int(row["age"].strip("Y")) for row in rows]
             kind = rng.choice([pa.int8(), pa.uint64(), pa.float64(), pa.decimal128(5, 1)])
-            values = pa.array(years).cast(pa.decimal128(21, 1)).cast(kind) if pa.types.is_decimal(kind) else pa.array(years, kind)
+            values = (
+                pa.array(years).cast(pa.decimal128(21, 1)).cast(kind)
+                if pa.types.is_decimal(kind)
+                else pa.array(years, kind)
+            )
         elif rng.random() < 0.3:
             values = values.dictionary_encode()
         elif rng.random() < 0.3:
@@ -135,7 +150,9 @@ def parquet(rng: random.Random, place: Path) -> Case:
     rows = drawn(rng)
     table = _arrow(rng, rows)
     if rng.random() < 0.3:
-        table = table.append_column("taken", pa.array([1730000000000] * len(rows), pa.timestamp("ms", tz="Europe/Paris")))
+        table = table.append_column(
+            "taken", pa.array([1730000000000] * len(rows), pa.timestamp("ms", tz="Europe/Paris"))
+        )
     pq.write_table(table, place / "films.parquet", row_group_size=rng.choice([1, 1000]))
     what = "; ".join(f"{field.name} {field.type}" for field in table.schema)
     return accepted(lambda: load_cohort(str(place / "films.parquet")), right_table(rows), what=what)
@@ -152,7 +169,18 @@ def pandas_metadata(rng: random.Random, place: Path) -> Case:
     table = pa.Table.from_pandas(frame)
     known = json.loads(table.schema.metadata[b"pandas"])
     if form == "dtype":
-        kind = rng.choice(["string[python]", "category", "int64[pyarrow]", "no such type", "O(3", "datetime64[ns, Moon]", "x" * 10000, "period[Q]"])
+        kind = rng.choice(
+            [
+                "string[python]",
+                "category",
+                "int64[pyarrow]",
+                "no such type",
+                "O(3",
+                "datetime64[ns, Moon]",
+                "x" * 10000,
+                "period[Q]",
+            ]
+        )
         rng.choice(known["columns"])["numpy_type" if rng.random() < 0.7 else "pandas_type"] = kind
     elif form in ("column_indexes", "columns"):
         known[form] = json.loads(rng.choice(["[]", "null", "[{}]", '[{"name": 3}]', '{"a": 1}', "7"]))
@@ -161,7 +189,9 @@ def pandas_metadata(rng: random.Random, place: Path) -> Case:
         told = {"fragment": json_fragment(rng), "text": "no JSON", "deep": "[" * 10**5}[form]
     table = table.replace_schema_metadata({b"pandas": told.encode(errors="surrogatepass")})
     pq.write_table(table, place / "films.parquet")
-    return accepted(lambda: load_cohort(str(place / "films.parquet")), right_table(rows), what=f"pandas metadata: {form}")
+    return accepted(
+        lambda: load_cohort(str(place / "films.parquet")), right_table(rows), what=f"pandas metadata: {form}"
+    )
 
 
 @generator("tables", share=100)
@@ -179,7 +209,9 @@ def broken_parquet(rng: random.Random, place: Path) -> Case:
     table = pa.table({"file": names, "label": pa.array([row["label"] for row in rows])})
     column = rng.choice(["file", "label", "patient"])
     if kind in strange:
-        table = table.drop_columns([column] if column in table.schema.names else []).append_column(column, strange[kind])
+        table = table.drop_columns([column] if column in table.schema.names else []).append_column(
+            column, strange[kind]
+        )
     elif kind == "no file":
         table = table.rename_columns(["path", "label"])
     elif kind == "a file twice":
@@ -207,7 +239,9 @@ def broken_parquet(rng: random.Random, place: Path) -> Case:
 @generator("tables", share=60)
 def strange_cells(rng: random.Random, place: Path) -> Case:
     """Numbers without end, infinite ages, classes and patients called like missing values: texts stay as written."""
-    cell = rng.choice(["nan", "inf", "-inf", "1e999", "9" * 5000, "NA", "None", "0x10", "1_000", "٣", "-0", "1.0", "TRUE", "é" * 300])
+    cell = rng.choice(
+        ["nan", "inf", "-inf", "1e999", "9" * 5000, "NA", "None", "0x10", "1_000", "٣", "-0", "1.0", "TRUE", "é" * 300]
+    )
     column = rng.choice(["age", "note", "patient", "view", "finding"])
     rows = [{"file": f"{number}.png", "label": "normal", column: cell} for number in range(3)]
     (place / "films.csv").write_text(_csv(rows, columns=("file", "label", column)))

@@ -80,10 +80,16 @@ def that_networks_hold(rng: random.Random, place: Path) -> Case:
         state = {key: tensor.to(kind) if tensor.is_floating_point() else tensor for key, tensor in state.items()}
         within = {"double": 1e-5, "half": 0.05, "bfloat16": 0.5}[form]
     elif form == "channels last":
-        state = {key: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor for key, tensor in state.items()}
+        state = {
+            key: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+            for key, tensor in state.items()
+        }
     elif form in ("parameter", "gradients"):
         grad = form == "gradients"
-        state = {key: torch.nn.Parameter(tensor, requires_grad=grad) if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+        state = {
+            key: torch.nn.Parameter(tensor, requires_grad=grad) if tensor.is_floating_point() else tensor
+            for key, tensor in state.items()
+        }
     elif form == "views":
         key = rng.choice([key for key in state if state[key].ndim == 4])
         state[key] = torch.cat([state[key], state[key]])[: len(state[key])]
@@ -93,7 +99,9 @@ def that_networks_hold(rng: random.Random, place: Path) -> Case:
     else:
         torch.save(rng.choice([state, {"state_dict": state}]), file)
     return accepted(
-        lambda: load_subject(material.timm_spec(file)), lambda found: material.same_timm_subject(found, within), what=form
+        lambda: load_subject(material.timm_spec(file)),
+        lambda found: material.same_timm_subject(found, within),
+        what=form,
     )
 
 
@@ -136,4 +144,6 @@ def safetensors_header(rng: random.Random, place: Path) -> Case:
     size = rng.choice([len(text)] * 6 + [2**63, 2**40, 0, len(text) - 1])
     folder = Path(material.hub_folder(place))
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", size) + text + body)
-    return refused(lambda: load_subject(str(folder)), what=f"{key}: {str(lie)[:60]}, size {size}", where="model.safetensors")
+    return refused(
+        lambda: load_subject(str(folder)), what=f"{key}: {str(lie)[:60]}, size {size}", where="model.safetensors"
+    )

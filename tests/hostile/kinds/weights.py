@@ -24,7 +24,9 @@ def under_the_usual_keys(rng: random.Random, place: Path) -> Case:
     torch.save({key: state, **beside} if key else state, place / "tutorial.pth")
     spec = material.timm_spec(place / "tutorial.pth")
     return accepted(
-        lambda: load_subject(spec), lambda found: material.same_timm_subject(found, 1e-6), what=f"key {key!r}, prefix {prefix!r}"
+        lambda: load_subject(spec),
+        lambda found: material.same_timm_subject(found, 1e-6),
+        what=f"key {key!r}, prefix {prefix!r}",
     )
 
 
@@ -45,7 +47,9 @@ def label2id(rng: random.Random, place: Path) -> Case:
 @generator("weights", share=24)
 def label2id_of_another_order(rng: random.Random, place: Path) -> Case:
     order = [1, 2, 0] if rng.random() < 0.5 else [1, 0, 2]
-    table = {name: str(index) if rng.random() < 0.5 else index for name, index in zip(material.CLASSES, order, strict=True)}
+    table = {
+        name: str(index) if rng.random() < 0.5 else index for name, index in zip(material.CLASSES, order, strict=True)
+    }
     spec = material.hub_folder(place, config=json.dumps({**material.CONFIG, "label2id": table}))
     return refused(lambda: load_subject(spec), what=f"label2id {table}", where="label2id")
 
@@ -73,7 +77,23 @@ def one_logit(rng: random.Random, place: Path) -> Case:
 @generator("weights", share=50)
 def class_names(rng: random.Random, place: Path) -> Case:
     """Names with breaks, control characters, halves of characters: one line, or names that every report can hold."""
-    strange = ["a\nb", "a\r", "\x1b[31m", "a\0b", "x" * 10**5, " ", "", "\u2028", "\ud800", "=1+1", "<b>", "é", "肺炎", "a" * 250, "a,b"]
+    strange = [
+        "a\nb",
+        "a\r",
+        "\x1b[31m",
+        "a\0b",
+        "x" * 10**5,
+        " ",
+        "",
+        "\u2028",
+        "\ud800",
+        "=1+1",
+        "<b>",
+        "é",
+        "肺炎",
+        "a" * 250,
+        "a,b",
+    ]
     names = [rng.choice(strange), "normal", "viral_pneumonia"]
     rng.shuffle(names)
     config = {**material.CONFIG, "id2label": {str(index): name for index, name in enumerate(names)}, "label2id": {}}
@@ -89,8 +109,13 @@ def class_names(rng: random.Random, place: Path) -> Case:
 def whole_pickled_networks(rng: random.Random, place: Path) -> Case:
     """`torch.save(model)` needs code to be run: refused, and it is not run."""
     network = rng.choice([material.timm_network(), nn.Linear(2, 2), nn.Sequential(nn.Flatten(), nn.Linear(3, 2))])
-    torch.save(rng.choice([network, {"model": network}, {"state_dict": network.state_dict(), "args": Path("here")}]), place / "whole.pth")
-    return refused(lambda: load_subject(material.timm_spec(place / "whole.pth")), what="a pickled network", where="whole.pth")
+    torch.save(
+        rng.choice([network, {"model": network}, {"state_dict": network.state_dict(), "args": Path("here")}]),
+        place / "whole.pth",
+    )
+    return refused(
+        lambda: load_subject(material.timm_spec(place / "whole.pth")), what="a pickled network", where="whole.pth"
+    )
 
 
 @generator("weights", share=40)
@@ -107,4 +132,6 @@ def of_another_network(rng: random.Random, place: Path) -> Case:
     else:
         state[{"too many": "extra", "two heads": "head.weight", "long name": "k\n" * 20000}[change]] = torch.zeros(3)
     torch.save(state, place / "other.pth")
-    return refused(lambda: load_subject(material.timm_spec(place / "other.pth")), what=f"{key}: {change}", where="other.pth")
+    return refused(
+        lambda: load_subject(material.timm_spec(place / "other.pth")), what=f"{key}: {change}", where="other.pth"
+    )
