@@ -102,7 +102,9 @@ def class_names(rng: random.Random, place: Path) -> Case:
     def right(found: Subject) -> object:
         return found.classes == tuple(names) and all(name.strip() and name.isprintable() for name in names)
 
-    return either(lambda: load_subject(spec), right, what=f"classes {str(names)[:80]!r}", where="config.json")
+    return either(
+        lambda: load_subject(spec), right, what=f"classes {str(names)[:80]!r}", where="config.json|class name"
+    )
 
 
 @generator("weights", share=24)
