@@ -1,9 +1,9 @@
 """Which hostile inputs are there, and what comes of them? `python -m tests.hostile`, or the names of some cases.
 
-uv run python -m tests.hostile                      # the slice of the tests
-uv run python -m tests.hostile --cases 5000         # so many
+uv run python -m tests.hostile --cases 2000         # what the tests run
+uv run python -m tests.hostile --cases 20000        # as many as there is time for
 uv run python -m tests.hostile sizes                # a kind
-uv run python -m tests.hostile sizes.timm_size-3    # one case, made anew from its name
+uv run python -m tests.hostile sizes.simulated_films-3  # one case, made anew from its name
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     """Run, print every finding and the counts; return how many findings there were."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__.partition("\n")[0])
     parser.add_argument("cases_or_kinds", nargs="*", help="names of cases, of generators or of kinds")
-    parser.add_argument("--cases", type=int, help="how many (default: the slice of the tests)")
+    parser.add_argument("--cases", type=int, help="how many (default: the share of each generator)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=runner.DEADLINE, help="seconds a case may take")
     parser.add_argument("--all", action="store_true", help="print what came of every case, and the messages")
