@@ -7,7 +7,8 @@ A generator makes one case from a seeded source of random numbers and an empty f
         count = 10 ** rng.randint(8, 18)
         return refused(lambda: load_cohort(f"phantom:n={count}"), what=f"n={count}", where="n=")
 
-`share` is how many of them a whole run has, of about five thousand; the case is known by `kind.generator-number`, and made anew from that name.
+`share` is how many of them a whole run has, of about five thousand. A case is known by `kind.generator-number`, and is
+made anew from that name.
 """
 
 from __future__ import annotations
