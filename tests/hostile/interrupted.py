@@ -129,7 +129,7 @@ def main() -> int:
         "--data", help="films of a run of `pytest suites/`, such as phantom:n=24 (default: `evaluate` on drawn ones)"
     )
     options = parser.parse_args()
-    material.prepare()
+    material.claims_file()
     wrong = 0
     for at, differing in interrupted(by_command(options.data) if options.data else by_python, options.points):
         wrong += bool(differing)

@@ -35,7 +35,7 @@ def _number(value: object) -> bool:
 READ: Mapping[str, Good] = {
     "model_type": _never, "depths": lambda value: value == [1, 1, 1, 1], "hidden_sizes": _never, "hidden_act": _never,
     "num_channels": _never, "patch_size": lambda value: value == 4, "id2label": _never,
-    "layer_norm_eps": lambda value: _number(value) and 0 <= value < 1,
+    "layer_norm_eps": lambda value: _number(value) and 0 <= value <= 1,
 }  # fmt: skip
 """Keys of config.json that decide the network, and which fragments are good values of theirs."""
 PROCESSED: Mapping[str, Good] = {
