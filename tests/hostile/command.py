@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -50,12 +51,13 @@ def suites(place: Path, *words: str, environment: Mapping[str, str] | None = Non
     printed = place / "printed.txt"
     child = os.fork()
     if not child:
-        _become(place, printed, [SUITES, *words], environment or {})
+        become(place, printed, words, environment or {})
     _, status = os.waitpid(child, 0)
     return Finished(os.waitstatus_to_exitcode(status), printed.read_text(errors="backslashreplace"))
 
 
-def _become(place: Path, printed: Path, words: list[str], environment: Mapping[str, str]) -> None:
+def become(place: Path, printed: Path, words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Let this process, a fork, be the command line, and end with its exit code."""
     code = 99
     try:
         os.chdir(place)
@@ -64,8 +66,8 @@ def _become(place: Path, printed: Path, words: list[str], environment: Mapping[s
         os.dup2(into, 1)
         os.dup2(into, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-        sys.argv = ["pytest", *words]
-        code = int(pytest.main(words))
+        sys.argv = ["pytest", SUITES, *words]
+        code = int(pytest.main(sys.argv[1:]))
         sys.stdout.flush()
     finally:
         os._exit(code)
