@@ -35,6 +35,7 @@ def main() -> int:
         wanted = tuple(options.cases_or_kinds)
         exact = [name for name in wanted if name.rpartition("-")[0] in GENERATORS]
         chosen = exact or [name for name in chosen if name.startswith(wanted)]
+    sys.stdout.reconfigure(errors="backslashreplace")  # what is shown of an input may be no text
     kinds.prepare()
     outcomes = []
     for outcome in runner.run(chosen, workers=options.workers, deadline=options.deadline):
