@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -58,13 +59,18 @@ class Unfolded(UsageProblem):
         Exception.__init__(self, message)
 
 
+def die():
+    faulthandler.disable()  # which would print where
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 CONTROLS = {
     "accepted": accepted(lambda: 3, lambda found: found == 3, what=""),
     "refused": refused(raises(UsageProblem("films.csv: row 3 names no film; name one")), what="", where="films.csv"),
     "also refused": either(raises(UsageProblem("no")), lambda found: found == 3, what=""),
     "traceback": refused(raises(ValueError("deep inside")), what=""),
     "traceback of an exit": refused(raises(SystemExit(3)), what=""),
-    "traceback of a death": refused(lambda: os.kill(os.getpid(), signal.SIGSEGV), what=""),
+    "traceback of a death": refused(die, what=""),
     "hang": refused(lambda: time.sleep(99), what=""),
     "memory": refused(grow, what=""),
     "wrong value": accepted(lambda: 4, lambda found: found == 3, what=""),
