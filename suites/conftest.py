@@ -220,11 +220,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if EVALUATION not in config.stash or config.option.collectonly:
         return
     evaluation = config.stash[EVALUATION]
-    judgements = evaluation.judgements
-    if not judgements:
-        return
     if session.exitstatus in STOPPED:
         config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
+        return
+    judgements = evaluation.judgements
+    if not judgements:
         return
     judged = {(judgement.claim.id, judgement.subject) for judgement in judgements}
     if missing := [claim for claim, subject in config.stash[ASKED] if (claim, subject) not in judged]:

@@ -46,6 +46,14 @@ def _whole(text: str) -> int:
     return number
 
 
+def _path(text: str) -> Path:
+    """Return a path, `~` and `~user` as the home they stand for where a shell has not seen them (`--report=~/out`)."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"no user of this machine has the home of {text[:60]!r}") from None
+
+
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--weights": {
         "action": "append",
@@ -60,33 +68,34 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     **{f"--probe-{role}": {"metavar": "SPEC", "help": f"cohort of {what}"} for role, what in PROBES.items()},
     "--report": {
         "nargs": "?",
-        "const": "report",
+        "const": Path("report"),
+        "type": _path,
         "metavar": "DIR",
         "help": "write the report there (default report/)",
     },
     "--claims": {
         "metavar": "FILE",
-        "type": Path,
+        "type": _path,
         "help": "claims table in TOML (`extends = true` overrides the project's own by id)",
     },
     "--temperature": {
         "action": "append",
         "metavar": "FILE",
-        "type": Path,
+        "type": _path,
         "default": [],
         "help": "temperature-*.json of an earlier report, repeatable: its subject answers with logits / T everywhere",
     },
     "--baseline": {
         "metavar": "DIR",
-        "type": Path,
+        "type": _path,
         "help": "report or results.json of an earlier run: fail on a significant worsening",
     },
     "--model-card": {
         "metavar": "FILE",
-        "type": Path,
+        "type": _path,
         "help": "write a Hugging Face model card with the measured limitations (several subjects: FILE-<subject>)",
     },
-    "--cache": {"metavar": "DIR", "type": Path, "help": "where finished predictions are kept"},
+    "--cache": {"metavar": "DIR", "type": _path, "help": "where finished predictions are kept"},
     "--profile": {
         "choices": ("quick", "standard", "full"),
         "default": "quick",

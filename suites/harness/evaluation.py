@@ -370,9 +370,9 @@ class Evaluation:
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         grid = stress_grid(judged, self.preset)
         if not all(_ours(judgement.claim) for judgement in self.judgements):
-            return write_report(self.record(), Path(folder), comparison=compare(judged), grid=grid)
+            return write_report(self.record(), Path(folder).expanduser(), comparison=compare(judged), grid=grid)
         with drawing_once(self.record(), self.cache, self._decided_by()) as record:
-            return write_report(record, Path(folder), comparison=compare(judged), grid=grid)
+            return write_report(record, Path(folder).expanduser(), comparison=compare(judged), grid=grid)
 
     def _repr_html_(self) -> str:
         """Return the verdict table for a notebook."""

@@ -182,6 +182,8 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
         ({"more": ["--junitxml=/dev/null/junit.xml"]}, "--junitxml"),
         ({"more": ["--baseline=/dev/zero"]}, "/dev/zero: cannot be read as JSON"),
         ({"more": [b"--report=\xff\xfe"]}, "is no UTF-8"),
+        ({"more": ["--report=~nobody-of-this-name/out"]}, "no user of this machine has the home"),
+        ({"more": ["--noconftest"]}, "leave out --noconftest"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_4(place, changes, message):
@@ -224,6 +226,14 @@ def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_the
     assert not (place / "stopped" / "index.html").exists()
     done = run(place, "--maxfail=2", "--report", "stopped", claims="two.toml")
     assert (place / "stopped" / "index.html").exists(), done.stdout
+
+
+def test_a_home_that_no_shell_has_written_out_is_found(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place / "home"))
+    done = run(place, "-k", "good", "--report=~/out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (place / "home" / "out" / "index.html").exists()
+    assert not (place / "~").exists()
 
 
 def test_nothing_selected_is_said(place):
