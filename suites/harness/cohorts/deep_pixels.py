@@ -245,7 +245,7 @@ def _as_shown(found: NDArray[Any] | None, turn: int, shown: NDArray[Any]) -> NDA
 def _pnm_head(data: bytes) -> tuple[int, int]:
     """Return the largest value that the header of a PGM or PPM names, and where its values begin; 0, 0 without one."""
     head = _PNM_HEAD.match(data)
-    return (int(head[3][:6]), head.end()) if head is not None else (0, 0)
+    return (int(head[3]), head.end()) if head is not None else (0, 0)
 
 
 def _pnm_colours(data: bytes, shown: NDArray[Any]) -> NDArray[np.uint16] | None:

@@ -125,16 +125,17 @@ def test_a_pgm_or_ppm_of_opencv_is_as_bright_as_its_values(
 @settings(max_examples=60, deadline=None)
 @given(
     largest=st.integers(256, 65535), share=st.floats(0.05, 1), form=st.sampled_from(["P2", "P3", "P5", "P6"]),
+    digits=st.integers(1, 10),
     gap=st.sampled_from(["\n", " ", "\t \n", "\n# a film # of 12 bits\n", " #\r\n"]),
 )  # fmt: skip
 def test_a_deep_pnm_has_the_white_that_its_header_names(
-    tmp_path_factory: pytest.TempPathFactory, largest: int, share: float, form: str, gap: str
+    tmp_path_factory: pytest.TempPathFactory, largest: int, share: float, form: str, gap: str, digits: int
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "pnm"
     folder.mkdir(exist_ok=True)
     grey = film_of(int(share * largest))
     values = np.dstack([grey, grey[::-1], grey[:, ::-1]]) if form in ("P3", "P6") else grey
-    head = gap.join([form, str(COLUMNS), str(ROWS), str(largest)]).encode() + b"\n"
+    head = gap.join([form, str(COLUMNS), str(ROWS), str(largest).zfill(digits)]).encode() + b"\n"
     plain = gap.join(map(str, values.ravel().tolist())).encode() + b"\n"
     film = read(folder, head + (plain if form in ("P2", "P3") else values.astype(">u2").tobytes()))
     high = int(values.max())
