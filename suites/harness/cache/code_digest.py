@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-DECODING_VERSION = 2
+DECODING_VERSION = 3
 """Of the way from a file's bytes to pixels (`film`, `dicom_film`): raise it whenever a film comes out differently."""
 DECODERS = ("pillow", "pydicom", "numpy", "opencv-python", "opencv-python-headless", "pylibjpeg", "pylibjpeg-libjpeg",
             "pylibjpeg-openjpeg", "pylibjpeg-rle", "gdcm", "python-gdcm", "pyjpegls")  # fmt: skip

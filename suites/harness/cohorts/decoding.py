@@ -6,6 +6,7 @@ A file that cannot be read with certainty is refused. A film decoded wrongly wou
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.deep_pixels import (
@@ -21,8 +22,11 @@ from suites.harness.cohorts.deep_pixels import (
     deep_colour,
     deep_grey,
     holds_deep_colour,
+    holds_signed_bytes,
     refuse_dim_colour,
-    told_white,
+    refuse_signed_jpeg2000,
+    signed_bytes,
+    told_by,
 )
 from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, is_dicom
 from suites.harness.cohorts.file_damage import TIFF, check_tiff, check_whole
@@ -42,6 +46,17 @@ MAX_TEXT_VALUES = 32_000_000  # read one by one, a million in about a second
 _TEXT_FORMS = (b"P1", b"P2", b"P3")
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _ORIENTATION = int(ExifTags.Base.Orientation)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_TEXTS = ("Raw profile type exif", "Raw profile type APP1")
+_EXIF_TEXT = re.compile(r"\s*\S+\s+(\d{1,9})\s+([0-9a-fA-F\s]*)")  # a name, a length, bytes
 _MOST_NAME, _MOST_REASON, _MOST_TOLD = 80, 215, 140  # characters, the last of a decoder's own words in a reason
 
 
@@ -51,9 +66,10 @@ def decode_image(path: Path | str) -> Film:
     Ranges: 8-bit values are divided by 255, 1-bit is 0 or 1; floating point TIFF must already lie in [0, 1]. Deeper
     values are divided by the largest that their bits can hold: as many bits as the file says it uses (BitsPerSample,
     sBIT, MaxSampleValue, ...), else the fewest of 8, 10, 12, 14 and 16 that hold its brightest value, and `Film.note`
-    says so (see `deep_pixels`). Colour becomes grey by ITU-R BT.601 luma, 8-bit colour rounded to 8 bits as Pillow
-    does. Transparent pixels lie on black. A white-is-zero TIFF is inverted. An EXIF orientation is honoured, so the
-    film is decoded as a viewer shows it. DICOM: see `dicom_pixels`.
+    says so (see `deep_pixels`). Signed values have one bit less (white is 127, or at most 32767), and negative ones are
+    refused. Colour becomes grey by ITU-R BT.601 luma, 8-bit colour rounded to 8 bits as Pillow does. Transparent pixels
+    lie on black. A white-is-zero TIFF is inverted. An EXIF orientation is honoured, wherever in its file it stands, so
+    the film is decoded as a viewer shows it. DICOM: see `dicom_pixels`.
 
     A file that is cut short is refused, and so is one whose own structure says that it is damaged: every part of a PNG
     must fit its checksum and its rows be as many as its header tells, the parts of a JPEG or JPEG 2000 must follow one
@@ -181,15 +197,18 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
             raise FilmUnreadable("holds 2 frames or more; save the one film as a file of its own")
         if data[:2] in _TEXT_FORMS and image.width * image.height * len(image.getbands()) > MAX_TEXT_VALUES:
             raise FilmUnreadable("is a PNM of very many values as text; save it in its binary form")
-        inverted, turn = False, _orientation(image)
+        inverted, turn = False, 1
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             check_tiff(image, data)
+            turn = _known_turn(image.tag_v2.get(_ORIENTATION))  # Pillow turns it when it loads, and forgets the tag
             deep = image.mode in GREY_MODES or image.mode == "F"  # the others Pillow inverts itself
             inverted = deep and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
         try:
             image.load()
         except OSError as problem:
             raise FilmUnreadable(f"is truncated or damaged ({problem}); copy it anew") from problem
+        if not isinstance(image, TiffImagePlugin.TiffImageFile):
+            turn = _orientation(image)  # that of a PNG may stand behind its pixels
         pixels, note = _shown(image, data, turn)
     return np.asarray(1.0 - pixels if inverted else pixels, dtype=np.float32), note
 
@@ -207,22 +226,50 @@ def _holds_frames(image: Image.Image, data: bytes) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        found = image.tag_v2.get(_ORIENTATION, 1)
-    else:  # reading EXIF from a file without any costs as much as decoding a small film
-        found = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
-    return int(found) if found in range(2, 9) else 1
+    """Return the EXIF orientation, 1 to 8, of a loaded image that is no TIFF."""
+    if "exif" not in image.info:  # reading EXIF from a file without any costs as much as decoding a small film
+        profile = _exif_of_text(image)
+        if profile is None:
+            return 1
+        image.info["exif"] = profile
+    return _known_turn(image.getexif().get(_ORIENTATION))
+
+
+def _exif_of_text(image: Image.Image) -> bytes | None:
+    """Return the EXIF that a PNG holds as text, as ImageMagick and ExifTool write it; `None` without one.
+
+    Raises:
+        FilmUnreadable: the text is damaged, so which side is up is unknown.
+    """
+    for key in _EXIF_TEXTS:
+        text = image.info.get(key)
+        found = _EXIF_TEXT.fullmatch(text) if isinstance(text, str) else None
+        digits = "".join(found[2].split()) if found is not None else ""
+        if found is not None and len(digits) == 2 * int(found[1]):
+            profile = bytes.fromhex(digits)
+            if key == _EXIF_TEXTS[0] or profile.startswith(b"Exif\0\0"):  # APP1 may be XMP as well
+                return profile
+        elif text is not None:
+            raise FilmUnreadable(f"has a damaged text {key!r}, which may tell how it is turned; save it without")
+    return None
+
+
+def _known_turn(found: object) -> int:
+    return next((turn for turn in _TURNS if turn == found), 1)
 
 
 def _shown(image: Image.Image, data: bytes, turn: int) -> tuple[NDArray[np.float32], str]:
     """Return a loaded image as a viewer shows it, (H, W) float32 in [0, 1], and the note on its depth."""
+    refuse_signed_jpeg2000(image, data)
     upright = image
     if turn > 1 and not isinstance(image, TiffImagePlugin.TiffImageFile):  # which Pillow has turned
-        upright = ImageOps.exif_transpose(image)
+        upright = image.transpose(_TURNS[turn])
     if image.mode in GREY_MODES:
-        return deep_grey(upright, told_white(image, data))
+        return deep_grey(upright, told_by(image, data))
     if holds_deep_colour(image, data):
-        return deep_colour(upright, data, told_white(image, data), (turn, 1))
+        return deep_colour(upright, data, told_by(image, data), (turn, 1))
+    if holds_signed_bytes(image):
+        return signed_bytes(image), ""
     refuse_dim_colour(image, data)
     return _grey(upright), ""
 
