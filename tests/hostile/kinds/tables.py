@@ -71,19 +71,19 @@ def _csv(
 
 @generator("tables", share=120)
 def text(rng: random.Random, place: Path) -> Case:
-    """Separators, line ends, byte order marks and column orders of spreadsheets in every country."""
+    """Separators, line ends, encodings and column orders of spreadsheets in every country."""
     rows, columns = drawn(rng), list(COLUMNS)
     rng.shuffle(columns)
+    separator = rng.choice(",;\t|")
     written = _csv(
         rows,
-        separator=rng.choice(",;\t"),
+        separator=separator,
         end=rng.choice(["\n", "\r\n"]),
         columns=tuple(columns),
         upper=rng.random() < 0.3,
     )
-    written = rng.choice(["", "\n"]) + written + rng.choice(["", "\n\n"])
-    mark = rng.choice([b"", b"\xef\xbb\xbf"])
-    (place / "films.csv").write_bytes(mark + written.encode())
+    written = rng.choice(["", "\n", f"sep={separator}\n"]) + written + rng.choice(["", "\n\n"])
+    (place / "films.csv").write_bytes(written.encode(rng.choice(["utf-8", "utf-8-sig", "utf-16"])))
     return accepted(lambda: load_cohort(str(place / "films.csv")), right_table(rows), what="a good CSV")
 
 
@@ -108,12 +108,12 @@ def broken_text(rng: random.Random, place: Path) -> Case:
         "a null character": lambda: [*lines, '"a\0.png",normal,p1,PA,18'],
         "a long line": lambda: [*lines, f"a.png,{'x' * 200000},p1,PA,18"],
     }  # fmt: skip
-    kind = rng.choice([*damage, "not UTF-8", "UTF-16", "binary"])
+    kind = rng.choice([*damage, "not UTF-8", "UTF-16 without a mark", "binary"])
     data = "\n".join(damage[kind]() if kind in damage else lines).encode()
     if kind == "not UTF-8":
         data = data[:-3] + b"\xff\xfe\xe9" + data[-3:]
-    elif kind == "UTF-16":
-        data = good.encode("utf-16")
+    elif kind == "UTF-16 without a mark":
+        data = good.encode(rng.choice(["utf-16-le", "utf-16-be"]))
     elif kind == "binary":
         data = rng.randbytes(3000)
     (place / "films.csv").write_bytes(data)

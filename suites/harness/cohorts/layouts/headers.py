@@ -25,6 +25,7 @@ from suites.harness.cohorts.dicom_decoding import (
     read_tags,
 )
 from suites.harness.cohorts.layouts.metadata import age_group
+from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import shown
 
 _TOLD = ("patient", "view", "age", "age_group")
@@ -166,8 +167,8 @@ def _text(header: pydicom.Dataset, tag: str) -> str:
 
 
 def _pseudonym(header: pydicom.Dataset) -> str:
-    identity = str(header.get("PatientID") or "").strip()
-    issuer = str(header.get("IssuerOfPatientID") or "").strip()
+    identity = as_seen(str(header.get("PatientID") or ""))
+    issuer = as_seen(str(header.get("IssuerOfPatientID") or ""))
     return hashlib.sha256(f"{issuer}\x1f{identity}".encode()).hexdigest()[:12] if identity else ""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts.spelling import label_spelling
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
@@ -32,17 +34,40 @@ SPELLINGS = {
 KNOWN = frozenset({NORMAL, PNEUMONIA, BACTERIAL, VIRAL, *SPELLINGS})
 
 
+# Around the words of the published classes these say nothing: `Pneumonia (viral)`. A number may live by its point.
+_SILENT = re.compile(r"[()\[\]{}\"'.,:;/]+")
+_NOTHING = re.compile(r"[-?.]+")
+
+
+@lru_cache(maxsize=4096)
 def normalise_label(text: str) -> str:
-    """Return the canonical snake_case label: `PNEUMONIA-Bacterial` -> `bacterial_pneumonia`, "" stays ""."""
-    snake = re.sub(r"[\W_]+", "_", text.strip().lower()).strip("_")
-    return SPELLINGS.get(snake, snake)
+    """Return the canonical label: `PNEUMONIA-Bacterial` -> `bacterial_pneumonia`, `TB +` -> `tb+`, "" stays "".
+
+    Spellings that differ in case, blanks, underscores and hyphens between words are one label; signs are part of it:
+    `TB+` and `TB-`, `1` and `-1`, `pneumonia?` and `pneumonia` are two (see `label_spelling`).
+    """
+    spelt = label_spelling(text)
+    words = label_spelling(_SILENT.sub(" ", spelt))
+    return SPELLINGS.get(words, words) if words in KNOWN else spelt
+
+
+def merged_spellings(written: Iterable[str]) -> tuple[str, ...]:
+    """Return a note for each label that stands for texts which differ in more than case, blanks and hyphens."""
+    spelt: dict[str, dict[str, str]] = {}
+    for text in written:
+        spelt.setdefault(normalise_label(text), {}).setdefault(label_spelling(text), text)
+    return tuple(
+        f"labels {listed(map(repr, found.values()))} are read as one, {shown(label, 30)}"
+        for label, found in sorted(spelt.items())
+        if len(found) > 1
+    )
 
 
 def align_labels(cohort: Cohort, subject_classes: Sequence[str], *, probe: bool | None = None) -> Cohort:
     """Return the cohort with its labels in the subject's own class names.
 
     A subject that knows only `pneumonia` gets bacterial and viral films as pneumonia, with a note. Films without a
-    label are left out of a labelled cohort, with a note.
+    label (or with `-`, `?`, where no class is called so) are left out of a labelled cohort, with a note.
 
     Args:
         cohort: with labels in any spelling.
@@ -59,7 +84,7 @@ def align_labels(cohort: Cohort, subject_classes: Sequence[str], *, probe: bool 
     if probe is None:
         probe = not labels.any()
     target = {label: _target(label, own) for label in sorted(labels.unique()) if label}
-    unknown = [label for label, name in target.items() if name is None]
+    unknown = [label for label, name in target.items() if name is None and not _NOTHING.fullmatch(label)]
     if unknown and not probe:
         raise CohortProblem(f"cohort {shown(cohort.name, 40)}: {_why_unknown(cohort, unknown, subject_classes)}")
     table = cohort.table.copy()
@@ -69,7 +94,7 @@ def align_labels(cohort: Cohort, subject_classes: Sequence[str], *, probe: bool 
         displaced = labels.isin(unknown) & (table["finding"] == "")
         table.loc[displaced, "finding"] = labels[displaced]
         notes.append(f"labels unknown to the subject are read as findings: {listed(unknown)}")
-    notes += _merged(target)
+    notes += [*merged_spellings(target), *_merged(target)]
     aligned = replace(cohort, table=table, notes=tuple(notes))
     return aligned if probe else _complete(aligned, subject_classes)
 
@@ -128,8 +153,12 @@ def _why_unknown(cohort: Cohort, unknown: Sequence[str], classes: Sequence[str])
     first = cohort.table["id"][cohort.table["label"].isin(unknown)].iloc[0]
     names = listed(map(repr, unknown), 50)
     reason = f"label {names} (first at {shown(first, 40)}) not among the subject's classes: {listed(classes, 60)}"
-    if all(label.isdigit() for label in unknown):
+    if all(map(_is_number, unknown)) and not any(map(_is_number, classes)):
         return f"{reason}. Write class names, not numbers: the order of a subject's classes is its own"
     if [normalise_label(label) for label in unknown] == [PNEUMONIA]:
         return f"{reason}. Say which pneumonia it is"
     return f"{reason}. Rename the labels, or choose with label=... in the spec"
+
+
+def _is_number(label: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?", label) is not None

@@ -47,7 +47,7 @@ def manifest(spec: Spec) -> Cohort:
     if path is None:
         raise CohortProblem(f"{shown(spec.text)}: no manifest ({', '.join(SUFFIXES)}) there")
     root = path.parent
-    told = read_manifest(path)
+    told, spelt = read_manifest(path)
     columns = list(map(str, told))
     masks = {_mask_name(column): column for column in columns if column == "mask" or column.endswith("_mask")}
     if {"mask", "lesion_mask"} <= set(told):
@@ -69,6 +69,7 @@ def manifest(spec: Spec) -> Cohort:
         manifest=shown(path.name, 60),
         masks=masks,
         notes=[
+            *spelt,
             *["the masks of column `mask` are read as lesions"] * ("mask" in columns),
             *(not_read_beside(path) if whole_folder else ()),
         ],

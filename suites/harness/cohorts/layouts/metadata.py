@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.cohorts.layouts.films import SPLITS, relative_name
-from suites.harness.cohorts.layouts.labels import normalise_label
+from suites.harness.cohorts.layouts.labels import merged_spellings, normalise_label
+from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.layouts.walk import true_paths
 from suites.harness.cohorts.quoting import listed, shown
@@ -23,6 +24,7 @@ BESIDE = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata", "labels") 
 TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split", "mask")
 ADULT_FROM_YEARS = 18
 NAMES = ("id", "file", "label")
+_SEEN = frozenset({"patient", "view", "age_group", "finding", "split"})
 _UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _FILES = frozenset(
     {"filename", "filepath", "path", "image", "imagepath", "imagefile", "imageindex", "img", "film", "dicom"}
@@ -44,8 +46,10 @@ def not_read_beside(manifest: Path) -> tuple[str, ...]:
     return (f"{manifest.name} is read, {', '.join(others)} beside it not; to use another, name it, or merge the two",)
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
-    """Return a manifest with lower-case column names, texts as written, labels and splits in canonical spelling.
+def read_manifest(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a manifest with lower-case column names, labels and splits in canonical spelling, and notes on labels.
+
+    Patients, views and findings are as they are seen (`as_seen`), other texts as written.
 
     Of the names in a manifest (`NAMES`) only an empty cell (a null of Parquet) is missing: a class may be called `NA`
     or `None`. In the other columns these words, and `nan`, `null`, say that nothing is known, as an empty cell does.
@@ -58,14 +62,15 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """
     where = shown(path)
     raw = read_cells(path)
-    table = raw.rename(columns=lambda name: str(name).strip().lower())
+    table = raw.rename(columns=lambda name: as_seen(str(name)).lower())
     if "file" not in table:
         likely = next((name for name in map(str, table) if re.sub(r"\W|_", "", name) in _FILES), "")
         advice = f"; rename {shown(likely, 30)!r} to file" if likely else ""
         raise CohortProblem(f"{where}: a manifest needs a column `file`; found {listed(table.columns, 60)}{advice}")
     if table.empty:
         raise CohortProblem(f"{where}: holds no row")
-    return _normalised(table, where)
+    notes = merged_spellings(table["label"].unique()) if "label" in table else ()
+    return _normalised(table, where), notes
 
 
 def rows_of(told: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -110,7 +115,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     Raises:
         CohortProblem: label or split of a film contradict each other, or two rows name one film.
     """
-    told = read_manifest(manifest)
+    told, spelt = read_manifest(manifest)
     known = dict(zip(true_paths(files_named(told, manifest)), rows_of(told), strict=True))
     completed, missing, regrouped = [], 0, 0
     for row, true in zip(rows, true_paths(row["path"] for row in rows), strict=True):
@@ -127,7 +132,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
         filled = {key: value for key, value in (told_of or {}).items() if key != "file" and value != ""}
         regrouped += bool(row.get("patient") and filled.get("patient", row["patient"]) != row["patient"])
         completed.append(row | filled)
-    notes = [f"{missing} of {len(rows)} films are not in {manifest.name}"] if missing else []
+    notes = [*spelt, *[f"{missing} of {len(rows)} films are not in {manifest.name}"] * bool(missing)]
     notes += [f"patients of {regrouped} films are taken from {manifest.name}, not from their names"] * bool(regrouped)
     if known:
         first = shown(next(iter(known.values()))["file"])
@@ -159,6 +164,8 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
         raise CohortProblem(f"{where}: row {int((table['file'] == '').argmax()) + 1} names no file")
     if (impossible := table["file"].str.contains("\0", regex=False)).any():
         raise CohortProblem(f"{where}: row {int(impossible.argmax()) + 1} names a file with a null character")
+    for name in _SEEN.intersection(table):
+        table[name] = table[name].map(as_seen)
     if "label" in table:
         table["label"] = table["label"].map(normalise_label)
     if "split" in table:

@@ -22,6 +22,14 @@ _LABELS = frozenset(
     }
 )  # fmt: skip
 
+_TABLES = frozenset(
+    {
+        ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml",
+        ".txt", ".dat", ".feather", ".arrow", ".pkl", ".pickle", ".db", ".sqlite", ".dta", ".sav",
+    }
+)  # fmt: skip
+_ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
+
 
 def class_folders(root: Path) -> list[tuple[str, Path]]:
     """Return (split, class folder) pairs; the split is "" where there are no split folders."""
@@ -48,6 +56,16 @@ def why_no_label(location: Path) -> str:
     if tables:
         return f"if {shown(tables[0].name, 40)} there tells file and label of each, name that table itself"
     return _REMEDY
+
+
+def why_no_cohort(file: Path) -> str:
+    """Return what to do with a file that is neither a table of films nor a film."""
+    suffix = file.suffix.lower()
+    if suffix in _TABLES:
+        return "if it is a table, save it as CSV with the columns `file` and `label`"
+    if suffix in _ARCHIVES:
+        return "unpack it, and name what was in it"
+    return "save its films as PNG, TIFF or DICOM, and name their folder or a table of them"
 
 
 def why_no_label_column(columns: Iterable[str], manifest: str) -> str:

@@ -27,6 +27,7 @@ To add a layout, write a function in a new file of this folder::
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,11 +36,13 @@ from urllib.parse import parse_qsl
 from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
+from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 from suites.harness.foreign_code import defined_in, foreign
 
 EVERY_SPLIT = "all"
+_SIGN = re.compile(r"(?<![\w)])\+|\+(?![\w%(])")  # between words it is a blank, as in any query; `label=TB+` means it
 _NAMED = 4
 _LONGEST_NAME = 200
 
@@ -83,7 +86,7 @@ class Spec:
         if not mark or os.path.exists(whole):  # noqa: PTH110 - it answers no where pathlib raises: a name too long
             return cls(text, text, (), tuple(classes))
         try:
-            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+            pairs = parse_qsl(_SIGN.sub("%2B", query), keep_blank_values=True, strict_parsing=True)
         except ValueError as problem:
             raise CohortProblem(
                 f"{shown(text)}: filters behind ? read key=value&key=value ({shown(problem, 60)})"
@@ -195,9 +198,15 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
         )
     cohort = replace(found, spec=parsed.text)
     filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
-    if split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters):
-        filters += [("split", str(split))] if (cohort.table["split"] != "").any() else []
+    by_split = bool((cohort.table["split"] != "").any())
+    unasked = (
+        by_split and split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters)
+    )
     cohort = _filtered(cohort, [pair for pair in filters if pair != ("split", EVERY_SPLIT)])
+    if unasked:
+        if not (cohort.table["split"] == split).any():
+            raise CohortProblem(_why_no_split(cohort, str(split)))
+        cohort = _filtered(cohort, [("split", str(split))])
     return align_labels(cohort, classes) if classes else cohort
 
 
@@ -234,13 +243,14 @@ def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
     spec = shown(cohort.spec, 80)
     wanted: dict[str, list[str]] = {}
     for key, value in filters:
-        wanted.setdefault(key, []).append(normalise_label(value) if key.rstrip("!") == "label" else value)
+        wanted.setdefault(key, []).append((normalise_label if key.rstrip("!") == "label" else as_seen)(value))
     for key, values in wanted.items():
         column = key.removesuffix("!")
         if column not in cohort.table:
             known = listed(cohort.table.columns)
             raise CohortProblem(f"{spec}: cannot filter by {shown(column, 40)!r}; the columns are {known}")
         found = cohort.table[column].astype(str)
+        found = found if column == "label" else found.map(as_seen)
         keep = found.isin(values) ^ key.endswith("!")
         if not keep.any():
             present = sorted(found.unique())
@@ -254,3 +264,14 @@ def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
         name = f"{'or'.join(chosen)}" if key == "split" else f"{key}={','.join(chosen)}"
         cohort = replace(cohort.select(keep), name=shown(f"{cohort.name} {name}", _LONGEST_NAME))
     return cohort
+
+
+def _why_no_split(cohort: Cohort, split: str) -> str:
+    """Return why a split that the user did not name holds no film, and how to name one."""
+    present = sorted(set(cohort.table["split"].astype(str)) - {""}) or ["all"]
+    other = "val" if "val" in present else present[0]
+    mark = "&" if "?" in cohort.spec else "?"
+    return (
+        f"{shown(cohort.spec, 80)}: no film is of the split {split!r}, which is taken where the spec names none; "
+        f"split is one of {listed(map(repr, present), 60)}: add {mark}split={shown(other, 30)}, or {mark}split=all"
+    )

@@ -6,8 +6,10 @@ inflates) is refused before it is held in memory, and so is text that is not UTF
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.layouts.walk import MOST_FILMS
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
@@ -30,6 +33,7 @@ LONGEST_CELL = 32_767
 """Characters, as many as a cell of a spreadsheet holds."""
 _LONGEST_LINE = 2**17  # bytes; the csv module gives up on a cell beyond that
 _BATCH = 2**14
+_SEPARATOR = re.compile(r"\"?sep=([^\w\"\r\n])\"?[,;\t|]*", re.IGNORECASE)
 _REMEDY = "keep the rows and columns that are needed"
 
 
@@ -55,14 +59,19 @@ def read_cells(path: Path) -> pd.DataFrame:
 def _text(data: bytes, where: str) -> pd.DataFrame:
     """Return the cells as they are written; what would move a cell to another row or column is refused.
 
+    The separator is a comma, a semicolon, a tab or a bar, or what Excel's first line `sep=;` says.
     A quoted text may not run over the end of its line: that is how a forgotten quote swallows the films up to the next.
     """
+    data = _utf8(data, where)
     _check_size(data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n"), 1, where)
     rows: list[list[str]] = []
-    separator = ","
-    for number, line in _lines(data.removeprefix(b"\xef\xbb\xbf"), where):
-        if not rows:  # some countries' spreadsheets write ;
-            separator = max("\t;,", key=line.count)
+    separator = told = ""
+    for number, line in _lines(data, where):
+        if not rows:
+            if not told and (first := _SEPARATOR.fullmatch(line.rstrip(" ")) or _SEPARATOR.fullmatch(line)):
+                told = first[1]
+                continue
+            separator = told or _separator(line)
         try:
             cells = next(csv.reader([line], delimiter=separator, strict=True), [])
         except csv.Error as problem:
@@ -85,10 +94,28 @@ def _text(data: bytes, where: str) -> pd.DataFrame:
         raise ValueError("it is empty")
     _refuse_repeated(rows[0], where)
     table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
-    nameless = np.array([not name.strip() for name in rows[0]])
+    nameless = np.array([not as_seen(name) for name in rows[0]])
     if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
         raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
     return pd.DataFrame({name: table[name].str.strip() for name in table.columns[~nameless]})
+
+
+def _utf8(data: bytes, where: str) -> bytes:
+    """Return the bytes of a text in UTF-8, without a byte order mark; "Unicode text" of Excel is UTF-16."""
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode("utf-16").encode()
+    except UnicodeDecodeError as problem:
+        raise CohortProblem(
+            f"{where}: begins as UTF-16 text and is none ({problem.reason} at byte {problem.start}); save the table as "
+            "UTF-8"
+        ) from problem
+
+
+def _separator(header: str) -> str:
+    found = max("\t;,", key=header.count)  # some countries' spreadsheets write ;
+    return "|" if found not in header and "|" in header else found
 
 
 def _lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
@@ -229,6 +256,6 @@ def _check_cells(cells: Sequence[str], place: str, where: str) -> None:
 
 
 def _refuse_repeated(header: Sequence[str], where: str) -> None:
-    names = [name.strip().lower() for name in header if name.strip()]
+    names = [name for name in (as_seen(written).lower() for written in header) if name]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise CohortProblem(f"{where}: column {listed(repeated)} occurs more than once; keep one of them in the header")

@@ -11,7 +11,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES
 from suites.harness.cohorts.layouts.assembly import folder_cohort
 from suites.harness.cohorts.layouts.kermany_names import believed, read_name
-from suites.harness.cohorts.layouts.labels import KNOWN, normalise_label
+from suites.harness.cohorts.layouts.labels import KNOWN, merged_spellings, normalise_label
 from suites.harness.cohorts.layouts.metadata import find_beside
 from suites.harness.cohorts.layouts.missing_labels import class_folders
 from suites.harness.cohorts.layouts.registry import Spec, register
@@ -49,7 +49,8 @@ def three_folders(spec: Spec) -> Cohort:
     root = spec.path
     rows: list[dict[str, object]] = []
     masks = [path for folder in mask_folders_in(root) for path in films_below(folder)]
-    for split, folder in class_folders(root):
+    folders = class_folders(root)
+    for split, folder in folders:
         label = normalise_label(folder.name)
         found = list_films(folder)
         masks += found.masks
@@ -65,7 +66,7 @@ def three_folders(spec: Spec) -> Cohort:
         rows,
         name=root.name,
         manifest=find_beside(root),
-        notes=(*notes, *mask_note(tuple(masks), root)),
+        notes=(*merged_spellings(folder.name for _, folder in folders), *notes, *mask_note(tuple(masks), root)),
     )
 
 

@@ -176,5 +176,5 @@ def test_a_class_may_have_the_name_of_nothing(films: Films, name: str, kind: str
     table = pd.DataFrame({"file": files, "label": [name, "normal", None], "view": views})
     _ = table.to_csv(path, index=False) if kind == "csv" else table.to_parquet(path)
     found = load_cohort(str(path)).table
-    assert found["label"].tolist() == [name.lower().replace("/", "_"), "normal", ""]
+    assert found["label"].tolist() == [name.lower(), "normal", ""]
     assert found["view"].tolist() == ["PA", "", "PA"]

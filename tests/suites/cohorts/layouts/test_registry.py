@@ -117,6 +117,41 @@ def test_a_spec_that_names_nothing(spec: str, reason: str) -> None:
         load_cohort(spec)
 
 
+@pytest.mark.parametrize(
+    ("suffixes", "remedy"),
+    [
+        (("xlsx", "XLS", "ods", "json", "txt"), "save it as CSV with the columns `file` and `label`"),
+        (("zip", "tar", "tar.gz", "csv.gz", "7z"), "unpack it, and name what was in it"),
+        (("pdf", "nii", "npy", "h5", "odd"), "save its films as PNG, TIFF or DICOM"),
+    ],
+)
+def test_a_file_that_is_neither_table_nor_film(films: Films, suffixes: tuple[str, ...], remedy: str) -> None:
+    folder = films("a.png")
+    for suffix in suffixes:
+        path = folder / f"films.{suffix}"
+        path.write_bytes(b"PK\3\4 anything but a film")
+        for classes in (None, ["normal", "virus"]):
+            with pytest.raises(CohortProblem, match=rf"films\.{suffix}: is neither a table .* nor a film.*{remedy}"):
+                load_cohort(str(path), classes=classes)
+        path.write_bytes((folder / "a.png").read_bytes())
+        assert len(load_cohort(str(path))) == 1  # a film is one whatever it is called
+    (folder / "broken.png").write_bytes(b"nothing")
+    assert len(load_cohort(f"{folder}/broken.png")) == 1  # and one that cannot be decoded is listed
+
+
+def test_the_split_that_nobody_named_is_named(films: Films) -> None:
+    root = films("train/normal/a.png", "train/virus/b.png", "val/normal/c.png", "val/virus/d.png")
+    with pytest.raises(
+        CohortProblem, match=r"the split 'test', which is taken where .* 'train', 'val': add \?split=val"
+    ):
+        load_cohort(str(root), classes=["normal", "virus"])
+    with pytest.raises(CohortProblem, match="add &split=val"):
+        load_cohort(f"{root}?label=normal")
+    with pytest.raises(CohortProblem, match="no film is left by split=test; split is one of 'train', 'val'"):
+        load_cohort(f"{root}?split=test")
+    assert len(load_cohort(f"{root}?split=val")) == 2
+
+
 def test_an_empty_folder_is_no_cohort(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("x")
     with pytest.raises(CohortProblem, match="holds nothing that is known as films"):

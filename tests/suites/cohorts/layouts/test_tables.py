@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
@@ -62,6 +64,53 @@ def test_texts_beyond_the_bounds_of_a_table(tmp_path: Path, text: str | bytes, r
     path = tmp_path / "list.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     refused(path, reason)
+
+
+ROWS = [("file", "label", "patient"), ("a.png", "Normal", "p, q; r"), ("b.png", "virus", "é|x")]
+
+
+@settings(deadline=None)
+@given(
+    separator=st.sampled_from([",", ";", "\t", "|"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    first=st.sampled_from(["", "sep={}\n", '"sep={}"\n', "SEP={}\r\n", "\nsep={}\n"]),
+)
+def test_separators_and_encodings_of_spreadsheets(separator: str, encoding: str, first: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "list.csv")
+        with path.open("w", encoding=encoding, newline="") as file:
+            file.write(first.format(separator))
+            csv.writer(file, delimiter=separator).writerows(ROWS)
+        table = read_cells(path)
+    assert [tuple(table), *table.itertuples(index=False, name=None)] == ROWS
+
+
+def test_a_separator_that_only_the_first_line_tells(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("sep=^\nfile^a,b\nx.png^1\n")
+    assert read_cells(tmp_path / "list.csv").to_dict("list") == {"file": ["x.png"], "a,b": ["1"]}
+    (tmp_path / "list.csv").write_text("file\na|b.png\n")
+    assert read_cells(tmp_path / "list.csv")["file"].tolist() == ["a|b.png"]
+    (tmp_path / "list.csv").write_text(",,\nfile;a\nx.png;1\n")
+    assert read_cells(tmp_path / "list.csv").to_dict("list") == {"file": ["x.png"], "a": ["1"]}
+    (tmp_path / "odd.csv").write_bytes(b"\xff\xfef\0i")
+    refused(tmp_path / "odd.csv", r"begins as UTF-16 text and is none .* save the table as UTF-8")
+
+
+SEEN = st.text(st.sampled_from("aéñ Åö7-"), min_size=1, max_size=6).filter(str.strip)
+UNSEEN = st.sampled_from("\u200b\u200e\ufeff\xad\u2060")
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEN, st.integers(0, 6), UNSEEN)
+def test_one_patient_in_two_ways_of_writing_is_one(name: str, at: int, unseen: str) -> None:
+    composed, split = (unicodedata.normalize(form, name.strip()) for form in ("NFC", "NFD"))
+    ways = [composed, split, composed[:at] + unseen + composed[at:]]
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [f"{place}.png,{way},{way}" for place, way in enumerate(ways)]
+        Path(folder, "list.csv").write_text("\n".join(["file,patient,view\u200b", *lines]), encoding="utf-8")
+        cohort = load_cohort(f"{folder}/list.csv")
+        assert (set(cohort.table["patient"]), set(cohort.table["view"])) == ({composed}, {composed})
+        assert len(load_cohort(f"{folder}/list.csv?patient={quote(split)}")) == 3
 
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
