@@ -149,6 +149,9 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
     subject, recipe = answers.subject, parse(second).preprocessing
     if recipe not in {None, subject.preprocessing.name, *subject.preprocessings}:
         raise NotEvaluable(f"{subject.name} has no preprocessing {recipe}, only {subject.preprocessing.name}")
+    asked = [(tuple(one.steps), one.preprocessing or subject.preprocessing.name) for one in map(parse, (first, second))]
+    if asked[0] == asked[1]:
+        raise NotEvaluable(f"{subject.name} is asked the same under {first} and {second}: there is nothing to compare")
     calls = answers.called(first), answers.called(second)
     keep = np.isfinite(calls[0]) & np.isfinite(calls[1])
     changed = answers.rate(calls[0] != calls[1], keep)

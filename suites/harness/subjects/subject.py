@@ -47,13 +47,24 @@ class Normalised(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return (B, K) logits, K >= 2."""
+        """Return (B, K) logits, K >= 2.
+
+        Raises:
+            TypeError: the backbone returns something other than a tensor.
+        """
         logits: Tensor = self.backbone((pixels - self.mean) / self.std)
+        if not isinstance(logits, Tensor):
+            raise TypeError(no_tensor(logits))
         if logits.ndim == 1:
             logits = logits.unsqueeze(1)
-        if logits.shape[1] == 1:
+        if logits.ndim > 1 and logits.shape[1] == 1:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         return logits
+
+
+def no_tensor(answer: object) -> str:
+    """Return what to say of a network that answers with something other than a tensor."""
+    return f"returned {type(answer).__name__[:30]}; return the logits (of a Transformers model: its .logits)"
 
 
 @dataclass(frozen=True, kw_only=True)

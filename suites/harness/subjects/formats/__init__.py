@@ -25,7 +25,7 @@ from suites.harness.subjects.formats.registry import get, names, register
 from suites.harness.subjects.formats.wording import in_short
 from suites.harness.subjects.network_digest import not_told
 from suites.harness.subjects.output_scale import as_logits
-from suites.harness.subjects.subject import Subject
+from suites.harness.subjects.subject import Subject, no_tensor
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -157,7 +157,9 @@ def _rehearse(subject: Subject) -> None:
         torch.inference_mode(),
     ):
         logits = subject.network(pixels)
-    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(logits, torch.Tensor):
+        raise SubjectProblem(f"{subject.name}: the network {no_tensor(logits)} ({place})")
+    shape = tuple(logits.shape)
     if shape != (2, len(subject.classes)):
         raise SubjectProblem(
             f"{subject.name}: wrong number of classes: two films give logits of shape {shape}, but the classes "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from suites.harness.errors import SubjectProblem
-from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.formats.wording import in_one_line, in_short
 
 
 def usable(device: str) -> str:
@@ -22,7 +22,10 @@ def usable(device: str) -> str:
     try:
         torch.empty(1, device=device).cpu()
     except Exception as error:  # each backend has its own way to be missing: a module, an assertion, a library's error
-        raise SubjectProblem(f"device {device!r} cannot be used here ({in_one_line(error)}); cpu always can") from error
+        # What torch says of a backend that it was built without is a page about its own internals.
+        missing = isinstance(error, NotImplementedError) and "Could not run" in str(error)
+        reason = "torch was installed without it" if missing else in_one_line(error)
+        raise SubjectProblem(f"device {in_short(device, 40)} cannot be used here ({reason}); cpu always can") from error
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -20,10 +20,13 @@ from suites.harness.subjects.formats.paths import is_folder, is_listed, local_pa
 from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.formats.tensors import State, filled, outputs_of
 from suites.harness.subjects.formats.weights import checked, read_json, read_safetensors, sha256_of_file
-from suites.harness.subjects.formats.wording import first_few, in_one_line
+from suites.harness.subjects.formats.wording import first_few, in_one_line, in_short
+from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
 PUBLISHED = "kiselyovd/chest-xray-classifier"
+PUBLISHED_CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
+"""The published repository sorts its class folders by name."""
 FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "training.json"]
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -130,8 +133,11 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     else:
         notes.append("no preprocessor_config.json: only the repository's recipe, ImageNet's normalisation")
     recipes["repository"] = processor.repository_recipe(size, channels)
+    recipe, told = _default(recipes, classes, is_published=source == f"hf:{PUBLISHED}")
+    notes += told
     state = read_safetensors(weights_file)
     outputs = outputs_of(next((state[key] for key in HEADS if key in state), None), classes, weights_file)
+    _refuse_several_findings(config, outputs, config_file)
     if outputs == 1 and len(classes) == 2:
         notes.append(f"one sigmoid logit, for {classes[1]}")
     else:
@@ -145,7 +151,7 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
         name=name,
         classes=classes,
         network=Normalised(network, mean, std),
-        preprocessing=recipes["repository"],
+        preprocessing=recipe,
         preprocessings=recipes,
         provenance=Provenance(
             spec=spec,
@@ -157,6 +163,47 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
             notes=tuple(notes),
             training=read_json(training) if is_listed(training) else {},
         ),
+    )
+
+
+def _default(
+    recipes: Mapping[str, Preprocessing], classes: tuple[str, ...], *, is_published: bool
+) -> tuple[Preprocessing, list[str]]:
+    """Return the recipe in use unless another is asked for, and a note where a reader may expect the other.
+
+    Of the published model two recipes are in circulation, and its numbers were taken with the repository's. A folder is
+    of its kind where it says what the published one says: the same classes, and the same recipe in its processor's
+    file. That file of any other folder tells how its network was trained.
+    """
+    repository, stated = recipes["repository"], recipes.get("hub")
+    if stated is None or is_published:
+        return repository, []
+    if set(classes) == set(PUBLISHED_CLASSES) and processor.is_published_recipe(stated):
+        note = (
+            "preprocessing: repository unless chosen, as for the published model; preprocessor_config.json states "
+            "another, which --preprocessing hub takes"
+        )
+        return repository, [note]
+    note = (
+        "preprocessing: hub unless chosen, as preprocessor_config.json states; its classes or recipe are not those of "
+        "the published model"
+    )
+    return stated, [note]
+
+
+def _refuse_several_findings(config: Mapping[str, Any], outputs: int, source: Path) -> None:
+    """Refuse heads whose outputs are no classes that exclude one another; one sigmoid logit alone tells two classes.
+
+    Raises:
+        SubjectProblem: `problem_type` says so.
+    """
+    kind = config.get("problem_type")
+    if kind in {None, "single_label_classification"} or (kind == "multi_label_classification" and outputs == 1):
+        return
+    why = ": several findings of one film at once" if kind == "multi_label_classification" else ""
+    raise SubjectProblem(
+        f"{source}: problem_type is {in_short(kind, 60)}{why}, which is not judged yet; only classes that exclude one "
+        "another are (single_label_classification, logits for a softmax)"
     )
 
 

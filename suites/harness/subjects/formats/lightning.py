@@ -16,7 +16,8 @@ from torch import nn
 
 from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.strict_json import check_values
-from suites.harness.subjects.formats import keys, networks, schemas
+from suites.harness.subjects.formats import class_order, keys, networks, schemas
+from suites.harness.subjects.formats.hub import PUBLISHED_CLASSES
 from suites.harness.subjects.formats.network_size import planned
 from suites.harness.subjects.formats.paths import local_path
 from suites.harness.subjects.formats.processor import HUB
@@ -33,9 +34,6 @@ from suites.harness.subjects.formats.weights import checked, read_torch, sha256_
 from suites.harness.subjects.formats.wording import first_few
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
-
-PUBLISHED_CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
-"""The published repository sorts its class folders by name."""
 
 SIZE = 224
 
@@ -88,7 +86,7 @@ def load_lightning(spec: str) -> Subject:
     used = {key: _plain(settings[key]) for key in schemas.HYPER_PARAMETERS["properties"] if key in settings}
     checked({"hyper_parameters": used}, {"properties": {"hyper_parameters": schemas.HYPER_PARAMETERS}}, path)
     state = _network_state(unwrapped(as_state(checkpoint["state_dict"], path)), path)
-    classes, outputs, notes = _classes(used, state, kind, path)
+    classes, outputs, notes = _classes(used, class_order.stated(checkpoint), state, kind, path)
     make, tensors = NETWORKS[kind](state, outputs)
     network = filled(make, planned(make, side=SIZE, channels=3, source=path), tensors, path)
     recipes: dict[str, Preprocessing] = {"repository": REPOSITORY}
@@ -125,13 +123,14 @@ def _network_state(state: State, path: Path) -> State:
 
 
 def _classes(
-    settings: Mapping[str, Any], state: State, kind: str, path: Path
+    settings: Mapping[str, Any], stated: Mapping[str, tuple[str, ...]], state: State, kind: str, path: Path
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """Return class names, logits and notes, after the head, `num_classes` and the names were found to agree."""
     head = next((state[key] for key in HEADS[kind] if key in state), None)
     if head is None:
         raise SubjectProblem(f"{path}: the head model.{HEADS[kind][0]} is missing among {len(state)} weights")
     named = next((settings[key] for key in ("classes", "class_names") if isinstance(settings.get(key), list)), None)
+    place, named = ("hyper-parameters", named) if named is not None else next(iter(stated.items()), ("", None))
     classes = PUBLISHED_CLASSES if named is None else tuple(named)
     outputs = outputs_of(head, classes, path)
     single = outputs == 1 and len(classes) == 2
@@ -145,7 +144,7 @@ def _classes(
             f"{path}: wrong number of classes: the head has {outputs} outputs, the classes {', '.join(classes)} "
             "are named; store the names as hyper-parameter `classes`, or pass the model as module:factory"
         )
-    notes = ["class names from the checkpoint's hyper-parameters"]
+    notes = [f"class names from the checkpoint's {place}", *class_order.compared(stated, classes, path)]
     if named is None:
         told = ", ".join(classes)
         notes = [f"the checkpoint carries no class names: the published alphabetical order is taken, {told}"]

@@ -125,6 +125,12 @@ def hub_recipe(config: _Config, channels: int, source: str) -> Preprocessing:
         raise SubjectProblem(f"{source}: {error}") from error
 
 
+def is_published_recipe(recipe: Preprocessing) -> bool:
+    """Whether a recipe is `HUB`, at any input size, for any channels, and by whichever kernel."""
+    enlarged = int(recipe.size / 0.875)
+    return recipe.short_side == enlarged and recipe.interpolation == HUB.interpolation
+
+
 def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Read mean and standard deviation per channel, in units of pixels in [0, 1]; ImageNet's where there is no file.
 
@@ -141,7 +147,10 @@ def normalisation(config: _Config, channels: int, source: str) -> tuple[tuple[fl
     config, _ = settled(config, None, source)
     factor = config["rescale_factor"]
     if not config["do_rescale"] or abs(factor * 255 - 1) > 1e-6:
-        raise SubjectProblem(f"{source}: pixels must be scaled by 1/255 (do_rescale, rescale_factor), not by {factor}")
+        found = f"rescale_factor is {factor}" if config["do_rescale"] else "do_rescale is false"
+        raise SubjectProblem(
+            f"{source}: pixels must be scaled by 1/255, but {found}; fold what differs into image_mean and image_std"
+        )
     if not config["do_normalize"]:
         return (0.0,) * channels, (1.0,) * channels
     mean, std = (_per_channel(config[name], channels) for name in ("image_mean", "image_std"))

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats.http_client import Wire
-from suites.harness.subjects.formats.lightning import PUBLISHED_CLASSES
+from suites.harness.subjects.formats.hub import PUBLISHED_CLASSES
 from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.formats.service_answer import Reading, in_order, read
 from suites.harness.subjects.formats.wording import in_one_line, in_short

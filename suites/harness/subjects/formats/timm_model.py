@@ -14,12 +14,13 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.subjects.formats import class_order
 from suites.harness.subjects.formats.network_size import refuse_large, without_values
 from suites.harness.subjects.formats.paths import local_path
 from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.formats.schemas import LARGEST_SIDE
 from suites.harness.subjects.formats.tensors import State, filled, of_network, outputs_of
-from suites.harness.subjects.formats.weights import read_tensors, sha256_of_file
+from suites.harness.subjects.formats.weights import read_content, sha256_of_file, tensors_in
 from suites.harness.subjects.formats.wording import in_one_line
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
@@ -56,7 +57,9 @@ def load_timm(spec: str) -> Subject:
     if size is not None and not 8 <= size <= LARGEST_SIDE:
         raise SubjectProblem(f"{spec}: size must lie in 8..{LARGEST_SIDE} pixels, not {size}")
     path = local_path(options["checkpoint"])
-    state, found = read_tensors(path)
+    content = read_content(path)
+    notes = class_order.compared(class_order.stated(content), classes, path)
+    state, found = tensors_in(content, path)
     make = partial(_create, name, spec, in_chans=channels, img_size=size)
     plan = without_values(partial(make, num_classes=len(classes)))
     state, inside = of_network(state, plan.state_dict())
@@ -64,7 +67,8 @@ def load_timm(spec: str) -> Subject:
     make = partial(make, num_classes=outputs)
     if outputs != len(classes):
         plan = without_values(make)
-    recipe, mean, std, notes = _recipe(plan, options, channels, spec)
+    recipe, mean, std, told = _recipe(plan, options, channels, spec)
+    notes += told
     refuse_large(plan, side=recipe.size, channels=channels, source=spec)
     network = filled(make, plan, state, path)
     if found:

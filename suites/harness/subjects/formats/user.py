@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType
@@ -49,7 +49,10 @@ def load_user(spec: str) -> Subject:
     sys.path.insert(0, here)
     shown = one_line(spec, 80)
     try:
-        with foreign(SubjectProblem, f"{shown}: importing {match['module'][-60:]} from {_end(here)} failed"):
+        with (
+            chdir(here),  # theirs may change the folder, and the paths of this run are relative to it
+            foreign(SubjectProblem, f"{shown}: importing {match['module'][-60:]} from {_end(here)} failed"),
+        ):
             module = importlib.import_module(match["module"])
     finally:
         with suppress(ValueError):  # the user's own module may have taken it out
@@ -58,7 +61,7 @@ def load_user(spec: str) -> Subject:
     if not callable(factory):
         raise SubjectProblem(f"{shown}: {match['module'][-60:]} has no function {match['factory'][:60]}")
     try:
-        with foreign(SubjectProblem, f"{shown}: {match['factory'][:60]}() failed", at=factory):
+        with chdir(here), foreign(SubjectProblem, f"{shown}: {match['factory'][:60]}() failed", at=factory):
             subject = factory()
             if isinstance(subject, Subject):
                 subject = identified(subject)

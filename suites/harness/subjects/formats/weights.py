@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from suites.harness.errors import SubjectProblem
 from suites.harness.foreign_file import read_text
 from suites.harness.strict_json import check, parse_json
+from suites.harness.subjects.formats.file_kind import refuse_other_archives, refuse_other_kinds
 from suites.harness.subjects.formats.file_limits import (
     bounded_memory,
     refuse_long_header,
@@ -97,6 +98,7 @@ def read_safetensors(path: Path) -> State:
         SubjectProblem: the file is missing, truncated, in another format, or holds what are no plain weights.
     """
     size = size_of_weights(path)
+    refuse_other_kinds(path, expected="safetensors")
     try:
         refuse_long_header(path)
         with bounded_memory(size):
@@ -117,8 +119,10 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
         SubjectProblem: the file is missing, truncated, in another format, or names code to be run.
     """
     size = size_of_weights(path)
+    refuse_other_kinds(path, expected="torch")
     try:
         refuse_zip_bomb(path, size)
+        refuse_other_archives(path)
         with warnings.catch_warnings(), bounded_memory(size):
             warnings.simplefilter("ignore")  # of old pickles and rare layouts: it loads, or it is refused below
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -156,9 +160,17 @@ def read_tensors(path: Path) -> tuple[State, str]:
     Raises:
         SubjectProblem: the file cannot be read or holds no table of tensors.
     """
-    if path.suffix == ".safetensors":
-        return unwrapped(read_safetensors(path)), ""
-    content, found = read_torch(path), list[str]()
+    return tensors_in(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever its trainer put there
+    """Read all that a safetensors or torch file holds."""
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
+
+
+def tensors_in(content: Any, path: Path) -> tuple[State, str]:  # noqa: ANN401 - as above
+    """Return the tensors in what was read from a file, as `read_tensors` does."""
+    found = list[str]()
     while isinstance(content, Mapping) and not is_state(content) and len(found) < _DEEPEST:
         key = _table(content, path)
         if key is None:

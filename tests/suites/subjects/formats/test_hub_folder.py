@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.formats.hub import PUBLISHED_CLASSES, _default
+from suites.harness.subjects.formats.processor import FILTERS, hub_recipe, repository_recipe
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 
 
@@ -51,6 +55,47 @@ def test_both_published_recipes_are_there_and_the_repositorys_is_the_default(hub
     assert load_subject(str(hub_folder), preprocessing="hub").preprocessing == hub
     with pytest.raises(SubjectProblem, match="no preprocessing called 'other'; known are hub, repository"):
         load_subject(str(hub_folder), preprocessing="other")
+
+
+@pytest.mark.parametrize("resample", [0, 1, 2])
+def test_a_folder_with_another_recipe_than_the_published_is_judged_with_its_own(hub_folder, resample):
+    edit(hub_folder / "preprocessor_config.json", resample=resample)
+    subject = load_subject(str(hub_folder))
+    assert subject.preprocessing.name == "hub"
+    assert subject.preprocessing.interpolation == FILTERS[resample]
+    assert any("hub unless chosen" in note for note in subject.provenance.notes)
+    assert load_subject(str(hub_folder), preprocessing="repository").preprocessing == REPOSITORY
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    resample=st.sampled_from([0, 1, 2, 3]),
+    crop_pct=st.sampled_from([0.8, 0.875, 0.95, 1.0]),
+    side=st.sampled_from([32, 64, 128, 224]),
+    classes=st.permutations(PUBLISHED_CLASSES) | st.just(["normal", "pneumonia", "effusion"]),
+    is_published=st.booleans(),
+)
+def test_what_the_file_states_decides_except_for_the_published_kind(resample, crop_pct, side, classes, is_published):
+    stated = {"resample": resample, "crop_pct": crop_pct, "size": {"shortest_edge": side}}
+    recipes = {"hub": hub_recipe(stated, 3, "file"), "repository": repository_recipe(side)}
+    used, notes = _default(recipes, tuple(classes), is_published=is_published)
+    if is_published:
+        assert (used.name, notes) == ("repository", [])
+    elif "effusion" not in classes and (resample, crop_pct) == (3, 0.875):
+        assert used.name == "repository"
+        assert notes[0].endswith("which --preprocessing hub takes")
+    else:
+        assert (used.interpolation, used.short_side, used.size) == (FILTERS[resample], int(side / crop_pct), side)
+        assert "hub unless chosen" in notes[0]
+
+
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression", 7])
+def test_several_findings_at_once_are_not_judged_yet(hub_folder, kind):
+    edit(hub_folder / "config.json", problem_type="single_label_classification")
+    load_subject(str(hub_folder))
+    edit(hub_folder / "config.json", problem_type=kind)
+    assert "problem_type is " in (message := refused(hub_folder))
+    assert "not judged yet" in message
 
 
 def test_the_published_size_has_its_name(published):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import load_subject, names, register, registry
@@ -95,6 +99,59 @@ def test_a_factory_that_fails_is_told_in_one_line(module, code, message):
     with pytest.raises(SubjectProblem, match=message) as caught:
         load_subject(f"{module(code)}:make")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [f"import os\nos.chdir('elsewhere')\n{FACTORY}", FACTORY.replace(
+    "    torch.manual_seed(0)", "    import os; os.chdir('elsewhere')\n    torch.manual_seed(0)"
+), "import os\ndef make():\n    os.chdir('elsewhere')\n    raise OSError"])  # fmt: skip
+def test_the_working_folder_stays_where_it_is(module, code):
+    name, here = module(code), Path.cwd()
+    (here / "elsewhere").mkdir()
+    with suppress(SubjectProblem):
+        load_subject(f"{name}:make")
+    assert Path.cwd() == here
+
+
+class Answers(nn.Module):
+    """A network that returns its logits inside something else."""
+
+    def __init__(self, wrap: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.wrap = wrap
+
+    def forward(self, pixels: torch.Tensor) -> object:
+        return self.wrap(pixels.flatten(1)[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("wrap", "kind"),
+    [
+        (lambda logits: {"logits": logits}, "dict"),
+        (lambda logits: (logits, logits), "tuple"),
+        (lambda logits: ImageClassifierOutput(logits=logits), "ImageClassifierOutput"),
+        (lambda _: None, "NoneType"),
+    ],
+)
+@pytest.mark.parametrize("normalised", [True, False])
+def test_logits_inside_something_else_are_asked_for(wrap, kind, normalised):
+    network = Answers(wrap)
+    subject = grey(network=Normalised(network, (0.5,), (0.25,)) if normalised else network, sha256="1" * 64)
+    with pytest.raises(SubjectProblem, match=rf"returned {kind}; return the logits \(.*\.logits\)") as caught:
+        load_subject(subject)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("answer", [torch.tensor(1.0), torch.ones(2, 1, 1)])
+def test_numbers_of_another_shape_are_told_by_their_shape(answer):
+    with pytest.raises(SubjectProblem, match=r"give logits of shape \("):
+        load_subject(grey(network=Normalised(Answers(lambda _: answer), (0.5,), (0.25,)), sha256="1" * 64))
+
+
+def test_a_backend_that_torch_was_built_without_is_told_in_a_few_words():
+    if torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(SubjectProblem, match=r"^device 'mps' cannot be used here \(.{1,60}\); cpu always can$"):
+        load_subject("bundled:fragile", device="mps")
 
 
 def test_a_module_that_is_not_there():

@@ -186,8 +186,8 @@ def test_normalisation():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"do_rescale": False}, "scaled by 1/255"),
-        ({"rescale_factor": 1 / 127.5}, "scaled by 1/255"),
+        ({"do_rescale": False}, "scaled by 1/255, but do_rescale is false"),
+        ({"rescale_factor": 1 / 127.5}, r"scaled by 1/255, but rescale_factor is 0\.0078"),
         ({"rescale_factor": "small"}, '`rescale_factor` is "small", expected a number'),
         ({"image_mean": [0.5]}, "image_mean should be 3 numbers"),
         ({"image_mean": ["a", "b", "c"]}, r'`image_mean\[0\]` is "a", expected a number'),
