@@ -17,7 +17,9 @@ from suites.harness.endpoints.adversarial import robust_accuracy, tables
 from suites.harness.endpoints.explanations import attribution, border_occlusion
 from suites.harness.endpoints.explanations.attribution import Checked
 from suites.harness.endpoints.two_cohorts import smallest_kind
+from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import below_one, percent, points
+from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.verdicts import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
 
@@ -286,3 +288,16 @@ def test_the_median_flip_rests_on_patients(main):
     for measure in tables.flip_sizes(main, attack):
         mine = index[main.labels[index] == main.class_index(measure.name.removeprefix("median_flip_levels_"))]
         assert (measure.n, measure.patients) == (len(mine), len(set(main.patients[mine])))
+
+
+def test_a_recipe_is_not_compared_with_itself(tmp_path):
+    main = simulated_answers({"clean": 3.0, "preprocessing:hub": 3.0}, films=60)
+    for own in ("repository", "hub"):
+        recipes = {name: Preprocessing(name=name) for name in ("repository", "hub")}
+        subject = replace(main.subject, preprocessing=recipes[own], preprocessings=recipes)
+        judged = replace(main, subject=subject)
+        if own == "repository":
+            assert result_of("preprocessing.disagreement", judged, tmp_path / own).effect.n == 60
+            continue
+        with pytest.raises(NotEvaluable, match="there is nothing to compare"):
+            result_of("preprocessing.disagreement", judged, tmp_path / own)
