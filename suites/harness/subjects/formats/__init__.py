@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import torch
 
 from explain import NotAttributableError
-from suites.harness.errors import SubjectProblem, one_line
+from suites.harness.errors import SubjectProblem, one_line, printable
 from suites.harness.foreign_code import defined_in, foreign, written_in
 from suites.harness.subjects.attribution_layer import layer_of
 from suites.harness.subjects.formats.device import usable
@@ -73,13 +73,18 @@ def _writable(subject: Subject) -> Subject:
     told = subject.provenance
     told = replace(
         told,
-        spec=one_line(told.spec, 1000),
-        format=one_line(told.format, 1000),
-        source=one_line(told.source, 1000),
-        architecture=one_line(told.architecture, 1000),
-        notes=tuple(one_line(note, 1000) for note in told.notes),
+        spec=_written_name(told.spec, 1000),
+        format=_written_name(told.format, 1000),
+        source=_written_name(told.source, 1000),
+        architecture=_written_name(told.architecture, 1000),
+        notes=tuple(_written_name(note, 1000) for note in told.notes),
     )
-    return replace(subject, name=one_line(subject.name, 200), provenance=told)
+    return replace(subject, name=_written_name(subject.name, 200), provenance=told)
+
+
+def _written_name(text: str, most: int) -> str:
+    """Return a text with all of its letters, those that no file can hold escaped, as long as nobody makes it a book."""
+    return one_line(printable(text), most)
 
 
 def _found_again(subject: Subject) -> Subject:

@@ -13,7 +13,7 @@ import timm
 from timm.data.config import resolve_data_config
 from torch import nn
 
-from suites.harness.errors import SubjectProblem
+from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.subjects.formats import class_order
 from suites.harness.subjects.formats.network_size import refuse_large, without_values
 from suites.harness.subjects.formats.paths import local_path
@@ -105,7 +105,7 @@ def _parse(spec: str) -> tuple[str, dict[str, str]]:
         key, _, value = part.partition("=")
         if key not in OPTIONS:
             raise SubjectProblem(
-                f"{spec}: no option {key!r}; options are {', '.join(OPTIONS)} (write & in a path as %26)"
+                f"{one_line(spec, 80)}: no option {one_line(repr(key), 50)}; options are {', '.join(OPTIONS)} (write & in a path as %26)"
             )
         options[key] = unquote(value)
     for key in ("checkpoint", "classes"):
