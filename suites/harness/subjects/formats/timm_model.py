@@ -105,7 +105,8 @@ def _parse(spec: str) -> tuple[str, dict[str, str]]:
         key, _, value = part.partition("=")
         if key not in OPTIONS:
             raise SubjectProblem(
-                f"{one_line(spec, 80)}: no option {one_line(repr(key), 50)}; options are {', '.join(OPTIONS)} (write & in a path as %26)"
+                f"{one_line(spec, 80)}: no option {one_line(repr(key), 50)}; options are {', '.join(OPTIONS)} "
+                "(write & in a path as %26)"
             )
         options[key] = unquote(value)
     for key in ("checkpoint", "classes"):
