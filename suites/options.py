@@ -6,8 +6,8 @@ written here with the harness's own.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,18 @@ DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
 
 
-def _whole(text: str) -> int:
-    """Return the whole number that somebody wrote; one that no generator takes is none."""
+def _whole(option: str, text: str) -> int:
+    """Return the whole number that somebody wrote; one that no generator takes is none.
+
+    Raises:
+        pytest.UsageError: one line, where argparse would print every option before it.
+    """
     try:
         number = int(text)
     except ValueError:  # also of more than 4300 digits
         number = -1
     if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, not {text[:20]!r}")
+        raise pytest.UsageError(f"{option}: expected a whole number from 0 to 2**63 - 1, not {text[:20]!r}")
     return number
 
 
@@ -51,7 +55,7 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise argparse.ArgumentTypeError(f"no user of this machine has the home of {text[:60]!r}") from None
+        raise pytest.UsageError(f"no user of this machine has the home of {text[:60]!r}; write the path") from None
 
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -106,9 +110,13 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "run a whole grid of perturbations beside what the claims need: standard, quick or medmnist-c",
     },
     "--preprocessing": {"metavar": "NAME", "help": "recipe by name: repository (default) or hub"},
-    "--limit": {"type": _whole, "metavar": "N", "help": "about N films, stratified by class, whole patients"},
+    "--limit": {
+        "type": partial(_whole, "--limit"),
+        "metavar": "N",
+        "help": "about N films, stratified by class, whole patients",
+    },
     "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1, mps"},
-    "--seed": {"type": _whole, "default": 0, "help": "decides every random number (default 0)"},
+    "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]

@@ -108,8 +108,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
         )
     if not suite_named:
         return
-    if known.noconftest:
-        raise pytest.UsageError("the suites are run by their conftest.py; leave out --noconftest")
     # A conftest.py that might know an option of another name is one beside data, whose option is misspelt.
     if unknown := parser.parse_known_and_unknown_args(args, copy.copy(early_config.option))[1]:
         raise pytest.UsageError(f"unrecognized arguments: {' '.join(unknown)}")

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 def run(module, *words):
     """Run a module of this folder in a process without the threads that no fork survives."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    environment = outside | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", f"tests.hostile{module}", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
 

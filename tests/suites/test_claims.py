@@ -64,7 +64,7 @@ def test_extends_overrides_by_id_and_adds(tmp_path):
         ("claim = 3", "holds no"),
         ("[[claim]]\nid = 3", "`id` is 3, expected text"),
         (ENTRY.replace("margin = 0.1", ""), "contrast.mine: it has no `margin`"),
-        (ENTRY.replace("margin = 0.1", "margin = nan"), "margin must be a finite number"),
+        (ENTRY.replace("margin = 0.1", "margin = nan"), "`margin` is NaN, expected a number"),
         (ENTRY.replace("limitation", "wish"), "kind must be 'limitation' or 'requirement', not 'wish'"),
         (ENTRY.replace("contrast.mine", "mine"), "expected text, dotted"),
         (ENTRY + ENTRY, "more than once"),

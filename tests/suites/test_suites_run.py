@@ -176,14 +176,9 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
         ({"weights": "toys:bright?layer=nothing"}, "no layer 'nothing'"),
         ({"data": "nothing"}, "nothing"),
         ({"claims": "none.toml"}, "cannot read the claims table"),
-        ({"more": ["--device=hpu"]}, "device 'hpu' cannot be used here"),
         ({"more": ["--report=/dev/null/report"]}, "the report cannot be written"),
-        ({"more": ["--model-card=nowhere/card.md"]}, "cannot write the model card"),
-        ({"more": ["--junitxml=/dev/null/junit.xml"]}, "--junitxml"),
-        ({"more": ["--baseline=/dev/zero"]}, "/dev/zero: cannot be read as JSON"),
         ({"more": [b"--report=\xff\xfe"]}, "is no UTF-8"),
         ({"more": ["--report=~nobody-of-this-name/out"]}, "no user of this machine has the home"),
-        ({"more": ["--noconftest"]}, "leave out --noconftest"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_4(place, changes, message):

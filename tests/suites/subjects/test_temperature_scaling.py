@@ -163,7 +163,7 @@ def test_calibration_on_films_of_the_fit_is_not_evaluable(place, share):
     [
         ({"temperature": 0}, "a temperature is a positive number, not 0"),
         ({"temperature": -1.5}, "a temperature is a positive number, not -1.5"),
-        ({"temperature": float("nan")}, "a temperature is a positive number, not nan"),
+        ({"temperature": float("nan")}, "`temperature` is NaN, expected a number"),
         ({"temperature": "2.0"}, '`temperature` is "2.0", expected a number'),
         ({"low": 9.0}, "does not hold the temperature"),
         ({"schema": "temperature/9"}, "schema 'temperature/9', but this version reads 'temperature/1'"),
