@@ -23,15 +23,15 @@ from suites.harness.cache import default_folder
 from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
-from suites.harness.claims import Claim, Judgement, Measure, Result, load_claims
+from suites.harness.claims import Claim, Judgement, Result, load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.cohorts.probes import shared_films
-from suites.harness.endpoints import Endpoint, get
+from suites.harness.endpoints import get
+from suites.harness.endpoints.measuring import endpoint_of, is_ours, measured_alone
 from suites.harness.endpoints.uncertainty.held_out import caveat
-from suites.harness.errors import NotEvaluable, PredictionProblem, SubjectProblem, UsageProblem, printable
-from suites.harness.foreign_code import defined_in, foreign
+from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem, printable
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
@@ -39,6 +39,7 @@ from suites.harness.predictions.subject_checks import SubjectCheck, barred, refu
 from suites.harness.predictions.table import predict
 from suites.harness.record import PAGE, Record
 from suites.harness.report import drawing_once, write_report
+from suites.harness.report.results import verdicts_table
 from suites.harness.stress_grid.whole import preset_conditions, stress_grid
 from suites.harness.subjects.subject import Subject
 from suites.harness.verdicts import judge_section
@@ -123,7 +124,7 @@ class Evaluation:
         severities, thorough = SEVERITIES[self.profile], self.profile != "quick"
         wanted = {CLEAN: parse(CLEAN)}
         for claim in claims:
-            needed = _endpoint(claim).conditions(claim, severities, thorough=thorough)
+            needed = endpoint_of(claim).conditions(claim, severities, thorough=thorough)
             wanted |= {condition.text: condition for condition in needed}
         return list(wanted.values())
 
@@ -182,7 +183,7 @@ class Evaluation:
                 return measured_alone(measure, self.cohort, claim)
             refuse(self._named(subject), self.checks[subject])
             evidence = self.evidence(subject)
-            if not _ours(claim):
+            if not is_ours(claim):
                 return measured_alone(measure, evidence, claim)
             return self._results(subject).once(claim, lambda: measured_alone(measure, evidence, claim))
         except NotEvaluable as reason:
@@ -346,21 +347,7 @@ class Evaluation:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per claim and subject: verdict, effect with interval, margin, reason."""
-        rows = []
-        for judgement in self.judgements:
-            effect = judgement.result.effect if judgement.result else None
-            rows.append(
-                {
-                    "claim": judgement.claim.id, "section": judgement.claim.section, "kind": judgement.claim.kind,
-                    "subject": judgement.subject, "verdict": str(judgement.verdict),
-                    "measure": effect.name if effect else None, "condition": effect.condition if effect else None,
-                    "estimate": effect.estimate if effect else None, "low": effect.low if effect else None,
-                    "high": effect.high if effect else None, "margin": judgement.claim.margin,
-                    "n": effect.n if effect else None, "patients": effect.patients if effect else None,
-                    "reason": judgement.reason,
-                }
-            )  # fmt: skip
-        return pd.DataFrame(rows)
+        return verdicts_table(self.judgements)
 
     def report(self, folder: str | Path) -> Path:
         """Write the report and return its `index.html`."""
@@ -369,7 +356,7 @@ class Evaluation:
                 self.evidence(subject.name)
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         grid = stress_grid(judged, self.preset)
-        if not all(_ours(judgement.claim) for judgement in self.judgements):
+        if not all(is_ours(judgement.claim) for judgement in self.judgements):
             return write_report(self.record(), Path(folder).expanduser(), comparison=compare(judged), grid=grid)
         with drawing_once(self.record(), self.cache, self._decided_by()) as record:
             return write_report(record, Path(folder).expanduser(), comparison=compare(judged), grid=grid)
@@ -380,42 +367,6 @@ class Evaluation:
         return str(
             self.to_pandas().reindex(columns=columns).to_html(index=False, float_format="{:.3f}".format, escape=True)
         )
-
-
-def measured_alone(measure: Endpoint, evidence: object, claim: Claim) -> Result:
-    """Return what an endpoint finds; where code of a user's fails in it, this claim is lost and no other.
-
-    Raises:
-        NotEvaluable: that code raised something (a score, a perturbation, an attack, the subject itself), or a user's
-            endpoint returned no result.
-    """
-    what = f"its endpoint {measure.name!r} failed"
-    try:
-        with foreign(NotEvaluable, what, at=measure.measure, only_theirs=_ours(claim)):
-            found: object = measure(evidence, claim)
-    except PredictionProblem as problem:
-        raise NotEvaluable(str(problem)) from problem
-    if not isinstance(found, Result) or not isinstance(found.effect, Measure):
-        given = f"a Result whose effect is {type(found.effect).__name__}" if isinstance(found, Result) else type(found)
-        told = given if isinstance(given, str) else given.__name__
-        raise NotEvaluable(
-            f"its endpoint {measure.name!r} returned {told}; expected a Result with a Measure as its effect "
-            f"({defined_in(measure.measure)})"
-        )
-    return found
-
-
-def _endpoint(claim: Claim) -> Endpoint:
-    """Return the endpoint of a claim; one that there is not is named with the claim."""
-    try:
-        return get(claim.endpoint)
-    except UsageProblem as problem:
-        raise UsageProblem(f"claim {claim.id}: {problem}") from problem
-
-
-def _ours(claim: Claim) -> bool:
-    """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
-    return get(claim.endpoint).measure.__module__.partition(".")[0] in OUR_PACKAGES
 
 
 def _writable(cohort: Cohort) -> Cohort:

@@ -22,11 +22,12 @@ from suites.harness.claims import Claim
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts import registry as layouts
 from suites.harness.endpoints import registry as endpoints
+from suites.harness.endpoints.measuring import measured_alone
 from suites.harness.endpoints.uncertainty import recalibration
 from suites.harness.endpoints.uncertainty import scores as all_scores
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import CohortProblem, FilmUnreadable, PredictionProblem, SubjectProblem
-from suites.harness.evaluation import Evaluation, measured_alone
+from suites.harness.evaluation import Evaluation
 from suites.harness.foreign_code import foreign
 from suites.harness.predictions.conditions import expand
 from suites.harness.predictions.table import predict

@@ -81,8 +81,8 @@ def load_results(path: Path) -> dict[str, Any]:
         check(document, _schema())
     except ValueError as error:
         raise UsageProblem(f"{file}: breaks schema {SCHEMA}: {error}") from None
-    for what, key in (("subjects", "name"), ("claims", ("id", "subject"))):
-        keys = [tuple(entry[part] for part in (key if isinstance(key, tuple) else (key,))) for entry in document[what]]
+    for what, parts in (("subjects", ("name",)), ("claims", ("id", "subject"))):
+        keys = [tuple(entry[part] for part in parts) for entry in document[what]]
         if repeated := next((one for one, count in Counter(keys).items() if count > 1), None):
             raise UsageProblem(f"{file}: {what} holds {' on '.join(repeated)} twice; it is no report of one run")
     return dict(document)
@@ -116,6 +116,25 @@ def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
     columns += ["patients", "estimator", "exploratory", "margin", "unit"]
     table = pd.DataFrame(rows).reindex(columns=columns)
     return table.astype({"n": "Int64", "patients": "Int64"})
+
+
+def verdicts_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """Return one row per judgement: verdict, effect with interval, margin, reason."""
+    rows = []
+    for judgement in judgements:
+        effect = judgement.result.effect if judgement.result else None
+        rows.append(
+            {
+                "claim": judgement.claim.id, "section": judgement.claim.section, "kind": judgement.claim.kind,
+                "subject": judgement.subject, "verdict": str(judgement.verdict),
+                "measure": effect.name if effect else None, "condition": effect.condition if effect else None,
+                "estimate": effect.estimate if effect else None, "low": effect.low if effect else None,
+                "high": effect.high if effect else None, "margin": judgement.claim.margin,
+                "n": effect.n if effect else None, "patients": effect.patients if effect else None,
+                "reason": judgement.reason,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def predictions_table(record: Record) -> pd.DataFrame:

@@ -1,0 +1,49 @@
+"""What does the endpoint of a claim find, and whose fault is it where it fails? Between a run and its endpoints."""
+
+from __future__ import annotations
+
+from suites.harness.cache.code_digest import OUR_PACKAGES
+from suites.harness.claims import Claim, Measure, Result
+from suites.harness.endpoints.registry import Endpoint, get
+from suites.harness.errors import NotEvaluable, PredictionProblem, UsageProblem
+from suites.harness.foreign_code import defined_in, foreign
+
+
+def measured_alone(measure: Endpoint, evidence: object, claim: Claim) -> Result:
+    """Return what an endpoint finds; where code of a user's fails in it, this claim is lost and no other.
+
+    Raises:
+        NotEvaluable: that code raised something (a score, a perturbation, an attack, the subject itself), or a user's
+            endpoint returned no result.
+    """
+    what = f"its endpoint {measure.name!r} failed"
+    try:
+        with foreign(NotEvaluable, what, at=measure.measure, only_theirs=is_ours(claim)):
+            found: object = measure(evidence, claim)
+    except PredictionProblem as problem:
+        raise NotEvaluable(str(problem)) from problem
+    if not isinstance(found, Result) or not isinstance(found.effect, Measure):
+        given = f"a Result whose effect is {type(found.effect).__name__}" if isinstance(found, Result) else type(found)
+        told = given if isinstance(given, str) else given.__name__
+        raise NotEvaluable(
+            f"its endpoint {measure.name!r} returned {told}; expected a Result with a Measure as its effect "
+            f"({defined_in(measure.measure)})"
+        )
+    return found
+
+
+def endpoint_of(claim: Claim) -> Endpoint:
+    """Return the endpoint of a claim.
+
+    Raises:
+        UsageProblem: there is none of that name; the claim is named.
+    """
+    try:
+        return get(claim.endpoint)
+    except UsageProblem as problem:
+        raise UsageProblem(f"claim {claim.id}: {problem}") from problem
+
+
+def is_ours(claim: Claim) -> bool:
+    """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
+    return get(claim.endpoint).measure.__module__.partition(".")[0] in OUR_PACKAGES
