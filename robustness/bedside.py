@@ -172,10 +172,10 @@ class Collimation(Perturbation):
 
     name = "collimation"
     family = "bedside"
-    version = 2
+    version = 3
     eight_bit = True
     source = "collimator shadow with the penumbra of the focal spot"
-    levels = tuple({"border": border} for border in (0.02, 0.05, 0.10, 0.16, 0.22))
+    levels = tuple({"border": border} for border in (0.02, 0.04, 0.06, 0.08, 0.10))
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         soft = draws.uniform("softness", 1.0, 3.0)
