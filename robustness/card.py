@@ -7,8 +7,8 @@ A docstring tells what happens in the room or the scanner and what the parameter
     Not modelled: that a larger exposure scatters more.
 
 Numbers come from `levels`, which the code uses, with the words of `units`; what follows from them (a deviation index,
-an alias period) from `reading`. A part that nobody wrote reads `NOT_TOLD`. Shared parts may stand in a base class that is
-no perturbation itself.
+an alias period) from `reading`. A part that nobody wrote reads `NOT_TOLD`. Shared parts may stand in a base class that
+is no perturbation itself.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def card_of(kind: type[Described]) -> Card:
 def _docstrings(kind: type[Described]) -> Iterator[str]:
     """Its docstring, then those of its bases up to the first that is a perturbation of its own or the contract."""
     for base in kind.__mro__:
-        if base is not kind and ("name" in vars(base) or inspect.isabstract(base) and not base.__name__[0] == "_"):
+        if base is not kind and ("name" in vars(base) or (inspect.isabstract(base) and base.__name__[0] != "_")):
             return
         yield inspect.cleandoc(vars(base).get("__doc__") or "")
 

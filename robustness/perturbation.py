@@ -23,8 +23,8 @@ To add one, write a class in the file of its family, or in a new file of this fo
         def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
             return film + level["fog"]
 
-Paragraphs "Formula: ...", "Kept: ..." and "Not modelled: ..." of the docstring complete its card (see `card`), which the
-report shows; what they leave out reads "not told" there.
+Paragraphs "Formula: ...", "Kept: ..." and "Not modelled: ..." of the docstring complete its card (see `card`), which
+the report shows; what they leave out reads "not told" there.
 
 `draws.uniform("what for")` is one random number of this film, `draws.uniforms("what for", *film.shape)` a field of them
 (see `draws`): the same for the same film, condition and seed.
@@ -227,14 +227,23 @@ class Perturbation(ABC):
         )
 
     @classmethod
-    def reading(cls, level: Level) -> str:
+    def reading(cls, level: Level) -> str:  # noqa: ARG003 - for subclasses
         """What follows from the parameters of a level, in the field's units; for the card, may be empty."""
         return ""
 
     @property
     def card(self) -> Card:
-        """What it stands for, in words and units."""
-        return card_of(type(self))
+        """What it stands for, in words and units.
+
+        Raises:
+            PerturbationError: its `reading` fails, which may be anybody's code.
+        """
+        try:
+            return card_of(type(self))
+        except Exception as problem:
+            told = repr(problem)[:120]
+            place = defined_in(type(self))
+            raise PerturbationError(f"{self.name} has no card, its `reading` fails ({place}): {told}") from problem
 
     def pitch_mm(self, film: Tensor) -> float:
         """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
@@ -310,7 +319,6 @@ def register(kind: P) -> P:
         raise PerturbationError(f"{kind.name} has no docstring; it must name units")
     if not isinstance(kind.units, Mapping) or not all(isinstance(unit, str) for unit in kind.units.values()):
         raise PerturbationError(f"{kind.name}: units must be a mapping from parameters to words")
-    card_of(kind)  # what its `reading` makes of a level fails here, not in the report
     known = _REGISTRY.get(kind.name, kind)
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise PerturbationError(taken("perturbation", kind.name, known, kind))

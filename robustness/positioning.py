@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,12 @@ class PatientRotation(Perturbation):
 
     degrees: of rotation; its direction is drawn per film. The midline moves by 5 cm * sin(degrees) between chest walls
     that stay; the side further from the detector gains up to 0.5 sin(degrees) of attenuation, the other loses it.
+
+    Formula: x' = x + 5 cm sin(degrees) (1 - (x / w)^2), t' = t + 0.5 sin(degrees) x / w; w half the distance of the
+    chest walls.
+    Kept: chest walls, window, noise.
+    Not modelled: ribs and scapulae that turn, a heart that turns about another axis; markers over the chest move with
+    it.
     """
 
     name = "patient_rotation"
@@ -42,6 +49,11 @@ class PatientRotation(Perturbation):
     version = 3
     source = "radiographic positioning texts: medial clavicles unequally far from the spine"
     levels = tuple({"degrees": degrees} for degrees in (3.0, 6.0, 10.0, 15.0, 20.0))
+    units: ClassVar = {"degrees": "{} degrees"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"midline moves by {10.0 * SPINE_DEPTH_CM * math.sin(math.radians(level['degrees'])):.0f} mm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         thorax = thorax_of(lungs_of(film, draws))
@@ -60,6 +72,10 @@ class Roll(Perturbation):
     """Crooked in the plane of the film; what was outside the film is mirrored at its edge.
 
     degrees: of roll; its direction is drawn per film.
+
+    Formula: rotation about the centre of the film, bilinear.
+    Kept: size, grey values.
+    Not modelled: what lies outside the film: its mirror image stands there.
     """
 
     name = "roll"
@@ -68,6 +84,7 @@ class Roll(Perturbation):
     eight_bit = True
     source = "radiographic positioning"
     levels = tuple({"degrees": degrees} for degrees in (2.0, 5.0, 9.0, 14.0, 20.0))
+    units: ClassVar = {"degrees": "{} degrees"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         return turned(film, draws.choice("direction", (-1.0, 1.0)) * level["degrees"])
@@ -79,6 +96,12 @@ class Magnification(Perturbation):
 
     distance_cm: source to detector, the film being taken at 180 cm. A structure at height h above the detector is
     magnified by d / (d - h); h is 7.7 cm for the chest and 10.5 cm for the heart.
+
+    Formula: m = d / (d - h), relative to d = 180 cm, about the centre of the film; the heart's by a smooth hill of 5
+    cm.
+    Kept: grey values, blur and noise of the film.
+    Not modelled: blur of the focal spot, markers and collimator that would stay, ribs in front and behind magnified
+    apart.
     """
 
     name = "magnification"
@@ -87,6 +110,12 @@ class Magnification(Perturbation):
     eight_bit = True
     source = "central projection; cardiothoracic ratio in AP and PA (PMC3207047)"
     levels = tuple({"distance_cm": distance} for distance in (150.0, 130.0, 110.0, 100.0, 90.0))
+    units: ClassVar = {"distance_cm": "tube at {} cm"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        chest, heart = (_magnified(level["distance_cm"], height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
+        return f"chest x {chest:.3f}, heart x {heart:.3f} of those at 180 cm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         return warp(film, *_seen_from(film.shape, level["distance_cm"], self.pitch_mm(film)))
@@ -121,6 +150,12 @@ class LowInspiration(Perturbation):
     it. Apices, shoulders and what lies beside the chest (arms, markers) stay; the abdomen fills the room below, a film
     shows no more of it than it did. The air left makes lungs denser by 1 / (1 - rise); the heart is broadened by half
     of the rise.
+
+    Formula: rows move up by rise x height x (depth below the apex)^1.5; t' = t + 0.36 (1 / (1 - rise) - 1) in the
+    lungs.
+    Kept: shoulders, markers beside the chest, edges of the exposed field, window, noise.
+    Not modelled: ribs that turn, a narrower chest, more abdomen than the film shows (what is there is stretched, up to
+    twofold), a basal air-poor zone.
     """
 
     name = "low_inspiration"
@@ -128,11 +163,16 @@ class LowInspiration(Perturbation):
     version = 4
     source = "radiographic positioning: fewer than eight of ten posterior ribs above the diaphragm"
     levels = tuple({"rise": rise} for rise in (0.03, 0.06, 0.09, 0.13, 0.17))
+    units: ClassVar = {"rise": "diaphragm up by {} of the lungs' height"}
 
     LUNG_TISSUE = 0.36
     """Attenuation of the aerated lung of a child itself, 0.0635 / cm over 8 cm, diluted by scatter."""
     WALL_CM = 2.5
     """Beyond the outer edges of the lungs the movement fades out over this distance."""
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{10.0 * level['rise']:.1f} of ten posterior ribs less"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         lungs = lungs_of(film, draws)
