@@ -88,10 +88,10 @@ class EcgLeads(Perturbation):
         )
     )
     units: ClassVar = {
-        "wires": "{} wires",
+        "wires": "wires: {}",
         "radius_mm": "radius {} mm",
         "copper_mm": "{} mm of copper",
-        "electrodes": "{} electrodes",
+        "electrodes": "electrodes: {}",
         "electrode_mm": "of {} mm radius",
     }
 

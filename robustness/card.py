@@ -16,8 +16,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol
 
 NOT_TOLD = "not told"
 SECTIONS = {"formula": "Formula", "kept": "Kept", "not_modelled": "Not modelled"}
@@ -26,10 +26,10 @@ SECTIONS = {"formula": "Formula", "kept": "Kept", "not_modelled": "Not modelled"
 class Described(Protocol):
     """What a card is read from: the class of a perturbation."""
 
-    name: str
-    levels: tuple[Mapping[str, Any], ...]
-    units: Mapping[str, str]
-    source: str
+    name: ClassVar[str]
+    levels: ClassVar[tuple[Mapping[str, Any], ...]]
+    units: ClassVar[Mapping[str, str]]
+    source: ClassVar[str]
 
     @classmethod
     def reading(cls, level: Mapping[str, Any]) -> str:
@@ -52,13 +52,13 @@ class Card:
     """
 
     name: str
-    happens: str
-    formula: str
-    parameters: str
-    severities: Mapping[int, str]
-    source: str
-    kept: str
-    not_modelled: str
+    happens: str = NOT_TOLD
+    formula: str = NOT_TOLD
+    parameters: str = NOT_TOLD
+    severities: Mapping[int, str] = field(default_factory=dict)
+    source: str = NOT_TOLD
+    kept: str = NOT_TOLD
+    not_modelled: str = NOT_TOLD
 
     @property
     def missing(self) -> list[str]:
@@ -76,7 +76,7 @@ def card_of(kind: type[Described]) -> Card:
         name=kind.name,
         source=kind.source,
         severities={severity: _severity(kind, level) for severity, level in enumerate(kind.levels, 1)},
-        **{part: told.get(part, NOT_TOLD) for part in ("happens", "parameters", *SECTIONS)},
+        **told,
     )
 
 

@@ -196,8 +196,8 @@ class TubeVoltage(Perturbation):
     Formula: t' = c_lung t + (c_bone - c_lung) b + (1 - c_lung) t_typical; c the contrast left of that at 45 keV, b the
     bone.
     Kept: typical attenuation, window, noise, scatter.
-    Not modelled: more scatter and less dose at a higher voltage, beam hardening; the tube's kVp (about 65 to 120) is
-    told by its effective energy only.
+    Not modelled: more scatter and less dose at a higher voltage, beam hardening; which kVp gives an effective energy
+    depends on filter and patient (45 keV are 60 to 70 kVp of a child), so none is told.
     """
 
     name = "tube_voltage"
