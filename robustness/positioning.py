@@ -69,25 +69,25 @@ class PatientRotation(Perturbation):
 
 @register
 class Roll(Perturbation):
-    """Crooked in the plane of the film; what was outside the film is mirrored at its edge.
+    """Crooked in the plane of the film; what was outside it is soft tissue or beam as at its edge, without letters.
 
     degrees: of roll; its direction is drawn per film.
 
     Formula: rotation about the centre of the film, bilinear.
     Kept: size, grey values.
-    Not modelled: what lies outside the film: its mirror image stands there.
+    Not modelled: what lies outside the film: its mirror image stands there, without what is narrower than 13 mm.
     """
 
     name = "roll"
     family = "bedside"
-    version = 3
+    version = 4
     eight_bit = True
     source = "radiographic positioning"
     levels = tuple({"degrees": degrees} for degrees in (2.0, 5.0, 9.0, 14.0, 20.0))
     units: ClassVar = {"degrees": "{} degrees"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return turned(film, draws.choice("direction", (-1.0, 1.0)) * level["degrees"])
+        return turned(film, draws.choice("direction", (-1.0, 1.0)) * level["degrees"], 13.0 / self.pitch_mm(film))
 
 
 @register

@@ -48,6 +48,21 @@ def test_breathing_out_moves_the_diaphragm_and_not_the_collimator(chest):
     assert float((changed - film)[dome - 6 : dome - 1, 40:55].mean()) > 0.1, "abdomen where lung was"
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 30),
+    severity=st.integers(1, 5),
+    name=st.text("ab", min_size=1, max_size=4),
+    row=st.integers(30, 90),
+)
+def test_a_turned_film_does_not_show_its_marker_twice(chest, seed, severity, name, row):
+    film, _ = chest(seed)
+    film[:, :18] = 0.0
+    both = torch.stack([with_marker(film, row), film])
+    marked, plain = get("roll")(both, severity, [name, name])
+    assert float((marked - plain).sum()) < 1.05 * 8 * 5, "no more white than one marker has"
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 30), severity=st.integers(1, 5), name=st.text("abcdef", min_size=1, max_size=4))
 def test_a_grid_upside_down_saturates_nothing_and_leaves_no_black_rim(chest, seed, severity, name):
