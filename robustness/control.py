@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -27,11 +28,21 @@ from robustness.tone_curve import ToneCurve
 
 
 class _InsteadOfStripes(Perturbation):
-    """Noise with the root mean square of the stripes the same film would get, faded by scatter in the same way."""
+    """Noise with the root mean square of the stripes the same film would get, faded by scatter in the same way.
+
+    Formula: I' = I (1 + A 1.5 / (1 + s) n), n noise with the root mean square of the stripes on the same film.
+    Kept: energy of the change, how it fades with scatter, mean intensity, window.
+    Not modelled: anything of a hospital: it is a control.
+    """
 
     family = "control"
     version = 3
     levels = GridStripes.levels
+    units: ClassVar = {
+        "amplitude": "{} of the intensity",
+        "period": "period {} pixels of a 255-pixel film",
+        "crossed": "crossed with probability {}",
+    }
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
@@ -87,6 +98,10 @@ class BrightnessShift(ToneCurve):
     """Grey values lifted by what underexposure on a fixed window lifts them, without its noise and tone curve.
 
     dose: that of the underexposure; the shift is -ln(dose) / 3.0 of the full scale (19, 37, 59, 89, 118 of 255).
+
+    Formula: g' = g - ln(dose) / 3.0.
+    Kept: noise, anatomy; nothing depends on the tone curve.
+    Not modelled: anything of a hospital: it is a control.
     """
 
     name = "brightness_shift"
@@ -95,6 +110,11 @@ class BrightnessShift(ToneCurve):
     version = 2
     source = "control of equal mean"
     levels = UnderexposureFixedWindow.levels
+    units: ClassVar = {"dose": "as {} of the exposure"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{-255.0 * math.log(level['dose']) / DT:+.0f} of 255 grey levels"
 
     def curve(self, grey: Tensor, level: Level) -> Tensor:
         return grey - math.log(level["dose"]) / DT
@@ -105,6 +125,10 @@ class Resave(Perturbation):
     """Saved and loaded again without loss (PNG): nothing may change, at any severity.
 
     compression: of zlib, 1 to 9.
+
+    Formula: g' = g.
+    Kept: everything.
+    Not modelled: nothing.
     """
 
     name = "resave"
@@ -112,6 +136,7 @@ class Resave(Perturbation):
     family = "control"
     source = "identity"
     levels = tuple({"compression": compression} for compression in (1, 3, 5, 7, 9))
+    units: ClassVar = {"compression": "zlib level {}"}
     eight_bit = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:

@@ -36,6 +36,11 @@ BONE_CONTRAST = (0.7170, 0.5596, 0.3808, 0.2870)
 """mu of cortical bone minus soft tissue, per cm, at ENERGIES (keV)."""
 
 
+def deviation_index(dose: float) -> str:
+    """The deviation index of an exposure, the target having been met by the film."""
+    return f"DI {10.0 * math.log10(dose):+.1f}"
+
+
 def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it."""
     noise = draws.normals("quantum noise", *film.shape)
@@ -56,6 +61,11 @@ class Underexposure(Perturbation):
     """Fewer photons on a system that fits its window: noise, most of it in the mediastinum and under the diaphragm.
 
     dose: exposure as a fraction of what the film had (DI -3, -6, -9, -12, -15).
+
+    Formula: I' = I + sqrt(I Iv (1 / dose - 1) / N) z, shown as -ln I' in a fitted window; Iv the typical intensity, N =
+    30 174 x 0.6 x 2.5 uGy x pixel area in mm^2 the photons of a pixel there, z normal, blurred by 0.15 mm.
+    Kept: anatomy, contrast, mean brightness; the noise that the film has already.
+    Not modelled: read-out noise (see electronic_noise), a change of scatter, processing that smooths noise.
     """
 
     name = "underexposure"
@@ -63,6 +73,11 @@ class Underexposure(Perturbation):
     version = 3
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
+    units: ClassVar = {"dose": "{} of the exposure"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return deviation_index(level["dose"])
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
@@ -78,8 +93,17 @@ class Underexposure(Perturbation):
 class UnderexposureStress(Perturbation):
     """Photon noise far beyond practice, window fitted: a stress test, not a film anybody would read.
 
+    On a linear tone curve that is noise of 85 / sqrt(photons) of 255 grey levels where the film is typical. At severity
+    5 films of the phantom have 4.7 in the lungs, 5.5 where they are typical and 8 behind spine and diaphragm, on
+    anatomy of a hundred: it is seen there first, and hardly on the lungs of a small picture. Few photons in pixels of
+    0.9 mm are the 120th part of a usual exposure; that it shows so little is the physics of large pixels.
+
     photons: detected per pixel of a film with a shorter side of 256 pixels, where the intensity is typical of the
     chest.
+
+    Formula: I' = Poisson(photons I / Iv) Iv / photons, shown as -ln I' in a fitted window; Iv the typical intensity.
+    Kept: anatomy, mean brightness; noise per area, whatever the size of the film's pixels.
+    Not modelled: blur of the noise by the detector, read-out noise; a film that anybody would take.
     """
 
     name = "underexposure_stress"
@@ -88,6 +112,11 @@ class UnderexposureStress(Perturbation):
     version = 3
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
     levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
+    units: ClassVar = {"photons": "{} photons per pixel"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"noise of {255.0 / DT / math.sqrt(level['photons']):.1f} of 255 grey levels where the film is typical"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
@@ -103,6 +132,10 @@ class UnderexposureFixedWindow(Perturbation):
     """Too little exposure on film or with a fixed window: light and noisy, the mediastinum runs into white.
 
     dose: exposure as a fraction; 0.25 lifts the grey value by 118 of 255 on a linear tone curve.
+
+    Formula: t' = -ln(I + noise) - ln(dose), noise as in underexposure, in the film's own window of 3.0 in attenuation.
+    Kept: window and tone curve, anatomy.
+    Not modelled: toe and shoulder of an emulsion.
     """
 
     name = "underexposure_fixed_window"
@@ -111,6 +144,11 @@ class UnderexposureFixedWindow(Perturbation):
     version = 4
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
+    units: ClassVar = {"dose": "{} of the exposure"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{deviation_index(level['dose'])}, {-255.0 * math.log(level['dose']) / DT:+.0f} of 255 grey levels"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
@@ -126,6 +164,10 @@ class OverexposureFixedWindow(TissueCurve):
     """Too much exposure on film or with a fixed window: dark, the lungs run into black. Its noise does not show.
 
     dose: exposure as a multiple.
+
+    Formula: t' = t - ln(dose) in the film's own window of 3.0 in attenuation.
+    Kept: window and tone curve, anatomy, noise (less of it cannot be taken off a film).
+    Not modelled: toe and shoulder of an emulsion, saturation of a detector.
     """
 
     name = "overexposure_fixed_window"
@@ -133,6 +175,11 @@ class OverexposureFixedWindow(TissueCurve):
     version = 5
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (1.25, 1.6, 2.0, 3.0, 4.0))
+    units: ClassVar = {"dose": "{} times the exposure"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{deviation_index(level['dose'])}, {-255.0 * math.log(level['dose']) / DT:+.0f} of 255 grey levels"
 
     def curve(self, grey: Tensor, level: Level, radiograph: Radiograph) -> Tensor:
         return radiograph.toned(radiograph.line(grey).sub_(math.log(level["dose"]) / DT))
@@ -145,6 +192,12 @@ class TubeVoltage(Perturbation):
     kev: effective energy in keV, the film being taken at 45 keV (60-70 kVp, child). Bone is estimated as what stands
     out of its surroundings (1 cm) on the white side; it fades with mu(bone - soft), the rest with mu(consolidated -
     inflated lung), both interpolated in log energy.
+
+    Formula: t' = c_lung t + (c_bone - c_lung) b + (1 - c_lung) t_typical; c the contrast left of that at 45 keV, b the
+    bone.
+    Kept: typical attenuation, window, noise, scatter.
+    Not modelled: more scatter and less dose at a higher voltage, beam hardening; which kVp gives an effective energy
+    depends on filter and patient (45 keV are 60 to 70 kVp of a child), so none is told.
     """
 
     name = "tube_voltage"
@@ -152,6 +205,12 @@ class TubeVoltage(Perturbation):
     version = 3
     source = "attenuation coefficients of NIST XCOM / xraylib, 45 to 70 keV"
     levels = tuple({"kev": kev} for kev in (50.0, 55.0, 60.0, 65.0, 70.0))
+    units: ClassVar = {"kev": "{} keV effective"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        left = (contrast_at(level["kev"], table) for table in (LUNG_CONTRAST, BONE_CONTRAST))
+        return "contrast of lung x {:.2f}, of bone x {:.2f}".format(*left)
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
@@ -178,6 +237,10 @@ class ElectronicNoise(Perturbation):
 
     sigma: standard deviation in units of the square root of the photon number at full exposure.
     dose: exposure as a fraction.
+
+    Formula: I' = I + photon noise of underexposure + sigma Iv / (dose sqrt(N)) z.
+    Kept: exposure, anatomy, mean brightness.
+    Not modelled: fixed patterns, lines, defective pixels.
     """
 
     name = "electronic_noise"
@@ -185,6 +248,7 @@ class ElectronicNoise(Perturbation):
     version = 3
     source = "additive Gaussian read-out noise, independent of the signal"
     levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
+    units: ClassVar = {"sigma": "read-out noise {} of the photon noise at full exposure", "dose": "{} of the exposure"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
@@ -210,6 +274,10 @@ class BadPortable(Perturbation):
     """A poor bedside film: no grid, hence scatter, and too little exposure, window fitted.
 
     dose: exposure as a fraction. ratio: added scatter over primary. Scatter spreads over 3 to 6 cm, drawn per film.
+
+    Formula: I' = I + ratio blur(I), then the noise of underexposure, shown in a fitted window.
+    Kept: anatomy, mean brightness.
+    Not modelled: position of the patient, magnification, motion.
     """
 
     name = "bad_portable"
@@ -220,8 +288,13 @@ class BadPortable(Perturbation):
         {"dose": dose, "ratio": ratio}
         for dose, ratio in ((0.5, 0.5), (0.35, 0.8), (0.25, 1.2), (0.18, 2.0), (0.12, 3.0))
     )
+    units: ClassVar = {"dose": "{} of the exposure", "ratio": "scatter to primary {}"}
 
     SPREAD_CM: ClassVar[tuple[float, float]] = (3.0, 6.0)
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{deviation_index(level['dose'])}, contrast x {1.0 / (1.0 + level['ratio']):.2f}"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)

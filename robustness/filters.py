@@ -117,12 +117,20 @@ def centred(height: int, width: int) -> tuple[Tensor, Tensor]:
     return rows[:, None], columns[None, :]
 
 
-def turned(grey: Tensor, degrees: float) -> Tensor:
-    """8-bit (H, W) film turned about its centre (positive: what was right goes down); its mirror image lies outside."""
+def turned(grey: Tensor, degrees: float, largest: float) -> Tensor:
+    """8-bit (H, W) film turned about its centre (positive: what was right goes down).
+
+    Outside lies its mirror image without what is bright and narrower than `largest` pixels (letters, wires, ribs): a
+    letter seen twice, once from behind, gives a film away.
+    """
     height, width = grey.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
-    outside = cv2.BORDER_REFLECT_101
-    return torch.from_numpy(cv2.warpAffine(grey.numpy(), turn, (width, height), borderMode=outside))
+    film, size = grey.numpy(), (width, height)
+    side = 2 * math.ceil(largest / 2.0) + 1
+    plain = cv2.morphologyEx(film, cv2.MORPH_OPEN, np.ones((side, side), dtype=np.uint8))
+    around = cv2.warpAffine(cv2.blur(plain, (side, side)), turn, size, borderMode=cv2.BORDER_REFLECT_101)
+    whole: NDArray[Any] = cv2.warpAffine(film, turn, size, dst=around, borderMode=cv2.BORDER_TRANSPARENT)
+    return torch.from_numpy(whole)
 
 
 def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") -> Tensor:

@@ -9,6 +9,7 @@ Source: geometry of focused grids (IAEA, Diagnostic Radiology Physics, ch. 6); x
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -26,9 +27,22 @@ RESIDUAL_SCATTER = 0.3
 
 
 class _Cutoff(Perturbation):
-    """A focused grid out of place; lamellae run along the film's height three times in four, else across."""
+    """A focused grid out of place; lamellae run along the film's height three times in four, else across.
+
+    Formula: T = max(0, 1 - r |(x - b) / f1 - x / f0 + tan(tilt)|), I' = I (S + T) / (S + 1) and the noise of the
+    photons lost; S the scatter to primary behind the grid, 0.3 where typical.
+    Kept: scatter, anatomy, tone curve.
+    Not modelled: lines of the grid, absorption of scatter by a grid out of place, exposure control with several fields.
+    """
 
     version = 3
+    units: ClassVar = {
+        "off_centre_cm": "{} cm off centre",
+        "tilt_deg": "tilted {} degrees",
+        "source_cm": "tube at {} cm, focus 100 cm",
+        "ratio": "grid ratio {}:1",
+        "upside_down": "",
+    }
 
     RATIOS: ClassVar = (6.0, 8.0, 10.0, 12.0)
     midline_loses: ClassVar[bool] = True
@@ -55,6 +69,10 @@ class _Cutoff(Perturbation):
         cut = intensity * kept
         missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical_intensity / radiograph.counts(pitch))
         cut.add_(missing.sqrt_().mul_(detector_noise(film, draws, pitch))).clamp_min_(1e-6)
+        return self.shown(radiograph, cut)
+
+    def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
+        """Display what is left of the intensity (H, W)."""
         return radiograph.display_shifted(cut) if self.midline_loses else radiograph.display(attenuation_of(cut))
 
 
@@ -127,15 +145,29 @@ class GridCutoff(_Cutoff):
 class GridUpsideDown(_Cutoff):
     """A focused grid put in upside down: the midline exposed, both sides cut.
 
-    ratio: grid ratio. Upside-down grids in use have 5 to 8; severities 1 and 2 are weaker than any in practice.
+    Beyond 50 cm / ratio from the midline no primary is left. The detector fits its window to what remains (with a
+    window of the original film the sides would be plain white), so the sides are pale and flat, the midline dark. The
+    beam beside the patient is cut off as well and turns as pale as the sides.
+
+    ratio: grid ratio. Grids have 4 to 16, so severity 5 is the weakest real one and the others lead up to it. With a
+    higher ratio the exposed strip gets narrower but a fitted film does not change more (on 25 of 104 films less).
+
+    Formula: as grid_cutoff with T = max(0, 1 - 2 r |x| / f0), f0 = 100 cm, in a fitted window.
     """
 
     name = "grid_upside_down"
     rank = 1
     family = "grid"
-    midline_loses = False
+    version = 4
     source = "focused-grid geometry with s = -1"
-    levels = tuple({"ratio": ratio, "upside_down": True} for ratio in (1.0, 2.0, 5.0, 6.0, 8.0))
+    levels = tuple({"ratio": ratio, "upside_down": True} for ratio in (1.0, 1.75, 2.5, 3.25, 4.0))
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"no primary beyond {50.0 / level['ratio']:.1f} cm from the midline"
+
+    def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
+        return replace(radiograph, weight=None).display_auto(cut)
 
 
 @register
@@ -143,6 +175,10 @@ class BackscatterGhost(Perturbation):
     """Radiation scattered back from behind the detector draws its frame and electronics, blurred, onto the film.
 
     amplitude: of the intensity in the neighbourhood (1 cm).
+
+    Formula: I' = I + amplitude blur(I) pattern, blur over 1 cm, pattern 0 to 1.
+    Kept: window, noise, anatomy.
+    Not modelled: the drawing of a real detector's electronics: boards lie at random.
     """
 
     name = "backscatter_ghost"
@@ -151,6 +187,7 @@ class BackscatterGhost(Perturbation):
     version = 3
     source = "backscatter of portable detectors without lead backing"
     levels = tuple({"amplitude": value} for value in (0.01, 0.02, 0.04, 0.06, 0.10))
+    units: ClassVar = {"amplitude": "{} of the intensity nearby"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)

@@ -7,8 +7,9 @@ Sizes in pixels are those of a film with a shorter side of 256 pixels and grow w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -26,6 +27,10 @@ class JpegQuality(StandardPerturbation):
     """JPEG compression.
 
     quality: of libjpeg, 1 to 100.
+
+    Formula: quantised cosine coefficients of 8 x 8 blocks.
+    Kept: size, window.
+    Not modelled: colour, a second compression, JPEG 2000.
     """
 
     name = "jpeg_quality"
@@ -33,6 +38,7 @@ class JpegQuality(StandardPerturbation):
     family = "institution"
     source = "ITU-T T.81; quantisation tables of the public data set: quality 96 and 75, by class"
     levels = tuple({"quality": quality} for quality in (90, 75, 50, 30, 15))
+    units: ClassVar = {"quality": "libjpeg quality {}"}
     transform = "ImageCompression"
     random = False
 
@@ -45,6 +51,10 @@ class LowResolution(Perturbation):
     """Fewer pixels, enlarged again: a coarse detector or a thumbnail from an archive.
 
     scale: of both sides. A large pixel is the mean of what it covers; enlarging interpolates.
+
+    Formula: mean over the areas of larger pixels, then bilinear enlargement.
+    Kept: size of the file, mean grey value.
+    Not modelled: blur of another detector, interpolation of other kinds.
     """
 
     name = "low_resolution"
@@ -53,6 +63,11 @@ class LowResolution(Perturbation):
     eight_bit = True
     source = "area average of the detector element, bilinear enlargement"
     levels = tuple({"scale": scale} for scale in (0.8, 0.6, 0.45, 0.33, 0.25))
+    units: ClassVar = {"scale": "{} of both sides"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"pixels {1.0 / level['scale']:.2f} times as large"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         height, width = film.shape
@@ -61,9 +76,15 @@ class LowResolution(Perturbation):
 
 
 class _Aspect(Perturbation):
-    """Width scaled alone; the film changes its shape."""
+    """Width scaled alone; the film changes its shape.
+
+    Formula: columns resampled to width x their number; the film is narrower or wider after it and nothing is filled in.
+    Kept: height, grey values, the whole field.
+    Not modelled: a scanner: pipelines do this, no machine; the classifier's own resize and crop come after it.
+    """
 
     family = "institution"
+    units: ClassVar = {"width": "width x {}"}
     source = "aspect ratios of the public data set: median 1.22 normal, 1.47 to 1.50 pneumonia"
     version = 3
     eight_bit = True
@@ -75,7 +96,7 @@ class _Aspect(Perturbation):
 
 @register
 class AspectSqueeze(_Aspect):
-    """Squeezed across, as by resizing to a square.
+    """Squeezed across, as by resizing to a square. The film gets narrower; nothing stands beside it.
 
     width: factor on the width; 0.81 turns the median pneumonia film into the shape of the median normal one.
     """
@@ -100,6 +121,10 @@ class Softening(Perturbation):
     """Unsharp detector or smoothing filter.
 
     sigma: of a Gaussian, pixels at a shorter side of 256.
+
+    Formula: Gaussian blur.
+    Kept: mean grey value, window.
+    Not modelled: filters that spare edges, motion, a focal spot that is not round.
     """
 
     name = "softening"
@@ -109,15 +134,26 @@ class Softening(Perturbation):
     eight_bit = True
     source = "mean absolute Laplacian at the classifier's input differs by class: 7.8 normal, 5.0 pneumonia"
     levels = tuple({"sigma": sigma} for sigma in (0.4, 0.6, 0.8, 1.1, 1.5))
+    units: ClassVar = {"sigma": "sigma {} pixels at 256"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{level['sigma'] * 220.0 / REFERENCE_SIDE:.2f} mm where the shorter side shows 22 cm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         return blurred_bytes(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
 
 
 class _Unsharp(Perturbation):
-    """Adds what a Gaussian blur takes away."""
+    """Adds what a Gaussian blur takes away.
+
+    Formula: g' = g + amount (g - blur(g)), Gaussian blur of sigma.
+    Kept: mean grey value; what is wider than the blur.
+    Not modelled: limits of overshoot and noise that vendors set, several bands.
+    """
 
     family = "institution"
+    units: ClassVar = {"sigma": "sigma {} pixels at 256", "amount": "amount {}"}
     version = 2
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
@@ -154,12 +190,17 @@ class Clahe(StandardPerturbation):
     """Contrast-limited adaptive histogram equalisation, 8 x 8 tiles: local processing of some vendors and pipelines.
 
     clip: limit of a histogram bin over its mean.
+
+    Formula: grey values mapped by the histogram of their tile, bins cut at the limit, maps blended between tiles.
+    Kept: size, order of grey values within a tile.
+    Not modelled: processing of a vendor, which is not published.
     """
 
     name = "clahe"
     family = "institution"
     source = "Zuiderveld 1994, Graphics Gems IV"
     levels = tuple({"clip": clip} for clip in (1.2, 1.8, 2.5, 4.0, 6.0))
+    units: ClassVar = {"clip": "clip limit {}"}
     transform = "CLAHE"
     random = False
 
@@ -172,6 +213,10 @@ class ScanBorder(Perturbation):
     """The film lies in a black frame, as in a scan or a screenshot: smaller, nothing lost.
 
     border: share of height and width taken by the frame on each side.
+
+    Formula: film reduced by 1 - 2 border, black around it.
+    Kept: the whole film.
+    Not modelled: writing and labels in the frame, a frame that is not black, a skewed scan.
     """
 
     name = "scan_border"
@@ -180,6 +225,7 @@ class ScanBorder(Perturbation):
     eight_bit = True
     source = "black frames of the public data set: 40 % of normal, 14 % of bacterial films"
     levels = tuple({"border": border} for border in (0.01, 0.025, 0.05, 0.08, 0.12))
+    units: ClassVar = {"border": "{} of each side"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         height, width = film.shape
@@ -194,6 +240,10 @@ class BitDepth(ToneCurve):
     """Too few grey values.
 
     greys: how many, evenly spaced (7, 6, 5, 4, 3 bit).
+
+    Formula: g' = round(g (n - 1)) / (n - 1).
+    Kept: size, mean grey value.
+    Not modelled: dithering.
     """
 
     name = "bit_depth"
@@ -201,6 +251,11 @@ class BitDepth(ToneCurve):
     version = 2
     source = "uniform quantisation"
     levels = tuple({"greys": greys} for greys in (128, 64, 32, 16, 8))
+    units: ClassVar = {"greys": "{} grey values"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{math.log2(level['greys']):.0f} bit"
 
     def curve(self, grey: Tensor, level: Level) -> Tensor:
         steps = float(level["greys"] - 1)
@@ -212,6 +267,10 @@ class Inversion(ToneCurve):
     """Black and white exchanged: MONOCHROME1 read as MONOCHROME2. All or nothing, so all severities are the same.
 
     inverted: always 1.
+
+    Formula: g' = 1 - g.
+    Kept: everything else.
+    Not modelled: the frame and text that a viewer draws afterwards.
     """
 
     name = "inversion"
@@ -220,6 +279,7 @@ class Inversion(ToneCurve):
     version = 2
     source = "DICOM PS3.3 C.7.6.3.1.2, photometric interpretation"
     levels = tuple({"inverted": 1} for _ in range(5))
+    units: ClassVar = {"inverted": "black and white exchanged"}
 
     def curve(self, grey: Tensor, level: Level) -> Tensor:
         return 1.0 - grey

@@ -22,7 +22,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -46,7 +46,11 @@ def levels_of(parameter: str, values: Sequence[float]) -> tuple[Level, ...]:
 
 
 class _MedMnistC(Perturbation):
-    """A corruption of the benchmark, defined on 8-bit grey films."""
+    """A corruption of the benchmark, defined on 8-bit grey films.
+
+    Kept: size of the film, its identity decides the random numbers.
+    Not modelled: anything of a hospital: arithmetic on grey values, as published.
+    """
 
     family = "benchmark"
     presets = ("medmnist-c",)
@@ -102,10 +106,14 @@ class _ThreeChannelNoise(_MedMnistC):
 
 @register
 class GaussianNoise(_ThreeChannelNoise):
-    """Additive Gaussian noise. sigma: standard deviation per channel, of the full scale."""
+    """Additive Gaussian noise. sigma: standard deviation per channel, of the full scale.
+
+    Formula: g' = g + sigma z in each of three channels.
+    """
 
     name = "medmnistc_gaussian_noise"
     levels = levels_of("sigma", (0.04, 0.05, 0.06, 0.07, 0.08))
+    units: ClassVar = {"sigma": "{} of the full scale"}
 
     @staticmethod
     def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
@@ -114,10 +122,14 @@ class GaussianNoise(_ThreeChannelNoise):
 
 @register
 class SpeckleNoise(_ThreeChannelNoise):
-    """Multiplicative Gaussian noise. sigma: standard deviation per channel, of the grey value."""
+    """Multiplicative Gaussian noise. sigma: standard deviation per channel, of the grey value.
+
+    Formula: g' = g (1 + sigma z) in each of three channels.
+    """
 
     name = "medmnistc_speckle_noise"
     levels = levels_of("sigma", (0.05, 0.07, 0.10, 0.15, 0.20))
+    units: ClassVar = {"sigma": "{} of the grey value"}
 
     @staticmethod
     def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
@@ -130,10 +142,13 @@ class ShotNoise(_ThreeChannelNoise):
 
     Counts are the rounded normal approximation with its first correction for skewness, which is right in mean and
     variance; below about five photons (nearly black pixels) it differs from a Poisson sampler in shape.
+
+    Formula: g' = Poisson(photons g) / photons in each of three channels.
     """
 
     name = "medmnistc_shot_noise"
     levels = levels_of("photons", (300, 200, 150, 100, 80))
+    units: ClassVar = {"photons": "{} photons in a white pixel"}
 
     @staticmethod
     def noisy(clean: Tensor, value: float) -> Callable[[Tensor], Tensor]:
@@ -151,11 +166,15 @@ class ShotNoise(_ThreeChannelNoise):
 
 @register
 class ImpulseNoise(_MedMnistC):
-    """Salt and pepper. amount: probability that a channel of a pixel is replaced by 0 or 1."""
+    """Salt and pepper. amount: probability that a channel of a pixel is replaced by 0 or 1.
+
+    Formula: a channel of a pixel becomes 0 or 1, each with amount / 2.
+    """
 
     name = "medmnistc_impulse_noise"
     version = 3
     levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
+    units: ClassVar = {"amount": "probability {}"}
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         size, most = grey.size, self.levels[-1]["amount"]
@@ -174,10 +193,14 @@ class ImpulseNoise(_MedMnistC):
 
 @register
 class Pixelate(_MedMnistC):
-    """Reduced with a box filter and enlarged with a box filter. scale: of both sides."""
+    """Reduced with a box filter and enlarged with a box filter. scale: of both sides.
+
+    Formula: box filter down, box filter up.
+    """
 
     name = "medmnistc_pixelate"
     levels = levels_of("scale", (0.8, 0.7, 0.6, 0.5, 0.4))
+    units: ClassVar = {"scale": "{} of both sides"}
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         height, width = grey.shape
@@ -188,10 +211,14 @@ class Pixelate(_MedMnistC):
 
 @register
 class JpegCompression(_MedMnistC):
-    """JPEG of a three-channel film. quality: of libjpeg."""
+    """JPEG of a three-channel film. quality: of libjpeg.
+
+    Formula: quantised cosine coefficients of 8 x 8 blocks.
+    """
 
     name = "medmnistc_jpeg_compression"
     levels = levels_of("quality", (50, 30, 15, 10, 7))
+    units: ClassVar = {"quality": "libjpeg quality {}"}
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         # Equal channels have constant chroma, which JPEG keeps exactly: the luma plane alone gives the same film.
@@ -200,10 +227,14 @@ class JpegCompression(_MedMnistC):
 
 @register
 class GaussianBlur(_MedMnistC):
-    """Gaussian blur. kernel: its size in pixels; sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8."""
+    """Gaussian blur. kernel: its size in pixels; sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8.
+
+    Formula: Gaussian blur, sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
+    """
 
     name = "medmnistc_gaussian_blur"
     levels = levels_of("kernel", (3, 5, 7, 9, 11))
+    units: ClassVar = {"kernel": "kernel of {} pixels"}
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         kernel, radius = _kernel(int(value)), int(value) // 2
@@ -245,14 +276,24 @@ class _Enhance(_MedMnistC):
 
 
 class _Brightness(_Enhance):
-    """Away from black, or toward it."""
+    """Away from black, or toward it.
+
+    Formula: g' = factor g.
+    """
+
+    units: ClassVar = {"factor": "factor {}"}
 
     def toward(self, grey: Grey) -> int:
         return 0
 
 
 class _Contrast(_Enhance):
-    """Away from the film's mean, or toward it."""
+    """Away from the film's mean, or toward it.
+
+    Formula: g' = mean + factor (g - mean).
+    """
+
+    units: ClassVar = {"factor": "factor {}"}
 
     def toward(self, grey: Grey) -> int:
         return int(cv2.sumElems(grey)[0] / grey.size + 0.5)
@@ -291,7 +332,12 @@ class ContrastDown(_Contrast):
 
 
 class _Gamma(_MedMnistC):
-    """Power-law tone curve by a table of 256 values."""
+    """Power-law tone curve by a table of 256 values.
+
+    Formula: g' = g ^ gamma.
+    """
+
+    units: ClassVar = {"gamma": "exponent {}"}
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         return looked_up(grey, _tone_curve(value))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import cv2
 import torch
@@ -50,12 +51,18 @@ SOURCE = (
 
 
 class _WhiteOut(Perturbation):
-    """One cause of an opaque lung. Subclasses say where opacity comes first, how dense it is, and what moves."""
+    """One cause of an opaque lung. Subclasses say where opacity comes first, how dense it is, and what moves.
+
+    Formula: t' = t + f m; f the opaque share of the path through the lung, m the attenuation that air takes from it.
+    Kept: ribs, window, tone curve, side and place of a film for all extents.
+    Not modelled: scatter that rises behind fluid, fissures as borders, a change of the other lung.
+    """
 
     family = "opacity"
     version = 3
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
+    units: ClassVar = {"extent": "{} of the area of the lung"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         shift_px = 10.0 * self.shift_cm(level["extent"]) / self.pitch_mm(film)
@@ -270,6 +277,10 @@ class DiffuseDoseMatched(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, spread over both lungs: tests the pattern, not the amount.
 
     extent: that of the lobar opacity whose sum is matched.
+
+    Formula: t' = t + m (1 + 0.35 mottle) scaled to the sum of whiteout_lobar.
+    Kept: sum of the added attenuation, window.
+    Not modelled: anything of a hospital: it is a control.
     """
 
     name = "diffuse_dose_matched"
@@ -278,6 +289,7 @@ class DiffuseDoseMatched(Perturbation):
     version = 3
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
+    units: ClassVar = {"extent": "sum of a lobar opacity of {} of one lung"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         thorax, radiograph, lobar = lobar_twin(film, level["extent"], draws, self.pitch_mm(film))
@@ -294,6 +306,10 @@ class ShamOpacity(Perturbation):
     already, so the display clips part of it.
 
     extent: that of the lobar opacity whose sum and area are matched.
+
+    Formula: t' = t + a constant over an area outside the lungs, scaled to the sum of whiteout_lobar.
+    Kept: sum and area of the added attenuation, lungs, window.
+    Not modelled: anything of a hospital: it is a control.
     """
 
     name = "sham_opacity"
@@ -301,6 +317,7 @@ class ShamOpacity(Perturbation):
     version = 3
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
+    units: ClassVar = {"extent": "sum and area of a lobar opacity of {} of one lung"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pitch = self.pitch_mm(film)

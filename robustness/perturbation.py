@@ -18,9 +18,13 @@ To add one, write a class in the file of its family, or in a new file of this fo
         source = "who described it, where"
         presets = ("quick", "standard")
         levels = tuple({"fog": value} for value in (0.02, 0.05, 0.10, 0.15, 0.20))
+        units = {"fog": "fog {} of the full scale"}
 
         def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
             return film + level["fog"]
+
+Paragraphs "Formula: ...", "Kept: ..." and "Not modelled: ..." of the docstring complete its card (see `card`), which
+the report shows; what they leave out reads "not told" there.
 
 `draws.uniform("what for")` is one random number of this film, `draws.uniforms("what for", *film.shape)` a field of them
 (see `draws`): the same for the same film, condition and seed.
@@ -47,6 +51,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from robustness.card import Card, card_of
 from robustness.draws import Draws
 from robustness.filters import to_bytes
 from robustness.registration import defined_in, taken, unknown_name
@@ -91,6 +96,7 @@ class Perturbation(ABC):
         family: one of FAMILIES.
         version: raised whenever results change; part of every cache key.
         levels: parameters of severities 1..5.
+        units: words for the card by parameter, `{}` for its number ("{} of the exposure"); "" leaves it out.
         source: where the model and its numbers come from.
         changes_shape: whether the result may have another height or width (geometry and resolution only).
         eight_bit: whether `perturb` is given the film as it is stored, (H, W) uint8, and returns one; finer grey values
@@ -104,6 +110,7 @@ class Perturbation(ABC):
     family: ClassVar[str]
     version: ClassVar[int] = 1
     levels: ClassVar[tuple[Level, ...]]
+    units: ClassVar[Mapping[str, str]] = {}
     source: ClassVar[str]
     changes_shape: ClassVar[bool] = False
     eight_bit: ClassVar[bool] = False
@@ -219,6 +226,25 @@ class Perturbation(ABC):
             f"width) of floats in [0, 1] or 8 bit ({defined_in(type(self))})"
         )
 
+    @classmethod
+    def reading(cls, level: Level) -> str:  # noqa: ARG003 - for subclasses
+        """What follows from the parameters of a level, in the field's units; for the card, may be empty."""
+        return ""
+
+    @property
+    def card(self) -> Card:
+        """What it stands for, in words and units.
+
+        Raises:
+            PerturbationError: its `reading` fails, which may be anybody's code.
+        """
+        try:
+            return card_of(type(self))
+        except Exception as problem:
+            told = repr(problem)[:120]
+            place = defined_in(type(self))
+            raise PerturbationError(f"{self.name} has no card, its `reading` fails ({place}): {told}") from problem
+
     def pitch_mm(self, film: Tensor) -> float:
         """Millimetres of the patient per pixel of a film of shape (..., H, W)."""
         return 10.0 * self.field_cm / min(film.shape[-2:])
@@ -291,6 +317,8 @@ def register(kind: P) -> P:
         raise PerturbationError(f"{kind.name}: levels must be five mappings with the same keys")
     if not kind.__dict__.get("__doc__"):
         raise PerturbationError(f"{kind.name} has no docstring; it must name units")
+    if not isinstance(kind.units, Mapping) or not all(isinstance(unit, str) for unit in kind.units.values()):
+        raise PerturbationError(f"{kind.name}: units must be a mapping from parameters to words")
     known = _REGISTRY.get(kind.name, kind)
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise PerturbationError(taken("perturbation", kind.name, known, kind))

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +19,8 @@ from robustness.draws import Draws
 from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph
-from robustness.thorax import thorax_of
+from robustness.radiograph import Radiograph, raw_beam
+from robustness.thorax import Thorax, thorax_of
 
 SPINE_DEPTH_CM = 5.0
 """Spine behind, and sternum before, the axis a small child turns about."""
@@ -34,6 +36,12 @@ class PatientRotation(Perturbation):
 
     degrees: of rotation; its direction is drawn per film. The midline moves by 5 cm * sin(degrees) between chest walls
     that stay; the side further from the detector gains up to 0.5 sin(degrees) of attenuation, the other loses it.
+
+    Formula: x' = x + 5 cm sin(degrees) (1 - (x / w)^2), t' = t + 0.5 sin(degrees) x / w; w half the distance of the
+    chest walls.
+    Kept: chest walls, window, noise.
+    Not modelled: ribs and scapulae that turn, a heart that turns about another axis; markers over the chest move with
+    it.
     """
 
     name = "patient_rotation"
@@ -41,6 +49,11 @@ class PatientRotation(Perturbation):
     version = 3
     source = "radiographic positioning texts: medial clavicles unequally far from the spine"
     levels = tuple({"degrees": degrees} for degrees in (3.0, 6.0, 10.0, 15.0, 20.0))
+    units: ClassVar = {"degrees": "{} degrees"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"midline moves by {10.0 * SPINE_DEPTH_CM * math.sin(math.radians(level['degrees'])):.0f} mm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         thorax = thorax_of(lungs_of(film, draws))
@@ -56,20 +69,25 @@ class PatientRotation(Perturbation):
 
 @register
 class Roll(Perturbation):
-    """Crooked in the plane of the film; what was outside the film is mirrored at its edge.
+    """Crooked in the plane of the film; what was outside it is soft tissue or beam as at its edge, without letters.
 
     degrees: of roll; its direction is drawn per film.
+
+    Formula: rotation about the centre of the film, bilinear.
+    Kept: size, grey values.
+    Not modelled: what lies outside the film: its mirror image stands there, without what is narrower than 13 mm.
     """
 
     name = "roll"
     family = "bedside"
-    version = 3
+    version = 4
     eight_bit = True
     source = "radiographic positioning"
     levels = tuple({"degrees": degrees} for degrees in (2.0, 5.0, 9.0, 14.0, 20.0))
+    units: ClassVar = {"degrees": "{} degrees"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return turned(film, draws.choice("direction", (-1.0, 1.0)) * level["degrees"])
+        return turned(film, draws.choice("direction", (-1.0, 1.0)) * level["degrees"], 13.0 / self.pitch_mm(film))
 
 
 @register
@@ -78,6 +96,12 @@ class Magnification(Perturbation):
 
     distance_cm: source to detector, the film being taken at 180 cm. A structure at height h above the detector is
     magnified by d / (d - h); h is 7.7 cm for the chest and 10.5 cm for the heart.
+
+    Formula: m = d / (d - h), relative to d = 180 cm, about the centre of the film; the heart's by a smooth hill of 5
+    cm.
+    Kept: grey values, blur and noise of the film.
+    Not modelled: blur of the focal spot, markers and collimator that would stay, ribs in front and behind magnified
+    apart.
     """
 
     name = "magnification"
@@ -86,6 +110,12 @@ class Magnification(Perturbation):
     eight_bit = True
     source = "central projection; cardiothoracic ratio in AP and PA (PMC3207047)"
     levels = tuple({"distance_cm": distance} for distance in (150.0, 130.0, 110.0, 100.0, 90.0))
+    units: ClassVar = {"distance_cm": "tube at {} cm"}
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        chest, heart = (_magnified(level["distance_cm"], height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
+        return f"chest x {chest:.3f}, heart x {heart:.3f} of those at 180 cm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         return warp(film, *_seen_from(film.shape, level["distance_cm"], self.pitch_mm(film)))
@@ -114,41 +144,77 @@ def gaussian_hill(rows: Tensor, columns: Tensor, sigma: float) -> Tensor:
 
 @register
 class LowInspiration(Perturbation):
-    """Taken while breathing out: the lungs are shorter and denser, the heart is broader.
+    """Taken while breathing out: the diaphragm stands higher, the lungs are shorter and denser, the heart is broader.
 
-    rise: how far the diaphragm is up, as a share of the height of the lungs. The air left makes lungs denser by
-    1 / (1 - rise); the heart is broadened by half of the rise.
+    rise: how far the diaphragm is up, as a share of the height of the lungs; a tenth is one posterior rib less above
+    it. Apices, shoulders and what lies beside the chest (arms, markers) stay; the abdomen fills the room below, a film
+    shows no more of it than it did. The air left makes lungs denser by 1 / (1 - rise); the heart is broadened by half
+    of the rise.
+
+    Formula: rows move up by rise x height x (depth below the apex)^1.5; t' = t + 0.36 (1 / (1 - rise) - 1) in the
+    lungs.
+    Kept: shoulders, markers beside the chest, edges of the exposed field, window, noise.
+    Not modelled: ribs that turn, a narrower chest, more abdomen than the film shows (what is there is stretched, up to
+    twofold), a basal air-poor zone.
     """
 
     name = "low_inspiration"
     family = "bedside"
-    version = 3
-    source = "radiographic positioning: fewer than eight posterior ribs above the diaphragm"
-    levels = tuple({"rise": rise} for rise in (0.05, 0.10, 0.16, 0.24, 0.32))
+    version = 4
+    source = "radiographic positioning: fewer than eight of ten posterior ribs above the diaphragm"
+    levels = tuple({"rise": rise} for rise in (0.03, 0.06, 0.09, 0.13, 0.17))
+    units: ClassVar = {"rise": "diaphragm up by {} of the lungs' height"}
 
     LUNG_TISSUE = 0.36
     """Attenuation of the aerated lung of a child itself, 0.0635 / cm over 8 cm, diluted by scatter."""
+    WALL_CM = 2.5
+    """Beyond the outer edges of the lungs the movement fades out over this distance."""
+
+    @classmethod
+    def reading(cls, level: Level) -> str:
+        return f"{10.0 * level['rise']:.1f} of ten posterior ribs less"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         lungs = lungs_of(film, draws)
         thorax = thorax_of(lungs)
         rows, columns = coordinates(film)
-        top = thorax.top - (film.shape[0] - 1) / 2.0
-        bottom = thorax.bottom - (film.shape[0] - 1) / 2.0
-        squeezed = (1.0 - level["rise"]) * thorax.height
-        # The lungs are squeezed; the field of view follows, so what is above and below shares the room they leave.
-        rest = film.shape[0] - thorax.height
-        stretch = (film.shape[0] - squeezed) / max(rest, 0.15 * film.shape[0])
-        apex = -film.shape[0] / 2.0 + (top + film.shape[0] / 2.0) * stretch
-        above, inside = top + (rows - apex) / stretch, top + (rows - apex) * (thorax.height / squeezed)
-        below = bottom + (rows - apex - squeezed) / stretch
-        source_rows = above.where(rows < apex, inside.where(rows < apex + squeezed, below))
-        middle = thorax.midline - (film.shape[1] - 1) / 2.0
-        heart_row = apex + 0.6 * squeezed
-        hill = gaussian_hill(rows - heart_row, columns - middle, 0.22 * thorax.height)
-        source_columns = middle + (columns - middle) / (1.0 + 0.5 * level["rise"] * hill)
+        middle = (film.shape[1] - 1) / 2.0
+        beside = torch.maximum(thorax.left - (columns + middle), columns + middle - thorax.right)
+        breathing = smoothstep(1.0 - beside * self.pitch_mm(film) / (10.0 * self.WALL_CM))
+        source_rows = rows + breathing * (
+            _breathed_out(thorax, level["rise"], _exposed_rows(film, thorax))[:, None] - rows
+        )
+        midline = thorax.midline - middle
+        heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
+        hill = gaussian_hill(rows - heart_row, columns - midline, 0.22 * thorax.height)
+        source_columns = midline + (columns - midline) / (1.0 + 0.5 * level["rise"] * hill)
         moved = warp(film, source_rows, source_columns)
         aerated = warp(gaussian_blur(lungs.float(), 2.0), source_rows, source_columns)
         radiograph = Radiograph.of(moved, draws)
         denser = self.LUNG_TISSUE * (1.0 / (1.0 - level["rise"]) - 1.0)
         return radiograph.display(radiograph.attenuation + denser * smoothstep(aerated))
+
+
+def _exposed_rows(film: Tensor, thorax: Thorax) -> tuple[int, int]:
+    """Height of the film, and how many of its rows lie above the penumbra at the lower edge of the exposed field."""
+    height = film.shape[0]
+    exposed = torch.nonzero(raw_beam(film)[:, thorax.left : thorax.right + 1].float().mean(1) < 0.5)
+    last = int(exposed.max()) + 1 if len(exposed) else height
+    return height, max(last if last == height else last - round(0.015 * height), thorax.bottom + 1)
+
+
+def _breathed_out(thorax: Thorax, rise: float, rows: tuple[int, int]) -> Tensor:
+    """(H,) centred rows where the rows of an expiratory film come from.
+
+    Nothing moves above the apices and from the lower edge of the exposed field on; the diaphragm, taken a little below
+    the lowest recess, moves by the whole rise, and the lung above it the more, the lower it lies (power 1.5). Where the
+    film shows so little abdomen that it would be stretched more than twofold, the movement fades out from higher up.
+    """
+    height, exposed = rows
+    row = np.arange(height, dtype=np.float64)
+    most = LowInspiration.levels[-1]["rise"] * thorax.height
+    dome = min(thorax.bottom + 0.15 * (exposed - thorax.bottom), exposed - most)
+    lung = np.clip((row - thorax.top) / (dome - thorax.top), 0.0, 1.0) ** 1.5
+    abdomen = np.clip((exposed - row) / (exposed - dome), 0.0, 1.0)
+    up = rise * thorax.height * np.minimum(lung, abdomen)
+    return torch.from_numpy(np.interp(row, row - up, row) - (height - 1) / 2.0).float()

@@ -77,10 +77,10 @@ def contact_sheet(
 
 
 def _tile(film: Tensor, height: int, width: int) -> Image.Image:
-    """Fit a film into a tile without distorting it, on grey paper."""
+    """Fit a film into a tile without distorting it; what is left of the tile is the paper, no part of the film."""
     scale = min(height / film.shape[0], width / film.shape[1])
     small = resize(film.cpu(), round(film.shape[0] * scale), round(film.shape[1] * scale))
-    tile = np.full((height, width), 200, dtype=np.uint8)
+    tile = np.full((height, width), PAPER, dtype=np.uint8)
     tile[: small.shape[0], : small.shape[1]] = (small * 255.0).round().clamp(0, 255).to(torch.uint8).numpy()
     return Image.fromarray(tile)
 

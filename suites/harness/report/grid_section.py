@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from robustness.card import Card
 from suites.harness.formatting.wording import number, plain_name, slug
 from suites.harness.report import pictures, views
 from suites.harness.report.heat_map import heat_map
+from suites.harness.report.physics import card
 from suites.harness.report.pictures import Picture
 from suites.harness.report.views import Shot, Table
 from suites.harness.stress_grid import Row, StressGrid, SubjectGrid
@@ -40,7 +42,13 @@ class SubjectPart:
 
 @dataclass(frozen=True, kw_only=True)
 class GridSection:
-    """The whole section."""
+    """The whole section.
+
+    Attributes:
+        shots: one picture series of every perturbation.
+        cards: what each of them stands for, in the order of `shots`.
+        units: the severities that were run, in the units of their parameters.
+    """
 
     about: str
     films: str
@@ -48,6 +56,8 @@ class GridSection:
     scores: Table
     notes: list[str]
     shots: list[Shot]
+    cards: list[Card]
+    units: Table
 
 
 def write_grid(grid: StressGrid, folder: Path) -> GridSection:
@@ -55,7 +65,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
     grid.cells().to_csv(folder / FILES[0][0], index=False)
     grid.summary().to_csv(folder / FILES[1][0], index=False)
     first = grid.subjects[0]
-    shots = []
+    shots, cards = [], []
     (folder / "figures").mkdir(exist_ok=True)
     for strip in grid.strips():
         name = f"figures/grid.{slug(strip.name)}.jpg"
@@ -64,6 +74,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         width, height = strip.size
         picture = Picture(file=name, title=title, kind="film", width=width, height=height)
         shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
+        cards.append(card(strip.name))
     return GridSection(
         about=grid.about,
         films=f"film {grid.film}: right on clean films and of median confidence among those, for {first.name}"
@@ -73,7 +84,20 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         scores=views.as_table(_scores(grid)),
         notes=_notes(grid),
         shots=shots,
+        cards=cards,
+        units=views.as_table(_units(grid, cards)),
     )
+
+
+def _units(grid: StressGrid, cards: list[Card]) -> pd.DataFrame:
+    """Return a row per perturbation: what each severity that was run stands for."""
+    severities = sorted({cell.severity for row in grid.subjects[0].rows for cell in row.cells})
+    ran = {row.name: {cell.severity for cell in row.cells} for row in grid.subjects[0].rows}
+    return pd.DataFrame([
+        {"perturbation": plain_name(one.name)}
+        | {f"severity {level}": one.severities.get(level, "") if level in ran[one.name] else "" for level in severities}
+        for one in cards
+    ])  # fmt: skip
 
 
 def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:

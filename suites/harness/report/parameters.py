@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from robustness import perturbation
 from suites.harness.claims import Judgement
 from suites.harness.record import Record
 from suites.harness.report import facts
+from suites.harness.report.physics import card
 from suites.harness.report.results import all_measures
 
 RANGE = re.compile(r"@([1-5])-([1-5])")
@@ -30,7 +32,16 @@ def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
     if isinstance(listed, list) and any(judgement.result is not None for judgement in judgements):
         answered = set(record.predictions["condition"].unique())
         parameters["conditions"] = [_condition(str(text), named, answered) for text in listed]
-    return {key: facts.as_text(value) for key, value in parameters.items()}
+    return {key: _with_units(facts.as_text(value)) for key, value in parameters.items()}
+
+
+def _with_units(text: str) -> str:
+    """Return a condition of one perturbation with what its severity stands for; anything else as it is."""
+    name, _, severity = text.partition("@")
+    if severity not in {"1", "2", "3", "4", "5"} or name not in perturbation.names():
+        return text
+    told = card(name).severities.get(int(severity))
+    return f"{text} ({told})" if told else text
 
 
 def _condition(text: str, named: set[str], answered: set[str]) -> str:

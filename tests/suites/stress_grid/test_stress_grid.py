@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from robustness import benchmark, presets
+from robustness import benchmark, get, presets
 from suites.harness import evaluate
 from suites.harness.claims import Claim
 from suites.harness.endpoints.failure_modes.stress import harm
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
-from suites.harness.report import grid_section
+from suites.harness.report import grid_section, parameters, physics
 from suites.harness.report.heat_map import heat_map
 from suites.harness.stress_grid import relative, stress_grid
 from suites.harness.stress_grid.gallery import pick_film
@@ -188,6 +188,30 @@ def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked
     assert part.left_out == ["scatter is undefined for 30 films at severity 3, 7 films at severity 5."]
 
 
+def test_severities_that_were_run_stand_beside_the_numbers_with_their_units(answers):
+    grid = stress_grid([answers_with({"scatter@1": 0.1, "scatter@5": 0.3, "roll@3": 0.1})], None)
+    cards = [physics.card(row.name) for row in grid.subjects[0].rows]
+    rows = {row[0]: list(row[1:]) for row in grid_section._units(grid, cards).itertuples(index=False)}
+    assert rows["scatter"] == [get("scatter").card.severities[1], "", get("scatter").card.severities[5]]
+    assert rows["roll"] == ["", "9 degrees", ""]
+
+
+def test_a_card_that_fails_leaves_its_reason_in_the_report(monkeypatch):
+    def reading(cls, level):
+        raise RuntimeError("no such number")
+
+    monkeypatch.setattr(type(get("roll")), "reading", classmethod(reading))
+    assert "no such number" in physics.card("roll").happens
+    assert physics.card("roll").missing
+    assert parameters._with_units("roll@3") == "roll@3"
+
+
+def test_a_condition_of_a_claim_is_printed_with_its_unit():
+    assert parameters._with_units("roll@3") == "roll@3 (9 degrees)"
+    for other in ("roll@6", "nobody@3", "clean", "roll@1-5", "a@b@3", ""):
+        assert parameters._with_units(other) == other
+
+
 def test_a_preset_is_run_reported_and_drawn(tmp_path):
     claim = Claim(
         id="classes.accuracy", section="S", statement="s.", kind="requirement", endpoint="score", margin=0.3,
@@ -206,4 +230,7 @@ def test_a_preset_is_run_reported_and_drawn(tmp_path):
         assert strip.width > 4 * 160
     assert (tmp_path / "report" / "figures" / "grid.plain.png").is_file()
     assert 'id="grid"' in page
+    assert page.count('<details class="more physics">') == 8, "a card beside every series of pictures"
+    assert page.count("scatter to primary 1.2 (contrast x 0.455)") == 2, "in the table and beneath the pictures"
+    assert "scatter to primary 0.7" in page.split('id="grid"')[1].split("</section>")[0]
     assert "mCE" in page
