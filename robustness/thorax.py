@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from scipy import ndimage
@@ -48,6 +49,32 @@ class Thorax:
         columns = torch.arange(self.lungs.shape[1])
         half = columns < self.midline if which == "left" else columns >= self.midline
         return self.lungs & half[None, :]
+
+    def hemithorax(self, which: str) -> Tensor:
+        """(H, W) bool: the lung of a side with what of it lies behind heart, great vessels and diaphragm, or "both".
+
+        It is the convex hull of the lung that is seen and of a strip beside the spine, an eighth of the half width off
+        the midline, from a fifth of the height below the apex to the lowest costophrenic angle.
+        """
+        if which == "both":
+            return self._hemithoraces[0] | self._hemithoraces[1]
+        return self._hemithoraces[0 if which == "left" else 1]
+
+    @cached_property
+    def _hemithoraces(self) -> tuple[Tensor, Tensor]:
+        found = []
+        for which in ("left", "right"):
+            seen = self.side(which).numpy()
+            rows = np.flatnonzero(seen.any(axis=1))
+            half = self.midline - self.left if which == "left" else self.right - self.midline
+            spine = round(self.midline + (-0.125 if which == "left" else 0.125) * half)
+            top, bottom = int(rows[0]), int(rows[-1])
+            strip = [[spine, round(top + 0.2 * (bottom - top))], [spine, round(bottom - 0.04 * (bottom - top))]]
+            first, last = seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)
+            places = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1), strip]).astype(np.int32)
+            hull = cv2.fillConvexPoly(np.zeros(seen.shape, dtype=np.uint8), cv2.convexHull(places), 1)
+            found.append(torch.from_numpy(hull.view(bool)))
+        return found[0], found[1]
 
     @cached_property
     def mediastinum(self) -> Tensor:
