@@ -28,7 +28,7 @@ from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
 from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field, thorax_of
-from robustness.water_path import CHILD_FIELD_CM, aerated
+from robustness.water_path import CHILD_FIELD_CM, NEAR, PLEURA_MM, aerated
 
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 LARGEST_SHIFT_CM = 1.5
@@ -88,7 +88,7 @@ def side_of(draws: Draws) -> str:
 
 def within(opaque: Tensor, region: Tensor, pitch_mm: float) -> Tensor:
     """Let an opacity (H, W) of a hemithorax run out over the 8 mm beyond it, where the film's own edges end it."""
-    return opaque * smoothstep(2.0 * gaussian_blur(region.float(), 4.0 / pitch_mm))
+    return opaque * smoothstep(gaussian_blur(region.float(), PLEURA_MM / pitch_mm) / NEAR)
 
 
 def opacified(order: Tensor, region: Tensor, extent: float, edge_mm: float, pitch_mm: float) -> Tensor:

@@ -46,12 +46,18 @@ HIDDEN_CM = 3.0
 """Path through the lung behind the heart and below the top of the dome."""
 RIB_MM = 7.0
 """Half the side of the square over which ribs are averaged away and organs are not."""
-RIB_CONTRAST = 0.22
+RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
+PLEURA_MM = 5.0
+"""Sigma over which the outline of a lung, known to a few millimetres, is softened."""
+NEAR = 0.25
+"""Softened outline (0 to 1) from which on a place counts as lung: 3 mm outside of the outline."""
 VESSEL_MM = 1.5
 """Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
 CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
+BELLY = 0.6
+"""Share of what the membrane lacks of the mediastinum that the middle of a lung makes up for."""
 GRID = 56
 """Shorter side, in pixels, of the grid on which the membrane is stretched."""
 
@@ -91,7 +97,7 @@ class Aerated:
         before = self.radiograph.attenuation
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
-        detail = kept * (1.0 - (2.0 * share).clamp_max(1.0) * self.edge) * (self.ribs + (1.0 - share) * self.vessels)
+        detail = kept * (1.0 - (2.0 * share).clamp_max(1.0) * self.edge) * (self.ribs + (1.0 - 0.5 * share) * self.vessels)
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
@@ -113,8 +119,8 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     base, edge = _without_ribs(attenuation, RIB_MM / pitch_mm)
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
-    whole = gaussian_blur(thorax.hemithorax("both").float(), 4.0 / pitch_mm)
-    near = smoothstep(2.0 * whole)
+    whole = gaussian_blur(thorax.hemithorax("both").float(), PLEURA_MM / pitch_mm)
+    near = smoothstep(whole / NEAR)
     soft = soft_tissue(thorax, radiograph, base, pitch_mm)
     hidden = near * smoothstep(gaussian_blur((~thorax.lungs).float(), 5.0 / pitch_mm))
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
@@ -152,13 +158,13 @@ def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, pitch_mm: 
     height, width = base.shape
     scale = GRID / min(height, width)
     rows, columns = max(8, round(height * scale)), max(8, round(width * scale))
-    lungs = gaussian_blur(thorax.lungs.float(), 3.0 / pitch_mm) > 0.02
+    lungs = gaussian_blur(thorax.lungs.float(), PLEURA_MM / pitch_mm) > 0.04
     known = (~(lungs | radiograph.beam)).float()
     weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
     values = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA) / np.maximum(weight, 1e-3)
     between = thorax.mediastinum
-    if bool(between.any()):
-        values = np.minimum(values, percentiles(base[between], 50.0)[0])
+    most = percentiles(base[between], 60.0)[0] if bool(between.any()) else float(values.max())
+    values = np.minimum(values, most)
     fixed = (weight > 0.6).astype(np.float32)
     membrane = values * fixed
     # A coarse guess, then relaxation, which only has to mend what is near the frame.
@@ -171,4 +177,7 @@ def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, pitch_mm: 
         membrane = np.where(fixed > 0, values, membrane).astype(np.float32)
     for _ in range(60):
         membrane = np.where(fixed > 0, values, cv2.blur(membrane, (3, 3), borderType=cv2.BORDER_REPLICATE))
+    # The chest is thicker in the middle of a lung than at its wall.
+    depth = resize(thorax.depth, rows, columns).numpy() / LUNG_DEPTH_CM
+    membrane = membrane + BELLY * depth * np.maximum(most - membrane, 0.0)
     return resize(torch.from_numpy(cv2.GaussianBlur(membrane, (0, 0), 1.2)), height, width)
