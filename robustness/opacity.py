@@ -27,7 +27,7 @@ from robustness.filters import blur_within, coordinates, gaussian_blur, smoothst
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
-from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field, thorax_of
+from robustness.thorax import LUNG_DEPTH_CM, Thorax, random_field, thorax_of
 from robustness.water_path import CHILD_FIELD_CM, NEAR, PLEURA_MM, aerated
 
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -91,12 +91,18 @@ def within(opaque: Tensor, region: Tensor, pitch_mm: float) -> Tensor:
     return opaque * smoothstep(gaussian_blur(region.float(), PLEURA_MM / pitch_mm) / NEAR)
 
 
-def opacified(order: Tensor, region: Tensor, extent: float, edge_mm: float, pitch_mm: float) -> Tensor:
-    """(H, W) share, 1 in the part of a region that comes first in order, with a border `edge_mm` (sigma) soft.
+def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_mm: float, pitch_mm: float) -> Tensor:
+    """(H, W) share, 1 where a side comes first in order, with a border `edge_mm` (sigma) soft.
 
-    The border is soft toward aerated lung only: along the pleura and behind the heart the share stays what it is inside.
+    Extent is counted on the lung that is seen; what lies behind heart and dome goes along. The border is soft toward
+    aerated lung only: along the pleura the share stays what it is inside.
     """
-    chosen = fill(order, region, extent, 0.0)
+    region = thorax.hemithorax(side)
+    if extent >= 1.0:
+        return within(torch.ones(region.shape), region, pitch_mm)
+    seen = order[thorax.side(side)]
+    threshold = seen.kthvalue(min(len(seen), len(seen) - round(extent * len(seen)) + 1)).values
+    chosen = ((order >= threshold) & region).float()
     soft = blur_within(chosen, region.float(), edge_mm / pitch_mm).clamp(0.0, 1.0)
     return within(soft, region, pitch_mm)
 
@@ -113,8 +119,12 @@ def moved(film: Tensor, lungs: Tensor, away_px: float, up_px: float, side: str) 
     half = 0.5 * (thorax.right - thorax.left)
     sign = 1.0 if side == "left" else -1.0
     across = away_px * sign * (1.0 - ((columns - middle) / half).square()).clamp_min(0.0).square()
-    dome = thorax.bottom - 0.12 * thorax.height - (film.shape[0] - 1) / 2.0
+    dome = thorax.bottom - 0.15 * thorax.height - (film.shape[0] - 1) / 2.0
     along = torch.exp(-0.5 * ((rows - dome) / (0.33 * thorax.height)).square())
+    # What is at the lower border of the film stays there, and nothing is stretched to more than twice its length.
+    room = film.shape[0] / 2.0 - dome
+    along = along * smoothstep((film.shape[0] / 2.0 - rows) / room)
+    up_px = min(up_px, room / 3.0)
     beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
     from_rows, from_columns = rows + up_px * along * beside, columns - across
     mask = warp(lungs.float(), from_rows, from_columns) > 0.5
@@ -152,7 +162,6 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
     draws = Draws(image_id, WhiteOutLobar.name, seed)
     side = side_of(draws)
-    region = thorax.hemithorax(side)
     rows, _ = coordinates(thorax.depth)
     clouds = random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
     away = outward(thorax, side)
@@ -163,7 +172,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     else:
         order = -rows / thorax.height - 0.10 * away + 0.012 * clouds
         edge = draws.uniform("fissure in mm", 2.0, 3.5)
-    opaque = opacified(order, region, extent, edge, pitch_mm)
+    opaque = opacified(order, thorax, side, extent, edge, pitch_mm)
     texture = (0.95 + 0.04 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.8, 1.0)
     air = gaussian_blur(chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
     return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
@@ -193,7 +202,7 @@ class WhiteOutEffusion(_WhiteOut):
     """Effusion: fluid in the pleural space, homogeneous, without bronchograms; pushes the mediastinum away (1.5 cm).
 
     Upright (three films in five) it fills the base, hides costophrenic angle and dome, and its upper border is a
-    meniscus, 3 to 6 cm higher at the chest wall, that thins out over 1.5 cm. Supine it layers behind the lung: a veil
+    meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 cm. Supine it layers behind the lung: a veil
     over all of the hemithorax, denser toward the base, through which vessels stay visible until it is thick.
 
     extent: share of the hemithorax (supine: of its depth), 0.2 to 1; 1.3 to 6.3 cm of water in the mean of the side.
@@ -212,10 +221,10 @@ class WhiteOutEffusion(_WhiteOut):
             earlier = 0.55 * (down - 0.5) + 0.25 * (away - 0.5).clamp_min(0.0)
             veil = (extent + (1.0 - extent) * extent * 2.0 * earlier).clamp(0.0, 1.0)
             return within(veil.expand_as(region), region, pitch_mm)
-        climb = draws.uniform("meniscus height in cm", 3.0, 6.0) * 10.0 / pitch_mm
-        reach = draws.uniform("meniscus reach in half widths", 0.16, 0.26)
+        climb = draws.uniform("meniscus height in cm", 4.0, 7.0) * 10.0 / pitch_mm
+        reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
-        return opacified(order, region, extent, 7.0, pitch_mm)
+        return opacified(order, thorax, side, extent, 9.0, pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return LARGEST_SHIFT_CM * extent
@@ -239,7 +248,7 @@ class WhiteOutCollapse(_WhiteOut):
         rows, _ = coordinates(thorax.depth)
         order = 0.9 * rows / thorax.height - outward(thorax, side)
         order = order + 0.02 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
-        return self.density * opacified(order, thorax.hemithorax(side), extent, 3.0, pitch_mm)
+        return self.density * opacified(order, thorax, side, extent, 3.0, pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return -LARGEST_SHIFT_CM * extent
@@ -266,9 +275,9 @@ class WhiteOutMass(_WhiteOut):
         half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
         row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
         away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
-        lobes = 1.0 + 0.05 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
+        lobes = 1.0 + 0.07 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
         radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
-        inside = radius[region]
+        inside = radius[thorax.side(side)]
         border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2)
         chord = (1.0 - (radius / border).square()).clamp_min(0.0).sqrt()
         return within(gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm), region, pitch_mm)
@@ -298,8 +307,7 @@ class WhiteOutBilateral(_WhiteOut):
             across = (columns - column + (shape[1] - 1) / 2.0) / (0.35 * (thorax.right - thorax.left))
             along = (rows - row - 0.1 * thorax.height + (shape[0] - 1) / 2.0) / (0.5 * thorax.height)
             near = torch.maximum(near, torch.exp(-across.square() - along.square()))
-        region = thorax.hemithorax("both")
-        opaque = opacified(near + 0.10 * clouds, region, extent, 14.0, pitch_mm)
+        opaque = opacified(near + 0.10 * clouds, thorax, "both", extent, 14.0, pitch_mm)
         mottle = 1.0 + 0.10 * random_field(draws, "texture", shape, beta=2.0)
         return opaque * ((0.5 + 0.35 * extent) * mottle).clamp(0.0, 1.0)
 

@@ -44,14 +44,16 @@ MEDIASTINAL_RATIO = 1.5
 """Scatter over primary behind heart and abdomen."""
 HIDDEN_CM = 3.0
 """Path through the lung behind the heart and below the top of the dome."""
+HIDDEN_MM = 9.0
+"""Sigma over which that path sets in."""
 RIB_MM = 7.0
 """Half the side of the square over which ribs are averaged away and organs are not."""
 RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
 PLEURA_MM = 5.0
 """Sigma over which the outline of a lung, known to a few millimetres, is softened."""
-NEAR = 0.25
-"""Softened outline (0 to 1) from which on a place counts as lung: 3 mm outside of the outline."""
+NEAR = 0.12
+"""Softened outline (0 to 1) from which on a place counts as lung: 6 mm outside of the outline."""
 VESSEL_MM = 1.5
 """Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
 CHILD_FIELD_CM = 22.0
@@ -119,10 +121,12 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     base, edge = _without_ribs(attenuation, RIB_MM / pitch_mm)
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
-    whole = gaussian_blur(thorax.hemithorax("both").float(), PLEURA_MM / pitch_mm)
-    near = smoothstep(whole / NEAR)
+    hull = thorax.hemithorax("both").float()
+    near = smoothstep(gaussian_blur(hull, PLEURA_MM / pitch_mm) / NEAR)
     soft = soft_tissue(thorax, radiograph, base, pitch_mm)
-    hidden = near * smoothstep(gaussian_blur((~thorax.lungs).float(), 5.0 / pitch_mm))
+    # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
+    hidden = smoothstep(2.0 * gaussian_blur(hull, HIDDEN_MM / pitch_mm) - 1.0)
+    hidden = hidden * gaussian_blur((~thorax.lungs).float(), HIDDEN_MM / pitch_mm)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
     lacking = near * (soft - base).clamp_min(0.0)
     depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
@@ -152,19 +156,21 @@ def _boxed(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, pitch_mm: float) -> Tensor:
     """(H, W) attenuation of the chest were there no air in it: what lies around the lungs, carried into them.
 
-    It is harmonic inside the lungs, so it neither exceeds what lies around them nor shows an edge. The spine is no soft
-    tissue: nothing counts for more than the median between the lungs.
+    It is harmonic inside the lungs but for a bulge toward the level of the mediastinum, so it neither exceeds what lies
+    around them nor shows an edge. The spine is no soft tissue: it counts for the 60th percentile between the lungs.
     """
     height, width = base.shape
     scale = GRID / min(height, width)
     rows, columns = max(8, round(height * scale)), max(8, round(width * scale))
-    lungs = gaussian_blur(thorax.lungs.float(), PLEURA_MM / pitch_mm) > 0.04
+    lungs = gaussian_blur(thorax.lungs.float(), PLEURA_MM / pitch_mm) > 0.02
     known = (~(lungs | radiograph.beam)).float()
     weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
     values = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA) / np.maximum(weight, 1e-3)
     between = thorax.mediastinum
     most = percentiles(base[between], 60.0)[0] if bool(between.any()) else float(values.max())
-    values = np.minimum(values, most)
+    middle, half = thorax.midline * scale, 0.5 * (thorax.right - thorax.left) * scale
+    spine = slice(max(0, round(middle - 0.2 * half)), round(middle + 0.2 * half) + 1)
+    values[:, spine] = np.minimum(values[:, spine], most)
     fixed = (weight > 0.6).astype(np.float32)
     membrane = values * fixed
     # A coarse guess, then relaxation, which only has to mend what is near the frame.
