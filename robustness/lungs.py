@@ -41,17 +41,20 @@ FINE = 112
 """Shorter side (pixels) of the film on which pixels are assigned."""
 HEIGHTS = (0.46, 0.53, 0.60, 0.67, 0.74, 0.81)
 """Heights of the lungs as shares of the shorter side of the film."""
-ASPECTS = (0.82, 0.92, 1.04, 1.17, 1.31, 1.47, 1.65)
+ASPECTS = (0.74, 0.83, 0.93, 1.04, 1.17, 1.31, 1.47, 1.65)
 """Widths of both lungs together over their height."""
-USUAL_ASPECT = 1.31
+USUAL_ASPECT = (0.85, 0.94, 1.31)
+"""Least, per width over height of the film, and most: a film as wide as high shows an adult, or was squeezed."""
 GROWTHS = 4
 """Times the grey that parts lung from tissue is found again, around each place."""
+TRACHEA = 0.08
+"""Half the width between the lungs, in half widths of the chest, where no lung is."""
 LOCAL = 9.0
 """Sigma of "around" (pixels of the fine film)."""
 LEAST_MATCH = 0.60
 LEAST_AGREEMENT = 0.55
 LEAST_CONTRAST = 0.08
-LEAST_CLOSURE = 0.25
+LEAST_CLOSURE = 0.33
 ACROSS = 4
 """How far off the lower border (pixels of the fine film) its two sides are compared."""
 
@@ -148,7 +151,8 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     squares = F.conv2d(padded.square(), supports)[0]
     correlations = products / (squares - means.square()).clamp_min(4e-4).sqrt()
     aspects = torch.tensor([width / height for height, width in sizes])
-    unusual = (aspects / USUAL_ASPECT).log() / 0.25
+    least, slope, most = USUAL_ASPECT
+    unusual = (aspects / min(max(slope * film.shape[1] / film.shape[0], least), most)).log() / 0.25
     scores = correlations - 0.03 * unusual.square()[:, None, None]
     rows, columns = scores.shape[1:]
     best = int(scores.argmax())
@@ -217,6 +221,10 @@ def _assign(film: Array, expected: Array) -> tuple[Mask, float]:
     below = np.clip((np.arange(len(film)) - rows[0] - 0.7 * (rows[-1] - rows[0])) / (0.3 * (rows[-1] - rows[0])), 0, 1)
     reluctance = np.minimum(outward * (0.55 - 0.43 * below[:, None]), 9.0)
     by_place = np.where(inside, np.minimum(inward * 0.45, 3.5), -reluctance)
+    columns = np.flatnonzero(inside.any(axis=0))
+    # The trachea is dark too, and no lung.
+    off = np.abs(np.arange(film.shape[1]) - 0.5 * (columns[0] + columns[-1])) / (0.5 * (columns[-1] - columns[0]))
+    by_place = by_place - 9.0 * (off < TRACHEA)[None, :]
     for _ in range(GROWTHS):
         inner, outer = _local(smooth, mask, LOCAL), _local(smooth, ~mask & (outward < 30.0), LOCAL)
         apart = np.maximum(outer - inner, 0.5 * (light - dark))

@@ -28,7 +28,7 @@ from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
 from robustness.thorax import LUNG_DEPTH_CM, Thorax, random_field, thorax_of
-from robustness.water_path import CHILD_FIELD_CM, NEAR, PLEURA_MM, aerated
+from robustness.water_path import CHILD_FIELD_CM, aerated, nearness
 
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 LARGEST_SHIFT_CM = 1.5
@@ -86,11 +86,6 @@ def side_of(draws: Draws) -> str:
     return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
-def within(opaque: Tensor, region: Tensor, pitch_mm: float) -> Tensor:
-    """Let an opacity (H, W) of a hemithorax run out over the 8 mm beyond it, where the film's own edges end it."""
-    return opaque * smoothstep(gaussian_blur(region.float(), PLEURA_MM / pitch_mm) / NEAR)
-
-
 def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_mm: float, pitch_mm: float) -> Tensor:
     """(H, W) share, 1 where a side comes first in order, with a border `edge_mm` (sigma) soft.
 
@@ -99,12 +94,12 @@ def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_mm: 
     """
     region = thorax.hemithorax(side)
     if extent >= 1.0:
-        return within(torch.ones(region.shape), region, pitch_mm)
+        return nearness(thorax, side, pitch_mm)
     seen = order[thorax.side(side)]
     threshold = seen.kthvalue(min(len(seen), len(seen) - round(extent * len(seen)) + 1)).values
     chosen = ((order >= threshold) & region).float()
     soft = blur_within(chosen, region.float(), edge_mm / pitch_mm).clamp(0.0, 1.0)
-    return within(soft, region, pitch_mm)
+    return soft * nearness(thorax, side, pitch_mm)
 
 
 def moved(film: Tensor, lungs: Tensor, away_px: float, up_px: float, side: str) -> tuple[Tensor, Tensor]:
@@ -169,9 +164,13 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
         # The oblique fissure lies en face: the lower lobe has no border above, and reaches higher toward the spine.
         order = rows / thorax.height - 0.25 * away + 0.09 * clouds
         edge = draws.uniform("edge in mm", 6.0, 9.0)
+    elif side == "left":
+        # The right lung, in the usual display: the horizontal fissure ends its upper lobe.
+        order = -rows / thorax.height - 0.12 * away + 0.02 * clouds
+        edge = draws.uniform("fissure in mm", 2.5, 4.0)
     else:
-        order = -rows / thorax.height - 0.10 * away + 0.012 * clouds
-        edge = draws.uniform("fissure in mm", 2.0, 3.5)
+        order = -rows / thorax.height - 0.25 * away + 0.07 * clouds
+        edge = draws.uniform("edge in mm", 6.0, 9.0)
     opaque = opacified(order, thorax, side, extent, edge, pitch_mm)
     texture = (0.95 + 0.04 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.8, 1.0)
     air = gaussian_blur(chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
@@ -212,7 +211,6 @@ class WhiteOutEffusion(_WhiteOut):
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
-        region = thorax.hemithorax(side)
         rows, _ = coordinates(thorax.depth)
         away = outward(thorax, side)
         if draws.choice("posture", ("upright", "supine"), (0.6, 0.4)) == "supine":
@@ -220,7 +218,7 @@ class WhiteOutEffusion(_WhiteOut):
             # Nested in extent: every place rises from 0 to 1, the base and the flank earlier than the apex.
             earlier = 0.55 * (down - 0.5) + 0.25 * (away - 0.5).clamp_min(0.0)
             veil = (extent + (1.0 - extent) * extent * 2.0 * earlier).clamp(0.0, 1.0)
-            return within(veil.expand_as(region), region, pitch_mm)
+            return veil * nearness(thorax, side, pitch_mm)
         climb = draws.uniform("meniscus height in cm", 4.0, 7.0) * 10.0 / pitch_mm
         reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
@@ -270,7 +268,6 @@ class WhiteOutMass(_WhiteOut):
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
-        region = thorax.hemithorax(side)
         rows, columns = coordinates(thorax.depth)
         half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
         row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
@@ -278,9 +275,11 @@ class WhiteOutMass(_WhiteOut):
         lobes = 1.0 + 0.07 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
         radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
         inside = radius[thorax.side(side)]
-        border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2)
+        border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (
+            1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
+        )
         chord = (1.0 - (radius / border).square()).clamp_min(0.0).sqrt()
-        return within(gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm), region, pitch_mm)
+        return gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm) * nearness(thorax, side, pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return 0.5 * LARGEST_SHIFT_CM * extent
@@ -323,5 +322,4 @@ class WhiteOutTotal(_WhiteOut):
     name = "whiteout_total"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        region = thorax.hemithorax(side_of(draws))
-        return within(torch.full(region.shape, extent), region, pitch_mm)
+        return extent * nearness(thorax, side_of(draws), pitch_mm)

@@ -6,18 +6,17 @@ The dose is the sum of the attenuation that whiteout_lobar adds to the same film
 from __future__ import annotations
 
 import cv2
-import torch
 from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, smoothstep
 from robustness.lungs import lungs_of
-from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of, within
+from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, random_field, thorax_of
-from robustness.water_path import Aerated, aerated
+from robustness.water_path import Aerated, aerated, nearness
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
@@ -25,7 +24,9 @@ ROOM = 0.85
 """Share of the room below the white of bone that a dose outside the lungs may take."""
 
 
-def lobar_twin(film: Tensor, extent: float, draws: Draws, pitch_mm: float, field_cm: float) -> tuple[Thorax, Aerated, float]:
+def lobar_twin(
+    film: Tensor, extent: float, draws: Draws, pitch_mm: float, field_cm: float
+) -> tuple[Thorax, Aerated, float]:
     """The film taken apart, and the sum of the attenuation whiteout_lobar adds to it."""
     thorax = thorax_of(lungs_of(film, draws))
     apart = aerated(thorax, Radiograph.of(film, draws), pitch_mm, field_cm)
@@ -56,7 +57,7 @@ class DiffuseDoseMatched(Perturbation):
         pitch = self.pitch_mm(film)
         thorax, apart, dose = lobar_twin(film, level["extent"], draws, pitch, self.field_cm)
         mottled = (1.0 + 0.2 * random_field(draws, "mottle", film.shape, beta=2.0)).clamp_min(0.1)
-        spread = within(mottled, thorax.hemithorax("both"), pitch)
+        spread = mottled * nearness(thorax, "both", pitch)
         share = (spread * (dose / max(total(spread * apart.lacking), 1e-6))).clamp_max(1.0)
         return apart.filled(share, draws, apart.radiograph.counts(pitch))
 

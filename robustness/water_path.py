@@ -10,7 +10,7 @@ Three things happen along a ray on which w cm of aerated lung turn into w cm of 
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
    scatter-to-primary ratio k grows from 0.4 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
    ``(1 + k) / (1 + k * exp(DMU * w))``: 0.83 behind 2 cm, 0.66 behind 4 cm, 0.48 behind 8 cm.
-   Vessels fade further, since blood stands out against air only: to ``1 - share`` of that.
+   What is finer than ribs is half vessels, which stand out against air only: it fades to ``1 - share / 2`` of that.
 3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
    display its relative share grows by ``exp(t' / 2)``.
 
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.filters import blur_within, gaussian_blur, percentiles, resize, smoothstep
+from robustness.filters import gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.thorax import LUNG_DEPTH_CM, Thorax
@@ -40,12 +40,12 @@ DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
 SCATTER_RATIO = 0.4
 """Scatter over primary behind the aerated lung of a child."""
-MEDIASTINAL_RATIO = 1.5
+MEDIASTINAL_RATIO = 3.0
 """Scatter over primary behind heart and abdomen."""
 HIDDEN_CM = 3.0
 """Path through the lung behind the heart and below the top of the dome."""
-HIDDEN_MM = 9.0
-"""Sigma over which that path sets in."""
+SETTING_IN = 0.06
+"""Sigma over which that path sets in, as a share of the height of the lungs."""
 RIB_MM = 7.0
 """Half the side of the square over which ribs are averaged away and organs are not."""
 RIB_CONTRAST = 0.35
@@ -99,7 +99,8 @@ class Aerated:
         before = self.radiograph.attenuation
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
-        detail = kept * (1.0 - (2.0 * share).clamp_max(1.0) * self.edge) * (self.ribs + (1.0 - 0.5 * share) * self.vessels)
+        kept_here = kept * (1.0 - (2.0 * share).clamp_max(1.0) * self.edge)
+        detail = kept_here * (self.ribs + (1.0 - 0.5 * share) * self.vessels)
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
@@ -122,20 +123,30 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
-    near = smoothstep(gaussian_blur(hull, PLEURA_MM / pitch_mm) / NEAR)
     soft = soft_tissue(thorax, radiograph, base, pitch_mm)
     # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
-    hidden = smoothstep(2.0 * gaussian_blur(hull, HIDDEN_MM / pitch_mm) - 1.0)
-    hidden = hidden * gaussian_blur((~thorax.lungs).float(), HIDDEN_MM / pitch_mm)
+    hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
+    hidden = hidden * gaussian_blur((~thorax.lungs).float(), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
-    lacking = near * (soft - base).clamp_min(0.0)
+    lacking = nearness(thorax, "both", pitch_mm) * (soft - base).clamp_min(0.0)
     depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     return Aerated(radiograph, base, ribs, rest - ribs, edge, lacking + behind, depth, white)
 
 
+def nearness(thorax: Thorax, side: str, pitch_mm: float) -> Tensor:
+    """(H, W), 1 in the hemithorax of a side, falling to 0 beyond it, where the film's own edges end an opacity.
+
+    It falls over 2 to 10 mm beyond the lung that is seen, whose outline is known, and more gently where lung is only
+    inferred, behind heart and dome.
+    """
+    seen = gaussian_blur(thorax.side(side).float(), PLEURA_MM / pitch_mm) / NEAR
+    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height)
+    return torch.maximum(smoothstep(seen), smoothstep(1.6 * inferred - 0.2))
+
+
 def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:
-    """A guided filter (He 2013) of (H, W) by itself: what varies by less than ribs do is averaged away.
+    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than ribs do is averaged away.
 
     Returns:
         The filtered image, and how much of an edge there is, 0 to 1.
@@ -165,7 +176,8 @@ def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, pitch_mm: 
     lungs = gaussian_blur(thorax.lungs.float(), PLEURA_MM / pitch_mm) > 0.02
     known = (~(lungs | radiograph.beam)).float()
     weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    values = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA) / np.maximum(weight, 1e-3)
+    values = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    values /= np.maximum(weight, 1e-3)
     between = thorax.mediastinum
     most = percentiles(base[between], 60.0)[0] if bool(between.any()) else float(values.max())
     middle, half = thorax.midline * scale, 0.5 * (thorax.right - thorax.left) * scale
