@@ -247,7 +247,8 @@ def _closed(mask: Mask) -> Mask:
     sizes = np.bincount(labels.reshape(-1), minlength=count + 1)
     sizes[0] = 0
     keep = np.argsort(sizes)[-2:] if count > 1 else np.array([1])
-    return np.isin(labels, keep) & (labels > 0)
+    largest: Mask = np.isin(labels, keep) & (labels > 0)
+    return largest
 
 
 def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> float:

@@ -1,13 +1,13 @@
 """What makes a lung white? Water in place of air by cause and extent.
 
-A share of the air along each ray is replaced by water, in attenuation, never blended into grey values; what that does to
-brightness, ribs, vessels and grain stands in `water_path`. Causes differ in where the water is, in its border, and in
-what moves. The lung goes on behind heart and diaphragm (`Thorax.hemithorax`), and so does its water.
+A share of the air along each ray is replaced by water, in attenuation, never blended into grey values; what that does
+to brightness, ribs, vessels and grain stands in `water_path`. Causes differ in where the water is, in its border, and
+in what moves. The lung goes on behind heart and diaphragm (`Thorax.hemithorax`), and so does its water.
 
 Extent is the share of one hemithorax (bilateral: of both) that is opaque: 0.2, 0.4, 0.6, 0.8, 1.0; larger extents
-contain smaller ones. In a child of three a ray through the middle of the lung then crosses up to 8 cm of water (scaled
-with the field for a larger chest). The side is drawn per film and is the same for every cause, so causes can be compared
-film by film.
+contain smaller ones. It is counted on the lung that is seen, and what is hidden goes along. In a child of three a ray
+through the middle of the lung crosses up to 8 cm of water, 5.6 in the mean of the lung (scaled with the field for a
+larger chest). The side is drawn per film and is the same for every cause, so causes can be compared film by film.
 
 A whole white hemithorax is rarely pneumonia, so the right answer of a classifier without such a class is to be unsure.
 """
@@ -23,14 +23,16 @@ from torch import Tensor
 from robustness.content_cache import remembered
 from robustness.curves import Point, chords
 from robustness.draws import Draws
-from robustness.filters import blur_within, coordinates, gaussian_blur, smoothstep, warp
+from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
-from robustness.thorax import LUNG_DEPTH_CM, Thorax, random_field, thorax_of
-from robustness.water_path import CHILD_FIELD_CM, aerated, nearness
+from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
+from robustness.water_path import CHILD_FIELD_CM, aerated
 
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
+MEAN_DEPTH_CM = 5.6
+"""Mean path through one lung of a child whose deepest is LUNG_DEPTH_CM; 5.4 to 5.8 on phantoms and children's films."""
 LARGEST_SHIFT_CM = 1.5
 """By which the mediastinum moves in a child whose hemithorax is white altogether."""
 LARGEST_RISE_CM = 2.0
@@ -42,24 +44,32 @@ SOURCE = (
 )
 
 
+def levels_of(density: float) -> tuple[Level, ...]:
+    """Extents, and the mean thickness of the water over the opaque side of a child, where `density` of a path is water.
+
+    `water_cm` follows from the extent and is there to be read; a larger chest holds more in proportion.
+    """
+    return tuple({"extent": extent, "water_cm": round(extent * density * MEAN_DEPTH_CM, 1)} for extent in EXTENTS)
+
+
 class _WhiteOut(Perturbation):
     """One cause of an opaque lung. Subclasses say which share of each path is water, and what moves."""
 
     family = "opacity"
     version = 4
     source = SOURCE
-    levels = tuple({"extent": extent} for extent in EXTENTS)
+    levels = levels_of(1.0)
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch = self.pitch_mm(film)
-        lungs = lungs_of(film, draws)
-        shift, rise = self.shift_cm(level["extent"]), self.rise_cm(level["extent"])
-        if shift or rise:
-            per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
-            film, lungs = moved(film, lungs, shift * per_cm, rise * per_cm, side_of(draws))
-        thorax, radiograph = thorax_of(lungs), Radiograph.of(film, draws)
-        share = self.share(thorax, level["extent"], draws, pitch)
-        return aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, radiograph.counts(pitch))
+        pitch, extent = self.pitch_mm(film), level["extent"]
+        thorax, radiograph = thorax_of(lungs_of(film, draws)), Radiograph.of(film, draws)
+        share = self.share(thorax, extent, draws, pitch)
+        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, radiograph.counts(pitch))
+        shift, rise = self.shift_cm(extent), self.rise_cm(extent)
+        if not shift and not rise:
+            return white
+        per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
+        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws))
 
     @abstractmethod
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
@@ -73,42 +83,18 @@ class _WhiteOut(Perturbation):
         """How far the dome of the opaque side is drawn up."""
         return 0.0 * extent
 
-    def water_cm(self, extent: float) -> float:
-        """Mean thickness (cm) of the water over the whole opaque side, of a chest LUNG_DEPTH_CM deep."""
-        return extent * self.density * math.pi / 4.0 * LUNG_DEPTH_CM * self.field_cm / CHILD_FIELD_CM
-
-    density: float = 1.0
-    """Share of the path that is water where the lung is opaque."""
-
 
 def side_of(draws: Draws) -> str:
     """Side of the film ("left", "right") on which a film gets its opacity, whatever the cause."""
     return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
-def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_mm: float, pitch_mm: float) -> Tensor:
-    """(H, W) share, 1 where a side comes first in order, with a border `edge_mm` (sigma) soft.
-
-    Extent is counted on the lung that is seen; what lies behind heart and dome goes along. The border is soft toward
-    aerated lung only: along the pleura the share stays what it is inside.
-    """
-    region = thorax.hemithorax(side)
-    if extent >= 1.0:
-        return nearness(thorax, side, pitch_mm)
-    seen = order[thorax.side(side)]
-    threshold = seen.kthvalue(min(len(seen), len(seen) - round(extent * len(seen)) + 1)).values
-    chosen = ((order >= threshold) & region).float()
-    soft = blur_within(chosen, region.float(), edge_mm / pitch_mm).clamp(0.0, 1.0)
-    return soft * nearness(thorax, side, pitch_mm)
-
-
-def moved(film: Tensor, lungs: Tensor, away_px: float, up_px: float, side: str) -> tuple[Tensor, Tensor]:
+def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str) -> Tensor:
     """Shift the mediastinum away from a side and draw the dome of that side up; skin and outer chest walls stay.
 
     A smooth warp: across, the shift is largest in the midline and the same in every row, so that the spine stays
     straight; the rise is largest at the dome in the middle of the side, and crowds the ribs above.
     """
-    thorax = thorax_of(lungs)
     rows, columns = coordinates(film)
     middle = thorax.midline - (film.shape[1] - 1) / 2.0
     half = 0.5 * (thorax.right - thorax.left)
@@ -117,21 +103,11 @@ def moved(film: Tensor, lungs: Tensor, away_px: float, up_px: float, side: str) 
     dome = thorax.bottom - 0.15 * thorax.height - (film.shape[0] - 1) / 2.0
     along = torch.exp(-0.5 * ((rows - dome) / (0.33 * thorax.height)).square())
     # What is at the lower border of the film stays there, and nothing is stretched to more than twice its length.
-    room = film.shape[0] / 2.0 - dome
-    along = along * smoothstep((film.shape[0] / 2.0 - rows) / room)
-    up_px = min(up_px, room / 3.0)
+    room = 0.47 * film.shape[0] - dome
+    along = along * smoothstep((0.47 * film.shape[0] - rows) / max(room, 1.0))
+    up_px = min(up_px, max(room, 0.0) / 3.0)
     beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
-    from_rows, from_columns = rows + up_px * along * beside, columns - across
-    mask = warp(lungs.float(), from_rows, from_columns) > 0.5
-    return warp(film, from_rows, from_columns), mask
-
-
-def outward(thorax: Thorax, side: str) -> Tensor:
-    """(1, W) distance from the midline toward a side in half widths of the chest, 0 to 1 within it."""
-    _, columns = coordinates(thorax.depth)
-    middle = thorax.midline - (thorax.depth.shape[1] - 1) / 2.0
-    half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
-    return (columns - middle) * ((-1.0 if side == "left" else 1.0) / max(half, 1.0))
+    return warp(film, rows + up_px * along * beside, columns - across)
 
 
 @register
@@ -141,12 +117,13 @@ class WhiteOutLobar(_WhiteOut):
     Homogeneous but for faint air bronchograms (radius 1.5 to 0.5 mm). Where it advances it is ill defined (7 mm), where
     an upper lobe ends at the horizontal fissure it is sharper (2 mm). In front of heart or dome the silhouette is lost.
 
-    extent: share of the hemithorax, 0.2 to 1; 95 % of each path there is water, 1.2 to 6.0 cm in the mean of the side.
+    extent: share of the hemithorax that is opaque, 0.2 to 1; 95 % of each path there is water.
+    water_cm: mean thickness of the water over that side of a child, 1.1 to 5.3 cm.
     """
 
     name = "whiteout_lobar"
     presets = ("quick", "standard")
-    density = 0.95
+    levels = levels_of(0.95)
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
@@ -171,7 +148,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     else:
         order = -rows / thorax.height - 0.25 * away + 0.07 * clouds
         edge = draws.uniform("edge in mm", 6.0, 9.0)
-    opaque = opacified(order, thorax, side, extent, edge, pitch_mm)
+    opaque = opacified(order, thorax, side, extent, edge / pitch_mm)
     texture = (0.95 + 0.04 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.8, 1.0)
     air = gaussian_blur(chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
     return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
@@ -204,7 +181,8 @@ class WhiteOutEffusion(_WhiteOut):
     meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 cm. Supine it layers behind the lung: a veil
     over all of the hemithorax, denser toward the base, through which vessels stay visible until it is thick.
 
-    extent: share of the hemithorax (supine: of its depth), 0.2 to 1; 1.3 to 6.3 cm of water in the mean of the side.
+    extent: share of the hemithorax that is opaque (supine: of its depth that is fluid), 0.2 to 1.
+    water_cm: mean thickness of the fluid over that side of a child, 1.1 to 5.6 cm.
     """
 
     name = "whiteout_effusion"
@@ -218,11 +196,11 @@ class WhiteOutEffusion(_WhiteOut):
             # Nested in extent: every place rises from 0 to 1, the base and the flank earlier than the apex.
             earlier = 0.55 * (down - 0.5) + 0.25 * (away - 0.5).clamp_min(0.0)
             veil = (extent + (1.0 - extent) * extent * 2.0 * earlier).clamp(0.0, 1.0)
-            return veil * nearness(thorax, side, pitch_mm)
+            return veil * nearness(thorax, side)
         climb = draws.uniform("meniscus height in cm", 4.0, 7.0) * 10.0 / pitch_mm
         reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
-        return opacified(order, thorax, side, extent, 9.0, pitch_mm)
+        return opacified(order, thorax, side, extent, 9.0 / pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return LARGEST_SHIFT_CM * extent
@@ -235,18 +213,19 @@ class WhiteOutCollapse(_WhiteOut):
     Dense beside the mediastinum, behind the heart first, with a border that runs from the hilum outward to the dome
     (3 mm, a fissure). A smooth warp draws the dome up and crowds the ribs of the side.
 
-    extent: share of the hemithorax, 0.2 to 1; 90 % of each path there is water, 1.1 to 5.7 cm in the mean of the side.
+    extent: share of the hemithorax that is opaque, 0.2 to 1; 90 % of each path there is water.
+    water_cm: mean thickness of the water over that side of a child, 1.0 to 5.0 cm.
     """
 
     name = "whiteout_collapse"
-    density = 0.9
+    levels = levels_of(0.9)
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
         rows, _ = coordinates(thorax.depth)
         order = 0.9 * rows / thorax.height - outward(thorax, side)
         order = order + 0.02 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
-        return self.density * opacified(order, thorax, side, extent, 3.0, pitch_mm)
+        return 0.9 * opacified(order, thorax, side, extent, 3.0 / pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return -LARGEST_SHIFT_CM * extent
@@ -261,14 +240,15 @@ class WhiteOutMass(_WhiteOut):
 
     Its thickness is that of a ball, so it is densest in the middle and thins toward its border.
 
-    extent: share of the hemithorax, 0.2 to 1; up to 1.3 to 6.3 cm of water in the mean of the side.
+    extent: share of the hemithorax that is opaque, 0.2 to 1.
+    water_cm: mean thickness of the tissue over that side of a child, 1.1 to 5.6 cm.
     """
 
     name = "whiteout_mass"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
-        rows, columns = coordinates(thorax.depth)
+        rows, _ = coordinates(thorax.depth)
         half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
         row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
         away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
@@ -279,22 +259,21 @@ class WhiteOutMass(_WhiteOut):
             1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
         )
         chord = (1.0 - (radius / border).square()).clamp_min(0.0).sqrt()
-        return gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm) * nearness(thorax, side, pitch_mm)
-
-    def shift_cm(self, extent: float) -> float:
-        return 0.5 * LARGEST_SHIFT_CM * extent
+        return gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm) * nearness(thorax, side)
 
 
 @register
 class WhiteOutBilateral(_WhiteOut):
     """Oedema-like: both lungs, from the hila and bases outward, without borders, cloudy; nothing moves.
 
-    extent: share of both lungs that is opaque, 0.2 to 1; there 55 to 85 % of each path is water, 0.7 to 5.3 cm in the
-    mean of both sides.
+    extent: share of both lungs that is opaque, 0.2 to 1; there 57 to 85 % of each path is water.
+    water_cm: mean thickness of the water over both sides of a child, 0.6 to 4.8 cm.
     """
 
     name = "whiteout_bilateral"
-    density = 0.85
+    levels = tuple(
+        {"extent": extent, "water_cm": round(extent * (0.5 + 0.35 * extent) * MEAN_DEPTH_CM, 1)} for extent in EXTENTS
+    )
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         rows, columns = coordinates(thorax.depth)
@@ -306,7 +285,7 @@ class WhiteOutBilateral(_WhiteOut):
             across = (columns - column + (shape[1] - 1) / 2.0) / (0.35 * (thorax.right - thorax.left))
             along = (rows - row - 0.1 * thorax.height + (shape[0] - 1) / 2.0) / (0.5 * thorax.height)
             near = torch.maximum(near, torch.exp(-across.square() - along.square()))
-        opaque = opacified(near + 0.10 * clouds, thorax, "both", extent, 14.0, pitch_mm)
+        opaque = opacified(near + 0.10 * clouds, thorax, "both", extent, 14.0 / pitch_mm)
         mottle = 1.0 + 0.10 * random_field(draws, "texture", shape, beta=2.0)
         return opaque * ((0.5 + 0.35 * extent) * mottle).clamp(0.0, 1.0)
 
@@ -315,11 +294,11 @@ class WhiteOutBilateral(_WhiteOut):
 class WhiteOutTotal(_WhiteOut):
     """All of one side white, whatever the cause: no border, no bronchograms, nothing moves; the air goes out of it.
 
-    extent: share of the air of the hemithorax that is replaced, 0.2 (a veil) to 1; 1.3 to 6.3 cm of water in the mean of
-    the side.
+    extent: share of the air of the hemithorax that is replaced, 0.2 (a veil) to 1, the same everywhere.
+    water_cm: mean thickness of the water over that side of a child, 1.1 to 5.6 cm.
     """
 
     name = "whiteout_total"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        return extent * nearness(thorax, side_of(draws), pitch_mm)
+        return extent * nearness(thorax, side_of(draws))

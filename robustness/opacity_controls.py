@@ -15,8 +15,8 @@ from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
-from robustness.thorax import Thorax, random_field, thorax_of
-from robustness.water_path import Aerated, aerated, nearness
+from robustness.thorax import Thorax, nearness, random_field, thorax_of
+from robustness.water_path import Aerated, aerated
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
@@ -24,10 +24,9 @@ ROOM = 0.85
 """Share of the room below the white of bone that a dose outside the lungs may take."""
 
 
-def lobar_twin(
-    film: Tensor, extent: float, draws: Draws, pitch_mm: float, field_cm: float
-) -> tuple[Thorax, Aerated, float]:
-    """The film taken apart, and the sum of the attenuation whiteout_lobar adds to it."""
+def lobar_twin(control: Perturbation, film: Tensor, extent: float, draws: Draws) -> tuple[Thorax, Aerated, float]:
+    """The film taken apart, and the sum of the attenuation whiteout_lobar adds to it at the scale of a control."""
+    pitch_mm, field_cm = control.pitch_mm(film), control.field_cm
     thorax = thorax_of(lungs_of(film, draws))
     apart = aerated(thorax, Radiograph.of(film, draws), pitch_mm, field_cm)
     share = WhiteOutLobar().share(thorax, extent, draws.twin(WhiteOutLobar.name), pitch_mm)
@@ -55,9 +54,9 @@ class DiffuseDoseMatched(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pitch = self.pitch_mm(film)
-        thorax, apart, dose = lobar_twin(film, level["extent"], draws, pitch, self.field_cm)
+        thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
         mottled = (1.0 + 0.2 * random_field(draws, "mottle", film.shape, beta=2.0)).clamp_min(0.1)
-        spread = mottled * nearness(thorax, "both", pitch)
+        spread = mottled * nearness(thorax, "both")
         share = (spread * (dose / max(total(spread * apart.lacking), 1e-6))).clamp_max(1.0)
         return apart.filled(share, draws, apart.radiograph.counts(pitch))
 
@@ -66,9 +65,8 @@ class DiffuseDoseMatched(Perturbation):
 class ShamOpacity(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, outside the lungs: it should not change the class.
 
-    A swelling without an outline over the abdomen or a shoulder: it fades over centimetres, comes no nearer to the lungs
-    than 5 mm, and takes at most 85 % of the room that is left there below the white of bone, the wider the larger the
-    dose.
+    A swelling without an outline over the abdomen or a shoulder: it fades over centimetres, stays off the lungs, and
+    takes at most 85 % of the room that is left there below the white of bone, the wider the larger the dose.
 
     extent: that of the lobar opacity whose sum is matched (share of one hemithorax).
     """
@@ -81,7 +79,7 @@ class ShamOpacity(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pitch = self.pitch_mm(film)
-        thorax, apart, dose = lobar_twin(film, level["extent"], draws, pitch, self.field_cm)
+        thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
         room = room_outside(thorax, apart, film, pitch)
         if total(room) * ROOM < 1.05 * dose:
             raise PerturbationUndefined("there is less room below white outside the lungs than the dose would fill")
@@ -91,7 +89,7 @@ class ShamOpacity(Perturbation):
         column = (thorax.left if side_of(draws) == "left" else thorax.right) - film.shape[1] / 2.0
         distance = ((rows - row).square() + (columns - column).square()).sqrt() / (0.5 * thorax.height)
         low, high = 0.05, 20.0
-        for _ in range(24):
+        for _ in range(16):
             wide = (low * high) ** 0.5
             added = room * (ROOM * exp(-0.5 * (distance / wide).square()))
             low, high = (wide, high) if total(added) < dose else (low, wide)

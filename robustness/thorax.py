@@ -14,11 +14,17 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.filters import blur_within, resize
+from robustness.filters import blur_within, coordinates, gaussian_blur, resize, smoothstep
 from robustness.perturbation import PerturbationUndefined
 
 LUNG_DEPTH_CM = 8.0
 """Thickest path through one lung of a three-year-old, front to back."""
+PLEURA = 0.033
+"""Sigma over which the outline of a lung is softened (share of its height, 5 mm in a child)."""
+NEAR = 0.12
+"""Softened outline (0 to 1) from which on a place counts as lung: 6 mm outside of the outline."""
+SETTING_IN = 0.06
+"""Sigma over which that path sets in, as a share of the height of the lungs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,28 +163,37 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
     return resize((field - field.mean()) / field.std().clamp_min(1e-9), shape[0], shape[1])
 
 
-def fill(order: Tensor, region: Tensor, share: float, edge_px: float) -> Tensor:
-    """Opacify the given share of a region, the pixels of highest order first.
+def nearness(thorax: Thorax, side: str) -> Tensor:
+    """(H, W), 1 in the hemithorax of a side, falling to 0 beyond it, where the film's own edges end an opacity.
 
-    Regions of growing share are nested. The edge is softened over about `edge_px` pixels, inside the region only.
-
-    Args:
-        order: (H, W), higher = earlier.
-        region: (H, W) bool.
-        share: of the region's area, 0 to 1.
-        edge_px: sigma of the soft edge.
-
-    Returns:
-        (H, W) float32, 0 to 1.
+    It falls over 2 to 10 mm beyond the lung that is seen, whose outline is known, and more gently where lung is only
+    inferred, behind heart and dome.
     """
-    values = order[region]
-    count = round(share * len(values))
-    if count >= len(values):
-        chosen = region.float()
-    else:
-        threshold = values.kthvalue(len(values) - max(1, count) + 1).values
-        chosen = ((order >= threshold) & region).float()
-    if edge_px <= 0.0:
-        return chosen
-    inside = region.float()
-    return blur_within(chosen, inside, edge_px).clamp_max_(1.0).mul_(inside)
+    seen = gaussian_blur(thorax.side(side).float(), PLEURA * thorax.height) / NEAR
+    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height)
+    # The tail is cut: what is far below a grey level costs time, as denormal numbers do.
+    return torch.maximum(smoothstep(seen - 0.01), smoothstep(1.6 * inferred - 0.2))
+
+
+def outward(thorax: Thorax, side: str) -> Tensor:
+    """(1, W) distance from the midline toward a side in half widths of the chest, 0 to 1 within it."""
+    _, columns = coordinates(thorax.depth)
+    middle = thorax.midline - (thorax.depth.shape[1] - 1) / 2.0
+    half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
+    return (columns - middle) * ((-1.0 if side == "left" else 1.0) / max(half, 1.0))
+
+
+def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_px: float) -> Tensor:
+    """(H, W) share, 1 where a side comes first in order, with a border `edge_px` (sigma) soft.
+
+    Extent is counted on the lung that is seen; what lies behind heart and dome goes along. The border is soft toward
+    aerated lung only: along the pleura the share stays what it is inside.
+    """
+    region = thorax.hemithorax(side)
+    if extent >= 1.0:
+        return nearness(thorax, side)
+    seen = order[thorax.side(side)]
+    threshold = seen.kthvalue(min(len(seen), len(seen) - round(extent * len(seen)) + 1)).values
+    chosen = ((order >= threshold) & region).float()
+    soft = (1.004 * blur_within(chosen, region.float(), edge_px) - 0.002).clamp(0.0, 1.0)
+    return soft * nearness(thorax, side)

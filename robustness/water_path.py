@@ -3,25 +3,27 @@
 Three things happen along a ray on which w cm of aerated lung turn into w cm of soft tissue:
 
 1. Attenuation rises. A lung without air is as dense as the soft tissue around it, so the broad attenuation T of heart,
-   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame, and ``T - t`` is what the air
-   takes away; `share` of it comes back. Where tissue is dense already (heart, dome, chest wall) nothing is lacking and
-   nothing is added: a white-out ends where the film's own edges end, with the blur of the system, and the silhouettes
-   are lost without a second contour. Lung that lies in the shadow of heart and dome gains 3 cm of water.
+   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame. ``T - t`` is what the air
+   takes away; a share f of it comes back: ``t' = t + f * (T - t)``. Where tissue is dense already (heart, dome, chest
+   wall) nothing is lacking and nothing is added: a white-out ends where the film's own edges end, with the blur of the
+   system, and the silhouettes are lost without a second contour. Lung in the shadow of heart and dome gains 3 cm.
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
    scatter-to-primary ratio k grows from 0.4 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
-   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.83 behind 2 cm, 0.66 behind 4 cm, 0.48 behind 8 cm.
+   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.88 behind 2 cm, 0.75 behind 4 cm, 0.48 behind 8 cm.
    What is finer than ribs is half vessels, which stand out against air only: it fades to ``1 - share / 2`` of that.
 3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
    display its relative share grows by ``exp(t' / 2)``.
 
 Sources: Beer-Lambert; mu of ICRU lung (0.26 g/cm^3) and soft tissue at 45 keV (NIST XCOM) give DMU; scatter behind lung
-and mediastinum after Niklason 1981 (10.1118/1.595027) and, for children, IAEA Diagnostic Radiology Physics, chapter 6.
+and mediastinum after Niklason et al. 1981 (10.1118/1.595027), less for a child, who is half as thick; guided filter: He,
+Sun and Tang 2013.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +36,7 @@ from robustness.draws import Draws
 from robustness.filters import gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
-from robustness.thorax import LUNG_DEPTH_CM, Thorax
+from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearness
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
@@ -44,20 +46,16 @@ MEDIASTINAL_RATIO = 3.0
 """Scatter over primary behind heart and abdomen."""
 HIDDEN_CM = 3.0
 """Path through the lung behind the heart and below the top of the dome."""
-SETTING_IN = 0.06
-"""Sigma over which that path sets in, as a share of the height of the lungs."""
 RIB_MM = 7.0
 """Half the side of the square over which ribs are averaged away and organs are not."""
 RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
-PLEURA_MM = 5.0
-"""Sigma over which the outline of a lung, known to a few millimetres, is softened."""
-NEAR = 0.12
-"""Softened outline (0 to 1) from which on a place counts as lung: 6 mm outside of the outline."""
 VESSEL_MM = 1.5
 """Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
 CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
+AERATED = 0.6
+"""Where between lung and mediastinum tissue begins."""
 BELLY = 0.6
 """Share of what the membrane lacks of the mediastinum that the middle of a lung makes up for."""
 GRID = 56
@@ -119,30 +117,25 @@ def contrast_left(water_cm: Tensor) -> Tensor:
 def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: float) -> Aerated:
     """Take a film apart (see the module's docstring)."""
     attenuation = radiograph.attenuation
-    base, edge = _without_ribs(attenuation, RIB_MM / pitch_mm)
+    # Twice, for once leaves a third of the ribs.
+    base, edge = _without_ribs(_without_ribs(attenuation, RIB_MM / pitch_mm)[0], RIB_MM / pitch_mm)
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
-    soft = soft_tissue(thorax, radiograph, base, pitch_mm)
+    soft = soft_tissue(thorax, radiograph, base, seen, most)
+    between = thorax.mediastinum
+    most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
+    # A mask may go on behind heart and dome, where a film shows no lung.
+    dark = percentiles(base[thorax.lungs], 30.0)[0]
+    seen = thorax.lungs & (base < dark + AERATED * (most - dark))
     # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
     hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
-    hidden = hidden * gaussian_blur((~thorax.lungs).float(), SETTING_IN * thorax.height)
+    hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
-    lacking = nearness(thorax, "both", pitch_mm) * (soft - base).clamp_min(0.0)
+    lacking = nearness(thorax, "both") * (soft - base).clamp_min(0.0)
     depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     return Aerated(radiograph, base, ribs, rest - ribs, edge, lacking + behind, depth, white)
-
-
-def nearness(thorax: Thorax, side: str, pitch_mm: float) -> Tensor:
-    """(H, W), 1 in the hemithorax of a side, falling to 0 beyond it, where the film's own edges end an opacity.
-
-    It falls over 2 to 10 mm beyond the lung that is seen, whose outline is known, and more gently where lung is only
-    inferred, behind heart and dome.
-    """
-    seen = gaussian_blur(thorax.side(side).float(), PLEURA_MM / pitch_mm) / NEAR
-    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height)
-    return torch.maximum(smoothstep(seen), smoothstep(1.6 * inferred - 0.2))
 
 
 def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:
@@ -160,26 +153,31 @@ def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(smooth), smoothstep(torch.from_numpy(_boxed(slope, size)) * 1.6 - 0.6)
 
 
-def _boxed(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _boxed(image: NDArray[Any], size: int) -> NDArray[Any]:
     return np.asarray(cv2.blur(image, (size, size), borderType=cv2.BORDER_REPLICATE))
 
 
-def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, pitch_mm: float) -> Tensor:
+def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, seen: Tensor, most: float) -> Tensor:
     """(H, W) attenuation of the chest were there no air in it: what lies around the lungs, carried into them.
 
     It is harmonic inside the lungs but for a bulge toward the level of the mediastinum, so it neither exceeds what lies
-    around them nor shows an edge. The spine is no soft tissue: it counts for the 60th percentile between the lungs.
+    around them nor shows an edge.
+
+    Args:
+        thorax: the geometry.
+        radiograph: the film.
+        base: (H, W) attenuation without ribs and vessels.
+        seen: (H, W) bool, lung with air in it.
+        most: attenuation of the mediastinum, which is what the spine counts for.
     """
     height, width = base.shape
     scale = GRID / min(height, width)
     rows, columns = max(8, round(height * scale)), max(8, round(width * scale))
-    lungs = gaussian_blur(thorax.lungs.float(), PLEURA_MM / pitch_mm) > 0.02
+    lungs = gaussian_blur(seen.float(), PLEURA * thorax.height) > 0.02
     known = (~(lungs | radiograph.beam)).float()
     weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    values = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    values /= np.maximum(weight, 1e-3)
-    between = thorax.mediastinum
-    most = percentiles(base[between], 60.0)[0] if bool(between.any()) else float(values.max())
+    summed = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    values = summed / np.maximum(weight, 1e-3)
     middle, half = thorax.midline * scale, 0.5 * (thorax.right - thorax.left) * scale
     spine = slice(max(0, round(middle - 0.2 * half)), round(middle + 0.2 * half) + 1)
     values[:, spine] = np.minimum(values[:, spine], most)
@@ -187,14 +185,16 @@ def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, pitch_mm: 
     membrane = values * fixed
     # A coarse guess, then relaxation, which only has to mend what is near the frame.
     for sigma in (12.0, 6.0, 3.0):
-        seen = cv2.GaussianBlur(membrane * fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        summed = cv2.GaussianBlur(membrane * fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         covered = cv2.GaussianBlur(fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        guess = seen / np.maximum(covered, 1e-3)
+        guess = summed / np.maximum(covered, 1e-3)
         trust = np.minimum(1.0, covered / 0.15)
         membrane = guess if sigma == 12.0 else membrane + trust * (guess - membrane)
-        membrane = np.where(fixed > 0, values, membrane).astype(np.float32)
-    for _ in range(60):
-        membrane = np.where(fixed > 0, values, cv2.blur(membrane, (3, 3), borderType=cv2.BORDER_REPLICATE))
+        membrane = np.where(fixed > 0, values, membrane)
+    frame = fixed > 0
+    for _ in range(24):
+        membrane = cv2.blur(membrane, (5, 5), borderType=cv2.BORDER_REPLICATE)
+        np.copyto(membrane, values, where=frame)
     # The chest is thicker in the middle of a lung than at its wall.
     depth = resize(thorax.depth, rows, columns).numpy() / LUNG_DEPTH_CM
     membrane = membrane + BELLY * depth * np.maximum(most - membrane, 0.0)
