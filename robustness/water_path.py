@@ -15,8 +15,8 @@ Three things happen along a ray on which w cm of aerated lung turn into w cm of 
    display its relative share grows by ``exp(t' / 2)``.
 
 Sources: Beer-Lambert; mu of ICRU lung (0.26 g/cm^3) and soft tissue at 45 keV (NIST XCOM) give DMU; scatter behind lung
-and mediastinum after Niklason et al. 1981 (10.1118/1.595027), less for a child, who is half as thick; guided filter: He,
-Sun and Tang 2013.
+and mediastinum after Niklason et al. 1981 (10.1118/1.595027), less for a child, who is half as thick; guided filter:
+He, Sun and Tang 2013.
 """
 
 from __future__ import annotations
@@ -122,12 +122,12 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
-    soft = soft_tissue(thorax, radiograph, base, seen, most)
     between = thorax.mediastinum
     most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
     # A mask may go on behind heart and dome, where a film shows no lung.
     dark = percentiles(base[thorax.lungs], 30.0)[0]
     seen = thorax.lungs & (base < dark + AERATED * (most - dark))
+    soft = soft_tissue(thorax, radiograph, base, seen, most)
     # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
     hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
     hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
@@ -182,7 +182,7 @@ def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, seen: Tens
     spine = slice(max(0, round(middle - 0.2 * half)), round(middle + 0.2 * half) + 1)
     values[:, spine] = np.minimum(values[:, spine], most)
     fixed = (weight > 0.6).astype(np.float32)
-    membrane = values * fixed
+    membrane: NDArray[Any] = values * fixed
     # A coarse guess, then relaxation, which only has to mend what is near the frame.
     for sigma in (12.0, 6.0, 3.0):
         summed = cv2.GaussianBlur(membrane * fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
