@@ -38,7 +38,7 @@ class PatientRotation(Perturbation):
 
     name = "patient_rotation"
     family = "bedside"
-    version = 3
+    version = 4
     source = "radiographic positioning texts: medial clavicles unequally far from the spine"
     levels = tuple({"degrees": degrees} for degrees in (3.0, 6.0, 10.0, 15.0, 20.0))
 
@@ -122,7 +122,7 @@ class LowInspiration(Perturbation):
 
     name = "low_inspiration"
     family = "bedside"
-    version = 3
+    version = 4
     source = "radiographic positioning: fewer than eight posterior ribs above the diaphragm"
     levels = tuple({"rise": rise} for rise in (0.05, 0.10, 0.16, 0.24, 0.32))
 

@@ -56,7 +56,7 @@ CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
 AERATED = 0.6
 """Where between lung and mediastinum tissue begins."""
-BELLY = 0.6
+BELLY = 0.85
 """Share of what the membrane lacks of the mediastinum that the middle of a lung makes up for."""
 GRID = 56
 """Shorter side, in pixels, of the grid on which the membrane is stretched."""
@@ -118,7 +118,8 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     """Take a film apart (see the module's docstring)."""
     attenuation = radiograph.attenuation
     # Twice, for once leaves a third of the ribs.
-    base, edge = _without_ribs(_without_ribs(attenuation, RIB_MM / pitch_mm)[0], RIB_MM / pitch_mm)
+    once, edge = _without_ribs(attenuation, RIB_MM / pitch_mm)
+    base, _ = _without_ribs(once, RIB_MM / pitch_mm)
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
@@ -150,7 +151,7 @@ def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:
     variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
     slope = variance / (variance + np.float32(RIB_CONTRAST**2))
     smooth = _boxed(slope, size) * source + _boxed(mean - slope * mean, size)
-    return torch.from_numpy(smooth), smoothstep(torch.from_numpy(_boxed(slope, size)) * 1.6 - 0.6)
+    return torch.from_numpy(smooth), smoothstep((torch.from_numpy(_boxed(slope, size)) - 0.35) / 0.35)
 
 
 def _boxed(image: NDArray[Any], size: int) -> NDArray[Any]:
