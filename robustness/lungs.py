@@ -56,7 +56,7 @@ LEAST_AGREEMENT = 0.55
 LEAST_CONTRAST = 0.08
 LEAST_CLOSURE = 0.33
 ACROSS = 4
-"""How far off the lower border (pixels of the fine film) its two sides are compared."""
+"""How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
 
 
 @dataclass(frozen=True)
@@ -253,14 +253,14 @@ def _closed(mask: Mask) -> Mask:
 
 def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> float:
     """How much lighter it gets below the lower border of the worse side, in units of the contrast of the lungs."""
-    smooth = ndimage.gaussian_filter(film, 1.0)
+    smooth = ndimage.gaussian_filter(film, 2.0)
     steps = []
     for half in (slice(None, midline), slice(midline, None)):
         side, here = mask[:, half], smooth[:, half]
         columns = np.flatnonzero(side.sum(axis=0) > ACROSS)
         ends = len(side) - 1 - side[::-1, columns].argmax(axis=0)
         seen = ends < len(side) - ACROSS
-        inside = here[np.maximum(ends - ACROSS, 0), columns]
+        inside = here[np.maximum(ends - 2 * ACROSS, 0), columns]
         below = here[np.minimum(ends + ACROSS, len(side) - 1), columns]
         steps.append(float(np.mean((below - inside)[seen])) / contrast if seen.any() else 0.0)
     return min(steps)

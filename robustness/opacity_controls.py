@@ -6,6 +6,7 @@ The dose is the sum of the attenuation that whiteout_lobar adds to the same film
 from __future__ import annotations
 
 import cv2
+import torch
 from torch import Tensor
 
 from robustness.draws import Draws
@@ -88,12 +89,12 @@ class ShamOpacity(Perturbation):
         row = (thorax.bottom if place == "abdomen" else thorax.top) - film.shape[0] / 2.0
         column = (thorax.left if side_of(draws) == "left" else thorax.right) - film.shape[1] / 2.0
         distance = ((rows - row).square() + (columns - column).square()).sqrt() / (0.5 * thorax.height)
-        low, high = 0.05, 20.0
+        radiograph, low, high = apart.radiograph, 0.05, 20.0
+        below_bone = (apart.white - radiograph.attenuation).clamp_min(0.0)
         for _ in range(16):
             wide = (low * high) ** 0.5
-            added = room * (ROOM * exp(-0.5 * (distance / wide).square()))
+            added = torch.minimum(room * (ROOM * exp(-0.5 * (distance / wide).square())), below_bone)
             low, high = (wide, high) if total(added) < dose else (low, wide)
-        radiograph = apart.radiograph
         return radiograph.display(radiograph.attenuation + added)
 
 
