@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import coordinates, gaussian_blur, smoothstep
+from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep
 from robustness.lungs import lungs_of
 from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
@@ -21,7 +21,7 @@ from robustness.water_path import Aerated, aerated
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
-ROOM = 0.85
+ROOM = 0.95
 """Share of the room below the white of bone that a dose outside the lungs may take."""
 
 
@@ -67,7 +67,7 @@ class ShamOpacity(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, outside the lungs: it should not change the class.
 
     A swelling without an outline over the abdomen or a shoulder: it fades over centimetres, stays off the lungs, and
-    takes at most 85 % of the room that is left there below the white of bone, the wider the larger the dose.
+    takes at most 95 % of the room that is left there below the white of bone, the wider the larger the dose.
 
     extent: that of the lobar opacity whose sum is matched (share of one hemithorax).
     """
@@ -81,16 +81,18 @@ class ShamOpacity(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pitch = self.pitch_mm(film)
         thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
-        room = room_outside(thorax, apart, film, pitch)
-        if total(room) * ROOM < 1.05 * dose:
+        radiograph = apart.radiograph
+        white = max(apart.white, percentiles(radiograph.attenuation, 99.8)[0])
+        room = room_outside(thorax, apart, film, pitch, white)
+        below_bone = (white - radiograph.attenuation).clamp_min(0.0)
+        if total(torch.minimum(ROOM * room, below_bone)) < dose:
             raise PerturbationUndefined("there is less room below white outside the lungs than the dose would fill")
         place = draws.choice("place", ("abdomen", "shoulder"))
         rows, columns = coordinates(film)
         row = (thorax.bottom if place == "abdomen" else thorax.top) - film.shape[0] / 2.0
         column = (thorax.left if side_of(draws) == "left" else thorax.right) - film.shape[1] / 2.0
         distance = ((rows - row).square() + (columns - column).square()).sqrt() / (0.5 * thorax.height)
-        radiograph, low, high = apart.radiograph, 0.05, 20.0
-        below_bone = (apart.white - radiograph.attenuation).clamp_min(0.0)
+        low, high = 0.05, 20.0
         for _ in range(16):
             wide = (low * high) ** 0.5
             added = torch.minimum(room * (ROOM * exp(-0.5 * (distance / wide).square())), below_bone)
@@ -98,10 +100,10 @@ class ShamOpacity(Perturbation):
         return radiograph.display(radiograph.attenuation + added)
 
 
-def room_outside(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float) -> Tensor:
+def room_outside(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float, white: float) -> Tensor:
     """(H, W) attenuation that could be added outside the lungs before a place is as white as bone; smooth."""
     lungs = gaussian_blur(thorax.hemithorax("both").float(), 8.0 / pitch_mm)
     enclosed = (thorax.lungs.cumsum(1) > 0) & (thorax.lungs.flip(1).cumsum(1).flip(1) > 0)
     tissue = ~(enclosed | apart.radiograph.beam) & (gaussian_blur(film, 3.0 / pitch_mm) > FAINT)
     off = smoothstep(1.0 - 6.0 * lungs) * smoothstep(2.0 * gaussian_blur(tissue.float(), 6.0 / pitch_mm) - 1.0)
-    return off * (apart.white - gaussian_blur(apart.base, 4.0 / pitch_mm)).clamp_min(0.0)
+    return off * (white - gaussian_blur(apart.base, 4.0 / pitch_mm)).clamp_min(0.0)

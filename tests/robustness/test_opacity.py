@@ -291,7 +291,7 @@ def test_sham_opacity_draws_no_outline_and_is_no_white_bar(severity, films, phan
         assert float(changed[changed > film + GREY].max()) < max(bone, float(film.max())) + GREY
         inside = shrunk(film > 0.1, 6)
         own, steps = (ndimage.gaussian_gradient_magnitude(x.numpy(), 1.0)[inside.numpy()] for x in (film, changed))
-        assert (steps - own).max() < 0.3 * own.max()
+        assert (steps - own).max() < 0.5 * own.max()
 
 
 def test_shares_are_exact_and_nested(films):
