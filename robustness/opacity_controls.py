@@ -21,8 +21,8 @@ from robustness.water_path import Aerated, aerated
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
-ROOM = 0.95
-"""Share of the room below the white of bone that a dose outside the lungs may take."""
+LEAST_ROOM, MOST_ROOM = 0.25, 0.95
+"""Share of the room below the white of bone that a dose outside the lungs takes in its middle."""
 
 
 def lobar_twin(control: Perturbation, film: Tensor, extent: float, draws: Draws) -> tuple[Thorax, Aerated, float]:
@@ -67,7 +67,8 @@ class ShamOpacity(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, outside the lungs: it should not change the class.
 
     A swelling without an outline over the abdomen or a shoulder: it fades over centimetres, stays off the lungs, and
-    takes at most 95 % of the room that is left there below the white of bone, the wider the larger the dose.
+    is as faint and as wide as it can be: in its middle it takes a quarter of the room that is left there below the
+    white of bone, more only where the dose would not fit.
 
     extent: that of the lobar opacity whose sum is matched (share of one hemithorax).
     """
@@ -85,8 +86,11 @@ class ShamOpacity(Perturbation):
         white = max(apart.white, percentiles(radiograph.attenuation, 99.8)[0])
         room = room_outside(thorax, apart, film, pitch, white)
         below_bone = (white - radiograph.attenuation).clamp_min(0.0)
-        if total(torch.minimum(ROOM * room, below_bone)) < dose:
+        most = total(torch.minimum(room, below_bone))
+        if most * MOST_ROOM < dose:
             raise PerturbationUndefined("there is less room below white outside the lungs than the dose would fill")
+        # As faint and as wide as the film allows.
+        taken = min(max(1.6 * dose / most, LEAST_ROOM), MOST_ROOM)
         place = draws.choice("place", ("abdomen", "shoulder"))
         rows, columns = coordinates(film)
         row = (thorax.bottom if place == "abdomen" else thorax.top) - film.shape[0] / 2.0
@@ -95,7 +99,7 @@ class ShamOpacity(Perturbation):
         low, high = 0.05, 20.0
         for _ in range(16):
             wide = (low * high) ** 0.5
-            added = torch.minimum(room * (ROOM * exp(-0.5 * (distance / wide).square())), below_bone)
+            added = torch.minimum(room * (taken * exp(-0.5 * (distance / wide).square())), below_bone)
             low, high = (wide, high) if total(added) < dose else (low, wide)
         return radiograph.display(radiograph.attenuation + added)
 

@@ -279,7 +279,7 @@ def test_sham_opacity_stays_off_the_lungs(films):
     assert float((changed - batch)[lungs].abs().max()) <= 1 / 255
 
 
-@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("severity", [1, 3, 4])
 def test_sham_opacity_draws_no_outline_and_is_no_white_bar(severity, films, phantoms):
     for film, lungs in [*zip(*films, strict=True), *phantoms]:
         try:
