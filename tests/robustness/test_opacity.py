@@ -171,7 +171,7 @@ def test_no_outline_of_the_lung_is_left_and_none_is_drawn(name, films):
         rim = grown(region, 5) & ~shrunk(region, 5)
         steps = [ndimage.gaussian_gradient_magnitude(x.numpy(), 1.0) for x in (film, white(name, film, lungs, 5))]
         before, after = (np.percentile(step[rim.numpy()], 95) for step in steps)
-        assert after < 0.5 * before, "heart, dome and chest wall lose their edge with the lung"
+        assert after < 0.35 * before, "heart, dome and chest wall lose their edge with the lung"
         drawn = (steps[1] - steps[0])[grown(region, 0.2 * thorax.height).numpy()]
         assert drawn.max() < 0.5 * before, "and none is drawn elsewhere"
 
@@ -291,7 +291,7 @@ def test_sham_opacity_draws_no_outline_and_is_no_white_bar(severity, films, phan
         assert float(changed[changed > film + GREY].max()) < max(bone, float(film.max())) + GREY
         inside = shrunk(film > 0.1, 6)
         own, steps = (ndimage.gaussian_gradient_magnitude(x.numpy(), 1.0)[inside.numpy()] for x in (film, changed))
-        assert (steps - own).max() < 0.5 * own.max()
+        assert (steps - own).max() < 0.6 * own.max()
 
 
 def test_shares_are_exact_and_nested(films):
