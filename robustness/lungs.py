@@ -41,12 +41,22 @@ FINE = 112
 """Shorter side (pixels) of the film on which pixels are assigned."""
 HEIGHTS = (0.46, 0.53, 0.60, 0.67, 0.74, 0.81)
 """Heights of the lungs as shares of the shorter side of the film."""
-ASPECTS = (1.04, 1.17, 1.31, 1.47, 1.65)
+ASPECTS = (0.74, 0.83, 0.93, 1.04, 1.17, 1.31, 1.47, 1.65)
 """Widths of both lungs together over their height."""
-USUAL_ASPECT = 1.31
+USUAL_ASPECT = (0.85, 0.94, 1.31)
+"""Least, per width over height of the film, and most: a film as wide as high shows an adult, or was squeezed."""
+GROWTHS = 4
+"""Times the grey that parts lung from tissue is found again, around each place."""
+TRACHEA = 0.08
+"""Half the width between the lungs, in half widths of the chest, where no lung is."""
+LOCAL = 9.0
+"""Sigma of "around" (pixels of the fine film)."""
 LEAST_MATCH = 0.60
 LEAST_AGREEMENT = 0.55
 LEAST_CONTRAST = 0.08
+LEAST_CLOSURE = 0.33
+ACROSS = 4
+"""How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,15 @@ class LungField:
         match: correlation of the film with the template, -1 to 1.
         agreement: intersection over union of the mask and the template.
         contrast: grey value between the lungs less that in them.
+        closure: by how much the film lightens across the lower border of the worse side, as a share of the contrast;
+            about 0 where the mask ends in the middle of a lung.
     """
 
     mask: Tensor
     match: float
     agreement: float
     contrast: float
+    closure: float
 
 
 @functools.lru_cache(maxsize=4096)
@@ -138,7 +151,8 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     squares = F.conv2d(padded.square(), supports)[0]
     correlations = products / (squares - means.square()).clamp_min(4e-4).sqrt()
     aspects = torch.tensor([width / height for height, width in sizes])
-    unusual = (aspects / USUAL_ASPECT).log() / 0.25
+    least, slope, most = USUAL_ASPECT
+    unusual = (aspects / min(max(slope * film.shape[1] / film.shape[0], least), most)).log() / 0.25
     scores = correlations - 0.03 * unusual.square()[:, None, None]
     rows, columns = scores.shape[1:]
     best = int(scores.argmax())
@@ -166,10 +180,11 @@ def estimate_lungs(film: Tensor) -> LungField:
     expected = _place(template(round(height * scale), round(width * scale), 2 * FINE + 1)[0], fine.shape,
                       (row + 0.5) * scale, (column + 0.5) * scale)  # fmt: skip
     mask, contrast = _assign(fine, expected)
+    closure = _closure(fine, mask, contrast, round((column + 0.5) * scale))
     agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
-    _check(mask, contrast, agreement, round((column + 0.5) * scale))
+    _check(mask, contrast, agreement, closure, round((column + 0.5) * scale))
     full = F.interpolate(torch.from_numpy(mask)[None, None].float(), tuple(film.shape), mode="bilinear")[0, 0] > 0.5
-    return LungField(full, match, agreement, contrast)
+    return LungField(full, match, agreement, contrast, closure)
 
 
 def _place(image: Array, shape: tuple[int, ...], row: float, column: float) -> Array:
@@ -199,23 +214,70 @@ def _assign(film: Array, expected: Array) -> tuple[Mask, float]:
     # Log odds from grey value (two Gaussians of one width) and from the distance to the template's edge.
     by_grey = np.clip((light - dark) / spread**2 * (0.5 * (light + dark) - smooth), -3.0, 3.0)
     by_place = np.where(inside, np.minimum(inward * 0.45, 3.5), -np.minimum(outward * 0.55, 9.0))
-    mask = by_grey + by_place > 0.0
+    mask = _closed(by_grey + by_place > 0.0)
+    # The grey that parts lung from tissue is not the same everywhere, and a long lung ends below the template: it grows
+    # downward most easily.
+    rows = np.flatnonzero(inside.any(axis=1))
+    below = np.clip((np.arange(len(film)) - rows[0] - 0.7 * (rows[-1] - rows[0])) / (0.3 * (rows[-1] - rows[0])), 0, 1)
+    reluctance = np.minimum(outward * (0.55 - 0.43 * below[:, None]), 9.0)
+    by_place = np.where(inside, np.minimum(inward * 0.45, 3.5), -reluctance)
+    columns = np.flatnonzero(inside.any(axis=0))
+    # The trachea is dark too, and no lung.
+    off = np.abs(np.arange(film.shape[1]) - 0.5 * (columns[0] + columns[-1])) / (0.5 * (columns[-1] - columns[0]))
+    by_place = by_place - 9.0 * (off < TRACHEA)[None, :]
+    for _ in range(GROWTHS):
+        inner, outer = _local(smooth, mask, LOCAL), _local(smooth, ~mask & (outward < 30.0), LOCAL)
+        apart = np.maximum(outer - inner, 0.5 * (light - dark))
+        by_grey = np.clip(apart / spread**2 * (0.5 * (inner + outer) - smooth), -3.0, 3.0)
+        mask = _closed(by_grey + by_place > 0.0)
+    return mask, float(light - dark)
+
+
+def _local(film: Array, region: Mask, sigma: float) -> Array:
+    """Mean grey value of a region around each pixel (Gaussian window)."""
+    weight = ndimage.gaussian_filter(region.astype(np.float32), sigma)
+    return np.asarray(ndimage.gaussian_filter(film * region, sigma) / np.maximum(weight, 1e-3))
+
+
+def _closed(mask: Mask) -> Mask:
+    """The two largest pieces of a mask, without specks, bridges, gaps and holes."""
     mask = ndimage.binary_opening(mask, iterations=2)
     mask = ndimage.binary_closing(np.pad(mask, 8), iterations=6)[8:-8, 8:-8]
     labels, count = ndimage.label(ndimage.binary_fill_holes(mask))
     sizes = np.bincount(labels.reshape(-1), minlength=count + 1)
     sizes[0] = 0
     keep = np.argsort(sizes)[-2:] if count > 1 else np.array([1])
-    return np.isin(labels, keep) & (labels > 0), float(light - dark)
+    largest: Mask = np.isin(labels, keep) & (labels > 0)
+    return largest
 
 
-def _check(mask: Mask, contrast: float, agreement: float, midline: int) -> None:
+def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> float:
+    """How much lighter it gets below the lower border of the worse side, in units of the contrast of the lungs."""
+    smooth = ndimage.gaussian_filter(film, 2.0)
+    steps = []
+    for half in (slice(None, midline), slice(midline, None)):
+        side, here = mask[:, half], smooth[:, half]
+        columns = np.flatnonzero(side.sum(axis=0) > ACROSS)
+        ends = len(side) - 1 - side[::-1, columns].argmax(axis=0)
+        seen = ends < len(side) - ACROSS
+        inside = here[np.maximum(ends - 2 * ACROSS, 0), columns]
+        below = here[np.minimum(ends + ACROSS, len(side) - 1), columns]
+        steps.append(float(np.mean((below - inside)[seen])) / contrast if seen.any() else 0.0)
+    return min(steps)
+
+
+def _check(mask: Mask, contrast: float, agreement: float, closure: float, midline: int) -> None:
     """Refuse what cannot be a pair of lungs."""
     shares = (float(mask[:, :midline].sum()) / mask.size, float(mask[:, midline:].sum()) / mask.size)
     if contrast < LEAST_CONTRAST:
         raise PerturbationUndefined(f"no lung field found: the lungs are not darker than around (by {contrast:.3f})")
     if agreement < LEAST_AGREEMENT:
         raise PerturbationUndefined(f"no lung field found (agreement with a chest {agreement:.2f})")
+    if closure < LEAST_CLOSURE:
+        raise PerturbationUndefined(
+            f"no lung field found: it ends where the film gets no lighter (by {closure:.2f} of the lungs' contrast, "
+            f"needed {LEAST_CLOSURE})"
+        )
     if min(shares) < 0.025 or max(shares) > 0.35 or max(shares) > 3.0 * min(shares):
         left, right = (f"{100 * share:.1f} %" for share in shares)
         raise PerturbationUndefined(f"no lung field found: sides cover {left} and {right} of the film")

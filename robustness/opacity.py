@@ -1,19 +1,15 @@
-"""What makes a lung white? Attenuation added by cause and extent, and its controls.
+"""What makes a lung white? Water in place of air by cause and extent.
 
-Opacity is added to the attenuation t along the ray, never blended into grey values: ``t' = t + f * m``, f the share
-of the path through the lung that is opaque, m the attenuation that air takes away from the lung. By physics m is
-``dmu * depth / (1 + SPR)``, dmu = 0.195 / cm between consolidated and aerated lung at 45 keV. Since the tone curve of a
-processed film is unknown, m is read off the film: a lung without air is as dense as the mediastinum beside it, within a
-quarter and one and a half times the physical value. Ribs keep showing through.
+A share of the air along each ray is replaced by water, in attenuation, never blended into grey values; what that does
+to brightness, ribs, vessels and grain stands in `water_path`. Causes differ in where the water is, in its border, and
+in what moves. The lung goes on behind heart and diaphragm (`Thorax.hemithorax`), and so does its water.
 
-Extent is the share of one lung's area (bilateral: of both) that is opaque: 0.2, 0.4, 0.6, 0.8, 1.0; larger extents
-contain smaller ones. The side is drawn per film and is the same for every cause, so causes can be compared film by
-film.
+Extent is the share of one hemithorax (bilateral: of both) that is opaque: 0.2, 0.4, 0.6, 0.8, 1.0; larger extents
+contain smaller ones. It is counted on the lung that is seen, and what is hidden goes along. In a child of three a ray
+through the middle of the lung crosses up to 8 cm of water, 5.6 in the mean of the lung (scaled with the field for a
+larger chest). The side is drawn per film and is the same for every cause, so causes can be compared film by film.
 
-What differs between causes follows paediatric radiology: consolidation keeps the volume and shows air bronchograms; an
-effusion is homogeneous, rises along the chest wall, and pushes the mediastinum away; collapse pulls it in; a mass is
-smooth and round; diffuse lung injury is patchy, peripheral and on both sides. A whole white hemithorax is rarely
-pneumonia, so the right answer of a classifier without such a class is to be unsure.
+A whole white hemithorax is rarely pneumonia, so the right answer of a classifier without such a class is to be unsure.
 """
 
 from __future__ import annotations
@@ -22,63 +18,77 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
-import cv2
 import torch
 from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.curves import Point, chords
 from robustness.draws import Draws
-from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, smoothstep, warp
+from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
 from robustness.lungs import lungs_of
-from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
+from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
-from robustness.thorax import LUNG_DEPTH_CM, Thorax, fill, random_field, thorax_of
+from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
+from robustness.water_path import CHILD_FIELD_CM, aerated
 
-DMU = 0.195
-"""Attenuation of consolidated less aerated lung, per cm, 45 keV."""
-SCATTER_RATIO = 0.4
-"""Scatter over primary behind the lung of a child, which dilutes the added attenuation."""
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
-LARGEST_SHIFT_CM = 2.0
-FAINT = 0.15
-"""Grey value below which a place outside the lungs is taken for air."""
+MEAN_DEPTH_CM = 5.6
+"""Mean path through one lung of a child whose deepest is LUNG_DEPTH_CM; 5.4 to 5.8 on phantoms and children's films."""
+LARGEST_SHIFT_CM = 1.5
+"""By which the mediastinum moves in a child whose hemithorax is white altogether."""
+LARGEST_RISE_CM = 2.0
+"""By which the dome of a lung without air is drawn up."""
 
 SOURCE = (
-    "mu of ICRU lung and soft tissue (NIST XCOM); radiological signs after Iwama 2019 and standard texts on the opaque "
-    "hemithorax"
+    "mu of ICRU lung and soft tissue (NIST XCOM); scatter after Niklason 1981; radiological signs after Iwama 2019 and "
+    "standard texts on the opaque hemithorax"
 )
 
 
-class _WhiteOut(Perturbation):
-    """One cause of an opaque lung. Subclasses say where opacity comes first, how dense it is, and what moves.
+def levels_of(density: float) -> tuple[Level, ...]:
+    """Extents, and the mean thickness of the water over the opaque side of a child, where `density` of a path is water.
 
-    Formula: t' = t + f m; f the opaque share of the path through the lung, m the attenuation that air takes from it.
-    Kept: ribs, window, tone curve, side and place of a film for all extents.
-    Not modelled: scatter that rises behind fluid, fissures as borders, a change of the other lung.
+    `water_cm` follows from the extent and is there to be read; a larger chest holds more in proportion.
+    """
+    return tuple({"extent": extent, "water_cm": round(extent * density * MEAN_DEPTH_CM, 1)} for extent in EXTENTS)
+
+
+class _WhiteOut(Perturbation):
+    """One cause of an opaque lung. Subclasses say which share of each path is water, and what moves.
+
+    Formula: t' = t + f (T - t), f the share of the path that is water, T the attenuation of a chest without air; what is
+    left of the contrast of ribs behind w cm of it is 1.4 / (1 + 0.4 exp(0.195 w)).
+    Kept: window, tone curve, nothing above the white of bone; side and place of a film for all extents.
+    Not modelled: support devices, a change of the other lung, calcium, cavities and air-fluid levels.
     """
 
     family = "opacity"
-    version = 3
+    version = 4
     source = SOURCE
-    levels = tuple({"extent": extent} for extent in EXTENTS)
-    units: ClassVar = {"extent": "{} of the area of the lung"}
+    levels = levels_of(1.0)
+    units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        shift_px = 10.0 * self.shift_cm(level["extent"]) / self.pitch_mm(film)
-        lungs = lungs_of(film, draws)
-        if shift_px:
-            film, lungs = shifted(film, lungs, shift_px, side_of(draws))
-        thorax, radiograph = thorax_of(lungs), Radiograph.of(film, draws)
-        share = self.share(thorax, level["extent"], draws, self.pitch_mm(film))
-        return radiograph.display(radiograph.attenuation + share * missing(thorax, radiograph, self.pitch_mm(film)))
+        pitch, extent = self.pitch_mm(film), level["extent"]
+        thorax, radiograph = thorax_of(lungs_of(film, draws)), Radiograph.of(film, draws)
+        share = self.share(thorax, extent, draws, pitch)
+        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, radiograph.counts(pitch))
+        shift, rise = self.shift_cm(extent), self.rise_cm(extent)
+        if not shift and not rise:
+            return white
+        per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
+        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws))
 
     @abstractmethod
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        """(H, W) share of the path through the lung that has turned opaque, 0 to 1."""
+        """(H, W) share of the path through the lung that is water, 0 to 1."""
 
     def shift_cm(self, extent: float) -> float:
         """How far the mediastinum moves away from (negative: toward) the opaque side."""
+        return 0.0 * extent
+
+    def rise_cm(self, extent: float) -> float:
+        """How far the dome of the opaque side is drawn up."""
         return 0.0 * extent
 
 
@@ -87,51 +97,41 @@ def side_of(draws: Draws) -> str:
     return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
-@remembered(3)
-def missing(thorax: Thorax, radiograph: Radiograph, pitch_mm: float) -> Tensor:
-    """(H, W) attenuation the lung lacks for being filled with air: what brings it to the level of the mediastinum.
+def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str) -> Tensor:
+    """Shift the mediastinum away from a side and draw the dome of that side up; skin and outer chest walls stay.
 
-    Not to be changed in place: every cause asks for it.
+    A smooth warp: across, the shift is largest in the midline and the same in every row, so that the spine stays
+    straight; the rise is largest at the dome in the middle of the side, and crowds the ribs above.
     """
-    physical = thorax.depth * (DMU / (1.0 + SCATTER_RATIO))
-    between = thorax.mediastinum
-    if not bool(between.any()):
-        return physical
-    inside = thorax.lungs.float()
-    smooth = 8.0 / pitch_mm
-    aerated = blur_within(radiograph.attenuation, inside, smooth)
-    # The lower third of the grey values between the lungs is soft tissue, the upper one holds the spine.
-    soft = percentiles(radiograph.attenuation[between], 35.0)[0]
-    thick = DMU * LUNG_DEPTH_CM / (1.0 + SCATTER_RATIO)
-    filled = torch.maximum(soft - aerated, 0.25 * physical).clamp_max(1.5 * thick)
-    # Toward its edge a mask may cover what is no lung: there, what is dense already gains nothing.
-    nearby = torch.maximum(gaussian_blur(radiograph.attenuation, 1.5 / pitch_mm), radiograph.attenuation)
-    lacking = (soft - nearby).clamp_min(0.0)
-    certainty = smoothstep((thorax.depth / LUNG_DEPTH_CM).square() / 0.95)
-    return torch.lerp(torch.minimum(filled, lacking), filled, certainty) * inside
-
-
-def shifted(film: Tensor, lungs: Tensor, away_px: float, side: str) -> tuple[Tensor, Tensor]:
-    """Move the mediastinum by so many pixels away from a side; the outer chest walls stay."""
-    thorax = thorax_of(lungs)
     rows, columns = coordinates(film)
     middle = thorax.midline - (film.shape[1] - 1) / 2.0
     half = 0.5 * (thorax.right - thorax.left)
-    # The same in every row: a spine that is shifted with the rest must at least stay straight.
-    move = away_px * (1.0 if side == "left" else -1.0) * (1.0 - ((columns - middle) / half).square()).clamp_min(0.0)
-    moved = warp(lungs.float(), rows, columns - move) > 0.5
-    return warp(film, rows, columns - move), moved
+    sign = 1.0 if side == "left" else -1.0
+    across = away_px * sign * (1.0 - ((columns - middle) / half).square()).clamp_min(0.0).square()
+    dome = thorax.bottom - 0.15 * thorax.height - (film.shape[0] - 1) / 2.0
+    along = torch.exp(-0.5 * ((rows - dome) / (0.33 * thorax.height)).square())
+    # What is at the lower border of the film stays there, and nothing is stretched to more than twice its length.
+    room = 0.47 * film.shape[0] - dome
+    along = along * smoothstep((0.47 * film.shape[0] - rows) / max(room, 1.0))
+    up_px = min(up_px, max(room, 0.0) / 3.0)
+    beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
+    return warp(film, rows + up_px * along * beside, columns - across)
 
 
 @register
 class WhiteOutLobar(_WhiteOut):
-    """Consolidation: cloudy, from one lobe on, with air bronchograms; volume and mediastinum stay.
+    """Consolidation: one lobe, then its neighbours, alveoli full of fluid; volume and mediastinum stay.
 
-    extent: share of the lung's area.
+    Homogeneous but for faint air bronchograms (radius 1.5 to 0.5 mm). Where it advances it is ill defined (7 mm), where
+    an upper lobe ends at the horizontal fissure it is sharper (2 mm). In front of heart or dome the silhouette is lost.
+
+    extent: share of the hemithorax that is opaque, 0.2 to 1; 95 % of each path there is water.
+    water_cm: mean thickness of the water over that side of a child, 1.1 to 5.3 cm.
     """
 
     name = "whiteout_lobar"
     presets = ("quick", "standard")
+    levels = levels_of(0.95)
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
@@ -142,15 +142,24 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
     draws = Draws(image_id, WhiteOutLobar.name, seed)
     side = side_of(draws)
-    region = thorax.side(side)
     rows, _ = coordinates(thorax.depth)
-    clouds = random_field(draws, "clouds", thorax.depth.shape, beta=3.5)
-    lobe = draws.choice("lobe", (1.0, -1.0), (0.65, 0.35))
-    order = lobe * rows / (0.28 * thorax.height) + clouds
-    opaque = fill(order, region, extent, draws.uniform("edge in mm", 2.5, 5.0) / pitch_mm)
-    texture = (0.88 + 0.10 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.5, 1.0)
-    air = chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm))
-    return opaque * (texture - air * (pitch_mm / 10.0) / thorax.depth.clamp_min(1.0)).clamp_min(0.0)
+    clouds = random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
+    away = outward(thorax, side)
+    if draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower":
+        # The oblique fissure lies en face: the lower lobe has no border above, and reaches higher toward the spine.
+        order = rows / thorax.height - 0.25 * away + 0.09 * clouds
+        edge = draws.uniform("edge in mm", 6.0, 9.0)
+    elif side == "left":
+        # The right lung, in the usual display: the horizontal fissure ends its upper lobe.
+        order = -rows / thorax.height - 0.12 * away + 0.02 * clouds
+        edge = draws.uniform("fissure in mm", 2.5, 4.0)
+    else:
+        order = -rows / thorax.height - 0.25 * away + 0.07 * clouds
+        edge = draws.uniform("edge in mm", 6.0, 9.0)
+    opaque = opacified(order, thorax, side, extent, edge / pitch_mm)
+    texture = (0.95 + 0.04 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.8, 1.0)
+    air = gaussian_blur(chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
+    return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
 
 
 def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tuple[list[Point], float]]:
@@ -174,22 +183,32 @@ def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tu
 
 @register
 class WhiteOutEffusion(_WhiteOut):
-    """Effusion: homogeneous from the base upward, climbing along the chest wall; pushes the mediastinum away (2 cm).
+    """Effusion: fluid in the pleural space, homogeneous, without bronchograms; pushes the mediastinum away (1.5 cm).
 
-    extent: share of the lung's area.
+    Upright (three films in five) it fills the base, hides costophrenic angle and dome, and its upper border is a
+    meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 cm. Supine it layers behind the lung: a veil
+    over all of the hemithorax, denser toward the base, through which vessels stay visible until it is thick.
+
+    extent: share of the hemithorax that is opaque (supine: of its depth that is fluid), 0.2 to 1.
+    water_cm: mean thickness of the fluid over that side of a child, 1.1 to 5.6 cm.
     """
 
     name = "whiteout_effusion"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
-        region = thorax.side(side)
-        rows, columns = coordinates(thorax.depth)
-        wall = (thorax.left if side == "left" else thorax.right) - (thorax.depth.shape[1] - 1) / 2.0
-        climb = 10.0 * draws.uniform("meniscus height in cm", 2.0, 4.0) / pitch_mm
-        reach = 10.0 * draws.uniform("meniscus reach in cm", 1.5, 3.0) / pitch_mm
-        order = rows + climb * torch.exp(-(columns - wall).abs() / reach)
-        return fill(order, region, extent, 2.0 / pitch_mm)
+        rows, _ = coordinates(thorax.depth)
+        away = outward(thorax, side)
+        if draws.choice("posture", ("upright", "supine"), (0.6, 0.4)) == "supine":
+            down = (rows - thorax.top + (thorax.depth.shape[0] - 1) / 2.0) / thorax.height
+            # Nested in extent: every place rises from 0 to 1, the base and the flank earlier than the apex.
+            earlier = 0.55 * (down - 0.5) + 0.25 * (away - 0.5).clamp_min(0.0)
+            veil = (extent + (1.0 - extent) * extent * 2.0 * earlier).clamp(0.0, 1.0)
+            return veil * nearness(thorax, side)
+        climb = draws.uniform("meniscus height in cm", 4.0, 7.0) * 10.0 / pitch_mm
+        reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
+        order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
+        return opacified(order, thorax, side, extent, 9.0 / pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return LARGEST_SHIFT_CM * extent
@@ -197,142 +216,99 @@ class WhiteOutEffusion(_WhiteOut):
 
 @register
 class WhiteOutCollapse(_WhiteOut):
-    """Collapse: dense next to the mediastinum, which is pulled in (2 cm).
+    """Collapse: a lung that loses its air with its volume; mediastinum pulled over (1.5 cm), dome up (2 cm).
 
-    extent: share of the lung's area.
+    Dense beside the mediastinum, behind the heart first, with a border that runs from the hilum outward to the dome
+    (3 mm, a fissure). A smooth warp draws the dome up and crowds the ribs of the side.
+
+    extent: share of the hemithorax that is opaque, 0.2 to 1; 90 % of each path there is water.
+    water_cm: mean thickness of the water over that side of a child, 1.0 to 5.0 cm.
     """
 
     name = "whiteout_collapse"
+    levels = levels_of(0.9)
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        region = thorax.side(side_of(draws))
-        rows, columns = coordinates(thorax.depth)
-        middle = thorax.midline - (thorax.depth.shape[1] - 1) / 2.0
-        half = 0.5 * (thorax.right - thorax.left)
-        order = -(columns - middle).abs() / half + 0.35 * rows / thorax.height
-        order = order + 0.05 * random_field(draws, "clouds", thorax.depth.shape, beta=3.5)
-        return 0.8 * fill(order, region, extent, 3.0 / pitch_mm)
+        side = side_of(draws)
+        rows, _ = coordinates(thorax.depth)
+        order = 0.9 * rows / thorax.height - outward(thorax, side)
+        order = order + 0.02 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
+        return 0.9 * opacified(order, thorax, side, extent, 3.0 / pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
         return -LARGEST_SHIFT_CM * extent
 
+    def rise_cm(self, extent: float) -> float:
+        return LARGEST_RISE_CM * extent
+
 
 @register
 class WhiteOutMass(_WhiteOut):
-    """Mass: a smooth ball of soft tissue that grows from one place until it fills the lung.
+    """Mass: a ball of soft tissue with a smooth, slightly lobed outline, that grows until it fills the hemithorax.
 
-    extent: share of the lung's area.
+    Its thickness is that of a ball, so it is densest in the middle and thins toward its border.
+
+    extent: share of the hemithorax that is opaque, 0.2 to 1.
+    water_cm: mean thickness of the tissue over that side of a child, 1.1 to 5.6 cm.
     """
 
     name = "whiteout_mass"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
-        region = thorax.side(side)
-        rows, columns = coordinates(thorax.depth)
-        row, column = thorax.hilum(side)
-        outward = -1.0 if side == "left" else 1.0
-        row += thorax.height * draws.uniform("row", -0.15, 0.25) - (thorax.depth.shape[0] - 1) / 2.0
-        column += outward * thorax.height * draws.uniform("column", 0.02, 0.15) - (thorax.depth.shape[1] - 1) / 2.0
-        distance = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
-        opaque = fill(-distance, region, extent, 1.0 / pitch_mm)
-        radius = distance[opaque > 0.5].max()
-        ball = (1.0 - (distance / radius).square()).clamp_min(0.0).sqrt()
-        return opaque * (0.55 + 0.45 * ball)
+        rows, _ = coordinates(thorax.depth)
+        half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
+        row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
+        away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
+        lobes = 1.0 + 0.07 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
+        radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
+        inside = radius[thorax.side(side)]
+        border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (
+            1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
+        )
+        chord = (1.0 - (radius / border).square()).clamp_min(0.0).sqrt()
+        return gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm) * nearness(thorax, side)
 
 
 @register
 class WhiteOutBilateral(_WhiteOut):
-    """Diffuse injury of both lungs: patchy, from the periphery and the bases inward.
+    """Oedema-like: both lungs, from the hila and bases outward, without borders, cloudy; nothing moves.
 
-    extent: share of the area of both lungs.
+    extent: share of both lungs that is opaque, 0.2 to 1; there 57 to 85 % of each path is water.
+    water_cm: mean thickness of the water over both sides of a child, 0.6 to 4.8 cm.
     """
 
     name = "whiteout_bilateral"
+    levels = tuple(
+        {"extent": extent, "water_cm": round(extent * (0.5 + 0.35 * extent) * MEAN_DEPTH_CM, 1)} for extent in EXTENTS
+    )
+    units: ClassVar = {"extent": "{} of both lungs", "water_cm": "{} cm of water in their mean"}
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        rows, _ = coordinates(thorax.depth)
-        patches = random_field(draws, "clouds", thorax.depth.shape, beta=3.0)
-        rim = -thorax.depth / thorax.depth.max()
-        order = 1.2 * rim + 0.6 * rows / thorax.height + 0.6 * patches
-        opaque = fill(order, thorax.lungs, extent, 4.0 / pitch_mm)
-        texture = (0.70 + 0.15 * random_field(draws, "texture", thorax.depth.shape, beta=2.0)).clamp(0.3, 1.0)
-        return opaque * texture
-
-
-def lobar_twin(film: Tensor, extent: float, draws: Draws, pitch_mm: float) -> tuple[Thorax, Radiograph, Tensor]:
-    """The attenuation (H, W) whiteout_lobar adds to the same film, for the controls that match its amount."""
-    thorax, radiograph = thorax_of(lungs_of(film, draws)), Radiograph.of(film, draws)
-    share = WhiteOutLobar().share(thorax, extent, draws.twin(WhiteOutLobar.name), pitch_mm)
-    return thorax, radiograph, share * missing(thorax, radiograph, pitch_mm)
-
-
-def total(image: Tensor) -> float:
-    """Sum of all pixels, the same on any number of threads."""
-    return float(cv2.sumElems(image.numpy())[0])
+        rows, columns = coordinates(thorax.depth)
+        shape = thorax.depth.shape
+        clouds = random_field(draws, "clouds", shape, beta=3.0)
+        near = torch.zeros(shape)
+        for side in ("left", "right"):
+            row, column = thorax.hilum(side)
+            across = (columns - column + (shape[1] - 1) / 2.0) / (0.35 * (thorax.right - thorax.left))
+            along = (rows - row - 0.1 * thorax.height + (shape[0] - 1) / 2.0) / (0.5 * thorax.height)
+            near = torch.maximum(near, torch.exp(-across.square() - along.square()))
+        opaque = opacified(near + 0.10 * clouds, thorax, "both", extent, 14.0 / pitch_mm)
+        mottle = 1.0 + 0.10 * random_field(draws, "texture", shape, beta=2.0)
+        return opaque * ((0.5 + 0.35 * extent) * mottle).clamp(0.0, 1.0)
 
 
 @register
-class DiffuseDoseMatched(Perturbation):
-    """The same sum of added attenuation as whiteout_lobar, spread over both lungs: tests the pattern, not the amount.
+class WhiteOutTotal(_WhiteOut):
+    """All of one side white, whatever the cause: no border, no bronchograms, nothing moves; the air goes out of it.
 
-    extent: that of the lobar opacity whose sum is matched.
-
-    Formula: t' = t + m (1 + 0.35 mottle) scaled to the sum of whiteout_lobar.
-    Kept: sum of the added attenuation, window.
-    Not modelled: anything of a hospital: it is a control.
+    extent: share of the air of the hemithorax that is replaced, 0.2 (a veil) to 1, the same everywhere.
+    water_cm: mean thickness of the water over that side of a child, 1.1 to 5.6 cm.
     """
 
-    name = "diffuse_dose_matched"
-    rank = 1
-    family = "control"
-    version = 3
-    source = SOURCE
-    levels = tuple({"extent": extent} for extent in EXTENTS)
-    units: ClassVar = {"extent": "sum of a lobar opacity of {} of one lung"}
+    name = "whiteout_total"
+    units: ClassVar = {"extent": "{} of the air of the hemithorax", "water_cm": "{} cm of water in its mean"}
 
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        thorax, radiograph, lobar = lobar_twin(film, level["extent"], draws, self.pitch_mm(film))
-        mottled = (1.0 + 0.35 * random_field(draws, "mottle", film.shape, beta=1.5)).clamp_min(0.1)
-        spread = missing(thorax, radiograph, self.pitch_mm(film)) * mottled
-        return radiograph.display(radiograph.attenuation + spread.mul_(total(lobar) / total(spread)))
-
-
-@register
-class ShamOpacity(Perturbation):
-    """The same sum of added attenuation as whiteout_lobar, outside the lungs: it should not change the class.
-
-    It lies over the abdomen or a shoulder, at least 5 mm off the lungs and not between them. Tissue there is dense
-    already, so the display clips part of it.
-
-    extent: that of the lobar opacity whose sum and area are matched.
-
-    Formula: t' = t + a constant over an area outside the lungs, scaled to the sum of whiteout_lobar.
-    Kept: sum and area of the added attenuation, lungs, window.
-    Not modelled: anything of a hospital: it is a control.
-    """
-
-    name = "sham_opacity"
-    family = "control"
-    version = 3
-    source = SOURCE
-    levels = tuple({"extent": extent} for extent in EXTENTS)
-    units: ClassVar = {"extent": "sum and area of a lobar opacity of {} of one lung"}
-
-    def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch = self.pitch_mm(film)
-        thorax, radiograph, lobar = lobar_twin(film, level["extent"], draws, pitch)
-        near_lung = gaussian_blur(thorax.lungs.float(), 5.0 / pitch) > 0.02
-        enclosed = (thorax.lungs.cumsum(1) > 0) & (thorax.lungs.flip(1).cumsum(1).flip(1) > 0)
-        free = ~(near_lung | enclosed | radiograph.beam) & (gaussian_blur(film, 3.0 / pitch) > FAINT)
-        lung = thorax.side(side_of(draws.twin(WhiteOutLobar.name)))
-        if int(free.sum()) < int(lung.sum()):
-            raise PerturbationUndefined("there is less tissue outside the lungs than one lung covers")
-        rows, columns = coordinates(film)
-        place = draws.choice("place", ("abdomen", "shoulder"))
-        row = (thorax.bottom if place == "abdomen" else thorax.top) - film.shape[0] / 2.0
-        column = (thorax.left if side_of(draws) == "left" else thorax.right) - film.shape[1] / 2.0
-        distance = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
-        share = level["extent"] * float(lung.sum()) / float(free.sum())
-        opaque = fill(-distance, free, share, 3.0 / pitch)
-        return radiograph.display(radiograph.attenuation + opaque.mul_(total(lobar) / total(opaque)))
+    def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
+        return extent * nearness(thorax, side_of(draws))

@@ -60,7 +60,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "jpeg_quality": ("resave",),
     **{
         f"whiteout_{cause}": ("sham_opacity", "diffuse_dose_matched")
-        for cause in ("lobar", "effusion", "collapse", "mass", "bilateral")
+        for cause in ("lobar", "effusion", "collapse", "mass", "bilateral", "total")
     },
 }
 """Controls by the perturbation they stand beside."""

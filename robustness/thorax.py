@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from scipy import ndimage
@@ -13,11 +14,17 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.filters import blur_within, resize
+from robustness.filters import blur_within, coordinates, gaussian_blur, resize, smoothstep
 from robustness.perturbation import PerturbationUndefined
 
 LUNG_DEPTH_CM = 8.0
 """Thickest path through one lung of a three-year-old, front to back."""
+PLEURA = 0.033
+"""Sigma over which the outline of a lung is softened (share of its height, 5 mm in a child)."""
+NEAR = 0.12
+"""Softened outline (0 to 1) from which on a place counts as lung: 6 mm outside of the outline."""
+SETTING_IN = 0.06
+"""Sigma over which that path sets in, as a share of the height of the lungs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +55,32 @@ class Thorax:
         columns = torch.arange(self.lungs.shape[1])
         half = columns < self.midline if which == "left" else columns >= self.midline
         return self.lungs & half[None, :]
+
+    def hemithorax(self, which: str) -> Tensor:
+        """(H, W) bool: the lung of a side with what of it lies behind heart, great vessels and diaphragm, or "both".
+
+        It is the convex hull of the lung that is seen and of a strip beside the spine, an eighth of the half width off
+        the midline, from a fifth of the height below the apex to the lowest costophrenic angle.
+        """
+        if which == "both":
+            return self._hemithoraces[0] | self._hemithoraces[1]
+        return self._hemithoraces[0 if which == "left" else 1]
+
+    @cached_property
+    def _hemithoraces(self) -> tuple[Tensor, Tensor]:
+        found = []
+        for which in ("left", "right"):
+            seen = self.side(which).numpy()
+            rows = np.flatnonzero(seen.any(axis=1))
+            half = self.midline - self.left if which == "left" else self.right - self.midline
+            spine = round(self.midline + (-0.125 if which == "left" else 0.125) * half)
+            top, bottom = int(rows[0]), int(rows[-1])
+            strip = [[spine, round(top + 0.2 * (bottom - top))], [spine, round(bottom - 0.04 * (bottom - top))]]
+            first, last = seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)
+            places = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1), strip]).astype(np.int32)
+            hull = cv2.fillConvexPoly(np.zeros(seen.shape, dtype=np.uint8), cv2.convexHull(places), 1)
+            found.append(torch.from_numpy(hull.view(bool)))
+        return found[0], found[1]
 
     @cached_property
     def mediastinum(self) -> Tensor:
@@ -130,28 +163,37 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
     return resize((field - field.mean()) / field.std().clamp_min(1e-9), shape[0], shape[1])
 
 
-def fill(order: Tensor, region: Tensor, share: float, edge_px: float) -> Tensor:
-    """Opacify the given share of a region, the pixels of highest order first.
+def nearness(thorax: Thorax, side: str) -> Tensor:
+    """(H, W), 1 in the hemithorax of a side, falling to 0 beyond it, where the film's own edges end an opacity.
 
-    Regions of growing share are nested. The edge is softened over about `edge_px` pixels, inside the region only.
-
-    Args:
-        order: (H, W), higher = earlier.
-        region: (H, W) bool.
-        share: of the region's area, 0 to 1.
-        edge_px: sigma of the soft edge.
-
-    Returns:
-        (H, W) float32, 0 to 1.
+    It falls over 2 to 10 mm beyond the lung that is seen, whose outline is known, and more gently where lung is only
+    inferred, behind heart and dome.
     """
-    values = order[region]
-    count = round(share * len(values))
-    if count >= len(values):
-        chosen = region.float()
-    else:
-        threshold = values.kthvalue(len(values) - max(1, count) + 1).values
-        chosen = ((order >= threshold) & region).float()
-    if edge_px <= 0.0:
-        return chosen
-    inside = region.float()
-    return blur_within(chosen, inside, edge_px).clamp_max_(1.0).mul_(inside)
+    seen = gaussian_blur(thorax.side(side).float(), PLEURA * thorax.height) / NEAR
+    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height)
+    # The tail is cut: what is far below a grey level costs time, as denormal numbers do.
+    return torch.maximum(smoothstep(seen - 0.01), smoothstep(1.6 * inferred - 0.2))
+
+
+def outward(thorax: Thorax, side: str) -> Tensor:
+    """(1, W) distance from the midline toward a side in half widths of the chest, 0 to 1 within it."""
+    _, columns = coordinates(thorax.depth)
+    middle = thorax.midline - (thorax.depth.shape[1] - 1) / 2.0
+    half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
+    return (columns - middle) * ((-1.0 if side == "left" else 1.0) / max(half, 1.0))
+
+
+def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_px: float) -> Tensor:
+    """(H, W) share, 1 where a side comes first in order, with a border `edge_px` (sigma) soft.
+
+    Extent is counted on the lung that is seen; what lies behind heart and dome goes along. The border is soft toward
+    aerated lung only: along the pleura the share stays what it is inside.
+    """
+    region = thorax.hemithorax(side)
+    if extent >= 1.0:
+        return nearness(thorax, side)
+    seen = order[thorax.side(side)]
+    threshold = seen.kthvalue(min(len(seen), len(seen) - round(extent * len(seen)) + 1)).values
+    chosen = ((order >= threshold) & region).float()
+    soft = (1.004 * blur_within(chosen, region.float(), edge_px) - 0.002).clamp(0.0, 1.0)
+    return soft * nearness(thorax, side)

@@ -1,32 +1,75 @@
-"""White-out: inside the lung, in attenuation, by extent; and the lung field estimate."""
+"""White-out: inside the hemithorax, in attenuation, by extent, as a film of one looks; and the lung field estimate."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
 
 from robustness import PerturbationUndefined, get
 from robustness.draws import Draws
+from robustness.filters import resize
 from robustness.lungs import estimate_lungs, lungs_of
-from robustness.opacity import missing, side_of
+from robustness.opacity import side_of
 from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
-from robustness.thorax import fill, random_field, thorax_of
+from robustness.thorax import Thorax, opacified, random_field, thorax_of
+from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left
 
-STILL = ["whiteout_lobar", "whiteout_mass"]
-CAUSES = [*STILL, "whiteout_effusion", "whiteout_collapse", "whiteout_bilateral"]
+STILL = ["whiteout_lobar", "whiteout_mass", "whiteout_total"]
+ONE_SIDED = [*STILL, "whiteout_effusion", "whiteout_collapse"]
+CAUSES = [*ONE_SIDED, "whiteout_bilateral"]
 IDS = ["a", "b", "c"]
+GREY = 1 / 255
+Array = NDArray[np.float32]
+
+
+def white(name: str, film: Tensor, lungs: Tensor, severity: int, image_id: str = "a") -> Tensor:
+    return get(name)(film[None], severity, [image_id], masks=lungs[None])[0]
+
+
+def taken_apart(film: Tensor, lungs: Tensor, image_id: str = "a") -> tuple[Thorax, Aerated]:
+    thorax = thorax_of(lungs)
+    pitch = 220.0 / min(film.shape)
+    return thorax, aerated(thorax, Radiograph.of(film, Draws(image_id, "test")), pitch, 22.0)
+
+
+def hit(thorax: Thorax, image_id: str = "a") -> Tensor:
+    return thorax.side(side_of(Draws(image_id, "any")))
+
+
+def grown(mask: Tensor, pixels: float) -> Tensor:
+    return torch.from_numpy(ndimage.distance_transform_edt(~mask.numpy()) <= pixels)
+
+
+def shrunk(mask: Tensor, pixels: float) -> Tensor:
+    return torch.from_numpy(ndimage.distance_transform_edt(mask.numpy()) > pixels)
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> list[tuple[Tensor, Tensor]]:
+    made = [render(sample_patient(f"p{index}", 0, "child"), "normal", "AP", size=128) for index in range(2)]
+    return [(phantom.film, phantom.lung) for phantom in made]
 
 
 @pytest.mark.parametrize("name", [*STILL, "whiteout_bilateral", "diffuse_dose_matched"])
-def test_nothing_changes_outside_the_lungs(name, films):
+def test_nothing_changes_away_from_the_hemithorax(name, films):
     batch, lungs = films
     changed = get(name)(batch, 5, IDS, masks=lungs)
-    assert float((changed - batch)[~lungs].abs().max()) <= 1 / 255
-    assert float((changed - batch)[lungs].mean()) > 0.02, "opacity is white"
+    for film, result, mask in zip(batch, changed, lungs, strict=True):
+        thorax = thorax_of(mask)
+        away = ~grown(thorax.hemithorax("both"), 0.12 * thorax.height)
+        assert float((result - film)[away].abs().max()) <= GREY
+        assert float((result - film)[mask].mean()) > 0.02, "opacity is white"
 
 
 @pytest.mark.parametrize("name", STILL)
@@ -35,46 +78,188 @@ def test_one_side_is_hit_and_all_causes_hit_the_same(name, films):
     changed = get(name)(batch, 5, IDS, masks=lungs) - batch
     for image_id, difference, mask in zip(IDS, changed, lungs, strict=True):
         thorax = thorax_of(mask)
-        hit = side_of(Draws(image_id, name))
-        other = "right" if hit == "left" else "left"
-        assert float(difference[thorax.side(hit)].mean()) > 0.05
-        assert float(difference[thorax.side(other)].abs().max()) <= 1 / 255
+        side = side_of(Draws(image_id, name))
+        other = "right" if side == "left" else "left"
+        assert float(difference[thorax.side(side)].mean()) > 0.05
+        assert float(difference[shrunk(thorax.side(other), 3)].abs().max()) <= GREY
 
 
-@pytest.mark.parametrize("name", STILL)
+@pytest.mark.parametrize("name", ["whiteout_lobar", "whiteout_mass"])
 def test_extent_is_the_share_of_the_lung(name, films):
     batch, lungs = films
     full = get(name)(batch, 5, IDS, masks=lungs) - batch
     for severity, extent in enumerate((0.2, 0.4, 0.6, 0.8), start=1):
         changed = get(name)(batch, severity, IDS, masks=lungs) - batch
         for index, image_id in enumerate(IDS):
-            region = thorax_of(lungs[index]).side(side_of(Draws(image_id, name)))
+            region = hit(thorax_of(lungs[index]), image_id) & (full[index] > 10 * GREY)
             share = float((changed[index][region] > 0.5 * full[index][region]).float().mean())
-            assert share == pytest.approx(extent, abs=0.1)
+            assert share == pytest.approx(extent, abs=0.12)
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_severities_grow_and_each_film_has_its_own_white_out(name, phantoms):
+    for film, lungs in phantoms:
+        thorax = thorax_of(lungs)
+        region = thorax.lungs if name == "whiteout_bilateral" else hit(thorax)
+        results = [white(name, film, lungs, severity) for severity in range(6)]
+        means = [float(result[region].mean()) for result in results]
+        assert all(after > before + GREY for before, after in itertools.pairwise(means)), means
+        brink = 0.5 * (float(film[region].median()) + float(film[thorax.mediastinum].median()))
+        shares = [float((result[region] > brink).float().mean()) for result in results]
+        assert all(after >= before - 0.02 for before, after in itertools.pairwise(shares)), shares
+        assert shares[-1] > shares[0] + 0.2
+        assert torch.equal(results[3], white(name, film, lungs, 3))
+        assert not torch.equal(results[3], white(name, film, lungs, 3, "another"))
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_centimetres_of_water_are_what_the_severity_says(name, phantoms):
+    film, lungs = phantoms[0]
+    thorax, _apart = taken_apart(film, lungs)
+    region = thorax.lungs if name == "whiteout_bilateral" else hit(thorax)
+    perturbation, found = get(name), []
+    for level in perturbation.levels:
+        share = perturbation.share(thorax, level["extent"], Draws("a", name), 220.0 / min(film.shape))
+        found.append(float((share * thorax.depth)[region].mean()))
+    # A lobe or a ball of a given share of the area is not everywhere as deep as the lung in the mean.
+    assert found == pytest.approx([level["water_cm"] for level in perturbation.levels], rel=0.4, abs=0.3)
+    assert "water_cm: " in str(type(perturbation).__doc__)
 
 
 def test_a_full_lung_is_as_dense_as_the_mediastinum(films):
     film, lungs = films[0][0], films[1][0]
-    thorax, radiograph = thorax_of(lungs), Radiograph.of(film, Draws("a", "test"))
-    full = radiograph.attenuation + missing(thorax, radiograph, 1.7)
+    thorax, apart = taken_apart(film, lungs)
+    attenuation = apart.radiograph.attenuation
+    full = apart.base + apart.lacking
     deep = thorax.depth > 6.0
-    between = radiograph.attenuation[thorax.mediastinum].median()
-    assert float(full[deep].median()) == pytest.approx(float(between), abs=0.35)
-    assert float(full[deep].median() - radiograph.attenuation[deep].median()) > 0.5
+    assert float(full[deep].median()) == pytest.approx(float(attenuation[thorax.mediastinum].median()), abs=0.35)
+    assert float(full[deep].median() - attenuation[deep].median()) > 0.5
+
+
+def ribs(film: Tensor, core: Tensor) -> float:
+    """Contrast of what is as broad as ribs, in attenuation."""
+    attenuation = Radiograph.of(film, Draws("a", "test")).attenuation.numpy()
+    band = ndimage.gaussian_filter(attenuation, 1.5) - ndimage.gaussian_filter(attenuation, 6.0)
+    return float(band[core.numpy()].std())
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+def test_ribs_behind_water_fade_as_scatter_takes_over(severity, films, phantoms):
+    for film, lungs in [(films[0][0], films[1][0]), *phantoms]:
+        thorax = thorax_of(lungs)
+        core = shrunk(hit(thorax), 0.08 * thorax.height)
+        left = ribs(white("whiteout_total", film, lungs, severity), core) / ribs(film, core)
+        predicted = float(contrast_left(thorax.depth * 0.2 * severity)[core].mean())
+        # Vessels are in the band too, and fade further.
+        assert 0.65 * predicted < left < 1.05 * predicted
+        other = shrunk(thorax.lungs & ~hit(thorax), 0.08 * thorax.height)
+        assert ribs(white("whiteout_total", film, lungs, severity), other) == pytest.approx(ribs(film, other), rel=0.02)
+
+
+def test_contrast_left_is_that_of_scatter_that_stays_while_the_primary_beam_falls():
+    water = torch.tensor([0.0, 2.0, 4.0, 8.0])
+    scatter = 0.4 / (torch.exp(-0.195 * water) + 0.4) * torch.exp(torch.zeros(4))
+    assert contrast_left(water).tolist() == pytest.approx(((1.0 - scatter) / (1.0 - scatter[0])).tolist(), rel=1e-5)
+    assert contrast_left(water).tolist() == pytest.approx([1.0, 0.88, 0.75, 0.48], abs=0.01)
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_no_outline_of_the_lung_is_left_and_none_is_drawn(name, films):
+    for film, lungs in zip(*films, strict=True):
+        thorax = thorax_of(lungs)
+        region = hit(thorax)
+        rim = grown(region, 5) & ~shrunk(region, 5)
+        steps = [ndimage.gaussian_gradient_magnitude(x.numpy(), 1.0) for x in (film, white(name, film, lungs, 5))]
+        before, after = (np.percentile(step[rim.numpy()], 95) for step in steps)
+        assert after < 0.35 * before, "heart, dome and chest wall lose their edge with the lung"
+        drawn = (steps[1] - steps[0])[grown(region, 0.2 * thorax.height).numpy()]
+        assert drawn.max() < 0.5 * before, "and none is drawn elsewhere"
+
+
+@pytest.mark.parametrize("name", ["whiteout_lobar", "whiteout_effusion", "whiteout_bilateral"])
+def test_an_opacity_ends_in_the_lung_no_sharper_than_it_is_said_to(name, phantoms):
+    film, lungs = phantoms[0]
+    thorax = thorax_of(lungs)
+    pitch = 220.0 / min(film.shape)
+    inside = shrunk(lungs, 0.1 * thorax.height)
+    for image_id in IDS:
+        share = get(name).share(thorax, 0.6, Draws(image_id, name), pitch)
+        step = ndimage.gaussian_gradient_magnitude(share.numpy(), 0.5)[inside.numpy()].max()
+        assert step < 1.2 * pitch / (2.5 * np.sqrt(2 * np.pi)), "the sharpest border, a fissure, has sigma 2.5 mm"
+
+
+def test_an_upright_effusion_climbs_along_the_wall_and_fills_the_angle(films):
+    pitch, upright = 220.0 / 128, 0
+    thorax = thorax_of(films[1][0])
+    rows = torch.arange(128.0)[:, None]
+    for image_id in (f"film {index}" for index in range(12)):
+        draws = Draws(image_id, "whiteout_effusion")
+        side = side_of(draws)
+        share = get("whiteout_effusion").share(thorax, 0.5, draws, pitch)
+        region = thorax.side(side)
+        if draws.choice("posture", ("upright", "supine"), (0.6, 0.4)) == "supine":
+            veil = share[shrunk(region, 4)]
+            assert float(veil.min()) > 0.2, "a veil over all of the lung"
+            assert float(veil.max()) - float(veil.min()) > 0.05, "denser toward the base"
+            continue
+        upright += 1
+        wet = region & (share > 0.5)
+        columns = torch.nonzero(region.any(0)).squeeze(1)
+        outer = columns[:6] if side == "left" else columns[-6:]
+        middle = columns[len(columns) // 2 - 3 : len(columns) // 2 + 3]
+        top = [float(torch.where(wet, rows, 999.0).amin(0)[part].mean()) for part in (outer, middle)]
+        assert (top[1] - top[0]) * pitch > 8.0, "a meniscus: higher at the wall, by more than 8 mm"
+        low = region & (rows > thorax.bottom - 0.15 * thorax.height)
+        assert float(share[low].min()) > 0.9, "the costophrenic angle is gone"
+    assert 2 < upright < 11
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), name=st.sampled_from(CAUSES), severity=st.integers(1, 5), wide=st.integers(150, 210)
+)
+def test_no_white_out_is_whiter_than_bone_or_darkens_a_lung(seed, name, severity, wide):
+    from tests.robustness.conftest import draw_chest  # noqa: PLC0415
+
+    film, lungs = draw_chest(seed, 128, wide)
+    result = white(name, film, lungs, severity, str(seed))
+    thorax, apart = taken_apart(film, lungs, str(seed))
+    bone = apart.radiograph.display(torch.full(film.shape, apart.white))
+    most = torch.maximum(bone, ndimage_max(film, 31))
+    assert bool((result <= most + 4 * GREY).all()), "grain aside"
+    assert float((result - film)[hit(thorax, str(seed)) if name in ONE_SIDED else thorax.lungs].mean()) > 0.0
+
+
+def ndimage_max(film: Tensor, size: int) -> Tensor:
+    """What could have been moved to each pixel."""
+    return torch.from_numpy(ndimage.maximum_filter(film.numpy(), size))
+
+
+def test_what_lies_behind_the_heart_is_lung_too(chest):
+    film, lungs = chest(0, 192, 256)
+    thorax = thorax_of(lungs)
+    hidden = thorax.hemithorax("both") & ~lungs
+    assert int(hidden.sum()) > 0.1 * int(lungs.sum())
+    assert not bool((thorax.hemithorax("left") & thorax.hemithorax("right")).any())
+    _, apart = taken_apart(film, lungs)
+    deepest = shrunk(hidden, 4)
+    assert float(apart.lacking[deepest].mean()) > 0.0
+    assert float(apart.depth_cm[hidden].max()) <= HIDDEN_CM + 1e-6
 
 
 @pytest.mark.parametrize(("name", "away"), [("whiteout_effusion", True), ("whiteout_collapse", False)])
 def test_the_mediastinum_moves_away_from_an_effusion_and_toward_a_collapse(name, away, films):
     film, lungs = films[0][:1], films[1][:1]
-    changed = get(name, field_cm=11.0)(film, 5, ["a"], masks=lungs)[0]
+    changed = get(name)(film, 5, ["a"], masks=lungs)[0]
     thorax = thorax_of(lungs[0])
     spine = slice(round(thorax.midline) - 14, round(thorax.midline) + 15)
     columns = torch.arange(film.shape[2], dtype=torch.float32)[spine]
-    rows = slice(12, 24)  # above the lungs, where nothing is added
+    rows = slice(4, 10)  # above the lungs, where nothing is added
     weights = [(part[rows, spine].mean(0) - 0.6).clamp_min(0) for part in (film[0], changed)]
     before, after = (float((weight * columns).sum() / weight.sum()) for weight in weights)
     toward_right = after > before
     assert toward_right == ((side_of(Draws("a", name)) == "left") == away)
+    assert 5.0 < abs(after - before) * 220.0 / 128 < 20.0, "by a centimetre or two"
 
 
 @pytest.mark.parametrize("control", ["diffuse_dose_matched", "sham_opacity"])
@@ -94,14 +279,30 @@ def test_sham_opacity_stays_off_the_lungs(films):
     assert float((changed - batch)[lungs].abs().max()) <= 1 / 255
 
 
-def test_fill_is_exact_and_nested():
-    order = random_field(Draws("a", "b"), "order", (60, 80), beta=3.0)
-    region = torch.zeros(60, 80, dtype=torch.bool)
-    region[10:50, 10:70] = True
-    parts = [fill(order, region, share, 0.0) for share in (0.2, 0.5, 1.0)]
-    assert [float(part.sum()) / float(region.sum()) for part in parts] == pytest.approx([0.2, 0.5, 1.0], abs=0.002)
-    assert bool((parts[0] <= parts[1]).all())
-    assert bool((fill(order, region, 0.5, 3.0)[~region] == 0).all())
+@pytest.mark.parametrize("severity", [1, 3, 4])
+def test_sham_opacity_draws_no_outline_and_is_no_white_bar(severity, films, phantoms):
+    for film, lungs in [*zip(*films, strict=True), *phantoms]:
+        try:
+            changed = white("sham_opacity", film, lungs, severity)
+        except PerturbationUndefined:
+            continue
+        _, apart = taken_apart(film, lungs)
+        bone = float(apart.radiograph.display(torch.full(film.shape, apart.white)).max())
+        assert float(changed[changed > film + GREY].max()) < max(bone, float(film.max())) + GREY
+        inside = shrunk(film > 0.1, 6)
+        own, steps = (ndimage.gaussian_gradient_magnitude(x.numpy(), 1.0)[inside.numpy()] for x in (film, changed))
+        assert (steps - own).max() < 0.6 * own.max()
+
+
+def test_shares_are_exact_and_nested(films):
+    thorax = thorax_of(films[1][0])
+    order = random_field(Draws("a", "b"), "order", tuple(films[1][0].shape), beta=3.0)
+    parts = [opacified(order, thorax, "left", share, 0.3) for share in (0.2, 0.5, 1.0)]
+    region = thorax.side("left")
+    shares = [float((part[region] > 0.5).float().mean()) for part in parts]
+    assert shares == pytest.approx([0.2, 0.5, 1.0], abs=0.02)
+    assert bool((parts[0] <= parts[1] + 1e-6).all())
+    assert float(parts[2][shrunk(thorax.side("right"), 3)].abs().max()) == 0.0
 
 
 @pytest.mark.parametrize("fault", ["one side", "a few pixels"])
@@ -152,9 +353,32 @@ def test_lungs_are_found_on_a_frontal_phantom_and_not_on_a_lateral_one():
     found = estimate_lungs(frontal.film).mask
     # The phantom's mask goes on behind heart and diaphragm, the estimate is of the lung one can see.
     assert float((found & frontal.lung).sum() / found.sum()) > 0.93
+    assert overlap(thorax_of(found).hemithorax("both"), frontal.lung) > 0.7, "and the hull goes on as the lung does"
     assert overlap(found, frontal.lung) > 0.5
     with pytest.raises(PerturbationUndefined, match="no lung field"):
         estimate_lungs(render(sample_patient("p2", 0, "child"), "normal", "LATERAL", size=192).film)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), stretch=st.floats(0.7, 2.0), veil=st.floats(0.0, 1.0))
+def test_an_estimate_is_good_or_refused(seed, stretch, veil):
+    """Squeezed films, long lungs, and a veil over the lower half of one, as a breast or an effusion makes it."""
+    from tests.robustness.conftest import draw_chest  # noqa: PLC0415
+
+    film, lungs = draw_chest(seed, 192, 256)
+    height = round(192 * stretch)
+    film, lungs = resize(film, height, 256).clamp(0.0, 1.0), resize(lungs.float(), height, 256) > 0.5
+    rows, columns = torch.arange(height)[:, None] / height, torch.arange(256)[None, :]
+    veiled = (rows > 0.55) & (columns < 128) & (film > 0.05)
+    film = torch.where(veiled, film + veil * (0.75 - film).clamp_min(0.0), film)
+    try:
+        found = estimate_lungs(film)
+    except PerturbationUndefined as refused:
+        assert "no lung field found" in str(refused)  # noqa: PT017
+        return
+    seen = lungs & ~(veiled if veil > 0.4 else torch.zeros_like(veiled))
+    assert float((found.mask & seen).sum() / seen.sum()) > 0.65
+    assert float((found.mask & lungs).sum() / found.mask.sum()) > 0.7
 
 
 @pytest.mark.realdata
@@ -171,6 +395,48 @@ def test_lungs_are_found_on_normal_films_and_not_on_lateral_ones(shared):
 
     native = pd.read_csv(shared / "data/kermany_native/metadata.csv")
     assert found("kermany_native", native[native.label == "normal"].file.sample(60, random_state=0)) > 0.97
-    assert found("kermany_native", native[native.label != "normal"].file.sample(60, random_state=0)) > 0.6
+    # Where an opacity hides the lower border of a lung, the estimate ends too early and is refused.
+    assert found("kermany_native", native[native.label != "normal"].file.sample(60, random_state=0)) > 0.5
     external = pd.read_csv(shared / "data/external/metadata.csv")
     assert found("external", external[external.view == "L"].file) < 0.15
+    squeezed = pd.read_csv(shared / "data/kermany/metadata.csv")
+    squeezed = squeezed[(squeezed.split == "test") & (squeezed.label == "normal")]
+    assert found("kermany", squeezed.file.sample(60, random_state=0)) > 0.85
+
+
+def side_windows(film: Tensor) -> list[Array]:
+    """The middle of both lungs and of the mediastinum, by place on the film."""
+    height, width = film.shape
+    rows = slice(round(0.35 * height), round(0.65 * height))
+    spans = [(0.20, 0.36), (0.64, 0.80), (0.46, 0.54)]
+    return [film[rows, round(low * width) : round(high * width)].numpy() for low, high in spans]
+
+
+def level_and_ribs(film: Tensor) -> tuple[float, float]:
+    """Median grey of the whiter side over that of the mediastinum, and contrast of rib-sized structure there."""
+    left, right, middle = side_windows(film)
+    side = max(left, right, key=np.median)
+    band = ndimage.gaussian_filter(side, 1.5) - ndimage.gaussian_filter(side, 6.0)
+    return float(np.median(side) / np.median(middle)), float(band.std())
+
+
+@pytest.mark.realdata
+def test_white_lungs_measure_like_real_consolidations(shared):
+    table = pd.read_csv(shared / "data/kermany_native/metadata.csv")
+    folder = shared / "data/kermany_native"
+    bacterial = table[table.file.str.contains("bacteria")].file.sample(150, random_state=0)
+    loaded = [load_film(folder / file) for file in bacterial]
+    loaded.sort(key=lambda film: abs(np.median(side_windows(film)[0]) - np.median(side_windows(film)[1])), reverse=True)
+    real = np.array([level_and_ribs(film) for film in loaded[:40]])
+    made = []
+    for file in table[table.label == "normal"].file.sample(50, random_state=0):
+        try:
+            made.append(level_and_ribs(get("whiteout_lobar")(load_film(folder / file)[None], 5, [file])[0]))
+        except PerturbationUndefined:
+            continue
+    assert len(made) > 40
+    low, high = np.percentile(real, [5, 95], axis=0)
+    inside = ((np.array(made) > low) & (np.array(made) < high)).mean(axis=0)
+    print("real", np.median(real, axis=0), low, high, "made", np.median(made, axis=0), inside)
+    assert inside[0] > 0.7, "as white, beside the mediastinum"
+    assert inside[1] > 0.7, "with ribs as faint"

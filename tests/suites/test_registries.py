@@ -43,7 +43,7 @@ REGISTRIES = {
     "layout": (layouts, "one-film"),
 }
 """Kind -> its registry, and what the example of its docstring registers."""
-GRIDS = "a77fbcdcc7bf0b71d7ab0dcb9e706f42359786359f78b38964b16d3e4825af38"
+GRIDS = "590549b9f4bdefa7d9bca250539494506c2e3fdbe1389660a7a7b81f15b794bc"
 """Of all conditions of all presets, from when the presets were lists of names."""
 
 

@@ -1,0 +1,202 @@
+"""What does a film show when water takes the place of the air in the lung?
+
+Three things happen along a ray on which w cm of aerated lung turn into w cm of soft tissue:
+
+1. Attenuation rises. A lung without air is as dense as the soft tissue around it, so the broad attenuation T of heart,
+   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame. ``T - t`` is what the air
+   takes away; a share f of it comes back: ``t' = t + f * (T - t)``. Where tissue is dense already (heart, dome, chest
+   wall) nothing is lacking and nothing is added: a white-out ends where the film's own edges end, with the blur of the
+   system, and the silhouettes are lost without a second contour. Lung in the shadow of heart and dome gains 3 cm.
+2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
+   scatter-to-primary ratio k grows from 0.4 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
+   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.88 behind 2 cm, 0.75 behind 4 cm, 0.48 behind 8 cm.
+   What is finer than ribs is half vessels, which stand out against air only: it fades to ``1 - share / 2`` of that.
+3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
+   display its relative share grows by ``exp(t' / 2)``.
+
+Sources: Beer-Lambert; mu of ICRU lung (0.26 g/cm^3) and soft tissue at 45 keV (NIST XCOM) give DMU; scatter behind lung
+and mediastinum after Niklason et al. 1981 (10.1118/1.595027), less for a child, who is half as thick; guided filter:
+He, Sun and Tang 2013.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustness.content_cache import remembered
+from robustness.draws import Draws
+from robustness.filters import gaussian_blur, percentiles, resize, smoothstep
+from robustness.pointwise import exp
+from robustness.radiograph import Radiograph
+from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearness
+
+DMU = 0.195
+"""Attenuation of consolidated less aerated lung, per cm, 45 keV."""
+SCATTER_RATIO = 0.4
+"""Scatter over primary behind the aerated lung of a child."""
+MEDIASTINAL_RATIO = 3.0
+"""Scatter over primary behind heart and abdomen."""
+HIDDEN_CM = 3.0
+"""Path through the lung behind the heart and below the top of the dome."""
+RIB_MM = 7.0
+"""Half the side of the square over which ribs are averaged away and organs are not."""
+RIB_CONTRAST = 0.35
+"""Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
+VESSEL_MM = 1.5
+"""Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
+CHILD_FIELD_CM = 22.0
+"""Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
+AERATED = 0.6
+"""Where between lung and mediastinum tissue begins."""
+BELLY = 0.85
+"""Share of what the membrane lacks of the mediastinum that the middle of a lung makes up for."""
+GRID = 56
+"""Shorter side, in pixels, of the grid on which the membrane is stretched."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aerated:
+    """A film taken apart into what water changes and what it does not; its images must not be changed in place.
+
+    Attributes:
+        radiograph: the film.
+        base: (H, W) attenuation without ribs and vessels, organs with their edges.
+        ribs: (H, W) what of the rest is broader than vessels.
+        vessels: (H, W) what is finer.
+        edge: (H, W) how much of an organ's edge there is, 0 to 1.
+        lacking: (H, W) attenuation that the air in the lung takes away, 0 outside the hemithoraces.
+        depth_cm: (H, W) path through the lung in cm, that behind heart and dome included.
+        white: attenuation of bone, which no white-out exceeds.
+    """
+
+    radiograph: Radiograph
+    base: Tensor
+    ribs: Tensor
+    vessels: Tensor
+    edge: Tensor
+    lacking: Tensor
+    depth_cm: Tensor
+    white: float
+
+    def filled(self, share: Tensor, draws: Draws, counts: float) -> Tensor:
+        """The film (H, W) with a share (H, W), 0 to 1, of the air along each ray replaced by water.
+
+        Args:
+            share: of the path through the lung.
+            draws: where the grain comes from, the same for every severity and cause.
+            counts: photons a pixel detects where the intensity is typical.
+        """
+        before = self.radiograph.attenuation
+        kept = contrast_left(share * self.depth_cm)
+        # An outline that the fill has reached is no detail any more.
+        kept_here = kept * (1.0 - (2.0 * share).clamp_max(1.0) * self.edge)
+        detail = kept_here * (self.ribs + (1.0 - 0.5 * share) * self.vessels)
+        after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
+        # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
+        typical = -math.log(self.radiograph.typical_intensity)
+        lost = exp(after - typical) - kept.square() * exp(before - typical)
+        grain = draws.twin("whiteout").normals("grain", *before.shape)
+        after = after + (lost.clamp_min(0.0) / counts).sqrt() * grain
+        return self.radiograph.display(torch.where(share > 0.0, after, before))
+
+
+def contrast_left(water_cm: Tensor) -> Tensor:
+    """Share of the contrast of bone that is left behind so many cm of added water."""
+    return (1.0 + SCATTER_RATIO) / (1.0 + SCATTER_RATIO * exp(DMU * water_cm))
+
+
+@remembered(3)
+def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: float) -> Aerated:
+    """Take a film apart (see the module's docstring)."""
+    attenuation = radiograph.attenuation
+    # Twice, for once leaves a third of the ribs.
+    once, edge = _without_ribs(attenuation, RIB_MM / pitch_mm)
+    base, _ = _without_ribs(once, RIB_MM / pitch_mm)
+    rest = attenuation - base
+    ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
+    hull = thorax.hemithorax("both").float()
+    between = thorax.mediastinum
+    most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
+    # A mask may go on behind heart and dome, where a film shows no lung.
+    dark = percentiles(base[thorax.lungs], 30.0)[0]
+    seen = thorax.lungs & (base < dark + AERATED * (most - dark))
+    soft = soft_tissue(thorax, radiograph, base, seen, most)
+    # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
+    hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
+    hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
+    behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
+    lacking = nearness(thorax, "both") * (soft - base).clamp_min(0.0)
+    depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
+    white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
+    return Aerated(radiograph, base, ribs, rest - ribs, edge, lacking + behind, depth, white)
+
+
+def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:
+    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than ribs do is averaged away.
+
+    Returns:
+        The filtered image, and how much of an edge there is, 0 to 1.
+    """
+    size = 2 * max(1, round(half)) + 1
+    source = image.numpy()
+    mean = _boxed(source, size)
+    variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
+    slope = variance / (variance + np.float32(RIB_CONTRAST**2))
+    smooth = _boxed(slope, size) * source + _boxed(mean - slope * mean, size)
+    return torch.from_numpy(smooth), smoothstep((torch.from_numpy(_boxed(slope, size)) - 0.35) / 0.35)
+
+
+def _boxed(image: NDArray[Any], size: int) -> NDArray[Any]:
+    return np.asarray(cv2.blur(image, (size, size), borderType=cv2.BORDER_REPLICATE))
+
+
+def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, seen: Tensor, most: float) -> Tensor:
+    """(H, W) attenuation of the chest were there no air in it: what lies around the lungs, carried into them.
+
+    It is harmonic inside the lungs but for a bulge toward the level of the mediastinum, so it neither exceeds what lies
+    around them nor shows an edge.
+
+    Args:
+        thorax: the geometry.
+        radiograph: the film.
+        base: (H, W) attenuation without ribs and vessels.
+        seen: (H, W) bool, lung with air in it.
+        most: attenuation of the mediastinum, which is what the spine counts for.
+    """
+    height, width = base.shape
+    scale = GRID / min(height, width)
+    rows, columns = max(8, round(height * scale)), max(8, round(width * scale))
+    lungs = gaussian_blur(seen.float(), PLEURA * thorax.height) > 0.02
+    known = (~(lungs | radiograph.beam)).float()
+    weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    summed = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    values = summed / np.maximum(weight, 1e-3)
+    middle, half = thorax.midline * scale, 0.5 * (thorax.right - thorax.left) * scale
+    spine = slice(max(0, round(middle - 0.2 * half)), round(middle + 0.2 * half) + 1)
+    values[:, spine] = np.minimum(values[:, spine], most)
+    fixed = (weight > 0.6).astype(np.float32)
+    membrane: NDArray[Any] = values * fixed
+    # A coarse guess, then relaxation, which only has to mend what is near the frame.
+    for sigma in (12.0, 6.0, 3.0):
+        summed = cv2.GaussianBlur(membrane * fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        covered = cv2.GaussianBlur(fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        guess = summed / np.maximum(covered, 1e-3)
+        trust = np.minimum(1.0, covered / 0.15)
+        membrane = guess if sigma == 12.0 else membrane + trust * (guess - membrane)
+        membrane = np.where(fixed > 0, values, membrane)
+    frame = fixed > 0
+    for _ in range(24):
+        membrane = cv2.blur(membrane, (5, 5), borderType=cv2.BORDER_REPLICATE)
+        np.copyto(membrane, values, where=frame)
+    # The chest is thicker in the middle of a lung than at its wall.
+    depth = resize(thorax.depth, rows, columns).numpy() / LUNG_DEPTH_CM
+    membrane = membrane + BELLY * depth * np.maximum(most - membrane, 0.0)
+    return resize(torch.from_numpy(cv2.GaussianBlur(membrane, (0, 0), 1.2)), height, width)
