@@ -56,8 +56,8 @@ def levels_of(density: float) -> tuple[Level, ...]:
 class _WhiteOut(Perturbation):
     """One cause of an opaque lung. Subclasses say which share of each path is water, and what moves.
 
-    Formula: t' = t + f (T - t), f the share of the path that is water, T the attenuation of a chest without air; what is
-    left of the contrast of ribs behind w cm of it is 1.4 / (1 + 0.4 exp(0.195 w)).
+    Formula: t' = t + f (T - t), f the share of the path that is water, T the attenuation of a chest without air; of the
+    contrast of ribs behind w cm of it 1.4 / (1 + 0.4 exp(0.195 w)) is left.
     Kept: window, tone curve, nothing above the white of bone; side and place of a film for all extents.
     Not modelled: support devices, a change of the other lung, calcium, cavities and air-fluid levels.
     """
