@@ -38,6 +38,10 @@ LARGEST_SHIFT_CM = 1.5
 """By which the mediastinum moves in a child whose hemithorax is white altogether."""
 LARGEST_RISE_CM = 2.0
 """By which the dome of a lung without air is drawn up."""
+SPINE = 0.15
+"""Half the width of the spine, as a share of half the width of the chest."""
+STEEPEST = 0.8
+"""By which a warp stretches or squeezes at most."""
 
 SOURCE = (
     "mu of ICRU lung and soft tissue (NIST XCOM); scatter after Niklason 1981; radiological signs after Iwama 2019 and "
@@ -98,16 +102,21 @@ def side_of(draws: Draws) -> str:
 
 
 def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str) -> Tensor:
-    """Shift the mediastinum away from a side and draw the dome of that side up; skin and outer chest walls stay.
+    """Shift heart and great vessels away from a side and draw the dome of that side up; bones stay where they are.
 
-    A smooth warp: across, the shift is largest in the midline and the same in every row, so that the spine stays
-    straight; the rise is largest at the dome in the middle of the side, and crowds the ribs above.
+    A smooth warp: across, neither the spine nor the chest walls move, what lies half way between them moves by the
+    whole shift, less above the hila; the rise is largest at the dome in the middle of the side, and crowds the ribs
+    above.
     """
     rows, columns = coordinates(film)
     middle = thorax.midline - (film.shape[1] - 1) / 2.0
     half = 0.5 * (thorax.right - thorax.left)
     sign = 1.0 if side == "left" else -1.0
-    across = away_px * sign * (1.0 - ((columns - middle) / half).square()).clamp_min(0.0).square()
+    out = (columns - middle).abs() / half
+    soft = smoothstep((out - SPINE) / (0.5 - SPINE)) * smoothstep((0.97 - out) / 0.47)
+    below_apex = smoothstep((rows - thorax.top + (film.shape[0] - 1) / 2.0) / (0.6 * thorax.height))
+    most = STEEPEST * (0.5 - SPINE) * half / 1.5
+    across = sign * max(-most, min(most, away_px)) * soft * below_apex
     dome = thorax.bottom - 0.15 * thorax.height - (film.shape[0] - 1) / 2.0
     along = torch.exp(-0.5 * ((rows - dome) / (0.33 * thorax.height)).square())
     # What is at the lower border of the film stays there, and nothing is stretched to more than twice its length.

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.filters import gaussian_blur, percentiles, resize, smoothstep
+from robustness.filters import blur_within, gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearness
@@ -52,6 +52,10 @@ RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
 VESSEL_MM = 1.5
 """Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
+LEFTOVER_MM = 14.0
+"""Width of what is left of dark lung between the mask and an organ's edge, at most."""
+OUTLINE_MM = 4.0
+"""Sigma over which steps between organs are levelled once no air is between them."""
 CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
 AERATED = 0.6
@@ -128,15 +132,35 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     # A mask may go on behind heart and dome, where a film shows no lung.
     dark = percentiles(base[thorax.lungs], 30.0)[0]
     seen = thorax.lungs & (base < dark + AERATED * (most - dark))
-    soft = soft_tissue(thorax, radiograph, base, seen, most)
     # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
     hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
     hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
-    lacking = nearness(thorax, "both") * (soft - base).clamp_min(0.0)
+    # Heart, great vessels and dome against the lung: within the hemithoraces, where no chest wall is.
+    border = gaussian_blur(seen.float(), 0.5 * OUTLINE_MM / pitch_mm)
+    within = smoothstep(2.0 * gaussian_blur(hull, 2.0 * OUTLINE_MM / pitch_mm) - 0.9)
+    edge = torch.maximum(edge, 2.8 * border * (1.0 - border) * within)
+    inside = nearness(thorax, "both")
+    soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
+    airless = torch.maximum(base + inside * (soft - base), base + behind)
+    lacking = inside * (without_outlines(airless, inside, pitch_mm) - base).clamp_min(0.0)
     depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
-    return Aerated(radiograph, base, ribs, rest - ribs, edge, lacking + behind, depth, white)
+    return Aerated(radiograph, base, ribs, rest - ribs, edge, lacking, depth, white)
+
+
+def without_outlines(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) attenuation of a chest without air, no outline of lung, heart or dome left in it.
+
+    What is darker than all around within LEFTOVER_MM is lung at the border of the mask that was not filled; steps are
+    levelled out over OUTLINE_MM, from within the hemithoraces alone.
+    """
+    size = 2 * max(1, round(0.5 * LEFTOVER_MM / pitch_mm)) + 1
+    square = np.ones((size, size), dtype=np.uint8)
+    closed = torch.from_numpy(
+        cv2.morphologyEx(airless.numpy(), cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
+    )
+    return blur_within(closed, inside, OUTLINE_MM / pitch_mm)
 
 
 def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:

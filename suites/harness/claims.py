@@ -24,6 +24,8 @@ from suites.harness.strict_json import check, parse_toml
 
 DEFAULT_TABLE = Path(__file__).parent.parent / "claims.toml"
 Kind = Literal["limitation", "requirement"]
+LARGEST_SIZE = 1e3
+"""Of a margin or a documented size: shares are at most 1, grey levels 255, nats fewer than 1000."""
 Unit = Literal["share", "points", "width", "count", "levels", "nats", "plain"]
 """How a number is printed: a share as `82.4 %`, a difference of shares as `−7.3 pp`, half an interval of shares as
 `2.2 pp`, a count, grey levels of 255, nats, or a plain decimal."""
@@ -77,6 +79,11 @@ class Claim:
             if value is not None and not _finite(value):
                 shown = repr(value)[:20] if isinstance(value, float | str) else f"one of type {type(value).__name__}"
                 raise UsageProblem(f"claim {self.id}: {name} must be a finite number, not {shown}")
+            if value is not None and abs(value) > LARGEST_SIZE:
+                raise UsageProblem(
+                    f"claim {self.id}: {name} is {value:.3g}, which nothing measured here can reach; it is in the unit "
+                    "of the effect, 0.1 for ten points or 10 % of the films"
+                )
 
 
 def _finite(value: object) -> bool:

@@ -40,7 +40,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
     except RecursionError as problem:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep") from problem
+        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep; flatten it") from problem
     check_values(document)
     return document
 
@@ -56,9 +56,9 @@ def parse_toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         raise
     except ValueError as problem:  # of int(), which gives up beyond 4300 digits
-        raise ValueError("it holds an integer of more than 64 bits") from problem
+        raise ValueError("it holds an integer of thousands of digits; the largest is 2**63 - 1") from problem
     except RecursionError as problem:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep") from problem
+        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep; flatten it") from problem
     check_values(document)
     return document
 
@@ -71,7 +71,7 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
             pair, or nesting beyond 64; names the place.
     """
     if depth > _DEEPEST:
-        raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep; flatten it")
     if isinstance(document, dict):
         for key, value in document.items():
             check_values(str(key), path or "a key", depth + 1)
@@ -80,7 +80,7 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
         for index, value in enumerate(document):
             check_values(value, f"{path}[{index}]", depth + 1)
     elif isinstance(document, int) and abs(document) > _LARGEST:
-        raise ValueError(f"{_short(path)} is an integer of more than 64 bits")
+        raise ValueError(f"{_short(path)} is an integer of {len(str(abs(document)))} digits; the largest is 2**63 - 1")
     elif isinstance(document, float) and math.isinf(document):
         raise ValueError(f"{_short(path)} is infinite, or too large for a number")
     elif isinstance(document, str) and not _is_writable(document):
@@ -131,7 +131,7 @@ def _is_writable(text: str) -> bool:
 
 def _integer(text: str) -> int:
     if len(text) > _MOST_DIGITS:  # int() gives up beyond 4300 digits, with a word about Python's settings
-        raise ValueError(f"{text[:12]}… is an integer of more than 64 bits")
+        raise ValueError(f"{text[:12]}… is an integer of {len(text)} digits; the largest is 2**63 - 1")
     return int(text)
 
 

@@ -31,8 +31,8 @@ def test_a_temperature_written_twice_is_one_line_about_the_file(tmp_path):
 
 
 UNUSABLE = {
-    "digits": ("9" * 5000, "more than 64 bits"),
-    "beyond a float": (str(2**63), "more than 64 bits"),
+    "digits": ("9" * 5000, "digits; the largest is"),
+    "beyond a float": (str(2**63), "digits; the largest is"),
     "infinite": ("1e999", "infinite"),
     "surrogate": (r'"\ud800"', "surrogate"),
     "nested": ("[" * 100 + "]" * 100, "nested"),
@@ -48,7 +48,7 @@ def test_a_value_that_nothing_can_use_is_named(value, reason):
 
 @pytest.mark.parametrize("value", ["9" * 5000, str(2**70), "1e999", "inf", "[" * 5000 + "]" * 5000])
 def test_the_same_in_toml(value):
-    with pytest.raises(ValueError, match=r"64 bits|infinite|nested"):
+    with pytest.raises(ValueError, match=r"the largest is|infinite|nested"):
         parse_toml(f"a = {value}")
 
 

@@ -98,7 +98,13 @@ def _predictions(path: Path, document: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _films(path: Path, document: Mapping[str, Any]) -> pd.DataFrame:
-    films = pd.read_csv(BytesIO(read_bytes(path, MOST_FILMS_BYTES)), dtype=str, keep_default_na=False)
+    data = read_bytes(path, MOST_FILMS_BYTES)
+    if not data.strip():
+        raise ValueError(f"{path.name} is empty")
+    try:
+        films = pd.read_csv(BytesIO(data), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     if missing := [name for name in ("cohort", "id", "label", "patient") if name not in films]:
         raise ValueError(f"{path.name} has no column {missing[0]}")
     _refuse_repeated(films, ("cohort", "id"), path, document)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -64,7 +65,12 @@ class Normalised(nn.Module):
 
 def no_tensor(answer: object) -> str:
     """Return what to say of a network that answers with something other than a tensor."""
-    return f"returned {type(answer).__name__[:30]}; return the logits (of a Transformers model: its .logits)"
+    kind = type(answer).__name__[:30]
+    if isinstance(answer, list | tuple | np.ndarray):
+        return f"returned a {kind}, not a tensor; return the logits alone, as one torch tensor of films x classes"
+    return (
+        f"returned {kind}; return the logits, a torch tensor of films x classes (of a Transformers model: its .logits)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +133,9 @@ class Subject:
         for name in self.classes:
             if not isinstance(name, str) or not 0 < len(name) <= LONGEST_CLASS or name.isspace() or _breaks(name):
                 raise SubjectProblem(
-                    f"{self.name}: the class name {one_line(repr(name), 60)} should be text on one line, of up to "
-                    f"{LONGEST_CLASS} characters, none of them a control character"
+                    f"{self.name}: the class name {one_line(repr(name), 60)} in {one_line(self.provenance.source, 80)} "
+                    f"(id2label, or wherever it lists them) should be one line of up to {LONGEST_CLASS} characters, "
+                    "none of them a control character"
                 )
         if len(set(self.classes)) != len(self.classes):
             raise SubjectProblem(f"{self.name}: class names repeat: {list(self.classes)}")

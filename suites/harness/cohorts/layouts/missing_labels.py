@@ -51,7 +51,7 @@ def why_no_label(location: Path) -> str:
         return f"there is one folder of a class ({listed(names)}), and a cohort needs one per class; {_REMEDY}"
     deeper = next((folder for folder in _below(location, _DEEPEST) if _holds_classes(folder)), None)
     if deeper is not None:
-        return f"the folders of its classes lie deeper: name {shown(deeper)}"
+        return f"the folders of its classes lie deeper: pass --data {shown(deeper)}"
     tables = [path for path in films_below(location, deep=False) if path.suffix.lower() in SUFFIXES]
     if tables:
         return f"if {shown(tables[0].name, 40)} there tells file and label of each, name that table itself"

@@ -150,6 +150,9 @@ def _columns(file: pq.ParquetFile, data: bytes, where: str) -> dict[str, list[st
     flat = [field for field in file.schema_arrow if not pa.types.is_nested(_plain(field.type))]
     flat = [field for field in flat if not field.name.startswith("__index_level_")]  # of pandas: numbers of rows
     names = [field.name for field in flat]
+    nested = {field.name for field in file.schema_arrow} - set(names)
+    if needed := [name for name in sorted(nested) if name.strip().lower() in ("file", "label")]:
+        raise CohortProblem(f"{where}: column {needed[0]!r} holds lists or records; write one text for each film")
     _check_size(file.metadata.num_rows, len(names), where)
     _refuse_repeated(names, where)
     _check_inflated(file.metadata, set(names), where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import re
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from suites.harness.errors import SubjectProblem
+from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.foreign_file import read_text
 from suites.harness.strict_json import check, parse_json
 from suites.harness.subjects.formats.file_kind import refuse_other_archives, refuse_other_kinds
@@ -70,8 +71,10 @@ def read_json(path: Path, schema: Schema | None = None) -> dict[str, Any]:
         raise SubjectProblem(f"{path}: no such file") from error
     except OSError as error:
         raise SubjectProblem(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise SubjectProblem(f"{path}: is not valid JSON ({error})") from error
+    except ValueError as error:
+        raise SubjectProblem(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise SubjectProblem(f"{path}: should hold a JSON object, but holds a {type(content).__name__}")
     if schema is not None:
@@ -136,10 +139,7 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
     except Exception as error:  # a broken pickle can raise anything
         refused = re.search(r"GLOBAL (\S+) was not an allowed|unsupported GLOBAL (\S+)", str(error))
         if refused:
-            raise SubjectProblem(
-                f"{path}: refused, because reading it would call {refused[1] or refused[2]}; nothing was run. Save "
-                "tensors, numbers and text only (Hydra's settings through OmegaConf.to_container) or a safetensors file"
-            ) from error
+            raise SubjectProblem(_holds_objects(path, refused[1] or refused[2])) from error
         # An UnpicklingError begins with torch's advice to switch the protection off, which nobody should read here.
         found = re.search(r"WeightsUnpickler error: (.+)", str(error))
         reason = "a pickle of objects" if isinstance(error, pickle.UnpicklingError) else in_one_line(error, 80)
@@ -147,6 +147,15 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
             f"{path}: truncated, or not a torch file of plain tensors, numbers and text; nothing in it was run "
             f"({found[1] if found else reason})"
         ) from error
+
+
+def _holds_objects(path: Path, kind: str) -> str:
+    """Return what to do with a file that holds objects of code, not numbers alone."""
+    if kind.lower().startswith("omegaconf"):
+        advice = "save its settings as plain values, through OmegaConf.to_container"
+    else:
+        advice = "save the weights alone, torch.save(model.state_dict(), PATH), or a safetensors file"
+    return f"{path}: refused, because it holds Python objects ({one_line(kind, 80)}), not weights alone; {advice}"
 
 
 def read_tensors(path: Path) -> tuple[State, str]:

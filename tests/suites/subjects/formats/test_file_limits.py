@@ -130,7 +130,7 @@ def test_a_config_that_builds_a_huge_network_is_refused_before_it_is_built(hub_f
     assert "more than the 2 GiB allowed; where that is meant, add memory=" in message
     assert not built
     if "depths" not in changes:
-        assert "do not fit the network" in refusal(f"{hub_folder}?memory=4000")
+        assert "are not those of this network" in refusal(f"{hub_folder}?memory=4000")
         assert not built
 
 

@@ -142,7 +142,7 @@ def test_unusual_letters_in_a_path(weights):
         (("a,b,c", "a,b,c&std=0"), "does not fit 3 channel"),
         (("a,b,c", "a,b,c&std=nan"), "std should be finite"),
         (("a,b,c", "a,b,c&interpolation=magic"), "interpolation 'magic' is none of"),
-        (("timm:" + SMALL, "timm:test_vit"), "the weights do not fit the network"),
+        (("timm:" + SMALL, "timm:test_vit"), "the weights are not those of this network"),
     ],
 )
 def test_a_spec_that_cannot_be_right(weights, change, message):
