@@ -101,6 +101,7 @@ class Perturbation(ABC):
         changes_shape: whether the result may have another height or width (geometry and resolution only).
         eight_bit: whether `perturb` is given the film as it is stored, (H, W) uint8, and returns one; finer grey values
             than that are rounded before.
+        native: why it needs the film as it is stored, every pixel of it; empty where it may be given one averaged down.
         presets: grids it belongs to, by name (see `presets`).
         rank: place within its family in these grids; equals stand in the order they were registered in.
         constant: whether every severity gives the same film; a grid then runs one, after all others.
@@ -114,6 +115,7 @@ class Perturbation(ABC):
     source: ClassVar[str]
     changes_shape: ClassVar[bool] = False
     eight_bit: ClassVar[bool] = False
+    native: ClassVar[str] = ""
     presets: ClassVar[tuple[str, ...]] = ("standard",)
     rank: ClassVar[int] = 0
     constant: ClassVar[bool] = False

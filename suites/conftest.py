@@ -85,7 +85,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
-        preset=option("--preset"),
+        preset=option("--preset"), resolution=option("--resolution"),
         seed=option("--seed"), quiet=config.getoption("verbose", 0) < 0, command=command, **settings,
     )  # fmt: skip
 

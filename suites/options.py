@@ -109,6 +109,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "metavar": "NAME",
         "help": "run a whole grid of perturbations beside what the claims need: standard, quick or medmnist-c",
     },
+    "--resolution": {
+        "choices": ("working", "native"),
+        "default": "working",
+        "help": "perturb films at the resolution their subjects can see (default), or as they are stored",
+    },
     "--preprocessing": {"metavar": "NAME", "help": "recipe by name: repository (default) or hub"},
     "--limit": {
         "type": partial(_whole, "--limit"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from suites.harness.cache import default_folder
 from suites.harness.claims import Claim, load_claims
@@ -23,6 +24,7 @@ def evaluate(
     claims: Path | Sequence[Claim] | None = None,
     profile: str = "quick",
     preset: str | None = None,
+    resolution: Literal["working", "native"] = "working",
     seed: int = 0,
     probes: Mapping[str, str | Cohort] | None = None,
     limit: int | None = None,
@@ -40,6 +42,7 @@ def evaluate(
         claims: a TOML file, or claims; by default the project's whole table.
         profile: `quick`, `standard` or `full`.
         preset: one of `robustness.presets.names()`: a whole grid of perturbations beside what the claims need.
+        resolution: `working`, at which films are perturbed no finer than the subjects can see, or `native`.
         seed: decides every random number.
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
         limit: about so many films, stratified by class, whole patients.
@@ -59,6 +62,8 @@ def evaluate(
     films = load_cohort(cohort)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
     applied_preset = f", preset={preset!r}" if preset else ""
+    if resolution != "working":
+        applied_preset += f", resolution={resolution!r}"
     command = (
         f"evaluate({', '.join(repr(item if isinstance(item, str) else item.name) for item in given)}, {films.spec!r}"
     )
@@ -72,6 +77,7 @@ def evaluate(
         probes=load_probes(films, probes or {}),
         profile=profile,
         preset=preset,
+        resolution=resolution,
         seed=seed,
         cache=cache or default_folder(),
         quiet=quiet,

@@ -35,6 +35,7 @@ from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem, pr
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
+from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
 from suites.harness.record import PAGE, Record
@@ -58,6 +59,8 @@ class Evaluation:
         probes: further cohorts by role (`lateral`, `adult`, `unseen`).
         profile: how much is run; see `SEVERITIES`.
         preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
+        resolution: `working`: films are perturbed at what their subjects can tell from more (see `Resolution`), or
+            `native`: as they are stored.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
             them; empty: all of the table. Set by `select`.
     """
@@ -68,6 +71,7 @@ class Evaluation:
     probes: Mapping[str, Cohort] = field(default_factory=dict)
     profile: str = "quick"
     preset: str | None = None
+    resolution: Literal["working", "native"] = "working"
     seed: int = 0
     cache: Path = field(default_factory=default_folder)
     quiet: bool = False
@@ -82,6 +86,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.profile not in SEVERITIES:
             raise UsageProblem(f"profile is {self.profile!r}; known are {', '.join(SEVERITIES)}")
+        if self.resolution not in ("working", "native"):
+            raise UsageProblem(f"resolution is {self.resolution!r}; known are working, native")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise UsageProblem(f"seed is {repr(self.seed)[:40]}; expected a whole number from 0 to 2**63 - 1")
         if not self.claims:
@@ -217,6 +223,16 @@ class Evaluation:
         return next(subject for subject in self.subjects if subject.name == name)
 
     @cached_property
+    def working(self) -> Resolution:
+        """At which films are perturbed: one for all subjects, so that they are asked about the same films."""
+        if self.resolution == "native":
+            return AS_STORED
+        recipes = [
+            recipe for subject in self.subjects for recipe in (subject.preprocessing, *subject.preprocessings.values())
+        ]
+        return Resolution.enough_for(recipes)
+
+    @cached_property
     def checks(self) -> Mapping[str, Sequence[SubjectCheck]]:
         """Name of a subject -> what a few films show about it, found out before the first prediction."""
         return {subject.name: subject_checks(subject, self.cohort, self.cache) for subject in self.subjects}
@@ -244,6 +260,7 @@ class Evaluation:
             "subjects": [[one.name, one.cache_key, one.attribution_layer] for one in self.subjects],
             "profile": self.profile,
             "preset": self.preset,
+            "resolution": str(self.working),
             "seed": self.seed,
             "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
             "versions": self._versions,
@@ -271,12 +288,13 @@ class Evaluation:
             asked = {other.name: (other, self.available(other, self.plan[role])) for other in self.judged}
             # Before anything is predicted: labels that do not fit end the run.
             aligned = {other.name: align_labels(cohort, other.classes, probe=role != "main") for other in self.judged}
-            found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet)
+            found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet, resolution=self.working)
             check_exclusions(found[subject.name].excluded, len(cohort))
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
-                    other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache
-                )
+                    other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache,
+                    resolution=self.working,
+                )  # fmt: skip
         return self._answers[subject.name, role]
 
     @property
@@ -308,6 +326,7 @@ class Evaluation:
             command=printable(self.command),
             started=self._started,
             seconds=time.monotonic() - self._began,
+            resolution=str(self.working),
             versions=self._versions,
             probes={role: _writable(probe) for role, probe in self.probes.items()},
             checks=self.checks,

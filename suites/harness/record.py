@@ -9,6 +9,7 @@ import pandas as pd
 
 from suites.harness.claims import Judgement
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.predictions.resolution import AS_STORED
 from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.subjects.subject import Subject
 
@@ -28,6 +29,7 @@ class Record:
         excluded: films left out, columns `cohort`, `file`, `reason`.
         profile: `quick`, `standard` or `full`.
         command: the command line that reproduces the run.
+        resolution: at which films were perturbed, a sentence.
         started: local time with offset, ISO 8601; `seconds`: duration.
         versions: package -> version, with `python`, `platform` and `device`.
         checks: subject -> what was found out about it before anything was predicted (see `subject_checks`).
@@ -48,3 +50,4 @@ class Record:
     probes: Mapping[str, Cohort] = field(default_factory=dict)
     checks: Mapping[str, Sequence[SubjectCheck]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    resolution: str = str(AS_STORED)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.figure import Figure
 
 from suites.harness.predictions.answers import Answers
@@ -30,10 +29,7 @@ def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[st
 
 def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float32]:
     """Return a film as the subject was shown it under a condition (the first view of several)."""
-    film = answers.film(image)
-    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
-    views = parse(condition).apply(torch.from_numpy(film.pixels), image, seed=answers.seed, lungs=lungs)
-    return np.asarray(views[0].numpy(), dtype=np.float32)
+    return np.asarray(answers.under(image, parse(condition))[0].numpy(), dtype=np.float32)
 
 
 def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Figure:

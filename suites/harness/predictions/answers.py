@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
+from torch import Tensor
 
 from suites.harness import statistics
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.conditions import CLEAN, Condition, shown
+from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
@@ -40,6 +42,7 @@ class Answers:
         predictions: the prediction table of exactly these films.
         seed: of the run; decides the resamples.
         cache: root of the cache, where films that are costly to make are kept once somebody has looked at them.
+        resolution: at which films were perturbed.
     """
 
     subject: Subject
@@ -47,10 +50,18 @@ class Answers:
     predictions: Predictions
     seed: int
     cache: Path | None = None
+    resolution: Resolution = AS_STORED
 
     @classmethod
     def of(
-        cls, subject: Subject, cohort: Cohort, predictions: Predictions, *, seed: int, cache: Path | None = None
+        cls,
+        subject: Subject,
+        cohort: Cohort,
+        predictions: Predictions,
+        *,
+        seed: int,
+        cache: Path | None = None,
+        resolution: Resolution = AS_STORED,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -61,7 +72,14 @@ class Answers:
             features = features[inside.to_numpy()[clean]]
         kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
         readable = cohort.table["id"].astype(str).isin(set(predicted))
-        return cls(subject=subject, cohort=cohort.select(readable), predictions=kept, seed=seed, cache=cache)
+        return cls(
+            subject=subject,
+            cohort=cohort.select(readable),
+            predictions=kept,
+            seed=seed,
+            cache=cache,
+            resolution=resolution,
+        )
 
     @cached_property
     def images(self) -> list[str]:
@@ -139,6 +157,14 @@ class Answers:
         (row,) = self.cohort.rows([self.images.index(image)])
         decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
         return decode(row)
+
+    def under(self, image: str, condition: Condition) -> Tensor:
+        """Return (V, H, W) views of a film as the subject was shown it under a condition.
+
+        Raises:
+            PerturbationUndefined: the film does not allow it.
+        """
+        return shown(self.film(image), condition, image, seed=self.seed, resolution=self.resolution)
 
     def smallest_class(self, index: Integers) -> int:
         """Return how many of the (M,) labelled films at `index` the smallest class has that has any."""

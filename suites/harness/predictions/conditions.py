@@ -12,9 +12,9 @@ A condition knows how to apply itself and what its cached predictions depend on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -22,8 +22,10 @@ from torch import Tensor
 from robustness import perturbation
 from robustness.perturbation import PerturbationUndefined
 from robustness.remedies import REMEDIES
+from suites.harness.cohorts.cohort import Film
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import foreign
+from suites.harness.predictions.resolution import AS_STORED, Resolution
 
 CLEAN = "clean"
 
@@ -69,14 +71,28 @@ class Condition:
         ]
         return " | ".join([*parts, f"preprocessing:{self.preprocessing or 'own'}"])
 
-    def apply(self, film: Tensor, image_id: str, *, seed: int, lungs: Tensor | None = None) -> Tensor:
+    @cached_property
+    def native(self) -> bool:
+        """Whether it acts on the film as stored, whatever the resolution others are perturbed at."""
+        return not self.steps or any(not level or perturbation.get(name).native for name, level in self.steps)
+
+    def apply(
+        self,
+        film: Tensor,
+        image_id: str,
+        *,
+        seed: int,
+        lungs: Tensor | None = None,
+        resolution: Resolution = AS_STORED,
+    ) -> Tensor:
         """Return the changed film, as the subject is shown it.
 
         Args:
-            film: (H, W) float32 in [0, 1].
+            film: (H, W) float32 in [0, 1], as stored.
             image_id: decides, with the seed, every random number.
             seed: seed of the run.
             lungs: (H, W) bool lung mask where one is known.
+            resolution: at which films are perturbed in this run.
 
         Returns:
             (V, H', W') views whose probabilities are averaged; one, unless a remedy is a test-time augmentation.
@@ -84,6 +100,8 @@ class Condition:
         Raises:
             PerturbationUndefined: the film does not allow it; the caller counts it and leaves it out.
         """
+        if not self.native:
+            film, lungs = resolution.working(film, lungs)
         views, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
         for name, severity in self.steps:
             if severity:
@@ -147,17 +165,31 @@ def expand(texts: str | Iterable[str], severities: Iterable[int] = range(1, 6)) 
     return list(wanted.values())
 
 
+def shown(film: Film, condition: Condition, image_id: str, *, seed: int, resolution: Resolution) -> Tensor:
+    """Return (V, H, W) views of a film under a condition, as the subject is shown it.
+
+    Raises:
+        PerturbationUndefined: the film does not allow it.
+    """
+    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
+    return condition.apply(torch.from_numpy(film.pixels), image_id, seed=seed, lungs=lungs, resolution=resolution)
+
+
 def apply_all(
-    film: Tensor, conditions: Iterable[Condition], image_id: str, *, seed: int, lungs: Tensor | None = None
-) -> Iterable[tuple[Condition, Tensor | None, str | ConditionFailed]]:
+    film: Film, conditions: Iterable[Condition], image_id: str, *, seed: int, resolution: Resolution
+) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
     """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
 
     Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
     be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
     """
+    pixels = torch.from_numpy(film.pixels)
+    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
+    working = cache(lambda: resolution.working(pixels, lungs))  # once, where any condition asks for it
     for condition in conditions:
+        given, mask = (pixels, lungs) if condition.native else working()
         try:
-            yield condition, _changed(film, condition, image_id, seed=seed, lungs=lungs), ""
+            yield condition, _changed(given, condition, image_id, seed=seed, lungs=mask), ""
         except PerturbationUndefined as undefined:
             yield condition, None, undefined.reason
         except ConditionFailed as failed:

@@ -20,11 +20,14 @@ from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
+from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.subjects.formats.http_client import QuestionFailed
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 
 BATCH = 16
+MOST_WAITING = 128 * 1024**2
+"""Bytes of whole films that wait for a service."""
 ENGINE_VERSION = 2
 KEY = ["content", "image", "identity"]
 Numbers = npt.NDArray[np.float32]
@@ -37,15 +40,16 @@ class Engine:
         subject: the classifier.
         seed: of the run; part of the cache's key.
         cache: root of the cache.
+        resolution: at which films are perturbed.
 
     Attributes:
         keeping: moves what is answered into the cache; films are asked within its block.
     """
 
-    def __init__(self, subject: Subject, seed: int, cache: Path) -> None:
+    def __init__(self, subject: Subject, seed: int, cache: Path, resolution: Resolution = AS_STORED) -> None:
         self.subject = subject
         self.width = len(subject.classes)
-        shards = Shards(cache, "predictions", _key(subject, seed), _columns(self.width))
+        shards = Shards(cache, "predictions", _key(subject, seed, resolution), _columns(self.width))
         known = shards.read()
         self.frames = [known]
         self.keeping = Keeping(shards, written=self.frames.append)
@@ -75,6 +79,9 @@ class Engine:
         self._waiting += [(*film, condition, view) for view in views]
         while len(self._waiting) >= BATCH:
             self._answer(BATCH)
+        # Films that are asked about whole are each answered alone, so that fewer at a time change nothing.
+        if self.subject.network is None and sum(view.nbytes for *_, view in self._waiting) > MOST_WAITING:
+            self._answer(len(self._waiting))
 
     def note_undefined(self, film: tuple[str, str], condition: Condition, reason: str) -> None:
         """Keep a row without logits for a film that a condition has no meaning for."""
@@ -147,8 +154,9 @@ class Engine:
         self.computed += 1
 
 
-def _key(subject: Subject, seed: int) -> dict[str, object]:
-    return {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
+def _key(subject: Subject, seed: int, resolution: Resolution) -> dict[str, object]:
+    key = {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
+    return {**key, "resolution": str(resolution)}
 
 
 def _columns(width: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Film
 from suites.harness.predictions.answers import Answers
-from suites.harness.predictions.conditions import CLEAN, Condition, parse
+from suites.harness.predictions.conditions import CLEAN, Condition, parse, shown
 from suites.harness.subjects.subject import Subject
 
 PASSES = 16
@@ -109,12 +109,10 @@ def _computed(
     answers: Answers, image: str, decode: Callable[[], Film], condition: Condition, compute: Compute
 ) -> dict[str, bytes]:
     """Return the `values` of one film as bytes, none where the condition is undefined for it."""
-    decoded = decode()
-    lungs = torch.from_numpy(decoded.masks["lung"]) if "lung" in decoded.masks else None
     try:
         with torch.inference_mode():
-            shown = condition.apply(torch.from_numpy(decoded.pixels), image, seed=answers.seed, lungs=lungs)
-            pixels = answers.subject.pixels(shown)
+            views = shown(decode(), condition, image, seed=answers.seed, resolution=answers.resolution)
+            pixels = answers.subject.pixels(views)
     except PerturbationUndefined:
         return {"values": b""}
     digest = hashlib.sha256(f"{image}\x1f{condition.text}\x1f{answers.seed}".encode()).digest()
@@ -129,5 +127,6 @@ def _key(answers: Answers, kind: str) -> dict[str, object]:
         "seed": answers.seed,
         "passes": PASSES,
         "decoding": decoding(),
+        "resolution": str(answers.resolution),
         "version": 2,
     }

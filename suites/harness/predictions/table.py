@@ -6,10 +6,7 @@ networks in threads of its own; what the cache holds already is not done again.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +21,15 @@ from tqdm import tqdm
 from suites.harness.cohorts.cohort import Cohort, Row
 from suites.harness.errors import FilmUnreadable, PredictionProblem, one_line
 from suites.harness.foreign_code import foreign
+from suites.harness.predictions.ahead import AT_WORK, Room, ahead
 from suites.harness.predictions.conditions import CLEAN, Condition, ConditionFailed, apply_all
 from suites.harness.predictions.engine import KEY, Engine
+from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.subjects.subject import Subject
+
+STORED_IMAGES, WORKING_IMAGES = 4, 40
+"""Images of the size of a film, as stored and as it is perturbed, that are in use at once, what is remembered of it
+included."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,43 @@ class Predictions:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class _Work:
-    """One film on its way: its identity, and per engine the input it still has to answer."""
+@dataclass(frozen=True)
+class _Opened:
+    """A film that could be read: its identity, and what must be known of how it was."""
 
     film: tuple[str, str]
-    asked: list[tuple[Engine, Condition, Tensor]] = field(default_factory=list)
-    undefined: list[tuple[Engine, Condition, str]] = field(default_factory=list)
-    note: str = ""
-    failed: list[tuple[Condition, str]] = field(default_factory=list)
+    note: str
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What an engine is asked about a film under a condition."""
+
+    engine: Engine
+    film: tuple[str, str]
+    condition: Condition
+    views: Tensor
+
+
+@dataclass(frozen=True)
+class _Undefined:
+    """Why an engine is not asked about a film under a condition."""
+
+    engine: Engine
+    film: tuple[str, str]
+    condition: Condition
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A condition whose code failed, and how."""
+
+    condition: Condition
+    how: str
+
+
+_Piece = _Opened | _Asked | _Undefined | _Failed
 
 
 def predict(
@@ -72,6 +103,7 @@ def predict(
     seed: int,
     cache: Path,
     quiet: bool = False,
+    resolution: Resolution = AS_STORED,
 ) -> dict[str, Predictions]:
     """Return the predictions of every subject on every film, computing only what the cache lacks.
 
@@ -81,12 +113,13 @@ def predict(
         seed: of the run.
         cache: root of the cache.
         quiet: show no progress.
+        resolution: at which films are perturbed.
 
     Raises:
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
         UsageProblem: the cache cannot be written.
     """
-    engines = {name: Engine(subject, seed, cache) for name, (subject, _) in subjects.items()}
+    engines = {name: Engine(subject, seed, cache, resolution) for name, (subject, _) in subjects.items()}
     wanted = [(engines[name], list(conditions)) for name, (_, conditions) in subjects.items()]
     rows = cohort.rows()
     contents: dict[str, str] = {}
@@ -99,20 +132,23 @@ def predict(
     ):
         for engine in engines.values():
             kept.enter_context(engine.keeping)
-        for row, work in _ahead(rows, cohort, wanted, seed):
+        for row, pieces in ahead(rows, _Making(cohort, wanted, seed, resolution).pieces):
+            try:
+                for piece in pieces:
+                    match piece:
+                        case _Opened(film, note):
+                            contents[film[0]] = film[1]
+                            if note:
+                                noted.setdefault(note, []).append(film[0])
+                        case _Failed(condition, how):
+                            failed.setdefault(condition.text, how)
+                        case _Undefined(engine, film, condition, reason):
+                            engine.note_undefined(film, condition, reason)
+                        case _Asked(engine, film, condition, views):
+                            engine.ask(film, condition, views)
+            except FilmUnreadable as unreadable:
+                excluded.append((cohort.name, str(row["file"]), str(unreadable)))
             bar.update()
-            if isinstance(work, FilmUnreadable):
-                excluded.append((cohort.name, str(row["file"]), str(work)))
-                continue
-            contents[work.film[0]] = work.film[1]
-            if work.note:
-                noted.setdefault(work.note, []).append(work.film[0])
-            for condition, how in work.failed:
-                failed.setdefault(condition.text, how)
-            for engine, condition, reason in work.undefined:
-                engine.note_undefined(work.film, condition, reason)
-            for engine, condition, views in work.asked:
-                engine.ask(work.film, condition, views)
         for engine in engines.values():
             engine.finish()
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
@@ -128,68 +164,76 @@ def predict(
     return found
 
 
-def _ahead(
-    rows: Sequence[Row], cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condition]]], seed: int
-) -> Iterator[tuple[Row, _Work | FilmUnreadable]]:
-    """Decode and change films ahead of the networks, a few at a time so that memory stays flat."""
+@dataclass(frozen=True)
+class _Making:
+    """How a film becomes what the engines are asked about it.
 
-    def prepare(row: Row) -> _Work | FilmUnreadable:
-        try:
-            return _prepare(row, cohort, wanted, seed)
-        except FilmUnreadable as unreadable:
-            return unreadable
+    Attributes:
+        cohort: it is of.
+        wanted: engines, and the conditions each is asked under.
+        seed: of the run.
+        resolution: at which it is perturbed.
+        room: for films that are worked on at once.
+    """
 
-    threads = os.cpu_count() or 1
-    # Each film on one core: its operations are so small that a second thread costs more than it does.
-    with ThreadPoolExecutor(max_workers=threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        pending: deque[tuple[Row, Future[_Work | FilmUnreadable]]] = deque()
+    cohort: Cohort
+    wanted: Sequence[tuple[Engine, list[Condition]]]
+    seed: int
+    resolution: Resolution
+    room: Room = field(default_factory=lambda: Room(AT_WORK))
+
+    def pieces(self, turn: int, row: Row) -> Generator[tuple[_Piece, int]]:
+        """Yield what is missing of a film's conditions, each made once for all subjects, with the bytes of each."""
         try:
-            for row in rows:
-                pending.append((row, pool.submit(prepare, row)))
-                if len(pending) > threads:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
+            image = str(row["id"])
+            content, decode = self.cohort.opened(row)
+            identity = (image, content)
+            yield _Opened(identity, "" if self.cohort.identify else decode().note), 0  # else it is decoded already
+            askers: dict[Condition, list[Engine]] = {}
+            for engine, conditions in self.wanted:
+                for condition in engine.missing(image, content, conditions):
+                    askers.setdefault(condition, []).append(engine)
+            if not askers:
+                return
+            film = decode()
+            with self.room.holding(turn, _needed(film.pixels, self.resolution)):
+                for condition, views, reason in apply_all(
+                    film, askers, image, seed=self.seed, resolution=self.resolution
+                ):
+                    if isinstance(reason, ConditionFailed):
+                        yield _Failed(condition, str(reason)), 0
+                    elif views is None:
+                        yield from ((_Undefined(one, identity, condition, reason), 0) for one in askers[condition])
+                    else:
+                        yield from _inputs(askers[condition], identity, condition, views)
         finally:
-            for _, future in pending:
-                future.cancel()
+            self.room.passed(turn)
 
 
-def _prepare(row: Row, cohort: Cohort, wanted: Sequence[tuple[Engine, list[Condition]]], seed: int) -> _Work:
-    """Change one film into what is missing of its conditions, each once for all subjects."""
-    image = str(row["id"])
-    content, decode = cohort.opened(row)
-    work = _Work((image, content), note="" if cohort.identify else decode().note)  # else it is decoded already
-    askers: dict[Condition, list[Engine]] = {}
-    for engine, conditions in wanted:
-        for condition in engine.missing(image, content, conditions):
-            askers.setdefault(condition, []).append(engine)
-    if not askers:
-        return work
-    film = decode()
-    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
-    for condition, views, reason in apply_all(torch.from_numpy(film.pixels), askers, image, seed=seed, lungs=lungs):
-        if isinstance(reason, ConditionFailed):
-            work.failed.append((condition, str(reason)))
+def _needed(film: npt.NDArray[np.float32], resolution: Resolution) -> int:
+    """Return the bytes that are in use while a film is perturbed: images of it, and of what is worked on of it."""
+    height, width = film.shape
+    shorter = min(height, width)
+    scale = 1.0 if resolution.side is None else min(1.0, resolution.side / shorter)
+    return round(film.nbytes * (STORED_IMAGES + WORKING_IMAGES * scale * scale))
+
+
+def _inputs(
+    engines: Sequence[Engine], film: tuple[str, str], condition: Condition, views: Tensor
+) -> Iterator[tuple[_Piece, int]]:
+    """Yield what each engine is asked about a film's views; the same recipe is run once."""
+    inputs: dict[object, Tensor] = {}
+    for engine in engines:
+        if engine.subject.network is None:
+            yield _Asked(engine, film, condition, views), views.nbytes
             continue
-        if views is None:
-            work.undefined += [(engine, condition, reason) for engine in askers[condition]]
-            continue
-        inputs: dict[object, Tensor] = {}
-        for engine in askers[condition]:
-            if engine.subject.network is None:
-                work.asked.append((engine, condition, views))
-                continue
-            recipe = engine.recipe(condition)
-            key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
-            if key not in inputs:
-                what = f"the preprocessing {recipe.name!r} failed on image {one_line(image, 40)}"
-                with foreign(PredictionProblem, what, at=type(recipe)), torch.inference_mode():
-                    inputs[key] = recipe(views)
-            work.asked.append((engine, condition, inputs[key]))
-    return work
+        recipe = engine.recipe(condition)
+        key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
+        if key not in inputs:
+            what = f"the preprocessing {recipe.name!r} failed on image {one_line(film[0], 40)}"
+            with foreign(PredictionProblem, what, at=type(recipe)), torch.inference_mode():
+                inputs[key] = recipe(views)
+        yield _Asked(engine, film, condition, inputs[key]), inputs[key].untyped_storage().nbytes()
 
 
 def _collect(

@@ -42,6 +42,7 @@ def results_document(record: Record) -> dict[str, Any]:
         "claims": [_claim(judgement) for judgement in record.judgements],
         "run": {
             "profile": record.profile,
+            "resolution": record.resolution,
             "seed": record.seed,
             "command": record.command,
             "started": record.started,

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.predictions.answers import Answers
-from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.predictions.conditions import CLEAN, parse, shown
 from suites.harness.stress_grid.measuring import SubjectGrid
 
 TILE, DETAIL, LINE, GAP = 170, 85, 30, 4
@@ -54,8 +53,6 @@ def strips(grid: SubjectGrid, image: str) -> Iterator[Strip]:
     """Yield the strip of every perturbation of a grid."""
     answers = grid.answers
     film = answers.film(image)
-    pixels = torch.from_numpy(film.pixels)
-    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
     for row in grid.rows:
         names = [CLEAN, *(f"{row.name}@{cell.severity}" for cell in row.cells)]
         tiles, told = [], []
@@ -63,7 +60,7 @@ def strips(grid: SubjectGrid, image: str) -> Iterator[Strip]:
             words = _said(answers, image, name)
             label = "clean" if name == CLEAN else f"severity {name.rpartition('@')[2]}"
             try:
-                changed = parse(name).apply(pixels, image, seed=answers.seed, lungs=lungs)[0].numpy()
+                changed = shown(film, parse(name), image, seed=answers.seed, resolution=answers.resolution)[0].numpy()
             except PerturbationUndefined:
                 changed, words = None, "undefined"
             tiles.append(_tile(changed, label, words))

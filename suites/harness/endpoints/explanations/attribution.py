@@ -143,7 +143,11 @@ class _Seen:
 def _seen(answers: Answers, at: int, condition: str) -> _Seen:
     subject, image = answers.subject, answers.images[at]
     names = (str(subject.cache_key), answers.content(image), image)
-    return _looked(_Wanted((*names, parse(condition).identity, str(answers.seed)), answers, image, condition))
+    return _looked(
+        _Wanted(
+            (*names, parse(condition).identity, str(answers.seed), str(answers.resolution)), answers, image, condition
+        )
+    )
 
 
 @lru_cache(maxsize=512)
@@ -315,6 +319,7 @@ def _key(answers: Answers, method: str) -> dict[str, object]:
         "seed": answers.seed,
         "captum": version("captum"),
         "decoding": decoding(),
+        "resolution": str(answers.resolution),
         "version": 3,
     }
 
