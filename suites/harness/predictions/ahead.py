@@ -29,7 +29,8 @@ AT_WORK = 1024 * MIB
 class Room:
     """So many bytes, given out in the order of turns; who needs more than are left waits, and so do all after it.
 
-    In order, for who comes first is waited for: later films that held the room while nobody takes theirs would block it.
+    In order, for who comes first is waited for: later films that held the room while nobody takes theirs would block
+    it.
     """
 
     def __init__(self, size: int) -> None:
