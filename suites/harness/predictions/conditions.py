@@ -74,7 +74,7 @@ class Condition:
     @cached_property
     def native(self) -> bool:
         """Whether it acts on the film as stored, whatever the resolution others are perturbed at."""
-        return not self.steps or any(not level or perturbation.get(name).native for name, level in self.steps)
+        return not self.steps or any(level and perturbation.get(name).native for name, level in self.steps)
 
     def apply(
         self,
