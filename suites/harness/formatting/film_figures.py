@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
+
+TALLEST = 480
+"""Rows of a film that a figure is given; it draws 400 at most."""
 
 
 def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[str]) -> Figure:
@@ -21,10 +25,19 @@ def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[st
     )
     for index, (film, title) in enumerate(zip(films, titles, strict=True)):
         axes = figure.add_subplot(grid[0, index])
-        axes.imshow(film, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(_as_drawn(film), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     return figure
+
+
+def _as_drawn(film: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a film averaged down to what a figure shows of it, where it is larger."""
+    scale = TALLEST / film.shape[0]
+    if scale >= 1.0:
+        return film
+    size = (max(1, round(film.shape[1] * scale)), TALLEST)
+    return np.asarray(cv2.resize(film, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float32]:
