@@ -16,7 +16,7 @@ from calibration.ood import aupr, auroc, auroc_and_fpr, fpr_at_tpr
 from calibration.validation import FitError, softmax
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(10, 200),
@@ -171,7 +171,7 @@ def test_abstention_in_closed_form():
     np.testing.assert_allclose(curve.risk, running)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 50))
 def test_abstention_depends_on_the_order_alone(seed, scale):
     rng = np.random.default_rng(seed)

@@ -86,7 +86,7 @@ def made(doc: str, **attributes: object) -> Perturbation:
     return type("Mine", (Perturbation,), {"__doc__": doc, **body, "perturb": lambda self, film, level, draws: film})()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(doc=st.text(max_size=200) | st.text("Formula: Kept\n fog.", max_size=80), unit=st.none() | st.text(max_size=20))
 def test_any_docstring_and_unit_of_a_user_makes_a_card(doc, unit):
     card = made(doc, units={} if unit is None else {"fog": unit}).card

@@ -25,7 +25,7 @@ def with_marker(film: torch.Tensor, row: int) -> torch.Tensor:
     return marked
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 30), severity=st.integers(1, 5), row=st.integers(4, 100))
 def test_breathing_out_leaves_shoulders_and_markers_alone(chest, seed, severity, row):
     film, lungs = chest(seed)
@@ -48,7 +48,7 @@ def test_breathing_out_moves_the_diaphragm_and_not_the_collimator(chest):
     assert float((changed - film)[dome - 6 : dome - 1, 40:55].mean()) > 0.1, "abdomen where lung was"
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 30),
     severity=st.integers(1, 5),
@@ -63,7 +63,7 @@ def test_a_turned_film_does_not_show_its_marker_twice(chest, seed, severity, nam
     assert float((marked - plain).sum()) < 1.05 * 8 * 5, "no more white than one marker has"
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 30), severity=st.integers(1, 5), name=st.text("abcdef", min_size=1, max_size=4))
 def test_a_grid_upside_down_saturates_nothing_and_leaves_no_black_rim(chest, seed, severity, name):
     film, _ = chest(seed)

@@ -20,7 +20,7 @@ def tensors(pairs):
 
 
 @given(pairs=intervals, window=st.tuples(whole_numbers, whole_numbers).map(sorted))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_union_and_free_length_equal_counted_cells(pairs, window):
     cells = np.zeros(40, bool)
     for first, last in pairs:
@@ -33,7 +33,7 @@ def test_union_and_free_length_equal_counted_cells(pairs, window):
 
 
 @given(pairs=intervals)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_priority_gives_every_cell_to_the_first_body_and_loses_none(pairs):
     owner = np.full(40, -1)
     for i, (first, last) in reversed(list(enumerate(pairs))):

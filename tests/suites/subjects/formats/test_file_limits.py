@@ -182,7 +182,7 @@ STARTS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     start=st.sampled_from(STARTS),
     end=ENDS,
