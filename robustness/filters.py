@@ -123,8 +123,8 @@ def centred(height: int, width: int) -> tuple[Tensor, Tensor]:
 def turned(grey: Tensor, degrees: float, largest: float) -> Tensor:
     """8-bit (H, W) film turned about its centre (positive: what was right goes down).
 
-    Outside lies its mirror image without what is bright and narrower than `largest` pixels (letters, wires, ribs): a
-    letter seen twice, once from behind, gives a film away. Where most of the film's border is black, so is what lies
+    Outside its border goes on, blurred and without what is bright and narrower than `largest` pixels (letters, wires,
+    ribs): a letter or a clavicle seen twice, once from behind, gives a film away. Where most of the film's border is black, so is what lies
     outside: that is a collimator or the frame of a scan, and no tissue begins beyond it.
     """
     height, width = grey.shape
@@ -134,7 +134,8 @@ def turned(grey: Tensor, degrees: float, largest: float) -> Tensor:
         return torch.from_numpy(cv2.warpAffine(film, turn, size, borderMode=cv2.BORDER_CONSTANT))
     side = 2 * math.ceil(largest / 2.0) + 1
     plain = cv2.morphologyEx(film, cv2.MORPH_OPEN, np.ones((side, side), dtype=np.uint8))
-    around = cv2.warpAffine(cv2.blur(plain, (side, side)), turn, size, borderMode=cv2.BORDER_REFLECT_101)
+    smooth = cv2.blur(plain, (side, side))
+    around = cv2.warpAffine(smooth, turn, size, borderMode=cv2.BORDER_REPLICATE)
     whole: NDArray[Any] = cv2.warpAffine(film, turn, size, dst=around, borderMode=cv2.BORDER_TRANSPARENT)
     return torch.from_numpy(whole)
 

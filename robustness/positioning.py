@@ -75,8 +75,8 @@ class Roll(Perturbation):
 
     Formula: rotation about the centre of the film, bilinear.
     Kept: size, grey values.
-    Not modelled: what lies outside the film: its mirror image stands there, without what is narrower than 13 mm; black
-    where most of the film's border is.
+    Not modelled: what lies outside the film: its border goes on there, without what is narrower than 13 mm; black where
+    most of the border is.
     """
 
     name = "roll"
