@@ -124,8 +124,8 @@ def turned(grey: Tensor, degrees: float, largest: float) -> Tensor:
     """8-bit (H, W) film turned about its centre (positive: what was right goes down).
 
     Outside its border goes on, blurred and without what is bright and narrower than `largest` pixels (letters, wires,
-    ribs): a letter or a clavicle seen twice, once from behind, gives a film away. Where most of the film's border is black, so is what lies
-    outside: that is a collimator or the frame of a scan, and no tissue begins beyond it.
+    ribs): a letter or a clavicle seen twice, once from behind, gives a film away. Where most of the film's border is
+    black, so is what lies outside: that is a collimator or the frame of a scan, and no tissue begins beyond it.
     """
     height, width = grey.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
