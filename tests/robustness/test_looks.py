@@ -187,3 +187,13 @@ def test_grid_lines_grow_in_amplitude_while_their_period_does_not():
         amplitudes.append(amplitude * np.sinc(alias * 220.0 / 256.0))
     assert periods == [5.1, 3.5, 1.9, 5.0, 21.0]
     assert amplitudes == pytest.approx([0.014, 0.018, 0.028, 0.037, 0.042], abs=0.0006)
+
+
+@pytest.mark.parametrize("side", [96, 160, 240])
+def test_why_a_sheet_shows_no_film_stays_in_its_tile(side):
+    film = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
+    sheet = np.asarray(contact_sheet(film, ["patient_rotation"], severities=(1, 2, 3), height=side))
+    for column in (1, 2):
+        gap = 4 + column * (side + 4) - 4
+        assert np.all(sheet[24:, gap : gap + 4] == PAPER)
+    assert bool((sheet[24:] < 120).any()), "the reason stands there"
