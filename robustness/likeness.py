@@ -19,8 +19,8 @@ MEASURED_AT = (1, 3, 5)
 """Severities that are measured."""
 LIES = (
     ("inside", "within nine in ten of those films"),
-    ("within all", "outside them, within 98 in 100 of all real films measured"),
-    ("beyond", "beyond these too"),
+    ("within all", "outside them but not of all real films measured"),
+    ("beyond", "beyond 98 in 100 of all real films measured"),
 )
 """Where the median of a severity lies among real films, by verdict."""
 
@@ -55,7 +55,7 @@ def _beside(row: Mapping[str, str]) -> str:
     made = ", ".join(f"{float(row[f'severity {severity}']):g}" for severity in MEASURED_AT)
     low, middle, high = (f"{float(row[key]):g}" for key in ("beside 5 %", "beside median", "beside 95 %"))
     return (
-        f"Measured, {row['statistic']}{of}: {float(row['taken']):g} as taken ({row['films']} films, {row['start']}), "
+        f"Measured, {row['statistic']}{of}: {float(row['taken']):g} as taken ({row['films']} films: {row['start']}), "
         f"{made} at severities 1, 3, 5; {row['beside']} {middle}, nine in ten of {row['beside films']} between {low} "
         f"and {high}."
     )
@@ -64,7 +64,7 @@ def _beside(row: Mapping[str, str]) -> str:
 def _verdict(row: Mapping[str, str]) -> str:
     """Where the medians of the severities lie, as a sentence."""
     at = {word: [str(s) for s in MEASURED_AT if row[f"verdict {s}"] == word] for word, _ in LIES}
-    parts = "; ".join(f"at {', '.join(at[word])} {where}" for word, where in LIES if at[word])
+    parts = "; ".join(f"at severity {', '.join(at[word])} {where}" for word, where in LIES if at[word])
     return f"In the {row['statistic']} it lies {parts}."
 
 

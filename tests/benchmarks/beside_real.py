@@ -34,7 +34,7 @@ SEVERITIES = (1, 3, 5)
 FILMS, SEED = 40, 0
 """Films that are perturbed, and what they are drawn with."""
 
-CHILDREN, ADULTS = "children, normal", "adults, PA, no finding"
+CHILDREN, ADULTS = "normal children", "adults without finding, PA"
 EVERY = "all real films here"
 BESIDE: dict[str, tuple[str, int]] = {
     "children, all classes": ("children of all classes", 300),

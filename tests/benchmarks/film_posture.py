@@ -1,4 +1,4 @@
-"""How does a patient lie on a film? Measured on the estimate of the lungs: midline, lean, heart, slenderness."""
+"""How does a patient lie on a film? Measured on the estimate of the lungs: midline, heart, slenderness."""
 
 from __future__ import annotations
 
@@ -36,15 +36,6 @@ def _middle_shift(chest: Thorax) -> float:
     )
 
 
-def _lean(chest: Thorax) -> float:
-    """Angle of the line through the middle of the mediastinum against the film's height, degrees."""
-    rows = range(chest.top + round(0.15 * chest.height), chest.top + round(0.6 * chest.height))
-    gaps = [(row, sum(gap) / 2) for row in rows if (gap := _gap(chest, row))]
-    if len(gaps) < 5:
-        return float("nan")
-    return float(abs(np.degrees(np.arctan(np.polyfit(*np.array(gaps).T, 1)[0]))))
-
-
 def _heart(chest: Thorax) -> float:
     """Widest gap between the lungs in the lower half over the width of the chest."""
     rows = range(chest.top + round(0.5 * chest.height), chest.top + round(0.85 * chest.height))
@@ -57,7 +48,7 @@ def _slender(chest: Thorax) -> float:
     return chest.height / (chest.right - chest.left)
 
 
-POSTURES = {"midline": _middle_shift, "lean": _lean, "heart": _heart, "chest": _slender}
+POSTURES = {"midline": _middle_shift, "heart": _heart, "chest": _slender}
 _KNOWN: dict[bytes, dict[str, float]] = {}
 """Posture by the digest of a film: finding the lungs takes longer than all else."""
 

@@ -107,12 +107,13 @@ def line_peak(film: Film) -> float:
 
 
 def edge_spread(film: Film) -> float:
-    """10 to 90 % rise of the strongest edges, pixels: from the gradients after blurs of 0.7 and 2 pixels."""
+    """10 to 90 % rise of the strongest edges, pixels: from their gradients after blurs of 1 and 2.5 pixels."""
     inner = middle(film, 0.8)
-    fine, coarse = (ndimage.gaussian_gradient_magnitude(inner, sigma) for sigma in (0.7, 2.0))
-    strong = coarse >= np.percentile(coarse, 99)
-    ratio = np.square(fine[strong] / np.maximum(coarse[strong], 1e-6))
-    spread = (4.0 - 0.49 * ratio) / np.maximum(ratio - 1.0, 1e-3)
+    fine, coarse = (ndimage.gaussian_gradient_magnitude(inner, sigma) for sigma in (1.0, 2.5))
+    strong = (coarse >= ndimage.maximum_filter(coarse, 5) - 1e-6) & (coarse >= np.percentile(coarse, 97))
+    ratio = np.square(ndimage.maximum_filter(fine, 3)[strong] / np.maximum(coarse[strong], 1e-6))
+    # An edge of spread s has a gradient of 1 / sqrt(s^2 + blur^2).
+    spread = (6.25 - ratio) / np.maximum(ratio - 1.0, 1e-2)
     return float(2.56 * np.sqrt(np.clip(np.median(spread), 0.0, 100.0)))
 
 
@@ -228,6 +229,18 @@ def ribs_in_white(film: Film) -> float:
     return float(bands[1].std() / max(float(bands[0].std()), 1e-6))
 
 
+def lean(film: Film) -> float:
+    """Angle by which the film must be turned for its halves to mirror each other best, unsigned degrees up to 26."""
+    small = ndimage.zoom(ndimage.gaussian_filter(middle(film, 0.9), 2.0), 0.3, order=1)
+    small = small - ndimage.gaussian_filter(small, 12.0)
+    likeness = {}
+    for angle in range(-26, 27, 2):
+        turned = ndimage.rotate(small, angle, reshape=False, order=1, mode="nearest")
+        halves = [turned[:, max(0, 2 * off) : turned.shape[1] + min(0, 2 * off)] for off in range(-6, 7)]
+        likeness[angle] = max(np.corrcoef(half.ravel(), half[:, ::-1].ravel())[0, 1] for half in halves)
+    return float(abs(max(likeness, key=likeness.__getitem__)))
+
+
 STATISTICS: Mapping[str, Statistic] = {
     "width": Statistic("width of the histogram in the middle, 5th to 95th percentile", "of the full scale", width),
     "typical": Statistic("median grey of the middle", "of the full scale", typical),
@@ -252,7 +265,7 @@ STATISTICS: Mapping[str, Statistic] = {
     "darker side": Statistic("grey of the darker lung over that of the mediastinum", "", darker_side),
     "ribs in white": Statistic("contrast of ribs in the whiter side over that in the other", "", ribs_in_white),
     "midline": Statistic("mediastinum off the middle of the chest", "% of its width", partial(posture, "midline"), 1),
-    "lean": Statistic("lean of the mediastinum", "degrees", partial(posture, "lean"), 1),
+    "lean": Statistic("lean of the axis of symmetry", "degrees", lean, 1),
     "heart": Statistic("width of the heart over that of the chest", "", partial(posture, "heart")),
     "chest": Statistic("height of the lungs over the width of the chest", "", partial(posture, "chest")),
 }
