@@ -69,7 +69,6 @@ def test_texts_beyond_the_bounds_of_a_table(tmp_path: Path, text: str | bytes, r
 ROWS = [("file", "label", "patient"), ("a.png", "Normal", "p, q; r"), ("b.png", "virus", "é|x")]
 
 
-@settings(deadline=None)
 @given(
     separator=st.sampled_from([",", ";", "\t", "|"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),

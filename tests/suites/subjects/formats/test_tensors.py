@@ -67,7 +67,7 @@ def test_what_is_no_plain_tensor_is_named(make, fault):
 @pytest.mark.parametrize("tensor", VALUES.values(), ids=VALUES)
 def test_what_is_not_finite_as_it_is_used_is_named(tensor):
     state = as_state({"weight": tensor, "bias": torch.ones(3)}, Path("file"))
-    with pytest.raises(SubjectProblem, match="1 of . tensors hold NaN or infinite values: weight; take"):
+    with pytest.raises(SubjectProblem, match=r"1 of . tensors hold NaN or infinite values: weight; take"):
         filled(lambda: nn.Linear(2, 3), nn.Linear(2, 3), state, Path("file"))
 
 
