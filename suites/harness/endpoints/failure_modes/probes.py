@@ -14,13 +14,16 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.failure_modes import white_films
+from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import counted, films_of
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.severities import with_units
+from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.statistics import Sampled, difference
@@ -31,21 +34,29 @@ from suites.harness.statistics import Sampled, difference
     parameters={
         "class": ClassName(),
         "truth": ClassName(""),
+        "other_than": ClassName(""),
         "sham": ConditionName(""),
         "matched": ConditionName(""),
         "conditions": Conditions(REQUIRED),
     },
 )
 def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
-    """Mean over `causes` of the share of films (of `truth`) called `class`; with its spread, and the controls.
+    """Mean over `conditions` of the share of films (of `truth`, or `other_than` a class) called `class`.
 
-    Each cause is a condition that adds the same kind of density for another reason, so a subject that read causes would
-    answer them differently. `sham` puts the density outside the lung, `matched` spreads the same dose evenly.
+    With its spread, the controls, and a table of whatever else is called. Each cause is a condition that adds the same
+    kind of density for another reason, so a subject that read causes would answer them differently. `sham` puts the
+    density outside the lung, `matched` spreads the same dose evenly.
     """
     answers, name = evidence.main, claim.parameters["class"]
-    among = films_of(answers, claim)
+    among, whose = films_of(answers, claim), "films"
+    if claim.parameters["truth"]:
+        whose = f"{plain_name(claim.parameters['truth'])} films"
+    if other := claim.parameters["other_than"]:
+        whose = f"films of other classes than {plain_name(other)}"
+        among &= (answers.labels >= 0) & (answers.labels != answers.class_index(other))
     causes = [parse(text).text for text in claim.parameters["conditions"]]
-    everywhere = among & np.logical_and.reduce([np.isfinite(answers.called(condition)) for condition in causes])
+    refused = Refused.of(answers, causes, among)
+    everywhere = refused.films
     shares = {condition: answers.score(f"called_{name}", condition, everywhere) for condition in causes}
     patients, n = answers.resamples.subset(everywhere).patients, int(everywhere.sum())
     mean = statistics.average(list(shares.values()), patients)
@@ -71,22 +82,35 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     )
     measures.append(measured("confident_share", "all causes", sure, n, unit="share"))
     effect = measured(f"called_{name}", "mean over causes", mean, n, unit="share")
-    left_out = int(among.sum()) - n
+    rows = [row for condition in causes for row in white_films.said(answers, condition, everywhere, by_side=False)]
     return Result(
         effect=effect,
         p_beyond=beyond(mean, claim),
         p_within=within(mean, claim),
-        headroom=[headroom.share_called(answers, name, claim.margin)],
-        films=f"{plain_name(claim.parameters['truth'])} films" if claim.parameters["truth"] else "films",
+        headroom=[headroom.share_called(answers, name, claim.margin), headroom.class_skill(answers, name)],
+        films=whose,
         measures=measures,
         summary=(
-            f"Films made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, from "
-            f"{percent(estimates[least])} ({least}) to {percent(estimates[most])} ({most}). Whatever is called, "
+            f"{opened(whose)} made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, from "
+            f"{percent(estimates[least])} ({with_units(least)}) to {percent(estimates[most])} ({with_units(most)}). "
+            f"{_all_calls(answers, causes, everywhere)} Whatever is called, "
             f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
-            "would be right." + (f" {left_out} films without a plausible lung field were left out." if left_out else "")
+            f"would be right. {refused.sentence}".strip()
         ),
+        tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
+
+
+def _all_calls(answers: Answers, causes: list[str], films: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    """Return in a sentence how often each class is called, mean over causes."""
+    patients = answers.resamples.subset(films).patients
+    shares = {
+        name: statistics.average([answers.score(f"called_{name}", condition, films) for condition in causes], patients)
+        for name in answers.subject.classes
+    }
+    told = [f"{plain_name(name)} {percent(share.estimate)}" for name, share in shares.items()]
+    return f"All calls: {', '.join(told)}."
 
 
 def _causes(
