@@ -60,28 +60,38 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
             for name, part in harms.items()
         )), "",
     )  # fmt: skip
-    not_judged = ", ".join(f"{plain_name(name)} ({sizes[name][0]} films)" for name in few)
-    before, after = (percent(value.estimate, 1) for value in recalls[worst])
+    few_told = ", ".join(f"{plain_name(name)} ({sizes[name][0]} films)" for name in few)
+    # No class may be cleared by the others: one that has films and cannot be judged leaves the question open.
+    open_question = hidden or (f"too few films to judge: {few_told}" if any(sizes[name][0] for name in few) else "")
     return Result(
         effect=effect,
         p_beyond=beyond(largest, claim),
         p_within=within(largest, claim),
         headroom=[headroom.class_skill(answers, name, max(headroom.SKILL, claim.margin)) for name in judged],
-        only_beyond=hidden if claim.kind == "limitation" else "",
-        only_within=hidden if claim.kind == "requirement" else "",
-        caveat=f"the class that loses most is {plain_name(worst)}"
-        + (f"; too few films to judge: {not_judged}" if few else ""),
+        only_beyond=open_question if claim.kind == "limitation" else "",
+        only_within=open_question if claim.kind == "requirement" else "",
+        caveat=f"the class that loses most is {plain_name(worst)}" if effect.estimate > 0 else "no class loses recall",
         films=f"{plain_name(worst)} films",
         measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips],
         summary=(
-            f"{opened(plain_name(worst))} loses most under {with_units(condition)}: its recall goes from {before} to "
-            f"{after}, {points(effect.estimate)} points of harm ({points(effect.low)} to {points(effect.high)}, the "
-            f"largest of {len(judged)} classes). {percent(flips.estimate, 1)} of calls change. "
-            + (f"Too few films to judge: {not_judged}. " if few else "") + refused.sentence
+            f"{_sentence(worst, effect, condition, recalls[worst], len(judged))} {percent(flips.estimate, 1)} of calls "
+            f"change. {f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
         tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
         galleries=gallery(answers, condition, refused.films),
     )  # fmt: skip
+
+
+def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], classes: int) -> str:
+    """Return what the class that loses most loses."""
+    before, after = (percent(value.estimate, 1) for value in recalls)
+    first = f"{opened(plain_name(name))} loses most" if effect.estimate > 0 else "No class loses recall"
+    whose = "its recall goes" if effect.estimate > 0 else f"that of {plain_name(name)} goes"
+    several = f", the largest of {classes} classes" if classes > 1 else ""
+    return (
+        f"{first} under {with_units(condition)}: {whose} from {before} to {after}, {points(effect.estimate)} points of "
+        f"harm ({points(effect.low)} to {points(effect.high)}{several})."
+    )
 
 
 def _size(answers: Answers, name: str, refused: Refused) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent
-from suites.harness.formatting.severities import with_units
+from suites.harness.formatting.severities import in_units
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -91,8 +91,8 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         films=whose,
         measures=measures,
         summary=(
-            f"{opened(whose)} made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, from "
-            f"{percent(estimates[least])} ({with_units(least)}) to {percent(estimates[most])} ({with_units(most)}). "
+            f"{opened(whose)} made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, "
+            f"{_between(estimates, least, most)}. "
             f"{_all_calls(answers, causes, everywhere)} Whatever is called, "
             f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
             f"would be right. {refused.sentence}".strip()
@@ -100,6 +100,14 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
+
+
+def _between(estimates: dict[str, float], least: str, most: str) -> str:
+    """Return the causes under which a class is called least and most, in the units of their severity."""
+    if estimates[least] == estimates[most]:
+        return "whatever the cause"
+    ends = (f"{percent(estimates[name])} ({name}: {in_units(name)})" for name in (least, most))
+    return f"from {' to '.join(ends)}"
 
 
 def _all_calls(answers: Answers, causes: list[str], films: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:

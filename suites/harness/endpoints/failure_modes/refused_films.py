@@ -14,8 +14,11 @@ from suites.harness.errors import NotEvaluable, one_line
 from suites.harness.predictions.answers import Answers
 
 Films = npt.NDArray[np.bool_]
-NAMED, REASONS = 3, 2
-"""How many films of a reason, and how many reasons, a sentence names; the table holds all."""
+NAMED, REASONS = 2, 3
+"""How many films of a reason, and how many reasons, a sentence names."""
+LISTED = 20
+"""How many films of a reason the table names."""
+ALL_OF_THEM = "all in predictions.parquet, column undefined"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +63,27 @@ class Refused:
             by_reason.setdefault(why, []).append(image)
         told = []
         for why, images in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:REASONS]:
-            named = ", ".join(one_line(image, 30) for image in images[:NAMED])
-            told.append(f"{one_line(why, 60)} ({len(images)}: {named}{', ...' if len(images) > NAMED else ''})")
-        more = f"; and {len(by_reason) - REASONS} further reasons" if len(by_reason) > REASONS else ""
+            named = ", ".join(one_line(image.rpartition("/")[2] or image, 40) for image in images[:NAMED])
+            told.append(f"{one_line(why, 100)} ({len(images)}: {named}{', ...' if len(images) > NAMED else ''})")
+        rest = sum(map(len, by_reason.values())) - sum(sorted(map(len, by_reason.values()))[-REASONS:])
+        more = f"; for further reasons {rest}" if rest else ""
         return f"Not evaluable on {len(self.reasons)} of {self.asked} films: {'; '.join(told)}{more}."
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Every refused film with the condition and the reason, under its title; empty where none was refused."""
+        """A row per reason: how many films it refused and which, under its title; empty where none was refused."""
         if not self.reasons:
             return {}
-        rows = [(image, condition, why) for image, (condition, why) in self.reasons.items()]
-        title = f"Films it is not evaluable on ({len(rows)} of {self.asked})"
-        return {title: pd.DataFrame(rows, columns=["film", "condition", "reason"])}
+        groups: dict[tuple[str, str], list[str]] = {}
+        for image, (condition, why) in self.reasons.items():
+            groups.setdefault((why, condition), []).append(image)
+        rows = [
+            (why, condition, len(images), ", ".join(one_line(image, 80) for image in images[:LISTED])
+             + (f" and {len(images) - LISTED} more" if len(images) > LISTED else ""))
+            for (why, condition), images in groups.items()
+        ]  # fmt: skip
+        title = f"Films it is not evaluable on: {len(self.reasons)} of {self.asked} ({ALL_OF_THEM})"
+        return {title: pd.DataFrame(rows, columns=["reason", "condition", "films", "which"])}
 
 
 def _plain(reason: str) -> str:

@@ -173,20 +173,22 @@ def numbers(rows: Iterable[Said], subject: str) -> pd.DataFrame:
         | {"films": row.n, "patients": row.patients}
         | {
             f"{name}{end}": value
-            for name, share in _named(row).items()
-            for end, value in zip(("", "_low", "_high"), numbers_of(None if share is None else share.interval()), strict=True)
+            for name, found in _intervals(row).items()
+            for end, value in zip(("", "_low", "_high"), numbers_of(found), strict=True)
         }
         for row in rows
     ])  # fmt: skip
 
 
-def _named(row: Said) -> dict[str, Sampled | None]:
-    called = {f"called_{name}": share for name, share in row.called.items()}
-    return called | {"mean_confidence": row.confidence, "confident_share": row.sure, "left_to_a_person": row.left}
+def _intervals(row: Said) -> dict[str, Interval | None]:
+    shares = {f"called_{name}": share for name, share in row.called.items()}
+    shares |= {"mean_confidence": row.confidence, "confident_share": row.sure}
+    found: dict[str, Interval | None] = {name: share.interval() for name, share in shares.items()}
+    return found | {"left_to_a_person": None if row.left is None else row.left.interval()}
 
 
 def _share(share: Sampled) -> str:
-    found: Interval = share.interval()
+    found = share.interval()
     low, high = (f"{100 * end:.0f}" for end in (found.low, found.high))
     return f"{100 * found.estimate:.0f} % ({low}-{high})"
 

@@ -16,7 +16,7 @@ from suites.harness.endpoints.parameters import REQUIRED, Conditions, FurtherCon
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent
-from suites.harness.formatting.wording import plain_name, slug
+from suites.harness.formatting.wording import opened, plain_name, slug
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
 
@@ -96,7 +96,7 @@ def _told(answers: Answers, rows: list[Said]) -> str:
             f"{plain_name(name)} {percent(float(np.mean([row.called[name].estimate for row in mine])))}"
             for name in answers.subject.classes
         ]
-        sentences.append(f"Of {before} films made white are called: {', '.join(calls)}")
+        sentences.append(f"{opened(before)} films made white are called {', '.join(calls)}")
         left = [row.left.estimate for row in mine if row.left is not None]
         if left:
             sentences[-1] += (
