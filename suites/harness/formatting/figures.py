@@ -201,6 +201,7 @@ def stacked_shares(
             start = start + widths
         axis.set(xlim=(0, 1), ylim=(len(panel) - 0.5, -0.5))
         axis.set_title(_short(name), fontsize=9.5, fontweight="normal")
+        axis.set_xticks([0, 0.5, 1])
         axis.set_yticks(places, [_short(row, 22) for row in panel])
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         axis.grid(visible=False)

@@ -66,17 +66,14 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     measures.append(
         measured("cause_spread", f"{most} - {least}", difference(shares[most], shares[least]), n, unit="points")
     )
+    unseen: list[str] = []
     for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
         seen = everywhere & np.isfinite(answers.called(condition))
-        measures.append(
-            measured(
-                f"called_{name}",
-                condition,
-                answers.score(f"called_{name}", condition, seen),
-                int(seen.sum()),
-                unit="share",
-            )
-        )
+        if not seen.any():
+            unseen.append(f"The control {condition} is evaluable on none of them.")
+            continue
+        share = answers.score(f"called_{name}", condition, seen)
+        measures.append(measured(f"called_{name}", condition, share, int(seen.sum()), unit="share"))
     sure = statistics.average(
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
     )
@@ -95,7 +92,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             f"{_between(estimates, least, most)}. "
             f"{_all_calls(answers, causes, everywhere)} Whatever is called, "
             f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
-            f"would be right. {refused.sentence}".strip()
+            f"would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
