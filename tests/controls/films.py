@@ -70,7 +70,7 @@ def boned(row, decode: Callable[..., Film] = draw) -> Film:
     """A film with a piece of bone below the lungs, so that there is room for density outside them below its white."""
     film = decode(row)
     pixels = film.pixels.copy()
-    pixels[-5:-1, SIDE // 2 - 4 : SIDE // 2 + 4] = 0.97
+    pixels[-8:-4, SIDE // 2 - 4 : SIDE // 2 + 4] = 0.97
     return film_of(pixels, film.masks["lung"], film.masks["lesion"])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -22,7 +23,7 @@ from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import attribution, border_occlusion
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.preprocessing import Preprocessing
-from tests.controls.films import SIDE, cohort_of, exposed
+from tests.controls.films import SIDE, boned, cohort_of, exposed
 from tests.controls.subjects import Oracle, subject_of
 
 FILMS = 240
@@ -121,7 +122,7 @@ def evaluated(cache: Path) -> Evaluation:
     }
     run = Evaluation(
         subjects=[subject_of(network, name, recipes={"hub": hub}) for name, network in made.items()],
-        cohort=cohort_of(FILMS, decode=exposed),
+        cohort=cohort_of(FILMS, decode=partial(boned, decode=exposed)),
         claims=[trimmed(claim) for claim in load_claims() if get(claim.endpoint).about == "subject"],
         probes=strange,
         cache=cache,
