@@ -155,9 +155,12 @@ def extent(condition: str) -> str:
 
 def table(rows: Iterable[Said]) -> pd.DataFrame:
     """Return the rows as a reader reads them: shares with their 95 % intervals."""
+    rows = list(rows)
+    sided = any(row.side in {"left", "right"} for row in rows)
     return pd.DataFrame([
         {"cause": cause(row.condition), "severity": extent(row.condition), "film before": row.before}
-        | {"white side": row.side, "films": row.n, "patients": row.patients}
+        | ({"white side": row.side} if sided else {})
+        | {"films": row.n, "patients": row.patients}
         | {f"called {plain_name(name)}": _share(share) for name, share in row.called.items()}
         | {"mean confidence": percent(row.confidence.estimate), f"above {percent(CONFIDENT)}": _share(row.sure)}
         | ({} if row.left is None else {"left to a person": _share(row.left)})

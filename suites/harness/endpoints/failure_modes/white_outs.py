@@ -21,6 +21,7 @@ from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
 
 TITLE = "What it says to a white film"
+LEFT = f"left to a person: less sure than clean films that may be answered with {percent(white_films.RISK)} errors"
 
 
 @endpoint(
@@ -65,7 +66,7 @@ def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             )
         },
         tables={
-            f"{TITLE} (95 % intervals)": white_films.table(whole),
+            f"{TITLE} (95 % intervals; {LEFT})": white_films.table(whole),
             f"{TITLE}, by the side that is white": white_films.table(row for row in judged if row not in whole),
             **refused.tables,
         },
@@ -100,7 +101,7 @@ def _told(answers: Answers, rows: list[Said]) -> str:
         left = [row.left.estimate for row in mine if row.left is not None]
         if left:
             sentences[-1] += (
-                f"; left to a person by a rule that keeps {percent(white_films.RISK)} errors on clean films: "
-                f"{percent(float(np.mean(left)))}"
+                f", and {percent(float(np.mean(left)))} are left to a person where "
+                f"{percent(white_films.RISK)} errors on clean films are allowed"
             )
     return " ".join(f"{sentence}." for sentence in sentences)
