@@ -30,9 +30,9 @@ def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
     parameters = dict(judgements[0].claim.parameters)
     if any(judgement.result is not None for judgement in judgements):
         answered = set(record.predictions["condition"].unique())
-        for key in ("conditions", "extents"):
+        for key, judged in (("conditions", named), ("extents", set())):  # of extents whatever was answered is shown
             if isinstance(listed := parameters.get(key), list):
-                parameters[key] = [_condition(str(text), named, answered) for text in listed]
+                parameters[key] = [_condition(str(text), judged, answered) for text in listed]
     return {key: _text(value) for key, value in parameters.items()}
 
 
