@@ -224,3 +224,15 @@ def test_decision_curve(drawn, bootstrap):
     assert operating.decision_curve(
         risk, sick, prevalence=0.1, weights=bootstrap(np.arange(4000), 5)
     ).subject.shape == (99, 5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    films=st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=60),
+    risk=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+)
+def test_the_threshold_keeps_what_the_coverage_counts(films, risk):
+    doubt, wrong = (np.array(column, dtype=float) for column in zip(*films, strict=True))
+    kept = doubt <= selective.threshold(doubt, wrong, risk=risk)
+    assert kept.mean() == pytest.approx(selective.selective(doubt, wrong, risk=risk).coverage)
+    assert not kept.any() or wrong[kept].mean() <= risk + 1e-12
