@@ -65,6 +65,24 @@ class Cover:
         """Return how much of an interval no member of the union covers."""
         return (within[1] - within[0] - self.length(within)).clamp_(min=0.0)
 
+    def gaps(self, within: Interval, samples: int) -> Tensor:
+        """Return (samples, ...) depths, evenly spread over what no member of the union covers of an interval."""
+        low, high = within
+        start, total, jumps = low, torch.zeros_like(low), []
+        for enter, leave in zip(self.enter, self.leave, strict=True):
+            end = torch.maximum(enter.clamp(low, high), start)
+            total = total + (end - start)
+            start = torch.maximum(leave.clamp(low, high), end)
+            jumps.append((total, start - end))
+        total = total + (high - start).clamp(min=0.0)
+        steps = (torch.arange(samples, device=low.device) + 0.5) / samples
+        along = steps.view(-1, *[1] * low.dim()) * total
+        places = low + along
+        for before, jump in jumps:
+            if bool((jump > 0.0).any()):
+                places.addcmul_((along > before).to(along.dtype), jump)
+        return places
+
 
 def priority_lengths(enter: Tensor, leave: Tensor) -> Tensor:
     """Return how long each ray runs in each body when, where bodies overlap, the first one wins.
