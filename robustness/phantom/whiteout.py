@@ -19,17 +19,19 @@ from .texture import grain
 
 @finding("whiteout_lobar", extent=(0.2, 1.0), density=(0.92, 1.0))
 def _whiteout_lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
-    """One lobe, then its neighbours: each is taken from below upwards, ill-defined there, sharp at its fissures."""
+    """One lobe, then its neighbours: ill-defined where the disease advances, sharp at the fissures it has reached."""
     f, t, side = scene.frame, scene.tissue, found.side
     rays = scene.lungs[side]
     first = found.lobe or str(rng.choice(["lower", "upper"], p=[0.6, 0.4]))
     onward = LOBES[side] if first == "upper" else LOBES[side][::-1]
     lobes = [first, *(lobe for lobe in onward if lobe != first)]
-    uneven = waves(rng, 0.9 * f.width)
-    s = SIDES[side]
+    uneven, s = waves(rng, 0.9 * f.width), SIDES[side]
 
-    def order(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    def rising(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         return z + 0.30 * s * x - 0.25 * y + 0.07 * f.width * uneven(x, y, z)
+
+    def falling(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return rising(x, y, -z)
 
     places = [lobe_places(scene, side, lobe) for lobe in lobes]
     sizes = np.array([len(x) for x, _, _ in places], float)
@@ -38,6 +40,8 @@ def _whiteout_lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> E
     for lobe, within, size, before in zip(lobes, places, sizes, taken, strict=True):
         part = float(np.clip((found.extent * sizes.sum() - before) / size, 0.0, 1.0))
         if part > 0.0:
+            # An upper lobe is left through the fissure below it; no air stays between it and the next.
+            order = falling if first == "upper" and lobe != first else rising
             regions.append([*lobe_region(f, side, lobe), advanced(f, order, part, 0.09, within)])
     effect = filled(scene, {side: found.density * rays.share(*regions)}, t.consolidated)
     target = hilum(f, side) + np.array(
