@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +107,7 @@ Border = tuple[Field, float, float]
 """A level surface of a field: field, level (what is below is inside), and the width (cm) over which it fades."""
 Region = Sequence[Border]
 """The common part of what lies inside borders."""
+_NO_LUNG = 1e-3  # cm
 _RAYS_AT_ONCE = 8192  # keeps what is in work within a processor's cache
 
 
@@ -176,26 +177,29 @@ class LungRays:
         A region is the common part of half-spaces with curved borders. Each border is softened by its own width and by
         the length of a step along the ray, so that the sum over a few steps is the integral and shows no stairs.
         """
-        low, high = (depth.flatten() for depth in self.interval)
-        enter, leave = ([depth.flatten() for depth in ends] for ends in (self.cover.enter, self.cover.leave))
-        axes = [[part[self.window].flatten() for part in self.beam.plane(axis)] for axis in np.eye(3)]
-        total = torch.zeros_like(low)
-        column, row = (
-            (self.free.T > 1e-3).nonzero().unbind(1)
-        )  # by columns: at the side of the chest little is in the way
-        for rays in torch.split(row * self.free.shape[1] + column, _RAYS_AT_ONCE):
-            cover = Cover()
-            cover.enter, cover.leave = [depth[rays] for depth in enter], [depth[rays] for depth in leave]
-            depth = cover.gaps((low[rays], high[rays]), samples)
-            x, y, z = (torch.addcmul(start[rays], depth, rate[rays]) for start, rate in axes)
+        axes = [[part[self.window] for part in self.beam.plane(axis)] for axis in np.eye(3)]
+        total = torch.zeros_like(self.free)
+        for part in self._strips():
+            depth = self.cover.part(part).gaps((self.interval[0][part], self.interval[1][part]), samples)
+            x, y, z = (torch.addcmul(start[part], depth, rate[part]) for start, rate in axes)
             fields = {field: _with_steps(field(x, y, z)) for region in regions for field, _, _ in region}
             for region in regions:
                 inside = torch.ones_like(depth)
                 for field, level, width in region:
                     value, step = fields[field]
                     inside *= ramp((level - value).div_(step + width))
-                total[rays] += inside.mean(0)
-        return total.clamp_(max=1.0).view(self.free.shape)
+                total[part] += inside.mean(0)
+        return total.clamp_(max=1.0).mul_(self.free > _NO_LUNG)
+
+    def _strips(self) -> Iterator[Window]:
+        """Yield upright strips of the window, from the first to the last row that meets lung, as wide as work fits."""
+        seen = (self.free > _NO_LUNG).cpu().numpy()
+        columns = np.flatnonzero(seen.any(0))
+        wide = max(1, _RAYS_AT_ONCE // len(seen))
+        for left in range(int(columns[0]), int(columns[-1]) + 1, wide) if len(columns) else ():
+            rows = np.flatnonzero(seen[:, left : left + wide].any(1))
+            if len(rows):
+                yield slice(int(rows[0]), int(rows[-1]) + 1), slice(left, min(left + wide, int(columns[-1]) + 1))
 
     def holds(self, points: Array) -> NDArray[np.bool_]:
         """Return for points (n, 3) whether each lies in lung tissue."""
