@@ -80,7 +80,7 @@ def _sum_of(weights: list[float], parts: tuple[Tensor, ...]) -> Tensor:
     return total
 
 
-def waves(rng: np.random.Generator, longest: float, n: int = 4) -> Field:
+def waves(rng: np.random.Generator, longest: float, n: int = 3) -> Field:
     """Return an unevenness of mean 0 and standard deviation 1: a few waves, the longest of `longest` cm."""
     ways = rng.normal(size=(n, 3))
     ways *= (2 * np.pi / longest * np.linspace(1.0, 2.4, n) / np.linalg.norm(ways, axis=1))[:, None]

@@ -171,7 +171,7 @@ class LungRays:
             both.add(*meet((first, last), self.interval))
         return (self.free - both.free(self.interval) * self.oblique).clamp_(min=0.0)
 
-    def share(self, *regions: Region, samples: int = 12) -> Tensor:
+    def share(self, *regions: Region, samples: int = 9) -> Tensor:
         """Return (h, w): which share of the lung on every ray lies in disjoint regions; 0 where there is no lung.
 
         A region is the common part of half-spaces with curved borders. Each border is softened by its own width and by
