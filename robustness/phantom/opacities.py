@@ -197,11 +197,11 @@ def fluid(scene: Scene, found: Finding, extent: float, rng: np.random.Generator)
     if found.posture == "supine" and scene.view == "AP":
 
         def order(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-            return 0.30 * z - y - 0.5 * climb * torch.exp(wall(x, y, z) / -reach)
+            return 0.30 * z - y - 0.5 * climb * torch.exp(wall(x, y, z).clamp_(min=0.0) / -reach)
     else:
 
         def order(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-            near = torch.exp(wall(x, y, z) / (-5.0 * reach))
+            near = torch.exp(wall(x, y, z).clamp_(min=0.0) / (-5.0 * reach))
             return z - climb * (0.45 * near + 0.55 * near**5)
 
     border = advanced(f, order, extent, 0.13, places_in(scene, side))

@@ -189,7 +189,8 @@ class LungRays:
                     value, step = fields[field]
                     inside *= ramp((level - value).div_(step + width))
                 total[part] += inside.mean(0)
-        return total.clamp_(max=1.0).mul_(self.free > _NO_LUNG)
+        # Rays of a strip that meet no lung have no place to look at, and whatever comes of that is left out.
+        return total.clamp_(max=1.0).masked_fill_(self.free <= _NO_LUNG, 0.0)
 
     def _strips(self) -> Iterator[Window]:
         """Yield upright strips of the window, from the first to the last row that meets lung, as wide as work fits."""

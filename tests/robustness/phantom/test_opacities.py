@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness.phantom import FINDINGS, Finding, sample_patient
+from robustness.phantom import FINDINGS, VIEWS, Finding, sample_patient
 from robustness.phantom.anatomy import Change
 from robustness.phantom.film import detect, optical_depth
 from robustness.phantom.finding import change_of
 from robustness.phantom.geometry import ellipsoid
 from robustness.phantom.materials import bone
-from robustness.phantom.opacities import hilum
+from robustness.phantom.opacities import below_surface, hilum
 from robustness.phantom.projection import Scene, Tissue, cone_beam
 from robustness.phantom.skeleton import ribs
 
@@ -119,6 +119,16 @@ def test_the_extent_is_the_share_of_the_lung_that_is_opaque(name, side, extent, 
         assert amounts[-1] == pytest.approx(e, abs=0.2 if found.side == "both" else 0.1)
     assert amounts[1] > amounts[0] + 0.08
     assert areas[1] >= areas[0] - 0.02
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_a_field_says_beside_the_lung_never_reaches_the_film(view):
+    rays = scene_of(Finding("normal"), view).lungs["left"]
+    deep = below_surface(rays.bodies)
+    share = rays.share([(lambda x, y, z: torch.where(deep(x, y, z) < -0.5, torch.nan, z), 0.0, 0.1)])
+    assert torch.isfinite(share).all()
+    assert (share[rays.free == 0.0] == 0.0).all()
+    assert float(share.max()) > 0.5
 
 
 @pytest.mark.parametrize("name", ["whiteout_lobar", "whiteout_effusion", "whiteout_mass"])
