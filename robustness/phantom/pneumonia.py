@@ -30,8 +30,8 @@ def _lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
     rays, lobe = scene.lungs[side], found.lobe or "lower"
     places = lobe_places(scene, side, lobe)
     order = _around(rng, places, f.width)
-    # Half of the numbers drawn are small consolidations, which are the ones that are missed.
-    region = [*lobe_region(f, side, lobe), advanced(f, order, found.extent**1.5, 0.12, places)]
+    # Small ones are the most frequent, none is too small to be seen.
+    region = [*lobe_region(f, side, lobe), advanced(f, order, 0.10 + 0.90 * found.extent**1.5, 0.12, places)]
     patchy = grain(rng, scene.beam.size, scene.beam.device, (10, 24, 56), 0.5)[rays.window]
     share = (found.density * (1.0 + 0.06 * patchy) * rays.share(region)).clamp_(0.0, 1.0)
     effect = filled(scene, {side: share}, t.consolidated)
