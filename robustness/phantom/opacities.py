@@ -187,8 +187,8 @@ def fluid(scene: Scene, found: Finding, extent: float, rng: np.random.Generator)
     """Return fluid between chest wall and lung, as much as the share `extent` of the hemithorax.
 
     Upright its surface climbs along the whole wall: seen from the front the sheets before and behind the lung thin out
-    upwards, and the one beside it, seen along its length, reaches 4 to 7 cm higher (in an adult). On an AP film taken
-    lying down, it lies behind the lung, deeper towards the base.
+    upwards, and the one beside it, seen along its length, reaches 2.5 to 4 cm higher (in an adult, where half of a path
+    is fluid). On an AP film taken lying down, it lies behind the lung, deeper towards the base.
     """
     f, side = scene.frame, found.side
     rays = scene.lungs[side]
