@@ -88,6 +88,29 @@ def selective(
     return Selective(area, excess, coverage, risk)
 
 
+def threshold(uncertainty: ArrayLike, wrong: ArrayLike, *, risk: float = 0.05) -> float:
+    """Return the uncertainty up to which films may be answered with an error rate of at most `risk` among them.
+
+    That of the largest coverage (see `Selective`); whatever is less sure is left to a person. Chosen on these films, so
+    optimistic on others.
+
+    Args:
+        uncertainty: (n,) larger = less sure.
+        wrong: (n,) true where the decision is wrong.
+        risk: the error rate allowed among the films kept, in [0, 1].
+
+    Returns:
+        The largest uncertainty that is answered, minus infinity where none may be.
+
+    Raises:
+        CalibrationError: vectors that do not match or are not finite, or a risk outside [0, 1].
+    """
+    score, _ = checked_scores(uncertainty, wrong, "wrong")
+    coverage = float(np.asarray(selective(score, wrong, risk=risk).coverage))
+    kept = round(coverage * score.size)
+    return float(np.sort(score)[kept - 1]) if kept else -np.inf
+
+
 def failure_auroc(uncertainty: ArrayLike, wrong: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
     """Chance that a wrong film is more uncertain than a right one: 0.5 knows nothing, 1 knows every mistake.
 

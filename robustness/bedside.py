@@ -42,11 +42,16 @@ def laid_over(film: Tensor, added: Tensor, draws: Draws, top: int = 0, left: int
     return laid
 
 
-def wire(film: Tensor, draws: Draws, label: str) -> list[Point]:
-    """A cable across the chest in gentle bends: from a shoulder or side to the other side or the lower edge."""
+def wire(film: Tensor, draws: Draws, label: str, *, clipped: bool) -> list[Point]:
+    """A cable across the chest in gentle bends, off the film at its lower edge; no end of it lies free on the patient.
+
+    It comes from an electrode beside the upper chest where it is clipped to one, else from beyond the film's side.
+    """
     height, width = film.shape
-    start = (draws.uniform(label + " start row", 0.05, 0.6), draws.choice(label + " start side", (0.08, 0.92)))
-    end = (draws.uniform(label + " end row", 0.6, 1.05), draws.uniform(label + " end column", 0.1, 0.9))
+    inward = draws.uniform(label + " inward", 0.10, 0.22) if clipped else -0.03
+    side = draws.choice(label + " start side", (inward, 1.0 - inward))
+    start = (draws.uniform(label + " start row", 0.10, 0.6), side)
+    end = (draws.uniform(label + " end row", 1.02, 1.08), draws.uniform(label + " end column", 0.1, 0.9))
     points = [start]
     for knot in (1, 2, 3):
         share = knot / 4.0
@@ -62,7 +67,7 @@ def wire(film: Tensor, draws: Draws, label: str) -> list[Point]:
 
 @register
 class EcgLeads(Perturbation):
-    """Monitoring leads: wires across the chest, with round electrodes at their ends.
+    """Monitoring leads: wires across the chest from round electrodes, or from beyond the film, to its lower edge.
 
     wires: how many. radius_mm: of a wire. copper_mm: copper a ray meets in the middle of a wire. electrodes: how many.
     electrode_mm: their radius.
@@ -75,7 +80,7 @@ class EcgLeads(Perturbation):
     name = "ecg_leads"
     presets = ("quick", "standard")
     family = "bedside"
-    version = 2
+    version = 3
     source = "attenuation of copper (NIST XCOM); Sirazitdinov et al. 2022 (POTHER): leads as confounder"
     levels = tuple(
         {"wires": w, "radius_mm": r, "copper_mm": c, "electrodes": e, "electrode_mm": s}
@@ -97,11 +102,12 @@ class EcgLeads(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pitch = self.pitch_mm(film)
-        wires = [wire(film, draws, f"wire {index}") for index in range(level["wires"])]
+        clipped = level["electrodes"]
+        wires = [wire(film, draws, f"wire {index}", clipped=index < clipped) for index in range(level["wires"])]
         radius = level["radius_mm"] / pitch
         path = chords(film.shape, [(points, radius) for points in wires])
         added = path * (MU_COPPER * level["copper_mm"] / (2.0 * radius))
-        for index in range(level["electrodes"]):
+        for index in range(clipped):
             added = added + electrode(film, wires[index][0], level["electrode_mm"] / pitch)
         return laid_over(film, added, draws)
 

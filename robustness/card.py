@@ -5,10 +5,13 @@ A docstring tells what happens in the room or the scanner and what the parameter
     Formula: t' = t - ln(dose), t the attenuation along the ray.
     Kept: anatomy, noise.
     Not modelled: that a larger exposure scatters more.
+    Looks like: a light film of the nineties.
+    Differs from: real ones, which have dust.
 
 Numbers come from `levels`, which the code uses, with the words of `units`; what follows from them (a deviation index,
-an alias period) from `reading`. A part that nobody wrote reads `NOT_TOLD`. Shared parts may stand in a base class that
-is no perturbation itself.
+an alias period) from `reading`. What ours look like beside real films stands in a file of its own, with what was
+measured (see `likeness`). A part that nobody wrote reads `NOT_TOLD`. Shared parts may stand in a base class that is no
+perturbation itself.
 """
 
 from __future__ import annotations
@@ -19,14 +22,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
+from robustness.likeness import likeness
+
 NOT_TOLD = "not told"
-SECTIONS = {"formula": "Formula", "kept": "Kept", "not_modelled": "Not modelled"}
+SECTIONS = {
+    "formula": "Formula",
+    "kept": "Kept",
+    "not_modelled": "Not modelled",
+    "looks_like": "Looks like",
+    "differs_from": "Differs from",
+}
+_PARAGRAPHS = re.compile(rf"\n\s*\n|\n(?=(?:{'|'.join(SECTIONS.values())}): )")
 
 
 class Described(Protocol):
     """What a card is read from: the class of a perturbation."""
 
     name: ClassVar[str]
+    version: ClassVar[int]
     levels: ClassVar[tuple[Mapping[str, Any], ...]]
     units: ClassVar[Mapping[str, str]]
     source: ClassVar[str]
@@ -49,6 +62,8 @@ class Card:
         source: where the model and its numbers come from.
         kept: what stays fixed.
         not_modelled: what the real thing does besides.
+        looks_like: which real films it looks like, with what was measured of both.
+        differs_from: by what it can be told from them, and where it lies beyond them.
     """
 
     name: str
@@ -59,6 +74,8 @@ class Card:
     source: str = NOT_TOLD
     kept: str = NOT_TOLD
     not_modelled: str = NOT_TOLD
+    looks_like: str = NOT_TOLD
+    differs_from: str = NOT_TOLD
 
     @property
     def missing(self) -> list[str]:
@@ -72,6 +89,8 @@ def card_of(kind: type[Described]) -> Card:
     for text in _docstrings(kind):
         for part, words in _parts(text, kind.levels[0]).items():
             told.setdefault(part, words)
+    for part, words in likeness(kind.name, kind.version).items():
+        told.setdefault(part, words)
     return Card(
         name=kind.name,
         source=kind.source,
@@ -93,7 +112,7 @@ def _parts(text: str, level: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     key = "|".join(re.escape(str(name)) for name in level)
     meaning = re.compile(rf"(?:^|(?<=\. ))(?=(?:{key})(?:(?:, | and )(?:{key}))*:)")
-    for paragraph in re.split(r"\n\s*\n|\n(?=(?:Formula|Kept|Not modelled): )", text):
+    for paragraph in _PARAGRAPHS.split(text):
         words = " ".join(paragraph.split())
         section = next((part for part, title in SECTIONS.items() if words.startswith(f"{title}: ")), None)
         if section:

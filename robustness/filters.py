@@ -21,6 +21,9 @@ WIDE = 3.6
 REDUCED = 1.8
 """Least sigma, in pixels of the reduced film, that is left for it."""
 
+BLACK = 12
+"""Grey value, of 255, up to which the border of a film counts as black: compression and fog leave some grey there."""
+
 OUTSIDE = {"border": cv2.BORDER_REPLICATE, "reflection": cv2.BORDER_REFLECT_101, "zeros": cv2.BORDER_CONSTANT}
 """What `warp` finds beyond the film, by name."""
 
@@ -120,15 +123,19 @@ def centred(height: int, width: int) -> tuple[Tensor, Tensor]:
 def turned(grey: Tensor, degrees: float, largest: float) -> Tensor:
     """8-bit (H, W) film turned about its centre (positive: what was right goes down).
 
-    Outside lies its mirror image without what is bright and narrower than `largest` pixels (letters, wires, ribs): a
-    letter seen twice, once from behind, gives a film away.
+    Outside its border goes on, blurred and without what is bright and narrower than `largest` pixels (letters, wires,
+    ribs): a letter or a clavicle seen twice, once from behind, gives a film away. Where most of the film's border is
+    black, so is what lies outside: that is a collimator or the frame of a scan, and no tissue begins beyond it.
     """
     height, width = grey.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
     film, size = grey.numpy(), (width, height)
+    if np.median(np.concatenate([film[0], film[-1], film[:, 0], film[:, -1]])) <= BLACK:
+        return torch.from_numpy(cv2.warpAffine(film, turn, size, borderMode=cv2.BORDER_CONSTANT))
     side = 2 * math.ceil(largest / 2.0) + 1
     plain = cv2.morphologyEx(film, cv2.MORPH_OPEN, np.ones((side, side), dtype=np.uint8))
-    around = cv2.warpAffine(cv2.blur(plain, (side, side)), turn, size, borderMode=cv2.BORDER_REFLECT_101)
+    smooth = cv2.blur(plain, (side, side))
+    around = cv2.warpAffine(smooth, turn, size, borderMode=cv2.BORDER_REPLICATE)
     whole: NDArray[Any] = cv2.warpAffine(film, turn, size, dst=around, borderMode=cv2.BORDER_TRANSPARENT)
     return torch.from_numpy(whole)
 

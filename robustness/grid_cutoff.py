@@ -31,11 +31,11 @@ class _Cutoff(Perturbation):
 
     Formula: T = max(0, 1 - r |(x - b) / f1 - x / f0 + tan(tilt)|), I' = I (S + T) / (S + 1) and the noise of the
     photons lost; S the scatter to primary behind the grid, 0.3 where typical.
-    Kept: scatter, anatomy, tone curve.
+    Kept: scatter, anatomy, tone curve. The beam beside the patient is cut off as the rest.
     Not modelled: lines of the grid, absorption of scatter by a grid out of place, exposure control with several fields.
     """
 
-    version = 3
+    version = 4
     units: ClassVar = {
         "off_centre_cm": "{} cm off centre",
         "tilt_deg": "tilted {} degrees",
@@ -72,8 +72,13 @@ class _Cutoff(Perturbation):
         return self.shown(radiograph, cut)
 
     def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
-        """Display what is left of the intensity (H, W)."""
-        return radiograph.display_shifted(cut) if self.midline_loses else radiograph.display(attenuation_of(cut))
+        """Display what is left of the intensity (H, W).
+
+        The beam beside the patient is cut off too. Held as it was, the blackest part of it would stand as a jagged rim
+        beside the rest, which gets lighter.
+        """
+        whole = replace(radiograph, weight=None)
+        return whole.display_shifted(cut) if self.midline_loses else whole.display(attenuation_of(cut))
 
 
 @register

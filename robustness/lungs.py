@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,10 @@ LEAST_CONTRAST = 0.08
 LEAST_CLOSURE = 0.33
 ACROSS = 4
 """How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
+RIM_MM = 10.0
+"""By which an estimate may stop short of the pleura."""
+PARASPINAL = 0.35
+"""Half widths of the chest beside its middle where a dark rim may be the trachea."""
 
 
 @dataclass(frozen=True)
@@ -294,3 +299,26 @@ def lungs_of(film: Tensor, draws: Draws) -> Tensor:
     if not bool(draws.lungs.any()):
         raise PerturbationUndefined("the lung mask is empty")
     return draws.lungs
+
+
+def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
+    """(H, W) bool: as `lungs_of`; an estimate is let grow to the pleura, where it stopped short of it.
+
+    It grows over what hangs together with it within RIM_MM and is dark as lung, not toward the spine (the trachea).
+    """
+    lungs = lungs_of(film, draws)
+    if draws.lungs is not None:
+        return lungs
+    mask, grey = lungs.numpy().view(np.uint8), film.numpy()
+    reach = max(1, round(RIM_MM / pitch_mm))
+    around = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > mask
+    if not around.any():
+        return lungs
+    dark, light = np.median(grey[mask > 0]), np.median(grey[around])
+    occupied = np.flatnonzero(mask.any(axis=0))
+    off = np.abs(np.arange(mask.shape[1]) - 0.5 * (occupied[0] + occupied[-1])) / (0.5 * (occupied[-1] - occupied[0]))
+    allowed = ((grey < 0.5 * (dark + light)) & (off > PARASPINAL)[None, :]).view(np.uint8)
+    grown, cross = mask.copy(), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    for _ in range(reach):
+        grown = cv2.dilate(grown, cross) & (allowed | grown)
+    return torch.from_numpy(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, cross).view(bool))

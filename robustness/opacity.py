@@ -25,7 +25,7 @@ from robustness.content_cache import remembered
 from robustness.curves import Point, chords
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
-from robustness.lungs import lungs_of
+from robustness.lungs import pleural_lungs
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
@@ -34,13 +34,15 @@ from robustness.water_path import CHILD_FIELD_CM, aerated
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 MEAN_DEPTH_CM = 5.6
 """Mean path through one lung of a child whose deepest is LUNG_DEPTH_CM; 5.4 to 5.8 on phantoms and children's films."""
-LARGEST_SHIFT_CM = 1.5
-"""By which the mediastinum moves in a child whose hemithorax is white altogether."""
+LARGEST_SHIFT_CM = 0.8
+"""By which the heart moves in a child whose hemithorax is white altogether; more would stretch it visibly."""
 LARGEST_RISE_CM = 2.0
 """By which the dome of a lung without air is drawn up."""
 SPINE = 0.15
 """Half the width of the spine, as a share of half the width of the chest."""
-STEEPEST = 0.8
+PEAK = 0.56
+"""Where a shift is largest, as a share of half the width of the chest."""
+STEEPEST = 0.4
 """By which a warp stretches or squeezes at most."""
 
 SOURCE = (
@@ -74,7 +76,7 @@ class _WhiteOut(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         pitch, extent = self.pitch_mm(film), level["extent"]
-        thorax, radiograph = thorax_of(lungs_of(film, draws)), Radiograph.of(film, draws)
+        thorax, radiograph = thorax_of(pleural_lungs(film, draws, pitch)), Radiograph.of(film, draws)
         share = self.share(thorax, extent, draws, pitch)
         white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, radiograph.counts(pitch))
         shift, rise = self.shift_cm(extent), self.rise_cm(extent)
@@ -113,9 +115,9 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str)
     half = 0.5 * (thorax.right - thorax.left)
     sign = 1.0 if side == "left" else -1.0
     out = (columns - middle).abs() / half
-    soft = smoothstep((out - SPINE) / (0.5 - SPINE)) * smoothstep((0.97 - out) / 0.47)
+    soft = smoothstep((out - SPINE) / (PEAK - SPINE)) * smoothstep((0.98 - out) / (0.98 - PEAK))
     below_apex = smoothstep((rows - thorax.top + (film.shape[0] - 1) / 2.0) / (0.6 * thorax.height))
-    most = STEEPEST * (0.5 - SPINE) * half / 1.5
+    most = STEEPEST * min(PEAK - SPINE, 0.98 - PEAK) * half / 1.5
     across = sign * max(-most, min(most, away_px)) * soft * below_apex
     dome = thorax.bottom - 0.15 * thorax.height - (film.shape[0] - 1) / 2.0
     along = torch.exp(-0.5 * ((rows - dome) / (0.33 * thorax.height)).square())
@@ -160,8 +162,8 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
         edge = draws.uniform("edge in mm", 6.0, 9.0)
     elif side == "left":
         # The right lung, in the usual display: the horizontal fissure ends its upper lobe.
-        order = -rows / thorax.height - 0.12 * away + 0.02 * clouds
-        edge = draws.uniform("fissure in mm", 2.5, 4.0)
+        order = -rows / thorax.height + 0.03 * away + 0.02 * clouds
+        edge = draws.uniform("fissure in mm", 1.2, 2.5)
     else:
         order = -rows / thorax.height - 0.25 * away + 0.07 * clouds
         edge = draws.uniform("edge in mm", 6.0, 9.0)
@@ -192,7 +194,7 @@ def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tu
 
 @register
 class WhiteOutEffusion(_WhiteOut):
-    """Effusion: fluid in the pleural space, homogeneous, without bronchograms; pushes the mediastinum away (1.5 cm).
+    """Effusion: fluid in the pleural space, homogeneous, without bronchograms; pushes the heart away (0.8 cm).
 
     Upright (three films in five) it fills the base, hides costophrenic angle and dome, and its upper border is a
     meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 cm. Supine it layers behind the lung: a veil
@@ -225,7 +227,7 @@ class WhiteOutEffusion(_WhiteOut):
 
 @register
 class WhiteOutCollapse(_WhiteOut):
-    """Collapse: a lung that loses its air with its volume; mediastinum pulled over (1.5 cm), dome up (2 cm).
+    """Collapse: a lung that loses its air with its volume; the heart pulled over (0.8 cm), dome up (2 cm).
 
     Dense beside the mediastinum, behind the heart first, with a border that runs from the hilum outward to the dome
     (3 mm, a fissure). A smooth warp draws the dome up and crowds the ribs of the side.
@@ -241,7 +243,7 @@ class WhiteOutCollapse(_WhiteOut):
         side = side_of(draws)
         rows, _ = coordinates(thorax.depth)
         order = 0.9 * rows / thorax.height - outward(thorax, side)
-        order = order + 0.02 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
+        order = order + 0.06 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
         return 0.9 * opacified(order, thorax, side, extent, 3.0 / pitch_mm)
 
     def shift_cm(self, extent: float) -> float:
@@ -269,7 +271,7 @@ class WhiteOutMass(_WhiteOut):
         half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
         row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
         away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
-        lobes = 1.0 + 0.07 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
+        lobes = 1.0 + 0.12 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
         radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
         inside = radius[thorax.side(side)]
         border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (

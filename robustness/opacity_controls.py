@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep
-from robustness.lungs import lungs_of
+from robustness.lungs import pleural_lungs
 from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.pointwise import exp
@@ -30,7 +30,7 @@ LEAST_ROOM, MOST_ROOM = 0.25, 0.95
 def lobar_twin(control: Perturbation, film: Tensor, extent: float, draws: Draws) -> tuple[Thorax, Aerated, float]:
     """The film taken apart, and the sum of the attenuation whiteout_lobar adds to it at the scale of a control."""
     pitch_mm, field_cm = control.pitch_mm(film), control.field_cm
-    thorax = thorax_of(lungs_of(film, draws))
+    thorax = thorax_of(pleural_lungs(film, draws, pitch_mm))
     apart = aerated(thorax, Radiograph.of(film, draws), pitch_mm, field_cm)
     share = WhiteOutLobar().share(thorax, extent, draws.twin(WhiteOutLobar.name), pitch_mm)
     return thorax, apart, total(share * apart.lacking)

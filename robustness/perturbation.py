@@ -23,8 +23,8 @@ To add one, write a class in the file of its family, or in a new file of this fo
         def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
             return film + level["fog"]
 
-Paragraphs "Formula: ...", "Kept: ..." and "Not modelled: ..." of the docstring complete its card (see `card`), which
-the report shows; what they leave out reads "not told" there.
+Paragraphs "Formula: ...", "Kept: ...", "Not modelled: ...", "Looks like: ..." and "Differs from: ..." of the docstring
+complete its card (see `card`), which the report shows; what they leave out reads "not told" there.
 
 `draws.uniform("what for")` is one random number of this film, `draws.uniforms("what for", *film.shape)` a field of them
 (see `draws`): the same for the same film, condition and seed.

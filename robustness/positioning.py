@@ -69,18 +69,19 @@ class PatientRotation(Perturbation):
 
 @register
 class Roll(Perturbation):
-    """Crooked in the plane of the film; what was outside it is soft tissue or beam as at its edge, without letters.
+    """Crooked in the plane of the film; what was outside it is as at its edge, without letters: tissue, beam, or black.
 
     degrees: of roll; its direction is drawn per film.
 
     Formula: rotation about the centre of the film, bilinear.
     Kept: size, grey values.
-    Not modelled: what lies outside the film: its mirror image stands there, without what is narrower than 13 mm.
+    Not modelled: what lies outside the film: its border goes on there, without what is narrower than 13 mm; black where
+    most of the border is.
     """
 
     name = "roll"
     family = "bedside"
-    version = 4
+    version = 5
     eight_bit = True
     source = "radiographic positioning"
     levels = tuple({"degrees": degrees} for degrees in (2.0, 5.0, 9.0, 14.0, 20.0))

@@ -6,6 +6,7 @@ python -m robustness.preview FILM SHEET [PATTERN]
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from robustness.filters import resize
 from robustness.perturbation import PerturbationUndefined, get
 
 LABEL = 16
+LETTER = 7
+"""Width of a letter, pixels, broadly taken."""
 GAP = 4
 PAPER = 245
 
@@ -70,7 +73,8 @@ def contact_sheet(
             try:
                 changed = get(name)(film[None], severity, [image_id], seed=seed, masks=masks)[0]
             except PerturbationUndefined as undefined:
-                pen.text((left + 4, top + height // 2), undefined.reason[:60], fill=90, font=font)
+                why = "\n".join(textwrap.wrap(undefined.reason, max(8, width // LETTER)))
+                pen.multiline_text((left + 4, top + LABEL + 4), why, fill=90, font=font)
                 continue
             sheet.paste(_tile(changed, height, width), (left, top + LABEL))
     return sheet

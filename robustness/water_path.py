@@ -56,6 +56,10 @@ LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
 OUTLINE_MM = 4.0
 """Sigma over which steps between organs are levelled once no air is between them."""
+STEP_MM, STEPS = 1.5, 5
+"""Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
+ALONG_MM = 18.0
+"""Sigma over which it is averaged along the border: two ribs and more."""
 CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
 AERATED = 0.6
@@ -75,7 +79,7 @@ class Aerated:
         base: (H, W) attenuation without ribs and vessels, organs with their edges.
         ribs: (H, W) what of the rest is broader than vessels.
         vessels: (H, W) what is finer.
-        edge: (H, W) how much of an organ's edge there is, 0 to 1.
+        outline: (H, W) what both have in common along the borders of the lungs against heart and dome.
         lacking: (H, W) attenuation that the air in the lung takes away, 0 outside the hemithoraces.
         depth_cm: (H, W) path through the lung in cm, that behind heart and dome included.
         white: attenuation of bone, which no white-out exceeds.
@@ -85,7 +89,7 @@ class Aerated:
     base: Tensor
     ribs: Tensor
     vessels: Tensor
-    edge: Tensor
+    outline: Tensor
     lacking: Tensor
     depth_cm: Tensor
     white: float
@@ -101,8 +105,7 @@ class Aerated:
         before = self.radiograph.attenuation
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
-        kept_here = kept * (1.0 - (2.0 * share).clamp_max(1.0) * self.edge)
-        detail = kept_here * (self.ribs + (1.0 - 0.5 * share) * self.vessels)
+        detail = kept * (self.ribs + (1.0 - 0.5 * share) * self.vessels - (2.0 * share).clamp_max(1.0) * self.outline)
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
@@ -122,8 +125,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     """Take a film apart (see the module's docstring)."""
     attenuation = radiograph.attenuation
     # Twice, for once leaves a third of the ribs.
-    once, edge = _without_ribs(attenuation, RIB_MM / pitch_mm)
-    base, _ = _without_ribs(once, RIB_MM / pitch_mm)
+    base = _without_ribs(_without_ribs(attenuation, RIB_MM / pitch_mm), RIB_MM / pitch_mm)
     rest = attenuation - base
     ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
@@ -136,17 +138,18 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
     hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
-    # Heart, great vessels and dome against the lung: within the hemithoraces, where no chest wall is.
-    border = gaussian_blur(seen.float(), 0.5 * OUTLINE_MM / pitch_mm)
-    within = smoothstep(2.0 * gaussian_blur(hull, 2.0 * OUTLINE_MM / pitch_mm) - 0.9)
-    edge = torch.maximum(edge, 2.8 * border * (1.0 - border) * within)
     inside = nearness(thorax, "both")
+    outline = outline_in(rest, seen, pitch_mm)
+    # What is left of it against heart and dome, for a mask follows an edge to a pixel or two; ribs fade with it there.
+    within = smoothstep(2.0 * gaussian_blur(hull, 2.0 * OUTLINE_MM / pitch_mm) - 0.9)
+    border = gaussian_blur(seen.float(), 0.9 * OUTLINE_MM / pitch_mm)
+    outline = inside * (outline + 3.2 * border * (1.0 - border) * within * (rest - outline))
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
     airless = torch.maximum(base + inside * (soft - base), base + behind)
     lacking = inside * (without_outlines(airless, inside, pitch_mm) - base).clamp_min(0.0)
     depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
-    return Aerated(radiograph, base, ribs, rest - ribs, edge, lacking, depth, white)
+    return Aerated(radiograph, base, ribs, rest - ribs, outline, lacking, depth, white)
 
 
 def without_outlines(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:
@@ -163,19 +166,35 @@ def without_outlines(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor
     return blur_within(closed, inside, OUTLINE_MM / pitch_mm)
 
 
-def _without_ribs(image: Tensor, half: float) -> tuple[Tensor, Tensor]:
-    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than ribs do is averaged away.
+def outline_in(rest: Tensor, seen: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) what is the same along the border of a region, as a function of the distance to it; ribs cross it.
 
-    Returns:
-        The filtered image, and how much of an edge there is, 0 to 1.
+    Args:
+        rest: (H, W) attenuation without its base.
+        seen: (H, W) bool, the region.
+        pitch_mm: of the pixels.
     """
+    inside = seen.numpy().view(np.uint8)
+    signed = cv2.distanceTransform(inside, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    place = signed * np.float32(pitch_mm / STEP_MM)
+    found = torch.zeros_like(rest)
+    for step in range(-STEPS, STEPS + 1):
+        here = torch.from_numpy(np.maximum(0.0, 1.0 - np.abs(place - np.float32(step))))
+        mean = gaussian_blur(rest * here, ALONG_MM / pitch_mm) / gaussian_blur(here, ALONG_MM / pitch_mm).clamp_min(
+            1e-3
+        )
+        found += here * mean
+    return found
+
+
+def _without_ribs(image: Tensor, half: float) -> Tensor:
+    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than ribs do is averaged away."""
     size = 2 * max(1, round(half)) + 1
     source = image.numpy()
     mean = _boxed(source, size)
     variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
     slope = variance / (variance + np.float32(RIB_CONTRAST**2))
-    smooth = _boxed(slope, size) * source + _boxed(mean - slope * mean, size)
-    return torch.from_numpy(smooth), smoothstep((torch.from_numpy(_boxed(slope, size)) - 0.35) / 0.35)
+    return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
 
 
 def _boxed(image: NDArray[Any], size: int) -> NDArray[Any]:

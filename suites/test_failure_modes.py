@@ -20,8 +20,8 @@ def test_grid_artefacts_turn_normal_films_ill(claim, subject, judge):
 
 
 @pytest.mark.claims("whiteout.")
-def test_white_outs_are_called_bacterial_whatever_the_cause(claim, subject, judge):
-    """Density added in the lung of normal films for five different reasons, and, as a sham, outside it."""
+def test_what_white_films_are_called_whatever_the_cause(claim, subject, judge):
+    """Density added in the lung of normal and ill films for several reasons; as controls outside it, or spread thin."""
     judge(claim, subject)
 
 

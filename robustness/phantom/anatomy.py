@@ -21,7 +21,8 @@ class Change:
     """How a finding moves healthy anatomy, as fractions of the inner half width (x) or of the lung height (z)."""
 
     mediastinum: float = 0.0  # to the patient's left
-    dome: dict[str, float] = field(default_factory=lambda: {"right": 0.0, "left": 0.0})  # upwards
+    dome: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 0.0))  # upwards
+    crowding: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 0.0))  # of ribs, fall per cm added
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Frame:
     base: float  # z of the plane where the rib cage is widest
     shift: float  # of the mediastinum, cm to the left
     dome: dict[str, float]  # z of the top of each half of the diaphragm
+    crowding: dict[str, float]  # by how much steeper than the patient's the ribs of a side fall, per cm
 
     def at(self, x: float, y: float, z: float) -> list[float]:
         """Return the point at these fractions of inner half width, inner half depth and lung height."""
@@ -51,6 +53,7 @@ def frame(patient: Patient, change: Change) -> Frame:
         base=-0.35 * h,
         shift=change.mediastinum * patient.inner_width,
         dome={"right": top + change.dome["right"] * h, "left": top + (change.dome["left"] - patient.dome_drop) * h},
+        crowding=change.crowding,
     )
 
 
@@ -59,15 +62,25 @@ def cage(f: Frame, thickness: float = 0.0) -> Bodies:
     return ellipsoid([0, 0, f.base], [f.width + thickness, f.depth + thickness, 1.0 * f.height + thickness])
 
 
+def room(f: Frame, side: str) -> float:
+    """Return how far (cm) a lung follows a mediastinum that moves away from it, across the midline."""
+    return max(0.0, -SIDES[side] * f.shift)
+
+
 def lung(f: Frame, patient: Patient, side: str) -> Bodies:
     """Return the bodies whose common part one lung would fill if nothing carved it."""
     s = SIDES[side]
     lean = -s * patient.apex_lean * f.width / (0.85 * f.height)
+    grown = room(f, side)
     own = ellipsoid(
-        [s * 0.51 * f.width, 0.02 * f.depth, f.base], [0.53 * f.width, 0.97 * f.depth, 0.85 * f.height], shear=lean
-    )
+        [s * (0.51 * f.width - grown / 2), 0.02 * f.depth, f.base],
+        [0.53 * f.width + grown / 2, 0.97 * f.depth, 0.85 * f.height], shear=lean,
+    )  # fmt: skip
     # Below the dome's widest level there is belly only.
-    own = own.cut([-s, 0, 0], -0.04 * f.width).cut([0, 0, -1], DOME * f.height - f.dome[side])
+    # The lungs part in a plane that a shift turns, most in front, so that no ray runs along it.
+    own = own.cut([-s, -0.7 * s * f.shift / f.depth, 0], -0.04 * f.width - 0.5 * s * f.shift).cut(
+        [0, 0, -1], DOME * f.height - f.dome[side]
+    )
     return join(own, cage(f))
 
 
@@ -87,11 +100,16 @@ def heart(f: Frame, patient: Patient) -> Bodies:
 def carvers(f: Frame, patient: Patient, side: str) -> Bodies:
     """Return what takes room from one lung beside the heart: mediastinum, spine, vessels, diaphragm, thymus."""
     s, x, at = SIDES[side], f.shift / f.width, f.at
+    grown = room(f, side) / f.width
     m, one = patient.mediastinum, np.eye(3)
     rows: list[tuple[list[float], list[float], Array]] = [
         (at(0.8 * x, 0.10, 0.10), at(0.18 * m, 0.72, 0.80), one),  # mediastinum
         (at(0.0, 0.84, -0.1), at(0.20, 0.36, 1.3), one),  # spine and its muscles
-        ([s * 0.49 * f.width, -0.06 * f.depth, f.dome[side] - DOME * f.height], at(0.56, 1.02, DOME), one),
+        (
+            [s * (0.49 - grown / 2) * f.width, -0.06 * f.depth, f.dome[side] - DOME * f.height],
+            at(0.56 + grown / 2, 1.02, DOME),
+            one,
+        ),
     ]
     if side == "left":
         knob = 0.105 if patient.age_group == "adult" else 0.075

@@ -65,6 +65,28 @@ class Cover:
         """Return how much of an interval no member of the union covers."""
         return (within[1] - within[0] - self.length(within)).clamp_(min=0.0)
 
+    def gaps(self, within: Interval, samples: int) -> Tensor:
+        """Return (samples, ...) depths, evenly spread over what no member of the union covers of an interval."""
+        low, high = within
+        before, start = torch.zeros_like(low), low
+        gaps: list[tuple[Tensor, Tensor]] = []  # of those that any ray has: free length before it, and where it starts
+        for enter, leave in zip([*self.enter, high], [*self.leave, high], strict=True):
+            end = torch.maximum(enter.clamp(low, high), start)
+            length = end - start
+            if bool((length > 0.0).any()):
+                gaps.append((before, start))
+            before = before + length
+            start = torch.maximum(leave.clamp(low, high), end)
+        steps = (torch.arange(samples, device=low.device) + 0.5) / samples
+        along = steps.view(-1, *[1] * low.dim()) * before
+        if not gaps:
+            return low + along
+        # Gaps follow one another: a place lies in the last one that starts before it.
+        shift = gaps[0][1] - gaps[0][0]
+        for free, first in gaps[1:]:
+            shift = torch.where(along > free, first - free, shift)
+        return along.add_(shift)
+
 
 def priority_lengths(enter: Tensor, leave: Tensor) -> Tensor:
     """Return how long each ray runs in each body when, where bodies overlap, the first one wins.

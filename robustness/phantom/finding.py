@@ -32,6 +32,7 @@ class Finding:
         extent: 0 to 1, from barely there to all of its region.
         density: 0 to 1, share of the air that is replaced.
         lobe: for consolidations, see `LOBES`; otherwise "".
+        posture: "upright" or "supine"; only an AP film is taken lying down, and only fluid shows it.
     """
 
     name: str
@@ -39,12 +40,15 @@ class Finding:
     extent: float = 0.5
     density: float = 0.8
     lobe: str = ""
+    posture: str = "upright"
 
     def __post_init__(self) -> None:
         if self.name not in _KINDS:
             raise ValueError(f"unknown finding {self.name!r}; known: {', '.join(_KINDS)}")
         if self.side not in {"right", "left", "both"}:
             raise ValueError(f"side={self.side!r} must be 'right', 'left' or 'both'")
+        if self.posture not in {"upright", "supine"}:
+            raise ValueError(f"posture={self.posture!r} must be 'upright' or 'supine'")
         for name in ("extent", "density"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
@@ -118,9 +122,9 @@ def draw_finding(patient: Patient, name: str) -> Finding:
     both = name in {"normal", "interstitial", "whiteout_bilateral"}
     side = str(rng.choice(["right", "left"], p=[0.58, 0.42]))
     lobe = str(rng.choice(LOBES[side], p=[0.34, 0.26, 0.40])) if name == "lobar" else ""
-    return Finding(
-        name, "both" if both else side, float(rng.uniform(*kind.extent)), float(rng.uniform(*kind.density)), lobe
-    )
+    extent, density = float(rng.uniform(*kind.extent)), float(rng.uniform(*kind.density))
+    posture = str(rng.choice(["upright", "supine"], p=[0.6, 0.4])) if name.endswith("effusion") else "upright"
+    return Finding(name, "both" if both else side, extent, density, lobe, posture)
 
 
 def change_of(found: Finding) -> Change:

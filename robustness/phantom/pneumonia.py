@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .anatomy import SIDES, Change, Frame
 from .finding import Effect, Finding, finding
 from .geometry import Array, ellipsoid
-from .opacities import bronchi, consolidate, hilum, lobe_bodies, vessels_left
-from .projection import Scene
+from .opacities import advanced, bronchi, filled, hilum, lobe_places, lobe_region, waves
+from .projection import Field, Scene
 from .texture import Lines, draw, grain, joined, tree
 
 
@@ -25,16 +26,32 @@ def _normal(scene: Scene, _found: Finding, _rng: np.random.Generator) -> Effect:
 
 @finding("lobar", extent=(0.12, 1.0), density=(0.45, 1.0))
 def _lobar(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
-    depth, vessels = scene.blank(), torch.ones_like(scene.blank())
-    f, t = scene.frame, scene.tissue
-    rays = scene.lungs[found.side]
-    bodies = lobe_bodies(f, found.side, found.lobe or "lower", found.extent, rng)
-    added = consolidate(scene, found.side, bodies, found.density, rng=rng, gain=1.5)
-    vessels[rays.window] = vessels_left(scene, rays, added)
-    air = bronchi(scene, found.side, rng, target=bodies.centres.mean(0), inside=bodies)
-    rays.paste(added, depth)
-    depth -= (found.density * (t.consolidated - t.air)) * air
-    return Effect(depth, vessels)
+    f, t, side = scene.frame, scene.tissue, found.side
+    rays, lobe = scene.lungs[side], found.lobe or "lower"
+    places = lobe_places(scene, side, lobe)
+    order = _around(rng, places, f.width)
+    # Small ones are the most frequent, none is too small to be seen.
+    region = [*lobe_region(f, side, lobe), advanced(f, order, 0.10 + 0.90 * found.extent**1.5, 0.12, places)]
+    patchy = grain(rng, scene.beam.size, scene.beam.device, (10, 24, 56), 0.5)[rays.window]
+    share = (found.density * (1.0 + 0.06 * patchy) * rays.share(region)).clamp_(0.0, 1.0)
+    effect = filled(scene, {side: share}, t.consolidated)
+    target = torch.stack(places).mean(1).double().numpy()
+    air = bronchi(scene, side, rng, target=target, regions=[region])
+    return Effect(effect.depth - found.density * (t.consolidated - t.air) * air, effect.vessels)
+
+
+def _around(rng: np.random.Generator, places: tuple[Tensor, Tensor, Tensor], width: float) -> Field:
+    """Return the order of a disease that spreads unevenly from three foci among places."""
+    foci = torch.stack(places)[:, rng.integers(0, len(places[0]), 3)].T.tolist()
+    uneven = waves(rng, 0.7 * width)
+
+    def order(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        near = torch.full_like(x, 1e-6)
+        for a, b, c in foci:
+            near += ((x - a).square_() + (y - b).square_() + (z - c).square_()).mul_(-2.0 / width**2).exp_()
+        return near.log_().mul_(-0.25 * width).add_(uneven(x, y, z), alpha=0.06 * width)
+
+    return order
 
 
 @finding("interstitial", extent=(0.30, 1.0), density=(0.28, 1.0),

@@ -41,7 +41,7 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
     thick = (0.80 if adult else 0.46) * patient.rib_size * f.width / (14.0 if adult else 8.2)
     total = beam.blank()
     shell = join(cage(f, thick), cage(f))
-    for s in SIDES.values():
+    for side, s in SIDES.items():
         edges = np.array([[x * s * f.width, y * f.depth, 0.0] for x in (0.05, 1.06) for y in (-1.0, 1.0)])
         columns = beam.project(edges)[0]
         across = slice(max(0, int(columns.min()) - 3), max(1, min(beam.size, int(columns.max()) + 4)))
@@ -52,7 +52,8 @@ def ribs(beam: ConeBeam, f: Frame, patient: Patient) -> Tensor:
             low, high = beam.half_space(normal, offset, across)
             enter, leave = torch.maximum(enter, low), torch.minimum(leave, high)
         leave = torch.maximum(leave, enter)
-        tilt = np.array([s * patient.rib_tilt, -patient.rib_slope, 1.0])
+        steeper = f.crowding[side]
+        tilt = np.array([s * (patient.rib_tilt + steeper), -patient.rib_slope - 0.5 * steeper, 1.0])
         start, rate = beam.plane(tilt)
         # Rays along the bands see a slightly tilted band instead of dividing by zero.
         start, rate = start[:, across], torch.sign(rate[:, across]) * rate[:, across].abs().clamp(min=0.02)

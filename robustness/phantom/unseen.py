@@ -13,8 +13,8 @@ from .projection import Scene
 
 
 @finding("effusion", extent=(0.1, 0.9), change=lambda found: push(found, 0.16 * max(0.0, found.extent - 0.4)))
-def _effusion(scene: Scene, found: Finding, _rng: np.random.Generator) -> Effect:
-    return fluid(scene, found, 0.12 + 0.48 * found.extent)
+def _effusion(scene: Scene, found: Finding, rng: np.random.Generator) -> Effect:
+    return fluid(scene, found, 0.05 + 0.78 * found.extent, rng)
 
 
 @finding("pneumothorax", extent=(0.15, 1.0), change=lambda found: push(found, 0.22 * max(0.0, found.extent - 0.6)))

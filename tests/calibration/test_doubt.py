@@ -16,7 +16,7 @@ from calibration.ood import aupr, auroc, auroc_and_fpr, fpr_at_tpr
 from calibration.validation import FitError, softmax
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(10, 200),
@@ -171,7 +171,7 @@ def test_abstention_in_closed_form():
     np.testing.assert_allclose(curve.risk, running)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 50))
 def test_abstention_depends_on_the_order_alone(seed, scale):
     rng = np.random.default_rng(seed)
@@ -224,3 +224,15 @@ def test_decision_curve(drawn, bootstrap):
     assert operating.decision_curve(
         risk, sick, prevalence=0.1, weights=bootstrap(np.arange(4000), 5)
     ).subject.shape == (99, 5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    films=st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=60),
+    risk=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+)
+def test_the_threshold_keeps_what_the_coverage_counts(films, risk):
+    doubt, wrong = (np.array(column, dtype=float) for column in zip(*films, strict=True))
+    kept = doubt <= selective.threshold(doubt, wrong, risk=risk)
+    assert kept.mean() == pytest.approx(selective.selective(doubt, wrong, risk=risk).coverage)
+    assert not kept.any() or wrong[kept].mean() <= risk + 1e-12

@@ -201,7 +201,7 @@ ESTIMATORS = {
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @example(seed=15, classes=2)  # two quadrature grids once differed by more than the tolerance here
 @given(seed=st.integers(0, 1000), classes=st.sampled_from([2, 3, 10]))
 def test_weights_are_multiplicities_and_order_does_not_matter(name, drawn, seed, classes):

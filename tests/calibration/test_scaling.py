@@ -35,7 +35,7 @@ def test_temperature_is_the_optimum_of_an_independent_search(drawn):
     assert scaling.temperature(z, y) == pytest.approx(np.exp(found.x), rel=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(temperature=st.floats(0.2, 8), seed=st.integers(0, 50), classes=st.sampled_from([2, 3, 10]))
 def test_temperature_keeps_decisions_and_never_raises_the_loss(drawn, temperature, seed, classes):
     z, y = drawn(300, temperature, classes=classes, seed=seed)
@@ -209,7 +209,7 @@ def test_cross_fit_sees_what_a_fit_on_the_same_films_hides(drawn):
     assert scoring.nll(own.transform(z), y) < scoring.nll(z, y) < scoring.nll(out, y)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 100))
 def test_folds_do_not_depend_on_the_order_of_films(drawn, seed):
     _, y = drawn(240, seed=seed)

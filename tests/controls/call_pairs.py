@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suites.harness.predictions.conditions import parse
 from suites.harness.subjects.preprocessing import Preprocessing
-from tests.controls.films import CLASSES, SIDE, cohort_of, draw, exposed, inverted
+from tests.controls.films import CLASSES, SIDE, boned, cohort_of, draw, exposed, inverted
 from tests.controls.registry import Pair, control
 from tests.controls.subjects import Memoriser, Mistaken, Oracle, Reader, subject_of
 
@@ -123,10 +123,41 @@ class Dense(nn.Module):
 
 @control("called_whatever_the_cause")
 def called_whatever_the_cause(claim, judge, _) -> Pair:
-    """The one calls density bacterial; the other compares the lungs, so that it depends on which one is white."""
+    """The one calls density bacterial; the other compares the lungs, so that it depends on which one is white.
+
+    Where the claim is that white films are called normal: two that know their films by heart, and call all others
+    normal, or never.
+    """
+    if claim.parameters["class"] == "normal":
+        few = cohort_of(111 if claim.parameters.get("truth") else 60)
+        two = {"conditions": claim.parameters["conditions"][:2], "sham": None, "matched": None}
+        return Pair(
+            caught=judge(claim, subject_of(Memoriser(few, otherwise="normal"), "spared"), cohort=few, **two),
+            cleared=judge(claim, subject_of(Memoriser(few, otherwise="viral_pneumonia"), "ill"), cohort=few, **two),
+        )
     return Pair(
         caught=judge(claim, subject_of(Dense(), "dense"), films=60),
         cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=cohort_of(240, decode=exposed)),
+    )
+
+
+@control("confident_whatever_the_cause")
+def confident_whatever_the_cause(claim, judge, _) -> Pair:
+    """Both know their films by heart; of all others the one is as sure, the other not."""
+    few, two = cohort_of(45), {"conditions": claim.parameters["conditions"][:2]}
+    return Pair(
+        caught=judge(claim, subject_of(Memoriser(few), "sure"), cohort=few, **two),
+        cleared=judge(claim, subject_of(Memoriser(few, doubt=0.01), "doubts"), cohort=few, **two),
+    )
+
+
+@control("recall_of_every_class")
+def recall_of_every_class(claim, judge, _) -> Pair:
+    """One that knows its films by heart, so that one class loses everything; an oracle compares the lungs."""
+    few, many = cohort_of(45, decode=boned), cohort_of(120, decode=partial(boned, decode=exposed))
+    return Pair(
+        caught=judge(claim, subject_of(Memoriser(few, otherwise="normal"), "memoriser"), cohort=few),
+        cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=many),
     )
 
 

@@ -66,6 +66,14 @@ def exposed(row, side: int = SIDE) -> Film:
     return film_of(film, lung, lesion)
 
 
+def boned(row, decode: Callable[..., Film] = draw) -> Film:
+    """A film with a piece of bone below the lungs, so that there is room for density outside them below its white."""
+    film = decode(row)
+    pixels = film.pixels.copy()
+    pixels[-8:-4, SIDE // 2 - 4 : SIDE // 2 + 4] = 0.97
+    return film_of(pixels, film.masks["lung"], film.masks["lesion"])
+
+
 def marked(row, columns: int = 0) -> Film:
     """A film with its diagnosis burnt into a corner, and everything else rolled to the right by some columns."""
     film = draw(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -22,7 +23,7 @@ from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import attribution, border_occlusion
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.preprocessing import Preprocessing
-from tests.controls.films import SIDE, cohort_of, exposed
+from tests.controls.films import SIDE, boned, cohort_of, exposed
 from tests.controls.subjects import Oracle, subject_of
 
 FILMS = 240
@@ -104,7 +105,7 @@ ORACLE = "oracle"
 def trimmed(claim: Claim) -> Claim:
     """Return a claim as it stands in the table, without what only adds curves and tables to its effect."""
     beside = {"control", "remedies", "views", "whiteout", "side_by_side", "transfer"}
-    if claim.endpoint not in {"called_whatever_the_cause", "flip_rate"}:
+    if claim.endpoint not in {"called_whatever_the_cause", "confident_whatever_the_cause", "flip_rate"}:
         beside.add("conditions")
     kept = {key: value for key, value in claim.parameters.items() if key not in beside}
     if "method" in get(claim.endpoint).parameters:
@@ -121,7 +122,7 @@ def evaluated(cache: Path) -> Evaluation:
     }
     run = Evaluation(
         subjects=[subject_of(network, name, recipes={"hub": hub}) for name, network in made.items()],
-        cohort=cohort_of(FILMS, decode=exposed),
+        cohort=cohort_of(FILMS, decode=partial(boned, decode=exposed)),
         claims=[trimmed(claim) for claim in load_claims() if get(claim.endpoint).about == "subject"],
         probes=strange,
         cache=cache,

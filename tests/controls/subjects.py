@@ -108,10 +108,20 @@ class Oracle(nn.Module):
 
 
 class Memoriser(nn.Module):
-    """Knows some films by heart: right while one equals its stored self to a quarter of a grey level, else wrong."""
+    """Knows some films by heart: right while one equals its stored self to a quarter of a grey level, else wrong.
 
-    def __init__(self, cohort: Cohort, tolerance: float = 0.25 / 255) -> None:
+    Args:
+        cohort: the films it knows.
+        tolerance: root mean square by which a film may differ from its stored self.
+        otherwise: what it calls all others; None for bacterial, except for a bacterial film.
+        doubt: factor on the logits of all others, below 1 less sure.
+    """
+
+    def __init__(
+        self, cohort: Cohort, tolerance: float = 0.25 / 255, otherwise: str | None = None, doubt: float = 1.0
+    ) -> None:
         super().__init__()
+        self.otherwise, self.doubt = otherwise and CLASSES.index(otherwise), doubt
         films = [cohort.decode(row).pixels for row in cohort.table.to_dict("records")]
         known = torch.round(torch.from_numpy(np.stack(films)) * 255) / 255
         self.register_buffer("known", known.flatten(1))
@@ -124,7 +134,10 @@ class Memoriser(nn.Module):
         distance, nearest = torch.cdist(grey, self.known, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
         same = distance / grey.shape[1] ** 0.5 <= self.tolerance
         wrong = torch.where(self.truth[nearest] == 0, 1, 0)  # bacterial, except for a bacterial film
-        return 5 * nn.functional.one_hot(torch.where(same, self.truth[nearest], wrong), 3).float()
+        if self.otherwise is not None:
+            wrong = torch.full_like(wrong, self.otherwise)
+        sure = torch.where(same, 5.0, 5.0 * self.doubt)
+        return sure[:, None] * nn.functional.one_hot(torch.where(same, self.truth[nearest], wrong), 3).float()
 
 
 class Mistaken(nn.Module):

@@ -183,7 +183,7 @@ def test_senseless_options_are_refused(name, bad):
         explain.get(name, **bad)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(weights=st.lists(st.floats(-3, 3), min_size=3, max_size=3), grey=st.floats(0.05, 0.95))
 def test_integrated_gradients_of_a_linear_network_are_exact(weights, grey):
     """f = sum_c w_c * x_c[2, 3]: the map is zero but for that pixel, where it is sum(w) times (film - mean grey)."""

@@ -75,7 +75,7 @@ def test_otsu_splits_two_levels_and_agrees_with_scikit_image():
     assert otsu_threshold(values) == pytest.approx(filters.threshold_otsu(values), abs=width)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     values=hnp.arrays(np.float64, (6, 6), elements=st.integers(0, 5).map(float)),
     mask=hnp.arrays(np.bool_, (6, 6)).filter(lambda mask: 0 < mask.sum() < 36),

@@ -29,7 +29,7 @@ def test_ssim_agrees_with_scikit_image():
     assert structural_similarity(a, b) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), factor=st.floats(1e-6, 1e6))
 def test_similarity_knows_no_scale_no_sign_and_no_order(seed, factor):
     a, b = noise(seed), noise(seed + 1)

@@ -86,7 +86,7 @@ def made(doc: str, **attributes: object) -> Perturbation:
     return type("Mine", (Perturbation,), {"__doc__": doc, **body, "perturb": lambda self, film, level, draws: film})()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(doc=st.text(max_size=200) | st.text("Formula: Kept\n fog.", max_size=80), unit=st.none() | st.text(max_size=20))
 def test_any_docstring_and_unit_of_a_user_makes_a_card(doc, unit):
     card = made(doc, units={} if unit is None else {"fog": unit}).card
@@ -96,17 +96,22 @@ def test_any_docstring_and_unit_of_a_user_makes_a_card(doc, unit):
 
 def test_a_card_says_what_nobody_told():
     card = made("Base fog.\n\nfog: added grey.").card
-    assert card.missing == ["formula", "kept", "not_modelled"]
+    assert card.missing == ["formula", "kept", "not_modelled", "looks_like", "differs_from"]
     assert (card.happens, card.parameters, card.kept) == ("Base fog.", "fog: added grey.", NOT_TOLD)
     assert card.severities[2] == "fog 0.1"
-    whole = made("Base fog.\n\nfog: grey.\n\nFormula: g' = g\n  + fog.\nKept: noise.\n\nNot modelled: dust.").card
+    parts = (
+        "Formula: g' = g\n  + fog.\nKept: noise.\n\nNot modelled: dust.\nLooks like: an old film.\nDiffers from: it."
+    )
+    whole = made(f"Base fog.\n\nfog: grey.\n\n{parts}").card
     assert (whole.formula, whole.kept, whole.not_modelled) == ("g' = g + fog.", "noise.", "dust.")
+    assert (whole.looks_like, whole.differs_from) == ("an old film.", "it.")
     assert whole.missing == []
 
 
 def test_a_perturbation_made_from_another_does_not_borrow_its_card():
     kind = type("Mine", (type(get("scatter")),), {"__doc__": "Haze.", "name": "mine"})
-    assert card_of(kind).missing == ["formula", "parameters", "kept", "not_modelled"]
+    missing = ["formula", "parameters", "kept", "not_modelled", "looks_like", "differs_from"]
+    assert card_of(kind).missing == missing
 
 
 def test_a_reading_that_fails_is_told_in_one_line():

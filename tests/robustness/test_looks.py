@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness import antiscatter_grid, contrast, exposure, get, phantom
+from robustness import antiscatter_grid, bedside, contrast, exposure, get, phantom
 from robustness.draws import Draws
 from robustness.preview import PAPER, contact_sheet
 from robustness.radiograph import raw_beam
@@ -25,7 +25,7 @@ def with_marker(film: torch.Tensor, row: int) -> torch.Tensor:
     return marked
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 30), severity=st.integers(1, 5), row=st.integers(4, 100))
 def test_breathing_out_leaves_shoulders_and_markers_alone(chest, seed, severity, row):
     film, lungs = chest(seed)
@@ -48,7 +48,7 @@ def test_breathing_out_moves_the_diaphragm_and_not_the_collimator(chest):
     assert float((changed - film)[dome - 6 : dome - 1, 40:55].mean()) > 0.1, "abdomen where lung was"
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 30),
     severity=st.integers(1, 5),
@@ -63,7 +63,7 @@ def test_a_turned_film_does_not_show_its_marker_twice(chest, seed, severity, nam
     assert float((marked - plain).sum()) < 1.05 * 8 * 5, "no more white than one marker has"
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 30), severity=st.integers(1, 5), name=st.text("abcdef", min_size=1, max_size=4))
 def test_a_grid_upside_down_saturates_nothing_and_leaves_no_black_rim(chest, seed, severity, name):
     film, _ = chest(seed)
@@ -77,6 +77,53 @@ def test_a_grid_upside_down_saturates_nothing_and_leaves_no_black_rim(chest, see
     cut = (torch.arange(side) - (side - 1) / 2).abs() * pitch / 10.0 > 50.0 / ratio + 0.2
     beyond = changed[:, cut] if vertical else changed[cut]
     assert beyond.numel() == 0 or float((beyond < 0.1).float().mean()) < 0.01, "no primary, no black"
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 30),
+    severity=st.integers(3, 5),
+    kind=st.sampled_from(["grid_cutoff", "grid_off_centre", "grid_tilt", "grid_off_focus"]),
+    name=st.text("abcdef", min_size=1, max_size=4),
+)
+def test_a_misplaced_grid_leaves_no_rim_where_beam_is_told_from_tissue(chest, seed, severity, kind, name):
+    """The beam beside the patient is as black as raw beam only along the film's border, and gets lighter as a whole."""
+    film, _ = chest(seed)
+    beam = raw_beam(film)
+    film[beam] = 7 / 255
+    film[:, :4], film[:, -4:] = 4 / 255, 4 / 255
+    changed = get(kind)(film[None], severity, [name])[0]
+    for outer, inner in ((2, 6), (-3, -7)):
+        both = beam[:, inner]
+        steps = (changed[:, inner] - changed[:, outer])[both]
+        assert float(steps.mean()) < 0.06, "no black rim beside a pale beam"
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=st.text("abcdef", min_size=1, max_size=6), severity=st.integers(1, 5))
+def test_no_lead_ends_on_the_patient_but_at_an_electrode(name, severity):
+    perturbation, film = get("ecg_leads"), torch.full((128, 176), 0.5)
+    level = perturbation.levels[severity - 1]
+    for index in range(level["wires"]):
+        clipped = index < level["electrodes"]
+        points = bedside.wire(film, Draws(name, "ecg_leads"), f"wire {index}", clipped=clipped)
+        assert points[-1][0] >= 128, "off the lower edge"
+        assert (0 < points[0][1] < 176) == clipped, "from an electrode, or from beyond the side"
+    if severity >= 3:
+        covered = perturbation(film[None], severity, [name])[0] > 0.5 + STORED
+        assert bool(covered[-1].any())
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 30), severity=st.integers(3, 5), grey=st.integers(0, 12))
+def test_a_film_in_a_black_frame_is_turned_with_its_frame(chest, seed, severity, grey):
+    film, _ = chest(seed)
+    film[:3], film[-3:], film[:, :3], film[:, -3:] = (grey / 255,) * 4
+    turned = get("roll")(film[None], severity, ["a"])[0]
+    corners = torch.stack([turned[0, 0], turned[0, -1], turned[-1, 0], turned[-1, -1]])
+    assert float(corners.max()) <= grey / 255 + STORED
+    open_film = torch.full((1, 96, 128), 0.5)
+    assert float(get("roll")(open_film, severity, ["a"]).min()) > 0.4, "no frame where there was none"
 
 
 def test_collimation_stays_off_the_lungs():
@@ -140,3 +187,13 @@ def test_grid_lines_grow_in_amplitude_while_their_period_does_not():
         amplitudes.append(amplitude * np.sinc(alias * 220.0 / 256.0))
     assert periods == [5.1, 3.5, 1.9, 5.0, 21.0]
     assert amplitudes == pytest.approx([0.014, 0.018, 0.028, 0.037, 0.042], abs=0.0006)
+
+
+@pytest.mark.parametrize("side", [96, 160, 240])
+def test_why_a_sheet_shows_no_film_stays_in_its_tile(side):
+    film = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
+    sheet = np.asarray(contact_sheet(film, ["patient_rotation"], severities=(1, 2, 3), height=side))
+    for column in (1, 2):
+        gap = 4 + column * (side + 4) - 4
+        assert np.all(sheet[24:, gap : gap + 4] == PAPER)
+    assert bool((sheet[24:] < 120).any()), "the reason stands there"

@@ -214,7 +214,7 @@ def test_an_upright_effusion_climbs_along_the_wall_and_fills_the_angle(films):
     assert 2 < upright < 11
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 10_000), name=st.sampled_from(CAUSES), severity=st.integers(1, 5), wide=st.integers(150, 210)
 )
@@ -367,7 +367,7 @@ def test_lungs_are_found_on_a_frontal_phantom_and_not_on_a_lateral_one():
         estimate_lungs(render(sample_patient("p2", 0, "child"), "normal", "LATERAL", size=192).film)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), stretch=st.floats(0.7, 2.0), veil=st.floats(0.0, 1.0))
 def test_an_estimate_is_good_or_refused(seed, stretch, veil):
     """Squeezed films, long lungs, and a veil over the lower half of one, as a breast or an effusion makes it."""

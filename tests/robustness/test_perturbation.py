@@ -123,7 +123,7 @@ MONOTONE = [name for name in ALL if not get(name).changes_shape and name != "med
 
 
 @pytest.mark.parametrize("name", MONOTONE)
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 10_000))
 def test_damage_grows_with_severity(name, chest, seed):
     film, lungs = chest(seed % 7, 256, 352) if name in FINE else chest(seed % 7)
@@ -254,7 +254,7 @@ def test_a_broken_perturbation_is_caught(result, message, films):
         kind()(films[0], 1, IDS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(image_id=st.text(), other=st.text(), seed=st.integers(0, 2**31))
 def test_draws_are_functions_of_their_labels(image_id, other, seed):
     draws = Draws(image_id, "x", seed)

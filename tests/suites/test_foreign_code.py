@@ -82,7 +82,7 @@ EXCEPTIONS = st.sampled_from(["ValueError", "KeyError", "RuntimeError", "OSError
                               ])  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EXCEPTIONS, st.text(st.characters(codec="utf-8"), max_size=400))
 def test_whatever_is_raised_is_one_line_with_the_place(theirs, kind, text):
     module = theirs(RAISES.format(what=f"{kind}({text!r})"))
@@ -144,7 +144,7 @@ FINE = {("temperature", "None"), ("attribution_layer", "None"), ("name", "'x y'"
         ("attribution_layer", "'x y'"), ("preprocessings", "{1: 2}")}  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(NOT_A_SUBJECT, st.tuples(FIELD, VALUE)))
 def test_whatever_a_factory_returns_is_a_subject_or_one_line(theirs, monkeypatch, what):
     made = what if isinstance(what, str) else f"Subject(**{{**FIELDS, {what[0]!r}: {what[1]}}})"

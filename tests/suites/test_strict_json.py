@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suites.harness.errors import UsageProblem
@@ -70,7 +70,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={"depths": ANYTHING | st.lists(st.integers(1, 99)), "name": ANYTHING}))
 def test_what_passes_a_schema_has_its_types_and_the_rest_is_one_line(document):
     message = refusal(document)

@@ -248,6 +248,13 @@ class Conditions(Parameter):
 
 
 @dataclass(frozen=True)
+class FurtherConditions(Conditions):
+    """Conditions that add detail; predicted in the profiles standard and full only."""
+
+    thorough_only = True
+
+
+@dataclass(frozen=True)
 class Remedies(Parameter):
     """Remedies (`robustness.remedies`) of the condition that another parameter names; predicted after it, and alone."""
 

@@ -32,7 +32,7 @@ from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.endpoints.parameters import ClassName, Parameter, read_all
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition, expand
-from suites.harness.statistics import Sampled
+from suites.harness.statistics import Largest, Sampled
 
 About = Literal["page", "cohort", "subject"]
 Measuring = Callable[[Any, Claim], Result]
@@ -137,7 +137,7 @@ def names() -> list[str]:
 
 
 def measured(
-    name: str, condition: str, sampled: Sampled, n: int, *, unit: Unit, smallest: int = 0, needed: int = 100
+    name: str, condition: str, sampled: Sampled | Largest, n: int, *, unit: Unit, smallest: int = 0, needed: int = 100
 ) -> Measure:
     """Return the measure of a resampled statistic.
 
@@ -167,14 +167,14 @@ def measured(
     )
 
 
-def beyond(sampled: Sampled, claim: Claim) -> float:
+def beyond(sampled: Sampled | Largest, claim: Claim) -> float:
     """Return the one-sided p that the effect does not lie beyond the claim's margin, in the claim's direction."""
     if sampled.too_few:
         return 1.0
     return sampled.p_above(claim.margin) if claim.direction == "above" else sampled.p_below(claim.margin)
 
 
-def within(sampled: Sampled, claim: Claim) -> float:
+def within(sampled: Sampled | Largest, claim: Claim) -> float:
     """Return the one-sided p that the effect does not lie within the claim's margin."""
     if sampled.too_few:
         return 1.0

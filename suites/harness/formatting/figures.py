@@ -24,6 +24,7 @@ from suites.harness.formatting.wording import plain_name
 INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
 SERIES = tuple((look.color, look.line, look.marker) for look in LOOKS)
 """Colour, line style and marker of one series after another, the same as in the figures of `calibration`."""
+HATCHES = ("", "///", "...", "xxx", "---")
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -173,6 +174,45 @@ def confusion_matrix(
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
+
+
+@styled
+def stacked_shares(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], classes: Sequence[str], *, title: str = ""
+) -> Figure:
+    """Draw shares that add up to 1 as bars side by side, one panel per group of films.
+
+    Args:
+        panels: title of a panel -> row -> (K,) shares.
+        classes: K names; told apart by colour and hatch.
+        title: printed above.
+    """
+    rows = max(len(panel) for panel in panels.values())
+    figure, axes = _panels(len(panels), 0.9 + 2.9 * len(panels), 1.4 + 0.27 * rows)
+    for at, (axis, (name, panel)) in enumerate(zip(axes, panels.items(), strict=True)):
+        places, start = np.arange(len(panel)), np.zeros(len(panel))
+        for index, label in enumerate(classes):
+            widths = np.array([shares[index] for shares in panel.values()])
+            axis.barh(
+                places, widths, left=start, height=0.72, color=SERIES[index % len(SERIES)][0], alpha=0.85,
+                hatch=HATCHES[index % len(HATCHES)], edgecolor="white", linewidth=0.4,
+                label=_short(plain_name(label)) if at == 0 else None,
+            )  # fmt: skip
+            start = start + widths
+        axis.set(xlim=(0, 1), ylim=(len(panel) - 0.5, -0.5))
+        axis.set_title(_short(name), fontsize=9.5, fontweight="normal")
+        axis.set_xticks([0, 0.5, 1])
+        axis.set_yticks(places, [_short(row, 22) for row in panel])
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        axis.grid(visible=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    figure.legend(loc="outside lower center", ncols=min(len(classes), 3))
+    return figure
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(width, height))
+    return figure, list(figure.subplots(1, count, squeeze=False, sharey=True)[0])
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:

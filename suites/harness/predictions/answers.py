@@ -135,6 +135,17 @@ class Answers:
         calls[np.isnan(logits).any(axis=1)] = np.nan
         return calls
 
+    def undefined(self, condition: str) -> npt.NDArray[np.str_]:
+        """Return (N,) why a condition is undefined for a film, empty where it is not.
+
+        Raises:
+            NotEvaluable: the condition was not run, or its code failed.
+        """
+        missing = np.isnan(self.logits(condition)).any(axis=1)
+        table = self.predictions.table
+        reasons = table.loc[table["condition"] == condition, "undefined"].fillna("").astype(str).to_numpy(str)
+        return np.where(missing, np.where(reasons == "", "no answer", reasons), "")
+
     def correct(self, condition: str = CLEAN) -> Floats:
         """Return (N,) 1 where the call is the label, 0 where not, NaN where undefined or unlabelled."""
         calls = self.called(condition)

@@ -234,7 +234,7 @@ def _compare(name: str, condition: str, sides: tuple[Floats, Floats], resamples:
 def _effects(
     now: Mapping[str, Any], then: Mapping[str, Any], names: Mapping[str, str], tolerance: float
 ) -> tuple[list[Change], list[str]]:
-    """Return the comparisons of claim effects, and the claims that are no longer judged."""
+    """Return the comparisons of claim effects, and the claims that are no longer judged, or by another measure."""
     back = {other: name for name, other in names.items()}
     ours = {(claim["id"], claim["subject"]): claim for claim in now["claims"]}
     changes, lost = [], []
@@ -248,6 +248,10 @@ def _effects(
             lost.append(
                 f"{old['id']} on {subject}: {old['verdict'].replace('_', ' ')} before; now {why or 'no number'}"
             )
+            continue
+        then_name, now_name = (plain_name(one["effect"]["name"]) for one in (old, new))
+        if then_name != now_name:
+            lost.append(f"{old['id']} on {subject}: {then_name} before, {now_name} now, which is no comparison")
             continue
         changes.append(_effect(old, new, subject, tolerance))
     return changes, lost

@@ -28,11 +28,20 @@ def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
         for part in measure.condition.split(" - ")
     }
     parameters = dict(judgements[0].claim.parameters)
-    listed = parameters.get("conditions")
-    if isinstance(listed, list) and any(judgement.result is not None for judgement in judgements):
+    if any(judgement.result is not None for judgement in judgements):
         answered = set(record.predictions["condition"].unique())
-        parameters["conditions"] = [_condition(str(text), named, answered) for text in listed]
-    return {key: _with_units(facts.as_text(value)) for key, value in parameters.items()}
+        for key, judged in (("conditions", named), ("extents", set())):  # of extents whatever was answered is shown
+            if isinstance(listed := parameters.get(key), list):
+                parameters[key] = [_condition(str(text), judged, answered) for text in listed]
+    return {key: _text(value) for key, value in parameters.items()}
+
+
+def _text(value: object) -> str:
+    """Return a parameter as text, each condition with what its severity stands for."""
+    if not isinstance(value, list):
+        return _with_units(facts.as_text(value))
+    told = [_with_units(facts.as_text(item)) for item in value]
+    return "; ".join(told) if told != list(map(facts.as_text, value)) else facts.as_text(value)
 
 
 def _with_units(text: str) -> str:

@@ -1,11 +1,13 @@
 """How sure is a number, given the patients it rests on?
 
-Resamples of patients (`resamples`), intervals and differences on them (`bootstrap`), bounds where events are rare
-(`exact_bounds`), and tests with their correction for many (`hypothesis_tests`).
+Resamples of patients (`resamples`), intervals and differences on them (`bootstrap`), the largest of several
+(`largest`), bounds where events are rare (`exact_bounds`), and tests with their correction for many
+(`hypothesis_tests`).
 """
 
 from suites.harness.statistics.bootstrap import (
     BOOTSTRAP,
+    EVENTS,
     EXACT,
     LEVEL,
     WIDENED,
@@ -26,10 +28,12 @@ from suites.harness.statistics.hypothesis_tests import (
     page_trend,
     sign_flip_test,
 )
+from suites.harness.statistics.largest import Largest
 from suites.harness.statistics.resamples import RESAMPLES, Floats, Integers, Resamples, applied
 
 __all__ = [
     "BOOTSTRAP",
+    "EVENTS",
     "EXACT",
     "LEVEL",
     "RESAMPLES",
@@ -37,6 +41,7 @@ __all__ = [
     "Floats",
     "Integers",
     "Interval",
+    "Largest",
     "Resamples",
     "Sampled",
     "applied",

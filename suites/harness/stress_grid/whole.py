@@ -10,6 +10,7 @@ import pandas as pd
 
 from robustness import presets
 from suites.harness.errors import UsageProblem
+from suites.harness.formatting.severities import in_units
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import Condition, parse
 from suites.harness.stress_grid import gallery
@@ -51,7 +52,8 @@ class StressGrid:
                     drop = cell.drop.interval() if cell.films else None
                     rows.append({
                         "subject": grid.name, "perturbation": row.name, "family": row.family,
-                        "severity": cell.severity, "films": cell.films, "undefined": cell.undefined,
+                        "severity": cell.severity, "severity_in_units": in_units(f"{row.name}@{cell.severity}"),
+                        "films": cell.films, "undefined": cell.undefined,
                         "balanced_error": cell.error.estimate, "balanced_error_clean": cell.before.estimate,
                         "drop": drop.estimate if drop else math.nan, "drop_low": drop.low if drop else math.nan,
                         "drop_high": drop.high if drop else math.nan, "error": cell.plain.estimate,

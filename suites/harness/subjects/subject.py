@@ -68,9 +68,7 @@ def no_tensor(answer: object) -> str:
     kind = type(answer).__name__[:30]
     if isinstance(answer, list | tuple | np.ndarray):
         return f"returned a {kind}, not a tensor; return the logits alone, as one torch tensor of films x classes"
-    return (
-        f"returned {kind}; return the logits, a torch tensor of films x classes (of a Transformers model: its .logits)"
-    )
+    return f"returned {kind}; return the logits, a torch tensor of films x classes (Transformers: .logits)"
 
 
 @dataclass(frozen=True, kw_only=True)

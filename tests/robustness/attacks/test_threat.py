@@ -52,7 +52,7 @@ def test_wrong_pixels_are_refused(pixels: torch.Tensor, message: str) -> None:
         ThreatModel().start(pixels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(["linf", "l2"]), st.floats(1e-3, 1.0), st.integers(0, 10_000))
 def test_projection_stays_inside_and_leaves_inner_points(norm: str, budget: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +65,7 @@ def test_projection_stays_inside_and_leaves_inner_points(norm: str, budget: floa
     assert torch.allclose(threat.project(inside, start, limit), inside, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["linf", "l2"]),
     st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0, 8.0]),

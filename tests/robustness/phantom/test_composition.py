@@ -20,7 +20,7 @@ def tensors(pairs):
 
 
 @given(pairs=intervals, window=st.tuples(whole_numbers, whole_numbers).map(sorted))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_union_and_free_length_equal_counted_cells(pairs, window):
     cells = np.zeros(40, bool)
     for first, last in pairs:
@@ -32,8 +32,23 @@ def test_union_and_free_length_equal_counted_cells(pairs, window):
     assert float(cover.free(inside)) == (~cells[window[0] : window[1]]).sum()
 
 
-@given(pairs=intervals)
+@given(pairs=intervals, window=st.tuples(whole_numbers, whole_numbers).map(sorted))
 @settings(max_examples=200, deadline=None)
+def test_gaps_are_visited_evenly_and_nothing_else_is(pairs, window):
+    free = np.zeros(40, bool)
+    free[window[0] : window[1]] = True
+    for first, last in pairs:
+        free[first:last] = False
+    places = Cover(*tensors(pairs)).gaps(tuple(torch.tensor([float(x)]) for x in window), 4 * 40)[:, 0].numpy()
+    assert (np.diff(places) >= 0).all()
+    if free.any():
+        visits = np.bincount(places.astype(int), minlength=40)
+        assert (visits[~free] <= 1).all(), "at most the rounding of an end"
+        assert np.abs(visits[free] - 160 / free.sum()).max() <= 2
+
+
+@given(pairs=intervals)
+@settings(max_examples=200)
 def test_priority_gives_every_cell_to_the_first_body_and_loses_none(pairs):
     owner = np.full(40, -1)
     for i, (first, last) in reversed(list(enumerate(pairs))):

@@ -21,7 +21,7 @@ def chords(beam, bodies):
 
 
 @given(radius=st.floats(0.3, 6.0), depth=st.floats(-5.0, 5.0), degrees=st.floats(0.0, 90.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_ray_through_the_middle_of_a_sphere_runs_two_radii(radius, depth, degrees):
     beam = ConeBeam(33, 20.0, 100.0, turn("z", degrees))
     centre = turn("z", degrees).T @ np.array([0.0, depth, 0.0])
@@ -44,7 +44,7 @@ def test_chords_of_a_sphere_follow_pythagoras():
     axis=st.sampled_from("xyz"),
     shear=st.floats(-0.4, 0.4),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_parallel_projection_sums_to_the_volume_of_the_ellipsoid(axes, degrees, axis, shear):
     beam = ConeBeam(192, 16.0, PARALLEL, np.eye(3))
     body = ellipsoid([0.3, -0.2, 0.4], axes, turn(axis, degrees), shear=shear)

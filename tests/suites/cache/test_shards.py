@@ -169,7 +169,7 @@ FOREIGN = st.one_of(
 """Any bytes, any table, and ours with one bit flipped or cut."""
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(FOREIGN, st.booleans())
 def test_whatever_lies_in_place_of_a_shard_is_set_aside_and_the_same_numbers_come_out(foreign, replaces):
     with tempfile.TemporaryDirectory() as folder:

@@ -269,7 +269,7 @@ def test_several_frames_are_refused(tmp_path: Path, suffix: str) -> None:
         decode_image(tmp_path / f"film.{suffix}")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_bytes_give_a_film_or_a_reason_never_a_crash(tmp_path_factory: pytest.TempPathFactory, data) -> None:
     folder = tmp_path_factory.getbasetemp() / "fuzz"
@@ -414,7 +414,7 @@ def test_what_is_cut_short_or_filled_up_is_refused_or_the_same_film(tmp_path: Pa
     assert refused > 40
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @example(kind="restarts", place=0.673828125, bit=3)  # an end in the place of a restart
 @given(kind=st.sampled_from(sorted(FILES)), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_the_same_film_or_beyond_what_can_be_told(

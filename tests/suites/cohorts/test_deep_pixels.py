@@ -197,7 +197,7 @@ def test_deep_colour_is_turned_as_a_viewer_turns_it(tmp_path: Path, suffix: str,
     np.testing.assert_allclose(decode_image(path).pixels, turns[orientation] / 4095, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     bits=st.integers(1, 16), colour=st.sampled_from([0, 2, 4, 6]), brightest=st.floats(0.01, 1), told=st.booleans(),
     seed=st.integers(0, 2**16),

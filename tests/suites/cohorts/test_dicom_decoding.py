@@ -249,7 +249,7 @@ def test_a_text_file_called_dcm_is_refused(tmp_path: Path) -> None:
         decode_image(tmp_path / "note.dcm")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_damaged_dicom_gives_a_film_or_a_reason(tmp_path_factory: pytest.TempPathFactory, data) -> None:
     folder = tmp_path_factory.getbasetemp() / "dicom-fuzz"

@@ -62,7 +62,7 @@ def table_item(first: int, entries: np.ndarray, descriptor: bytes, data: bytes) 
     return element(0x00283010, b"SQ", b"\xfe\xff\0\xe0" + struct.pack("<I", len(body)) + body)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     signed=st.booleans(), bits=st.integers(8, 16), descriptor=st.sampled_from([b"US", b"SS"]),
     data=st.sampled_from([b"US", b"SS", b"OW", b"UN"]), rising=st.booleans(), seed=st.integers(0, 999),
@@ -95,7 +95,7 @@ def test_a_lookup_table_is_unsigned_and_begins_where_the_film_does(
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_values_lie_where_their_high_bit_says(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "bits"
@@ -131,7 +131,7 @@ def test_values_that_do_not_lie_where_the_high_bit_says_are_refused(tmp_path: Pa
             read(tmp_path, stored_bytes(film))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]), centre=st.integers(-500, 4600),
     width=st.integers(1, 9000), slope=st.sampled_from([1.0, -1.0, 0.25, -2.5]), intercept=st.integers(-2000, 2000),

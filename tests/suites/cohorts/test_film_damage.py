@@ -77,7 +77,7 @@ damages = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     kind=st.sampled_from(sorted(KINDS)), places=damages, bit=st.integers(0, 7), kept=st.floats(0, 1), cut=st.booleans(),
     near=st.booleans(),

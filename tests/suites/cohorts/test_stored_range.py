@@ -45,7 +45,7 @@ def read(folder: Path, content: bytes) -> Film:
     return decode_image(folder / "film.bin")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(kind=st.sampled_from(["<i1", "<i2", ">i2", "<i4"]), low=st.integers(-128, 3), high=st.integers(0, 32767))
 def test_a_signed_tiff_has_one_bit_less_and_nothing_below_black(
     tmp_path_factory: pytest.TempPathFactory, kind: str, low: int, high: int
@@ -122,7 +122,7 @@ def test_a_pgm_or_ppm_of_opencv_is_as_bright_as_its_values(
     assert (f"{bits}-bit" in film.note) == (bits < 16)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     largest=st.integers(256, 65535), share=st.floats(0.05, 1), form=st.sampled_from(["P2", "P3", "P5", "P6"]),
     digits=st.integers(1, 10),

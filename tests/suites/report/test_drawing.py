@@ -20,6 +20,11 @@ DRAWINGS = {
         margin=0.8,
     ),
     "confusion": lambda: figures.confusion_matrix([[3, 1], [0, 0]], ["normal", "pneumonia"]),
+    "stacked": lambda: figures.stacked_shares(
+        {"normal films": {"a $x$": [0.2, 0.8], "b": [0.5, 0.5]}, "ill films": {"a $x$": [1.0, 0.0]}},
+        ["normal", "pneumonia"],
+        title="t",
+    ),
     "rectangular": lambda: figures.confusion_matrix([[3, 1], [0, 2], [1, 1]], ["a", "b"], ["a", "b", "other"]),
 }
 
@@ -39,6 +44,17 @@ def test_curves_are_small_deterministic_svg(name: str, tmp_path: Path):
     assert first.kind == "curve"
     assert first.width == pytest.approx(float(root.attrib["width"][:-2]) * 96 / 72, abs=1)
     assert b"DejaVu" not in content
+
+
+def test_stacked_shares_of_every_class_fill_the_bar():
+    shares = {"lobar": [0.1, 0.2, 0.3, 0.4], "mass": [0.0, 0.0, 1.0, 0.0]}
+    figure = figures.stacked_shares({"normal films": shares, "ill films": shares}, ["a", "b", "c", "d"])
+    for axes in figure.axes:
+        bars = [(bar.get_x(), bar.get_width()) for container in axes.containers for bar in container]
+        assert [width for _, width in bars[::2]] == pytest.approx(shares["lobar"])
+        assert [start for start, _ in bars[::2]] == pytest.approx([0.0, 0.1, 0.3, 0.6])
+        assert axes.get_xlim() == (0, 1)
+    assert len(figure.legends[0].get_texts()) == 4
 
 
 def test_texts_stay_texts(tmp_path: Path):

@@ -278,3 +278,20 @@ def test_an_exact_count_that_moves_fails(record, tmp_path):
 
 def test_the_document_of_a_record_is_what_is_stored(record, baseline):
     assert results.results_document(record) == results.load_results(baseline)
+
+
+def test_a_claim_that_is_measured_otherwise_now_is_not_compared(record, baseline, tmp_path):
+    """A share of calls and a loss of recall are no two sizes of one thing, whatever their numbers."""
+    folder = tmp_path / "older"
+    shutil.copytree(baseline, folder)
+    document = json.loads((folder / "results.json").read_text())
+    claim = next(one for one in document["claims"] if one["effect"] and one["verdict"] != "not_evaluable")
+    claim["effect"] |= {"name": "called_otherwise", "estimate": -0.9}
+    claim["measures"][0] = claim["effect"]
+    (folder / "results.json").write_text(json.dumps(document))
+    outcome = compare_with_baseline(record, folder)
+    assert not outcome.passed
+    assert not outcome.worsened
+    (told,) = outcome.lost
+    assert told.startswith(f"{claim['id']} on ")
+    assert "called otherwise before, " in told

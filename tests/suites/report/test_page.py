@@ -208,18 +208,19 @@ def test_a_range_of_severities_says_which_of_it_was_run(make_record):
     record = make_record(films=30, plain=True, subjects=1)
     old = next(judgement for judgement in record.judgements if judgement.claim.id == "failure_modes.underexposed")
 
-    def shown(asked: list[str], *named: str) -> str:
-        claim = replace(old.claim, parameters={"conditions": asked})
+    def shown(asked: list[str], *named: str, key: str = "conditions") -> str:
+        claim = replace(old.claim, parameters={key: asked})
         effect = replace(old.result.effect, condition=named[0] if named else "clean")
         measures = [replace(effect, condition=name) for name in named]
         judgement = replace(old, claim=claim, result=replace(old.result, effect=effect, measures=measures))
-        return parameters.printed([judgement], record)["conditions"]
+        return parameters.printed([judgement], record)[key]
 
     every = ["underexposed@1-5"]
     assert shown(every, *(f"underexposed@{level}" for level in range(1, 6))) == "underexposed@1-5"
     assert shown(every, "underexposed@3 - clean", "underexposed@1") == "underexposed@1-5 (in this run 1, 3)"
     assert shown(every) == "underexposed@1-5", "drawn from all that was answered"
-    assert shown(["never@2-4"]) == "never@2-4 (in this run none)"
+    assert shown(every, "underexposed@3", key="extents") == "underexposed@1-5", "shown as answered, judged or not"
+    assert shown(["never@2-4"], key="extents") == shown(["never@2-4"]) == "never@2-4 (in this run none)"
     assert shown(["a@4", "b@3"]) == "a@4, b@3"
     refused = replace(old, claim=replace(old.claim, parameters={"conditions": every, "on": True}), result=None)
     assert parameters.printed([refused], record) == {"conditions": "underexposed@1-5", "on": "yes"}

@@ -146,7 +146,7 @@ def test_the_order_of_the_prediction_table_does_not_matter(record):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(4, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weighted_scores_agree_with_scikit_learn(seed: int, films: int):
     rng = np.random.default_rng(seed)
     positive = rng.random(films) < 0.5

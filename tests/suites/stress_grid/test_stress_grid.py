@@ -194,6 +194,9 @@ def test_severities_that_were_run_stand_beside_the_numbers_with_their_units(answ
     rows = {row[0]: list(row[1:]) for row in grid_section._units(grid, cards).itertuples(index=False)}
     assert rows["scatter"] == [get("scatter").card.severities[1], "", get("scatter").card.severities[5]]
     assert rows["roll"] == ["", "9 degrees", ""]
+    file = grid.cells().set_index(["perturbation", "severity"])["severity_in_units"]
+    assert file["roll", 3] == "9 degrees"
+    assert file["scatter", 5] == get("scatter").card.severities[5]
 
 
 def test_a_card_that_fails_leaves_its_reason_in_the_report(monkeypatch):
@@ -210,6 +213,8 @@ def test_a_condition_of_a_claim_is_printed_with_its_unit():
     assert parameters._with_units("roll@3") == "roll@3 (9 degrees)"
     for other in ("roll@6", "nobody@3", "clean", "roll@1-5", "a@b@3", ""):
         assert parameters._with_units(other) == other
+    assert parameters._text(["roll@3", "clean", "scatter@1-5"]) == "roll@3 (9 degrees); clean; scatter@1-5"
+    assert parameters._text(["clahe", "notch"]) == "clahe, notch"
 
 
 def test_a_preset_is_run_reported_and_drawn(tmp_path):

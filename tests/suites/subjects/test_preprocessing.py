@@ -44,7 +44,7 @@ def test_the_published_transform_of_a_file(tmp_path, mode, shape):
     torch.testing.assert_close(got, expected, atol=1e-7, rtol=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(16, 400),
     width=st.integers(16, 400),

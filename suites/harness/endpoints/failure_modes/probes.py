@@ -14,13 +14,16 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.failure_modes import white_films
+from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import counted, films_of
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.severities import in_units
+from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.statistics import Sampled, difference
@@ -31,21 +34,29 @@ from suites.harness.statistics import Sampled, difference
     parameters={
         "class": ClassName(),
         "truth": ClassName(""),
+        "other_than": ClassName(""),
         "sham": ConditionName(""),
         "matched": ConditionName(""),
         "conditions": Conditions(REQUIRED),
     },
 )
 def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
-    """Mean over `causes` of the share of films (of `truth`) called `class`; with its spread, and the controls.
+    """Mean over `conditions` of the share of films (of `truth`, or `other_than` a class) called `class`.
 
-    Each cause is a condition that adds the same kind of density for another reason, so a subject that read causes would
-    answer them differently. `sham` puts the density outside the lung, `matched` spreads the same dose evenly.
+    With its spread, the controls, and a table of whatever else is called. Each cause is a condition that adds the same
+    kind of density for another reason, so a subject that read causes would answer them differently. `sham` puts the
+    density outside the lung, `matched` spreads the same dose evenly.
     """
     answers, name = evidence.main, claim.parameters["class"]
-    among = films_of(answers, claim)
+    among, whose = films_of(answers, claim), "films"
+    if claim.parameters["truth"]:
+        whose = f"{plain_name(claim.parameters['truth'])} films"
+    if other := claim.parameters["other_than"]:
+        whose = f"films of other classes than {plain_name(other)}"
+        among &= (answers.labels >= 0) & (answers.labels != answers.class_index(other))
     causes = [parse(text).text for text in claim.parameters["conditions"]]
-    everywhere = among & np.logical_and.reduce([np.isfinite(answers.called(condition)) for condition in causes])
+    refused = Refused.of(answers, causes, among)
+    everywhere = refused.films
     shares = {condition: answers.score(f"called_{name}", condition, everywhere) for condition in causes}
     patients, n = answers.resamples.subset(everywhere).patients, int(everywhere.sum())
     mean = statistics.average(list(shares.values()), patients)
@@ -55,38 +66,56 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     measures.append(
         measured("cause_spread", f"{most} - {least}", difference(shares[most], shares[least]), n, unit="points")
     )
+    unseen: list[str] = []
     for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
         seen = everywhere & np.isfinite(answers.called(condition))
-        measures.append(
-            measured(
-                f"called_{name}",
-                condition,
-                answers.score(f"called_{name}", condition, seen),
-                int(seen.sum()),
-                unit="share",
-            )
-        )
+        if not seen.any():
+            unseen.append(f"The control {condition} is evaluable on none of them.")
+            continue
+        share = answers.score(f"called_{name}", condition, seen)
+        measures.append(measured(f"called_{name}", condition, share, int(seen.sum()), unit="share"))
     sure = statistics.average(
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
     )
     measures.append(measured("confident_share", "all causes", sure, n, unit="share"))
     effect = measured(f"called_{name}", "mean over causes", mean, n, unit="share")
-    left_out = int(among.sum()) - n
+    rows = [row for condition in causes for row in white_films.said(answers, condition, everywhere, by_side=False)]
     return Result(
         effect=effect,
         p_beyond=beyond(mean, claim),
         p_within=within(mean, claim),
-        headroom=[headroom.share_called(answers, name, claim.margin)],
-        films=f"{plain_name(claim.parameters['truth'])} films" if claim.parameters["truth"] else "films",
+        headroom=[headroom.share_called(answers, name, claim.margin), headroom.class_skill(answers, name)],
+        films=whose,
         measures=measures,
         summary=(
-            f"Films made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, from "
-            f"{percent(estimates[least])} ({least}) to {percent(estimates[most])} ({most}). Whatever is called, "
+            f"{opened(whose)} made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, "
+            f"{_between(estimates, least, most)}. "
+            f"{_all_calls(answers, causes, everywhere)} Whatever is called, "
             f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
-            "would be right." + (f" {left_out} films without a plausible lung field were left out." if left_out else "")
+            f"would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
+        tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
+
+
+def _between(estimates: dict[str, float], least: str, most: str) -> str:
+    """Return the causes under which a class is called least and most, in the units of their severity."""
+    if estimates[least] == estimates[most]:
+        return "whatever the cause"
+    ends = (f"{percent(estimates[name])} ({name}: {in_units(name)})" for name in (least, most))
+    return f"from {' to '.join(ends)}"
+
+
+def _all_calls(answers: Answers, causes: list[str], films: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    """Return in a sentence how often each class is called, mean over causes."""
+    patients = answers.resamples.subset(films).patients
+    shares = {
+        name: statistics.average([answers.score(f"called_{name}", condition, films) for condition in causes], patients)
+        for name in answers.subject.classes
+    }
+    told = [f"{plain_name(name)} {percent(share.estimate)}" for name, share in shares.items()]
+    return f"All calls: {', '.join(told)}."
 
 
 def _causes(

@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 
 from suites.harness.claims import Claim, GalleryItem, Measure, Result
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Conditions, Remedies, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures, film_figures
 from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.severities import with_units
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import RISING, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
@@ -74,6 +76,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     measure, condition = claim.parameters["measure"], claim.parameters["condition"]
     among = films_of(answers, claim)
+    refused = Refused.of(answers, [condition], among)
     primary, both = harm(answers, measure, condition, among)
     n, smallest = counted(answers, measure, both)
     effect = measured(f"{measure}_harm", f"{condition} - clean", primary, n, unit="points", smallest=smallest)
@@ -86,16 +89,10 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
     measures.append(
         measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), unit="share", smallest=of_any_class)
     )
-    hidden = _hidden_flips(answers, claim, flipped, both & _of_measure(answers, measure), primary)
+    hidden = hidden_flips(answers, claim, flipped, both & _of_measure(answers, measure), primary)
     extra, sentences = _beside(answers, claim, measure, among, effect.estimate)
     series = _curve(evidence, claim, measure, among)
-    undefined = int(among.sum() - both.sum())
-    if undefined:
-        sentences.append(
-            f"{undefined} films (where the condition is undefined) were left out."
-            if undefined > 1
-            else "One film, where the condition is undefined, was left out."
-        )
+    sentences += filter(None, [refused.sentence])
     return Result(
         effect=effect,
         p_beyond=beyond(primary, claim),
@@ -107,6 +104,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         measures=[*measures, *extra, *series[1]],
         summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
         figures={"severity": series[0]} if series[0] else {},
+        tables=refused.tables,
         galleries=gallery(answers, condition, both),
     )
 
@@ -120,7 +118,7 @@ def _of_measure(answers: Answers, measure: str) -> Films:
     return np.ones(len(answers.cohort), dtype=bool)
 
 
-def _hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, harmed: Sampled) -> str:
+def hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, harmed: Sampled) -> str:
     """Return why a small harm must not be taken for robustness: many calls change, as many for the better; or nothing.
 
     Of a net change of that size so many flips are part; of flips beyond it up to half may be losses that as many gains
@@ -141,7 +139,7 @@ def _hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, 
 def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> str:
     before, after = (percent(value.estimate, 1) for value in measures[:2])
     return (
-        f"{_spoken(measure)} goes from {before} on clean films to {after} under {condition}: "
+        f"{_spoken(measure)} goes from {before} on clean films to {after} under {with_units(condition)}: "
         f"{points(effect.estimate)} points of harm ({points(effect.low)} to {points(effect.high)})."
     )
 

@@ -158,14 +158,14 @@ def _fitting(expected: Mapping[str, Tensor], state: State, source: Path) -> Stat
     ]
     kinds = [key for key in shared if state[key].is_floating_point() != expected[key].is_floating_point()]
     faults = {
-        "are missing": missing,
-        "are unexpected": unexpected,
-        "have another shape": shapes,
-        "hold numbers of another kind (floating-point or whole)": kinds,
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": shapes,
+        "not floating-point": kinds,
     }
     lines = [f"{len(keys)} {fault}: {first_few(keys)}" for fault, keys in faults.items() if keys]
     if lines:
-        raise SubjectProblem(f"{source}: the weights are not those of this network. Of its tensors {'; '.join(lines)}")
+        raise SubjectProblem(f"{source}: the weights are not those of this network (tensors: {'; '.join(lines)})")
     # After the cast: 1e300 is finite as it is saved, and infinite as it is used.
     cast = {key: state[key].to(expected[key].dtype) for key in shared}
     broken = [key for key, tensor in cast.items() if not bool(torch.isfinite(tensor).all())]

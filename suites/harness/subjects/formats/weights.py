@@ -155,7 +155,8 @@ def _holds_objects(path: Path, kind: str) -> str:
         advice = "save its settings as plain values, through OmegaConf.to_container"
     else:
         advice = "save the weights alone, torch.save(model.state_dict(), PATH), or a safetensors file"
-    return f"{path}: refused, because it holds Python objects ({one_line(kind, 80)}), not weights alone; {advice}"
+    what = f"it holds Python objects ({one_line(kind, 80)}), not weights alone"
+    return f"{path}: refused, because {what}; nothing was run; {advice}"
 
 
 def read_tensors(path: Path) -> tuple[State, str]:

@@ -158,7 +158,7 @@ def test_one_file_by_several_names_counts_once(films: Films) -> None:
 @pytest.mark.parametrize(
     ("names", "table", "reason"),
     [
-        (["a/a/test/NORMAL/x.png", "a/a/test/PNEUMONIA/y.png"], "", r"deeper: name \S*/films/a/a$"),
+        (["a/a/test/NORMAL/x.png", "a/a/test/PNEUMONIA/y.png"], "", r"deeper: pass --data \S*/films/a/a$"),
         (["NORMAL/x.png"], "", r"there is one folder of a class \(normal\)"),
         (["train/NORMAL/x.png", "test/NORMAL/y.png"], "", "there is one folder of a class"),
         (["x.png"], "", "put them into one folder per class"),
@@ -206,7 +206,7 @@ FILM = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     trees=st.lists(FILM, min_size=2, max_size=9), table=st.sampled_from(["", "csv", "parquet"]), splits=st.booleans()
 )

@@ -271,7 +271,7 @@ def test_a_filter_a_thousand_times_is_one_filter() -> None:
     assert many.name == "phantom n=6 view=AP,0,1,2,and 996 more test"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(st.characters(), max_size=40), st.sampled_from(["", "phantom:", "phantom:n=", "phantom:n=3?", "~", "?"]))
 def test_any_spec_is_a_cohort_or_one_short_line(text: str, before: str) -> None:
     try:

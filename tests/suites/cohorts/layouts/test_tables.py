@@ -69,7 +69,6 @@ def test_texts_beyond_the_bounds_of_a_table(tmp_path: Path, text: str | bytes, r
 ROWS = [("file", "label", "patient"), ("a.png", "Normal", "p, q; r"), ("b.png", "virus", "é|x")]
 
 
-@settings(deadline=None)
 @given(
     separator=st.sampled_from([",", ";", "\t", "|"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
@@ -100,7 +99,7 @@ SEEN = st.text(st.sampled_from("aéñ Åö7-"), min_size=1, max_size=6).filter(s
 UNSEEN = st.sampled_from("\u200b\u200e\ufeff\xad\u2060")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEN, st.integers(0, 6), UNSEEN)
 def test_one_patient_in_two_ways_of_writing_is_one(name: str, at: int, unseen: str) -> None:
     composed, split = (unicodedata.normalize(form, name.strip()) for form in ("NFC", "NFD"))
@@ -208,7 +207,7 @@ CELL = st.one_of(st.sampled_from(["normal", "virus", "NA", "", "0", "1e400", "=1
 HEADERS = [("file", "label", "patient"), ("File", "x", "view"), ("label", "label", "file"), ("", "a", "")]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     cells=st.lists(st.tuples(WRITTEN, CELL, CELL), max_size=6),
     kind=st.sampled_from(["csv", "tsv", "parquet"]),

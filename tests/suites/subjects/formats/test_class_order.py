@@ -29,7 +29,7 @@ def content(key: str, place: str, names: list[str]) -> dict[str, object]:
     return {"state_dict": {"weight": torch.ones(1)}} | ({place: table} if place else table)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(names=NAMES, key=st.sampled_from(KEYS), place=PLACES, shuffler=st.randoms(use_true_random=False))
 def test_every_order_at_every_place_is_read_and_another_is_refused(tmp_path_factory, names, key, place, shuffler):
     path = tmp_path_factory.getbasetemp() / "w.pt"

@@ -89,7 +89,7 @@ def refused(path, content, read, message) -> None:
     assert "truncated" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=40),
     name=st.text("abcdefgh.", min_size=1, max_size=40),

@@ -182,7 +182,7 @@ STARTS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     start=st.sampled_from(STARTS),
     end=ENDS,
@@ -198,7 +198,6 @@ def test_any_spec_is_a_subject_or_one_line(start, end, times, tail):
         is_one_line(str(problem))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=1000) | st.text(st.characters(categories=["Cc", "Cs", "Zl"])))
 def test_any_text_fits_one_line_and_a_short_one_is_kept(text):
     shown = one_line(text)

@@ -207,7 +207,7 @@ def test_a_proxy_of_the_environment_is_used_or_named(server, monkeypatch):
     assert Wire(server.url, timeout=5, workers=1).get("/health") == {"status": "ok"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300))
 def test_any_bytes_as_an_answer_are_an_answer_or_one_line(body):
     told = ""

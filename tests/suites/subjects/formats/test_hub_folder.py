@@ -67,7 +67,7 @@ def test_a_folder_with_another_recipe_than_the_published_is_judged_with_its_own(
     assert load_subject(str(hub_folder), preprocessing="repository").preprocessing == REPOSITORY
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     resample=st.sampled_from([0, 1, 2, 3]),
     crop_pct=st.sampled_from([0.8, 0.875, 0.95, 1.0]),

@@ -66,7 +66,7 @@ def expected():
     return load_subject("bundled:fragile")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=some_of(CONFIG | {"hidden_act": "gelu", "model_type": "convnextv2", "layer_norm_eps": 1e-12}))
 def test_any_config_is_read_with_its_meaning_or_refused_in_one_line(folder, expected, changes):
     config = changed(CONFIG, changes)
@@ -83,7 +83,7 @@ def test_any_config_is_read_with_its_meaning_or_refused_in_one_line(folder, expe
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(changes=some_of(PROCESSOR | dict.fromkeys(["crop_size", "do_center_crop", "default_to_square"])))
 def test_any_processor_is_read_with_its_meaning_or_refused_in_one_line(changes):
     config = changed(PROCESSOR, changes)
@@ -119,7 +119,7 @@ IN_A_PICKLE = ANYTHING.filter(lambda value: not isinstance(value, float) or not 
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.dictionaries(st.sampled_from(sorted(HYPER)) | st.text(max_size=5), IN_A_PICKLE, max_size=2),
     epoch=IN_A_PICKLE,

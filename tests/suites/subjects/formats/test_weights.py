@@ -88,7 +88,7 @@ def test_missing_files_are_named(tmp_path, read):
 def test_bad_json_is_named(tmp_path, content):
     path = tmp_path / "config.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(SubjectProblem, match=r"config\.json: .*JSON"):
+    with pytest.raises(SubjectProblem, match=r"config\.json: .*(JSON|UTF-8)"):
         read_json(path)
 
 

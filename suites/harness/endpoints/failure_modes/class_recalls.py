@@ -1,0 +1,117 @@
+"""Does a change spare every class? A control that looks at one class only passes what harms another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from suites.harness.claims import Claim, Measure, Result
+from suites.harness.endpoints import headroom
+from suites.harness.endpoints.failure_modes.refused_films import Refused
+from suites.harness.endpoints.failure_modes.stress import gallery, harm, hidden_flips
+from suites.harness.endpoints.parameters import REQUIRED, ConditionName
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.severities import with_units
+from suites.harness.formatting.wording import opened, plain_name
+from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.conditions import CLEAN
+from suites.harness.statistics import EVENTS, Largest
+
+
+@endpoint("recall_of_every_class", parameters={"condition": ConditionName(REQUIRED)})
+def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
+    """Harm to the recall of the class that loses most under `condition`, among all classes of the subject.
+
+    Paired with the same films untouched. A class of fewer than ten patients is named and not judged.
+    """
+    answers, condition = evidence.main, claim.parameters["condition"]
+    refused = Refused.of(answers, [condition], np.asarray(answers.labels >= 0, dtype=bool))
+    sizes = {name: _size(answers, name, refused) for name in answers.subject.classes}
+    judged = [name for name, (_, patients) in sizes.items() if patients >= EVENTS]
+    few = [name for name in sizes if name not in judged]
+    if not judged:
+        raise NotEvaluable(f"no class has films of {EVENTS} patients, which a recall needs to be judged")
+    harms = {name: harm(answers, f"recall_{name}", condition, refused.films)[0] for name in judged}
+    largest = Largest(harms)
+    worst, difference = largest.name, f"{condition} - clean"
+    smallest = min(sizes[name][0] for name in judged)
+    effect = measured("worst_recall_harm", difference, largest, sizes[worst][0], unit="points", smallest=smallest)
+    each = {
+        name: measured(f"recall_{name}_harm", difference, part, sizes[name][0], unit="points")
+        for name, part in harms.items()
+    }
+    recalls = {
+        name: [
+            measured(f"recall_{name}", at, answers.score(f"recall_{name}", at, refused.films), size, unit="share")
+            for at in (CLEAN, condition)
+        ]
+        for name, (size, _) in sizes.items()
+        if name in judged
+    }
+    changed = answers.called(condition) != answers.called(CLEAN)
+    flips = measured(
+        "flip_rate", difference, answers.rate(changed, refused.films), int(refused.films.sum()), unit="share"
+    )
+    hidden = next(
+        filter(None, (
+            hidden_flips(answers, claim, changed, refused.films & (answers.labels == answers.class_index(name)), part)
+            for name, part in harms.items()
+        )), "",
+    )  # fmt: skip
+    few_told = ", ".join(f"{plain_name(name)} ({sizes[name][0]} films)" for name in few)
+    # No class may be cleared by the others: one that has films and cannot be judged leaves the question open.
+    open_question = hidden or (f"too few films to judge: {few_told}" if any(sizes[name][0] for name in few) else "")
+    return Result(
+        effect=effect,
+        p_beyond=beyond(largest, claim),
+        p_within=within(largest, claim),
+        headroom=[headroom.class_skill(answers, name, max(headroom.SKILL, claim.margin)) for name in judged],
+        only_beyond=open_question if claim.kind == "limitation" else "",
+        only_within=open_question if claim.kind == "requirement" else "",
+        caveat=f"the class that loses most is {plain_name(worst)}" if effect.estimate > 0 else "no class loses recall",
+        films=f"{plain_name(worst)} films",
+        measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips],
+        summary=(
+            f"{_sentence(worst, effect, condition, recalls[worst], len(judged))} {percent(flips.estimate, 1)} of calls "
+            f"change. {f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
+        ).strip(),
+        tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
+        galleries=gallery(answers, condition, refused.films),
+    )  # fmt: skip
+
+
+def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], classes: int) -> str:
+    """Return what the class that loses most loses."""
+    before, after = (percent(value.estimate, 1) for value in recalls)
+    first = f"{opened(plain_name(name))} loses most" if effect.estimate > 0 else "No class loses recall"
+    whose = "its recall goes" if effect.estimate > 0 else f"that of {plain_name(name)} goes"
+    several = f", the largest of {classes} classes" if classes > 1 else ""
+    return (
+        f"{first} under {with_units(condition)}: {whose} from {before} to {after}, {points(effect.estimate)} points of "
+        f"harm ({points(effect.low)} to {points(effect.high)}{several})."
+    )
+
+
+def _size(answers: Answers, name: str, refused: Refused) -> tuple[int, int]:
+    """Return (films, patients) of a class that are answered."""
+    mine = refused.films & (answers.labels == answers.class_index(name))
+    return int(mine.sum()), len(np.unique(answers.patients[mine]))
+
+
+def _table(
+    answers: Answers, condition: str, refused: Refused, harms: dict[str, Measure], recalls: dict[str, list[Measure]]
+) -> pd.DataFrame:
+    """Return a row per class that is judged: its own films, and how often it is called on any film."""
+    rows = []
+    for name, harmed in harms.items():
+        called = [answers.score(f"called_{name}", at, refused.films).estimate for at in (CLEAN, condition)]
+        before, after = (percent(value.estimate, 1) for value in recalls[name])
+        interval = f"{points(harmed.estimate)} ({points(harmed.low)} to {points(harmed.high)})"
+        rows.append({
+            "class": plain_name(name), "films": harmed.n, "patients": harmed.patients, "recall, clean": before,
+            "recall, changed": after, "points lost (95 %)": interval,
+            "called so of all films, clean": percent(called[0], 1), "changed": percent(called[1], 1),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
