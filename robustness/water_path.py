@@ -33,7 +33,7 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.filters import blur_within, gaussian_blur, percentiles, resize, smoothstep
+from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearness
@@ -58,6 +58,8 @@ OUTLINE_MM = 4.0
 """Sigma over which steps between organs are levelled once no air is between them."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
+HILAR = 0.6
+"""Share of what is seen at the hila that is vessels, the rest are ribs."""
 ALONG_MM = 18.0
 """Sigma over which it is averaged along the border: two ribs and more."""
 CHILD_FIELD_CM = 22.0
@@ -139,11 +141,15 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
     inside = nearness(thorax, "both")
-    outline = outline_in(rest, seen, pitch_mm)
-    # What is left of it against heart and dome, for a mask follows an edge to a pixel or two; ribs fade with it there.
+    # A mask follows an edge to a pixel or two: it is taken where the film is half way between both sides of it.
+    inner = blur_within(base, seen.float(), 0.5 * ALONG_MM / pitch_mm)
+    outer = blur_within(base, hull * (~seen).float(), 0.5 * ALONG_MM / pitch_mm)
+    outline = outline_in(rest, (hull > 0) & (base < 0.5 * (inner + outer)), pitch_mm)
+    border = gaussian_blur(seen.float(), 0.5 * OUTLINE_MM / pitch_mm)
     within = smoothstep(2.0 * gaussian_blur(hull, 2.0 * OUTLINE_MM / pitch_mm) - 0.9)
-    border = gaussian_blur(seen.float(), 0.9 * OUTLINE_MM / pitch_mm)
-    outline = inside * (outline + 3.2 * border * (1.0 - border) * within * (rest - outline))
+    # The trunks at the hilum are as broad as ribs, and water as well.
+    lost = torch.maximum(1.6 * border * (1.0 - border) * within, HILAR * hila(thorax))
+    outline = inside * (outline + lost * (rest - outline))
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
     airless = torch.maximum(base + inside * (soft - base), base + behind)
     lacking = inside * (without_outlines(airless, inside, pitch_mm) - base).clamp_min(0.0)
@@ -164,6 +170,19 @@ def without_outlines(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor
         cv2.morphologyEx(airless.numpy(), cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
     )
     return blur_within(closed, inside, OUTLINE_MM / pitch_mm)
+
+
+def hila(thorax: Thorax) -> Tensor:
+    """(H, W), 1 at the hila, falling like Gaussians within the middle of the lungs."""
+    rows, columns = coordinates(thorax.depth)
+    height, width = thorax.depth.shape
+    found = torch.zeros_like(thorax.depth)
+    for side in ("left", "right"):
+        row, column = thorax.hilum(side)
+        down = (rows - row + (height - 1) / 2.0) / (0.11 * thorax.height)
+        across = (columns - column + (width - 1) / 2.0) / (0.09 * thorax.height)
+        found = torch.maximum(found, exp(-0.5 * down.square()) * exp(-0.5 * across.square()))
+    return found
 
 
 def outline_in(rest: Tensor, seen: Tensor, pitch_mm: float) -> Tensor:
