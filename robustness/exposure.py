@@ -69,6 +69,7 @@ class Underexposure(Perturbation):
     """
 
     name = "underexposure"
+    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
     version = 3
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
@@ -107,6 +108,7 @@ class UnderexposureStress(Perturbation):
     """
 
     name = "underexposure_stress"
+    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     presets = ("quick", "standard")
     family = "exposure"
     version = 3
@@ -244,6 +246,7 @@ class ElectronicNoise(Perturbation):
     """
 
     name = "electronic_noise"
+    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
     version = 3
     source = "additive Gaussian read-out noise, independent of the signal"

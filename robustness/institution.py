@@ -34,6 +34,7 @@ class JpegQuality(StandardPerturbation):
     """
 
     name = "jpeg_quality"
+    native = "a JPEG compresses blocks of 8 pixels of the file"
     presets = ("quick", "standard")
     family = "institution"
     source = "ITU-T T.81; quantisation tables of the public data set: quality 96 and 75, by class"
@@ -58,6 +59,7 @@ class LowResolution(Perturbation):
     """
 
     name = "low_resolution"
+    native = "it leaves a share of the pixels of the file"
     family = "institution"
     version = 3
     eight_bit = True
@@ -197,6 +199,7 @@ class Clahe(StandardPerturbation):
     """
 
     name = "clahe"
+    native = "it limits histograms of single pixels, whose noise averages"
     family = "institution"
     source = "Zuiderveld 1994, Graphics Gems IV"
     levels = tuple({"clip": clip} for clip in (1.2, 1.8, 2.5, 4.0, 6.0))

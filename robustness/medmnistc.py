@@ -54,6 +54,7 @@ class _MedMnistC(Perturbation):
 
     family = "benchmark"
     presets = ("medmnist-c",)
+    native = "the published corruptions act on the pixels they are given"
     source = SOURCE
     eight_bit = True
 
