@@ -58,7 +58,7 @@ OUTLINE_MM = 4.0
 """Sigma over which steps between organs are levelled once no air is between them."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
-HILAR = 0.6
+HILAR = 0.4
 """Share of what is seen at the hila that is vessels, the rest are ribs."""
 ALONG_MM = 18.0
 """Sigma over which it is averaged along the border: two ribs and more."""
@@ -161,15 +161,17 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
 def without_outlines(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:
     """(H, W) attenuation of a chest without air, no outline of lung, heart or dome left in it.
 
-    What is darker than all around within LEFTOVER_MM is lung at the border of the mask that was not filled; steps are
-    levelled out over OUTLINE_MM, from within the hemithoraces alone.
+    What is darker than all around within LEFTOVER_MM is lung at the border of the mask that was not filled. Where heart
+    or abdomen are brighter, the lung beside them is taken up to their level and falls from there over OUTLINE_MM: they
+    keep their own, so that a step would stay if it were levelled to the mean. All of it from within the hemithoraces.
     """
     size = 2 * max(1, round(0.5 * LEFTOVER_MM / pitch_mm)) + 1
     square = np.ones((size, size), dtype=np.uint8)
-    closed = torch.from_numpy(
-        cv2.morphologyEx(airless.numpy(), cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
-    )
-    return blur_within(closed, inside, OUTLINE_MM / pitch_mm)
+    closed = cv2.morphologyEx(airless.numpy(), cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
+    size = 2 * max(1, round(OUTLINE_MM / pitch_mm)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    raised = torch.from_numpy(cv2.dilate(closed * inside.numpy(), disc, borderType=cv2.BORDER_REPLICATE))
+    return blur_within(raised, inside, OUTLINE_MM / pitch_mm)
 
 
 def hila(thorax: Thorax) -> Tensor:
