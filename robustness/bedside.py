@@ -259,6 +259,7 @@ class Markers(Perturbation):
     """
 
     name = "markers"
+    native = "letters are drawn on the pixels of the file"
     family = "bedside"
     version = 2
     source = "Zech et al. 2018 (doi:10.1371/journal.pmed.1002683): markers tell the hospital"

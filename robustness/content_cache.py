@@ -2,7 +2,8 @@
 
 Every exposure, grid and opacity asks for the attenuation, the scatter or the lungs of the same film again. The key of
 an image is its content, so that a changed film is never mistaken for the one before; what is remembered is computed
-from a copy that nobody else can change. Memory is bounded, whatever the number of films, and every thread has its own.
+from a copy that nobody else can change. Memory is bounded, whatever the number of films: of large ones, fewer calls are
+remembered. Every thread has its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -21,11 +23,21 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+MOST = 64 * 1024**2
+"""Bytes of arguments and results that are remembered of a function, beyond the last call."""
+
+
 class _Memory(threading.local):
     """Arguments and results of the last calls of one thread, the latest first."""
 
     def __init__(self, calls: int) -> None:
         self.known: deque[tuple[tuple[object, ...], Any]] = deque(maxlen=calls)
+
+    def keep(self, arguments: tuple[object, ...], found: object) -> None:
+        """Remember a call, and let go of earlier ones that are too much."""
+        self.known.appendleft((arguments, found))
+        while len(self.known) > 1 and sum(map(_size, self.known)) > MOST:
+            self.known.pop()
 
 
 def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -59,7 +71,7 @@ def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
                     found = compute(*arguments)
                 except ValueError as refusal:
                     found = refusal
-                known.appendleft((arguments, found))
+                memory.keep(arguments, found)
             if isinstance(found, ValueError):
                 raise found
             result: T = found
@@ -76,6 +88,14 @@ def _same(known: object, given: object) -> bool:
     if known.shape != given.shape or known.dtype != given.dtype or known.device != given.device:
         return False
     return np.array_equal(_bytes(known), _bytes(given))
+
+
+def _size(known: object) -> int:
+    """Bytes of the images in arguments or a result, in tuples and dataclasses too."""
+    if isinstance(known, Tensor):
+        return known.nbytes
+    parts = known if isinstance(known, tuple | list) else vars(known).values() if is_dataclass(known) else ()
+    return sum(map(_size, parts))
 
 
 def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

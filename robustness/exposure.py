@@ -284,6 +284,7 @@ class BadPortable(Perturbation):
     """
 
     name = "bad_portable"
+    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
     version = 3
     source = "combination of the models of underexposure and scatter"

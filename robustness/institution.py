@@ -104,6 +104,7 @@ class AspectSqueeze(_Aspect):
     """
 
     name = "aspect_squeeze"
+    native = "it resamples the pixels of the file"
     levels = tuple({"width": width} for width in (0.95, 0.90, 0.84, 0.77, 0.68))
 
 
@@ -115,6 +116,7 @@ class AspectStretch(_Aspect):
     """
 
     name = "aspect_stretch"
+    native = "it resamples the pixels of the file"
     levels = tuple({"width": width} for width in (1.05, 1.11, 1.19, 1.30, 1.47))
 
 
@@ -183,6 +185,7 @@ class EdgeEnhancement(_Unsharp):
     """
 
     name = "edge_enhancement"
+    native = "it enhances the finest detail there is"
     source = "unsharp masking as in computed radiography (multi-frequency processing)"
     levels = tuple({"sigma": 5.0, "amount": amount} for amount in (0.2, 0.4, 0.7, 1.1, 1.6))
 
@@ -250,6 +253,7 @@ class BitDepth(ToneCurve):
     """
 
     name = "bit_depth"
+    native = "it leaves so many levels to each pixel of the file"
     family = "institution"
     version = 2
     source = "uniform quantisation"

@@ -109,3 +109,14 @@ def test_no_perturbation_changes_what_the_next_one_is_told(chest, masked, monkey
                 assert way[name] == alone[name]
             else:
                 assert torch.equal(way[name], alone[name]), name
+
+
+def test_of_large_images_fewer_calls_are_remembered(monkeypatch):
+    monkeypatch.setattr(content_cache, "MOST", 1000)
+    total, made = counted(4)
+    for image in (torch.ones(10), torch.ones(1000)):
+        made.clear()
+        for factor in (1, 2, 3, 3, 1):
+            total(image, factor)
+        # Small ones are all found again; of large ones the last.
+        assert made == ([1, 2, 3] if len(image) == 10 else [1, 2, 3, 1])
