@@ -30,7 +30,8 @@ FINE = 4
 """Fewer places than this on a side say little of where; a film of 28 pixels may end in a map of 1 x 1."""
 ORDERED = 0.15
 """Fraction of a map's side by which opposite halves of the next must look at different places of it: .3 to .5 where
-layers are local; a layer that mixes all places gives up to .09, in any direction (bundled subjects)."""
+layers are local; a layer that mixes all places gives up to .09, in any direction, one that mixes many up to .25 in the
+right one (bundled subjects)."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,10 @@ class Maps:
             (down, down_across), (across_down, across) = apart
             if down > max(ORDERED, abs(down_across)) and across > max(ORDERED, abs(across_down)):
                 return found
-            everywhere = max(map(abs, (down, down_across, across_down, across))) <= ORDERED
-            if (
-                everywhere
-                and before.point is not None
-                and (before.grid, before.channels_last)
-                == (
-                    found.grid,
-                    found.channels_last,
-                )
-            ):
+            # Anything between looking at its own half and at all of the map before it, on the same grid.
+            elsewhere = max(-down, abs(down_across), abs(across_down), -across) > ORDERED
+            grids = [(one.grid, one.channels_last) for one in (before, found)]
+            if not elsewhere and before.point is not None and grids[0] == grids[1]:
                 mixing = found
         return mixing
 
