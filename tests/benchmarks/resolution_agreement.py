@@ -5,6 +5,13 @@ of their difference beside that of another seed, and beside what the perturbatio
 the resolution changes no more than another seed does, or less than a twentieth of its effect, or less than .02; one
 that does not belongs to a perturbation that must say why it needs the film as stored (`Perturbation.native`).
 
+Measured on three films of 3056 x 2544 (12 bit, noise of single pixels) with a network of 224 pixels and 1020 as the
+working resolution, severities 1, 3 and 5: scatter .005 of 2.2, grid_cutoff .017 (another seed .326), whiteouts .001 to
+.005 of .1 to .9, window_widening .010 of 1.5, tube_voltage .018 of .6. What failed is native since: photon noise (.16
+where another seed makes .05), jpeg_quality (.037 of .006), low_resolution (.021 of .006), clahe (.18 of 3.0),
+bad_portable (.094 of 1.3), markers (.15 of .03), aspect_squeeze (.095 of .2), edge_enhancement (.072 of 1.0) and
+bit_depth (.20 of .43).
+
     python -m tests.benchmarks.resolution_agreement WEIGHTS FILMS [--limit N] [--preset NAME]
 """
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 MIB = 1024**2
 WAITING = 192 * MIB
 """Bytes of what is made and not taken yet, of all films together; a single piece may have more."""
-AT_WORK = 1024 * MIB
+AT_WORK = 1152 * MIB
 """Bytes that films may need at once while they are worked on; a single film may need more."""
 
 

@@ -25,11 +25,15 @@ from suites.harness.predictions.ahead import AT_WORK, Room, ahead
 from suites.harness.predictions.conditions import CLEAN, Condition, ConditionFailed, apply_all
 from suites.harness.predictions.engine import KEY, Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
+from suites.harness.process import give_back
 from suites.harness.subjects.subject import Subject
 
-STORED_IMAGES, WORKING_IMAGES = 4, 40
+STORED_IMAGES, WORKING_IMAGES = 12, 40
 """Images of the size of a film, as stored and as it is perturbed, that are in use at once, what is remembered of it
 included."""
+
+LARGE = 16 * 1024**2
+"""Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,8 @@ class _Making:
                         yield from ((_Undefined(one, identity, condition, reason), 0) for one in askers[condition])
                     else:
                         yield from _inputs(askers[condition], identity, condition, views)
+            if film.pixels.nbytes > LARGE:
+                give_back()
         finally:
             self.room.passed(turn)
 
