@@ -156,7 +156,8 @@ class Engine:
 
 def _key(subject: Subject, seed: int, resolution: Resolution) -> dict[str, object]:
     key = {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
-    return {**key, "resolution": str(resolution)}
+    # Of films perturbed as stored nothing has changed: their key is that of earlier versions.
+    return key if resolution.side is None else {**key, "resolution": str(resolution)}
 
 
 def _columns(width: int) -> dict[str, str]:

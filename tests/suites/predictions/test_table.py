@@ -20,6 +20,7 @@ from torch import nn
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
 from suites.harness.predictions.conditions import expand, parse
+from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import predict as predict_all
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
@@ -266,3 +267,16 @@ def test_a_film_only_subject_is_asked_whole_films(tmp_path):
     assert set(asked) == {(64, 64), (64, 72), (64, 80)}
     assert found.features is None
     assert found.table["logit_0"].between(0, 1).all()
+
+
+def test_answers_at_different_resolutions_are_never_mixed(tmp_path):
+    asked = expand(["clean", "scatter@3"])
+    found = [
+        predict(subject_of(), cohort_of(2), asked, seed=0, cache=tmp_path, quiet=True, resolution=resolution)
+        for resolution in (AS_STORED, Resolution(40), Resolution(40), Resolution(50))
+    ]
+    assert [one.computed for one in found] == [4, 4, 0, 4]
+    stored, small, again, _ = (one.table for one in found)
+    pd.testing.assert_frame_equal(small, again)
+    changed = (small[["logit_0", "logit_1"]] != stored[["logit_0", "logit_1"]]).any(axis=1)
+    assert changed.tolist() == (stored["condition"] != "clean").tolist(), "a clean film is shown as it is stored"
