@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import Any
 import jsonschema
 
 _DEEPEST = 64
-_MOST_DIGITS = 20
+_MOST_DIGITS = 1000
 _LARGEST = 2**63 - 1
 _SHOWN = 60
 
@@ -40,7 +41,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
     except RecursionError as problem:
-        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep; flatten it") from problem
+        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep") from problem
     check_values(document)
     return document
 
@@ -58,7 +59,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     except ValueError as problem:  # of int(), which gives up beyond 4300 digits
         raise ValueError("it holds an integer of thousands of digits; the largest is 2**63 - 1") from problem
     except RecursionError as problem:
-        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep; flatten it") from problem
+        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep") from problem
     check_values(document)
     return document
 
@@ -71,7 +72,8 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
             pair, or nesting beyond 64; names the place.
     """
     if depth > _DEEPEST:
-        raise ValueError(f"it holds lists or objects nested more than {_DEEPEST} deep; flatten it")
+        key = re.split(r"[.\[]", path, maxsplit=1)[0]
+        raise ValueError(f"{_short(key) or 'it'} holds lists or objects nested more than {_DEEPEST} deep")
     if isinstance(document, dict):
         for key, value in document.items():
             check_values(str(key), path or "a key", depth + 1)
@@ -80,7 +82,7 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
         for index, value in enumerate(document):
             check_values(value, f"{path}[{index}]", depth + 1)
     elif isinstance(document, int) and abs(document) > _LARGEST:
-        raise ValueError(f"{_short(path)} is an integer of {len(str(abs(document)))} digits; the largest is 2**63 - 1")
+        raise ValueError(f"{_short(path)} is an integer of {_digits(document)} digits; the largest is 2**63 - 1")
     elif isinstance(document, float) and math.isinf(document):
         raise ValueError(f"{_short(path)} is infinite, or too large for a number")
     elif isinstance(document, str) and not _is_writable(document):
@@ -130,9 +132,13 @@ def _is_writable(text: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _MOST_DIGITS:  # int() gives up beyond 4300 digits, with a word about Python's settings
-        raise ValueError(f"{text[:12]}… is an integer of {len(text)} digits; the largest is 2**63 - 1")
-    return int(text)
+    # int() gives up beyond 4300 digits; what is far too large is refused where its place is known.
+    return int(text[:_MOST_DIGITS])
+
+
+def _digits(number: int) -> str:
+    digits = len(str(abs(number)))
+    return f"{digits}" if digits < _MOST_DIGITS - 1 else "a great many"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -190,7 +190,12 @@ def _image_pixels(data: bytes) -> tuple[NDArray[np.float32], str]:
             f"is not an image ({', '.join(FORMATS)} and DICOM are read); convert or remove it"
         ) from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
-        raise FilmUnreadable(f"is a decompression bomb ({problem}); remove it") from problem
+        claimed = re.search(r"\((\d+) pixels\)", str(problem))
+        number = f"{int(claimed[1]):,}" if claimed else "far too many"
+        raise FilmUnreadable(
+            f"its header claims {number} pixels, and at most {MAX_PIXELS / 1e6:.0f} million are read: damaged, or no "
+            "film? Copy it anew, or remove it"
+        ) from problem
     with image:
         _check_shape(image.height, image.width)
         if _holds_frames(image, data):

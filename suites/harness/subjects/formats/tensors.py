@@ -165,7 +165,9 @@ def _fitting(expected: Mapping[str, Tensor], state: State, source: Path) -> Stat
     }
     lines = [f"{len(keys)} {fault}: {first_few(keys)}" for fault, keys in faults.items() if keys]
     if lines:
-        raise SubjectProblem(f"{source}: the weights are not those of this network (tensors: {'; '.join(lines)})")
+        raise SubjectProblem(
+            f"{source}: the weights are not those of this network ({'; '.join(lines)}); name the one they are of"
+        )
     # After the cast: 1e300 is finite as it is saved, and infinite as it is used.
     cast = {key: state[key].to(expected[key].dtype) for key in shared}
     broken = [key for key, tensor in cast.items() if not bool(torch.isfinite(tensor).all())]
