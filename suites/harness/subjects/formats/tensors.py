@@ -163,7 +163,9 @@ def _fitting(expected: Mapping[str, Tensor], state: State, source: Path) -> Stat
         "of another shape": shapes,
         "not floating-point": kinds,
     }
-    lines = [f"{len(keys)} {fault}: {first_few(keys)}" for fault, keys in faults.items() if keys]
+    found = {fault: keys for fault, keys in faults.items() if keys}
+    named = 3 if len(found) == 1 else 1  # each fault is to be read, whatever the length of names and path
+    lines = [f"{len(keys)} {fault}: {first_few(keys, named)}" for fault, keys in found.items()]
     if lines:
         raise SubjectProblem(
             f"{source}: the weights are not those of this network ({'; '.join(lines)}); name the one they are of"
