@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
@@ -38,7 +38,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
-from suites.harness.record import PAGE, Record
+from suites.harness.record import PAGE, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
 from suites.harness.stress_grid.whole import preset_conditions, stress_grid
@@ -317,10 +317,10 @@ class Evaluation:
         judged = (answers.cohort for (_, role), answers in self._answers.items() if role == "main")
         return Record(
             subjects=self.subjects,
-            cohort=_writable(next(judged, self.cohort)),
+            cohort=writable(next(judged, self.cohort)),
             judgements=self.judgements,
-            predictions=pd.concat(tables, ignore_index=True) if tables else _empty(),
-            excluded=pd.concat(excluded, ignore_index=True).drop_duplicates() if excluded else _no_exclusions(),
+            predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
+            excluded=pd.concat(excluded, ignore_index=True).drop_duplicates() if excluded else no_exclusions(),
             profile=self.profile,
             seed=self.seed,
             command=printable(self.command),
@@ -328,7 +328,7 @@ class Evaluation:
             seconds=time.monotonic() - self._began,
             resolution=str(self.working),
             versions=self._versions,
-            probes={role: _writable(probe) for role, probe in self.probes.items()},
+            probes={role: writable(probe) for role, probe in self.probes.items()},
             checks=self.checks,
             notes=self.notes,
         )
@@ -386,18 +386,3 @@ class Evaluation:
         return str(
             self.to_pandas().reindex(columns=columns).to_html(index=False, float_format="{:.3f}".format, escape=True)
         )
-
-
-def _writable(cohort: Cohort) -> Cohort:
-    """Return a cohort whose spec can be written into a file; a path may hold bytes that are no text."""
-    return replace(cohort, spec=printable(cohort.spec))
-
-
-def _empty() -> pd.DataFrame:
-    return pd.DataFrame(
-        columns=["subject", "cohort", "image", "condition", "severity", "logit_0", "logit_1", "undefined"]
-    )
-
-
-def _no_exclusions() -> pd.DataFrame:
-    return pd.DataFrame(columns=["cohort", "file", "reason"], dtype=str)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from suites.harness.claims import Judgement
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.errors import printable
 from suites.harness.predictions.resolution import AS_STORED
 from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.subjects.subject import Subject
@@ -51,3 +52,20 @@ class Record:
     checks: Mapping[str, Sequence[SubjectCheck]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     resolution: str = str(AS_STORED)
+
+
+def writable(cohort: Cohort) -> Cohort:
+    """Return a cohort whose spec can be written into a file; a path may hold bytes that are no text."""
+    return replace(cohort, spec=printable(cohort.spec))
+
+
+def no_predictions() -> pd.DataFrame:
+    """Return the prediction table of a run that asked no subject."""
+    return pd.DataFrame(
+        columns=["subject", "cohort", "image", "condition", "severity", "logit_0", "logit_1", "undefined"]
+    )
+
+
+def no_exclusions() -> pd.DataFrame:
+    """Return the table of films left out where there are none."""
+    return pd.DataFrame(columns=["cohort", "file", "reason"], dtype=str)

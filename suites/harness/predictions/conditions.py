@@ -171,8 +171,8 @@ def shown(film: Film, condition: Condition, image_id: str, *, seed: int, resolut
     Raises:
         PerturbationUndefined: the film does not allow it.
     """
-    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
-    return condition.apply(torch.from_numpy(film.pixels), image_id, seed=seed, lungs=lungs, resolution=resolution)
+    pixels, lungs = _images(film)
+    return condition.apply(pixels, image_id, seed=seed, lungs=lungs, resolution=resolution)
 
 
 def apply_all(
@@ -183,8 +183,7 @@ def apply_all(
     Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
     be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
     """
-    pixels = torch.from_numpy(film.pixels)
-    lungs = torch.from_numpy(film.masks["lung"]) if "lung" in film.masks else None
+    pixels, lungs = _images(film)
     working = cache(lambda: resolution.working(pixels, lungs))  # once, where any condition asks for it
     for condition in conditions:
         given, mask = (pixels, lungs) if condition.native else working()
@@ -194,6 +193,12 @@ def apply_all(
             yield condition, None, undefined.reason
         except ConditionFailed as failed:
             yield condition, None, failed
+
+
+def _images(film: Film) -> tuple[Tensor, Tensor | None]:
+    """Return the pixels of a film, and its lung mask where one is known."""
+    lungs = film.masks.get("lung")
+    return torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
 
 
 def _changed(film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None) -> Tensor:

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from robustness.card import Card
+from suites.harness.formatting.severities import card
 from suites.harness.formatting.wording import number, plain_name, slug
 from suites.harness.report import pictures, views
 from suites.harness.report.heat_map import heat_map
-from suites.harness.report.physics import card
 from suites.harness.report.pictures import Picture
 from suites.harness.report.views import Shot, Table
 from suites.harness.stress_grid import Row, StressGrid, SubjectGrid

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from robustness import perturbation
 from suites.harness.claims import Judgement
+from suites.harness.formatting.severities import card
 from suites.harness.record import Record
 from suites.harness.report import facts
-from suites.harness.report.physics import card
 from suites.harness.report.results import all_measures
 
 RANGE = re.compile(r"@([1-5])-([1-5])")

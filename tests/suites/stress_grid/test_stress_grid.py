@@ -15,9 +15,10 @@ from suites.harness import evaluate
 from suites.harness.claims import Claim
 from suites.harness.endpoints.failure_modes.stress import harm
 from suites.harness.errors import UsageProblem
+from suites.harness.formatting import severities
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
-from suites.harness.report import grid_section, parameters, physics
+from suites.harness.report import grid_section, parameters
 from suites.harness.report.heat_map import heat_map
 from suites.harness.stress_grid import relative, stress_grid
 from suites.harness.stress_grid.gallery import pick_film
@@ -190,7 +191,7 @@ def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked
 
 def test_severities_that_were_run_stand_beside_the_numbers_with_their_units(answers):
     grid = stress_grid([answers_with({"scatter@1": 0.1, "scatter@5": 0.3, "roll@3": 0.1})], None)
-    cards = [physics.card(row.name) for row in grid.subjects[0].rows]
+    cards = [severities.card(row.name) for row in grid.subjects[0].rows]
     rows = {row[0]: list(row[1:]) for row in grid_section._units(grid, cards).itertuples(index=False)}
     assert rows["scatter"] == [get("scatter").card.severities[1], "", get("scatter").card.severities[5]]
     assert rows["roll"] == ["", "9 degrees", ""]
@@ -204,8 +205,8 @@ def test_a_card_that_fails_leaves_its_reason_in_the_report(monkeypatch):
         raise RuntimeError("no such number")
 
     monkeypatch.setattr(type(get("roll")), "reading", classmethod(reading))
-    assert "no such number" in physics.card("roll").happens
-    assert physics.card("roll").missing
+    assert "no such number" in severities.card("roll").happens
+    assert severities.card("roll").missing
     assert parameters._with_units("roll@3") == "roll@3"
 
 
