@@ -59,7 +59,7 @@ class Resolution:
             return "films are perturbed as stored"
         return (
             f"films with a shorter side of more than {self.side} pixels are averaged down to {self.side} before they "
-            "are perturbed"
+            "are perturbed, but for what acts on the pixels of the file"
         )
 
 
