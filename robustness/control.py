@@ -36,7 +36,7 @@ class _InsteadOfStripes(Perturbation):
     """
 
     family = "control"
-    version = 3
+    version = 4
     levels = GridStripes.levels
     units: ClassVar = {
         "amplitude": "{} of the intensity",

@@ -2,7 +2,7 @@
 
 A number depends on (image id, name of the perturbation, seed, label of the draw). It depends neither on the severity
 (so the five severities of one film share their random numbers and a severity curve is paired), nor on the order or
-size of the batch, nor on any global state, nor on the device.
+size of the batch, nor on any global state, nor on the device: fields are counted out by Philox (see `philox`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from robustness.philox import words
+
 T = TypeVar("T")
 
 
@@ -31,6 +33,7 @@ class Draws:
         name: name of the perturbation that draws.
         seed: seed of the run.
         lungs: (H, W) bool lung mask that came with the film, or None.
+        device: where fields of random numbers are wanted; their bits do not depend on it.
     """
 
     def __init__(
@@ -40,15 +43,17 @@ class Draws:
         seed: int = 0,
         *,
         lungs: Tensor | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.image_id = image_id
         self.name = name
         self.seed = seed
         self.lungs = lungs
+        self.device = device
 
     def twin(self, name: str) -> Draws:
         """The draws another perturbation makes for the same film: a control shares the choices of what it controls."""
-        return Draws(self.image_id, name, self.seed, lungs=self.lungs)
+        return Draws(self.image_id, name, self.seed, lungs=self.lungs, device=self.device)
 
     def _digest(self, label: str) -> int:
         """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""
@@ -57,7 +62,7 @@ class Draws:
 
     def generator(self, label: str) -> np.random.Generator:
         """A generator of its own, for what is not offered below."""
-        return np.random.Generator(np.random.SFC64(self._digest(label)))
+        return np.random.Generator(np.random.Philox(key=self._digest(label)))
 
     def uniform(self, label: str, low: float = 0.0, high: float = 1.0) -> float:
         """One number, uniform in [low, high)."""
@@ -79,19 +84,29 @@ class Draws:
         return options[int(np.searchsorted(edges, self.uniform(label) * edges[-1], side="right"))]
 
     def uniforms(self, label: str, *shape: int) -> Tensor:
-        """Tensor of the given shape, float32, uniform in [0, 1)."""
-        return torch.from_numpy(self.generator(label).random(shape, dtype=np.float32))
+        """Tensor of the given shape, float32, uniform in [0, 1): the upper 24 of 32 random bits each."""
+        count = math.prod(shape)
+        halves = words(self._digest(label), (count + 1) // 2, self.device).view(torch.int32)[:count]
+        return (halves.bitwise_right_shift(8) & 0xFFFFFF).to(torch.float32).mul_(2.0**-24).reshape(shape)
 
     def normals(self, label: str, *shape: int) -> Tensor:
         """Tensor of the given shape, float32, standard normal: 16 random bits each pick one of `quantiles`."""
         count = math.prod(shape)
-        bits = np.random.SFC64(self._digest(label)).random_raw((count + 3) // 4)
-        picks = bits.astype("<u8", copy=False).view("<u2")[:count]
+        bits = words(self._digest(label), (count + 3) // 4, self.device)
+        if not bits.is_cpu:
+            picks = bits.view(torch.int16)[:count].to(torch.int64) & 0xFFFF
+            return _quantiles_on(bits.device)[picks].reshape(shape)
+        sixteen = bits.numpy().astype("<u8", copy=False).view("<u2")[:count]
         values = np.empty(count, dtype=np.float32)
         for first in range(0, count, 32768):  # numpy widens its indices to 64 bit; this many stay in the cache
             part = slice(first, first + 32768)
-            quantiles().take(picks[part], out=values[part], mode="clip")
+            quantiles().take(sixteen[part], out=values[part], mode="clip")
         return torch.from_numpy(values.reshape(shape))
+
+
+@functools.cache
+def _quantiles_on(device: torch.device) -> Tensor:
+    return torch.from_numpy(quantiles()).to(device)
 
 
 @functools.cache

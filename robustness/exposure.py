@@ -71,7 +71,7 @@ class Underexposure(Perturbation):
     name = "underexposure"
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 3
+    version = 4
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -111,7 +111,7 @@ class UnderexposureStress(Perturbation):
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     presets = ("quick", "standard")
     family = "exposure"
-    version = 3
+    version = 4
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
     levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
     units: ClassVar = {"photons": "{} photons per pixel"}
@@ -143,7 +143,7 @@ class UnderexposureFixedWindow(Perturbation):
     name = "underexposure_fixed_window"
     presets = ("quick", "standard")
     family = "exposure"
-    version = 4
+    version = 5
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -248,7 +248,7 @@ class ElectronicNoise(Perturbation):
     name = "electronic_noise"
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 3
+    version = 4
     source = "additive Gaussian read-out noise, independent of the signal"
     levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
     units: ClassVar = {"sigma": "read-out noise {} of the photon noise at full exposure", "dose": "{} of the exposure"}
@@ -286,7 +286,7 @@ class BadPortable(Perturbation):
     name = "bad_portable"
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 3
+    version = 4
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}

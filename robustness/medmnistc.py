@@ -91,7 +91,7 @@ def looked_up(grey: Grey, table: Grey) -> Grey:
 class _ThreeChannelNoise(_MedMnistC):
     """Noise drawn for each of three equal channels, cut down to integers, then averaged by the luma weights."""
 
-    version = 3
+    version = 4
 
     def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
         noisy = self.noisy(torch.from_numpy(grey).to(torch.float32).div_(255.0), value)
@@ -173,7 +173,7 @@ class ImpulseNoise(_MedMnistC):
     """
 
     name = "medmnistc_impulse_noise"
-    version = 3
+    version = 4
     levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
     units: ClassVar = {"amount": "probability {}"}
 

@@ -84,7 +84,7 @@ class TorchAttack(Attack):
     defaults: ClassVar[dict[str, Any]]
     seeded: ClassVar[bool] = False
     norms = ("linf",)
-    version = 2
+    version = 3
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the library's own arguments
         unknown = sorted(set(settings) - set(self.defaults))
