@@ -73,7 +73,9 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     claims = load_claims(option("--claims"))
     _refuse_orphans(claims)
     device, recipe = str(option("--device")), option("--preprocessing")
-    loaded = [load_subject(spec, preprocessing=recipe, device=device) for spec in weights]
+    loaded = [
+        load_subject(spec, preprocessing=recipe, device=device, precision=option("--precision")) for spec in weights
+    ]
     subjects = with_temperatures(loaded, option("--temperature"))
     cohort = load_cohort(str(option("--data")))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})

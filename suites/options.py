@@ -121,6 +121,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "about N films, stratified by class, whole patients",
     },
     "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1, mps"},
+    "--precision": {
+        "choices": ("float32", "tf32", "bf16"),
+        "default": "float32",
+        "help": "what networks multiply in: float32 (default), tf32 (CUDA only) or bf16; the report names it",
+    },
     "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""

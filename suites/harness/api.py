@@ -29,6 +29,7 @@ def evaluate(
     probes: Mapping[str, str | Cohort] | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    precision: Literal["float32", "tf32", "bf16"] = "float32",
     preprocessing: str | None = None,
     temperature: str | Path | Sequence[str | Path] = (),
     cache: Path | None = None,
@@ -47,6 +48,7 @@ def evaluate(
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
         limit: about so many films, stratified by class, whole patients.
         device: where networks run.
+        precision: what they multiply in.
         preprocessing: name of the recipe; by default each subject's own.
         temperature: files `temperature-*.json` of earlier reports; each is applied to the subject of its weights.
         cache: folder of finished predictions; by default the user's.
@@ -64,10 +66,12 @@ def evaluate(
     applied_preset = f", preset={preset!r}" if preset else ""
     if resolution != "working":
         applied_preset += f", resolution={resolution!r}"
+    if precision != "float32":
+        applied_preset += f", precision={precision!r}"
     command = (
         f"evaluate({', '.join(repr(item if isinstance(item, str) else item.name) for item in given)}, {films.spec!r}"
     )
-    subjects = [load_subject(item, preprocessing=preprocessing, device=device) for item in given]
+    subjects = [load_subject(item, preprocessing=preprocessing, device=device, precision=precision) for item in given]
     files = [temperature] if isinstance(temperature, str | Path) else list(temperature)
     applied = f", temperature={[str(file) for file in files]!r}" if files else ""
     evaluation = Evaluation(

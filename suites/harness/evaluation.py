@@ -42,7 +42,7 @@ from suites.harness.record import PAGE, Record, no_exclusions, no_predictions, w
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
 from suites.harness.stress_grid.whole import preset_conditions, stress_grid
-from suites.harness.subjects.subject import Subject
+from suites.harness.subjects.subject import Subject, device_kind
 from suites.harness.verdicts import judge_section
 
 Profile = Literal["quick", "standard", "full"]
@@ -308,7 +308,10 @@ class Evaluation:
 
     @cached_property
     def _versions(self) -> dict[str, str]:
-        return library_versions(subject.device for subject in self.subjects)
+        return library_versions(
+            (device_kind(subject.device) for subject in self.subjects),
+            (subject.precision for subject in self.subjects if subject.network is not None),
+        )
 
     def record(self) -> Record:
         """Return everything a report is written from."""

@@ -23,8 +23,8 @@ import timm
 import torch
 
 from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.predictions.batch_size import SMALLEST as BATCH
 from suites.harness.predictions.conditions import expand
-from suites.harness.predictions.engine import BATCH
 from suites.harness.predictions.table import predict
 from suites.harness.subjects.preprocessing import REPOSITORY
 from suites.harness.subjects.subject import Normalised, Provenance, Subject

@@ -12,14 +12,16 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def library_versions(devices: Iterable[str]) -> dict[str, str]:
-    """Return package -> version, with `python`, `platform` and `device`; packages that are not installed are left out.
+def library_versions(devices: Iterable[str], precisions: Iterable[str] = ()) -> dict[str, str]:
+    """Return package -> version, with `python`, `platform`, `device`, `precision`; what is not installed is left out.
 
     Args:
         devices: where the subjects run.
+        precisions: what their networks multiply in.
     """
     found = {"python": platform.python_version(), "platform": platform.platform()}
     found["device"] = ", ".join(sorted(set(devices))) or "cpu"
+    found["precision"] = ", ".join(sorted(set(precisions))) or "float32"
     for package in PACKAGES:
         try:
             found[package] = version(package)

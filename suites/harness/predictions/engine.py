@@ -19,13 +19,13 @@ from torch import Tensor
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
+from suites.harness.predictions.batch_size import batch_size
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.subjects.formats.http_client import QuestionFailed
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 
-BATCH = 16
 MOST_WAITING = 128 * 1024**2
 """Bytes of whole films that wait for a service."""
 ENGINE_VERSION = 2
@@ -48,8 +48,9 @@ class Engine:
 
     def __init__(self, subject: Subject, seed: int, cache: Path, resolution: Resolution = AS_STORED) -> None:
         self.subject = subject
+        self.batch = batch_size(subject, cache)
         self.width = len(subject.classes)
-        shards = Shards(cache, "predictions", _key(subject, seed, resolution), _columns(self.width))
+        shards = Shards(cache, "predictions", _key(subject, self.batch, seed, resolution), _columns(self.width))
         known = shards.read()
         self.frames = [known]
         self.keeping = Keeping(shards, written=self.frames.append)
@@ -77,8 +78,8 @@ class Engine:
         """
         self._views[film[0], condition.text] = len(views), []
         self._waiting += [(*film, condition, view) for view in views]
-        while len(self._waiting) >= BATCH:
-            self._answer(BATCH)
+        while len(self._waiting) >= self.batch:
+            self._answer(self.batch)
         # Films that are asked about whole are each answered alone, so that fewer at a time change nothing.
         if self.subject.network is None and sum(view.nbytes for *_, view in self._waiting) > MOST_WAITING:
             self._answer(len(self._waiting))
@@ -90,7 +91,7 @@ class Engine:
     def finish(self) -> None:
         """Answer what is still waiting."""
         while self._waiting:
-            self._answer(min(BATCH, len(self._waiting)))
+            self._answer(min(self.batch, len(self._waiting)))
 
     def rows(self) -> pd.DataFrame:
         """Return every row known, from the cache and from this run."""
@@ -133,8 +134,8 @@ class Engine:
         if self.subject.respond is not None:
             return self.subject.reply(inputs), None
         stack = torch.stack(list(inputs))
-        if len(stack) < BATCH:
-            stack = torch.cat([stack, stack.new_zeros(BATCH - len(stack), *stack.shape[1:])])
+        if len(stack) < self.batch:
+            stack = torch.cat([stack, stack.new_zeros(self.batch - len(stack), *stack.shape[1:])])
         return self.subject.answer(stack.to(self.subject.device))
 
     def _keep(
@@ -154,8 +155,8 @@ class Engine:
         self.computed += 1
 
 
-def _key(subject: Subject, seed: int, resolution: Resolution) -> dict[str, object]:
-    key = {**subject.cache_key, "seed": seed, "batch": BATCH, "engine": ENGINE_VERSION, "decoding": decoding()}
+def _key(subject: Subject, batch: int, seed: int, resolution: Resolution) -> dict[str, object]:
+    key = {**subject.cache_key, "seed": seed, "batch": batch, "engine": ENGINE_VERSION, "decoding": decoding()}
     # Of films perturbed as stored nothing has changed: their key is that of earlier versions.
     return key if resolution.side is None else {**key, "resolution": str(resolution)}
 

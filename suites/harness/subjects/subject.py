@@ -110,6 +110,7 @@ class Subject:
         temperature: the fitted temperature its logits are divided by already (see `tempered`).
         attribution_layer: dotted name of the module Grad-CAM looks at, or the end of it; by default the last spatial
             feature map is found. It decides no logit.
+        precision: what its network multiplies in (see `device`).
     """
 
     name: str
@@ -122,6 +123,7 @@ class Subject:
     device: str = "cpu"
     temperature: FittedTemperature | None = None
     attribution_layer: str | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -169,17 +171,19 @@ class Subject:
     def cache_key(self) -> dict[str, object]:
         """Everything that decides a logit besides the film: the part that every cache's key begins with.
 
-        The recipe in use and all others that a condition may ask for, the kind of device, and of torch the version and
-        what can be set for a whole process.
+        The recipe in use and all others that a condition may ask for, the kind of device (of a GPU its model and the
+        version of cuDNN), and of torch the version and what can be set for a whole process.
         """
         return {
             "subject": self.fingerprint,
             "preprocessing": _recipe(self.preprocessing),
             "recipes": {name: _recipe(recipe) for name, recipe in sorted(self.preprocessings.items())},
-            "device": torch.device(self.device).type,
+            "device": device_kind(self.device),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
             "precision": [torch.get_float32_matmul_precision(), str(torch.get_default_dtype())],
+            # Of networks in full precision nothing has changed: their key is that of earlier versions.
+            **({} if self.precision == "float32" else {"network_precision": self.precision}),
         }
 
     def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
@@ -277,6 +281,15 @@ def _is_dense(found: Tensor) -> bool:
 def _breaks(name: str) -> bool:
     """Whether a name holds what no table or page can: control characters, breaks of lines, half of a pair."""
     return any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in name)
+
+
+def device_kind(device: str) -> str:
+    """Return what of a device decides the last digits of a logit: cpu, or a GPU's model and its libraries."""
+    kind = torch.device(device).type
+    if kind != "cuda":
+        return kind
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return f"cuda {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}, cuDNN {cudnn}"
 
 
 def recipe_digest(recipe: Preprocessing) -> str:

@@ -18,7 +18,7 @@ from explain import NotAttributableError
 from suites.harness.errors import SubjectProblem, one_line, printable
 from suites.harness.foreign_code import defined_in, foreign, written_in
 from suites.harness.subjects.attribution_layer import layer_of
-from suites.harness.subjects.formats.device import usable
+from suites.harness.subjects.device import at_precision, usable
 from suites.harness.subjects.formats.network_size import memory
 from suites.harness.subjects.formats.paths import exists, is_file, local_path
 from suites.harness.subjects.formats.registry import get, names, register
@@ -39,7 +39,12 @@ _OF_ANY = {"layer": "features.12", "memory": "8"}
 
 
 def load_subject(
-    spec: str | Subject, *, preprocessing: str | None = None, device: str = "cpu", name: str | None = None
+    spec: str | Subject,
+    *,
+    preprocessing: str | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+    name: str | None = None,
 ) -> Subject:
     """Load weights as a subject, whatever format they come in, and make sure that it answers.
 
@@ -51,6 +56,7 @@ def load_subject(
         spec: what `names` lists, or a subject built in Python.
         preprocessing: name of the recipe (`repository`, `hub`, ...); by default the subject's own.
         device: where the network runs (`cpu`, `cuda`, `cuda:1`, `mps`); a subject built in Python is moved there, too.
+        precision: what it multiplies in: `float32`, `tf32` (CUDA only) or `bf16`; the provenance names the latter two.
         name: how the report calls the subject; by default named after its weights.
 
     Returns:
@@ -60,12 +66,13 @@ def load_subject(
         SubjectProblem: with one line that says what was wrong, where, and what to do.
     """
     subject = identified(spec) if isinstance(spec, Subject) else _with_options(spec)
-    subject = _writable(replace(subject, device=usable(device), name=name or subject.name))
+    subject = _writable(replace(subject, device=usable(device, precision), name=name or subject.name))
     if preprocessing is not None:
         subject = subject.with_preprocessing(preprocessing)
     _rehearse(subject)
     with foreign(SubjectProblem, f"{subject.name}: the network fails on patterns of grey", at=subject.network):
-        return _found_again(as_logits(subject))
+        subject = as_logits(subject)
+    return at_precision(_found_again(subject), precision)
 
 
 def _writable(subject: Subject) -> Subject:
