@@ -16,6 +16,7 @@ from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
 from suites.harness.report import checklist, facts, flags, views
+from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
@@ -43,7 +44,7 @@ def render(
     record: Record,
     evidence: Mapping[tuple[str, str], Evidence],
     downloads: Sequence[tuple[str, str]],
-    comparison: Mapping[str, pd.DataFrame],
+    comparison: ComparisonSection | None = None,
     grid: GridSection | None = None,
 ) -> str:
     """Return index.html.
@@ -52,7 +53,7 @@ def render(
         record: the finished run.
         evidence: pictures already stored, by (claim id, subject).
         downloads: (file, what it holds), linked at the end.
-        comparison: title -> paired differences between subjects, computed elsewhere.
+        comparison: the section on pairs of subjects, its pictures stored already.
         grid: the section on every perturbation, its pictures stored already.
     """
     names = [subject.name for subject in record.subjects]
@@ -80,7 +81,7 @@ def render(
         performance=[_performance(record, index) for index in range(len(names))],
         resamples=f"{RESAMPLES:,}",
         ranks=views.as_table(views.ranks(record)),
-        comparison={title: views.as_table(table) for title, table in comparison.items()},
+        comparison=comparison,
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
+from suites.harness.performance.paired_comparison import Pair
 from suites.harness.record import Record
-from suites.harness.report import grid_section, page, pictures, results, shots
+from suites.harness.report import comparison_section, grid_section, page, pictures, results, shots
 from suites.harness.report.folder import report_folder
 from suites.harness.report.views import Evidence
 from suites.harness.stress_grid import StressGrid
+from suites.harness.stress_grid.paired import pairs_under_stress
 
 DOWNLOADS = (
     ("results.json", "every claim with its verdict and measures (schema 1)"),
@@ -30,7 +30,7 @@ def write_report(
     record: Record,
     folder: Path,
     *,
-    comparison: Mapping[str, pd.DataFrame] | None = None,
+    comparison: Sequence[Pair] = (),
     grid: StressGrid | None = None,
 ) -> Path:
     """Write the report of a run and return its `index.html`.
@@ -38,7 +38,7 @@ def write_report(
     Args:
         record: the finished run.
         folder: created where missing; an earlier report in it is replaced, index.html last.
-        comparison: title -> table of paired differences between subjects, shown where there are several.
+        comparison: every pair of subjects on clean films.
         grid: every perturbation of the run; its section is left out where there is none.
 
     Raises:
@@ -47,7 +47,8 @@ def write_report(
     """
     if not record.judgements:
         raise UsageProblem("no claim was selected, so there is nothing to report; check --claims and -k")
-    document = results.results_document(record)
+    stressed = pairs_under_stress(grid.subjects) if grid else []
+    document = results.results_document(record, comparison_section.comparison_document(comparison, stressed))
     with report_folder(folder) as partial:
         evidence = {
             (judgement.claim.id, judgement.subject): _evidence(judgement, partial) for judgement in record.judgements
@@ -59,8 +60,10 @@ def write_report(
         results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
         results.films_table(record).to_csv(partial / "films.csv", index=False)
         section = grid_section.write_grid(grid, partial) if grid else None
-        downloads = (*DOWNLOADS, *(grid_section.FILES if grid else ()), *_files(record, partial))
-        html = page.render(record, evidence, downloads, comparison or {}, section)
+        pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
+        further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
+        downloads = (*DOWNLOADS, *further, *_files(record, partial))
+        html = page.render(record, evidence, downloads, pairs, section)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"
 
