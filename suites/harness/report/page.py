@@ -65,7 +65,7 @@ def render(
         for view in part.claims
         for finding in view.findings
     }
-    return _environment().get_template("page.html.j2").render(
+    return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
         subjects=names,
@@ -89,25 +89,26 @@ def render(
         flags=flags.entries(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
-        **_assets(),
+        **assets(),
     )  # fmt: skip
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return where templates are found, autoescaped, with the filters that they use."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
-    environment.filters |= {"opened": wording.opened}
-    environment.tests["in_one_piece"] = wording.in_one_piece
-    return environment
+    found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
+    found.filters |= {"opened": wording.opened}
+    found.tests["in_one_piece"] = wording.in_one_piece
+    return found
 
 
-def _assets() -> dict[str, Markup]:
+def assets() -> dict[str, Markup]:
     """Our own style and scripts, the only text that goes into the page unescaped."""
     files = {"style": "style.css", "early": "early.js", "script": "page.js"}
     return {name: Markup((TEMPLATES / file).read_text(encoding="utf-8")) for name, file in files.items()}  # noqa: S704
