@@ -108,9 +108,9 @@ def environment() -> jinja2.Environment:
     return found
 
 
-def assets() -> dict[str, Markup]:
-    """Our own style and scripts, the only text that goes into the page unescaped."""
-    files = {"style": "style.css", "early": "early.js", "script": "page.js"}
+def assets(script: str = "page.js") -> dict[str, Markup]:
+    """Return our own style and scripts, the only text that goes into a page unescaped."""
+    files = {"style": "style.css", "early": "early.js", "script": script}
     return {name: Markup((TEMPLATES / file).read_text(encoding="utf-8")) for name, file in files.items()}  # noqa: S704
 
 

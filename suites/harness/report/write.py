@@ -6,12 +6,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
 from suites.harness.performance.paired_comparison import Pair
+from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.record import Record
-from suites.harness.report import comparison_section, grid_section, page, pictures, results, shots
+from suites.harness.report import comparison_section, films_page, grid_section, page, pictures, results, shots
 from suites.harness.report.folder import report_folder
 from suites.harness.report.views import Evidence
 from suites.harness.stress_grid import StressGrid
@@ -62,10 +67,26 @@ def write_report(
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
         further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
+        if films_page.write_films(record, _look(grid), partial):
+            further = (*further, *films_page.FILES)
         downloads = (*DOWNLOADS, *further, *_files(record, partial))
         html = page.render(record, evidence, downloads, pairs, section)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"
+
+
+def _look(grid: StressGrid | None) -> films_page.Look | None:
+    """Return what shows a film of the main cohort under a condition, where the run has any."""
+    if grid is None:
+        return None
+    answers = grid.subjects[0].answers
+
+    def look(image: str, condition: str) -> NDArray[np.float32]:
+        if condition == CLEAN:  # with as many pixels as under stress
+            return answers.resolution.working(torch.from_numpy(answers.film(image).pixels), None)[0].numpy()
+        return answers.under(image, parse(condition))[0].numpy()
+
+    return look
 
 
 def _files(record: Record, folder: Path) -> list[tuple[str, str]]:
