@@ -1,42 +1,113 @@
-"""Do two subjects differ on the same films? Paired differences on one set of resamples, and chance."""
+"""Do two subjects differ on the same clean films? Paired differences on one set of resamples, and chance."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
-
-import numpy as np
-import pandas as pd
 
 from suites.harness import statistics
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.statistics import difference
-
-COLUMNS = ["measure", "first", "second", "difference", "low", "high", "films"]
+from suites.harness.statistics import LEVEL, difference
 
 
-def compare(answers: Sequence[Answers]) -> dict[str, pd.DataFrame]:
-    """Return title -> table for every pair of subjects with the same classes.
+@dataclass(frozen=True, kw_only=True)
+class PairedMeasure:
+    """One measure of two subjects on the films both answered; the difference is first minus second."""
 
-    The difference is first minus second, on the films both answered; patients are resampled once for both. McNemar's
-    test takes films as independent, the sign-flip test takes patients.
+    measure: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    films: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether the interval leaves out no difference at all."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two subjects on the same clean films.
+
+    Attributes:
+        first, second: names of the subjects.
+        measures: accuracy, balanced accuracy, and the recall of each class.
+        films: both answered; `patients`: theirs.
+        only_first, only_second: films that this subject alone calls right.
+        mcnemar: exact two-sided p, films taken as independent (McNemar 1947).
+        sign_flip: two-sided p over patients, its clustered counterpart.
     """
-    tables = {}
-    for first, second in combinations(answers, 2):
-        if first.subject.classes != second.subject.classes or first.images != second.images:
-            continue
-        title = f"{first.subject.name} against {second.subject.name}, paired on the same films"
-        tables[title] = pd.DataFrame(_rows(first, second), columns=COLUMNS)
-    return tables
+
+    first: str
+    second: str
+    measures: tuple[PairedMeasure, ...]
+    films: int
+    patients: int
+    only_first: int
+    only_second: int
+    mcnemar: float
+    sign_flip: float
+
+    @property
+    def accuracy(self) -> PairedMeasure | None:
+        """The paired difference of the accuracy."""
+        return next((measure for measure in self.measures if measure.measure == "accuracy"), None)
+
+    @property
+    def disagreement(self) -> str:
+        """What to make of an interval and a test of the accuracy that say different things; empty where they agree."""
+        found = self.accuracy
+        if found is None or found.settled == (self.mcnemar < 1 - LEVEL):
+            return ""
+        says = ("leaves out 0", "does not show one") if found.settled else ("holds 0", "shows a difference")
+        return (
+            f"The interval of the difference in accuracy {says[0]}, McNemar's test {says[1]} (p = {self.mcnemar:.3f}): "
+            f"the test counts the {self.only_first + self.only_second} films that one subject alone calls right as "
+            f"independent and in whole films, so it errs towards no difference; the interval resamples the "
+            f"{self.patients} patients. Tested over patients, p = {self.sign_flip:.3f}. What only one of them shows "
+            "is not settled."
+        )
 
 
-def _rows(first: Answers, second: Answers) -> list[tuple[object, ...]]:
+def compare(answers: Sequence[Answers]) -> list[Pair]:
+    """Return every pair of subjects with the same classes and films; patients are resampled once for both."""
+    return [
+        pair
+        for first, second in combinations(answers, 2)
+        if first.subject.classes == second.subject.classes and first.images == second.images
+        if (pair := _pair(first, second))
+    ]
+
+
+def _pair(first: Answers, second: Answers) -> Pair | None:
     both = first.shared(CLEAN) & second.shared(CLEAN)
     if not both.any():
-        return []
-    rows: list[tuple[object, ...]] = []
+        return None
+    mine, yours = (answers.correct(CLEAN)[both] for answers in (first, second))
+    patients = first.patients[both]
+    return Pair(
+        first=first.subject.name,
+        second=second.subject.name,
+        measures=tuple(_measures(first, second)),
+        films=len(mine),
+        patients=len(set(patients)),
+        only_first=int(((mine == 1) & (yours == 0)).sum()),
+        only_second=int(((mine == 0) & (yours == 1)).sum()),
+        mcnemar=statistics.mcnemar_test(mine, yours),
+        sign_flip=statistics.sign_flip_test(mine - yours, patients, seed=first.seed),
+    )
+
+
+def _measures(first: Answers, second: Answers) -> list[PairedMeasure]:
+    both = first.shared(CLEAN) & second.shared(CLEAN)
+    found = []
     for measure in ("accuracy", "balanced_accuracy", *(f"recall_{name}" for name in first.subject.classes)):
         try:
             one, other = (answers.score(measure, CLEAN, both) for answers in (first, second))
@@ -46,10 +117,11 @@ def _rows(first: Answers, second: Answers) -> list[tuple[object, ...]]:
         films = int(both.sum())
         if measure.startswith("recall_"):
             films = int((both & (first.labels == first.class_index(measure.removeprefix("recall_")))).sum())
-        rows.append((measure, one.estimate, other.estimate, gap.estimate, gap.low, gap.high, films))
-    right = [answers.correct(CLEAN)[both] for answers in (first, second)]
-    exact = statistics.mcnemar_test(right[0], right[1])
-    flips = statistics.sign_flip_test(right[0] - right[1], first.patients[both], seed=first.seed)
-    rows.append(("McNemar exact p", np.nan, np.nan, exact, np.nan, np.nan, int(both.sum())))
-    rows.append(("sign-flip p over patients", np.nan, np.nan, flips, np.nan, np.nan, int(both.sum())))
-    return rows
+        if math.isfinite(gap.estimate):
+            found.append(
+                PairedMeasure(
+                    measure=measure, first=one.estimate, second=other.estimate, difference=gap.estimate, low=gap.low,
+                    high=gap.high, films=films,
+                )
+            )  # fmt: skip
+    return found

@@ -16,6 +16,7 @@ from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
 from suites.harness.report import checklist, facts, flags, views
+from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
@@ -43,7 +44,7 @@ def render(
     record: Record,
     evidence: Mapping[tuple[str, str], Evidence],
     downloads: Sequence[tuple[str, str]],
-    comparison: Mapping[str, pd.DataFrame],
+    comparison: ComparisonSection | None = None,
     grid: GridSection | None = None,
 ) -> str:
     """Return index.html.
@@ -52,7 +53,7 @@ def render(
         record: the finished run.
         evidence: pictures already stored, by (claim id, subject).
         downloads: (file, what it holds), linked at the end.
-        comparison: title -> paired differences between subjects, computed elsewhere.
+        comparison: the section on pairs of subjects, its pictures stored already.
         grid: the section on every perturbation, its pictures stored already.
     """
     names = [subject.name for subject in record.subjects]
@@ -64,7 +65,7 @@ def render(
         for view in part.claims
         for finding in view.findings
     }
-    return _environment().get_template("page.html.j2").render(
+    return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
         subjects=names,
@@ -80,7 +81,7 @@ def render(
         performance=[_performance(record, index) for index in range(len(names))],
         resamples=f"{RESAMPLES:,}",
         ranks=views.as_table(views.ranks(record)),
-        comparison={title: views.as_table(table) for title, table in comparison.items()},
+        comparison=comparison,
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
@@ -88,27 +89,28 @@ def render(
         flags=flags.entries(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
-        **_assets(),
+        **assets(),
     )  # fmt: skip
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return where templates are found, autoescaped, with the filters that they use."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
-    environment.filters |= {"opened": wording.opened}
-    environment.tests["in_one_piece"] = wording.in_one_piece
-    return environment
+    found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
+    found.filters |= {"opened": wording.opened}
+    found.tests["in_one_piece"] = wording.in_one_piece
+    return found
 
 
-def _assets() -> dict[str, Markup]:
-    """Our own style and scripts, the only text that goes into the page unescaped."""
-    files = {"style": "style.css", "early": "early.js", "script": "page.js"}
+def assets(script: str = "page.js") -> dict[str, Markup]:
+    """Return our own style and scripts, the only text that goes into a page unescaped."""
+    files = {"style": "style.css", "early": "early.js", "script": script}
     return {name: Markup((TEMPLATES / file).read_text(encoding="utf-8")) for name, file in files.items()}  # noqa: S704
 
 

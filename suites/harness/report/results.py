@@ -32,8 +32,13 @@ PREDICTION_COLUMNS = ("subject", "cohort", "image", "condition", "severity")
 FILM_COLUMNS = ("cohort", "id", "label", "patient", "view", "age_group", "finding", "split")
 
 
-def results_document(record: Record) -> dict[str, Any]:
-    """Return the run as the content of results.json, plain JSON types only, checked against the schema."""
+def results_document(record: Record, comparison: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return the run as the content of results.json, plain JSON types only, checked against the schema.
+
+    Args:
+        record: the finished run.
+        comparison: pairs of subjects, as the section "Comparison" has them.
+    """
     document = {
         "schema": SCHEMA,
         "subjects": [_subject(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
@@ -49,6 +54,7 @@ def results_document(record: Record) -> dict[str, Any]:
             "seconds": float(record.seconds),
             "versions": dict(record.versions),
         },
+        "comparison": list(comparison),
         "notes": list(record.notes),
         "excluded": len(record.excluded),
     }

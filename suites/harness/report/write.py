@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
+from suites.harness.performance.paired_comparison import Pair
+from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.record import Record
-from suites.harness.report import grid_section, page, pictures, results, shots
+from suites.harness.report import comparison_section, films_page, grid_section, page, pictures, results, shots
 from suites.harness.report.folder import report_folder
 from suites.harness.report.views import Evidence
 from suites.harness.stress_grid import StressGrid
+from suites.harness.stress_grid.paired import pairs_under_stress
 
 DOWNLOADS = (
     ("results.json", "every claim with its verdict and measures (schema 1)"),
@@ -30,7 +35,7 @@ def write_report(
     record: Record,
     folder: Path,
     *,
-    comparison: Mapping[str, pd.DataFrame] | None = None,
+    comparison: Sequence[Pair] = (),
     grid: StressGrid | None = None,
 ) -> Path:
     """Write the report of a run and return its `index.html`.
@@ -38,7 +43,7 @@ def write_report(
     Args:
         record: the finished run.
         folder: created where missing; an earlier report in it is replaced, index.html last.
-        comparison: title -> table of paired differences between subjects, shown where there are several.
+        comparison: every pair of subjects on clean films.
         grid: every perturbation of the run; its section is left out where there is none.
 
     Raises:
@@ -47,7 +52,8 @@ def write_report(
     """
     if not record.judgements:
         raise UsageProblem("no claim was selected, so there is nothing to report; check --claims and -k")
-    document = results.results_document(record)
+    stressed = pairs_under_stress(grid.subjects) if grid else []
+    document = results.results_document(record, comparison_section.comparison_document(comparison, stressed))
     with report_folder(folder) as partial:
         evidence = {
             (judgement.claim.id, judgement.subject): _evidence(judgement, partial) for judgement in record.judgements
@@ -59,10 +65,28 @@ def write_report(
         results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
         results.films_table(record).to_csv(partial / "films.csv", index=False)
         section = grid_section.write_grid(grid, partial) if grid else None
-        downloads = (*DOWNLOADS, *(grid_section.FILES if grid else ()), *_files(record, partial))
-        html = page.render(record, evidence, downloads, comparison or {}, section)
+        pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
+        further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
+        if films_page.write_films(record, _look(grid), partial):
+            further = (*further, *films_page.FILES)
+        downloads = (*DOWNLOADS, *further, *_files(record, partial))
+        html = page.render(record, evidence, downloads, pairs, section)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"
+
+
+def _look(grid: StressGrid | None) -> films_page.Look | None:
+    """Return what shows a film of the main cohort under a condition, where the run has any."""
+    if grid is None:
+        return None
+    answers = grid.subjects[0].answers
+
+    def look(image: str, condition: str) -> NDArray[np.float32]:
+        if condition == CLEAN:  # with as many pixels as under stress
+            return answers.resolution.working(torch.from_numpy(answers.film(image).pixels), None)[0].numpy()
+        return answers.under(image, parse(condition))[0].numpy()
+
+    return look
 
 
 def _files(record: Record, folder: Path) -> list[tuple[str, str]]:

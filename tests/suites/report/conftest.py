@@ -16,6 +16,7 @@ from PIL import Image
 from suites.harness.claims import Claim, GalleryItem, Judgement, Measure, Result, Verdict
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.formatting import figures
+from suites.harness.performance.paired_comparison import Pair, PairedMeasure
 from suites.harness.record import PAGE, Record
 from suites.harness.report.write import write_report
 from suites.harness.subjects.subject import Provenance, Subject
@@ -231,14 +232,12 @@ def make_record() -> MakeRecord:
 def report(make_record: MakeRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the index.html of a report on two subjects."""
     record = make_record(films=200)
-    paired = pd.DataFrame(
-        {
-            "measure": ["accuracy"],
-            "condition": ["clean"],
-            "difference": [0.058],
-            "low": [0.03],
-            "high": [0.086],
-            "McNemar p": [0.0004],
-        }
+    accuracy = PairedMeasure(
+        measure="accuracy", first=0.9, second=0.842, difference=0.058, low=0.03, high=0.086, films=200
     )
-    return write_report(record, tmp_path_factory.mktemp("report") / "out", comparison={"Paired differences": paired})
+    names = [subject.name for subject in record.subjects]
+    pair = Pair(
+        first=names[0], second=names[1], measures=(accuracy,), films=200, patients=200, only_first=15, only_second=4,
+        mcnemar=0.02, sign_flip=0.02,
+    )  # fmt: skip
+    return write_report(record, tmp_path_factory.mktemp("report") / "out", comparison=[pair])

@@ -294,3 +294,31 @@ def test_axe_would_find_something(open_page, axe: str):
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     assert {"image-alt", "color-contrast"} <= {item["id"] for item in found}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_films_are_searched_sorted_and_opened(open_page, report, width):
+    page = open_page(width)
+    page.goto(report.with_name("films.html").as_uri())
+    everything = page.locator("#rows tr").count()
+    page.fill("#text", "no such film")
+    assert page.locator("#rows tr").count() == 0
+    page.fill("#text", "")
+    page.select_option("#which", "wrong")
+    assert 0 < page.locator("#rows tr").count() < everything
+    assert all("(wrong)" in text for text in page.locator("#rows tr td:nth-child(3)").all_inner_texts())
+    page.click(".sort[data-key=confidence]")
+    shares = [int(text.removesuffix(" %")) for text in page.locator("#rows tr td:nth-child(4)").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    link = page.locator("#rows a").first
+    name = link.inner_text()
+    link.click()
+    assert page.locator("#film-title").inner_text() == name
+    assert page.evaluate("document.activeElement.id") == "film-title"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    deep = page.url
+    page.goto("about:blank")
+    page.goto(deep)
+    assert page.locator("#film-title").inner_text() == name
+    page.click("#back")
+    assert page.locator("#film").is_hidden()

@@ -1,0 +1,176 @@
+"""What did every subject say of every film under every condition? Calls and confidences, film by film."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import softmax
+
+from robustness import perturbation
+from suites.harness.formatting.severities import in_units
+from suites.harness.predictions.conditions import CLEAN
+from suites.harness.record import Record
+
+UNDEFINED = 254
+"""Stands for the call on a film that a condition has no meaning for."""
+NOT_ASKED = 255
+_SINGLE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)@(?P<severity>[1-5])")
+STEPS = 200
+"""A confidence is kept in so many steps, half a percent each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmAnswers:
+    """The answers of one subject, F films by C conditions.
+
+    Attributes:
+        subject: its name; `classes`: its class names.
+        films: one row per film: cohort, id, label, patient and what else is recorded.
+        conditions: texts of the conditions, clean first.
+        truth: (F,) index of the label among the classes, -1 where there is none or none of these.
+        calls: (F, C) index of the class called, UNDEFINED or NOT_ASKED.
+        confidence: (F, C) largest softmax probability; NaN where nothing was called.
+    """
+
+    subject: str
+    classes: tuple[str, ...]
+    films: pd.DataFrame
+    conditions: tuple[str, ...]
+    truth: npt.NDArray[np.int64]
+    calls: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float64]
+
+    @property
+    def called(self) -> npt.NDArray[np.bool_]:
+        """(F, C) whether there is a call."""
+        return np.asarray(self.calls < UNDEFINED)
+
+    @property
+    def changed(self) -> npt.NDArray[np.bool_]:
+        """(F, C) whether the call is another one than on the clean film."""
+        clean = self.calls[:, :1]
+        return np.asarray(self.called & (clean < UNDEFINED) & (self.calls != clean))
+
+    @property
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """(F, C) whether the call is not the label, of films that have one."""
+        return np.asarray(self.called & (self.truth[:, None] >= 0) & (self.calls != self.truth[:, None]))
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row per film: truth, clean call, how many conditions change it, its surest wrong call."""
+        surest = np.where(self.wrong, self.confidence, -1.0)
+        worst, asked = surest.argmax(axis=1), self.called.sum(axis=1) - self.called[:, 0]
+        names = np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
+        held = surest.max(axis=1) >= 0
+        return pd.DataFrame({
+            "subject": self.subject, "cohort": self.films["cohort"].to_numpy(), "film": self.films["id"].to_numpy(),
+            "patient": self.films["patient"].to_numpy(), "truth": self.films["label"].to_numpy(),
+            "call": names[self.calls[:, 0]], "confidence": self.confidence[:, 0],
+            "right": _where_known(~self.wrong[:, 0], (self.truth >= 0) & self.called[:, 0]),
+            "conditions_asked": asked, "conditions_that_change_the_call": self.changed.sum(axis=1),
+            "surest_wrong_condition": np.where(held, np.array(self.conditions, dtype=object)[worst], ""),
+            "surest_wrong_call": np.where(held, names[self.calls[np.arange(len(worst)), worst]], ""),
+            "surest_wrong_confidence": np.where(held, surest.max(axis=1), np.nan),
+        })  # fmt: skip
+
+    def worst(self, count: int) -> list[int]:
+        """Return the labelled films that most conditions turn from right to wrong, of equals the surest wrong one."""
+        lost = (self.wrong & ~self.wrong[:, :1] & self.called[:, :1]).sum(axis=1)
+        surest = np.where(self.wrong, self.confidence, -1.0).max(axis=1)
+        order = sorted(range(len(self.truth)), key=lambda at: (-int(lost[at]), -float(surest[at]), at))
+        return [at for at in order if self.wrong[at].any()][:count]
+
+    def long(self) -> pd.DataFrame:
+        """Return one row per film and condition that was asked: call, confidence, right or wrong, changed or not."""
+        film, condition = np.nonzero(self.calls < NOT_ASKED)
+        names = np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
+        known = (self.truth[film] >= 0) & self.called[film, condition]
+        return pd.DataFrame({
+            "subject": self.subject, "cohort": self.films["cohort"].to_numpy()[film],
+            "film": self.films["id"].to_numpy()[film], "patient": self.films["patient"].to_numpy()[film],
+            "truth": self.films["label"].to_numpy()[film],
+            "condition": np.array(self.conditions, dtype=object)[condition],
+            "call": names[self.calls[film, condition]], "confidence": self.confidence[film, condition],
+            "right": _where_known(~self.wrong[film, condition], known), "changed": self.changed[film, condition],
+        })  # fmt: skip
+
+    def packed(self) -> dict[str, Any]:
+        """Return what the page embeds: calls and confidences as one byte each, row by row, in base64."""
+        steps = np.where(np.isfinite(self.confidence), np.round(self.confidence * STEPS), 0).astype(np.uint8)
+        return {
+            "name": self.subject,
+            "classes": list(self.classes),
+            "truth": [int(value) for value in self.truth],
+            "calls": base64.b64encode(self.calls.tobytes()).decode("ascii"),
+            "confidence": base64.b64encode(steps.tobytes()).decode("ascii"),
+        }
+
+
+def film_answers(record: Record) -> list[FilmAnswers]:
+    """Return the answers of every subject, on the films of the main cohort first, then of the probes."""
+    tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
+    films = pd.concat(tables, ignore_index=True)
+    films = films.assign(**{name: films[name].fillna("").astype(str) for name in ("id", "label", "patient", "cohort")})
+    texts = [str(text) for text in record.predictions["condition"].unique()]
+    entries = {text: described(text) for text in texts}
+    first: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        first.setdefault(entries[text]["group"], place)
+
+    def order(text: str) -> tuple[bool, int, int]:
+        return text != CLEAN, first[entries[text]["group"]], entries[text]["severity"]
+
+    conditions = tuple(sorted(texts, key=order))
+    return [
+        _answers(record.predictions, subject.name, subject.classes, films, conditions)
+        for subject in record.subjects
+        if (record.predictions["subject"] == subject.name).any()
+    ]
+
+
+def _answers(
+    predictions: pd.DataFrame, subject: str, classes: tuple[str, ...], films: pd.DataFrame, conditions: tuple[str, ...]
+) -> FilmAnswers:
+    own = predictions[predictions["subject"] == subject]
+    rows = pd.MultiIndex.from_frame(films[["cohort", "id"]].rename(columns={"id": "image"}))
+    at = rows.get_indexer(pd.MultiIndex.from_frame(own[["cohort", "image"]].astype(str)))
+    column = own["condition"].map({text: place for place, text in enumerate(conditions)}).to_numpy(dtype=np.int64)
+    known = at >= 0
+    at, column = at[known], column[known]
+    logits = own.loc[known, [f"logit_{index}" for index in range(len(classes))]].to_numpy(dtype=np.float64)
+    answered = np.isfinite(logits).all(axis=1)
+    calls = np.full((len(films), len(conditions)), NOT_ASKED, dtype=np.uint8)
+    confidence = np.full(calls.shape, np.nan)
+    calls[at, column] = UNDEFINED
+    calls[at[answered], column[answered]] = logits[answered].argmax(axis=1)
+    confidence[at[answered], column[answered]] = softmax(logits[answered], axis=1).max(axis=1)
+    index: Mapping[str, int] = {name: place for place, name in enumerate(classes)}
+    truth = np.array([index.get(label, -1) for label in films["label"]], dtype=np.int64)
+    return FilmAnswers(
+        subject=subject, classes=classes, films=films, conditions=conditions, truth=truth, calls=calls,
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def _where_known(right: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> pd.Series:
+    """Return a column of yes and no, neither where it is not known."""
+    return pd.Series(right).astype("boolean").where(pd.Series(known))
+
+
+def described(condition: str) -> dict[str, Any]:
+    """Return a condition as the page lists it: what is done, how severely, and that in its units."""
+    single = _SINGLE.fullmatch(condition)
+    known = single is not None and single["name"] in perturbation.names()
+    return {
+        "text": condition,
+        "group": single["name"] if single else condition,
+        "severity": int(single["severity"]) if single else 0,
+        "units": in_units(condition) if known else "",
+    }

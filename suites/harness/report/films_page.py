@@ -1,0 +1,147 @@
+"""From a verdict to the film: which page shows every film with what was said of it, and the worst ones to look at?
+
+One static page beside the report: searchable, sortable, a link to each film, and for the worst of them pictures pixel
+for pixel, clean and stressed. It embeds two bytes per film and condition; everything else of it is in Parquet.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+from PIL import Image
+
+from robustness.perturbation import PerturbationUndefined
+from suites.harness.predictions.conditions import CLEAN
+from suites.harness.record import Record
+from suites.harness.report import page
+from suites.harness.report.film_answers import STEPS, UNDEFINED, FilmAnswers, described, film_answers
+
+PAGE = "films.html"
+FILES = (
+    (PAGE, "every film with what was said of it, the worst ones to look at"),
+    ("film-summary.csv", "one row per film and subject: truth, call, conditions that change it, its surest wrong call"),
+    ("film-answers.parquet", "one row per film, subject and condition: call, confidence, right, changed"),
+)
+PICTURED = 12
+"""Films whose pictures lie beside the page."""
+GROUPS = 3
+"""Perturbations shown of each: those that change its call at most severities."""
+MOST_BYTES = 20 * 1024**2
+"""Of pictures; films at their own pixels are large."""
+
+Look = Callable[[str, str], npt.NDArray[np.float32]]
+"""From a film's id and a condition to (H, W) in [0, 1], as the subject was shown it."""
+
+
+def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAnswers]:
+    """Write films.html, its tables and the pictures of the worst films; return what they were made from.
+
+    Args:
+        record: the finished run.
+        look: shows a film of the main cohort under a condition; without it, or where it cannot, there are no pictures.
+        folder: of the report.
+    """
+    answers = film_answers(record)
+    if not answers:
+        return []
+    pd.concat([one.summary() for one in answers], ignore_index=True).to_csv(folder / FILES[1][0], index=False)
+    pd.concat([one.long() for one in answers], ignore_index=True).to_parquet(folder / FILES[2][0], index=False)
+    chosen = _chosen(answers, record.cohort.name) if look else []
+    pictures = _pictures(answers, chosen, look, folder) if look else {}
+    films = answers[0].films
+    data = {
+        "steps": STEPS,
+        "films": [list(row) for row in films[["id", "label", "patient", "cohort"]].itertuples(index=False, name=None)],
+        "conditions": [described(text) for text in answers[0].conditions],
+        "subjects": [one.packed() for one in answers],
+        "pictures": pictures,
+    }
+    worst = [(answers[0], at) for at in answers[0].worst(25)]
+    html = page.environment().get_template("films.html.j2").render(
+        record=record, data=embedded(data), pictured=len(pictures), films=len(films), worst=_rows(worst),
+        subjects=[one.subject for one in answers], **page.assets(script="films.js"),
+    )  # fmt: skip
+    (folder / PAGE).write_text(html, encoding="utf-8")
+    return answers
+
+
+def embedded(data: object) -> Markup:
+    """Return data as JSON for a script element of type application/json: nothing in it can end the element."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(safe)  # noqa: S704 - every character that HTML looks at is escaped
+
+
+def _chosen(answers: Sequence[FilmAnswers], cohort: str) -> list[int]:
+    """Return the films to be pictured: the worst of each subject in turn, those of the main cohort only."""
+    main = answers[0].films["cohort"].to_numpy() == cohort
+    each = [[at for at in one.worst(len(main)) if main[at]][:PICTURED] for one in answers]
+    turns = [at for place in range(PICTURED) for films in each for at in films[place : place + 1]]
+    return list(dict.fromkeys(turns))[:PICTURED]
+
+
+def _pictures(
+    answers: Sequence[FilmAnswers], chosen: Sequence[int], look: Look, folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Write the pictures; return film -> its perturbations, each with (severity, file, width, height), clean as 0."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    spent = 0
+    (folder / "figures").mkdir(exist_ok=True)
+    for number, at in enumerate(chosen):
+        if spent > MOST_BYTES:
+            break
+        image = str(answers[0].films["id"].iloc[at])
+        clean, size = _stored(look, image, CLEAN, folder / "figures" / f"film-{number:02d}.clean.jpg")
+        spent += size
+        series = []
+        for order, group in enumerate(_groups(answers, at)):
+            shots = [clean]
+            for entry in group:
+                file = folder / "figures" / f"film-{number:02d}.{order}-{entry['severity']}.jpg"
+                shot, size = _stored(look, image, entry["text"], file)
+                spent += size
+                shots.append(shot | {"severity": entry["severity"]})
+            series.append({"group": group[0]["group"], "shots": [shot for shot in shots if shot["file"]]})
+        found[str(at)] = series or [{"group": CLEAN, "shots": [clean]}]
+    return found
+
+
+def _groups(answers: Sequence[FilmAnswers], at: int) -> list[list[dict[str, Any]]]:
+    """Return the perturbations that change a film's call at most severities, of any subject, with their conditions."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    flips: dict[str, int] = {}
+    for place, text in enumerate(answers[0].conditions):
+        entry = described(text)
+        if not entry["severity"] or all(one.calls[at, place] >= UNDEFINED for one in answers):
+            continue
+        groups.setdefault(entry["group"], []).append(entry)
+        flips[entry["group"]] = flips.get(entry["group"], 0) + sum(int(one.changed[at, place]) for one in answers)
+    order = sorted((name for name in groups if flips[name]), key=lambda name: -flips[name])
+    return [sorted(groups[name], key=lambda entry: int(entry["severity"])) for name in order[:GROUPS]]
+
+
+def _stored(look: Look, image: str, condition: str, file: Path) -> tuple[dict[str, Any], int]:
+    """Write one film at its own pixels; return its entry and its bytes, no file where it cannot be shown."""
+    try:
+        pixels = look(image, condition)
+    except PerturbationUndefined:
+        return {"severity": 0, "file": "", "width": 0, "height": 0}, 0
+    buffer = io.BytesIO()
+    grey = Image.fromarray(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    grey.save(buffer, "JPEG", quality=90, optimize=True)
+    file.write_bytes(buffer.getvalue())
+    entry = {"severity": 0, "file": f"figures/{file.name}", "width": grey.width, "height": grey.height}
+    return entry, buffer.tell()
+
+
+def _rows(worst: Sequence[tuple[FilmAnswers, int]]) -> list[dict[str, object]]:
+    """Return the worst films as text, for readers without scripts."""
+    return [dict(one.summary().iloc[at]) for one, at in worst]

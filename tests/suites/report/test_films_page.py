@@ -1,0 +1,127 @@
+"""Does the page of films tell, film by film, what the prediction table says, and stay small and safe?"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+
+from robustness.perturbation import PerturbationUndefined
+from suites.harness.report.film_answers import NOT_ASKED, UNDEFINED, film_answers
+from suites.harness.report.films_page import PICTURED, embedded, write_films
+
+LOGITS = ["logit_0", "logit_1", "logit_2"]
+
+
+@pytest.fixture(scope="module")
+def record(make_record):
+    made = make_record(films=120, plain=True)
+    table = made.predictions.copy()
+    gone = table.index[(table["condition"] == "underexposed@3") & (table["subject"] == table["subject"].iloc[0])][:7]
+    table.loc[gone, LOGITS] = np.nan
+    return replace(made, predictions=table)
+
+
+@pytest.fixture(scope="module")
+def page(record, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    write_films(record, lambda image, condition: np.full((40, 60), 0.5, np.float32), folder)
+    return folder
+
+
+def data_of(folder):
+    text = (folder / "films.html").read_text()
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_every_call_is_that_of_the_prediction_table(record, page):
+    table = pd.read_parquet(page / "film-answers.parquet").set_index(["subject", "cohort", "film", "condition"])
+    own = record.predictions[record.predictions["cohort"] == record.cohort.name]
+    truth = record.cohort.table.set_index("id")["label"]
+    clean = {}
+    for row in own.itertuples():
+        logits = np.array([row.logit_0, row.logit_1, row.logit_2], dtype=np.float64)
+        found = table.loc[(row.subject, row.cohort, row.image, row.condition)]
+        if np.isnan(logits).any():
+            assert found["call"] == ""
+            assert found["right"] is pd.NA
+            continue
+        call = record.subjects[0].classes[int(logits.argmax())]
+        clean.setdefault((row.subject, row.image), call)
+        assert found["call"] == call
+        assert found["confidence"] == pytest.approx(softmax(logits).max())
+        assert found["right"] == (call == truth[row.image])
+        assert found["changed"] == (call != clean[row.subject, row.image])
+
+
+def test_the_summary_counts_what_the_table_holds(page):
+    long = pd.read_parquet(page / "film-answers.parquet")
+    summary = pd.read_csv(page / "film-summary.csv").set_index(["subject", "cohort", "film"])
+    asked = long[(long["condition"] != "clean") & (long["call"] != "")].groupby(["subject", "cohort", "film"])
+    for key, part in asked:
+        assert summary.loc[key, "conditions_asked"] == len(part)
+        assert summary.loc[key, "conditions_that_change_the_call"] == part["changed"].sum()
+    wrong = long[long["right"].fillna(value=True).eq(other=False)]
+    surest = wrong.groupby(["subject", "cohort", "film"])["confidence"].max()
+    held = summary["surest_wrong_confidence"].dropna()
+    assert len(held) == len(surest)
+    assert np.allclose(held.sort_index(), surest.sort_index())
+
+
+def test_the_page_embeds_the_same(record, page):
+    data = data_of(page)
+    for packed, answers in zip(data["subjects"], film_answers(record), strict=True):
+        calls = np.frombuffer(base64.b64decode(packed["calls"]), np.uint8).reshape(answers.calls.shape)
+        steps = np.frombuffer(base64.b64decode(packed["confidence"]), np.uint8).reshape(answers.calls.shape)
+        assert np.array_equal(calls, answers.calls)
+        assert np.abs(steps / data["steps"] - answers.confidence)[answers.called].max() <= 0.5 / data["steps"] + 1e-9
+    first = film_answers(record)[0]
+    assert (first.calls == UNDEFINED).sum() == 7
+    assert (first.calls == NOT_ASKED).any()  # the lateral probe is not asked about stress
+
+
+def test_the_worst_films_are_pictured_clean_and_stressed(record, page):
+    data, answers = data_of(page), film_answers(record)
+    assert 0 < len(data["pictures"]) <= PICTURED
+    worst = {at for one in answers for at in one.worst(PICTURED)}
+    assert set(map(int, data["pictures"])) <= worst
+    for series in data["pictures"].values():
+        for entry in series:
+            assert entry["shots"][0]["severity"] == 0
+            for shot in entry["shots"]:
+                assert (page / shot["file"]).is_file()
+                assert (shot["width"], shot["height"]) == (60, 40)
+
+
+def test_what_a_film_cannot_be_shown_under_is_left_out(record, tmp_path):
+    def look(image, condition):
+        if condition != "clean":
+            raise PerturbationUndefined("no lung")
+        return np.zeros((20, 20), np.float32)
+
+    write_films(record, look, tmp_path)
+    shots = [shot for series in data_of(tmp_path)["pictures"].values() for one in series for shot in one["shots"]]
+    assert shots
+    assert {shot["severity"] for shot in shots} == {0}
+
+
+def test_nothing_in_the_data_ends_its_element():
+    text = embedded({"name": "</script><script>alert(1)</script>&<!--"})
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"name": "</script><script>alert(1)</script>&<!--"}
+
+
+def test_five_thousand_films_are_a_few_megabytes(make_record, tmp_path):
+    made = make_record(films=5000, plain=True)
+    conditions = made.predictions["condition"].nunique()
+    write_films(made, None, tmp_path)
+    size = (tmp_path / "films.html").stat().st_size
+    each = len(made.subjects) * conditions * 2 * 4 / 3
+    assert size < 5000 * (each + 100) + 100_000
+    assert 5000 * (2 * 60 * 2 * 4 / 3 + 100) < 4 * 1024**2  # two subjects under sixty conditions
