@@ -11,6 +11,7 @@ import pandas as pd
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
+from suites.harness.local_paths import without_folders
 from suites.harness.record import Record
 from suites.harness.report import grid_section, page, pictures, results, shots
 from suites.harness.report.folder import report_folder
@@ -71,7 +72,7 @@ def _files(record: Record, folder: Path) -> list[tuple[str, str]]:
     for judgement in record.judgements:
         given |= judgement.result.files if judgement.result else {}
     for name, (text, _) in given.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(without_folders(text), encoding="utf-8")
     return [(name, told) for name, (_, told) in given.items()]
 
 
