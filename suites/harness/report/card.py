@@ -184,7 +184,7 @@ def _sentences(judgements: Sequence[Judgement], cohort: Cohort) -> Iterator[str]
     found = Counter(judgement.verdict for judgement in judgements)
     counts = [f"{found[verdict]} {words.word.lower()}" for verdict, words in wording.VERDICTS.items() if found[verdict]]
     if not any(found[verdict] for verdict in FOUND):
-        yield f"None of the claims judged was found against it on these {simulated}films, which is not the same as safe."
+        yield f"No claim judged was found against it on these {simulated}films, which is not the same as safe."
     yield ""
     yield (
         f"Of {len(judgements)} claims judged on it: {', '.join(counts)}. Those that are inconclusive or not evaluable "
