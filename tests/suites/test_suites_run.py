@@ -194,13 +194,13 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
 def test_a_part_that_would_replace_what_a_whole_run_left_is_refused_before_it_works(place, whole):
     assert whole.returncode == 1
     kept = {name: (place / name).read_bytes() for name in ("out/index.html", "out/results.json", "out.md")}
-    for words in (["--report", "out"], ["--model-card=out.md"]):
-        done = run(place, *words, "-k", "found")
-        assert done.returncode == 4, done.stdout
-        (line,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
-        assert "incomplete: 1 of 7 claims (-k 'found')" in line
-        assert "add --force" in line
-        assert "no report was written" not in done.stdout
+    done = run(place, "--report", "new", "--model-card=out.md", "-k", "found")
+    assert done.returncode == 4, done.stdout
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
+    assert "incomplete: 1 of 7 claims (-k 'found')" in line
+    assert "add --force" in line
+    assert "no report was written" not in done.stdout
+    assert not (place / "new").exists()
     assert kept == {name: (place / name).read_bytes() for name in kept}
 
 
