@@ -26,7 +26,7 @@ from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.local_paths import spec_without_folders
+from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.record import PAGE
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.naming import with_names
@@ -183,14 +183,15 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             interrupted = isinstance(problem, PredictionProblem)
             pytest.exit(line, pytest.ExitCode.INTERRUPTED if interrupted else pytest.ExitCode.USAGE_ERROR)
         request.node.user_properties += _properties(judgement)
+        reason = without_folders(judgement.reason)  # JUnit carries it to wherever results are collected
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
-            pytest.fail(judgement.reason, pytrace=False)
+            pytest.fail(reason, pytrace=False)
         if judgement.verdict is Verdict.SUPPORTED:
-            pytest.xfail(f"known limitation: {judgement.reason}")
+            pytest.xfail(f"known limitation: {reason}")
         if judgement.verdict is Verdict.NOT_SUPPORTED:
-            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {judgement.reason}"))
+            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {reason}"))
         if judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_EVALUABLE}:
-            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {judgement.reason}")
+            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {reason}")
         return judgement
 
     return conclude
