@@ -12,34 +12,37 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 
 import pytest
+from _pytest.junitxml import xml_key
 
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.report.card import card_files, write_model_cards
-from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
-from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
+from suites.harness.local_paths import spec_without_folders, without_folders
+from suites.harness.record import PAGE
 from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.naming import with_names
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
 from suites.limits import memory_line
-from suites.options import DEFAULT_WEIGHTS, value
+from suites.options import DEFAULT_WEIGHTS, deciding, value
+from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, write
 
 EVALUATION = pytest.StashKey[Evaluation]()
-REPORT = pytest.StashKey[Path]()
-CARDS = pytest.StashKey[list[Path]]()
-GATE = pytest.StashKey[GateOutcome]()
+OUTPUTS = pytest.StashKey[Outputs]()
 PROBLEM = pytest.StashKey[str]()
 ASKED = pytest.StashKey[list[tuple[str, str]]]()
-STOPPED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
-"""Ends of a run that did not judge everything it was asked to; of part of the claims no report is written."""
+BROKEN = pytest.StashKey[bool]()
+"""Whether code or weights of the user's ended the run: what was judged of them before is not written down."""
+UNFINISHED = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[EVALUATION] = _evaluation(config)
         if not config.option.collectonly:
-            _refuse_unwritable(config)
+            refuse_unwritable(config, config.stash[EVALUATION])
             _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
     except (UsageProblem, PredictionProblem) as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
@@ -76,15 +79,16 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     loaded = [
         load_subject(spec, preprocessing=recipe, device=device, precision=option("--precision")) for spec in weights
     ]
-    subjects = with_temperatures(loaded, option("--temperature"))
+    tempered = with_temperatures(loaded, option("--temperature"))
     cohort = load_cohort(str(option("--data")))
+    subjects = with_names(tempered, option("--name"), taken=(PAGE, cohort.name))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
     if (limit := option("--limit")) is not None:
         if limit < 1:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
     settings = {"cache": option("--cache")} if option("--cache") else {}
-    command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
+    command = " ".join(["uv run pytest suites/", *starmap(_word, deciding(config))])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
@@ -97,18 +101,6 @@ def _refuse_undecodable(name: str, given: object) -> None:
     text = str(given or "")
     if text != text.encode(errors="ignore").decode():
         raise UsageProblem(f"{name}: the name {text} is no UTF-8; give the file or folder another")
-
-
-def _refuse_unwritable(config: pytest.Config) -> None:
-    """Find out now what a run of an hour would end in: nowhere to write to, or nothing to compare with."""
-    evaluation = config.stash[EVALUATION]
-    if folder := value(config, "--report"):
-        refuse_unwritable_folder(Path(folder))
-    if card := value(config, "--model-card"):
-        for file in card_files(evaluation.subjects, card):
-            refuse_unwritable_file(file, "the model card")
-    if baseline := value(config, "--baseline"):
-        refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in evaluation.subjects})
 
 
 def _refuse_orphans(claims: Sequence[Claim]) -> None:
@@ -129,9 +121,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return evaluation.warnings if evaluation is not None and not config.option.collectonly else []
 
 
-def _quoted(argument: object) -> str:
-    text = str(argument)
-    return f"'{text}'" if any(character in text for character in " ?&*") else text
+def _word(option: str, given: str) -> str:
+    return f"{option} {shlex.quote(spec_without_folders(given))}"
 
 
 def _one_line(problem: BaseException) -> str:
@@ -159,7 +150,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=idle)
         items[:] = [item for item in items if item not in idle]
     config.stash[ASKED] = [case for item in items if (case := _case(item)) is not None]
-    config.stash[EVALUATION].select(claim for claim, _ in config.stash[ASKED])
+    evaluation = config.stash[EVALUATION]
+    evaluation.select((claim for claim, _ in config.stash[ASKED]), chosen_by(config))
+    if not config.option.collectonly:
+        try:
+            refuse_part(config, evaluation, len(config.stash[ASKED]))
+        except UsageProblem as problem:
+            raise pytest.UsageError(_one_line(problem)) from problem
 
 
 def _case(item: pytest.Item) -> tuple[str, str] | None:
@@ -182,21 +179,21 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
     def conclude(claim: Claim, subject: str) -> Judgement:
         try:
             judgement = evaluation.judgement(claim, subject)
-        except UsageProblem as problem:
-            pytest.exit(_one_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
-        except MemoryError as problem:
-            pytest.exit(memory_line(problem), returncode=pytest.ExitCode.USAGE_ERROR)
-        except PredictionProblem as problem:
-            pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
+        except (UsageProblem, PredictionProblem, MemoryError) as problem:
+            request.config.stash[BROKEN] = True
+            line = memory_line(problem) if isinstance(problem, MemoryError) else _one_line(problem)
+            interrupted = isinstance(problem, PredictionProblem)
+            pytest.exit(line, pytest.ExitCode.INTERRUPTED if interrupted else pytest.ExitCode.USAGE_ERROR)
         request.node.user_properties += _properties(judgement)
+        reason = without_folders(judgement.reason)  # JUnit carries it to wherever results are collected
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
-            pytest.fail(judgement.reason, pytrace=False)
+            pytest.fail(reason, pytrace=False)
         if judgement.verdict is Verdict.SUPPORTED:
-            pytest.xfail(f"known limitation: {judgement.reason}")
+            pytest.xfail(f"known limitation: {reason}")
         if judgement.verdict is Verdict.NOT_SUPPORTED:
-            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {judgement.reason}"))
+            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {reason}"))
         if judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_EVALUABLE}:
-            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {judgement.reason}")
+            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {reason}")
         return judgement
 
     return conclude
@@ -219,42 +216,36 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report and the model card of whatever was judged, and hold the run against its baseline."""
     config = session.config
-    if EVALUATION not in config.stash or config.option.collectonly:
+    if EVALUATION not in config.stash or ASKED not in config.stash or config.option.collectonly:
         return
     evaluation = config.stash[EVALUATION]
-    if session.exitstatus in STOPPED:
-        config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
+    if BROKEN in config.stash or session.exitstatus in UNFINISHED:
+        if BROKEN in config.stash or evaluation.judgements:
+            config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
         return
-    judgements = evaluation.judgements
-    if not judgements:
+    judged = {(judgement.claim.id, judgement.subject) for judgement in evaluation.judgements}
+    missing = [claim for claim, subject in config.stash[ASKED] if (claim, subject) not in judged]
+    if missing:
+        interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+        evaluation.stopped = f"{'interrupted' if interrupted else 'stopped at a failure'} before {missing[0]}"
+    if not judged:
+        if missing:
+            config.stash[PROBLEM] = "the run stopped before anything was judged; what it computed is kept"
         return
-    judged = {(judgement.claim.id, judgement.subject) for judgement in judgements}
-    if missing := [claim for claim, subject in config.stash[ASKED] if (claim, subject) not in judged]:
-        config.stash[PROBLEM] = (
-            f"the run stopped at a failure, with {len(missing)} of the {len(config.stash[ASKED])} judgements asked for "
-            f"not made ({missing[0]} the first of them); run it without -x and --maxfail"
-        )
-        return
-    try:
-        _finish(config, evaluation)
-    except UsageProblem as problem:
-        config.stash[PROBLEM] = _one_line(problem)
+    if evaluation.part is not None:
+        _say_in_junit(config, str(evaluation.part))
+    outputs = config.stash[OUTPUTS] = write(config, evaluation)
+    if outputs.problems:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    except MemoryError as problem:
-        config.stash[PROBLEM] = memory_line(problem)
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    gate = config.stash.get(GATE, None)
+    gate = outputs.gate
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _finish(config: pytest.Config, evaluation: Evaluation) -> None:
-    if baseline := value(config, "--baseline"):
-        config.stash[GATE] = compare_with_baseline(evaluation.record(), baseline)
-    if card := value(config, "--model-card"):
-        config.stash[CARDS] = write_model_cards(evaluation.record(), card)
-    if folder := value(config, "--report"):
-        config.stash[REPORT] = evaluation.report(folder)
+def _say_in_junit(config: pytest.Config, told: str) -> None:
+    """Have `--junitxml`, which pytest writes whatever was there, say of the whole file that it is of part of a run."""
+    if (xml := config.stash.get(xml_key, None)) is not None:
+        xml.add_global_property("incomplete", told.removeprefix("incomplete: "))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -270,9 +261,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
             "pytest suites/ --collect-only lists them",
             red=True,
         )
-    print_summary(terminalreporter, stash[EVALUATION], stash.get(REPORT, None), stash.get(PROBLEM, None))
-    for card in stash.get(CARDS, []):
+    outputs = stash.get(OUTPUTS, Outputs())
+    problems = [*filter(None, [stash.get(PROBLEM, None)]), *outputs.problems]
+    print_summary(terminalreporter, stash[EVALUATION], outputs.report, problems)
+    for card in outputs.cards:
         terminalreporter.write_line(f"model card: {card}")
-    gate = stash.get(GATE, None)
-    for line in gate.lines() if gate else []:
+    for wanted, written in outputs.beside:
+        terminalreporter.write_line(
+            f"{wanted} is of a whole run and was left alone; this part is in {written}", red=True
+        )
+    for line in outputs.gate.lines() if outputs.gate else []:
         terminalreporter.write_line(line)

@@ -105,6 +105,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "default": "quick",
         "help": "how much is run (default quick)",
     },
+    "--name": {
+        "action": "append",
+        "metavar": "NAME",
+        "default": [],
+        "help": "how the report calls a subject, repeatable: one for each --weights, in their order",
+    },
     "--preset": {
         "metavar": "NAME",
         "help": "run a whole grid of perturbations beside what the claims need: standard, quick or medmnist-c",
@@ -127,11 +133,28 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "what networks multiply in: float32 (default), tf32 (CUDA only) or bf16; the report names it",
     },
     "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
+    "--force": {
+        "action": "store_true",
+        "default": False,
+        "help": "let a run of part of the claims replace the report or card of a whole run",
+    },
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""
+OUTPUTS = frozenset({"--report", "--model-card", "--baseline", "--cache", "--force"})
+"""Options that decide no result: what is written and where, what is compared with."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]
 
 
 def value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - whatever its type is
     """Return what an option was given, its default where pytest collected the suites without being told to."""
     return config.getoption(name, OPTIONS[name].get("default"))
+
+
+def deciding(config: pytest.Config) -> list[tuple[str, str]]:
+    """Return the options that decide a result, with their values, where these are not the defaults."""
+    told = []
+    for name, described in OPTIONS.items():
+        given = value(config, name)
+        if name not in OUTPUTS and given not in (None, described.get("default")):
+            told += [(name, str(one)) for one in (given if isinstance(given, list) else [given])]
+    return told

@@ -12,7 +12,10 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import load_probes
 from suites.harness.evaluation import Evaluation
+from suites.harness.local_paths import spec_without_folders
+from suites.harness.record import PAGE
 from suites.harness.subjects.formats import load_subject
+from suites.harness.subjects.naming import with_names
 from suites.harness.subjects.subject import Subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 
@@ -32,6 +35,7 @@ def evaluate(
     precision: Literal["float32", "tf32", "bf16"] = "float32",
     preprocessing: str | None = None,
     temperature: str | Path | Sequence[str | Path] = (),
+    name: str | Sequence[str] = (),
     cache: Path | None = None,
     quiet: bool = True,
 ) -> Evaluation:
@@ -51,6 +55,7 @@ def evaluate(
         precision: what they multiply in.
         preprocessing: name of the recipe; by default each subject's own.
         temperature: files `temperature-*.json` of earlier reports; each is applied to the subject of its weights.
+        name: how the report calls the subjects, one for each; by default each is named after its weights.
         cache: folder of finished predictions; by default the user's.
         quiet: no progress bar.
 
@@ -63,19 +68,23 @@ def evaluate(
     given = [subject] if isinstance(subject, str | Subject) else list(subject)
     films = load_cohort(cohort)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
-    applied_preset = f", preset={preset!r}" if preset else ""
-    if resolution != "working":
-        applied_preset += f", resolution={resolution!r}"
-    if precision != "float32":
-        applied_preset += f", precision={precision!r}"
-    command = (
-        f"evaluate({', '.join(repr(item if isinstance(item, str) else item.name) for item in given)}, {films.spec!r}"
-    )
     subjects = [load_subject(item, preprocessing=preprocessing, device=device, precision=precision) for item in given]
     files = [temperature] if isinstance(temperature, str | Path) else list(temperature)
-    applied = f", temperature={[str(file) for file in files]!r}" if files else ""
+    called = [name] if isinstance(name, str) else list(name)
+    tempered = with_temperatures(subjects, [Path(file) for file in files])
+    specs = [spec_without_folders(item) if isinstance(item, str) else item.name for item in given]
+    told = {
+        "claims": spec_without_folders(str(claims)) if isinstance(claims, Path) else None,
+        "profile": profile, "preset": preset, "resolution": None if resolution == "working" else resolution,
+        "seed": seed, "limit": limit, "device": None if device == "cpu" else device,
+        "precision": None if precision == "float32" else precision, "preprocessing": preprocessing,
+        "probes": {role: _spec(probe) for role, probe in (probes or {}).items()},
+        "temperature": [spec_without_folders(str(file)) for file in files], "name": called,
+    }  # fmt: skip
+    arguments = [repr(specs[0] if len(specs) == 1 else specs), repr(spec_without_folders(films.spec))]
+    arguments += [f"{key}={value!r}" for key, value in told.items() if value not in (None, [], {})]
     evaluation = Evaluation(
-        subjects=with_temperatures(subjects, [Path(file) for file in files]),
+        subjects=with_names(tempered, called, taken=(PAGE, films.name)),
         cohort=films if limit is None else films.limited(limit, seed),
         claims=table if isinstance(table, list) else load_claims(table),
         probes=load_probes(films, probes or {}),
@@ -85,6 +94,10 @@ def evaluate(
         seed=seed,
         cache=cache or default_folder(),
         quiet=quiet,
-        command=f"{command}, profile={profile!r}{applied_preset}, seed={seed}{applied})",
+        command=f"evaluate({', '.join(arguments)})",
     )
     return evaluation.run()
+
+
+def _spec(cohort: str | Cohort) -> str:
+    return spec_without_folders(cohort if isinstance(cohort, str) else cohort.spec)

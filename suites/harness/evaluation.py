@@ -38,7 +38,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
-from suites.harness.record import PAGE, Record, no_exclusions, no_predictions, writable
+from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
 from suites.harness.stress_grid.whole import preset_conditions, stress_grid
@@ -62,7 +62,8 @@ class Evaluation:
         resolution: `working`: films are perturbed at what their subjects can tell from more (see `Resolution`), or
             `native`: as they are stored.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
-            them; empty: all of the table. Set by `select`.
+            them; empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen, in a few words.
+        stopped: what ended the run before it judged all of them, in a few words; a report then shows what is there.
     """
 
     subjects: Sequence[Subject]
@@ -77,6 +78,8 @@ class Evaluation:
     quiet: bool = False
     command: str = ""
     selected: frozenset[str] = frozenset()
+    chosen_by: str = ""
+    stopped: str = ""
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _answers: dict[tuple[str, str], Answers] = field(default_factory=dict, repr=False)
     _kept: dict[str, KeptResults] = field(default_factory=dict, repr=False)
@@ -95,7 +98,9 @@ class Evaluation:
         names = [subject.name for subject in self.subjects]
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
-            raise SubjectProblem(f"two subjects are called {', '.join(sorted(repeated))}; give one another name")
+            raise SubjectProblem(
+                f"two subjects are called {', '.join(sorted(repeated))}; name them with --name (from Python, name=)"
+            )
         self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
         self._check_classes()
         preset_conditions(self.preset)
@@ -155,15 +160,30 @@ class Evaluation:
                     self.judgement(claim, subject)
         return self
 
-    def select(self, ids: Iterable[str]) -> None:
-        """Say which claims this run is about, before anything is predicted.
+    def select(self, ids: Iterable[str], chosen_by: str = "") -> None:
+        """Say which claims this run is about, and how they were chosen, before anything is predicted.
 
         Raises:
             ValueError: the conditions of this run have been planned; another selection needs another run.
         """
         if "plan" in self.__dict__:
             raise ValueError("this run has planned its conditions already; select its claims before it predicts")
-        self.selected = frozenset(ids)
+        self.selected, self.chosen_by = frozenset(ids), chosen_by
+
+    @property
+    def pairs(self) -> set[tuple[str, str]]:
+        """Every judgement of a whole run, as (id of a claim, what it is judged on)."""
+        return {(claim.id, subject) for claim in self.claims for subject in self.about(claim)}
+
+    @property
+    def part(self) -> Part | None:
+        """What has been judged so far, where that is not the whole table."""
+        pairs, judged = self.pairs, len(self.judgements)
+        if judged == len(pairs):
+            return None
+        what = "claims" if len(pairs) == len(self.claims) else "judgements"
+        why = "; ".join(filter(None, (self.chosen_by, self.stopped)))
+        return Part(judged=judged, of=len(pairs), what=what, why=why)
 
     @cached_property
     def plan(self) -> Mapping[str, Sequence[Condition]]:
@@ -323,7 +343,7 @@ class Evaluation:
             cohort=writable(next(judged, self.cohort)),
             judgements=self.judgements,
             predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
-            excluded=pd.concat(excluded, ignore_index=True).drop_duplicates() if excluded else no_exclusions(),
+            excluded=self._by_id(pd.concat(excluded, ignore_index=True)) if excluded else no_exclusions(),
             profile=self.profile,
             seed=self.seed,
             command=printable(self.command),
@@ -334,7 +354,14 @@ class Evaluation:
             probes={role: writable(probe) for role, probe in self.probes.items()},
             checks=self.checks,
             notes=self.notes,
+            part=self.part,
         )
+
+    def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:
+        """Return each film left out once, named as in films.csv and not by where it lies."""
+        films = pd.concat([cohort.table[["file", "id"]] for cohort in (self.cohort, *self.probes.values())])
+        ids = dict(films.astype(str).itertuples(index=False, name=None))
+        return excluded.assign(file=[ids.get(file, file) for file in excluded["file"]]).drop_duplicates()
 
     @property
     def warnings(self) -> list[str]:
@@ -373,7 +400,7 @@ class Evaluation:
 
     def report(self, folder: str | Path) -> Path:
         """Write the report and return its `index.html`."""
-        if self.preset:  # a run of claims that need no predictions still owes the grid
+        if self.preset and not self.stopped:  # a run of claims that need no predictions still owes the grid
             for subject in self.judged:
                 self.evidence(subject.name)
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]

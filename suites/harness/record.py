@@ -10,12 +10,32 @@ import pandas as pd
 from suites.harness.claims import Judgement
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import printable
+from suites.harness.local_paths import spec_without_folders
 from suites.harness.predictions.resolution import AS_STORED
 from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.subjects.subject import Subject
 
 PAGE = "the published page"
 """What the claims about printed numbers are judged on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What a run judged that did not judge all it could.
+
+    Attributes:
+        judged: judgements made (one per claim and subject), `of`: those of a whole run.
+        what: what is counted, `claims` or, where several subjects share them, `judgements`.
+        why: what chose the part, or ended the run, in a few words.
+    """
+
+    judged: int
+    of: int
+    what: str = "claims"
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"incomplete: {self.judged} of {self.of} {self.what}" + (f" ({self.why})" if self.why else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +49,13 @@ class Record:
         predictions: the prediction table: columns `subject`, `cohort`, `image`, `condition`, `severity`, `logit_0`, ...
         excluded: films left out, columns `cohort`, `file`, `reason`.
         profile: `quick`, `standard` or `full`.
-        command: the command line that reproduces the run.
+        command: the command line that gives the same results; it names nothing that is written.
         resolution: at which films were perturbed, a sentence.
         started: local time with offset, ISO 8601; `seconds`: duration.
         versions: package -> version, with `python`, `platform` and `device`.
         checks: subject -> what was found out about it before anything was predicted (see `subject_checks`).
         notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
+        part: what was judged of the table of claims, where that is not all of it.
     """
 
     subjects: Sequence[Subject]
@@ -52,11 +73,12 @@ class Record:
     checks: Mapping[str, Sequence[SubjectCheck]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     resolution: str = str(AS_STORED)
+    part: Part | None = None
 
 
 def writable(cohort: Cohort) -> Cohort:
-    """Return a cohort whose spec can be written into a file; a path may hold bytes that are no text."""
-    return replace(cohort, spec=printable(cohort.spec))
+    """Return a cohort whose spec can be published: a path may hold bytes that are no text, and folders of a machine."""
+    return replace(cohort, spec=printable(spec_without_folders(cohort.spec)))
 
 
 def no_predictions() -> pd.DataFrame:

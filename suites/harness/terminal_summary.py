@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,11 +38,13 @@ def size(judgement: Judgement) -> str:
     return f"{text}, exploratory" if effect.exploratory else text
 
 
-def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | None, problem: str | None) -> None:
-    """Print one line per claim and subject, then where the report lies."""
-    judgements = evaluation.judgements
+def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | None, problems: Sequence[str]) -> None:
+    """Print one line per claim and subject, then where the report lies; of a part, first and last that it is one."""
+    judgements, part = evaluation.judgements, evaluation.part
     if judgements:
         terminal.section("limitations page", sep="=", bold=True)
+        if part:
+            terminal.write_line(str(part), red=True, bold=True)
         for note in evaluation.notes:
             terminal.write_line(note)
     heading = None
@@ -57,7 +60,9 @@ def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | Non
         terminal.write_line("Not a medical device. Synthetic stress is necessary, not sufficient.")
     for note in SET_ASIDE:
         terminal.write_line(note)
-    if problem:
-        terminal.write_line(f"no report was written: {problem}", red=True)
-    elif report:
+    if judgements and part:
+        terminal.write_line(str(part), red=True, bold=True)
+    for problem in problems:
+        terminal.write_line(problem if report else f"no report was written: {problem}", red=True)
+    if report:
         terminal.write_line(f"report: {report}", bold=True)

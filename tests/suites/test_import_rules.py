@@ -12,12 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("robustness", "calibration", "explain", "suites")
 REPORT = "suites.harness.report"
-ABOVE_THE_REPORT = {"suites.conftest", "suites.plugin", "suites.harness.api", "suites.harness.evaluation"}
+ABOVE_THE_REPORT = {"suites.outputs", "suites.harness.api", "suites.harness.evaluation"}
 """What runs the suites and writes their report."""
 HARNESS = "suites.harness"
 ROOMS = (
-    "errors", "foreign_file", "foreign_code", "strict_json", "process", "former_names", "statistics", "claims", "cache",
-    "subjects", "cohorts", "predictions", "record",
+    "errors", "local_paths", "foreign_file", "foreign_code", "strict_json", "process", "former_names", "statistics",
+    "claims", "cache", "subjects", "cohorts", "predictions", "record",
     "formatting", "performance", "stress_grid", "verdicts", "endpoints", "report", "evaluation", "api",
     "terminal_summary",
 )  # fmt: skip

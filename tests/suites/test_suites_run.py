@@ -61,6 +61,7 @@ def place(tmp_path_factory):
         for number in range(24):
             pixels = np.clip(generator.normal(grey, 0.06, (64, 80)), 0, 1)
             Image.fromarray((pixels * 255).astype(np.uint8)).save(folder / "films" / label / f"{label}{number}.png")
+    (folder / "films" / "normal" / "damaged.png").write_bytes(b"no picture")
     (folder / "claims.toml").write_text(
         "\n".join(
             f'[[claim]]\nid = "{name}"\nsection = "S"\nstatement = "s."\n{rest}'
@@ -101,8 +102,8 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """The whole table judged once: a report in `out`, JUnit in `out.xml`."""
-    return run(place, "--report", "out", "--junitxml=out.xml")
+    """The whole table judged once: a report in `out`, a card, JUnit in `out.xml`."""
+    return run(place, "--report", "out", "--junitxml=out.xml", "--model-card=out.md", "--name=brightness")
 
 
 def test_verdicts_become_outcomes_and_a_report(place, whole):
@@ -130,6 +131,21 @@ def test_verdicts_become_outcomes_and_a_report(place, whole):
     assert verdicts["grid.lost"] == "not_evaluable"
     assert results["cohort"]["n"] == 72
     assert "<html" in (place / "out" / "index.html").read_text()
+    assert results["incomplete"] is None
+    assert "ncomplete:" not in text + (place / "out" / "index.html").read_text() + (place / "out.xml").read_text()
+    command = "uv run pytest suites/ --weights toys:bright --data films --claims claims.toml --name brightness"
+    assert results["run"]["command"] == command, "nothing that is written, and no folder of this machine"
+
+
+def test_nothing_that_is_published_names_a_folder_of_this_machine(place, whole):
+    assert whole.returncode == 1
+    files = [file for file in (place / "out").rglob("*") if file.is_file()]
+    texts = [file for file in (*files, place / "out.md") if file.suffix not in (".png", ".jpg", ".webp")]
+    assert {file.suffix for file in texts} >= {".html", ".json", ".csv", ".md", ".parquet"}
+    named = [file.name for file in texts for folder in (place, ROOT) if str(folder).encode() in file.read_bytes()]
+    assert named == []
+    excluded = "<td>normal/damaged.png</td>"
+    assert excluded in (place / "out" / "index.html").read_text(), "a film left out is named as films.csv would"
 
 
 def test_junit_carries_verdict_effect_and_interval(place, whole):
@@ -162,11 +178,30 @@ def test_two_subjects_two_cards(place):
 def test_selecting_one_claim_gives_the_same_verdict(place, whole):
     assert whole.returncode == 1
     together = {claim["id"]: claim for claim in json.loads((place / "out" / "results.json").read_text())["claims"]}
-    done = run(place, "--report", "one", "-k", "found")
-    part = json.loads((place / "one" / "results.json").read_text())["claims"]
+    done = run(place, "--report", "one", "-k", "found", "--junitxml=one.xml", "--baseline=out")
+    written = json.loads((place / "one" / "results.json").read_text())
+    part = written["claims"]
     assert [claim["id"] for claim in part] == ["contrast.found"], done.stdout
     assert part[0]["measures"][0] == together["contrast.found"]["measures"][0]
     assert part[0]["verdict"] == together["contrast.found"]["verdict"]
+    assert (written["incomplete"]["judged"], written["incomplete"]["of"]) == (1, 7)
+    assert done.stdout.count("incomplete: 1 of 7 claims (-k 'found')") >= 2
+    assert 'name="incomplete" value="1 of 7 claims' in (place / "one.xml").read_text()
+    assert "release gate passed on part of the claims" in done.stdout, "a claim not asked for is none that was lost"
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_part_that_would_replace_what_a_whole_run_left_is_refused_before_it_works(place, whole):
+    assert whole.returncode == 1
+    kept = {name: (place / name).read_bytes() for name in ("out/index.html", "out/results.json", "out.md")}
+    done = run(place, "--report", "new", "--model-card=out.md", "-k", "found")
+    assert done.returncode == 4, done.stdout
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
+    assert "incomplete: 1 of 7 claims (-k 'found')" in line
+    assert "add --force" in line
+    assert "no report was written" not in done.stdout
+    assert not (place / "new").exists()
+    assert kept == {name: (place / name).read_bytes() for name in kept}
 
 
 @pytest.mark.parametrize(
@@ -211,16 +246,22 @@ def test_nan_logits_stop_the_run_and_name_the_image_and_half_a_report_is_not_wri
     assert not (place / "half.md").exists()
 
 
-def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_the_report_alone(place):
+def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_a_whole_report_alone(place):
     two = '[[claim]]\nid = "classes.bad"\nsection = "A"\nstatement = "s."\n' + REQUIREMENT
     two += 'direction = "below"\nmargin = 0.5\n'
     (place / "two.toml").write_text(two + two.replace("classes.bad", "classes.later").replace('"A"', '"B"'))
     done = run(place, "-x", "--report", "stopped", claims="two.toml")
     assert done.returncode == 1, done.stdout
-    assert "with 1 of the 2 judgements asked for not made (classes.later" in done.stdout
-    assert not (place / "stopped" / "index.html").exists()
+    told = "ncomplete: 1 of 2 claims (stopped at a failure before classes.later)"
+    assert told in done.stdout
+    assert told in (place / "stopped" / "index.html").read_text(), "finished work is not lost"
     done = run(place, "--maxfail=2", "--report", "stopped", claims="two.toml")
-    assert (place / "stopped" / "index.html").exists(), done.stdout
+    whole = (place / "stopped" / "index.html").read_text()
+    assert "ncomplete:" not in whole, done.stdout
+    done = run(place, "-x", "--report", "stopped", claims="two.toml")
+    assert (place / "stopped" / "index.html").read_text() == whole
+    assert told in (place / "stopped.incomplete" / "index.html").read_text()
+    assert "stopped.incomplete" in done.stdout
 
 
 def test_a_home_that_no_shell_has_written_out_is_found(place, monkeypatch):

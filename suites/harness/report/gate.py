@@ -19,9 +19,11 @@ import pandas as pd
 from scipy import stats
 
 from suites.harness.claims import Unit, Verdict
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import number, plain_name
 from suites.harness.record import Record
+from suites.harness.report import results
 from suites.harness.report.stored_run import Run, of_record, stored
 from suites.harness.statistics import Floats, Resamples, holm
 
@@ -79,10 +81,12 @@ class GateOutcome:
         changes: every comparison made, worst first.
         lost: what the baseline judged and this run did not: a check that vanished must not pass.
         notes: what a reader must know (no paired comparison was possible, and why).
+        part: whether it compared part of the claims only, this run or the baseline having judged no more.
     """
 
     changes: Sequence[Change]
     lost: Sequence[str] = ()
+    part: bool = False
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -97,7 +101,7 @@ class GateOutcome:
 
     def lines(self) -> list[str]:
         """Return the outcome for a terminal."""
-        verdict = "passed" if self.passed else "FAILED"
+        verdict = ("passed" if self.passed else "FAILED") + (" on part of the claims" if self.part else "")
         lines = [
             f"release gate {verdict}: {len(self.worsened)} of {len(self.changes)} comparisons worse than tolerated"
         ]
@@ -126,26 +130,52 @@ def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: 
     _refuse_other_films(now.document, then.document)
     names = _matched(now.document, then.document)
     raw, notes = _paired(now, then, names, tolerance)
-    effects, lost = _effects(now.document, then.document, names, tolerance)
+    effects, lost, unasked = _effects(now.document, then.document, names, tolerance)
     raw += effects
+    parts = {"this run": results.part_of(now.document), "the baseline": results.part_of(then.document)}
+    notes += [f"{whose} is {part}" for whose, part in parts.items() if part]
+    notes += [f"{unasked} that the baseline judged are not compared: this run did not ask for them"] * bool(unasked)
     adjusted = holm([change.p for change in raw])
     changes = [Change(**(vars(change) | {"p": float(p)})) for change, p in zip(raw, adjusted, strict=True)]
     changes.sort(key=lambda change: (not change.fails, change.p, -change.worsening))
-    return GateOutcome(changes=changes, lost=lost, notes=notes)
+    return GateOutcome(changes=changes, lost=lost, notes=notes, part=any(parts.values()))
 
 
-def refuse_unfit_baseline(baseline: Path, subjects: Mapping[str, Sequence[str]]) -> None:
+def refuse_unfit_baseline(baseline: Path, subjects: Mapping[str, Sequence[str]], films: Sequence[Cohort]) -> None:
     """Find out before a run what keeps it from being compared with a stored one.
 
     Args:
         baseline: as of `compare_with_baseline`.
         subjects: name -> classes of the subjects of the run.
+        films: the cohort in each form that the run may judge it in (labels as they are, and as the subjects spell
+            them). Which of its films cannot be read is known at the end only, so they may be more than the baseline's.
 
     Raises:
-        UsageProblem: as of `compare_with_baseline`, other films excepted.
+        UsageProblem: as of `compare_with_baseline`.
     """
     named = [{"name": name, "classes": list(classes)} for name, classes in subjects.items()]
-    _matched({"subjects": named}, stored(baseline).document)
+    then = stored(baseline)
+    _matched({"subjects": named}, then.document)
+    told = min((_differing(then, cohort) for cohort in films), key=len)
+    if told:
+        raise UsageProblem(f"{baseline}: the baseline was measured on other films ({told}); run it again on these")
+
+
+def _differing(then: Run, cohort: Cohort) -> str:
+    """Return what keeps a cohort from being that of a stored run, if not all of its films can be read; else ''."""
+    theirs = then.document["cohort"]
+    if cohort.fingerprint == theirs.get("fingerprint"):
+        return ""
+    left_out = len(cohort) - theirs["n"]
+    if not 0 <= left_out <= then.document.get("excluded", 0):
+        return f"n: {theirs['n']} in the baseline, {len(cohort)} now"
+    if then.films is None:
+        return ""
+    keys = ["id", "label", "patient"]
+    before = then.films.loc[then.films["cohort"] == theirs["name"], keys]
+    now = set(cohort.table[keys].astype(str).itertuples(index=False, name=None))
+    strange = [row[0] for row in before.itertuples(index=False, name=None) if row not in now]
+    return f"{len(strange)} of its films are not among these, {strange[0][:60]} the first" if strange else ""
 
 
 def _refuse_other_films(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
@@ -233,15 +263,18 @@ def _compare(name: str, condition: str, sides: tuple[Floats, Floats], resamples:
 
 def _effects(
     now: Mapping[str, Any], then: Mapping[str, Any], names: Mapping[str, str], tolerance: float
-) -> tuple[list[Change], list[str]]:
-    """Return the comparisons of claim effects, and the claims that are no longer judged, or by another measure."""
+) -> tuple[list[Change], list[str], int]:
+    """Return the comparisons of claim effects, claims no longer judged (so), and the number of those not asked for."""
     back = {other: name for name, other in names.items()}
     ours = {(claim["id"], claim["subject"]): claim for claim in now["claims"]}
-    changes, lost = [], []
+    changes, lost, unasked = [], [], 0
     for old in then["claims"]:
         subject = back.get(old["subject"], old["subject"])
         new = ours.get((old["id"], subject))
         if old["verdict"] == UNJUDGED or not old.get("effect") or old["effect"]["estimate"] is None:
+            continue
+        if new is None and now.get("incomplete") is not None:
+            unasked += 1
             continue
         if new is None or new["verdict"] == UNJUDGED or not new.get("effect") or new["effect"]["estimate"] is None:
             why = new.get("reason", "") if new else "the claim is not in this run"
@@ -254,7 +287,7 @@ def _effects(
             lost.append(f"{old['id']} on {subject}: {then_name} before, {now_name} now, which is no comparison")
             continue
         changes.append(_effect(old, new, subject, tolerance))
-    return changes, lost
+    return changes, lost, unasked
 
 
 def _effect(old: Mapping[str, Any], new: Mapping[str, Any], subject: str, tolerance: float) -> Change:

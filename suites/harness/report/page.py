@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from suites.harness.formatting import wording
+from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
@@ -97,6 +98,7 @@ def environment() -> jinja2.Environment:
     """Return where templates are found, autoescaped, with the filters that they use."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
+        finalize=_published,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -106,6 +108,11 @@ def environment() -> jinja2.Environment:
     found.filters |= {"opened": wording.opened}
     found.tests["in_one_piece"] = wording.in_one_piece
     return found
+
+
+def _published(value: object) -> object:
+    """Return what the page prints of a value: texts without folders of this machine, our own HTML as it is."""
+    return without_folders(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def assets(script: str = "page.js") -> dict[str, Markup]:
@@ -129,6 +136,7 @@ def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, A
     recipe = facts.lines(subject.preprocessing.fingerprint())
     return {
         "subject": subject,
+        "source": spec_without_folders(subject.provenance.source),
         "preprocessing": ", ".join(f"{name} {text}" for name, text in recipe.items()),
         "held": [check.name for check in checks if check.passed],
         "told": [check.detail for check in checks if not check.passed or check.name == FLOAT_PATH],

@@ -19,8 +19,9 @@ from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import UsageProblem, reason
 from suites.harness.foreign_file import MIB, read_text
+from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.predictions.subject_checks import SubjectCheck
-from suites.harness.record import Record
+from suites.harness.record import Part, Record
 from suites.harness.strict_json import check, parse_json
 from suites.harness.subjects.subject import Subject
 
@@ -57,6 +58,7 @@ def results_document(record: Record, comparison: Sequence[Mapping[str, Any]] = (
         "comparison": list(comparison),
         "notes": list(record.notes),
         "excluded": len(record.excluded),
+        "incomplete": None if record.part is None else asdict(record.part),
     }
     plain: dict[str, Any] = _plain(document)
     validate(plain)
@@ -95,8 +97,19 @@ def load_results(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def part_of(document: Mapping[str, Any]) -> Part | None:
+    """Return what a run judged of its table of claims, where that was not all of it."""
+    told = document.get("incomplete")
+    return None if told is None else Part(**{name: told[name] for name in ("judged", "of", "what", "why")})
+
+
 def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
-    """Return results.csv: one row per claim, subject and measure; `role` tells effect and headroom from the rest."""
+    """Return results.csv: one row per claim, subject and measure; `role` tells effect and headroom from the rest.
+
+    Of a run that did not judge the whole table every row says so: rows are copied without what stands above them.
+    """
+    part = part_of(document)
+    told = str(part) if part else ""
     rows: list[dict[str, object]] = []
     for claim in document["claims"]:
         head = {key: claim[key] for key in ("id", "section", "kind", "subject", "verdict")}
@@ -105,7 +118,7 @@ def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
             role = "effect" if index == 0 and claim.get("effect") else "measure" if measure else ""
             if role == "measure" and any(measure == room["measure"] for room in claim.get("headroom", [])):
                 role = "headroom"
-            rows.append({**head, "role": role, **measure, "margin": claim.get("margin")})
+            rows.append({**head, "role": role, **measure, "margin": claim.get("margin"), "incomplete": told})
     columns = [
         "id",
         "section",
@@ -120,7 +133,7 @@ def measures_table(document: Mapping[str, Any]) -> pd.DataFrame:
         "high",
         "n",
     ]
-    columns += ["patients", "estimator", "exploratory", "margin", "unit"]
+    columns += ["patients", "estimator", "exploratory", "margin", "unit", "incomplete"]
     table = pd.DataFrame(rows).reindex(columns=columns)
     return table.astype({"n": "Int64", "patients": "Int64"})
 
@@ -176,9 +189,9 @@ def _subject(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, Any]
         "sha256": source.sha256,
         "classes": list(subject.classes),
         "fingerprint": subject.fingerprint,
-        "spec": source.spec,
+        "spec": spec_without_folders(source.spec),
         "format": source.format,
-        "source": source.source,
+        "source": spec_without_folders(source.source),
         "revision": source.revision,
         "architecture": source.architecture,
         "attribution_layer": subject.attribution_layer,
@@ -232,7 +245,9 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is what it is
     """Return the value in plain JSON types; numbers that are none become null, anything unknown its text."""
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, str):
+        return without_folders(value)
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, np.generic):
         return _plain(value.item())
@@ -244,7 +259,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is what it is
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return [_plain(item) for item in value]
-    return str(value)
+    return without_folders(str(value))
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites.harness.claims import GalleryItem
+from suites.harness.local_paths import without_folders
 from suites.harness.report import pictures
 from suites.harness.report.views import Shot
 
@@ -35,5 +36,5 @@ def _sidecar(item: GalleryItem, picture: pictures.Picture, folder: Path, stem: s
         logger.warning("the numbers of %s could not be written", stem, exc_info=True)
         return ""
     name = f"figures/{stem}.json"
-    (folder / name).write_text(text + "\n", encoding="utf-8")
+    (folder / name).write_text(without_folders(text) + "\n", encoding="utf-8")
     return name

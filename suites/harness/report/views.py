@@ -168,16 +168,15 @@ def claim_counts(parts: Sequence[SectionView]) -> list[tuple[Verdict, wording.Ve
 
 
 def reproduce(command: str, claim: Claim) -> str:
-    """Return the command that judges one claim again and prints it, without overwriting the report of the whole run."""
-    kept: list[str] = []
-    words = iter(shlex.split(command))
-    for word in words:
-        if word == "--report":
-            following = next(words, None)
-            kept += [following] if following is not None and following.startswith("-") else []
-        elif not word.startswith("--report="):
-            kept.append(word)
-    return shlex.join([*kept, "-k", claim.id])
+    """Return what judges one claim again and prints it.
+
+    Args:
+        command: of a run; it names nothing that is written, so a part of it overwrites nothing of the whole.
+        claim: one of it.
+    """
+    if command.startswith("evaluate("):
+        return f"{command}.to_pandas().query({f'claim == {claim.id!r}'!r})"
+    return f"{command} -k {shlex.quote(claim.id)}"
 
 
 def worst(record: Record, how_many: int = 3) -> list[Judgement]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
+from suites.harness.local_paths import without_folders
 from suites.harness.performance.paired_comparison import Pair
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.record import Record
@@ -95,7 +96,7 @@ def _files(record: Record, folder: Path) -> list[tuple[str, str]]:
     for judgement in record.judgements:
         given |= judgement.result.files if judgement.result else {}
     for name, (text, _) in given.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(without_folders(text), encoding="utf-8")
     return [(name, told) for name, (_, told) in given.items()]
 
 

@@ -84,6 +84,7 @@ class Provenance:
         revision: commit on the hub, if any.
         architecture: name of the network.
         notes: what a reader must know (a renaming, a licence, a training record).
+        metadata: what the weights' own card or configuration records for the Hub: `license`, `base_model`, ...
     """
 
     spec: str
@@ -94,6 +95,7 @@ class Provenance:
     architecture: str = ""
     notes: tuple[str, ...] = ()
     training: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, repocard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from suites.harness.errors import UsageProblem
+from suites.harness.formatting import wording
 from suites.harness.performance import clean_films
 from suites.harness.record import PAGE
 from suites.harness.report import model_card
@@ -130,3 +131,37 @@ def test_no_card_is_written_unless_all_can_be(make_record, tmp_path):
     with pytest.raises(UsageProblem, match="never asked has no answers"):
         write_model_cards(unasked, tmp_path / "card.md")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_weights_record_of_themselves_is_repeated_and_nothing_is_invented(record, text):
+    silent = ModelCard(text).data
+    assert (silent.license, silent.library_name, silent.base_model) == (None, None, None)
+    told = {"license": "apache-2.0", "library_name": "timm", "base_model": ["facebook/convnextv2-tiny-22k-224"]}
+    subject = record.subjects[0]
+    subject = replace(subject, provenance=replace(subject.provenance, metadata=told))
+    data = ModelCard(model_card(replace(record, subjects=[subject]))).data.to_dict()
+    assert {key: data[key] for key in told} == told
+
+
+def test_numbers_of_simulated_films_say_so_in_their_own_entry(record, text):
+    assert "simulated" not in text.split("\n---\n")[0]
+    simulated = model_card(replace(record, cohort=replace(record.cohort, simulated=True)))
+    _, results = model_index_to_eval_results(ModelCard(simulated).data.to_dict()["model-index"])
+    assert results
+    for result in results:
+        assert result.dataset_name.endswith("(simulated films)")
+        assert result.dataset_type.startswith("simulated-")
+        assert result.dataset_args["simulated"] is True
+
+
+def test_limitations_are_sentences_with_size_and_interval(record, text):
+    said = text.split("## Limitations\n")[1].split("\n## ")[0]
+    judgement = next(one for one in record.judgements if one.claim.id == "failure_modes.underexposed")
+    (line,) = [line for line in said.splitlines() if line.startswith("- Underexposed films")]
+    assert wording.estimate(judgement.result.effect) in line
+    assert f"(95 % interval {wording.interval(judgement.result.effect)})" in line
+    assert "624 films of 428 patients" in line
+    assert "- Required and not met: A statement that goes on" in said
+    assert "Balanced accuracy reaches" not in said, "what is met is no limitation"
+    assert "## Intended use" in text
+    assert "1 inconclusive" in said or "2 inconclusive" in said

@@ -295,3 +295,20 @@ def test_a_claim_that_is_measured_otherwise_now_is_not_compared(record, baseline
     (told,) = outcome.lost
     assert told.startswith(f"{claim['id']} on ")
     assert "called otherwise before, " in told
+
+
+def test_what_keeps_a_run_from_its_baseline_is_said_before_it_works(record, baseline, make_record, tmp_path):
+    subject, films = record.subjects[0], record.cohort
+    same = {subject.name: subject.classes}
+    gate.refuse_unfit_baseline(baseline, same, [films])
+    gate.refuse_unfit_baseline(baseline, {"one alone may be renamed": subject.classes}, [films])
+    one_more = replace(films, table=pd.concat([films.table, films.table.tail(1).assign(id="cannot be read")]))
+    gate.refuse_unfit_baseline(baseline, same, [one_more])  # it left one out; this run may leave out that one
+    fewer = replace(films, table=films.table.iloc[:-1])
+    other = replace(films, table=films.table.assign(patient="somebody else"))
+    for cohort, says in ((fewer, "n: 300 in the baseline, 299 now"), (other, "300 of its films are not among these")):
+        with pytest.raises(UsageProblem, match=f"other films .*{says}"):
+            gate.refuse_unfit_baseline(baseline, same, [cohort])
+        gate.refuse_unfit_baseline(baseline, same, [cohort, films])
+    with pytest.raises(UsageProblem, match=r"no results\.json there"):
+        gate.refuse_unfit_baseline(tmp_path, same, [films])

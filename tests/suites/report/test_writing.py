@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from suites.harness.errors import UsageProblem
-from suites.harness.report import folder, results, write_report
+from suites.harness.record import writable
+from suites.harness.report import folder, model_card, results, write_report
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +164,32 @@ def test_no_claim_is_no_report(make_record, tmp_path: Path):
     with pytest.raises(UsageProblem, match="no claim"):
         write_report(replace(make_record(subjects=1, films=30), judgements=[]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_no_text_of_a_report_or_card_names_a_folder(make_record, tmp_path):
+    """Wherever a path may stand: specs, notes, training, reasons, exclusions, the command, files of endpoints."""
+    secret = "/home/jane doe/secret"
+    told = f"it failed (FileNotFoundError: '{secret}/x.pt') in {secret.replace(' ', '-')}/model.py, line 3"
+    record = make_record(subjects=1, films=60, plain=True)
+    subject = record.subjects[0]
+    provenance = replace(
+        subject.provenance,
+        spec=f"{secret}/v1",
+        source=f"{secret}/v1",
+        notes=(told,),
+        training={"on": f"'{secret}/a'"},
+    )
+    first = next(one for one in record.judgements if one.result)
+    result = replace(first.result, summary=told, files={"told.csv": (f"file\n'{secret}/a.png'\n", told)})
+    judgements = [replace(one, reason=told, result=result if one is first else one.result) for one in record.judgements]
+    leaky = replace(
+        record, subjects=[replace(subject, provenance=provenance)], judgements=judgements, notes=[told],
+        cohort=writable(replace(record.cohort, spec=f"{secret}/films?view=PA", notes=(told,))),
+        excluded=record.excluded.assign(reason=told),
+    )  # fmt: skip
+    write_report(leaky, tmp_path / "out")
+    (tmp_path / "out" / "card.md").write_text(model_card(leaky))
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert {"index.html", "results.json", "told.csv", "card.md"} <= {file.name for file in files}
+    assert [file.name for file in files if b"jane" in file.read_bytes()] == []
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["cohort"]["spec"] == "films?view=PA"

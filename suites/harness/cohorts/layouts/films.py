@@ -68,7 +68,8 @@ def film_table(
 
     Args:
         rows: each with `path` (absolute) and whatever columns are known; an unknown patient becomes the film's own id.
-        root: ids are paths relative to it, with forward slashes.
+        root: ids are paths relative to it, with forward slashes; of films elsewhere relative to the folder that holds
+            them all, since ids are published.
         masks: columns that hold files of masks.
     """
     complete = []
@@ -79,9 +80,18 @@ def film_table(
             unprintable[printable(path)] = path
         return printable(path)
 
+    rows = list(rows)
+    elsewhere = [path for row in rows if not (path := str(row["path"])).startswith(f"{root}{os.sep}")]
+    holding = os.path.commonpath([os.path.dirname(path) for path in elsewhere]) if elsewhere else ""  # noqa: PTH120
+
+    def named(path: str) -> str:
+        if path.startswith(f"{root}{os.sep}"):
+            return relative_name(path, root)
+        return f"../{os.path.basename(holding)}/{relative_name(path, Path(holding))}"  # noqa: PTH119
+
     for row in rows:
         path = str(row["path"])
-        identity = str(row.get("id") or printable(relative_name(path, root)))
+        identity = str(row.get("id") or printable(named(path)))
         known = {key: value for key, value in row.items() if key != "path"}
         filled = {column: str(row.get(column) or "") for column in COLUMNS}
         filled |= {"id": identity, "file": as_printed(path), "patient": filled["patient"] or identity}

@@ -17,6 +17,7 @@ from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import keys, networks, processor, schemas
 from suites.harness.subjects.formats.network_size import planned
 from suites.harness.subjects.formats.paths import is_folder, is_listed, local_path
+from suites.harness.subjects.formats.recorded import CARD, recorded
 from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.formats.tensors import State, filled, outputs_of
 from suites.harness.subjects.formats.weights import checked, read_json, read_safetensors, sha256_of_file
@@ -27,7 +28,7 @@ from suites.harness.subjects.subject import Normalised, Provenance, Subject
 PUBLISHED = "kiselyovd/chest-xray-classifier"
 PUBLISHED_CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 """The published repository sorts its class folders by name."""
-FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "training.json"]
+FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "training.json", CARD]
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -162,6 +163,7 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
             architecture=built.architecture,
             notes=tuple(notes),
             training=read_json(training) if is_listed(training) else {},
+            metadata=recorded(folder, config, source.removeprefix("hf:")),
         ),
     )
 

@@ -90,6 +90,7 @@ def load_timm(spec: str) -> Subject:
             sha256=sha256_of_file(path),
             architecture=name,
             notes=tuple(notes),
+            metadata={"library_name": "timm"},
         ),
     )
 

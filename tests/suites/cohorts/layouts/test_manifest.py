@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,3 +179,18 @@ def test_a_class_may_have_the_name_of_nothing(films: Films, name: str, kind: str
     found = load_cohort(str(path)).table
     assert found["label"].tolist() == [name.lower(), "normal", ""]
     assert found["view"].tolist() == ["PA", "", "PA"]
+
+
+def test_ids_of_films_that_lie_elsewhere_name_no_folder_above_them(films: Films, tmp_path: Path) -> None:
+    """Ids are published in films.csv and stand in every caption."""
+    root = films("a.png", "deep/b.png", "c.png")
+    (tmp_path / "tables").mkdir()
+    shutil.copy(root / "a.png", tmp_path / "tables" / "a.png")
+    files = ["a.png", *map(str, (root / "a.png", root / "deep" / "b.png", root / "c.png"))]
+    path = tmp_path / "tables" / "films.csv"
+    pd.DataFrame({"file": files, "label": ["normal", "virus"] * 2}).to_csv(path, index=False)
+    cohort = load_cohort(str(path))
+    outside = f"../{root.name}"
+    assert set(cohort.table["id"]) == {"a.png", f"{outside}/a.png", f"{outside}/deep/b.png", f"{outside}/c.png"}
+    assert set(cohort.table["patient"]) == set(cohort.table["id"])
+    assert all(cohort.decode(row).pixels.size for row in cohort.rows())

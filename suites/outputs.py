@@ -1,0 +1,132 @@
+"""What does a run leave behind, and where? Its report, cards and gate, checked before the work and written after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from suites.harness.cohorts.layouts import align_labels
+from suites.harness.errors import UsageProblem, one_line
+from suites.harness.evaluation import Evaluation
+from suites.harness.local_paths import without_folders
+from suites.harness.record import Part
+from suites.harness.report.card import card_files, write_model_cards
+from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
+from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
+from suites.harness.report.part import card_place, refuse_to_replace, report_place
+from suites.limits import memory_line
+from suites.options import value
+
+
+@dataclass
+class Outputs:
+    """What a run has written: the report, its cards, the outcome of the gate, and what could not be written.
+
+    Attributes:
+        beside: what was to go to one place and went to another, as (wanted, written).
+    """
+
+    report: Path | None = None
+    cards: list[Path] = field(default_factory=list)
+    gate: GateOutcome | None = None
+    problems: list[str] = field(default_factory=list)
+    beside: list[tuple[Path, Path]] = field(default_factory=list)
+
+
+def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
+    """Find out now what a run of an hour would end in: nowhere to write to, or nothing to compare with.
+
+    Raises:
+        UsageProblem: it would.
+    """
+    if folder := value(config, "--report"):
+        refuse_unwritable_folder(Path(folder))
+    if card := value(config, "--model-card"):
+        for file in card_files(evaluation.subjects, card):
+            refuse_unwritable_file(file, "the model card")
+    if baseline := value(config, "--baseline"):
+        subjects, cohort = evaluation.subjects, evaluation.cohort
+        films = [cohort, align_labels(cohort, subjects[0].classes)]
+        refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in subjects}, films)
+
+
+def refuse_part(config: pytest.Config, evaluation: Evaluation, asked: int) -> None:
+    """Refuse a run that is asked for some of the judgements of a whole one, and would replace what that has left.
+
+    Raises:
+        UsageProblem: it would.
+    """
+    whole = len(evaluation.pairs)
+    if value(config, "--force") or not 0 < asked < whole:
+        return
+    card = value(config, "--model-card")
+    cards = card_files(evaluation.subjects, card) if card else []
+    refuse_to_replace(Part(judged=asked, of=whole, why=evaluation.chosen_by), value(config, "--report"), cards)
+
+
+def chosen_by(config: pytest.Config) -> str:
+    """Return what a command line has that chooses among the claims: files, `-k`, `-m`, `--deselect`."""
+    option = config.option
+    told = [f"{word} {given!r}" for word, given in (("-k", option.keyword), ("-m", option.markexpr)) if given]
+    told += [f"--deselect {_end(word)}" for word in option.deselect or ()]
+    named = [_end(word) for word in config.args]
+    told = [*(name for name in named if ".py" in name), *told]
+    return one_line(without_folders(" ".join(told)), 120)
+
+
+def _end(word: str) -> str:
+    file, between, node = str(word).partition("::")
+    return f"{Path(file).name}{between}{node}"
+
+
+def write(config: pytest.Config, evaluation: Evaluation) -> Outputs:
+    """Write whatever was asked for of what was judged; what cannot be written keeps nothing else from being so."""
+    outputs = Outputs()
+    for step in (_compared, _reported, _carded):
+        _one(step, config, evaluation, outputs)
+    return outputs
+
+
+Step = Callable[[pytest.Config, Evaluation, Outputs], None]
+
+
+def _one(step: Step, config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
+    try:
+        step(config, evaluation, outputs)
+    except UsageProblem as problem:
+        outputs.problems.append(str(problem))
+    except MemoryError as problem:
+        outputs.problems.append(memory_line(problem))
+
+
+def _compared(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
+    if baseline := value(config, "--baseline"):
+        outputs.gate = compare_with_baseline(evaluation.record(), baseline)
+
+
+def _reported(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
+    if folder := value(config, "--report"):
+        place = _place(config, evaluation, outputs, Path(folder), report_place)
+        outputs.report = evaluation.report(place)
+
+
+def _carded(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
+    if card := value(config, "--model-card"):
+        place = partial(_place, config, evaluation, outputs, elsewhere=card_place)
+        outputs.cards = write_model_cards(evaluation.record(), card, place)
+
+
+def _place(
+    config: pytest.Config, evaluation: Evaluation, outputs: Outputs, wanted: Path, elsewhere: Callable[[Path], Path]
+) -> Path:
+    """Return where something is written: where it was wanted, but for a part that may not replace what is there."""
+    if evaluation.part is None or value(config, "--force"):
+        return wanted
+    place = elsewhere(wanted)
+    if place != wanted:
+        outputs.beside.append((wanted, place))
+    return place
