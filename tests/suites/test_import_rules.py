@@ -16,8 +16,8 @@ ABOVE_THE_REPORT = {"suites.conftest", "suites.plugin", "suites.harness.api", "s
 """What runs the suites and writes their report."""
 HARNESS = "suites.harness"
 ROOMS = (
-    "errors", "foreign_file", "foreign_code", "strict_json", "process", "former_names", "statistics", "claims", "cache",
-    "subjects", "cohorts", "predictions", "record",
+    "errors", "foreign_file", "foreign_code", "strict_json", "process", "progress", "former_names", "statistics",
+    "claims", "cache", "subjects", "cohorts", "predictions", "record",
     "formatting", "performance", "stress_grid", "verdicts", "endpoints", "report", "evaluation", "api",
     "terminal_summary",
 )  # fmt: skip

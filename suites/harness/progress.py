@@ -1,0 +1,177 @@
+"""How far is a run, what is it doing, and how long will it take? One small object that is handed down and told.
+
+Whoever does the work says so; nobody who works knows whether anybody looks. What is shown, and where, is for whoever
+owns the terminal (`suites.progress_line`); a run from Python shows nothing of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["checking", "predicting", "attacking", "explaining", "drawing"]
+STAGES: Mapping[Stage, str] = {
+    "checking": "films x subjects",
+    "predicting": "films x conditions",
+    "attacking": "films x attacks",
+    "explaining": "maps",
+    "drawing": "pictures",
+}
+"""What a run does, in this order, and what its units are."""
+
+
+@dataclass
+class Work:
+    """One stage of a run.
+
+    Attributes:
+        units: planned, as far as they can be counted before they are done; 0 where nobody knows.
+        seconds: that they were expected to take, nan where nobody knows; `spent` those they have taken so far.
+        done: units finished, those that were found in the cache among them; `found` only these.
+        began: whether it has been worked on.
+    """
+
+    units: int = 0
+    seconds: float = 0.0
+    done: int = 0
+    found: int = 0
+    spent: float = 0.0
+    began: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Units per second of what was not in the cache; 0 before there are any."""
+        made = self.done - self.found
+        return made / self.spent if made > 0 and self.spent > 0 else 0.0
+
+
+class Progress:
+    """What a run has done of what was planned.
+
+    Its seconds are those of the clock, each counted to one stage only: the innermost that is being worked on.
+
+    Args:
+        clock: gives seconds.
+
+    Example:
+        >>> ticks = iter([0.0, 10.0, 10.0])
+        >>> progress = Progress(lambda: next(ticks))
+        >>> progress.expect("predicting", units=40)
+        >>> with progress.doing("predicting", "24 films of phantom"):
+        ...     progress.done(10)
+        >>> progress.line()
+        'predicting 10 of 40 films x conditions, 1.0/s; about 30 s left of the run'
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.work: dict[Stage, Work] = {stage: Work() for stage in STAGES}
+        self._clock = clock
+        self._stack: list[tuple[Stage, str]] = []
+        self._last: tuple[Stage, str] | None = None
+        self._since = 0.0
+
+    def expect(self, stage: Stage, *, units: int, seconds: float = 0.0) -> None:
+        """Say how much of a stage there will be in the whole run, and about how long it will take."""
+        work = self.work[stage]
+        work.units, work.seconds = units, seconds
+
+    @contextmanager
+    def doing(self, stage: Stage, what: str = "") -> Iterator[None]:
+        """Count what passes within the block as that stage's.
+
+        Args:
+            stage: of the run.
+            what: on what, for the reader.
+        """
+        self._book()
+        self._stack.append((stage, what))
+        self._last = stage, what
+        self.work[stage].began = True
+        try:
+            yield
+        finally:
+            self._book()
+            self._stack.pop()
+
+    def done(self, units: int = 1) -> None:
+        """Say that so many units of the stage at work are finished."""
+        if self._stack:
+            self.work[self._stack[-1][0]].done += units
+
+    def found(self, units: int) -> None:
+        """Say that so many units of the stage at work need not be done: the cache has them."""
+        self.done(units)
+        if self._stack:
+            self.work[self._stack[-1][0]].found += units
+
+    def _book(self) -> None:
+        now = self._clock()
+        if self._stack:
+            self.work[self._stack[-1][0]].spent += now - self._since
+        self._since = now
+
+    def spent(self) -> dict[Stage, float]:
+        """Return the seconds that each stage has taken, those of the one at work until now among them."""
+        seconds = {stage: work.spent for stage, work in self.work.items()}
+        if self._stack:
+            seconds[self._stack[-1][0]] += self._clock() - self._since
+        return seconds
+
+    def left(self) -> float:
+        """Return about how many seconds the rest of the run will take: by the rate so far, else as expected."""
+        return self._left(self.spent())
+
+    def _left(self, spent: Mapping[Stage, float]) -> float:
+        left = 0.0
+        order = list(STAGES)
+        last = max((order.index(stage) for stage, work in self.work.items() if work.began), default=0)
+        for stage, work in self.work.items():
+            todo, made = max(0, work.units - work.done), work.done - work.found
+            if made > 0 and spent[stage] > 0 and todo:
+                left += todo * spent[stage] / made
+            elif todo and not work.done:
+                left += max(0.0, work.seconds - spent[stage])
+            elif todo:
+                left += work.seconds * todo / work.units
+            elif not work.units and order.index(stage) >= last:
+                left += max(0.0, work.seconds - spent[stage])
+        return left
+
+    def line(self) -> str:
+        """Return what is being done, how much of it, how fast, and what is left of the whole run; empty before all."""
+        now = self._stack[-1] if self._stack else self._last
+        if now is None:
+            return ""
+        stage, what = now
+        work, spent = self.work[stage], self.spent()
+        told = f"{stage} {what}:" if what else stage
+        if work.units or work.done:
+            planned = f" of {work.units:,}" if work.done <= work.units else ""
+            told += f" {work.done:,}{planned} {STAGES[stage]}"
+        made = work.done - work.found
+        if made > 0 and spent[stage] > 0:
+            told += f", {_rate(made / spent[stage])}"
+        left = self._left(spent)
+        return f"{told}; about {duration(left)} left of the run" if left >= 1 else told
+
+
+def _rate(per_second: float) -> str:
+    return (
+        f"{per_second:,.0f}/s"
+        if per_second >= 10
+        else f"{per_second:.1f}/s"
+        if per_second >= 0.1
+        else (f"{60 * per_second:.1f}/min")
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a reader plans with it: `40 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds)):.0f} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{minutes} min"
