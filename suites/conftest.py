@@ -1,7 +1,7 @@
 """How is a run set up, and how does a verdict become a pytest outcome? Its options are in `suites.plugin`.
 
 requirement met                          passed
-requirement violated                     failed
+requirement violated                     failed; on few films (exploratory) xfailed, unless --strict-verdicts
 limitation supported                     xfailed  (a known limitation, and here is its size)
 limitation not supported                 xpassed
 a limitation beyond its documented size  failed
@@ -31,6 +31,7 @@ from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
 from suites.limits import memory_line
 from suites.options import DEFAULT_WEIGHTS, value
+from suites.progress_line import Run
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
@@ -51,13 +52,21 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         config.stash[EVALUATION] = _evaluation(config)
-        if not config.option.collectonly:
+        run = Run(config.stash[EVALUATION], config)
+        config.pluginmanager.register(run, "progress line")
+        if _judges(config):
             _refuse_unwritable(config)
-            _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
+            with run.showing():
+                _ = config.stash[EVALUATION].checks  # found out before anything else; what stops it is one line, too
     except (UsageProblem, PredictionProblem) as problem:
         raise pytest.UsageError(_one_line(problem)) from problem
     except MemoryError as problem:
         raise pytest.UsageError(memory_line(problem)) from problem
+
+
+def _judges(config: pytest.Config) -> bool:
+    """Whether anything is judged, not only listed or planned."""
+    return not config.option.collectonly and not value(config, "--plan")
 
 
 def _evaluation(config: pytest.Config) -> Evaluation:
@@ -86,7 +95,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
-        seed=option("--seed"), quiet=config.getoption("verbose", 0) < 0, command=command, **settings,
+        seed=option("--seed"), quiet=True, command=command, **settings,
     )  # fmt: skip
 
 
@@ -124,7 +133,7 @@ def _refuse_orphans(claims: Sequence[Claim]) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Print first what makes a subject unfit to be judged."""
     evaluation = config.stash.get(EVALUATION, None)
-    return evaluation.warnings if evaluation is not None and not config.option.collectonly else []
+    return evaluation.warnings if evaluation is not None and _judges(config) else []
 
 
 def _quoted(argument: object) -> str:
@@ -188,6 +197,9 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
         request.node.user_properties += _properties(judgement)
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
+            few = judgement.result is not None and judgement.result.effect.exploratory
+            if few and not value(request.config, "--strict-verdicts"):
+                pytest.xfail(f"violated on few films (fails with --strict-verdicts only): {judgement.reason}")
             pytest.fail(judgement.reason, pytrace=False)
         if judgement.verdict is Verdict.SUPPORTED:
             pytest.xfail(f"known limitation: {judgement.reason}")

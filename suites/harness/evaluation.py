@@ -393,6 +393,7 @@ class Evaluation:
             probes={role: writable(probe) for role, probe in self.probes.items()},
             checks=self.checks,
             notes=self.notes,
+            expected=self.progress.expected,
         )
 
     @property

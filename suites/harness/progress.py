@@ -78,6 +78,17 @@ class Progress:
         work = self.work[stage]
         work.units, work.seconds = units, seconds
 
+    def plan(self, units: Mapping[Stage, int], seconds: Mapping[Stage, float]) -> None:
+        """Say how much of every stage there will be; of one that is over already nothing more is expected."""
+        for stage, count in units.items():
+            if not self.work[stage].began:
+                self.expect(stage, units=count, seconds=seconds[stage])
+
+    @property
+    def expected(self) -> float:
+        """Seconds that the run was expected to take; 0 where nobody planned it."""
+        return sum(work.seconds for work in self.work.values())
+
     @contextmanager
     def doing(self, stage: Stage, what: str = "") -> Iterator[None]:
         """Count what passes within the block as that stage's.

@@ -35,6 +35,7 @@ class Record:
         versions: package -> version, with `python`, `platform` and `device`.
         checks: subject -> what was found out about it before anything was predicted (see `subject_checks`).
         notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
+        expected: seconds that the plan before the run came to; 0 where there was none.
     """
 
     subjects: Sequence[Subject]
@@ -52,6 +53,7 @@ class Record:
     checks: Mapping[str, Sequence[SubjectCheck]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     resolution: str = str(AS_STORED)
+    expected: float = 0.0
 
 
 def writable(cohort: Cohort) -> Cohort:

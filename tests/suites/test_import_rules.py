@@ -18,7 +18,7 @@ HARNESS = "suites.harness"
 ROOMS = (
     "errors", "foreign_file", "foreign_code", "strict_json", "process", "progress", "former_names", "statistics",
     "claims", "cache", "subjects", "cohorts", "predictions", "record",
-    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "report", "evaluation", "api",
+    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "report", "evaluation", "plan", "api",
     "terminal_summary",
 )  # fmt: skip
 """The rooms of the harness, from the ground up: each imports from those before it only. A new one is put here."""
