@@ -21,11 +21,13 @@ from suites.harness.claims import Claim
 from suites.harness.errors import UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_finished, plan
-from suites.harness.progress import Progress
+from suites.harness.progress import Progress, duration
 from suites.options import value
 
 EVERY = {True: 0.25, False: 30.0}
 """Seconds between two lines, by whether there is a terminal."""
+WORTH_TELLING = 30.0
+"""Seconds of a plan from which on its error is told."""
 FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -139,12 +141,12 @@ class Run:
         quiet = config.getoption("verbose", 0) < 0 and not self.only_plan
         if config.option.collectonly or not items or quiet:
             return []
-        with self.showing():
+        with self.showing(), self.evaluation.progress.doing("checking", "how fast this machine is"):
             try:
                 made = plan(self.evaluation, report=bool(value(config, "--report")))
             except UsageProblem:  # the run itself says it, in its own place
                 return []
-        self.evaluation.progress.plan(made.cost.units, made.cost.seconds)
+        made.announce(self.evaluation.progress)
         return made.lines(every_claim=self.only_plan)
 
     @pytest.hookimpl(tryfirst=True)
@@ -157,6 +159,14 @@ class Run:
         """Show the line while a claim is judged."""
         with self.showing():
             return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say how far off the plan was, where it planned more than some seconds."""
+        expected = self.evaluation.progress.expected
+        if expected >= WORTH_TELLING and not self.only_plan:
+            took = sum(self.evaluation.progress.spent().values())
+            terminalreporter.write_line(f"planned: {duration(expected)}; took: {duration(took)}")
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # within the terminal reporter's own, which writes after it
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:

@@ -226,7 +226,10 @@ class Evaluation:
                 return replace(result, settled=result.settled and looked <= {"main", *roles})
 
             with self.progress.doing(measure.stage, f"{claim.id}, {subject}"):
-                return self._results(subject, roles).once(claim, found) if is_ours(claim) else found()
+                result = self._results(subject, roles).once(claim, found) if is_ours(claim) else found()
+                if measure.stage == "measuring":
+                    self.progress.done()
+                return result
         except NotEvaluable as reason:
             return str(reason)
 

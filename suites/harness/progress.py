@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["checking", "predicting", "attacking", "explaining", "drawing"]
+Stage = Literal["checking", "predicting", "measuring", "attacking", "explaining", "drawing"]
 STAGES: Mapping[Stage, str] = {
     "checking": "films x subjects",
     "predicting": "films x conditions",
+    "measuring": "claims",
     "attacking": "films x attacks",
     "explaining": "maps",
     "drawing": "pictures",
@@ -32,6 +33,7 @@ class Work:
         seconds: that they were expected to take, nan where nobody knows; `spent` those they have taken so far.
         done: units finished, those that were found in the cache among them; `found` only these.
         began: whether it has been worked on.
+        films: planned to be decoded for it, each worth `film` units of time; `decoded` so far.
     """
 
     units: int = 0
@@ -40,12 +42,26 @@ class Work:
     found: int = 0
     spent: float = 0.0
     began: bool = False
+    films: int = 0
+    film: float = 0.0
+    decoded: int = 0
 
     @property
-    def rate(self) -> float:
-        """Units per second of what was not in the cache; 0 before there are any."""
-        made = self.done - self.found
-        return made / self.spent if made > 0 and self.spent > 0 else 0.0
+    def made(self) -> int:
+        """Units that were not in the cache."""
+        return self.done - self.found
+
+    @property
+    def todo(self) -> float:
+        """What is left, in units of time of one unit."""
+        return max(0, self.units - self.done) + self.film * max(0, self.films - self.decoded)
+
+    def left(self, spent: float) -> float:
+        """Return about how many seconds are left after so many: by the rate so far, else as expected."""
+        if self.made > 0 and spent > 0:
+            return self.todo * spent / (self.made + self.film * self.decoded)
+        planned = self.units + self.film * self.films
+        return self.seconds * self.todo / planned if planned else max(0.0, self.seconds - spent)
 
 
 class Progress:
@@ -63,7 +79,7 @@ class Progress:
         >>> with progress.doing("predicting", "24 films of phantom"):
         ...     progress.done(10)
         >>> progress.line()
-        'predicting 10 of 40 films x conditions, 1.0/s; about 30 s left of the run'
+        'predicting 24 films of phantom: 10 of 40 films x conditions, 1.0/s; about 30 s left of the run'
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,16 +89,23 @@ class Progress:
         self._last: tuple[Stage, str] | None = None
         self._since = 0.0
 
-    def expect(self, stage: Stage, *, units: int, seconds: float = 0.0) -> None:
-        """Say how much of a stage there will be in the whole run, and about how long it will take."""
-        work = self.work[stage]
-        work.units, work.seconds = units, seconds
+    def expect(
+        self, stage: Stage, *, units: int, seconds: float | None = None, films: int = 0, film: float = 0.0
+    ) -> None:
+        """Say how much of a stage there will be in the whole run, and about how long it will take.
 
-    def plan(self, units: Mapping[Stage, int], seconds: Mapping[Stage, float]) -> None:
-        """Say how much of every stage there will be; of one that is over already nothing more is expected."""
-        for stage, count in units.items():
-            if not self.work[stage].began:
-                self.expect(stage, units=count, seconds=seconds[stage])
+        Args:
+            stage: of the run; nothing more is expected of one that is over before anybody planned it.
+            units: of it.
+            seconds: for all of them; what was expected before where none are given.
+            films: that are decoded for it.
+            film: units that take as long as one film takes to be decoded.
+        """
+        work = self.work[stage]
+        if work.began and not work.units and not self._stack:
+            return
+        work.units, work.films, work.film = units, films, film
+        work.seconds = work.seconds if seconds is None else seconds
 
     @property
     def expected(self) -> float:
@@ -112,6 +135,11 @@ class Progress:
         if self._stack:
             self.work[self._stack[-1][0]].done += units
 
+    def decoded(self) -> None:
+        """Say that one more film is through with the stage at work."""
+        if self._stack:
+            self.work[self._stack[-1][0]].decoded += 1
+
     def found(self, units: int) -> None:
         """Say that so many units of the stage at work need not be done: the cache has them."""
         self.done(units)
@@ -132,24 +160,14 @@ class Progress:
         return seconds
 
     def left(self) -> float:
-        """Return about how many seconds the rest of the run will take: by the rate so far, else as expected."""
-        return self._left(self.spent())
-
-    def _left(self, spent: Mapping[Stage, float]) -> float:
-        left = 0.0
-        order = list(STAGES)
-        last = max((order.index(stage) for stage, work in self.work.items() if work.began), default=0)
-        for stage, work in self.work.items():
-            todo, made = max(0, work.units - work.done), work.done - work.found
-            if made > 0 and spent[stage] > 0 and todo:
-                left += todo * spent[stage] / made
-            elif todo and not work.done:
-                left += max(0.0, work.seconds - spent[stage])
-            elif todo:
-                left += work.seconds * todo / work.units
-            elif not work.units and order.index(stage) >= last:
-                left += max(0.0, work.seconds - spent[stage])
-        return left
+        """Return about how many seconds the rest of the run will take."""
+        spent = self.spent()
+        over = max((place for place, work in enumerate(self.work.values()) if work.began), default=0)
+        return sum(
+            work.left(spent[stage])
+            for place, (stage, work) in enumerate(self.work.items())
+            if place >= over or work.units  # of a stage whose units nobody counted, nothing is left once another began
+        )
 
     def line(self) -> str:
         """Return what is being done, how much of it, how fast, and what is left of the whole run; empty before all."""
@@ -158,14 +176,13 @@ class Progress:
             return ""
         stage, what = now
         work, spent = self.work[stage], self.spent()
-        told = f"{stage} {what}:" if what else stage
-        if work.units or work.done:
+        told = f"{stage} {what}" if what else stage
+        if work.units:
             planned = f" of {work.units:,}" if work.done <= work.units else ""
-            told += f" {work.done:,}{planned} {STAGES[stage]}"
-        made = work.done - work.found
-        if made > 0 and spent[stage] > 0:
-            told += f", {_rate(made / spent[stage])}"
-        left = self._left(spent)
+            told += f"{':' if what else ''} {work.done:,}{planned} {STAGES[stage]}"
+            if work.made > 0 and spent[stage] > 0:
+                told += f", {_rate(work.made / spent[stage])}"
+        left = self.left()
         return f"{told}; about {duration(left)} left of the run" if left >= 1 else told
 
 

@@ -102,7 +102,7 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
 @pytest.fixture(scope="module")
 def whole(place):
     """The whole table judged once: a report in `out`, JUnit in `out.xml`."""
-    return run(place, "--report", "out", "--junitxml=out.xml")
+    return run(place, "--report", "out", "--junitxml=out.xml", "--strict-verdicts")
 
 
 def test_verdicts_become_outcomes_and_a_report(place, whole):
@@ -215,12 +215,20 @@ def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_the
     two = '[[claim]]\nid = "classes.bad"\nsection = "A"\nstatement = "s."\n' + REQUIREMENT
     two += 'direction = "below"\nmargin = 0.5\n'
     (place / "two.toml").write_text(two + two.replace("classes.bad", "classes.later").replace('"A"', '"B"'))
-    done = run(place, "-x", "--report", "stopped", claims="two.toml")
+    done = run(place, "-x", "--report", "stopped", "--strict-verdicts", claims="two.toml")
     assert done.returncode == 1, done.stdout
     assert "with 1 of the 2 judgements asked for not made (classes.later" in done.stdout
     assert not (place / "stopped" / "index.html").exists()
-    done = run(place, "--maxfail=2", "--report", "stopped", claims="two.toml")
+    done = run(place, "--maxfail=2", "--report", "stopped", "--strict-verdicts", claims="two.toml")
     assert (place / "stopped" / "index.html").exists(), done.stdout
+
+
+def test_a_violation_on_few_films_fails_only_where_that_is_asked_for(place, whole):
+    assert whole.returncode == 1, "asked for"
+    done = run(place, "-k", "bad or toomuch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("violated on few films (fails with --strict-verdicts only)") == 2, done.stdout
+    assert "REQUIREMENT VIOLATED" in done.stdout, "the verdict itself stays"
 
 
 def test_a_home_that_no_shell_has_written_out_is_found(place, monkeypatch):

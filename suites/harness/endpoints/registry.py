@@ -59,7 +59,7 @@ class Endpoint:
     about: About = "subject"
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     every_probe: bool = False
-    stage: Stage = "predicting"
+    stage: Stage = "measuring"
 
     def __call__(self, evidence: Any, claim: Claim) -> Result:  # noqa: ANN401 - what it is about decides the type
         """Measure a claim, its parameters typed and complete."""
@@ -119,7 +119,7 @@ def endpoint(
     about: About = "subject",
     parameters: Mapping[str, Parameter] | None = None,
     every_probe: bool = False,
-    stage: Stage = "predicting",
+    stage: Stage = "measuring",
 ) -> Callable[[Measuring], Measuring]:
     """Register a function as an endpoint; see `Endpoint` for the arguments.
 

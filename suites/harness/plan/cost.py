@@ -10,8 +10,9 @@ from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.adversarial.runs.access import FILM
 from suites.harness.endpoints.adversarial.runs.universal import EPOCHS, LEVELS
-from suites.harness.endpoints.explanations import attribution, border_occlusion
-from suites.harness.endpoints.explanations.method_comparison import methods
+from suites.harness.endpoints.explanations import attribution
+from suites.harness.endpoints.explanations.method_comparison import CONTROLS, methods
+from suites.harness.endpoints.explanations.method_comparison import FILMS as FEW
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan.speed import Speed, cores
 from suites.harness.predictions.ahead import AT_WORK, WAITING
@@ -21,7 +22,7 @@ from suites.harness.progress import STAGES, Stage, duration
 Passes = tuple[float, float]
 """Forward passes, and backward passes, of one film."""
 ENSEMBLE: Mapping[str, Passes] = {"quick": (82, 50), "standard": (870, 190), "full": (5000, 1000)}
-COMPARED: Mapping[str, Passes] = {"quick": (245, 70), "standard": (900, 330), "full": (3900, 1000)}
+COMPARED: Mapping[str, Passes] = {"quick": (200, 70), "standard": (900, 330), "full": (3900, 1000)}
 """Of the ensemble that verdicts rest on, and of the further lines of the side-by-side table together. Counted on the
 demonstration subject (quick; the ensemble of standard); those of full from the steps of its attacks. A subject that
 falls sooner takes fewer, one that stands takes more."""
@@ -48,6 +49,7 @@ class Cost:
     Attributes:
         film_conditions: films x conditions to predict, of all subjects; exact.
         films: that are decoded for it.
+        film: film-conditions that take as long as one film takes to be decoded.
         units: stage -> units as `Progress` counts them, as far as they are known.
         seconds: stage -> about how long.
         timed: whether every network was timed; a service is not.
@@ -57,6 +59,7 @@ class Cost:
 
     film_conditions: int
     films: int
+    film: float
     units: Mapping[Stage, int]
     seconds: Mapping[Stage, float]
     timed: bool
@@ -100,6 +103,7 @@ def cost(evaluation: Evaluation, speed: Speed, *, report: bool, kept: bool = Fal
     changed = max((sum(rows[one.name, role] for role in evaluation.plan) for one in subjects), default=0)
     seconds["predicting"] = (films * speed.decoding + changed * speed.changing) / cores()
     units["predicting"] = sum(rows.values())
+    units["measuring"] = len(subjects) * sum(get(claim.endpoint).stage == "measuring" for claim in asked)
     for subject in subjects:
         forward, backward = speed.forward.get(subject.name, 0.0), speed.backward.get(subject.name, 0.0)
         seconds["predicting"] += forward * sum(rows[subject.name, role] for role in evaluation.plan)
@@ -117,12 +121,16 @@ def cost(evaluation: Evaluation, speed: Speed, *, report: bool, kept: bool = Fal
         seconds["explaining"] += number * (once * forward + again * backward)
         if report:
             seconds["drawing"] += PICTURES[profile] * PICTURE_SECONDS
+    film = films * speed.decoding / cores()
+    each = (seconds["predicting"] - film) / max(1, sum(rows.values()))
+    film = film / max(1, films) / each if each > 0 else 0.0
     side = max((subject.preprocessing.size for subject in subjects), default=0)
     disk = sum(rows.values()) * ROW_BYTES + units["explaining"] * 4 * side**2 + min(films, LOOKED_AT) * speed.film
     peak = min(AT_WORK, cores() * speed.film * (STORED_IMAGES + WORKING_IMAGES))
     return Cost(
         film_conditions=sum(rows.values()),
         films=films,
+        film=film,
         units=units,
         seconds=seconds,
         timed=all(subject.name in speed.forward for subject in subjects),
@@ -158,17 +166,16 @@ def _attacks(claims: list[Claim], films: int, profile: str) -> Iterator[tuple[in
 def _maps(claims: list[Claim], evaluation: Evaluation) -> int:
     """Return about how many maps one subject's claims ask for; the checks of every method among them."""
     profile, main = evaluation.profile, len(evaluation.cohort)
+    films, checks = min(main, attribution.FILMS[profile]), min(main, attribution.CHECKED) * (attribution.STAGES + 1)
     number = 0
     for claim in claims:
-        if get(claim.endpoint).stage != "explaining":
-            continue
-        films = min(main, attribution.FILMS[profile])
         if claim.endpoint == "map_goes_with_the_weights":
-            checked = min(main, attribution.CHECKED)
-            number += len(methods(profile)) * checked * (attribution.STAGES + 2)
-        elif claim.endpoint == "border_flips":
-            number += min(main, border_occlusion.FILMS[profile]) // 4
-        else:
+            number += len({*methods(profile), *CONTROLS}) * (checks + min(main, FEW[profile]))
+        elif claim.endpoint == "looks_at_lesion":
+            number += films // 2 + checks  # of the ill films called right
+        elif claim.endpoint == "looks_off_the_lung":
+            number += films + checks
+        elif get(claim.endpoint).stage == "explaining" and claim.endpoint != "border_flips":
             number += films
     return number
 

@@ -25,6 +25,7 @@ from suites.harness.formatting.wording import plain_name
 from suites.harness.plan.cost import Cost, cost
 from suites.harness.plan.precision import Group, Precision, precision
 from suites.harness.plan.speed import Speed, measure
+from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
 NAMED = 3
@@ -52,6 +53,15 @@ class Plan:
     missing: Mapping[str, Sequence[str]]
     cost: Cost
     simulated: bool = False
+
+    def announce(self, progress: Progress) -> None:
+        """Tell the progress of the run how much of every stage there will be."""
+        for stage, units in self.cost.units.items():
+            if stage == "predicting":
+                films, film = self.cost.films, self.cost.film
+                progress.expect(stage, units=units, seconds=self.cost.seconds[stage], films=films, film=film)
+            else:
+                progress.expect(stage, units=units, seconds=self.cost.seconds[stage])
 
     def document(self) -> dict[str, object]:
         """Return the plan as plain JSON values."""

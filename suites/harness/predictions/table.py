@@ -164,6 +164,7 @@ def predict(
                 excluded.append((cohort.name, str(row["file"]), str(unreadable)))
             bar.update()
             progress.found(per_film - made)
+            progress.decoded()
         for engine in engines.values():
             engine.finish()
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
