@@ -12,6 +12,7 @@ import shutil
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
@@ -87,10 +88,10 @@ class ProgressLine:
                 return
             self._last = now
             if self.width is None:
-                self._write(("\n" if self.column() else "") + f"{line}\n")
+                self._write(("\n" if self.column() else "") + f"{fitted(line)}\n")
             else:
                 start = "\r\x1b[2K" if self._drawn or not self.column() else "\n"
-                self._write(start + line[: max(1, self.width() - 1)])
+                self._write(start + fitted(line, max(1, self.width() - 1)))
                 self._drawn = True
 
     def wipe(self) -> None:
@@ -144,7 +145,9 @@ class Run:
         with self.showing(), self.evaluation.progress.doing("checking", "how fast this machine is"):
             try:
                 made = plan(self.evaluation, report=bool(value(config, "--report")))
-            except UsageProblem:  # the run itself says it, in its own place
+            except UsageProblem as problem:  # a run says it itself, in its own place
+                if self.only_plan:
+                    raise pytest.UsageError(" ".join(str(problem).split())) from problem
                 return []
         made.announce(self.evaluation.progress)
         return made.lines(every_claim=self.only_plan)
@@ -176,6 +179,18 @@ class Run:
         if not self.only_plan and session.testscollected and session.exitstatus in FINISHED:
             note_finished(self.evaluation)
         return result
+
+
+def fitted(line: str, columns: int | None = None) -> str:
+    """Return as much of a line as fits, wide characters counted as two; names of films may hold what moves a cursor."""
+    shown, used = [], 0
+    for character in line:
+        safe = character if character.isprintable() else "?"
+        used += 2 if unicodedata.east_asian_width(safe) in "WF" else 1
+        if columns is not None and used > columns:
+            break
+        shown.append(safe)
+    return "".join(shown)
 
 
 def line_of(config: pytest.Config, progress: Progress) -> ProgressLine | None:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from suites.harness.progress import Progress
-from suites.progress_line import ProgressLine
+from suites.progress_line import ProgressLine, fitted
 from tests.suites.test_suites_run import ROOT, place, run  # noqa: F401 - a fixture
 
 SLOW = """
@@ -69,6 +69,12 @@ def test_on_a_terminal_it_fits_is_drawn_over_itself_and_leaves_the_cursor_where_
     line.wipe()
     line.wipe()
     assert read() == "\nattacking reader: 0\r\x1b[2Kattacking reader: 0\r\x1b[2K\x1b[A\x1b[8G"
+
+
+def test_names_of_films_neither_move_the_cursor_nor_break_the_line():
+    assert fitted("predicting \x1b[2J\r\n名前", 20) == "predicting ?[2J??名"
+    assert fitted("名" * 9, 9) == "名" * 4
+    assert fitted("a\nb") == "a?b"
 
 
 def test_it_moves_while_nobody_reports_anything(pipe, working):

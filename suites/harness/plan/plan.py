@@ -121,9 +121,9 @@ def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) 
     Raises:
         CohortProblem: labels do not fit the subjects.
     """
-    if was_finished(evaluation):
-        nothing = Speed({}, {}, 0.0, 0.0, frozenset(), 0)
-        return planned(evaluation, nothing, report=report, kept=True)
+    kept = was_finished(evaluation)
+    if kept or not evaluation.plan:
+        return planned(evaluation, Speed({}, {}, 0.0, 0.0, frozenset(), 0), report=report, kept=kept)
     speed = measure(
         evaluation.subjects, evaluation.cohort, evaluation.plan.get("main", ()), evaluation.working,
         seed=evaluation.seed, seconds=seconds,

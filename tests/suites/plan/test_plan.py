@@ -126,3 +126,12 @@ def test_a_second_is_measured_once_and_not_again_for_a_run_that_was_finished(eva
     assert made.cost.kept
     assert "some seconds" in "\n".join(made.lines())
     assert not was_finished(evaluation("grid.stripes"))
+
+
+def test_a_run_without_subjects_asks_no_network_and_no_film(evaluation):
+    run = evaluation("published.accuracy_interval", decode=untouchable)
+    run.claims = [claim for claim in CLAIMS if claim.id == "published.accuracy_interval"]
+    run.subjects[0].network.register_forward_hook(lambda *_: untouchable({"id": "a pass"}))
+    made = plan(run)
+    assert made.cost.film_conditions == 0
+    assert "0 films x conditions (0 films), about 1 s" in "\n".join(made.lines())
