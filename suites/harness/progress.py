@@ -86,6 +86,7 @@ class Progress:
         self.work: dict[Stage, Work] = {stage: Work() for stage in STAGES}
         self._clock = clock
         self._stack: list[tuple[Stage, str]] = []
+        self._counted = set[str]()
         self._last: tuple[Stage, str] | None = None
         self._since = 0.0
 
@@ -140,8 +141,16 @@ class Progress:
         if self._stack:
             self.work[self._stack[-1][0]].decoded += 1
 
-    def found(self, units: int) -> None:
-        """Say that so many units of the stage at work need not be done: the cache has them."""
+    def found(self, units: int, once: str = "") -> None:
+        """Say that so many units of the stage at work need not be done: the cache has them.
+
+        Args:
+            units: of the stage.
+            once: names work that several ask for, and that counts the first time only.
+        """
+        if once and once in self._counted:
+            return
+        self._counted.add(once)
         self.done(units)
         if self._stack:
             self.work[self._stack[-1][0]].found += units

@@ -9,6 +9,8 @@ from suites.harness.claims import Claim
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.adversarial.runs.access import FILM
+from suites.harness.endpoints.adversarial.runs.side_by_side import CLAIMED
+from suites.harness.endpoints.adversarial.runs.side_by_side import LINES as ALL_LINES
 from suites.harness.endpoints.adversarial.runs.universal import EPOCHS, LEVELS
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.method_comparison import CONTROLS, methods
@@ -26,6 +28,8 @@ COMPARED: Mapping[str, Passes] = {"quick": (200, 70), "standard": (900, 330), "f
 """Of the ensemble that verdicts rest on, and of the further lines of the side-by-side table together. Counted on the
 demonstration subject (quick; the ensemble of standard); those of full from the steps of its attacks. A subject that
 falls sooner takes fewer, one that stands takes more."""
+LINES = sum(line not in CLAIMED for line in ALL_LINES)
+"""Further lines of that table."""
 CONTROL: Passes = (6, 0)
 CHECKS = 8 * 60
 """Forward passes in which the trust in an attack is checked."""
@@ -155,12 +159,13 @@ def _attacks(claims: list[Claim], films: int, profile: str) -> Iterator[tuple[in
         if threat == FILM:
             yield whole, ENSEMBLE[profile]
     if any(asked["side_by_side"] for asked in wanted):
-        yield min(films, protocols.COMPARED_FILMS[profile]), COMPARED[profile]
+        once, again = COMPARED[profile]
+        yield LINES * min(films, protocols.COMPARED_FILMS[profile]), (once / LINES, again / LINES)
         if not any(asked["threat"] == FILM for asked in wanted):
             yield whole, ENSEMBLE[profile]
     if patterned:
-        passes = len(LEVELS) * (EPOCHS[profile] + 2.0)
-        yield min(films, protocols.PATTERN_FILMS[profile]), (passes, len(LEVELS) * float(EPOCHS[profile]))
+        number = len(LEVELS) * min(films, protocols.PATTERN_FILMS[profile])
+        yield number, (EPOCHS[profile] + 2.0, float(EPOCHS[profile]))
 
 
 def _maps(claims: list[Claim], evaluation: Evaluation) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -135,3 +136,13 @@ def test_a_run_without_subjects_asks_no_network_and_no_film(evaluation):
     made = plan(run)
     assert made.cost.film_conditions == 0
     assert "0 films x conditions (0 films), about 1 s" in "\n".join(made.lines())
+
+
+def test_an_attack_that_several_claims_ask_for_is_planned_and_counted_once(evaluation):
+    run = evaluation("adversarial.two_levels", films=6)
+    one = next(claim for claim in CLAIMS if claim.id == "adversarial.two_levels")
+    run.claims = [one, replace(one, id="adversarial.three", parameters={"levels": 1.0})]
+    planned(run, SPEED).announce(run.progress)
+    run.run()
+    work = run.progress.work["attacking"]
+    assert (work.units, work.done, work.found) == (2 * 6, 2 * 6, 0)

@@ -105,7 +105,7 @@ class Job:
         done, progress = self.kept(cache), self.answers.progress
         subject = self.answers.subject
         with progress.doing("attacking", f"{subject.name}, {self.plan.name} ({self.threat})"):
-            progress.found(len(set(self.ids) & set(done)))
+            progress.found(len(set(self.ids) & set(done)), once=f"{subject.cache_key} {self.key}")
             if set(self.ids) <= set(done):
                 return gather(done[image] for image in self.ids)
             records = attack_each(
