@@ -41,7 +41,8 @@ LOOKED_AT = 64
 """Films that galleries and maps decode again, and that are kept where that is slow."""
 PICTURE_SECONDS = 0.12
 PICTURES: Mapping[str, int] = {"quick": 140, "standard": 260, "full": 500}
-"""Seconds of drawing a picture, and pictures of a report for each subject."""
+CURVES = 15
+"""Seconds of drawing a picture, and pictures of a report for each subject; without its galleries, curves only."""
 RUNTIME = 600 * 1024**2
 """Bytes of Python with torch and its libraries."""
 
@@ -124,7 +125,8 @@ def cost(evaluation: Evaluation, speed: Speed, *, report: bool, kept: bool = Fal
         units["explaining"] += number
         seconds["explaining"] += number * (once * forward + again * backward)
         if report:
-            seconds["drawing"] += PICTURES[profile] * PICTURE_SECONDS
+            galleries = any(claim.endpoint == "map_goes_with_the_weights" for claim in asked)
+            seconds["drawing"] += (PICTURES[profile] if galleries else CURVES) * PICTURE_SECONDS
     film = films * speed.decoding / cores()
     each = (seconds["predicting"] - film) / max(1, sum(rows.values()))
     film = film / max(1, films) / each if each > 0 else 0.0
@@ -136,7 +138,7 @@ def cost(evaluation: Evaluation, speed: Speed, *, report: bool, kept: bool = Fal
         films=films,
         film=film,
         units=units,
-        seconds=seconds,
+        seconds=dict.fromkeys(STAGES, 0.0) if kept else seconds,
         timed=not any(rows.values()) or all(subject.name in speed.forward for subject in subjects),
         kept=kept,
         disk=disk,

@@ -125,6 +125,7 @@ def test_a_second_is_measured_once_and_not_again_for_a_run_that_was_finished(eva
     note_finished(run)
     made = plan(evaluation("classes.recall_gap"))
     assert made.cost.kept
+    assert made.cost.whole == 0
     assert "some seconds" in "\n".join(made.lines())
     assert not was_finished(evaluation("grid.stripes"))
 
