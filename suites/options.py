@@ -121,6 +121,16 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "perturb films at the resolution their subjects can see (default), or as they are stored",
     },
     "--preprocessing": {"metavar": "NAME", "help": "recipe by name: repository (default) or hub"},
+    "--plan": {
+        "action": "store_true",
+        "default": False,
+        "help": "say what the run would do, what its films cannot settle and what it would cost, and end (exit code 0)",
+    },
+    "--strict-verdicts": {
+        "action": "store_true",
+        "default": False,
+        "help": "fail (exit code 1) on exploratory violations, too: those that rest on few films",
+    },
     "--limit": {
         "type": partial(_whole, "--limit"),
         "metavar": "N",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
@@ -31,13 +31,14 @@ from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import endpoint_of, is_ours, measured_alone
 from suites.harness.endpoints.uncertainty.held_out import caveat
-from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem, printable
+from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem, one_line, printable
 from suites.harness.performance.paired_comparison import compare
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers, Evidence, WhenAsked
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
+from suites.harness.progress import STAGES, Progress
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
@@ -64,6 +65,7 @@ class Evaluation:
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
             them; empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen, in a few words.
         stopped: what ended the run before it judged all of them, in a few words; a report then shows what is there.
+        progress: told of whatever is done.
     """
 
     subjects: Sequence[Subject]
@@ -80,9 +82,10 @@ class Evaluation:
     selected: frozenset[str] = frozenset()
     chosen_by: str = ""
     stopped: str = ""
+    progress: Progress = field(default_factory=Progress, repr=False)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _answers: dict[tuple[str, str], Answers] = field(default_factory=dict, repr=False)
-    _kept: dict[str, KeptResults] = field(default_factory=dict, repr=False)
+    _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
@@ -153,8 +156,8 @@ class Evaluation:
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
 
     def run(self) -> Evaluation:
-        """Judge every selected claim on everything it is about."""
-        for claim in self.claims:
+        """Judge every selected claim on everything it is about, the cheap ones first."""
+        for claim in sorted(self.claims, key=self.cost):
             if not self.selected or claim.id in self.selected:
                 for subject in self.about(claim):
                     self.judgement(claim, subject)
@@ -190,14 +193,37 @@ class Evaluation:
         """Role of a cohort (`main`, a probe's) -> what it is predicted under.
 
         Made once, before the first prediction, from all claims whose section is judged: what a claim needs never
-        depends on which of them is judged first.
+        depends on which of them is judged first. Nothing is predicted of a cohort that no such claim looks at.
         """
-        wanted = [claim for claim in self.claims if get(claim.endpoint).about == "subject" and self._runs(claim)]
+        wanted = [claim for claim in self.running if get(claim.endpoint).about == "subject"]
+        plan = {"main": self._asked(wanted)} if wanted or self.preset else {}
+        for role in self.probes:
+            looking = [claim for claim in wanted if role in get(claim.endpoint).roles(claim, self.probes)]
+            if looking:
+                plan[role] = self._probed(looking)
+        return plan
+
+    def _probed(self, claims: Iterable[Claim]) -> list[Condition]:
+        """Return what a probe is predicted under for these claims: as its films came, and whatever they name."""
         probed = {CLEAN: parse(CLEAN)}
-        for claim in wanted:
+        for claim in claims:
             needed = get(claim.endpoint).probe_conditions(claim, thorough=self.profile != "quick")
             probed |= {condition.text: condition for condition in needed}
-        return {"main": self._asked(wanted), **{role: list(probed.values()) for role in self.probes}}
+        return list(probed.values())
+
+    @property
+    def running(self) -> list[Claim]:
+        """The claims whose section is judged in this run: they share Holm's correction with a selected one."""
+        sections = {other.section for other in self.claims if other.id in self.selected}
+        return [claim for claim in self.claims if not self.selected or claim.section in sections]
+
+    def cost(self, claim: Claim) -> int:
+        """Return what a claim waits for: 0 page or cohort, 1 answers, then attacks, then explanations.
+
+        Its section counts as a whole, for it is judged as a whole. Explanations show what attacks have found.
+        """
+        endpoints = [get(other.endpoint) for other in self.claims if other.section == claim.section]
+        return max(0 if one.about != "subject" else list(STAGES).index(one.stage) for one in endpoints)
 
     def _measure(self, claim: Claim, subject: str) -> Result | str:
         """Return the result of a claim's endpoint, or the reason why it cannot be had."""
@@ -208,35 +234,52 @@ class Evaluation:
             if measure.about == "cohort":
                 return measured_alone(measure, self.cohort, claim)
             refuse(self._named(subject), self.checks[subject])
-            evidence = self.evidence(subject)
-            if not is_ours(claim):
-                return measured_alone(measure, evidence, claim)
-            return self._results(subject).once(claim, lambda: measured_alone(measure, evidence, claim))
+            looked: set[str] = set()
+            evidence = self.evidence(subject, looked)
+            roles = measure.roles(claim, self.probes)
+            for role in roles:
+                self.answers(self._named(subject), self.probes[role], role)
+
+            def found() -> Result:
+                result = measured_alone(measure, evidence, claim)
+                # Answers on a probe that no parameter names are in no key.
+                return replace(result, settled=result.settled and looked <= {"main", *roles})
+
+            with self.progress.doing(measure.stage, f"{claim.id}, {subject}"):
+                result = self._results(subject, roles).once(claim, found) if is_ours(claim) else found()
+                if measure.stage == "measuring":
+                    self.progress.done()
+                return result
         except NotEvaluable as reason:
             return str(reason)
 
-    def evidence(self, name: str) -> Evidence:
-        """Return the answers of one subject on every cohort, predicting what is missing.
+    def evidence(self, name: str, looked: set[str] | None = None) -> Evidence:
+        """Return the answers of one subject, predicting what is missing; on a probe when somebody looks at it.
+
+        Args:
+            name: of the subject.
+            looked: takes the roles that somebody has looked at.
 
         Raises:
             NotEvaluable: the subject is no function of the film (see `checks`).
         """
         subject = self._named(name)
         refuse(subject, self.checks[name])
-        probes = {role: self.answers(subject, cohort, role) for role, cohort in self.probes.items()}
-        main = self.answers(subject, self.cohort, "main")
-        peers = {
-            role: [
-                found
-                for (other, asked_as), found in self._answers.items()
-                if asked_as == role and other != name and found.subject.classes == subject.classes
-                and found.images == mine.images
-            ]
-            for role, mine in {"main": main, **probes}.items()
-        }  # fmt: skip
+        cohorts, seen = {"main": self.cohort, **self.probes}, set() if looked is None else looked
+
+        def there(role: str) -> Answers:
+            seen.add(role)
+            return self.answers(subject, cohorts[role], role)
+
+        def beside(role: str) -> list[Answers]:
+            mine = there(role)
+            found = [self.answers(other, cohorts[role], role) for other in self.judged if other.name != name]
+            return [one for one in found if one.subject.classes == subject.classes and one.images == mine.images]
+
         return Evidence(
-            main=main, profile=self.profile, seed=self.seed, cache=self.cache, probes=probes,
-            severities=SEVERITIES[self.profile], peers=peers,
+            main=self.answers(subject, self.cohort, "main"), profile=self.profile, seed=self.seed, cache=self.cache,
+            probes=WhenAsked(self.probes, there),
+            severities=SEVERITIES[self.profile], peers=WhenAsked(cohorts, beside),
         )  # fmt: skip
 
     def _named(self, name: str) -> Subject:
@@ -255,27 +298,36 @@ class Evaluation:
     @cached_property
     def checks(self) -> Mapping[str, Sequence[SubjectCheck]]:
         """Name of a subject -> what a few films show about it, found out before the first prediction."""
-        return {subject.name: subject_checks(subject, self.cohort, self.cache) for subject in self.subjects}
+        found = {}
+        for subject in self.subjects:
+            with self.progress.doing("checking", f"{subject.name} on {one_line(self.cohort.name, 30)}"):
+                found[subject.name] = subject_checks(subject, self.cohort, self.cache)
+                self.progress.done(len(self.cohort))
+        return found
 
     @property
     def judged(self) -> Sequence[Subject]:
         """The subjects that claims can be judged on: those whose answer is a function of the film."""
         return [subject for subject in self.subjects if not barred(self.checks[subject.name])]
 
-    def _results(self, subject: str) -> KeptResults:
-        """Return what was found of a subject before; called when all cohorts have been predicted."""
-        if subject not in self._kept:
-            self._kept[subject] = KeptResults(self.cache, {"about": subject, **self._decided_by()})
-        return self._kept[subject]
+    def _results(self, subject: str, roles: Sequence[str]) -> KeptResults:
+        """Return what was found of a subject before with these probes; called when they have been predicted."""
+        key = subject, tuple(roles)
+        if key not in self._kept:
+            self._kept[key] = KeptResults(self.cache, {"about": subject, **self._decided_by(roles)})
+        return self._kept[key]
 
-    def _decided_by(self) -> dict[str, object]:
-        """Return everything that decides a result or a picture besides its claim."""
-        films = [self.cohort.table, *(probe.table for probe in self.probes.values())]
+    def _decided_by(self, roles: Iterable[str]) -> dict[str, object]:
+        """Return everything that decides a result or a picture besides its claim, where these probes are looked at."""
+        looked = ["main", *roles]
+        films = [self.cohort.table, *(self.probes[role].table for role in looked[1:])]
         return {
             "answers": [
                 [*key, digest_of_table(found.predictions.table), sorted(found.predictions.contents.items())]
-                for key, found in self._answers.items()
+                for key, found in self._in_order()
+                if key[1] in looked
             ],
+            "probes": list(self.probes),
             "films": [digest_of_table(table) for table in films],
             "subjects": [[one.name, one.cache_key, one.attribution_layer] for one in self.subjects],
             "profile": self.profile,
@@ -292,10 +344,10 @@ class Evaluation:
         known = {condition.text for condition in conditions}
         return conditions + [item for item in preset_conditions(self.preset) if item.text not in known]
 
-    def _runs(self, claim: Claim) -> bool:
-        """Whether a claim's section is judged in this run (it shares Holm's correction with a selected one)."""
-        sections = {other.section for other in self.claims if other.id in self.selected}
-        return not self.selected or claim.section in sections
+    def _in_order(self) -> list[tuple[tuple[str, str], Answers]]:
+        """Return what was answered by (subject, role): probes in their order, then the cohort; whichever came first."""
+        roles, names = [*self.probes, "main"], [subject.name for subject in self.subjects]
+        return sorted(self._answers.items(), key=lambda item: (roles.index(item[0][1]), names.index(item[0][0])))
 
     def available(self, subject: Subject, conditions: Sequence[Condition]) -> list[Condition]:
         """Return the conditions this subject can be asked under (a subject may have one preprocessing only)."""
@@ -305,17 +357,30 @@ class Evaluation:
     def answers(self, subject: Subject, cohort: Cohort, role: str) -> Answers:
         """Return what a subject answers on a cohort under the plan's conditions, from the cache where it is there."""
         if (subject.name, role) not in self._answers:
-            asked = {other.name: (other, self.available(other, self.plan[role])) for other in self.judged}
+            planned = self.plan[role] if role in self.plan else self._probed(())  # somebody looks at it unannounced
+            asked = {other.name: (other, self.available(other, planned)) for other in self.judged}
             # Before anything is predicted: labels that do not fit end the run.
-            aligned = {other.name: align_labels(cohort, other.classes, probe=role != "main") for other in self.judged}
-            found = predict(asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet, resolution=self.working)
+            aligned = self._aligned[role]
+            found = predict(
+                asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet, resolution=self.working,
+                progress=self.progress,
+            )  # fmt: skip
             check_exclusions(found[subject.name].excluded, len(cohort))
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
                     other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache,
-                    resolution=self.working,
+                    resolution=self.working, progress=self.progress,
                 )  # fmt: skip
         return self._answers[subject.name, role]
+
+    @cached_property
+    def _aligned(self) -> Mapping[str, Mapping[str, Cohort]]:
+        """Role -> subject -> its films with the classes as the subject spells them; all before the first prediction."""
+        cohorts = {"main": self.cohort, **self.probes}
+        return {
+            role: {one.name: align_labels(cohort, one.classes, probe=role != "main") for one in self.judged}
+            for role, cohort in cohorts.items()
+        }
 
     @property
     def judgements(self) -> list[Judgement]:
@@ -335,8 +400,8 @@ class Evaluation:
 
     def record(self) -> Record:
         """Return everything a report is written from."""
-        tables = [answers.predictions.table for answers in self._answers.values()]
-        excluded = [answers.predictions.excluded for answers in self._answers.values()]
+        tables = [answers.predictions.table for _, answers in self._in_order()]
+        excluded = [answers.predictions.excluded for _, answers in self._in_order()]
         judged = (answers.cohort for (_, role), answers in self._answers.items() if role == "main")
         return Record(
             subjects=self.subjects,
@@ -355,6 +420,7 @@ class Evaluation:
             checks=self.checks,
             notes=self.notes,
             part=self.part,
+            expected=self.progress.expected,
         )
 
     def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:
@@ -377,7 +443,7 @@ class Evaluation:
     def notes(self) -> list[str]:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
-        read = dict.fromkeys(note for answers in self._answers.values() for note in answers.predictions.notes)
+        read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
             *self.warnings, *self.cohort.notes, *read, *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip
@@ -391,7 +457,7 @@ class Evaluation:
 
     def _shared_films(self) -> list[str]:
         """Return what must be known of films that lie in the cohort and in a probe."""
-        contents = {role: answers.predictions.contents for (_, role), answers in self._answers.items()}
+        contents = {role: answers.predictions.contents for (_, role), answers in self._in_order()}
         return shared_films(contents.pop("main", {}), contents)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -403,12 +469,17 @@ class Evaluation:
         if self.preset and not self.stopped:  # a run of claims that need no predictions still owes the grid
             for subject in self.judged:
                 self.evidence(subject.name)
+        with self.progress.doing("drawing", "the report"):
+            return self._drawn(Path(folder).expanduser())
+
+    def _drawn(self, folder: Path) -> Path:
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         grid = stress_grid(judged, self.preset)
         if not all(is_ours(judgement.claim) for judgement in self.judgements):
-            return write_report(self.record(), Path(folder).expanduser(), comparison=compare(judged), grid=grid)
-        with drawing_once(self.record(), self.cache, self._decided_by()) as record:
-            return write_report(record, Path(folder).expanduser(), comparison=compare(judged), grid=grid)
+            return write_report(self.record(), folder, comparison=compare(judged), grid=grid)
+        looked = [role for role in self.probes if any(key[1] == role for key in self._answers)]
+        with drawing_once(self.record(), self.cache, self._decided_by(looked), self.progress) as record:
+            return write_report(record, folder, comparison=compare(judged), grid=grid)
 
     def _repr_html_(self) -> str:
         """Return the verdict table for a notebook."""

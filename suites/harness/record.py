@@ -56,6 +56,7 @@ class Record:
         checks: subject -> what was found out about it before anything was predicted (see `subject_checks`).
         notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
         part: what was judged of the table of claims, where that is not all of it.
+        expected: seconds that the plan before the run came to; 0 where there was none.
     """
 
     subjects: Sequence[Subject]
@@ -74,6 +75,7 @@ class Record:
     notes: Sequence[str] = ()
     resolution: str = str(AS_STORED)
     part: Part | None = None
+    expected: float = 0.0
 
 
 def writable(cohort: Cohort) -> Cohort:

@@ -103,7 +103,9 @@ def run(place, *arguments, data="films", weights="toys:bright", claims="claims.t
 @pytest.fixture(scope="module")
 def whole(place):
     """The whole table judged once: a report in `out`, a card, JUnit in `out.xml`."""
-    return run(place, "--report", "out", "--junitxml=out.xml", "--model-card=out.md", "--name=brightness")
+    return run(
+        place, "--report", "out", "--junitxml=out.xml", "--model-card=out.md", "--name=brightness", "--strict-verdicts"
+    )
 
 
 def test_verdicts_become_outcomes_and_a_report(place, whole):
@@ -165,6 +167,13 @@ def test_junit_carries_verdict_effect_and_interval(place, whole):
             wanted = [effect["estimate"], effect["low"], effect["high"], claim["margin"], effect["n"]]
             assert found == pytest.approx(wanted)
     assert "effect" not in told["grid.lost"]
+
+
+def test_a_log_shows_the_plan_and_no_progress_of_a_short_run(whole):
+    assert "plan: " in whole.stdout
+    assert " films x conditions (72 films)" in whole.stdout
+    assert "\x1b" not in whole.stdout
+    assert "left of the run" not in whole.stdout
 
 
 def test_two_subjects_two_cards(place):
@@ -250,15 +259,15 @@ def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_a_w
     two = '[[claim]]\nid = "classes.bad"\nsection = "A"\nstatement = "s."\n' + REQUIREMENT
     two += 'direction = "below"\nmargin = 0.5\n'
     (place / "two.toml").write_text(two + two.replace("classes.bad", "classes.later").replace('"A"', '"B"'))
-    done = run(place, "-x", "--report", "stopped", claims="two.toml")
+    done = run(place, "-x", "--report", "stopped", "--strict-verdicts", claims="two.toml")
     assert done.returncode == 1, done.stdout
     told = "ncomplete: 1 of 2 claims (stopped at a failure before classes.later)"
     assert told in done.stdout
     assert told in (place / "stopped" / "index.html").read_text(), "finished work is not lost"
-    done = run(place, "--maxfail=2", "--report", "stopped", claims="two.toml")
+    done = run(place, "--maxfail=2", "--report", "stopped", "--strict-verdicts", claims="two.toml")
     whole = (place / "stopped" / "index.html").read_text()
     assert "ncomplete:" not in whole, done.stdout
-    done = run(place, "-x", "--report", "stopped", claims="two.toml")
+    done = run(place, "-x", "--report", "stopped", "--strict-verdicts", claims="two.toml")
     assert (place / "stopped" / "index.html").read_text() == whole
     assert told in (place / "stopped.incomplete" / "index.html").read_text()
     assert "stopped.incomplete" in done.stdout

@@ -23,15 +23,16 @@ called robust.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from robustness.registration import taken, unknown_name
 from suites.harness.claims import Claim, Measure, Result, Unit
-from suites.harness.endpoints.parameters import ClassName, Parameter, read_all
+from suites.harness.endpoints.parameters import ClassName, Parameter, Role, read_all
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition, expand
+from suites.harness.progress import Stage
 from suites.harness.statistics import Largest, Sampled
 
 About = Literal["page", "cohort", "subject"]
@@ -48,12 +49,17 @@ class Endpoint:
         about: what it looks at: `page` (published numbers, receives `None`), `cohort` (files, receives the `Cohort`)
             or `subject` (predictions, receives the `Evidence`).
         parameters: what a claim may ask of it, by name.
+        every_probe: whether it looks at all probes; else at those that its parameters name. One that looks at others
+            all the same has them predicted when it does, which no plan knew of.
+        stage: what it does beside the predictions: cheap claims are judged before those that attack or explain.
     """
 
     name: str
     measure: Measuring
     about: About = "subject"
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    every_probe: bool = False
+    stage: Stage = "measuring"
 
     def __call__(self, evidence: Any, claim: Claim) -> Result:  # noqa: ANN401 - what it is about decides the type
         """Measure a claim, its parameters typed and complete."""
@@ -81,6 +87,12 @@ class Endpoint:
         texts = (one.probe_conditions(asked[name]) for name, one in self._named(thorough=thorough))
         return expand(text for named in texts for text in named)
 
+    def roles(self, claim: Claim, given: Iterable[str]) -> list[str]:
+        """Return the probes a claim looks at, of those that were given."""
+        asked = self.asked(claim)
+        named = {asked[name] for name, one in self.parameters.items() if isinstance(one, Role)}
+        return [role for role in given if self.every_probe or role in named]
+
     def classes_named(self, claim: Claim) -> dict[str, str]:
         """Return the classes that a claim names, by parameter."""
         asked, named = self.asked(claim), self.parameters.items()
@@ -102,7 +114,12 @@ _REGISTRY: dict[str, Endpoint] = {}
 
 
 def endpoint(
-    name: str, *, about: About = "subject", parameters: Mapping[str, Parameter] | None = None
+    name: str,
+    *,
+    about: About = "subject",
+    parameters: Mapping[str, Parameter] | None = None,
+    every_probe: bool = False,
+    stage: Stage = "measuring",
 ) -> Callable[[Measuring], Measuring]:
     """Register a function as an endpoint; see `Endpoint` for the arguments.
 
@@ -114,7 +131,7 @@ def endpoint(
         known = _REGISTRY[name].measure if name in _REGISTRY else function
         if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(taken("endpoint", name, known, function))
-        _REGISTRY[name] = Endpoint(name, function, about, parameters or {})
+        _REGISTRY[name] = Endpoint(name, function, about, parameters or {}, every_probe, stage)
         return function
 
     return register

@@ -7,10 +7,11 @@ cache whose root is here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
+from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 
@@ -43,6 +45,7 @@ class Answers:
         seed: of the run; decides the resamples.
         cache: root of the cache, where films that are costly to make are kept once somebody has looked at them.
         resolution: at which films were perturbed.
+        progress: told of what is computed from them.
     """
 
     subject: Subject
@@ -51,6 +54,7 @@ class Answers:
     seed: int
     cache: Path | None = None
     resolution: Resolution = AS_STORED
+    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -62,6 +66,7 @@ class Answers:
         seed: int,
         cache: Path | None = None,
         resolution: Resolution = AS_STORED,
+        progress: Progress | None = None,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -79,6 +84,7 @@ class Answers:
             seed=seed,
             cache=cache,
             resolution=resolution,
+            progress=progress or Progress(),
         )
 
     @cached_property
@@ -241,6 +247,35 @@ class Answers:
         if name in recalls:
             return recalls[name]
         raise NotEvaluable(f"{measure} cannot be computed on {self.cohort.name} for {self.subject.name}")
+
+
+T = TypeVar("T")
+
+
+class WhenAsked(Mapping[str, T]):
+    """Values by role, each made when somebody asks for it and not for saying that it is there.
+
+    Args:
+        roles: in their order.
+        make: gives the value of a role; asked each time, so it remembers what is costly itself.
+    """
+
+    def __init__(self, roles: Iterable[str], make: Callable[[str], T]) -> None:
+        self._roles, self._make = list(roles), make
+
+    def __getitem__(self, role: str) -> T:
+        if role not in self._roles:
+            raise KeyError(role)
+        return self._make(role)
+
+    def __contains__(self, role: object) -> bool:
+        return role in self._roles
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._roles)
+
+    def __len__(self) -> int:
+        return len(self._roles)
 
 
 @dataclass(frozen=True, kw_only=True)

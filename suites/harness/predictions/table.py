@@ -26,6 +26,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, ConditionFai
 from suites.harness.predictions.engine import KEY, Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.process import give_back
+from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
 STORED_IMAGES, WORKING_IMAGES = 12, 40
@@ -108,6 +109,7 @@ def predict(
     cache: Path,
     quiet: bool = False,
     resolution: Resolution = AS_STORED,
+    progress: Progress | None = None,
 ) -> dict[str, Predictions]:
     """Return the predictions of every subject on every film, computing only what the cache lacks.
 
@@ -118,6 +120,7 @@ def predict(
         cache: root of the cache.
         quiet: show no progress.
         resolution: at which films are perturbed.
+        progress: told of every film and condition that is answered, for each subject.
 
     Raises:
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
@@ -125,18 +128,21 @@ def predict(
     """
     engines = {name: Engine(subject, seed, cache, resolution) for name, (subject, _) in subjects.items()}
     wanted = [(engines[name], list(conditions)) for name, (_, conditions) in subjects.items()]
-    rows = cohort.rows()
+    progress = progress or Progress()
+    rows, per_film = cohort.rows(), sum(len(conditions) for _, conditions in wanted)
     contents: dict[str, str] = {}
     failed: dict[str, str] = {}
     excluded: list[tuple[str, str, str]] = []
     noted: dict[str, list[str]] = {}
     with (
         tqdm(total=len(rows), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar,
+        progress.doing("predicting", one_line(cohort.name, 30)),
         ExitStack() as kept,
     ):
         for engine in engines.values():
             kept.enter_context(engine.keeping)
         for row, pieces in ahead(rows, _Making(cohort, wanted, seed, resolution).pieces):
+            made = 0
             try:
                 for piece in pieces:
                     match piece:
@@ -148,11 +154,17 @@ def predict(
                             failed.setdefault(condition.text, how)
                         case _Undefined(engine, film, condition, reason):
                             engine.note_undefined(film, condition, reason)
+                            made += 1
+                            progress.done()
                         case _Asked(engine, film, condition, views):
                             engine.ask(film, condition, views)
+                            made += 1
+                            progress.done()
             except FilmUnreadable as unreadable:
                 excluded.append((cohort.name, str(row["file"]), str(unreadable)))
             bar.update()
+            progress.found(per_film - made)
+            progress.decoded()
         for engine in engines.values():
             engine.finish()
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)

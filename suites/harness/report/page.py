@@ -86,6 +86,7 @@ def render(
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
+        expected=_duration(record.expected) if record.expected else "",
         provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
         flags=flags.entries(record),
         checklist=checklist.answers(record, grid=grid is not None),

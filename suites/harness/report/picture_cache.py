@@ -18,6 +18,7 @@ import pandas as pd
 
 from suites.harness.cache import Shards
 from suites.harness.claims import Draw, Drawn, GalleryItem, Judgement, Result
+from suites.harness.progress import Progress
 from suites.harness.record import Record
 from suites.harness.report.pictures import encoded
 
@@ -25,15 +26,21 @@ COLUMNS = {"name": "text", "content": "bytes", "suffix": "text", "width": "whole
 
 
 @contextmanager
-def drawing_once(record: Record, cache: Path, key: Mapping[str, object]) -> Iterator[Record]:
+def drawing_once(
+    record: Record, cache: Path, key: Mapping[str, object], progress: Progress | None = None
+) -> Iterator[Record]:
     """Give the record with functions that draw only what the cache lacks; what was drawn is kept at the end.
 
     Args:
         record: of the run.
         cache: root of the cache.
         key: everything that decides a picture besides the judgement it belongs to.
+        progress: told how many pictures there are, and of each that is done.
     """
-    kept = _Kept(cache, key)
+    kept = _Kept(cache, key, progress or Progress())
+    results = [judgement.result for judgement in record.judgements if judgement.result is not None]
+    pictures = sum(len(one.figures) + sum(map(len, one.galleries.values())) for one in results)
+    kept.progress.expect("drawing", units=pictures)
     yield replace(record, judgements=[_judgement_once(judgement, kept) for judgement in record.judgements])
     kept.shards.add(pd.DataFrame(kept.fresh))
 
@@ -41,7 +48,8 @@ def drawing_once(record: Record, cache: Path, key: Mapping[str, object]) -> Iter
 class _Kept:
     """What was drawn in earlier runs with this key, and what in this one."""
 
-    def __init__(self, cache: Path, key: Mapping[str, object]) -> None:
+    def __init__(self, cache: Path, key: Mapping[str, object], progress: Progress) -> None:
+        self.progress = progress
         self.shards = Shards(cache, "pictures", key, COLUMNS)
         self.fresh: list[dict[str, object]] = []
         self._known = {
@@ -57,6 +65,16 @@ class _Kept:
             self.fresh.append(row | {"width": drawn.size[0], "height": drawn.size[1]})
         return self._known[name]
 
+    def picture(self, name: str, draw: Draw) -> Drawn:
+        """Return a picture as `once` does, and say whether it was drawn now."""
+        new = name not in self._known
+        drawn = self.once(name, draw)
+        if new:
+            self.progress.done()
+        else:
+            self.progress.found(1)
+        return drawn
+
 
 def _judgement_once(judgement: Judgement, kept: _Kept) -> Judgement:
     result = judgement.result
@@ -64,7 +82,7 @@ def _judgement_once(judgement: Judgement, kept: _Kept) -> Judgement:
         return judgement
     stem = f"{judgement.claim.id} {judgement.subject} {_digest(judgement, result)}"
     figures: dict[str, Draw] = {
-        name: partial(kept.once, f"{stem} figure {name}", draw) for name, draw in result.figures.items()
+        name: partial(kept.picture, f"{stem} figure {name}", draw) for name, draw in result.figures.items()
     }
     galleries = {
         title: [_item(f"{stem} gallery {title} {number}", item, kept) for number, item in enumerate(items)]
@@ -75,7 +93,7 @@ def _judgement_once(judgement: Judgement, kept: _Kept) -> Judgement:
 
 def _item(stem: str, item: GalleryItem, kept: _Kept) -> GalleryItem:
     name = f"{stem} {hashlib.sha256(repr((item.caption, dict(item.facts))).encode()).hexdigest()}"
-    draw = partial(kept.once, name, item.draw)
+    draw = partial(kept.picture, name, item.draw)
     return replace(item, draw=draw, details=partial(_details, name, item.details, kept) if item.details else None)
 
 

@@ -47,6 +47,7 @@ MISSED = "no robustness can be concluded from a search that may have missed"
         "side_by_side": Flag(),
         "transfer": Flag(),
     },
+    stage="attacking",
 )
 def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
     """Share of films called right when an adversary changes grey values by at most `levels` of 255.

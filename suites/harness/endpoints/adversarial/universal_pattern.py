@@ -21,7 +21,11 @@ from suites.harness.statistics import difference
 MISSED = "no robustness can be concluded where gradients cannot be trusted"
 
 
-@endpoint("universal_pattern", parameters={"levels": OneOf(4.0, tuple(round(size * 255, 6) for size in LEVELS))})
+@endpoint(
+    "universal_pattern",
+    parameters={"levels": OneOf(4.0, tuple(round(size * 255, 6) for size in LEVELS))},
+    stage="attacking",
+)
 def universal_pattern(evidence: Evidence, claim: Claim) -> Result:
     """Share of films called right under one pattern of `levels` of 255, fitted on other patients' films.
 

@@ -41,6 +41,8 @@ COLUMNS = {
     "backward": "number",
 }  # fmt: skip
 CHECKS = {"outcome": "text", "reason": "text", "similar": "text"}
+STAGES = 3
+"""Steps in which a network's weights are redrawn for that; a map of every film before them and after each."""
 CHECKED = 8
 """Films on which a method's sanity is checked."""
 
@@ -231,14 +233,19 @@ def attribute_each(
         raise NotEvaluable(str(refused)) from refused
     shards = Shards(cache, "maps", {"method": method, **_key(answers, method)}, COLUMNS)
 
+    progress = answers.progress
+
     def mapped(row: int, film: Asked) -> Row:
         shown = pixels(row)
         with _asking(method, attribution):
-            return _packed(attribution(network, shown, [film.target], [film.image], seed=answers.seed))
+            made = _packed(attribution(network, shown, [film.target], [film.image], seed=answers.seed))
+        progress.done()
+        return made
 
     try:
         asked = ((film, partial(mapped, row, film)) for row, film in enumerate(films))
-        return _unpacked(shards.fill(Asked._fields, asked, _finished(shards)), method)
+        with progress.doing("explaining", f"{answers.subject.name}, {method}"):
+            return _unpacked(shards.fill(Asked._fields, asked, _finished(shards)), method)
     except NotAttributableError as refused:
         raise NotEvaluable(str(refused)) from refused
 
@@ -272,16 +279,18 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
 
     def randomised() -> pd.DataFrame:
         ids, pixels = [answers.images[at] for at in few], inputs(answers, few.tolist())
-        with _asking(method, network_of(answers)):
+        what = f"{answers.subject.name}, is {method} lost with the weights"
+        with answers.progress.doing("explaining", what), _asking(method, network_of(answers)):
             found = cascading_randomisation(
                 method_of(answers.subject, method),
                 network_of(answers),
                 pixels,
                 called,
                 ids,
-                stages=3,
+                stages=STAGES,
                 seed=answers.seed,
             )
+            answers.progress.done(len(ids) * (STAGES + 1))
         similar = json.dumps([found.ssim[-1].tolist(), found.pair_ssim.tolist()])
         return pd.DataFrame([{"outcome": found.outcome, "reason": found.reason, "similar": similar}])
 

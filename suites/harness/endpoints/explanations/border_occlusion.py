@@ -26,7 +26,7 @@ FILMS = {"quick": 120, "standard": 400, "full": 1_000_000}
 """Films probed by profile, whole patients, by class."""
 
 
-@endpoint("border_flips")
+@endpoint("border_flips", stage="explaining")
 def border_flips(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose call flips when the border, or the corners, are covered with the film's mean grey.
 
@@ -84,6 +84,7 @@ def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.D
     def probed() -> pd.DataFrame:
         ids = [answers.images[at] for at in index]
         pixels = attribution.inputs(answers, index.tolist())
-        return shortcut_probe(attribution.network_of(answers), pixels, ids, seed=answers.seed)
+        with answers.progress.doing("explaining", f"{answers.subject.name}, border and corners covered"):
+            return shortcut_probe(attribution.network_of(answers), pixels, ids, seed=answers.seed)
 
     return shards.once(probed).drop_duplicates(["image_id", "cover", "control"])

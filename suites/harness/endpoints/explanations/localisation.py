@@ -38,7 +38,7 @@ def _method(answers: Answers, claim: Claim) -> str:
     return method_for(answers.subject, claim.parameters["method"])[0]
 
 
-@endpoint("looks_at_lesion", parameters={"method": METHOD})
+@endpoint("looks_at_lesion", parameters={"method": METHOD}, stage="explaining")
 def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     """How much more often the map's maximum hits the lesion than a guess does (pointing game).
 
@@ -70,7 +70,7 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     )  # fmt: skip
 
 
-@endpoint("looks_off_the_lung", parameters={"method": METHOD, "role": Role("")})
+@endpoint("looks_off_the_lung", parameters={"method": METHOD, "role": Role("")}, stage="explaining")
 def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map that lies off the lung, on the cohort or on a probe (`role`)."""
     role = claim.parameters["role"]
@@ -94,7 +94,7 @@ def looks_off_the_lung(evidence: Evidence, claim: Claim) -> Result:
     )  # fmt: skip
 
 
-@endpoint("looks_at_border", parameters={"method": METHOD})
+@endpoint("looks_at_border", parameters={"method": METHOD}, stage="explaining")
 def looks_at_border(evidence: Evidence, claim: Claim) -> Result:
     """Share of the map on the outer frame of the film, beyond what an even map would put there."""
     answers = evidence.main
@@ -133,7 +133,7 @@ def _regions(answers: Answers, found: Maps) -> pd.DataFrame:
     return table[table["films"] > 0].rename(columns={"left_out": "left out"})
 
 
-@endpoint("map_moves", parameters={"method": METHOD, "condition": ConditionName()})
+@endpoint("map_moves", parameters={"method": METHOD, "condition": ConditionName()}, stage="explaining")
 def map_moves(evidence: Evidence, claim: Claim) -> Result:
     """How far the map of the same film moves under `condition`: 1 minus the overlap of its marked regions."""
     answers = evidence.main

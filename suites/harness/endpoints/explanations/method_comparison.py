@@ -92,9 +92,12 @@ def _faithful(evidence: Evidence, index: npt.NDArray[np.int64], method: str, map
     answers, slow = evidence.main, evidence.profile != "quick"
     key = attribution.key_of(answers, index, method) | {"slow": slow}
     shards = Shards(evidence.cache, "map-beliefs", key, {"means": "text"})
-    known = shards.once(
-        lambda: pd.DataFrame([{"means": json.dumps(_measured(answers, index, method, maps, slow=slow))}])
-    )
+
+    def measured() -> pd.DataFrame:
+        with answers.progress.doing("explaining", f"{answers.subject.name}, is {method} faithful"):
+            return pd.DataFrame([{"means": json.dumps(_measured(answers, index, method, maps, slow=slow))}])
+
+    known = shards.once(measured)
     return {str(name): float(value) for name, value in json.loads(str(known["means"].iloc[0])).items()}
 
 

@@ -23,6 +23,8 @@ from suites.harness.subjects.attribution_layer import described, method_for
         "method": OneOf(method_comparison.methods("quick")[0], tuple(explain.names())),
         "conditions": Conditions(),
     },
+    every_probe=True,
+    stage="explaining",
 )
 def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose map, once all weights are redrawn, is no more like itself than maps of other films are.

@@ -40,6 +40,7 @@ WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be
     parameters={
         "risk": Number(0.05, low=0.0, high=1.0), "whiteout": ConditionName(""), "views": Views(of="whiteout"),
     },
+    every_probe=True,
 )  # fmt: skip
 @reasoned
 def selective(evidence: Evidence, claim: Claim) -> Result:

@@ -33,7 +33,7 @@ from suites.harness.subjects.subject import recipe_digest
 from suites.harness.subjects.temperature_file import FittedTemperature, digests
 
 
-@endpoint("temperature", parameters={"conditions": Conditions()})
+@endpoint("temperature", parameters={"conditions": Conditions()}, every_probe=True)
 @reasoned
 @held_out
 def temperature(evidence: Evidence, claim: Claim) -> Result:

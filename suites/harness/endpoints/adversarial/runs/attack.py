@@ -92,7 +92,6 @@ def attack(
     threat: str = INPUT,
     protocol: str = "ensemble",
     compared: bool = False,
-    quiet: bool = True,
 ) -> Attack:
     """Attack a subject on the films of a profile.
 
@@ -106,19 +105,19 @@ def attack(
         threat: name of the threat model.
         protocol: `ensemble`, or one attack or control (see `protocols.plan_of`).
         compared: on the films and budgets of the side-by-side table only, with its shorter ensemble.
-        quiet: show no progress.
 
     Raises:
         NotEvaluable: no film carries a label, or the subject has no such threat model.
     """
     job = _job(answers, profile, threat, protocol, compared=compared)
-    found = job.run(cache, quiet=quiet)
+    found = job.run(cache)
     checks: tuple[SanityCheck, ...] = ()
     if not answers.subject.differentiable:
         told = "a search by answers alone ran in their place; what it misses proves nothing"
         checks = (SanityCheck("gradients exist", passed=False, detail=f"white-box attacks are not evaluable: {told}"),)
     elif protocol == "ensemble" and threat == INPUT:
-        checks = job.checks(cache, found)
+        with answers.progress.doing("attacking", f"{answers.subject.name}: can the attack be trusted"):
+            checks = job.checks(cache, found)
     return Attack(found, job.model.name, job.index, job.budgets, checks)
 
 

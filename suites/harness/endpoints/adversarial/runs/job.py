@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Protocol, ThreatModel, attack_each, gather
 from robustness.attacks.masking_checks import SanityCheck, sanity_checks
@@ -97,27 +96,28 @@ class Job:
         known = Shards(cache, "attacks", self.key, COLUMNS).read()
         return {str(row["image"]): from_row(row) for row in known.to_dict("records")} if len(known) else {}
 
-    def run(self, cache: Path, *, quiet: bool) -> Attacked:
+    def run(self, cache: Path) -> Attacked:
         """Return the records of all films, attacking those that the cache lacks.
 
         Raises:
             NotEvaluable: the subject answers in a way that cannot be attacked (not finite, another shape).
         """
-        done = self.kept(cache)
-        if missing := set(self.ids) - set(done):
-            subject = self.answers.subject
+        done, progress = self.kept(cache), self.answers.progress
+        subject = self.answers.subject
+        with progress.doing("attacking", f"{subject.name}, {self.plan.name} ({self.threat})"):
+            progress.found(len(set(self.ids) & set(done)), once=f"{subject.cache_key} {self.key}")
+            if set(self.ids) <= set(done):
+                return gather(done[image] for image in self.ids)
             records = attack_each(
                 network_of(subject), self.pixels, self.labels, self.ids, self.model, budgets=self.budgets,
                 profile=self.plan, seed=self.answers.seed, batch_size=BATCH[subject.differentiable], done=set(done),
             )  # fmt: skip
-            name = f"{self.plan.name} attacks ({self.threat}) on {subject.name}"
-            with tqdm(total=len(missing), unit="film", desc=name, disable=quiet or None, leave=False) as bar:
-                try:
-                    for result in self._each_kept(records, Shards(cache, "attacks", self.key, COLUMNS)):
-                        done[result.image_id] = result
-                        bar.update()
-                except AttackError as problem:
-                    raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
+            try:
+                for result in self._each_kept(records, Shards(cache, "attacks", self.key, COLUMNS)):
+                    done[result.image_id] = result
+                    progress.done()
+            except AttackError as problem:
+                raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
         return gather(done[image] for image in self.ids)
 
     def _each_kept(self, records: Iterator[AttackResult], shards: Shards) -> Iterator[AttackResult]:

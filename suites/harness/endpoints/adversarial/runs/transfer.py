@@ -72,15 +72,18 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
     known = shards.read()
     done = set(known["image_id"]) if len(known) else set()
     networks = _takers([answers.subject for answers in ordered])
-    for batch in _alike(pixels) if set(ids) - done else []:
-        if all(ids[at] in done for at in batch):
-            continue
-        stack = torch.stack([pixels[at] for at in batch]).cpu()
-        made = transfer_films(
-            networks, stack, [labels[at] for at in batch], [ids[at] for at in batch], ThreatModel(channels=1),
-            budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
-        )  # fmt: skip
-        shards.add(made.assign(threat=FILM))
+    with first.progress.doing("attacking", "films made against one subject, shown to the others"):
+        for batch in _alike(pixels) if set(ids) - done else []:
+            if all(ids[at] in done for at in batch):
+                continue
+            stack = torch.stack([pixels[at] for at in batch]).cpu()
+            made = transfer_films(
+                networks, stack, [labels[at] for at in batch], [ids[at] for at in batch], ThreatModel(channels=1),
+                budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
+            )  # fmt: skip
+            shards.add(made.assign(threat=FILM))
+            first.progress.done(len(batch))
+        first.progress.found(len(set(ids) & done))
     return shards.read().drop_duplicates(["source", "target", "image_id", "budget"]).reset_index(drop=True)
 
 

@@ -70,9 +70,13 @@ def patterns(answers: Answers, profile: str, cache: Path) -> Patterns:
     shards = Shards(cache, "universal", {**job.key, **about, "patients": answers.patients[job.index].tolist()}, COLUMNS)
     known = shards.read()
     done = set(known["budget"]) if len(known) else set()
-    for budget in LEVELS:
-        if budget not in done:
-            shards.add(_fitted(job, budget, EPOCHS[profile]))
+    with answers.progress.doing("attacking", f"{subject.name}, one pattern for all films"):
+        for budget in LEVELS:
+            if budget not in done:
+                shards.add(_fitted(job, budget, EPOCHS[profile]))
+                answers.progress.done(len(job.ids))
+            else:
+                answers.progress.found(len(job.ids))
     table = shards.read().drop_duplicates(["budget", "fold", "image_id"])
     pictures = table[table["image_id"] == ""]
     side = subject.preprocessing.size

@@ -1,0 +1,236 @@
+"""What will a run do, what can its films not tell, what is missing, and what will it cost? Said before the work.
+
+from suites.harness.plan import plan
+plan(evaluation).lines()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from suites.harness.cache import Shards
+from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of
+from suites.harness.claims import Claim
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts import align_labels
+from suites.harness.cohorts.probes import ROLES
+from suites.harness.endpoints import get
+from suites.harness.endpoints.adversarial.runs import protocols
+from suites.harness.endpoints.explanations import border_occlusion
+from suites.harness.evaluation import Evaluation
+from suites.harness.formatting.wording import plain_name
+from suites.harness.plan.cost import Cost, cost
+from suites.harness.plan.precision import Group, Precision, precision
+from suites.harness.plan.speed import Speed, measure
+from suites.harness.progress import Progress
+from suites.harness.subjects.subject import Subject
+
+NAMED = 3
+"""Claims that a short line names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is known of a run before it.
+
+    Attributes:
+        classes: class -> films and patients, as the first subject spells it.
+        probes: role -> films and patients.
+        claims: that will be judged, each counted once whatever the number of subjects.
+        open: what to expect of those that these films cannot settle, the fewest wanted first.
+        missing: why claims will not be evaluable -> their ids.
+        cost: film-conditions, seconds by stage, bytes.
+        simulated: whether the films are phantoms.
+    """
+
+    classes: Mapping[str, tuple[int, int]]
+    probes: Mapping[str, tuple[int, int]]
+    claims: int
+    open: Sequence[Precision]
+    missing: Mapping[str, Sequence[str]]
+    cost: Cost
+    simulated: bool = False
+
+    def announce(self, progress: Progress) -> None:
+        """Tell the progress of the run how much of every stage there will be."""
+        for stage, units in self.cost.units.items():
+            if stage == "predicting":
+                films, film = self.cost.films, self.cost.film
+                progress.expect(stage, units=units, seconds=self.cost.seconds[stage], films=films, film=film)
+            else:
+                progress.expect(stage, units=units, seconds=self.cost.seconds[stage])
+
+    def document(self) -> dict[str, object]:
+        """Return the plan as plain JSON values."""
+        return {
+            "classes": {name: list(pair) for name, pair in self.classes.items()},
+            "probes": {name: list(pair) for name, pair in self.probes.items()},
+            "claims": self.claims,
+            "open": [asdict(one) | {"wanted_patients": one.wanted} for one in self.open],
+            "missing": {reason: list(ids) for reason, ids in self.missing.items()},
+            "cost": asdict(self.cost) | {"seconds_in_all": self.cost.whole},
+        }
+
+    def lines(self, *, every_claim: bool = False) -> list[str]:
+        """Return at most 12 lines for a terminal, what matters most first; one more for each open claim if asked."""
+        films = ", ".join(_counted(plain_name(name), *pair) for name, pair in self.classes.items())
+        told = [f"films: {films or 'none of a class'}"]
+        if self.probes:
+            told[0] += "; " + ", ".join(_counted(f"{role} probe", *pair) for role, pair in self.probes.items())
+        unsettled = list(self._unsettled(every_claim=every_claim))
+        few = min((patients for _, patients in self.classes.values()), default=0) < FEW
+        told = [*unsettled, *told] if few and unsettled else [*told, *unsettled]
+        for reason, ids in list(self.missing.items())[:4]:
+            told.append(f"not evaluable: {reason} ({_some(ids)})")
+        return [f"plan: {told[0]}", *(f"      {line}" for line in [*told[1:], *self.cost.lines()])]
+
+    def _unsettled(self, *, every_claim: bool) -> Iterator[str]:
+        if not self.open:
+            return
+        name, (films, patients) = min(self.classes.items(), key=lambda item: item[1][1], default=("", (0, 0)))
+        only = f" (only {_counted(f'{plain_name(name)} films', films, patients)})" if patients < FEW else ""
+        yield (
+            f"{len(self.open)} of {self.claims} claims cannot be settled by these films unless an effect is more than "
+            f"twice its margin{only}"
+        )
+        known = [one for one in self.open if one.wanted is not None]
+        if every_claim:
+            for one in self.open:
+                wanted = f"about {one.wanted:,} patients" if one.wanted else "more patients of each class"
+                yield f"  {one.claim}: rests on {one.patients:,} patients, would take {wanted}"
+        elif known:
+            shown = ", ".join(f"{one.claim} (about {one.wanted:,} patients)" for one in known[:NAMED])
+            yield f"  the nearest: {shown}{f' and {len(self.open) - NAMED} more' if len(self.open) > NAMED else ''}"
+
+
+FEW = 50
+"""Patients of the smallest class below which the plan says first what cannot be settled."""
+
+
+def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) -> Plan:
+    """Return what a run will do; nothing is predicted, and about a second of passes measured.
+
+    Args:
+        evaluation: the run, its claims selected.
+        report: whether one will be written.
+        seconds: of measuring.
+
+    Raises:
+        CohortProblem: labels do not fit the subjects.
+    """
+    kept = was_finished(evaluation)
+    if kept or not evaluation.plan:
+        return planned(evaluation, Speed({}, {}, 0.0, 0.0, frozenset(), 0), report=report, kept=kept)
+    speed = measure(
+        evaluation.subjects, evaluation.cohort, evaluation.plan.get("main", ()), evaluation.working,
+        seed=evaluation.seed, seconds=seconds,
+    )  # fmt: skip
+    return planned(evaluation, speed, report=report)
+
+
+def planned(evaluation: Evaluation, speed: Speed, *, report: bool = False, kept: bool = False) -> Plan:
+    """Return the plan of a run on a machine of this speed; what depends on nothing but the run and the speed."""
+    subject = evaluation.subjects[0]
+    claims = [claim for claim in evaluation.claims if not evaluation.selected or claim.id in evaluation.selected]
+    about = [claim for claim in claims if get(claim.endpoint).about == "subject"]
+    films = {"main": align_labels(evaluation.cohort, subject.classes, probe=False)} | {
+        role: cohort for role, cohort in evaluation.probes.items() if role in evaluation.plan
+    }
+    groups = {role: _group(cohort, subject) for role, cohort in films.items()}
+    missing = dict(_missing(about, evaluation, speed))
+    barred = {name for ids in missing.values() for name in ids}
+    limits = {
+        "robust_accuracy": protocols.FILMS[evaluation.profile],
+        "universal_pattern": protocols.PATTERN_FILMS[evaluation.profile],
+        "border_flips": border_occlusion.FILMS[evaluation.profile],
+    }
+    found = [
+        precision(claim, get(claim.endpoint).asked(claim), groups, limits) for claim in about if claim.id not in barred
+    ]
+    still = sorted((one for one in found if one is not None and one.open), key=lambda one: one.wanted or 10**9)
+    main = films["main"].table
+    classes = {
+        name: (int((main["label"] == name).sum()), groups["main"].patients.get(name, 0)) for name in subject.classes
+    }
+    return Plan(
+        classes={name: pair for name, pair in classes.items() if pair[0]},
+        probes={role: (len(cohort), cohort.patients) for role, cohort in films.items() if role != "main"},
+        claims=len(claims),
+        open=still,
+        missing=missing,
+        cost=cost(evaluation, speed, report=report, kept=kept),
+        simulated=evaluation.cohort.simulated,
+    )
+
+
+def was_finished(evaluation: Evaluation) -> bool:
+    """Whether this very run was finished before, so that its cache has what it needs and nothing is to be timed."""
+    return bool(len(_finished(evaluation).read()))
+
+
+def note_finished(evaluation: Evaluation) -> None:
+    """Remember that a run has been finished."""
+    _finished(evaluation).once(lambda: pd.DataFrame([{"finished": True}]))
+
+
+def _finished(evaluation: Evaluation) -> Shards:
+    claims = sorted(evaluation.selected or {claim.id for claim in evaluation.claims})
+    key = {
+        "subjects": [subject.cache_key for subject in evaluation.subjects],
+        "films": [cohort.fingerprint for cohort in (evaluation.cohort, *evaluation.probes.values())],
+        "claims": [asdict(claim) for claim in evaluation.claims if claim.id in claims],
+        "settings": [evaluation.profile, evaluation.preset, evaluation.resolution, evaluation.seed],
+        "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
+    }
+    return Shards(evaluation.cache, "runs", key, {"finished": "flag"})
+
+
+def _group(cohort: Cohort, subject: Subject) -> Group:
+    table = cohort.table
+    known = table[table["label"].isin(subject.classes)]
+    patients = {str(name): int(rows["patient"].nunique()) for name, rows in known.groupby("label", sort=True)}
+    return Group(patients, cohort.patients, len(cohort))
+
+
+def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> Iterator[tuple[str, list[str]]]:
+    """Yield why claims will not be evaluable, and which; what shows only later is not known here."""
+    subjects = evaluation.subjects
+    for role, films in ROLES.items():
+        ids = [claim.id for claim in claims if role in get(claim.endpoint).roles(claim, [role])]
+        ids = [name for name in ids if not _any_probe(name, claims)]
+        if ids and role not in evaluation.probes:
+            yield f"no {films} were given, pass --probe-{role} SPEC", ids
+    if speed.film:
+        for mask, endpoint in (("lesion", "looks_at_lesion"), ("lung", "looks_off_the_lung")):
+            ids = [claim.id for claim in claims if claim.endpoint == endpoint]
+            if ids and mask not in speed.masks:
+                yield f"the films carry no {mask} masks", ids
+    known = {name for subject in subjects for name in subject.classes}
+    strange = [
+        claim.id
+        for claim in claims
+        if any(name not in known for name in get(claim.endpoint).classes_named(claim).values())
+    ]
+    if strange:
+        yield f"the classes are {', '.join(sorted(known))[:80]}", strange
+    if all(subject.network is None for subject in subjects):
+        ids = [claim.id for claim in claims if get(claim.endpoint).stage == "explaining"]
+        ids += [claim.id for claim in claims if claim.endpoint == "universal_pattern"]
+        if ids:
+            yield "without gradients there are no maps and no common pattern", ids
+
+
+def _any_probe(name: str, claims: Sequence[Claim]) -> bool:
+    """Whether a claim looks at whatever probes there are, and can be judged without any."""
+    return next(get(claim.endpoint).every_probe for claim in claims if claim.id == name)
+
+
+def _counted(what: str, films: int, patients: int) -> str:
+    return f"{films:,} {what}" + (f" ({patients:,} patients)" if patients != films else "")
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")

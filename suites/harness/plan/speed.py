@@ -1,0 +1,140 @@
+"""How fast is this machine with these subjects and films? Found out in about a second, on the first film."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.errors import FilmUnreadable, NotEvaluable
+from suites.harness.foreign_code import foreign
+from suites.harness.predictions.conditions import Condition, apply_all
+from suites.harness.predictions.resolution import Resolution
+from suites.harness.subjects.subject import Subject
+
+FILMS = 2
+"""Films in a pass that is timed: of the slowest networks one such pass takes a second."""
+TRIED = 5
+"""Films that are looked at for one that can be read."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that bare work takes here.
+
+    Attributes:
+        forward: subject -> seconds per film of a forward pass; none of a service, which nobody asked yet.
+        backward: the same of a backward pass, beside its forward pass.
+        decoding: seconds per film until its pixels are there.
+        changing: seconds per film and condition, until the network can be asked.
+        masks: names of the masks that the film carries.
+        film: bytes of its pixels; 0 where none of the first could be read.
+    """
+
+    forward: dict[str, float]
+    backward: dict[str, float]
+    decoding: float
+    changing: float
+    masks: frozenset[str]
+    film: int
+
+
+def measure(
+    subjects: Sequence[Subject],
+    cohort: Cohort,
+    conditions: Sequence[Condition],
+    resolution: Resolution,
+    *,
+    seed: int,
+    seconds: float = 1.0,
+) -> Speed:
+    """Return how long passes and changes take; what is begun within the time is finished.
+
+    Args:
+        subjects: whose networks are timed, on noise.
+        cohort: of which the first readable film is taken.
+        conditions: under which it will be shown; as many as the time allows are tried, spread over all.
+        resolution: at which it is perturbed.
+        seed: of the run.
+        seconds: for everything together.
+    """
+    networks = [subject for subject in subjects if subject.network is not None]
+    share = seconds / 2 / max(1, len(networks)) / 2
+    forward, backward = {}, {}
+    for subject in networks:
+        # What is wrong with a network the run will say; of one with dropout no random number is used up.
+        with suppress(NotEvaluable), foreign(NotEvaluable, "it cannot be timed"), torch.random.fork_rng([]):
+            forward[subject.name], backward[subject.name] = _passes(subject, share)
+    began = time.perf_counter()
+    film, image = _first(cohort)
+    decoding = time.perf_counter() - began
+    changing = 0.0
+    if film is not None and conditions:
+        step = max(1, len(conditions) // 12)
+        order = [condition for first in range(step) for condition in conditions[first::step]]
+        recipe = subjects[0].preprocessing if subjects else None
+        made, began = 0, time.perf_counter()
+        for _, views, _ in apply_all(film, order, image, seed=seed, resolution=resolution):
+            if views is not None and recipe is not None:
+                recipe(views)
+            made += 1
+            if time.perf_counter() - began > seconds / 2:
+                break
+        changing = (time.perf_counter() - began) / max(1, made)
+    return Speed(
+        forward, backward, decoding, changing,
+        frozenset(film.masks) if film is not None else frozenset(), film.pixels.nbytes if film is not None else 0,
+    )  # fmt: skip
+
+
+def _first(cohort: Cohort) -> tuple[Film | None, str]:
+    for row in islice(cohort.rows(range(min(TRIED, len(cohort)))), TRIED):
+        try:
+            return cohort.opened(row)[1](), str(row["id"])
+        except FilmUnreadable:
+            continue
+    return None, ""
+
+
+def _passes(subject: Subject, seconds: float) -> tuple[float, float]:
+    """Return the seconds of a forward pass of one film, and of the backward pass after it; none where none is had."""
+    network, recipe = subject.network, subject.preprocessing
+    assert network is not None  # noqa: S101 - `measure` left the others out
+    shape = FILMS, recipe.channels, recipe.size, recipe.size
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(subject.device)
+    with torch.inference_mode():
+        forward = _timed(lambda: network(noise).cpu(), seconds)
+
+    def both() -> None:
+        pixels = noise.clone().requires_grad_()
+        torch.autograd.grad(network(pixels).sum(), pixels)[0].cpu()  # a GPU is waited for
+
+    try:
+        return forward, max(0.0, _timed(both, seconds) - forward)
+    except RuntimeError:  # what torch raises where no gradient reaches the film
+        return forward, 0.0
+
+
+def _timed(work: Callable[[], object], seconds: float) -> float:
+    """Return the seconds per film of a pass of several; the first, which sets things up, counts only if it is long."""
+    began = time.perf_counter()
+    work()
+    first = time.perf_counter() - began
+    if first > seconds:
+        return first / FILMS
+    passes, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        work()
+        passes += 1
+    return (time.perf_counter() - began) / max(1, passes) / FILMS
+
+
+def cores() -> int:
+    """Return the cores on which films are made ready."""
+    return os.cpu_count() or 1

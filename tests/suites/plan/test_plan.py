@@ -1,0 +1,149 @@
+"""The plan against the run it was made for, and what of a run is never done because no claim asks for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from suites.harness.claims import load_claims
+from suites.harness.evaluation import Evaluation
+from suites.harness.plan import note_finished, plan, planned, was_finished
+from suites.harness.plan.speed import Speed
+from tests.controls.films import cohort_of, inverted
+from tests.controls.subjects import Calm, Reader, subject_of
+
+CLAIMS = load_claims()
+PROBES = {"lateral": 9, "adult": 6}
+SPEED = Speed({"reader": 0.01, "calm": 0.02}, {"reader": 0.02, "calm": 0.04}, 0.1, 0.002, frozenset({"lung"}), 16384)
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    def make(*selected: str, films: int = 24, decode=inverted, several: bool = False) -> Evaluation:
+        subjects = [subject_of(Reader(), "reader"), *([subject_of(Calm(), "calm")] if several else [])]
+        made = Evaluation(
+            subjects=subjects, cohort=cohort_of(films), claims=CLAIMS, cache=tmp_path,
+            probes={role: cohort_of(films, name=f"{role}s", decode=decode) for role, films in PROBES.items()},
+        )  # fmt: skip
+        made.select(selected or [claim.id for claim in CLAIMS])
+        return made
+
+    return make
+
+
+def untouchable(row):
+    raise AssertionError(f"nobody asked for {row['id']}")
+
+
+def test_films_and_conditions_are_counted_to_the_last_one(evaluation):
+    run = evaluation("grid.stripes", "classes.recall_gap", several=True)
+    made = planned(run, SPEED)
+    made.announce(run.progress)
+    run.run()
+    rows = len(run.record().predictions)
+    assert made.cost.film_conditions == rows > 24 * 2 * 4
+    work = run.progress.work["predicting"]
+    assert (work.units, work.done, work.films, work.decoded) == (rows, rows, 24, 24)
+    assert run.progress.work["measuring"].done == run.progress.work["measuring"].units > 0
+    assert run.progress.left() == 0
+
+
+def test_a_run_that_finds_everything_in_the_cache_counts_it_as_done(evaluation):
+    evaluation("grid.stripes").run()
+    again = evaluation("grid.stripes")
+    planned(again, SPEED).announce(again.progress)
+    again.run()
+    work = again.progress.work["predicting"]
+    assert work.done == work.found == work.units > 0
+
+
+def test_no_lateral_is_predicted_for_a_claim_about_scatter(evaluation):
+    run = evaluation("contrast.scatter", decode=untouchable).run()
+    assert set(run.plan) == {"main"}
+    assert not any(condition.text.startswith("grid") for condition in run.plan["main"])
+    assert set(run.record().predictions["cohort"]) == {run.cohort.name}
+
+
+def test_a_claim_about_laterals_asks_for_them_and_not_for_adults(evaluation):
+    claims = [claim for claim in CLAIMS if claim.id == "probes.lateral"]
+    run = evaluation("probes.lateral")
+    run.claims = claims
+    run.run()
+    assert set(run.plan) == {"main", "lateral"}
+    assert set(run.record().predictions["cohort"]) == {run.cohort.name, "laterals"}
+
+
+def test_cheap_claims_come_first_attacks_late_and_explanations_last(evaluation):
+    run = evaluation()
+    order = [claim.id.partition(".")[0] for claim in sorted(run.claims, key=run.cost)]
+    assert order.index("published") < order.index("classes") < order.index("adversarial") < order.index("explanations")
+    assert order[-1] == "explanations"
+
+
+def test_a_small_split_is_the_first_thing_said_and_the_lines_are_few(evaluation):
+    run = evaluation()
+    made = planned(run, SPEED)
+    lines = made.lines()
+    assert len(lines) <= 12
+    assert lines[0].startswith(f"plan: {len(made.open)} of {len(CLAIMS)} claims cannot be settled by these films")
+    assert "only 8" in lines[0]
+    opened = {one.claim for one in made.open}
+    assert {"contrast.scatter", "classes.recall_gap"} <= opened
+    assert not {name for name in opened if name.startswith(("published.", "dataset."))}
+    whole = made.lines(every_claim=True)
+    assert all(any(name in line for line in whole) for name in opened)
+
+
+def test_what_is_missing_is_named_with_the_claims_it_costs(evaluation):
+    missing = planned(evaluation(), SPEED).missing
+    unseen = next(ids for reason, ids in missing.items() if "--probe-unseen" in reason)
+    assert set(unseen) == {"probes.unseen", "doubt.unseen"}
+    assert not any("--probe-lateral" in reason for reason in missing)
+    assert missing["the films carry no lesion masks"] == ["explanations.lesion"]
+
+
+def test_more_work_takes_longer_and_a_slow_network_takes_its_time(evaluation):
+    few, all_of_it = (planned(evaluation(*names), SPEED).cost for names in (("classes.recall_gap",), ()))
+    assert 0 < few.seconds["predicting"] < all_of_it.seconds["predicting"]
+    assert few.seconds["attacking"] == 0 < all_of_it.seconds["attacking"]
+    slow = Speed({"reader": 0.1}, {"reader": 0.2}, 0.1, 0.002, frozenset(), 16384)
+    assert planned(evaluation(), slow).cost.seconds["attacking"] == pytest.approx(10 * all_of_it.seconds["attacking"])
+
+
+def test_it_can_be_written_as_json(evaluation):
+    document = json.loads(json.dumps(planned(evaluation(), SPEED).document()))
+    assert document["cost"]["film_conditions"] > 0
+    assert document["open"][0]["wanted_patients"] is None or document["open"][0]["wanted_patients"] > 0
+
+
+def test_a_second_is_measured_once_and_not_again_for_a_run_that_was_finished(evaluation):
+    run = evaluation("classes.recall_gap")
+    assert plan(run, seconds=0.05).cost.seconds["predicting"] > 0
+    assert not was_finished(run)
+    note_finished(run)
+    made = plan(evaluation("classes.recall_gap"))
+    assert made.cost.kept
+    assert made.cost.whole == 0
+    assert "some seconds" in "\n".join(made.lines())
+    assert not was_finished(evaluation("grid.stripes"))
+
+
+def test_a_run_without_subjects_asks_no_network_and_no_film(evaluation):
+    run = evaluation("published.accuracy_interval", decode=untouchable)
+    run.claims = [claim for claim in CLAIMS if claim.id == "published.accuracy_interval"]
+    run.subjects[0].network.register_forward_hook(lambda *_: untouchable({"id": "a pass"}))
+    made = plan(run)
+    assert made.cost.film_conditions == 0
+    assert "0 films x conditions (0 films), about 1 s" in "\n".join(made.lines())
+
+
+def test_an_attack_that_several_claims_ask_for_is_planned_and_counted_once(evaluation):
+    run = evaluation("adversarial.two_levels", films=6)
+    one = next(claim for claim in CLAIMS if claim.id == "adversarial.two_levels")
+    run.claims = [one, replace(one, id="adversarial.three", parameters={"levels": 1.0})]
+    planned(run, SPEED).announce(run.progress)
+    run.run()
+    work = run.progress.work["attacking"]
+    assert (work.units, work.done, work.found) == (2 * 6, 2 * 6, 0)

@@ -1,0 +1,159 @@
+"""What a person sees while a run goes on: a line that moves on a terminal, a few plain ones in a log."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import sys
+import time
+
+import pytest
+
+from suites.harness.progress import Progress
+from suites.progress_line import ProgressLine, fitted
+from tests.suites.test_suites_run import ROOT, place, run  # noqa: F401 - a fixture
+
+SLOW = """
+
+import time
+
+def slow():
+    class Slow(Brightness):
+        def forward(self, pixels):
+            time.sleep(.06)
+            return super().forward(pixels)
+    return make(Slow(), "slow")
+"""
+
+
+@pytest.fixture
+def pipe():
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    yield lambda: os.read(reading, 65536).decode(), writing
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.fixture
+def working():
+    progress = Progress()
+    progress.expect("attacking", units=10)
+    with progress.doing("attacking", "reader"):
+        yield progress
+
+
+def test_a_log_gets_a_line_every_thirty_seconds_and_never_more_often(pipe, working):
+    read, writing = pipe
+    clock = [0.0]
+    line = ProgressLine(working, writing, width=None, clock=lambda: clock[0])
+    for second in range(100):
+        clock[0] = float(second)
+        line.draw()
+    assert read() == 3 * "attacking reader: 0 of 10 films x attacks\n"
+
+
+def test_a_line_of_a_log_does_not_run_on_from_what_pytest_has_written(pipe, working):
+    read, writing = pipe
+    line = ProgressLine(working, writing, width=None, column=lambda: 28, every=0.0)
+    line.draw()
+    assert read().startswith("\nattacking")
+
+
+def test_on_a_terminal_it_fits_is_drawn_over_itself_and_leaves_the_cursor_where_pytest_was(pipe, working):
+    read, writing = pipe
+    line = ProgressLine(working, writing, width=lambda: 20, column=lambda: 7, every=0.0)
+    line.draw()
+    line.draw()
+    line.wipe()
+    line.wipe()
+    assert read() == "\nattacking reader: 0\r\x1b[2Kattacking reader: 0\r\x1b[2K\x1b[A\x1b[8G"
+
+
+def test_names_of_films_neither_move_the_cursor_nor_break_the_line():
+    assert fitted("predicting \x1b[2J\r\n名前", 20) == "predicting ?[2J??名"
+    assert fitted("名" * 9, 9) == "名" * 4
+    assert fitted("a\nb") == "a?b"
+
+
+def test_it_moves_while_nobody_reports_anything(pipe, working):
+    read, writing = pipe
+    with ProgressLine(working, writing, width=lambda: 80, every=0.01).showing():
+        until, seen = time.monotonic() + 20, ""
+        while seen.count("attacking") < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+            seen += _or_nothing(read)
+    assert seen.count("attacking") >= 3
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_run(working):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ProgressLine(working, writing, width=lambda: 80, every=0.0).draw()
+    os.close(writing)
+
+
+def _or_nothing(read):
+    try:
+        return read()
+    except BlockingIOError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def on_a_terminal(place):  # noqa: F811
+    """All that a run writes to a terminal, and its exit code."""
+    toys = (place / "toys.py").read_text()
+    (place / "toys.py").write_text(toys + SLOW)
+    words = [
+        sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", "--weights=toys:slow",
+        f"--data={place / 'films'}", f"--cache={place / 'slow'}", f"--claims={place / 'claims.toml'}",
+        f"--rootdir={ROOT}", "-k", "found or absent or bad", "-rx",
+    ]  # fmt: skip
+    pid, descriptor = pty.fork()
+    if not pid:
+        os.chdir(place)
+        for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+            del os.environ[name]
+        os.environ |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+        os.execv(sys.executable, words)
+    seen = b""
+    try:
+        while part := os.read(descriptor, 65536):
+            seen += part
+    except OSError:  # how a terminal ends whose other side is gone
+        pass
+    os.close(descriptor)
+    return seen.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_run_on_a_terminal_shows_it_past_the_capture(on_a_terminal):
+    text, _ = on_a_terminal
+    lines = re.findall(r"predicting [^:\r\n]*: (\d+) of (\d+) films x conditions[^\r\n\x1b]*", text)
+    counts = [int(done) for done, _ in lines]
+    assert len(set(counts)) >= 3, text
+    assert counts == sorted(counts)
+    assert {int(planned) for _, planned in lines} == {72 * 2}
+    assert max(counts) <= 72 * 2
+    last = text.rpartition("\x1b[2K")[2]
+    assert "predicting" not in last, "it is wiped before the verdicts are printed"
+    assert "known limitation" in last
+
+
+def test_a_violation_on_few_films_fails_only_where_that_is_asked_for(on_a_terminal):
+    text, code = on_a_terminal
+    assert code == 0, "test_suites_run asks for it, and has 1"
+    assert "violated on few films (fails with --strict-verdicts only)" in text
+    assert "REQUIREMENT VIOLATED" in text, "the verdict itself stays"
+
+
+def test_the_plan_alone_predicts_nothing_and_says_first_that_the_films_are_few(place):  # noqa: F811
+    done = run(place, "--plan", "--report", "none", f"--cache={place / 'planned'}", claims=None)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = next(line for line in done.stdout.splitlines() if line.startswith("plan: "))
+    assert re.search(r"plan: \d+ of \d+ claims cannot be settled by these films", first), done.stdout
+    assert "no lateral films were given, pass --probe-lateral SPEC" in done.stdout
+    assert "passed" not in done.stdout
+    assert not (place / "none").exists()
+    assert not list((place / "planned").rglob("shard-*")), "nothing was predicted, attacked or explained"
