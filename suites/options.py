@@ -150,8 +150,10 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""
-OUTPUTS = frozenset({"--report", "--model-card", "--baseline", "--cache", "--force"})
-"""Options that decide no result: what is written and where, what is compared with."""
+OUTPUTS = frozenset(
+    {"--report", "--model-card", "--baseline", "--cache", "--force", "--plan", "--strict-verdicts"}
+)
+"""Options that decide no result: what is written and where, what is compared with, what fails."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]
 
 

@@ -134,8 +134,8 @@ def test_a_run_on_a_terminal_shows_it_past_the_capture(on_a_terminal):
     counts = [int(done) for done, _ in lines]
     assert len(set(counts)) >= 3, text
     assert counts == sorted(counts)
-    assert {int(planned) for _, planned in lines} == {72 * 2}
-    assert max(counts) <= 72 * 2
+    assert {int(planned) for _, planned in lines} == {73 * 2}
+    assert max(counts) <= 73 * 2
     last = text.rpartition("\x1b[2K")[2]
     assert "predicting" not in last, "it is wiped before the verdicts are printed"
     assert "known limitation" in last

@@ -171,7 +171,7 @@ def test_junit_carries_verdict_effect_and_interval(place, whole):
 
 def test_a_log_shows_the_plan_and_no_progress_of_a_short_run(whole):
     assert "plan: " in whole.stdout
-    assert " films x conditions (72 films)" in whole.stdout
+    assert " films x conditions (73 films)" in whole.stdout
     assert "\x1b" not in whole.stdout
     assert "left of the run" not in whole.stdout
 
