@@ -27,6 +27,7 @@ from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
 from robustness.lungs import pleural_lungs
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
 from robustness.water_path import CHILD_FIELD_CM, aerated
@@ -44,6 +45,11 @@ PEAK = 0.56
 """Where a shift is largest, as a share of half the width of the chest."""
 STEEPEST = 0.4
 """By which a warp stretches or squeezes at most."""
+
+SPARED = 0.6
+"""Share of the air that is left in the airiest places of a lung of which next to nothing is consolidated."""
+MASS_RISE = 1.6
+"""Thickness of a mass over that of the lung, in its middle; what is more than the lung is deep counts as all of it."""
 
 SOURCE = (
     "mu of ICRU lung and soft tissue (NIST XCOM); scatter after Niklason 1981; radiological signs after Iwama 2019 and "
@@ -69,7 +75,7 @@ class _WhiteOut(Perturbation):
     """
 
     family = "opacity"
-    version = 4
+    version = 5
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
@@ -133,10 +139,13 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str)
 class WhiteOutLobar(_WhiteOut):
     """Consolidation: one lobe, then its neighbours, alveoli full of fluid; volume and mediastinum stay.
 
-    Homogeneous but for faint air bronchograms (radius 1.5 to 0.5 mm). Where it advances it is ill defined (7 mm), where
-    an upper lobe ends at the horizontal fissure it is sharper (2 mm). In front of heart or dome the silhouette is lost.
+    Homogeneous but for faint air bronchograms (radius 1.5 to 0.5 mm) and, until all of the lung is full, places that
+    hold up to 0.6 of their air yet. Where it advances it is ill defined (7 mm), where an upper lobe ends at the
+    horizontal fissure, which is bowed, it is sharper in part (2 mm). An upper lobe fills up from its lower end, then
+    the lung below it from the mediastinum on, so that air is left at the side of the base. In front of heart or dome
+    the silhouette is lost.
 
-    extent: share of the hemithorax that is opaque, 0.2 to 1; 95 % of each path there is water.
+    extent: share of the hemithorax that is opaque, 0.2 to 1; up to 95 % of each path there is water.
     water_cm: mean thickness of the water over that side of a child, 1.1 to 5.3 cm.
     """
 
@@ -154,22 +163,34 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     draws = Draws(image_id, WhiteOutLobar.name, seed)
     side = side_of(draws)
     rows, _ = coordinates(thorax.depth)
-    clouds = random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
+    shape = thorax.depth.shape
+    clouds = random_field(draws, "clouds", shape, beta=4.0)
     away = outward(thorax, side)
-    if draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower":
+    down = (rows - thorax.top + (shape[0] - 1) / 2.0) / thorax.height
+    lower = draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower"
+    edge, fissure = draws.uniform("edge in mm", 6.0, 9.0), draws.uniform("fissure in mm", 1.2, 2.5)
+    if lower:
         # The oblique fissure lies en face: the lower lobe has no border above, and reaches higher toward the spine.
-        order = rows / thorax.height - 0.25 * away + 0.09 * clouds
-        edge = draws.uniform("edge in mm", 6.0, 9.0)
-    elif side == "left":
-        # The right lung, in the usual display: the horizontal fissure ends its upper lobe.
-        order = -rows / thorax.height + 0.03 * away + 0.02 * clouds
-        edge = draws.uniform("fissure in mm", 1.2, 2.5)
+        order = down - 0.25 * away + 0.09 * clouds
     else:
-        order = -rows / thorax.height - 0.25 * away + 0.07 * clouds
-        edge = draws.uniform("edge in mm", 6.0, 9.0)
+        # Up from its lower end, then on into the lung below, beside the mediastinum first.
+        bow = draws.uniform("bow", 0.15, 0.45) * draws.choice("bowed", (-1.0, 1.0), (0.35, 0.65))
+        end = draws.uniform("end of the lobe", 0.42, 0.5) + 0.02 * clouds + bow * (0.25 - (away - 0.5).square())
+        end = end - 0.25 * bow - 0.04 * away
+        above, below = end - down, (0.35 * (down - end) + 0.45 * away + 0.12 * clouds).clamp_min(0.0)
+        order = torch.where(above >= 0.0, 1.0 - above, -below)
     opaque = opacified(order, thorax, side, extent, edge / pitch_mm)
-    texture = (0.95 + 0.04 * random_field(draws, "texture", thorax.depth.shape, beta=2.5)).clamp(0.8, 1.0)
-    air = gaussian_blur(chords(thorax.depth.shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
+    if not lower and side == "left":
+        # The right lung, in the usual display: its horizontal fissure is seen where it lies along the beam.
+        sharp = opacified(order, thorax, side, extent, fissure / pitch_mm)
+        seen = smoothstep(0.7 + 0.6 * random_field(draws, "seen", shape, beta=4.0))
+        seen = seen * exp(-0.5 * ((down - end) / 0.04).square())
+        opaque = opaque + seen * (sharp - opaque)
+    texture = (0.95 + 0.04 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
+    # Until all of a lung is full, some of it holds air yet.
+    spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
+    texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
+    air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
     return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
 
 
@@ -194,11 +215,11 @@ def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tu
 
 @register
 class WhiteOutEffusion(_WhiteOut):
-    """Effusion: fluid in the pleural space, homogeneous, without bronchograms; pushes the heart away (0.8 cm).
+    """Effusion: fluid in the pleural space, without bronchograms; pushes the heart away (0.8 cm).
 
     Upright (three films in five) it fills the base, hides costophrenic angle and dome, and its upper border is a
-    meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 cm. Supine it layers behind the lung: a veil
-    over all of the hemithorax, denser toward the base, through which vessels stay visible until it is thick.
+    meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 to 5 cm. Supine it layers behind the lung: a
+    veil over all of the hemithorax, denser toward the base, through which vessels stay visible until it is thick.
 
     extent: share of the hemithorax that is opaque (supine: of its depth that is fluid), 0.2 to 1.
     water_cm: mean thickness of the fluid over that side of a child, 1.1 to 5.6 cm.
@@ -219,7 +240,9 @@ class WhiteOutEffusion(_WhiteOut):
         climb = draws.uniform("meniscus height in cm", 4.0, 7.0) * 10.0 / pitch_mm
         reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
-        return opacified(order, thorax, side, extent, 9.0 / pitch_mm)
+        # Fluid is a wedge: it thins out at its surface and is deepest at the base.
+        surface, wedge = (opacified(order, thorax, side, extent, mm / pitch_mm) for mm in (9.0, 25.0))
+        return 0.7 * surface + 0.3 * wedge
 
     def shift_cm(self, extent: float) -> float:
         return LARGEST_SHIFT_CM * extent
@@ -230,7 +253,7 @@ class WhiteOutCollapse(_WhiteOut):
     """Collapse: a lung that loses its air with its volume; the heart pulled over (0.8 cm), dome up (2 cm).
 
     Dense beside the mediastinum, behind the heart first, with a border that runs from the hilum outward to the dome
-    (3 mm, a fissure). A smooth warp draws the dome up and crowds the ribs of the side.
+    (3 mm, a fissure). A smooth warp draws heart and dome over and crowds the ribs of the side.
 
     extent: share of the hemithorax that is opaque, 0.2 to 1; 90 % of each path there is water.
     water_cm: mean thickness of the water over that side of a child, 1.0 to 5.0 cm.
@@ -255,9 +278,10 @@ class WhiteOutCollapse(_WhiteOut):
 
 @register
 class WhiteOutMass(_WhiteOut):
-    """Mass: a ball of soft tissue with a smooth, slightly lobed outline, that grows until it fills the hemithorax.
+    """Mass, or round pneumonia: a lobed lump of soft tissue that grows until it fills the hemithorax.
 
-    Its thickness is that of a ball, so it is densest in the middle and thins toward its border.
+    Its thickness is that of a ball, so it is densest in the middle and thins toward its border, which is sharp (1 mm)
+    in places and ill defined (5 mm, with strands) in others. Ribs run through it.
 
     extent: share of the hemithorax that is opaque, 0.2 to 1.
     water_cm: mean thickness of the tissue over that side of a child, 1.1 to 5.6 cm.
@@ -271,14 +295,23 @@ class WhiteOutMass(_WhiteOut):
         half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
         row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
         away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
-        lobes = 1.0 + 0.12 * random_field(draws, "outline", thorax.depth.shape, beta=4.0)
+        shape = thorax.depth.shape
+        lobes = 1.0 + 0.17 * random_field(draws, "outline", shape, beta=3.2).clamp(-2.0, 2.0)
         radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
         inside = radius[thorax.side(side)]
         border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (
             1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
         )
-        chord = (1.0 - (radius / border).square()).clamp_min(0.0).sqrt()
-        return gaussian_blur((1.6 * chord).clamp_max(1.0), 1.0 / pitch_mm) * nearness(thorax, side)
+        # Here it meets aerated lung sharply, there it grows into it with strands.
+        ragged = radius * (1.0 + 0.10 * random_field(draws, "strands", shape, beta=1.8))
+        clear, vague = (
+            (MASS_RISE * (1.0 - (distance / border).square()).clamp_min(0.0).sqrt()).clamp_max(1.0)
+            for distance in (radius, ragged)
+        )
+        clear, vague = gaussian_blur(clear, 0.8 / pitch_mm), gaussian_blur(vague, 5.0 / pitch_mm)
+        sharp = smoothstep(0.45 + 0.8 * random_field(draws, "sharpness", shape, beta=4.0))
+        texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
+        return (sharp * clear + (1.0 - sharp) * vague) * texture * nearness(thorax, side)
 
 
 @register

@@ -23,7 +23,7 @@ from robustness.water_path import Aerated, aerated
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
-LEAST_ROOM, MOST_ROOM = 0.25, 0.95
+LEAST_ROOM, MOST_ROOM = 0.25, 1.0
 """Share of the room below the white of bone that a dose outside the lungs takes in its middle."""
 
 
@@ -55,7 +55,7 @@ class DiffuseDoseMatched(Perturbation):
     name = "diffuse_dose_matched"
     rank = 1
     family = "control"
-    version = 4
+    version = 5
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
@@ -87,7 +87,7 @@ class ShamOpacity(Perturbation):
 
     name = "sham_opacity"
     family = "control"
-    version = 4
+    version = 5
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}

@@ -270,6 +270,68 @@ def test_the_heart_moves_away_from_an_effusion_and_toward_a_collapse_and_the_spi
     assert not torch.equal(changed, film[0])
 
 
+def rim_sharpness(share: Tensor, inside: Tensor, pitch_mm: float) -> Array:
+    """Gradients (1/mm) of a share along the line where it is half."""
+    steps = ndimage.gaussian_gradient_magnitude(share.numpy(), 0.7) / pitch_mm
+    found: Array = steps[((share > 0.4) & (share < 0.6) & inside).numpy()]
+    return found
+
+
+def test_the_margin_of_a_mass_is_sharp_here_and_vague_there_and_no_ellipse(chest):
+    _film, lungs = chest(1, 256, 320)
+    thorax, pitch = thorax_of(lungs), 220.0 / 256
+    spreads, roundness = [], []
+    for image_id in (f"film {index}" for index in range(8)):
+        side = side_of(Draws(image_id, "any"))
+        share = get("whiteout_mass").share(thorax, 0.4, Draws(image_id, "whiteout_mass"), pitch)
+        inside = shrunk(thorax.side(side), 0.05 * thorax.height)
+        sharpness = rim_sharpness(share, inside, pitch)
+        spreads.append(np.percentile(sharpness, 95) / np.percentile(sharpness, 5))
+        body = (share > 0.5).numpy()
+        rows, columns = np.nonzero(body)
+        points = np.stack([rows, columns], 1) - [rows.mean(), columns.mean()]
+        far = np.sqrt(np.einsum("ij,jk,ik->i", points, np.linalg.inv(np.cov(points.T)), points))
+        roundness.append((far > 2.0).mean())
+    assert np.median(spreads) > 2.0, spreads
+    assert np.median(roundness) > 0.01, "an ellipse has nothing beyond two standard deviations"
+
+
+def test_a_fissure_is_curved_and_sharp_only_in_part(chest):
+    _film, lungs = chest(1, 256, 320)
+    thorax, pitch = thorax_of(lungs), 220.0 / 256
+    bows, spreads = [], []
+    for image_id in (f"film {index}" for index in range(60)):
+        draws = Draws(image_id, "whiteout_lobar")
+        if draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower" or side_of(draws) == "right":
+            continue
+        share = get("whiteout_lobar").share(thorax, 0.4, draws, pitch)
+        inside = shrunk(thorax.side("left"), 0.06 * thorax.height)
+        wet = (share > 0.5) & inside
+        columns = torch.nonzero((wet.sum(0) > 5) & ((inside & ~wet).sum(0) > 5)).squeeze(1)
+        ends = [int(torch.nonzero(wet[:, column]).max()) for column in columns]
+        bows.append(np.std(ends - np.polyval(np.polyfit(columns, ends, 1), columns)) * pitch)
+        below = inside & (torch.arange(256)[:, None] > float(np.median(ends)) - 15)
+        sharpness = rim_sharpness(share, below, pitch)
+        spreads.append(np.percentile(sharpness, 95) / np.percentile(sharpness, 5))
+    assert len(bows) > 4
+    assert np.median(bows) > 1.0, "millimetres off the straight line"
+    assert np.median(spreads) > 1.5, spreads
+
+
+def test_what_is_left_of_a_lung_below_an_upper_lobe_is_no_strip_along_the_dome(chest):
+    _film, lungs = chest(1, 256, 320)
+    thorax, pitch, found = thorax_of(lungs), 220.0 / 256, []
+    for image_id in (f"film {index}" for index in range(40)):
+        draws = Draws(image_id, "whiteout_lobar")
+        if draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower":
+            continue
+        side = side_of(draws)
+        region = thorax.side(side)
+        dry = region & (get("whiteout_lobar").share(thorax, 0.8, draws, pitch) < 0.3)
+        found.append(float(dry.any(dim=0).sum() / region.any(dim=0).sum()))
+    assert np.median(found) < 0.53, "air is left at the side, not all along the dome"
+
+
 @pytest.mark.parametrize("control", ["diffuse_dose_matched", "sham_opacity"])
 @pytest.mark.parametrize("severity", [1, 3])
 def test_controls_carry_the_dose_of_the_lobar_opacity(control, severity, films):
