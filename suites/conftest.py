@@ -30,7 +30,7 @@ from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
 from suites.limits import memory_line
-from suites.options import DEFAULT_WEIGHTS, value
+from suites.options import DEFAULT_WEIGHTS, RUN, value
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
@@ -66,9 +66,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         _refuse_undecodable(name, option(name))
     report = option("--report")
     if report and Path(report).suffix == ".py":
-        raise UsageProblem(
-            f"--report was given {report}; write the folder to test first: pytest suites/ --report [DIR]"
-        )
+        raise UsageProblem(f"--report was given {report}; write the folder to test first: {RUN} --report [DIR]")
     weights = option("--weights") or [DEFAULT_WEIGHTS]
     claims = load_claims(option("--claims"))
     _refuse_orphans(claims)
@@ -265,7 +263,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         known = len(stash[EVALUATION].claims)
         terminalreporter.write_line(
             f"nothing was judged: {told or 'the command line'} selects none of the {known} claims; "
-            "pytest suites/ --collect-only lists them",
+            f"{RUN} --collect-only lists them",
             red=True,
         )
     print_summary(terminalreporter, stash[EVALUATION], stash.get(REPORT, None), stash.get(PROBLEM, None))

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from suites.import_names import PREFIX
+
 PROBES = {
     "lateral": "lateral films",
     "adult": "frontal films of adults",
@@ -31,6 +33,8 @@ FORMS = (
     ),
     "MODULE:FACTORY",
 )
+RUN = "chest-xray-reliability run" if PREFIX else "pytest suites/"
+"""How the suites are started, where this project is installed and in its repository."""
 DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
 
