@@ -120,9 +120,13 @@ def _refuse_orphans(claims: Sequence[Claim]) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Print first what makes a subject unfit to be judged."""
+    """Print first what makes a subject unfit to be judged, and what was assumed of it."""
     evaluation = config.stash.get(EVALUATION, None)
-    return evaluation.warnings if evaluation is not None and not config.option.collectonly else []
+    return (
+        [*evaluation.warnings, *evaluation.assumptions]
+        if evaluation is not None and not config.option.collectonly
+        else []
+    )
 
 
 def _quoted(argument: object) -> str:

@@ -344,12 +344,19 @@ class Evaluation:
         ]
 
     @property
+    def assumptions(self) -> list[str]:
+        """What was assumed of the subjects because nobody said, a sentence each."""
+        told = [(subject.name, subject.provenance.assumed) for subject in self.subjects]
+        return [f"{name}: {assumed}." for name, assumed in told if assumed]
+
+    @property
     def notes(self) -> list[str]:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for answers in self._answers.values() for note in answers.predictions.notes)
         notes = [
-            *self.warnings, *self.cohort.notes, *read, *filter(None, map(caveat, judged)), *self._shared_films(),
+            *self.warnings, *self.assumptions, *self.cohort.notes, *read, *filter(None, map(caveat, judged)),
+            *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:
             notes.insert(

@@ -84,6 +84,7 @@ class Provenance:
         revision: commit on the hub, if any.
         architecture: name of the network.
         notes: what a reader must know (a renaming, a licence, a training record).
+        assumed: what was taken of it because nobody said; stands before every result.
     """
 
     spec: str
@@ -94,6 +95,7 @@ class Provenance:
     architecture: str = ""
     notes: tuple[str, ...] = ()
     training: Mapping[str, object] = field(default_factory=dict)
+    assumed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
