@@ -26,6 +26,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.report.card import card_files, write_model_cards
 from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
 from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
+from suites.harness.report.job_summary import job_summary, write_job_summary
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
@@ -62,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _evaluation(config: pytest.Config) -> Evaluation:
     option = partial(value, config)
-    for name in ("--report", "--model-card", "--cache"):
+    for name in ("--report", "--model-card", "--cache", "--summary"):
         _refuse_undecodable(name, option(name))
     report = option("--report")
     if report and Path(report).suffix == ".py":
@@ -103,6 +104,8 @@ def _refuse_unwritable(config: pytest.Config) -> None:
     if card := value(config, "--model-card"):
         for file in card_files(evaluation.subjects, card):
             refuse_unwritable_file(file, "the model card")
+    if summary := value(config, "--summary"):
+        refuse_unwritable_file(summary, "the summary")
     if baseline := value(config, "--baseline"):
         refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in evaluation.subjects})
 
@@ -244,8 +247,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.stash[PROBLEM] = memory_line(problem)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     gate = config.stash.get(GATE, None)
+    _summarise(session, gate)
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _summarise(session: pytest.Session, gate: GateOutcome | None) -> None:
+    """Write the job summary where the user or GitHub wants one, also of a run whose report could not be written."""
+    asked, github = value(session.config, "--summary"), os.environ.get("GITHUB_STEP_SUMMARY")
+    places = [(asked, False)] if asked else []
+    places += [(Path(github), True)] if github else []
+    if not places:
+        return
+    evaluation, problem = session.config.stash[EVALUATION], session.config.stash.get(PROBLEM, "")
+    text = job_summary(evaluation.judgements, notes=evaluation.notes, gate=gate, problem=problem)
+    for file, append in places:
+        try:
+            write_job_summary(text, file, append=append)
+        except UsageProblem as unwritable:
+            session.config.stash[PROBLEM] = _one_line(unwritable)
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def _finish(config: pytest.Config, evaluation: Evaluation) -> None:

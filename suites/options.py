@@ -103,6 +103,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "type": _path,
         "help": "write a Hugging Face model card with the measured limitations (several subjects: FILE-<subject>)",
     },
+    "--summary": {
+        "metavar": "FILE",
+        "type": _path,
+        "help": "write verdict counts, the three worst and the gate as Markdown (in GitHub Actions also to "
+        "$GITHUB_STEP_SUMMARY, unasked)",
+    },
     "--cache": {"metavar": "DIR", "type": _path, "help": "where finished predictions are kept"},
     "--profile": {
         "choices": ("quick", "standard", "full"),
