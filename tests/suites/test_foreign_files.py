@@ -71,7 +71,7 @@ def place(tmp_path_factory):
     )  # fmt: skip
     torch.manual_seed(0)
     ConvNextV2ForImageClassification(config).save_pretrained(root / "weights")
-    for name in ("claims", "temperature", "reports", "cache", "cards", "xml"):
+    for name in ("claims", "temperature", "reports", "cache", "cards", "xml", "sums"):
         (root / name).mkdir()
     (root / "claims" / "mine.toml").write_text(CLAIM)
     subject = load_subject(str(root / "weights"))
@@ -87,7 +87,7 @@ def place(tmp_path_factory):
         **{f"--probe-{role}": root / role for role in ROLES},
         "--claims": root / "claims" / "mine.toml", "--temperature": root / "temperature" / "temperature-one.json",
         "--model-card": root / "cards" / "card.md", "--cache": root / "cache", "--junitxml": root / "xml" / "out.xml",
-        "--report": root / "reports" / "first",
+        "--report": root / "reports" / "first", "--summary": root / "sums" / "sum.md",
     }  # fmt: skip
     code, text = run("suites/", "-rA", *(f"{option}={value}" for option, value in values.items()))
     assert "classes.good" in text, text
