@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 4
     except KeyboardInterrupt:
         return 2
+    except SystemExit as ended:  # argparse, after --help
+        return ended.code if isinstance(ended.code, int) else 0
 
 
 def _overview() -> str:

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, PNEUMONIA, VIRAL
 from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.foreign_code import foreign
 from suites.harness.subjects.formats.class_order import stated
 from suites.harness.subjects.preprocessing import REPOSITORY
 from suites.harness.subjects.subject import Normalised, Provenance, Subject, no_tensor
 
-CLASSES = {2: (NORMAL, PNEUMONIA), 3: (BACTERIAL, NORMAL, VIRAL)}
+CLASSES = {2: ("normal", "pneumonia"), 3: ("bacterial_pneumonia", "normal", "viral_pneumonia")}
 """By number of logits, in the order of the alphabet: that of folders of films, as torchvision's ImageFolder numbers."""
 INPUT = "3 channels of 224 pixels (short side to 255, centre crop), normalised by ImageNet's mean and deviation"
 _NEXT = "return a Subject with a Preprocessing of its own"
