@@ -126,7 +126,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Print first what makes a subject unfit to be judged, and what was assumed of it."""
     evaluation = config.stash.get(EVALUATION, None)
     return (
-        [*evaluation.warnings, *evaluation.assumptions]
+        [*evaluation.warnings, *evaluation.assumptions, *evaluation.unfit]
         if evaluation is not None and not config.option.collectonly
         else []
     )
