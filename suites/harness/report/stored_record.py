@@ -98,19 +98,21 @@ def _judgement(entry: Mapping[str, Any]) -> Judgement:
         endpoint=entry.get("endpoint", ""), margin=entry.get("margin", 0.0), direction=entry.get("direction", "above"),
         documented=entry.get("documented"), remedy=entry.get("remedy", ""), parameters=entry.get("parameters", {}),
     )  # fmt: skip
-    effect, *measures = [_measure(one) for one in entry["measures"]] if entry.get("effect") else [None]
-    result = effect and Result(
-        effect=effect,
-        p_beyond=entry.get("p_beyond"),
-        p_within=entry.get("p_within"),
-        headroom=[
-            Headroom(measure=_measure(one["measure"]), bar=one["bar"], side=one["side"], alarms=one["alarms"])
-            for one in entry.get("headroom", [])
-        ],
-        measures=[one for one in measures if one is not None],
-        summary=entry.get("summary", ""),
-        needed=entry.get("needed"),
-    )
+    measures = [_measure(one) for one in entry["measures"]]
+    result = None
+    if entry.get("effect"):
+        result = Result(
+            effect=measures[0],
+            p_beyond=entry.get("p_beyond"),
+            p_within=entry.get("p_within"),
+            headroom=[
+                Headroom(measure=_measure(one["measure"]), bar=one["bar"], side=one["side"], alarms=one["alarms"])
+                for one in entry.get("headroom", [])
+            ],
+            measures=measures[1:],
+            summary=entry.get("summary", ""),
+            needed=entry.get("needed"),
+        )
     return Judgement(
         claim=claim, subject=entry["subject"], verdict=Verdict(entry["verdict"]), reason=entry.get("reason", ""),
         result=result, beyond_documented=entry.get("beyond_documented", False),
