@@ -31,7 +31,7 @@ from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
 from suites.limits import memory_line
-from suites.options import DEFAULT_WEIGHTS, RUN, value
+from suites.options import DEFAULT_WEIGHTS, RUN, started_by, value
 
 EVALUATION = pytest.StashKey[Evaluation]()
 REPORT = pytest.StashKey[Path]()
@@ -81,7 +81,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
     settings = {"cache": option("--cache")} if option("--cache") else {}
-    command = " ".join(["uv run pytest", *map(_quoted, config.invocation_params.args)])
+    command = started_by(config.invocation_params.args)
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
@@ -130,11 +130,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         if evaluation is not None and not config.option.collectonly
         else []
     )
-
-
-def _quoted(argument: object) -> str:
-    text = str(argument)
-    return f"'{text}'" if any(character in text for character in " ?&*") else text
 
 
 def _one_line(problem: BaseException) -> str:

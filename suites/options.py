@@ -6,14 +6,15 @@ written here with the harness's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suites.import_names import PREFIX
+from suites.import_names import INSTALLED, PREFIX
 
 PROBES = {
     "lateral": "lateral films",
@@ -135,6 +136,17 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]
+
+
+def started_by(arguments: Sequence[object]) -> str:
+    """Return the command line that a person types for a run with these words behind pytest's name."""
+    words = [str(word) for word in arguments]
+    if PREFIX or words[:2] == ["--pyargs", "suites"]:  # as `chest-xray-reliability run` starts it
+        named = {"--pyargs", "suites", f"{INSTALLED}.suites"}
+        start, words = ["chest-xray-reliability", "run"], [word for word in words if word not in named]
+    else:
+        start = ["uv", "run", "pytest"]
+    return shlex.join([*start, *words])
 
 
 def value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - whatever its type is

@@ -48,9 +48,12 @@ def renamed(source: str, name: str) -> str:
     for form, replacement in _FORMS:
         source = form.sub(replacement.format(TOP), source)
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "level", 0):
+        if isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            named = [node.module or ""]
+        else:
             continue
-        named = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
         if any(one.partition(".")[0] in PACKAGES for one in named):
             raise ValueError(f"{name}, line {node.lineno}: write `from {named[0]} import ...` on a line of its own")
     return source

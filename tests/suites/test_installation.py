@@ -17,6 +17,7 @@ from PIL import Image
 
 from suites.harness.cache.code_digest import digest_of
 from suites.import_names import PACKAGES
+from suites.installation.build import renamed
 
 ROOT = Path(__file__).parents[2]
 CLASHING = (*PACKAGES, "tests")
@@ -120,6 +121,29 @@ def folder(tmp_path):
             grey = generator.integers(0, 256, (64, 80), dtype=np.uint8)
             Image.fromarray(grey).save(tmp_path / "films" / label / f"{label}{number}.png")
     return tmp_path
+
+
+def test_every_import_of_ours_gets_the_name_before_it_and_nothing_else_changes():
+    source = (
+        '"""From robustness to calibration. `python -m suites.harness.endpoints` lists them.\n\n'
+        '    from suites.harness import evaluate\n"""\nimport explain\nfrom robustness import get\n'
+        "from suites.harness.claims import (\n    Claim,\n)\nfrom .suites import x\nimport calibrations\n"
+        "def late():\n    from calibration.error import ece\n"
+    )
+    top = "chest_xray_reliability"
+    expected = source
+    for plain in ("-m suites", "from suites.h", "from robustness import", "from calibration."):
+        first, second = plain.split(" ", 1)
+        expected = expected.replace(plain, f"{first} {top}.{second}")
+    expected = expected.replace("import explain\n", f"from {top} import explain\n")
+    assert renamed(source, "a.py") == expected
+    assert renamed(expected, "a.py") == expected
+
+
+@pytest.mark.parametrize("line", ["import suites.harness", "import os, explain", "if True: from suites import harness"])
+def test_an_import_in_a_form_that_is_not_known_stops_the_build(line):
+    with pytest.raises(ValueError, match=r"a\.py, line 2: write `from \w+(\.\w+)? import"):
+        renamed(f"\n{line}\n", "a.py")
 
 
 @pytest.mark.slow
