@@ -23,7 +23,7 @@ def import_every_file() -> None:
     """Import the files of this folder, so that whatever registers in one of them is known."""
     for module in iter_modules([str(Path(__file__).parent)]):
         if not module.name.endswith(OTHERS):
-            import_module(f"calibration.{module.name}")
+            import_module(f"{__package__}.{module.name}")
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str]) -> str:

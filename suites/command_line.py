@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-PLUGIN = "suites.plugin"
+from suites.import_names import PLUGIN
+
 _CONFIG = "_pytest.config"
 
 

@@ -33,7 +33,7 @@ from suites.harness.subjects.naming import with_names
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
 from suites.limits import memory_line
-from suites.options import DEFAULT_WEIGHTS, deciding, value
+from suites.options import DEFAULT_WEIGHTS, RUN, STARTED, deciding, value
 from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, write
 from suites.progress_line import Run
 
@@ -74,13 +74,11 @@ def _judges(config: pytest.Config) -> bool:
 
 def _evaluation(config: pytest.Config) -> Evaluation:
     option = partial(value, config)
-    for name in ("--report", "--model-card", "--cache"):
+    for name in ("--report", "--model-card", "--cache", "--summary"):
         _refuse_undecodable(name, option(name))
     report = option("--report")
     if report and Path(report).suffix == ".py":
-        raise UsageProblem(
-            f"--report was given {report}; write the folder to test first: pytest suites/ --report [DIR]"
-        )
+        raise UsageProblem(f"--report was given {report}; write the folder to test first: {RUN} --report [DIR]")
     weights = option("--weights") or [DEFAULT_WEIGHTS]
     claims = load_claims(option("--claims"))
     _refuse_orphans(claims)
@@ -97,7 +95,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
     settings = {"cache": option("--cache")} if option("--cache") else {}
-    command = " ".join(["uv run pytest suites/", *starmap(_word, deciding(config))])
+    command = " ".join([STARTED, *starmap(_word, deciding(config))])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
@@ -125,9 +123,11 @@ def _refuse_orphans(claims: Sequence[Claim]) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Print first what makes a subject unfit to be judged."""
+    """Print first what makes a subject unfit to be judged, and what was assumed of it."""
     evaluation = config.stash.get(EVALUATION, None)
-    return evaluation.warnings if evaluation is not None and _judges(config) else []
+    if evaluation is None or not _judges(config):
+        return []
+    return [*evaluation.warnings, *evaluation.assumptions, *evaluation.unfit]
 
 
 def _word(option: str, given: str) -> str:
@@ -270,7 +270,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         known = len(stash[EVALUATION].claims)
         terminalreporter.write_line(
             f"nothing was judged: {told or 'the command line'} selects none of the {known} claims; "
-            "pytest suites/ --collect-only lists them",
+            f"{RUN} --collect-only lists them",
             red=True,
         )
     outputs = stash.get(OUTPUTS, Outputs())

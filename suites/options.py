@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from suites.import_names import PREFIX
+
 PROBES = {
     "lateral": "lateral films",
     "adult": "frontal films of adults",
@@ -31,6 +33,10 @@ FORMS = (
     ),
     "MODULE:FACTORY",
 )
+RUN = "chest-xray-reliability run" if PREFIX else "pytest suites/"
+"""How the suites are started, where this project is installed and in its repository."""
+STARTED = RUN if PREFIX else f"uv run {RUN}"
+"""The same with all set-up, as a person types it."""
 DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
 
@@ -99,6 +105,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "type": _path,
         "help": "write a Hugging Face model card with the measured limitations (several subjects: FILE-<subject>)",
     },
+    "--summary": {
+        "metavar": "FILE",
+        "type": _path,
+        "help": "write verdict counts, the three worst and the gate as Markdown (in GitHub Actions also to "
+        "$GITHUB_STEP_SUMMARY, unasked)",
+    },
     "--cache": {"metavar": "DIR", "type": _path, "help": "where finished predictions are kept"},
     "--profile": {
         "choices": ("quick", "standard", "full"),
@@ -151,7 +163,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""
 OUTPUTS = frozenset(
-    {"--report", "--model-card", "--baseline", "--cache", "--force", "--plan", "--strict-verdicts"}
+    {"--report", "--model-card", "--baseline", "--cache", "--force", "--summary", "--plan", "--strict-verdicts"}
 )
 """Options that decide no result: what is written and where, what is compared with, what fails."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from suites.harness.record import Part
 from suites.harness.report.card import card_files, write_model_cards
 from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
 from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
+from suites.harness.report.job_summary import job_summary, write_job_summary
 from suites.harness.report.part import card_place, refuse_to_replace, report_place
 from suites.limits import memory_line
 from suites.options import value
@@ -48,6 +50,8 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
     if card := value(config, "--model-card"):
         for file in card_files(evaluation.subjects, card):
             refuse_unwritable_file(file, "the model card")
+    if summary := value(config, "--summary"):
+        refuse_unwritable_file(Path(summary), "the summary")
     if baseline := value(config, "--baseline"):
         subjects, cohort = evaluation.subjects, evaluation.cohort
         films = [cohort, align_labels(cohort, subjects[0].classes)]
@@ -86,7 +90,7 @@ def _end(word: str) -> str:
 def write(config: pytest.Config, evaluation: Evaluation) -> Outputs:
     """Write whatever was asked for of what was judged; what cannot be written keeps nothing else from being so."""
     outputs = Outputs()
-    for step in (_compared, _reported, _carded):
+    for step in (_compared, _reported, _carded, _summarised):
         _one(step, config, evaluation, outputs)
     return outputs
 
@@ -118,6 +122,17 @@ def _carded(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> 
     if card := value(config, "--model-card"):
         place = partial(_place, config, evaluation, outputs, elsewhere=card_place)
         outputs.cards = write_model_cards(evaluation.record(), card, place)
+
+
+def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
+    """Write the job summary where the user or GitHub wants one, also of a run whose report could not be written."""
+    asked, github = value(config, "--summary"), os.environ.get("GITHUB_STEP_SUMMARY")
+    places = [(Path(asked), False)] if asked else []
+    places += [(Path(github), True)] if github else []
+    notes = [*filter(None, [str(evaluation.part or "")]), *evaluation.notes]
+    text = job_summary(evaluation.judgements, notes=notes, gate=outputs.gate, problem="; ".join(outputs.problems))
+    for file, append in places:
+        write_job_summary(text, file, append=append)
 
 
 def _place(

@@ -15,18 +15,20 @@ import os
 import shlex
 import traceback
 from collections.abc import Iterator, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import _pytest.config
 import pytest
 
+from suites.import_names import INSTALLED, PLUGIN, PREFIX
 from suites.limits import MachineLimits
-from suites.options import DEFAULT_DATA, OPTIONS, PATHS
+from suites.options import DEFAULT_DATA, OPTIONS, PATHS, RUN
 
 SUITES = Path(__file__).resolve().parent
 _SETTINGS = SUITES.parent / "pyproject.toml"
 ONLY_SUITES = pytest.StashKey[bool]()
-_NOT_THESE = "or, where that is an option of your own tests, leave the suites out: -p no:suites.plugin"
+_NOT_THESE = f"or, where that is an option of your own tests, leave the suites out: -p no:{PLUGIN}"
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -36,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """
     pluginmanager.register(_OwnSettings(parser))
     pluginmanager.register(MachineLimits())
-    if __name__ not in _pytest.config.default_plugins:
+    if PLUGIN not in _pytest.config.default_plugins:
         declare(parser)
 
 
@@ -64,7 +66,7 @@ class _OwnSettings:
             given = _given(self.parser, words)
         except (pytest.UsageError, ValueError):
             return  # pytest says what is wrong, and looks for nothing before
-        suite_named = any(map(_is_suite, _named(known, Path.cwd())))
+        suite_named = any(map(_is_suite, _named(known, Path.cwd(), given)))
         if not known.inifilename and (given or suite_named):
             args[:0] = _own_settings()
 
@@ -98,13 +100,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
             tests beside the data.
     """
     known, here, given = early_config.known_args_namespace, early_config.invocation_params.dir, _given(parser, args)
-    named = _named(known, here)
+    named = _named(known, here, given)
     testpaths = early_config.getini("testpaths") if here == early_config.rootpath else []
     suite_named = any(map(_is_suite, named or [(here / place).resolve() for place in testpaths or [here]]))
     if given and not suite_named:
         raise pytest.UsageError(
             f"{given[0]} belongs to the suites, and no suite is named; "
-            f"write the folder to test first: pytest suites/ {given[0]} ... ({_NOT_THESE})"
+            f"write the folder to test first: {RUN} {given[0]} ... ({_NOT_THESE})"
         )
     if not suite_named:
         return
@@ -135,6 +137,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     ]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have `--pyargs suites` mean ours in a run with our options, whatever else has that name in this environment."""
+    if config.stash.get(ONLY_SUITES, False) and config.option.pyargs:
+        config.args = [
+            f"{_module(word)}{separator}{test}" if _names_ours(word, given=True) else f"{word}{separator}{test}"
+            for word, separator, test in (str(given).partition("::") for given in config.args)
+        ]
+
+
 def _refuse_data_as_tests(known: argparse.Namespace, named: Sequence[Path]) -> None:
     around = {up.resolve() for path in named for up in (path, *path.parents)}
     for option, place in _places(known):
@@ -163,7 +175,7 @@ def _about_suites(words: Sequence[str]) -> bool:
         return True
     named = [word.split("::", maxsplit=1)[0] for word in rest if not word.startswith("-")]
     places = [Path.cwd(), *((Path.cwd() / os.path.expanduser(word)) for word in named)]  # noqa: PTH111 - as below
-    return any(word.partition(".")[0] == SUITES.name for word in named) or any(
+    return any(_names_ours(word, given=False) for word in named) or any(
         _is_suite(Path(os.path.realpath(place))) for place in places
     )
 
@@ -175,23 +187,35 @@ def _given(parser: pytest.Parser, words: Sequence[str]) -> list[str]:
     return [option for option in OPTIONS if _value(known, option) is not None]
 
 
-def _named(known: argparse.Namespace, here: Path) -> list[Path]:
-    """Return the files and folders that a command line has pytest run."""
-    named = []
-    for word in known.file_or_dir:
-        text = str(word).split("::", maxsplit=1)[0]
-        package, *modules = text.split(".")
-        module = SUITES.joinpath(*modules)
-        inside = module if module.is_dir() else module.with_suffix(".py")
-        named.append(inside if known.pyargs and package == SUITES.name else (here / text).resolve())
-    return named
+def _named(known: argparse.Namespace, here: Path, given: Sequence[str]) -> list[Path]:
+    """Return the files and folders that a command line has pytest run, with these options of the suites."""
+    words = [str(word).split("::", maxsplit=1)[0] for word in known.file_or_dir]
+    return [
+        _module(word) if known.pyargs and _names_ours(word, given=bool(given)) else (here / word).resolve()
+        for word in words
+    ]
+
+
+def _names_ours(word: str, *, given: bool) -> bool:
+    """Return whether a word of `--pyargs` names our suites: where none of their options is given, nobody else's."""
+    if f"{word}.".startswith(f"{INSTALLED}.suites."):
+        return True
+    return f"{word}.".startswith("suites.") and (given or not PREFIX or PathFinder.find_spec("suites") is None)
+
+
+def _module(word: str) -> Path:
+    """Return the file or folder of ours that a word of `--pyargs` names."""
+    module = SUITES.joinpath(*word.removeprefix(f"{INSTALLED}.").split(".")[1:])
+    return module if module.is_dir() else module.with_suffix(".py")
 
 
 def _own_settings() -> list[str]:
     """Return the words that have pytest use the settings of this project; installed without them, it needs none."""
     if _SETTINGS.is_file():
         return ["-c", str(_SETTINGS)]
-    return ["-c", os.devnull, "--rootdir", str(SUITES), "--confcutdir", str(SUITES), "-p", "no:cacheprovider"]
+    folder = str(SUITES)
+    words = ["-c", os.devnull, "--rootdir", folder, "--confcutdir", folder, "-p", "no:cacheprovider"]
+    return [*words, "--strict-markers", "--import-mode=importlib"]  # which leaves the places of imports alone
 
 
 def _value(options: argparse.Namespace, option: str) -> object:

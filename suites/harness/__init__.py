@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from suites.harness.former_names import find_former_names
 from suites.harness.process import settle
+from suites.import_names import find_other_names
 
 if TYPE_CHECKING:
     from suites.harness.api import evaluate as evaluate
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 settle()
 find_former_names()
+find_other_names()
 
 _HOME = {
     "evaluate": "api",

@@ -57,6 +57,8 @@ class Claim:
         documented: size up to which the page admits the harm; an effect surely beyond it fails.
         parameters: whatever else the endpoint takes (measure, conditions, class, ...).
         remedy: one line: what would help.
+        two_classes: `statement` and parameters in their place for a subject that tells only ill from healthy, with
+            `{ill}` and `{healthy}` for its classes (see `cohorts.class_roles`); empty where the claim reads the same.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Claim:
     documented: float | None = None
     remedy: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    two_classes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in ("limitation", "requirement"):
@@ -286,6 +289,12 @@ SCHEMA: Mapping[str, Any] = {
         "direction": {"type": "string", "description": "text"},
         "documented": _NUMBER,
         "remedy": _LINE | {"description": "text on one line"},
+        "two_classes": {
+            "type": "object",
+            "description": "a table",
+            "required": ["statement"],
+            "properties": {"statement": _LINE | {"minLength": 1, "description": "text on one line"}},
+        },
     },
 }
 """What an entry of the table holds; whatever else it names is a parameter of its endpoint, which types it."""

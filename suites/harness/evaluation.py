@@ -24,12 +24,14 @@ from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result, load_claims
+from suites.harness.cohorts.class_roles import for_classes
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import endpoint_of, is_ours, measured_alone
+from suites.harness.endpoints.named_classes import without_their_classes
 from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, SubjectProblem, UsageProblem, one_line, printable
 from suites.harness.performance.paired_comparison import compare
@@ -104,6 +106,7 @@ class Evaluation:
             raise SubjectProblem(
                 f"two subjects are called {', '.join(sorted(repeated))}; name them with --name (from Python, name=)"
             )
+        self.claims = for_classes(self.claims, [subject.classes for subject in self.subjects])
         self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
         self._check_classes()
         preset_conditions(self.preset)
@@ -440,12 +443,25 @@ class Evaluation:
         ]
 
     @property
+    def assumptions(self) -> list[str]:
+        """What was assumed of the subjects because nobody said, a sentence each."""
+        told = [(subject.name, subject.provenance.assumed) for subject in self.subjects]
+        return [f"{name}: {assumed}." for name, assumed in told if assumed]
+
+    @property
+    def unfit(self) -> list[str]:
+        """Which claims name classes that a subject does not have, a sentence for each subject."""
+        asked = [claim for claim in self.claims if not self.selected or claim.id in self.selected]
+        return [told for subject in self.subjects if (told := without_their_classes(asked, subject))]
+
+    @property
     def notes(self) -> list[str]:
         """What every reader must be told first."""
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
-            *self.warnings, *self.cohort.notes, *read, *filter(None, map(caveat, judged)), *self._shared_films(),
+            *self.warnings, *self.assumptions, *self.cohort.notes, *read, *filter(None, map(caveat, judged)),
+            *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:
             notes.insert(

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from robustness.registration import defined_in
 from suites.harness.errors import FilmUnreadable, NotEvaluable, PredictionProblem, UsageProblem, one_line
+from suites.import_names import PACKAGES
 
 SPEAKING: tuple[type[BaseException], ...] = (
     UsageProblem,
@@ -30,7 +31,7 @@ SPEAKING: tuple[type[BaseException], ...] = (
 """What passes a door as it is: it says already what is wrong, or is nobody's fault."""
 __all__ = ["defined_in", "foreign", "interrupted", "no_memory", "place_of", "told", "written_in"]
 _ROOT = Path(__file__).resolve().parents[2]
-_OURS = tuple(str(_ROOT / name) + os.sep for name in ("suites", "robustness", "calibration", "explain"))
+_OURS = tuple(str(_ROOT / name) + os.sep for name in PACKAGES)
 _LIBRARIES = tuple(
     {str(sysconfig.get_path(name)).rstrip(os.sep) + os.sep for name in ("purelib", "platlib", "stdlib", "platstdlib")}
 )

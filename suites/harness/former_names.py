@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+from suites.import_names import SameModule
 
 _HARNESS = __name__.rpartition(".")[0]
 FORMER = {
@@ -27,29 +28,23 @@ FORMER = {
 }
 
 
-class _Former(MetaPathFinder, Loader):
-    """Finds a module by its former name: the very same module, not a copy."""
+class _FormerModule(SameModule):
+    """Loads a module by its former name: the very same module, not a copy."""
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        told = f"{spec.name} is now {self.name}; its public names are best imported from {_HARNESS}"
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        return super().create_module(spec)
+
+
+class _Former(MetaPathFinder):
     def find_spec(
         self,
         name: str,
         path: Sequence[str] | None,  # noqa: ARG002 - the import system passes it
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name in FORMER else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        now = FORMER[spec.name]
-        told = f"{spec.name} is now {now}; its public names are best imported from {_HARNESS}"
-        warnings.warn(told, DeprecationWarning, stacklevel=2)
-        module = import_module(now)
-        spec.loader_state = module.__spec__  # the import system puts the new spec in its place
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        if spec is not None and isinstance(spec.loader_state, ModuleSpec):
-            module.__spec__ = spec.loader_state
+        return ModuleSpec(name, _FormerModule(FORMER[name])) if name in FORMER else None
 
 
 def find_former_names() -> None:

@@ -136,7 +136,7 @@ FIELDS = dict(name="mine", classes=("a", "b", "c"), network=Net(), provenance=Pr
 def make():
     return {what}
 """
-NOT_A_SUBJECT = st.sampled_from(["None", "5", "Net()", "[]", "Subject", "b'x'"])
+NOT_A_SUBJECT = st.sampled_from(["None", "5", "Net", "(Net(), 'abc')", "(Net(), (1, 2, 3))", "[]", "Subject", "b'x'"])
 FIELD = st.sampled_from(["name", "classes", "network", "provenance", "preprocessing", "preprocessings", "device",
                          "temperature", "attribution_layer"])  # fmt: skip
 VALUE = st.sampled_from(["None", "5", "2.5", "b'x'", "object()", "[1, 2]", "(1, 2, 3)", "{1: 2}", "'x y'", "len"])

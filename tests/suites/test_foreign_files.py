@@ -22,6 +22,7 @@ from suites.harness.evaluation import SEVERITIES
 from suites.harness.subjects import formats
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_file import FittedTemperature
+from suites.import_names import PLUGIN
 
 ROOT = Path(__file__).parents[2]
 PYTEST = str(Path(sys.executable).with_name("pytest"))
@@ -70,7 +71,7 @@ def place(tmp_path_factory):
     )  # fmt: skip
     torch.manual_seed(0)
     ConvNextV2ForImageClassification(config).save_pretrained(root / "weights")
-    for name in ("claims", "temperature", "reports", "cache", "cards", "xml"):
+    for name in ("claims", "temperature", "reports", "cache", "cards", "xml", "sums"):
         (root / name).mkdir()
     (root / "claims" / "mine.toml").write_text(CLAIM)
     subject = load_subject(str(root / "weights"))
@@ -86,7 +87,7 @@ def place(tmp_path_factory):
         **{f"--probe-{role}": root / role for role in ROLES},
         "--claims": root / "claims" / "mine.toml", "--temperature": root / "temperature" / "temperature-one.json",
         "--model-card": root / "cards" / "card.md", "--cache": root / "cache", "--junitxml": root / "xml" / "out.xml",
-        "--report": root / "reports" / "first",
+        "--report": root / "reports" / "first", "--summary": root / "sums" / "sum.md",
     }  # fmt: skip
     code, text = run("suites/", "-rA", *(f"{option}={value}" for option, value in values.items()))
     assert "classes.good" in text, text
@@ -283,7 +284,7 @@ def test_the_options_are_those_of_the_harness(pytestconfig):
     assert all(name in found["--preset"]["help"] for name in presets.names())
     assert options.PROBES == ROLES
     assert tuple(formats.names()) == options.FORMS
-    assert pytestconfig.pluginmanager.has_plugin("suites.plugin")
+    assert pytestconfig.pluginmanager.has_plugin(PLUGIN)
 
 
 def test_every_pytest_of_the_environment_stays_light():
@@ -302,10 +303,10 @@ def test_tests_of_another_project_may_have_an_option_of_the_same_name(tmp_path):
     )
     code, text = run("test_own.py", cwd=tmp_path)
     assert (code, "1 passed" in text) == (0, True), text
-    code, text = run("test_own.py", "--data", "mine", "-p", "no:suites.plugin", cwd=tmp_path)
+    code, text = run("test_own.py", "--data", "mine", "-p", f"no:{PLUGIN}", cwd=tmp_path)
     assert (code, "1 passed" in text) == (0, True), text
     code, text = run("test_own.py", "--data", "mine", cwd=tmp_path)
-    assert "leave the suites out: -p no:suites.plugin" in text
+    assert f"leave the suites out: -p no:{PLUGIN}" in text
 
 
 def test_a_checkout_whose_conftest_declares_an_option_of_the_suites_is_told_the_file_and_the_line(tmp_path):

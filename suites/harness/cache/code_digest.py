@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from suites.import_names import INSTALLED, OURS
+
 DECODING_VERSION = 3
 """Of the way from a file's bytes to pixels (`film`, `dicom_film`): raise it whenever a film comes out differently."""
 DECODERS = ("pillow", "pydicom", "numpy", "opencv-python", "opencv-python-headless", "pylibjpeg", "pylibjpeg-libjpeg",
             "pylibjpeg-openjpeg", "pylibjpeg-rle", "gdcm", "python-gdcm", "pyjpegls")  # fmt: skip
 """Libraries that have a hand in it; pydicom takes those after OpenCV where they are installed."""
-OUR_PACKAGES = ("robustness", "calibration", "explain", "suites")
+OUR_PACKAGES = OURS
+_IMPORTS = ((f"from {INSTALLED} import ".encode(), b"import "), (f"{INSTALLED}.".encode(), b""))
+"""How the sources differ where they are installed (`suites/installation/build.py`), and as they are told alike."""
 
 
 @cache
@@ -32,17 +36,20 @@ def decoding() -> dict[str, object]:
 
 @cache
 def digest_of(package: str, pattern: str = "*.py") -> str:
-    """Return the sha256 of the sources of a package, in the order of their paths.
+    """Return the sha256 of the sources of a package, in the order of their paths; of an installed one the same.
 
     Args:
-        package: dotted name, for example `robustness.phantom`.
+        package: dotted name, for example `phantom.__name__`.
         pattern: which files below its folder; `**/*.py` takes those of its subpackages along.
     """
     spec = find_spec(package)
     assert spec is not None and spec.origin is not None  # noqa: S101, PT018 - one of our own
     digest = hashlib.sha256()
     for path in sorted(Path(spec.origin).parent.glob(pattern)):
-        digest.update(path.read_bytes())
+        source = path.read_bytes()
+        for installed, plain in _IMPORTS:
+            source = source.replace(installed, plain)
+        digest.update(source)
     return digest.hexdigest()
 
 

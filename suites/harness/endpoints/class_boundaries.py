@@ -114,9 +114,8 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
 def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     """Recall of class `better` minus recall of class `worse`, on the same resamples."""
     answers = evidence.main
-    better, worse = claim.parameters["better"], claim.parameters["worse"]
-    for name in (better, worse):
-        answers.class_index(name)
+    names = answers.subject.classes
+    better, worse = (names[answers.class_index(claim.parameters[key])] for key in ("better", "worse"))
     recalls = answers.recalls("clean")
     if better not in recalls or worse not in recalls:
         raise NotEvaluable(f"{answers.cohort.name} has no films of {better} or {worse}")

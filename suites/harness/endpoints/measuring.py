@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suites.harness.cache.code_digest import OUR_PACKAGES
+from suites import import_names
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints.registry import Endpoint, get
 from suites.harness.errors import NotEvaluable, PredictionProblem, UsageProblem
@@ -46,4 +46,4 @@ def endpoint_of(claim: Claim) -> Endpoint:
 
 def is_ours(claim: Claim) -> bool:
     """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
-    return get(claim.endpoint).measure.__module__.partition(".")[0] in OUR_PACKAGES
+    return import_names.is_ours(get(claim.endpoint).measure.__module__)

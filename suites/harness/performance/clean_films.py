@@ -19,6 +19,7 @@ from calibration import ood
 from calibration.accelerated import Accelerated
 from calibration.operating import PREVALENCES, negative_value, positive_value
 from suites.harness.claims import Measure, Unit
+from suites.harness.cohorts import class_roles
 from suites.harness.performance import confusion_matrix
 from suites.harness.record import Record
 from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
@@ -151,14 +152,14 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
 
 
 def at_prevalence(answers: CleanAnswers) -> list[tuple[float, Measure, Measure]]:
-    """Return (prevalence, PPV, NPV) of "any pneumonia" against the class `normal`, at stated prevalences.
+    """Return (prevalence, PPV, NPV) of "any pneumonia" against the healthy class, at stated prevalences.
 
-    Empty when the subject has no class of that name.
+    Empty when the subject has no such class.
     """
-    names = [name.lower() for name in answers.classes]
-    if answers.labels != answers.classes or "normal" not in names:
+    healthy = class_roles.healthy(answers.classes)
+    if answers.labels != answers.classes or healthy is None:
         return []
-    normal = names.index("normal")
+    normal = answers.classes.index(healthy)
     well = answers.truth == normal
     found = (
         confusion_matrix.pneumonia_rates(counts, normal)

@@ -19,6 +19,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from suites.harness import statistics
+from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.errors import NotEvaluable
@@ -160,14 +161,15 @@ class Answers:
         return right
 
     def class_index(self, name: str) -> int:
-        """Return the index of a class.
+        """Return the index of a class, by its name in any spelling; `normal` is whichever class is the healthy one.
 
         Raises:
             NotEvaluable: the subject has no such class.
         """
-        if name not in self.subject.classes:
+        own = own_name(name, self.subject.classes)
+        if own not in self.subject.classes:
             raise NotEvaluable(f"{self.subject.name} has no class {name!r} (it has {', '.join(self.subject.classes)})")
-        return self.subject.classes.index(name)
+        return self.subject.classes.index(own)
 
     def film(self, image: str) -> Film:
         """Decode one film of the cohort again, to look at it."""
@@ -243,7 +245,7 @@ class Answers:
         recalls = self.recalls(condition, keep)
         if measure == "balanced_accuracy" and recalls:
             return statistics.average(list(recalls.values()), self.resamples.subset(keep).patients)
-        name = measure.removeprefix("recall_")
+        name = own_name(measure.removeprefix("recall_"), self.subject.classes)
         if name in recalls:
             return recalls[name]
         raise NotEvaluable(f"{measure} cannot be computed on {self.cohort.name} for {self.subject.name}")

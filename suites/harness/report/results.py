@@ -195,9 +195,11 @@ def _subject(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, Any]
         "revision": source.revision,
         "architecture": source.architecture,
         "attribution_layer": subject.attribution_layer,
+        "differentiable": subject.differentiable,
         "preprocessing": {"name": subject.preprocessing.name, **subject.preprocessing.fingerprint()},
         "checks": [asdict(check) for check in checks],
         "notes": list(source.notes),
+        "metadata": dict(source.metadata),
     }
 
 

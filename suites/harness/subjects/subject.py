@@ -85,6 +85,7 @@ class Provenance:
         architecture: name of the network.
         notes: what a reader must know (a renaming, a licence, a training record).
         metadata: what the weights' own card or configuration records for the Hub: `license`, `base_model`, ...
+        assumed: what was taken of it because nobody said; stands before every result.
     """
 
     spec: str
@@ -96,6 +97,7 @@ class Provenance:
     notes: tuple[str, ...] = ()
     training: Mapping[str, object] = field(default_factory=dict)
     metadata: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    assumed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

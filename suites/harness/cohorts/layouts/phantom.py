@@ -17,6 +17,7 @@ from suites.harness.cohorts.film_disk_cache import KeptFilms
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
+from suites.import_names import PREFIX
 
 FILMS = 360
 """Films of the default cohort: 120 per class, above the 100 that a rate needs."""
@@ -39,7 +40,7 @@ class Renderer:
     def identify(self, row: Mapping[str, object]) -> str:
         """Return what decides the film: its row, and the code that draws it."""
         keys = ("patient", "seed", "age_group", "film", "finding", "view")
-        parts = [digest_of("robustness.phantom"), *(str(row[key]) for key in keys)]
+        parts = [digest_of(f"{PREFIX}robustness.phantom"), *(str(row[key]) for key in keys)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

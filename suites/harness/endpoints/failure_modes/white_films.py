@@ -19,6 +19,7 @@ from robustness import perturbation
 from robustness.draws import Draws
 from robustness.opacity import side_of
 from suites.harness.claims import Measure
+from suites.harness.cohorts.class_roles import healthy
 from suites.harness.endpoints.registry import measured
 from suites.harness.formatting.cells import columns as numbers_of
 from suites.harness.formatting.cells import percent
@@ -77,7 +78,7 @@ class Said:
 def groups_of(answers: Answers) -> dict[str, Films]:
     """Return what films were before -> (N,) which they are; `all` where the subject has no class of that name."""
     labelled = answers.labels >= 0
-    if NORMAL not in answers.subject.classes:
+    if healthy(answers.subject.classes) is None:
         return {"all": np.ones(len(answers.labels), dtype=bool)}
     normal = answers.labels == answers.class_index(NORMAL)
     groups = {NORMAL: normal, "ill": labelled & ~normal, "not labelled": ~labelled}

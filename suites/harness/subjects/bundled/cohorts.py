@@ -19,6 +19,7 @@ from robustness.phantom import cohort_table, render_row
 from robustness.phantom.cohort import LABELS, MIXES
 from suites.harness.cache.code_digest import digest_of
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
+from suites.import_names import PREFIX
 
 CLASSES = ("bacterial_pneumonia", "normal", "viral_pneumonia")
 """The published order."""
@@ -193,7 +194,7 @@ def _perturbed(
 
 def phantom_sha256() -> str:
     """Return a digest of the code that draws the phantoms, so that a record says which ones it learned from."""
-    return digest_of("robustness.phantom")
+    return digest_of(f"{PREFIX}robustness.phantom")
 
 
 def batch_of(films: Films, copies: Sequence[int] | Tensor | None = None) -> Tensor:

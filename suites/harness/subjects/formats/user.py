@@ -1,4 +1,4 @@
-"""How is a model of one's own a subject? `module:factory`, where `factory()` returns a Subject."""
+"""How is a model of one's own a subject? `module:factory`: it returns a network, (network, classes), or a Subject."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.foreign_code import defined_in, foreign, place_of
+from suites.harness.subjects.formats.bare_network import network_and_classes, subject_of
 from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.network_digest import digest_of_network
 from suites.harness.subjects.preprocessing import Preprocessing
@@ -59,10 +60,15 @@ def load_user(spec: str) -> Subject:
             sys.path.remove(here)
     factory = getattr(module, match["factory"], None)
     if not callable(factory):
-        raise SubjectProblem(f"{shown}: {match['module'][-60:]} has no function {match['factory'][:60]}")
+        raise SubjectProblem(
+            f"{shown}: {match['module'][-60:]} has no function {match['factory'][:60]}; write one that returns your "
+            "network"
+        )
     try:
         with chdir(here), foreign(SubjectProblem, f"{shown}: {match['factory'][:60]}() failed", at=factory):
             subject = factory()
+            if (alone := network_and_classes(subject)) is not None:
+                subject = subject_of(spec.replace(":", "."), *alone)
             if isinstance(subject, Subject):
                 subject = identified(subject)
     except SubjectProblem as problem:
@@ -72,7 +78,8 @@ def load_user(spec: str) -> Subject:
         raise SubjectProblem(f"{problem} ({place})") from problem  # they made a subject of what cannot be one
     if not isinstance(subject, Subject):
         raise SubjectProblem(
-            f"{shown}: {match['factory'][:60]}() returned {_kind(subject)}, not a Subject ({defined_in(factory)})"
+            f"{shown}: {match['factory'][:60]}() returned {_kind(subject)}, not a Subject; return a network "
+            f"(torch.nn.Module), (network, class names), or a Subject ({defined_in(factory)})"
         )
     return replace(subject, provenance=replace(subject.provenance, spec=spec))
 

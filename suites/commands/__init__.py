@@ -1,0 +1,63 @@
+"""What can be done from a shell? `chest-xray-reliability run --report`; `--help` lists the commands.
+
+The same by `python -m chest_xray_reliability`. A command is one function in one file of this folder; see `registry`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from suites.commands import registry
+from suites.harness.errors import UsageProblem
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+_EPILOG = """
+Examples:
+  chest-xray-reliability run --report                       a self-test: bundled weights on simulated films
+  chest-xray-reliability run --report --weights my_model:load --data films.csv
+  chest-xray-reliability COMMAND --help                     what a command takes, with examples
+
+Exit codes: 0 all as documented; 1 a verdict (a requirement violated, a limitation beyond its documented size, a
+worsening against --baseline); 2 interrupted; 3 an internal error; 4 something in what was given; 5 nothing to judge.
+
+Not a medical device. For research and education."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the words of a command line name.
+
+    Args:
+        arguments: the words; those this process was started with, unless given.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        _print(_overview())
+        return 0 if words else 4
+    try:
+        return registry.get(words[0]).run(words[1:])
+    except UsageProblem as problem:
+        _print(f"ERROR: {problem}", sys.stderr)
+        return 4
+    except KeyboardInterrupt:
+        return 2
+    except SystemExit as ended:  # argparse, after --help
+        return ended.code if isinstance(ended.code, int) else 0
+
+
+def _overview() -> str:
+    width = max(map(len, registry.names()))
+    lines = [f"  {name:<{width}}   {registry.get(name).summary}" for name in registry.names()]
+    head = "chest-xray-reliability COMMAND ...: how reliable is a chest X-ray classifier?"
+    return "\n".join([head, "", "Commands:", *lines, _EPILOG])
+
+
+def _print(text: str, file: object = None) -> None:
+    print(text, file=file)  # type: ignore[call-overload]

@@ -1,0 +1,55 @@
+"""What a person types in a shell: every command teaches, and what it cannot read is one line with exit code 4."""
+
+from __future__ import annotations
+
+import pytest
+
+from suites import commands
+from suites.commands import registry
+from suites.harness.errors import UsageProblem
+from suites.options import OPTIONS
+
+
+def test_the_commands_are_listed_with_what_they_do_and_the_exit_codes(capsys):
+    assert commands.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in registry.names():
+        assert f"  {name}" in text
+        assert registry.get(name).summary in text
+    assert {"run", "plan", "card"} <= set(registry.names())
+    assert all(f"{code} " in text for code in range(6))
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_command_teaches_with_examples(name, capsys):
+    assert commands.main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"{registry.PROGRAM} {name} " in text.split("Examples:")[1]
+
+
+def test_run_lists_every_option_of_the_suites(capsys):
+    commands.main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert all(option in text for option in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rnu"], "no command 'rnu'; there are card, "),
+        (["x" * 5000], "no command 'xxx"),
+        (["card"], "the following arguments are required: REPORT"),
+        (["card", "nowhere"], "nowhere: no results.json there"),
+        (["card", "a", "b"], "unrecognized arguments: b"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(words, told, capsys):
+    assert commands.main(words) == 4
+    text = capsys.readouterr().err
+    assert told in text
+    assert (text.count("\n"), len(text) < 310) == (1, True)
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(UsageProblem, match=r"'card' is registered twice, by suites\.commands\.card"):
+        registry.register("card")(lambda arguments: 0)
