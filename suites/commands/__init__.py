@@ -5,6 +5,7 @@ The same by `python -m chest_xray_reliability`. A command is one function in one
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -38,16 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
-        _print(_overview())
-        return 0 if words else 4
     try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_overview(), flush=True)
+            return 0 if words else 4
         return registry.get(words[0]).run(words[1:])
     except UsageProblem as problem:
-        _print(f"ERROR: {problem}", sys.stderr)
+        print(f"ERROR: {problem}", file=sys.stderr)
         return 4
     except KeyboardInterrupt:
         return 2
+    except BrokenPipeError:  # whoever reads along, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as ended:  # argparse, after --help
         return ended.code if isinstance(ended.code, int) else 0
 
@@ -57,7 +61,3 @@ def _overview() -> str:
     lines = [f"  {name:<{width}}   {registry.get(name).summary}" for name in registry.names()]
     head = "chest-xray-reliability COMMAND ...: how reliable is a chest X-ray classifier?"
     return "\n".join([head, "", "Commands:", *lines, _EPILOG])
-
-
-def _print(text: str, file: object = None) -> None:
-    print(text, file=file)  # type: ignore[call-overload]
