@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from suites.harness.claims import Claim, Result
+from suites.harness.claims import Claim, Help, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -141,6 +143,14 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
+def _better(second: str, moved: Measure) -> Help:
+    return Help(
+        sentence=f"{in_words(second)} raises accuracy by {points(moved.estimate, signed=False)} points "
+        f"({points(moved.low, signed=False)} to {points(moved.high, signed=False)}): publish the recipe that fits.",
+        gain=moved,
+    )
+
+
 @endpoint("disagreement", parameters={"first": ConditionName(CLEAN), "second": ConditionName()})
 def disagreement(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose call changes between two conditions (`first`, default clean, and `second`)."""
@@ -155,7 +165,7 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
     calls = answers.called(first), answers.called(second)
     keep = np.isfinite(calls[0]) & np.isfinite(calls[1])
     changed = answers.rate(calls[0] != calls[1], keep)
-    measures, note = [], ""
+    measures, note, helps = [], "", []
     labelled = keep & (answers.labels >= 0)
     sizes = np.bincount(answers.labels[labelled])
     smallest = int(sizes[sizes > 0].min(initial=int(keep.sum())))
@@ -166,6 +176,8 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
             "accuracy_change", f"{second} - {first}", change, int(labelled.sum()), unit="points", smallest=smallest
         )
         measures, note = [moved], f", and accuracy changes by {points(moved.estimate)} points"
+        measures += toll(answers, [second], labelled, f"{second} - {first}") if first == CLEAN else []
+        helps = [_better(second, moved)] if moved.low > 0 else []
     names, size = list(answers.subject.classes), len(answers.subject.classes)
     pairs = calls[0][keep].astype(np.int64) * size + calls[1][keep].astype(np.int64)
     counts = pd.DataFrame(np.bincount(pairs, minlength=size * size).reshape(size, size), index=names, columns=names)
@@ -177,5 +189,7 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=measures,
         summary=f"{percent(effect.estimate, 1)} of {effect.n} films are called differently{note}.",
+        finding=f"{in_words(second)} calls {percent(effect.estimate, 1)} of the films differently.",
+        helps=helps,
         tables={f"Calls under {first} (rows) and {second} (columns)": counts},
     )

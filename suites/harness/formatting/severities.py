@@ -5,6 +5,7 @@ from __future__ import annotations
 from robustness import perturbation
 from robustness.card import Card
 from robustness.perturbation import PerturbationError
+from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.conditions import parse
 
 
@@ -29,3 +30,12 @@ def with_units(condition: str) -> str:
     """Return a condition with what its severity stands for in brackets."""
     told = in_units(condition)
     return f"{condition} ({told})" if told else condition
+
+
+def in_words(condition: str) -> str:
+    """Return a condition as the start of a sentence: `Window widening, severity 3`, `The preprocessing hub`."""
+    asked = parse(condition)
+    if asked.preprocessing is not None and not asked.steps:
+        return f"The preprocessing {plain_name(asked.preprocessing)}"
+    told = (f"{plain_name(name)}{f', severity {severity}' if severity else ''}" for name, severity in asked.steps)
+    return opened(", then ".join(told)) or "Clean films"

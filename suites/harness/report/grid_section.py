@@ -72,7 +72,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         (folder / name).write_bytes(strip.jpeg)
         title = plain_name(strip.name)
         width, height = strip.size
-        picture = Picture(file=name, title=title, kind="film", width=width, height=height)
+        picture = Picture(file=name, title=title, kind="film", width=width, height=height, labels=strip.labels)
         shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
         cards.append(card(strip.name))
     return GridSection(

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from suites.harness.claims import Claim, Judgement, Measure, Verdict
 from suites.harness.formatting import wording
-from suites.harness.record import Record
+from suites.harness.record import PAGE, Record
 from suites.harness.report import parameters
 from suites.harness.report.bars import Bar, bars
 from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture
 from suites.harness.report.results import all_measures
+from suites.harness.statistics import EXACT, WIDENED
+from suites.harness.subjects.formats.hub import PUBLISHED
 
+MODELS, FILM_FACTS, PAGE_FACTS = "Found on the model", "Facts about these films", "Facts about a published page"
+"""What sections are about, as their headings say it."""
 FILTERS = ("class", "method", "condition")
 """Facts of a picture that a reader can filter a gallery by."""
 
@@ -54,6 +58,8 @@ class Finding:
 
     judgement: Judgement
     words: wording.VerdictWords
+    headline: str
+    marks: Mapping[str, str]
     effect: Measure | None
     bar: Bar | None
     sentence: str
@@ -93,15 +99,26 @@ class ClaimView:
 
 @dataclass(frozen=True, kw_only=True)
 class SectionView:
-    """One section of the limitations page."""
+    """One section of the limitations page.
+
+    Attributes:
+        about: what its claims judge, in words; those on the subjects of the run come first.
+        counts: (verdict in words, how many judgements reached it), in reading order.
+    """
 
     title: str
     anchor: str
     claims: Sequence[ClaimView]
+    about: str
+    counts: Sequence[tuple[wording.VerdictWords, int]]
 
 
 def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> list[SectionView]:
-    """Return the claims by section, both in the order in which they were judged."""
+    """Return the claims by section, in the order in which they were judged.
+
+    Facts about the films and about a published page stand behind what was found on the subjects, unless that page is
+    the one of a subject of the run: then they come first, to be read against what was measured.
+    """
     by_claim: dict[str, list[Judgement]] = {}
     for judgement in record.judgements:
         by_claim.setdefault(judgement.claim.id, []).append(judgement)
@@ -109,10 +126,31 @@ def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> li
     for judgements in by_claim.values():
         claim = judgements[0].claim
         by_section.setdefault(claim.section, []).append(_claim(claim, judgements, record, evidence))
-    return [
-        SectionView(title=title, anchor=f"section-{wording.slug(title)}", claims=claims)
+    found = [
+        SectionView(
+            title=title,
+            anchor=f"section-{wording.slug(title)}",
+            claims=claims,
+            about=_about(claims, record),
+            counts=_counts(finding.judgement.verdict for view in claims for finding in view.findings),
+        )
         for title, claims in by_section.items()
     ]
+    own_page = any(PUBLISHED in subject.provenance.source for subject in record.subjects)
+    order = [*([PAGE_FACTS] if own_page else []), MODELS, FILM_FACTS, PAGE_FACTS]
+    return sorted(found, key=lambda section: order.index(section.about))
+
+
+def _about(claims: Sequence[ClaimView], record: Record) -> str:
+    judged = {finding.judgement.subject for view in claims for finding in view.findings}
+    if judged == {PAGE}:
+        return PAGE_FACTS
+    return FILM_FACTS if judged.isdisjoint(subject.name for subject in record.subjects) else MODELS
+
+
+def _counts(verdicts: Iterable[Verdict]) -> list[tuple[wording.VerdictWords, int]]:
+    found = Counter(verdicts)
+    return [(words, found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +187,7 @@ def beside(record: Record) -> str:
     """Return in one sentence the verdicts on anything but the subjects of the run; empty where there are none."""
     names = [subject.name for subject in record.subjects]
     told = [
-        f"on {name} " + ", ".join(f"{item.count} {item.words.word.lower()}" for item in items)
+        f"on {name} " + ", ".join(item.words.counted(item.count) for item in items)
         for name, items in tallies(record).items()
         if name not in names
     ]
@@ -178,28 +216,6 @@ def reproduce(command: str, claim: Claim) -> str:
         elif not word.startswith("--report="):
             kept.append(word)
     return shlex.join([*kept, "-k", claim.id])
-
-
-def worst(record: Record, how_many: int = 3) -> list[Judgement]:
-    """Return the judgements a reader must know first, one per claim: that of the subject it harms most.
-
-    Violated requirements and limitations beyond their documented size come first, then supported limitations; within
-    each, effects on a 0-1 scale by how far the estimate lies beyond the margin, then effects in other units.
-    """
-
-    def rank(judgement: Judgement) -> tuple[bool, bool, float]:
-        effect = judgement.result.effect if judgement.result else None
-        if effect is None or not math.isfinite(effect.estimate):
-            return (not _grave(judgement), True, 0.0)
-        distance = abs(effect.estimate - judgement.claim.margin)
-        fraction = abs(effect.estimate) <= 1 and abs(judgement.claim.margin) <= 1
-        return (not _grave(judgement), not fraction, -distance)
-
-    bad = [j for j in record.judgements if _grave(j) or j.verdict is Verdict.SUPPORTED]
-    first: dict[str, Judgement] = {}
-    for judgement in sorted(bad, key=rank):
-        first.setdefault(judgement.claim.id, judgement)
-    return list(first.values())[:how_many]
 
 
 def ranks(record: Record) -> pd.DataFrame:
@@ -253,8 +269,14 @@ def _cell(value: object) -> str:
     return "" if value is None or value is pd.NA else str(value)
 
 
-def _grave(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.VIOLATED or judgement.beyond_documented
+def _marks(effect: Measure) -> dict[str, str]:
+    """Return what a reader must know of an interval before reading it: mark -> what it means."""
+    marks = {"exploratory": "Few films: the verdict holds for these only"} if effect.exploratory else {}
+    if effect.too_few:
+        marks["too few patients"] = effect.too_few
+    elif effect.estimator in (EXACT, WIDENED):
+        marks["rare events"] = "So few patients show it that the interval is at least the exact bound of none at all"
+    return marks
 
 
 def _claim(
@@ -267,6 +289,8 @@ def _claim(
             judgement=judgement,
             words=wording.VERDICTS[judgement.verdict],
             effect=judgement.result.effect if judgement.result else None,
+            headline=wording.headline(judgement),
+            marks=_marks(judgement.result.effect) if judgement.result else {},
             bar=next(drawn) if judgement.result else None,
             sentence=wording.finding(judgement),
             measures=all_measures(judgement),

@@ -19,6 +19,7 @@ from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import counted, films_of
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent
@@ -78,6 +79,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
     )
     measures.append(measured("confident_share", "all causes", sure, n, unit="share"))
+    measures += toll(answers, causes, everywhere, "mean over causes - clean")
     effect = measured(f"called_{name}", "mean over causes", mean, n, unit="share")
     rows = [row for condition in causes for row in white_films.said(answers, condition, everywhere, by_side=False)]
     return Result(
@@ -94,6 +96,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
             f"would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
+        finding=f"{percent(effect.estimate, 1)} of {whose} made white are called {plain_name(name)}.",
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
