@@ -2,8 +2,8 @@
 
 requirement met                          passed
 requirement violated                     failed
-limitation supported                     xfailed  (a known limitation, and here is its size)
-limitation not supported                 xpassed
+limitation confirmed                     xfailed  (here is its size)
+limitation not found                     xpassed
 a limitation beyond its documented size  failed
 inconclusive, not evaluable              skipped, with the reason
 """
@@ -23,6 +23,7 @@ from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
+from suites.harness.formatting import wording
 from suites.harness.report.card import card_files, write_model_cards
 from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
 from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
@@ -187,14 +188,15 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
         except PredictionProblem as problem:
             pytest.exit(_one_line(problem), returncode=pytest.ExitCode.INTERRUPTED)
         request.node.user_properties += _properties(judgement)
+        told = f"{wording.settled_by(judgement).lower()}: {judgement.reason}"
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
-            pytest.fail(judgement.reason, pytrace=False)
+            pytest.fail(told, pytrace=False)
         if judgement.verdict is Verdict.SUPPORTED:
-            pytest.xfail(f"known limitation: {judgement.reason}")
+            pytest.xfail(told)
         if judgement.verdict is Verdict.NOT_SUPPORTED:
-            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {judgement.reason}"))
+            request.applymarker(pytest.mark.xfail(strict=False, reason=told))
         if judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_EVALUABLE}:
-            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {judgement.reason}")
+            pytest.skip(told)
         return judgement
 
     return conclude
@@ -211,6 +213,18 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
         told += [("margin", claim.margin), ("n", effect.n)]
         told += [("patients", effect.patients)] if effect.patients is not None else []
     return told
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Say a verdict in the words of the page, on the line of progress too; pytest counts it as it always does."""
+    verdict = dict(getattr(report, "user_properties", ())).get("verdict")
+    if verdict is None or report.when != "call" or report.failed:
+        return None
+    expected = "xfailed" if report.skipped else "xpassed"
+    category = expected if hasattr(report, "wasxfail") else report.outcome
+    words = wording.VERDICTS[Verdict(str(verdict))]
+    return category, words.letter, words.word.upper()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest writes --junitxml, which may fail on its own

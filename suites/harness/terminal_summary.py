@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,9 @@ def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | Non
         terminal.write(f"{word:<26}", **{colour: True})
         terminal.write_line(f"  {judgement.claim.id:<38} {judgement.subject:<20} {size(judgement)}")
     if judgements:
+        found = Counter(judgement.verdict for judgement in judgements)
+        counted = (words.counted(found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict])
+        terminal.write_line(", ".join(counted), bold=True)
         terminal.write_line("Not a medical device. Synthetic stress is necessary, not sufficient.")
     for note in SET_ASIDE:
         terminal.write_line(note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from suites.harness.claims import Claim, Help, Measure, Result
+from suites.harness.claims import Claim, Draw, Help, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -67,8 +67,15 @@ def score(evidence: Evidence, claim: Claim) -> Result:
             f"{spoken} is {percent(effect.estimate, 1)} ({percent(effect.low, 1)} to {percent(effect.high, 1)}) "
             f"on {effect.n} films."
         ),
-        figures={"confusion": lambda: figures.confusion_matrix(confusion(answers, condition), answers.subject.classes)},
+        figures=_drawn(answers, condition),
     )
+
+
+def _drawn(answers: Answers, condition: str) -> dict[str, Draw]:
+    """Return the confusion matrix under a condition; that of clean films stands in the page's own section on them."""
+    if condition == CLEAN:
+        return {}
+    return {"confusion": lambda: figures.confusion_matrix(confusion(answers, condition), answers.subject.classes)}
 
 
 @endpoint("confusion_rate", parameters={"from": ClassName(), "towards": ClassName()})
@@ -108,7 +115,6 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(effect.estimate, 1)} of {counted} {plain_name(names[start])} films are called "
             f"{plain_name(names[end])}."
         ),
-        figures={"confusion": lambda: figures.confusion_matrix(confusion(answers), names)},
     )
 
 

@@ -141,8 +141,7 @@ def _lines(record: Record, subject: Subject) -> Iterator[str]:
 
 
 def _row(judgement: Judgement) -> str:
-    words, effect = wording.VERDICTS[judgement.verdict], judgement.result.effect if judgement.result else None
-    verdict = words.word + (", beyond the documented size" if judgement.beyond_documented else "")
+    verdict, effect = wording.settled_by(judgement), judgement.result.effect if judgement.result else None
     if effect is None:
         measured = _text(judgement.reason)
     else:
