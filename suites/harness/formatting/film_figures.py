@@ -48,17 +48,21 @@ def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float3
 def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Tiles:
     """Return one film under several conditions, with what the subject called each and how surely."""
     label = answers.labels[answers.images.index(image)]
-    truth = answers.subject.classes[label] if label >= 0 else None
+    truth = plain_name(answers.subject.classes[label]) if label >= 0 else None
     labels = []
     for condition in conditions:
         call, sure = called(answers, image, condition)
         tone = "" if truth is None else "right" if call == truth else "wrong"
-        labels.append(Label(in_words(condition), f"{plain_name(call)} {percent(sure)}", tone))
+        labels.append(Label(_shown(condition), f"{call} {percent(sure)}", tone))
     return films_in_a_row([under(answers, image, condition) for condition in conditions], labels)
 
 
+def _shown(condition: str) -> str:
+    return "Clean" if condition == CLEAN else in_words(condition)
+
+
 def called(answers: Answers, image: str, condition: str = CLEAN) -> tuple[str, float]:
-    """Return what a film was called under a condition, and the softmax probability of that call."""
+    """Return what a film was called under a condition, in words, and the softmax probability of that call."""
     index = answers.images.index(image)
     call = int(answers.called(condition)[index])
-    return answers.subject.classes[call], float(answers.probabilities(condition)[index].max())
+    return plain_name(answers.subject.classes[call]), float(answers.probabilities(condition)[index].max())

@@ -178,6 +178,11 @@ def plain_name(name: str) -> str:
     return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
 
 
+def minus(condition: str) -> str:
+    """Return a condition that is a difference with the sign of one: `scatter@3 − clean`."""
+    return condition.replace(" - ", f" {MINUS} ")
+
+
 def in_one_piece(text: str) -> bool:
     """Return whether a table's cell is a number, or one with its interval, which no line may break."""
     if re.fullmatch(r"[+−-]?[\d.,]+ ?(%|pp)?", text):
@@ -208,7 +213,7 @@ def finding(judgement: Judgement) -> str:
         return result.summary
     effect = result.effect
     span = interval(effect)
-    where = "" if effect.condition in ("", "clean") else f" ({effect.condition})"
+    where = "" if effect.condition in ("", "clean") else f" ({minus(effect.condition)})"
     return f"{opened(plain_name(effect.name))}{where}: {estimate(effect)}" + (
         "." if span == "exact" else f", 95 % interval {span}."
     )

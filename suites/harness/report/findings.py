@@ -149,8 +149,12 @@ def shown(record: Record, subject: str) -> str:
     classes = ", ".join(f"{counts[name]:,} {wording.plain_name(name)}" for name in sorted(counts)) or "none labelled"
     return (
         f"{len(record.cohort):,} films of {record.cohort.patients:,} patients ({classes}) settle {len(settled)} of "
-        f"{len(own)} questions{f', {few} of them for such films only (exploratory)' if few else ''}."
+        f"{len(own)} questions{f', {_of(few, settled)} exploratory' if few else ''}."
     )
+
+
+def _of(few: int, settled: Sequence[Judgement]) -> str:
+    return "all" if few == len(settled) else f"{few} of them"
 
 
 def unsettled(record: Record, subject: str) -> str:

@@ -98,7 +98,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
-    environment.filters |= {"opened": wording.opened, "anchor": checklist.claim_anchor}
+    environment.filters |= {"opened": wording.opened, "anchor": checklist.claim_anchor, "minus": wording.minus}
     environment.globals |= {"verdict_words": wording.VERDICTS, "beyond_words": wording.BEYOND}
     environment.tests["in_one_piece"] = wording.in_one_piece
     return environment

@@ -216,7 +216,7 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
     index = np.flatnonzero(main.shared("clean"))[:120]
     rows = [
         {"image_id": main.images[at], "cover": cover, "control": control, "area": 0.1, "logit_shift": 0.0,
-         "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
+         "predicted_after": int(main.called()[at]), "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
         for row, at in enumerate(index) for cover in ("border", "corners") for control in (False, True)
     ]  # fmt: skip
     monkeypatch.setattr(attribution, "chosen", lambda *_: index)
@@ -245,7 +245,7 @@ def test_a_remedy_that_harms_is_not_said_to_leave_something(tmp_path):
     worse = answers.score("balanced_accuracy", "clean", answers.shared("clean")).estimate
     worse -= answers.score("balanced_accuracy", "window_widening@3 | clahe", answers.shared("clean")).estimate
     assert (
-        f"With clahe the harm is {100 * worse:.1f} points (worse than without); on clean films clahe costs 0.0." in told
+        f"With CLAHE the harm is {100 * worse:.1f} points (worse than without); on clean films CLAHE costs 0.0." in told
     )
 
 

@@ -116,5 +116,7 @@ def test_a_remedy_that_helps_is_told_with_its_price(tmp_path):
     assert one.gain.low > 0
     assert one.sentence.startswith("CLAHE before the network gives back ")
     assert "lost to window widening; on clean films it costs" in one.sentence
+    dear = answers_of({**names, "clahe": 0.5}, films=300)
+    assert stressed(dear, tmp_path, "contrast.window", remedies=["clahe"]).helps == [], "it costs what it gives"
     useless = answers_of({**names, "window_widening@3 | clahe": 0.3}, films=300)
     assert stressed(useless, tmp_path, "contrast.window", remedies=["clahe"]).helps == []

@@ -207,7 +207,9 @@ def test_an_interval_of_rare_events_is_marked_where_it_is_printed(make_record):
 def test_facts_of_films_and_of_somebody_elses_page_stand_apart_and_last(make_record):
     record = make_record(films=30, plain=True, subjects=1)
     films = replace(
-        record.judgements[0], subject=record.cohort.name, claim=replace(record.judgements[0].claim, section="D")
+        record.judgements[0],
+        subject=record.cohort.name,
+        claim=replace(record.judgements[0].claim, section="D", id="d.x"),
     )
     judged = replace(record, judgements=[record.judgements[0], films, *record.judgements[1:]])
     told = [(part.about, part.title) for part in views.sections(judged, {})]

@@ -85,10 +85,15 @@ class Checked:
         return lost
 
     @property
+    def counted(self) -> str:
+        """How many maps went with the weights, `(3 of 8 maps lost)`; empty where nothing can be said."""
+        known = self.lost[np.isfinite(self.lost)]
+        return f"({int(known.sum())} of {len(known)} maps lost)" if len(known) else ""
+
+    @property
     def told(self) -> str:
         """The outcome with how many maps went with the weights: `undecided (3 of 8 maps lost)`."""
-        known = self.lost[np.isfinite(self.lost)]
-        return f"{self.outcome} ({int(known.sum())} of {len(known)} maps lost)" if len(known) else self.outcome
+        return f"{self.outcome} {self.counted}".strip()
 
 
 def chosen(

@@ -38,6 +38,7 @@ from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.attribution import Asked, Checked
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent
+from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -258,7 +259,8 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
         made.append(
             GalleryItem(
                 caption=f"{pick.image_id}, {pick.rule}: {plain_name(truth)} called {call}. "
-                f"{described(scene.answers.subject, method)}: {SANITY_WORDS[checked.outcome]} ({checked.told}).",
+                f"{described(scene.answers.subject, method)}: {SANITY_WORDS[checked.outcome]} {checked.counted}".strip()
+                + ".",
                 draw=partial(_picture, panels, row),
                 facts={
                     "class": truth,
@@ -295,9 +297,14 @@ def _panels(scene: Scene, method: str, outcome: Sanity) -> list[Panel]:
         if side is not None
     ]
     return build_panels(
-        scene.picks, names, *sides, topic=scene.title, condition=scene.condition, truth=truth,
+        scene.picks, names, *sides, topic=scene.title, condition=_spoken(scene.condition), truth=truth,
         sanity={method: outcome}, lesions=_outlines(scene, "lesion"), lungs=_outlines(scene, "lung"),
     )  # fmt: skip
+
+
+def _spoken(condition: str) -> str:
+    """Return what was done to a film in words; the name of an attack or a probe as it is."""
+    return in_words(condition, inside=True) if "@" in condition else plain_name(condition)
 
 
 def _outlines(scene: Scene, name: str) -> dict[str, Mask]:

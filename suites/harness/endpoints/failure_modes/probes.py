@@ -23,7 +23,7 @@ from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent
-from suites.harness.formatting.severities import in_units
+from suites.harness.formatting.severities import in_words, with_units
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -71,7 +71,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
         seen = everywhere & np.isfinite(answers.called(condition))
         if not seen.any():
-            unseen.append(f"The control {condition} is evaluable on none of them.")
+            unseen.append(f"The control, {in_words(condition, inside=True)}, is evaluable on none of them.")
             continue
         share = answers.score(f"called_{name}", condition, seen)
         measures.append(measured(f"called_{name}", condition, share, int(seen.sum()), unit="share"))
@@ -106,7 +106,7 @@ def _between(estimates: dict[str, float], least: str, most: str) -> str:
     """Return the causes under which a class is called least and most, in the units of their severity."""
     if estimates[least] == estimates[most]:
         return "whatever the cause"
-    ends = (f"{percent(estimates[name])} ({name}: {in_units(name)})" for name in (least, most))
+    ends = (f"{percent(estimates[name])} ({with_units(name)})" for name in (least, most))
     return f"from {' to '.join(ends)}"
 
 
@@ -129,7 +129,7 @@ def _causes(
     for index in np.flatnonzero(films)[:3]:
         image = answers.images[index]
         caption = "; ".join(
-            f"{name}: {call} {percent(sure)}"
+            f"{in_words(name)}: {call} {percent(sure)}"
             for name in causes
             for call, sure in [film_figures.called(answers, image, name)]
         )

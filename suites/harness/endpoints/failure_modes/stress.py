@@ -208,8 +208,8 @@ def _beside(
         more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, unit="points", smallest=smallest)
         measures.append(more)
         sentences.append(
-            f"The control {control} costs {_cost(measures[-2])} points, so {points(more.estimate)} "
-            f"({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
+            f"The control, {in_words(control, inside=True)}, costs {_cost(measures[-2])} points, so "
+            f"{points(more.estimate)} ({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
         )
     for name in claim.parameters["remedies"]:
         for text in (f"{condition} | {name}", name):
@@ -224,10 +224,12 @@ def _beside(
         change = round(1000 * left.estimate) - round(1000 * effect.estimate)
         worse = " (worse than without)" if change > 0 else " (as without)" if change == 0 else ""
         sentences.append(
-            f"With {name} the harm is {_cost(left)} points{worse}; on clean films {name} costs {_cost(cost)}."
+            f"With {plain_name(name)} the harm is {_cost(left)} points{worse}; on clean films {plain_name(name)} costs "
+            f"{_cost(cost)}."
         )
         measures.append(_gain(answers, measure, condition, name, among))
-        if measures[-1].low > 0:
+        # What costs healthy films as much as it gives back, or costs them something for sure, is no help.
+        if measures[-1].low > 0 and not cost.low > 0 and cost.estimate < measures[-1].estimate / 2:
             helps.append(Help(sentence=_help(condition, name, effect, measures[-1], cost), gain=measures[-1]))
     return measures, sentences, helps
 
@@ -298,10 +300,10 @@ def gallery(answers: Answers, condition: str, films: Films, how_many: int = 4) -
         (before, sure_before), (after, sure_after) = (
             film_figures.called(answers, image, name) for name in (CLEAN, condition)
         )
-        truth = answers.subject.classes[answers.labels[index]] if answers.labels[index] >= 0 else "unknown"
+        truth = plain_name(answers.subject.classes[answers.labels[index]]) if answers.labels[index] >= 0 else "unknown"
         caption = f"{image}: {before} ({percent(sure_before)}) becomes {after} ({percent(sure_after)}); truth {truth}"
         draw = partial(film_figures.film_by_film, answers, image, [CLEAN, condition])
         items.append(
             GalleryItem(caption=caption, draw=draw, facts={"image": image, "condition": condition, "truth": truth})
         )
-    return {f"Most confident changes under {condition}": items} if items else {}
+    return {f"Most confident changes under {in_words(condition, inside=True)}": items} if items else {}
