@@ -216,7 +216,8 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
     index = np.flatnonzero(main.shared("clean"))[:120]
     rows = [
         {"image_id": main.images[at], "cover": cover, "control": control, "area": 0.1, "logit_shift": 0.0,
-         "predicted_after": int(main.called()[at]), "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
+         "predicted_after": int(main.called()[at]),
+         "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
         for row, at in enumerate(index) for cover in ("border", "corners") for control in (False, True)
     ]  # fmt: skip
     monkeypatch.setattr(attribution, "chosen", lambda *_: index)
@@ -226,6 +227,7 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
     assert result.effect.name == "flips_when_edges_covered"
     assert found["flips_when_edges_covered"] == pytest.approx(2 / 120)
     assert found["flips_when_border_covered"] == found["flips_when_corners_covered"] == pytest.approx(1 / 120)
+    assert result.finding == "Covering only the border or the corners changes 1.7 % of the calls."
     assert result.effect.exploratory, "120 films, but the smallest class has fewer than 100"
 
 
