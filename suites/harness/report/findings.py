@@ -184,8 +184,8 @@ def unsettled(record: Record, subject: str) -> str:
 
 def whose(record: Record) -> str:
     """Return whose films they are: children where every film says so."""
-    ages = record.cohort.table["age_group"].astype(str) if "age_group" in record.cohort.table else []
-    return "children" if len(ages) and all(age == "child" for age in ages) else "patients"
+    table = record.cohort.table
+    return "children" if "age_group" in table and set(table["age_group"].astype(str)) == {"child"} else "patients"
 
 
 def _settled(judgement: Judgement) -> bool:

@@ -88,7 +88,12 @@ def test_the_rarest_unseen_finding_decides_whether_it_is_exploratory(main, stran
 
 
 def test_the_best_of_several_scores_is_said_to_be_chosen_and_not_called_perfect(main, strange, tmp_path):
-    told = result_of("doubt.adult", main, tmp_path, adult=strange).summary
+    result = result_of("doubt.adult", main, tmp_path, adult=strange)
+    told = result.summary
+    drawn = result.figures["scores"]().axes[0].get_title(loc="left")
+    assert drawn == f"adult: AUROC {result.effect.estimate:.3f} of max-softmax", (
+        "the score that is judged, not the best"
+    )
     assert "(chosen after looking)" in told
     assert "below chance (0.5)" in told, "it is surer of strange films"
 

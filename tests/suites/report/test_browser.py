@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suites.harness.claims import GalleryItem, Label, Tiles
+from suites.harness.claims import GalleryItem, Help, Label, Tiles, Verdict, load_claims
+from suites.harness.endpoints.toll import CALLED_ILL, MISSED
+from suites.harness.record import PAGE
 from suites.harness.report import write_report
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -72,12 +74,36 @@ def words_seen(page) -> int:
     return len(page.evaluate("document.body.innerText").split())
 
 
-def test_the_closed_page_is_read_in_minutes(open_page):
-    page = open_page()
+@pytest.fixture(scope="module")
+def whole(make_record, tmp_path_factory) -> Path:
+    """A report as large as the default one: every claim of the table on two subjects, each with a long sentence."""
+    record = make_record(plain=True)
+    shapes = [judgement for judgement in record.judgements if judgement.result is not None][1:]
+    judgements = []
+    for number, claim in enumerate(load_claims()):
+        speakers = [PAGE] if claim.id.startswith("published") else [subject.name for subject in record.subjects]
+        old = shapes[number % len(shapes)]
+        tolls = [replace(old.result.effect, name=name, condition="x", unit="points") for name in (MISSED, CALLED_ILL)]
+        helps = [Help(sentence="A remedy that " + "helps a lot " * 9, gain=tolls[0])] if number % 3 else []
+        told = f"What claim {number} found is " + "told in rather many words " * 3
+        result = replace(old.result, measures=tolls, finding=f"{told.strip()}.", summary=f"{told}. " * 3, helps=helps)
+        verdict = list(Verdict)[number % len(Verdict)]
+        judgements += [replace(old, claim=claim, verdict=verdict, result=result, subject=name) for name in speakers]
+    return write_report(replace(record, judgements=judgements), tmp_path_factory.mktemp("whole") / "out")
+
+
+def test_the_closed_page_is_read_in_minutes_and_its_summary_is_one_sheet(browser, whole: Path, tmp_path: Path):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(whole.as_uri())
     closed = words_seen(page)
     assert closed <= 1500
     open_everything(page)
-    assert words_seen(page) > 2 * closed, "what is closed is not counted"
+    assert words_seen(page) > 3 * closed, "what is closed is not counted"
+    page.reload()
+    page.evaluate("document.querySelectorAll('main > section:not(#summary), footer').forEach(e => e.remove())")
+    page.pdf(path=tmp_path / "summary.pdf", format="A4")
+    assert pages_of(tmp_path / "summary.pdf") == 1
+    page.close()
 
 
 def test_filters_narrow_the_table_and_the_claims(open_page):
@@ -262,14 +288,10 @@ def pages_of(pdf: Path) -> int:
     return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
 
 
-def test_the_summary_prints_on_one_page_and_claims_as_they_are_open(open_page, tmp_path: Path):
+def test_claims_print_as_they_are_open(open_page, tmp_path: Path):
     page = open_page()
     page.emulate_media(media="print")
     assert not page.locator(".bar-top").is_visible()
-    page.evaluate("document.querySelectorAll('main > section:not(#summary), footer').forEach(e => e.remove())")
-    page.pdf(path=tmp_path / "summary.pdf", format="A4")
-    assert pages_of(tmp_path / "summary.pdf") == 1
-    page.reload()
     page.pdf(path=tmp_path / "closed.pdf", format="A4")
     open_everything(page)
     page.pdf(path=tmp_path / "open.pdf", format="A4")

@@ -102,7 +102,7 @@ class Scene:
         at = self.index[row]
         label = self.answers.labels[at]
         if label >= 0:
-            return self.answers.subject.classes[label]
+            return str(self.answers.subject.classes[label])
         return str(self.answers.cohort.table["finding"].iloc[at]) or None
 
 
