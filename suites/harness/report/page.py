@@ -224,7 +224,7 @@ def _flow(record: Record) -> dict[str, Any]:
         "all_lost": len(record.excluded),
         "answers": len(record.predictions),
         "conditions": len(asked),
-        "classes": views.as_table(classes),
+        "classes": views.as_table(classes, names=set(classes["class"])),
         "probes": views.as_table(pd.DataFrame(probes)),
         "subgroups": views.as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
         "unknown": [wording.plain_name(name) for name in unknown],

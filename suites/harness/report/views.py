@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -245,18 +245,18 @@ def ranks(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("mean rank", kind="stable")
 
 
-def as_table(frame: pd.DataFrame, most: int = 200) -> Table:
-    """Return a frame as text, at most `most` rows; an index with a name becomes a column."""
+def as_table(frame: pd.DataFrame, most: int = 200, names: Container[str] = ()) -> Table:
+    """Return a frame as text, at most `most` rows, names of classes in words; an index with a name becomes a column."""
     shown = (frame.reset_index() if any(name is not None for name in frame.index.names) else frame).head(most)
     numeric = [pd.api.types.is_numeric_dtype(shown.dtypes.iloc[i]) for i in range(shown.shape[1])]
     rows = [
-        [_cell(value) if number or pd.notna(value) else "" for value, number in zip(row, numeric, strict=True)]
+        [_cell(value, names) if number or pd.notna(value) else "" for value, number in zip(row, numeric, strict=True)]
         for row in shown.itertuples(index=False, name=None)
     ]
     return Table(columns=[wording.plain_name(str(name)) for name in shown.columns], rows=rows, numeric=numeric)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, names: Container[str]) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float) or (hasattr(value, "item") and not isinstance(value, str)):
@@ -266,7 +266,8 @@ def _cell(value: object) -> str:
             if plain.is_integer() and abs(plain) < 1e15
             else wording.number(plain)
         )
-    return "" if value is None or value is pd.NA else str(value)
+    text = "" if value is None or value is pd.NA else str(value)
+    return wording.plain_name(text) if text in names else text
 
 
 def _marks(effect: Measure) -> dict[str, str]:
@@ -284,6 +285,7 @@ def _claim(
 ) -> ClaimView:
     effects = [judgement.result.effect for judgement in judgements if judgement.result]
     drawn = iter(bars(claim, effects))
+    classes = {name for subject in record.subjects for name in subject.classes}
     findings = [
         Finding(
             judgement=judgement,
@@ -294,7 +296,7 @@ def _claim(
             bar=next(drawn) if judgement.result else None,
             sentence=wording.finding(judgement),
             measures=all_measures(judgement),
-            tables={title: as_table(table) for title, table in judgement.result.tables.items()}
+            tables={title: as_table(table, names=classes) for title, table in judgement.result.tables.items()}
             if judgement.result
             else {},
             evidence=evidence.get((claim.id, judgement.subject), Evidence()),

@@ -305,6 +305,8 @@ def test_tables_print_numbers_and_keep_text():
     assert table.columns == ["a b", "n", "p"]
     assert table.rows == [["x", "1,234", "0.123"], ["", "2", "—"]]
     assert table.numeric == [False, True, True]
+    classes = views.as_table(pd.DataFrame({"film": ["a_b"], "truth": ["viral_pneumonia"]}), names={"viral_pneumonia"})
+    assert classes.rows == [["a_b", "viral pneumonia"]], "a class in words, a film by its own name"
 
 
 @pytest.mark.parametrize("simulated", [True, False])
