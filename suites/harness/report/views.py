@@ -39,10 +39,15 @@ class Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a judgement brought to look at: its figures and, by title, its galleries."""
+    """What a judgement brought to look at: its figures and, by title, its galleries.
+
+    Attributes:
+        elsewhere: ids of claims that show the same of its pictures already, so that each stands on the page once.
+    """
 
     figures: Sequence[Picture] = ()
     galleries: Mapping[str, Sequence[Shot]] | None = None
+    elsewhere: Sequence[str] = ()
 
     @property
     def filters(self) -> dict[str, list[str]]:

@@ -100,6 +100,22 @@ def test_each_picture_is_shown_once(page: Page):
     assert [name for name, count in (shown - tiles).items() if count > 1] == []
 
 
+def test_a_picture_of_two_claims_is_shown_by_the_first_and_named_by_the_second(make_record, tmp_path: Path):
+    record = make_record(films=30, subjects=2)
+    drawn = [one for one in record.judgements if one.claim.id == "failure_modes.underexposed"]
+    again = [replace(one, claim=replace(one.claim, id="failure_modes.again")) for one in drawn]
+    index = write_report(replace(record, judgements=[*drawn, *again]), tmp_path / "out")
+    text = index.read_text()
+    shown = Counter(attributes["src"] for attributes in Page(text).all("img"))
+    assert all((index.parent / name).is_file() for name in shown if name != "data:,")
+    assert len({(index.parent / name).read_bytes() for name in shown if name != "data:,"}) * 2 == len(shown) - 1, (
+        "each once for each of the two subjects"
+    )
+    assert (
+        text.count(f'Further pictures of it are those of <a href="#{checklist.claim_anchor(drawn[0].claim.id)}">') == 2
+    )
+
+
 def test_headings_go_down_one_level_at_a_time(page: Page):
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
