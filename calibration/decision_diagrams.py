@@ -89,7 +89,7 @@ def score_histograms(inside: ArrayLike, outside: Mapping[str, ArrayLike], *, nam
             area = auroc(np.concatenate([reference, scores]), np.repeat([0, 1], [reference.size, scores.size]))
             for index, (label, values) in enumerate((("in distribution", reference), (kind, scores))):
                 hatched_shares(axis, values, edges, index, f"{label} ({values.size})")
-            axis.set_title(f"{kind}: AUROC {area:.2f}")
+            axis.set_title(f"{kind}: AUROC {area:.3f} of {name}")
             axis.set_ylabel("share")
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2, handleheight=1.2)
         axes[-1].set_xlabel(f"{name} (larger = less sure)")

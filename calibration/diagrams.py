@@ -23,7 +23,7 @@ from calibration.null_band import calibrated_samples
 from calibration.style import BLACK, GREY, LIGHT, figure, hatched_shares, look, settings
 from calibration.validation import CalibrationError, FloatArray, IntArray, checked_labels, checked_probabilities
 
-FEWEST = 5  # films; the frequency of a smaller bin is drawn hollow
+FEWEST = 10  # films; a smaller bin is drawn hollow, pale and apart from the line: its frequency says little
 ABREAST = 2  # diagrams beside one another; more would be too small to read in a column of text
 
 
@@ -226,12 +226,11 @@ def _frequencies(axis: Axes, table: Bins, null: FloatArray, spread: FloatArray |
     low, high = np.nanquantile(null[used], [0.025, 0.975], axis=1)
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, zorder=1)
     axis.vlines(x, low, high, color=LIGHT, linewidth=7, zorder=0)
-    style = look(0)
+    style, enough = look(0), weight[used] >= FEWEST
     if spread is not None:
         ends = np.nanquantile(spread[used], [0.025, 0.975], axis=1)
-        axis.vlines(x, ends[0], ends[1], color=BLACK, linewidth=1.1, zorder=2)
-    axis.plot(x, seen, color=style.color, linewidth=1.0, alpha=0.6, zorder=2)
-    enough = weight[used] >= FEWEST
+        axis.vlines(x, ends[0], ends[1], color=np.where(enough, BLACK, GREY), linewidth=np.where(enough, 1.1, 0.6))
+    axis.plot(x[enough], seen[enough], color=style.color, linewidth=1.0, alpha=0.6, zorder=2)
     dots: dict[str, Any] = {
         "color": style.color,
         "linestyle": "",
@@ -240,7 +239,7 @@ def _frequencies(axis: Axes, table: Bins, null: FloatArray, spread: FloatArray |
         "zorder": 3,
     }
     axis.plot(x[enough], seen[enough], **dots)
-    axis.plot(x[~enough], seen[~enough], markerfacecolor="white", **dots)
+    axis.plot(x[~enough], seen[~enough], markerfacecolor="white", alpha=0.5, **dots)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
@@ -252,6 +251,8 @@ def _counts(axis: Axes, p: FloatArray, y: IntArray, *, view: str, bins: int, bin
         table = bin_table(p, y, view=view, bins=40)
         weight, edges = table.weight[:, 0], np.linspace(0, 1, 41)
     axis.stairs(weight, edges, fill=True, facecolor=LIGHT, edgecolor=BLACK, linewidth=0.7)
+    few = np.where(weight < FEWEST, weight, 0.0)
+    axis.stairs(few, edges, fill=True, facecolor="white", edgecolor=GREY, hatch="////", linewidth=0.7)
     axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
@@ -270,7 +271,8 @@ def _legend(*, intervals: bool) -> list[Line2D | Patch]:
             marker=style.marker,
             markerfacecolor="white",
             linestyle="",
-            label="fewer than 5 films",
+            alpha=0.5,
+            label=f"fewer than {FEWEST} films",
         )
     )
     entries.append(Patch(color=LIGHT, label="if it were calibrated"))

@@ -1,5 +1,7 @@
 """What does one gallery panel show? Film, perturbed film, saliency before and after, and their difference.
 
+A panel is a row of equal tiles without a letter in the picture: what each shows stands in its title and note, for the
+page to write beneath it.
 Colours are perceptually even: inferno for maps without a sign, a symmetric blue-red map around zero for maps with one.
 Both maps of a panel share one scale, or their difference would be an artefact of two.
 """
@@ -13,34 +15,29 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 
-from explain.lettering import Key, fitted, in_rows, span, typeface, wrapped, write_keys
 from explain.network import F64
 from explain.regions import Mask
 from explain.sanity import Outcome
 
 Sanity = Outcome | Literal["not checked"]
 
-GOOD, BAD, UNDECIDED, QUIET, INK = "#1b7837", "#b2182b", "#9a6700", "#555555", "#111111"
-SANITY_WORDS: dict[str, tuple[str, str]] = {
-    "passed": ("passed its sanity check", GOOD),
-    "failed": (
-        "FAILED its sanity check: this picture would look much the same if the network had learned nothing",
-        BAD,
-    ),
-    "undecided": ("sanity check undecided: it may show nothing that was learned", UNDECIDED),
-    "not evaluable": ("its sanity check could not be evaluated", UNDECIDED),
-    "not checked": ("sanity not checked", UNDECIDED),
+SANITY_WORDS: dict[str, str] = {
+    "passed": "passed its sanity check",
+    "failed": "FAILED its sanity check: this picture would look much the same if the network had learned nothing",
+    "undecided": "sanity check undecided: it may show nothing that was learned",
+    "not evaluable": "its sanity check could not be evaluated",
+    "not checked": "sanity not checked",
 }
 SIGNED_MAP, UNSIGNED_MAP = "coolwarm", "inferno"
 DISPLAY_BLUR = 1 / 75
 """Signed maps alternate from pixel to pixel with the network's stride. To be seen they are drawn, never measured,
 after a Gaussian blur of this fraction of the side, which leaves the net evidence of a neighbourhood."""
 LESION_COLOUR, LUNG_COLOUR = (0, 200, 225), (255, 200, 60)
-TILE, GAP, LINE = 256, 8, 19
-"""Side of a tile, the space around it and the height of a line beneath it, in pixels of the picture."""
+TILE = 256
+"""Side of a tile in pixels of the picture."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +147,15 @@ def heat(film: npt.ArrayLike, saliency: npt.ArrayLike, top: float, *, signed: bo
 
 @dataclass(frozen=True)
 class Tile:
-    """One square of a panel: title, coloured note, picture (S, S, 3) in [0, 1], and words on it or in its place."""
+    """One square of a panel: title, note, whether that is `right`, `wrong` or neither, and picture (S, S, 3) in [0, 1].
+
+    Without a picture, a grey square: the note says why.
+    """
 
     title: str
     note: str
-    colour: str
+    tone: str
     picture: F64 | None
-    words: str = ""
 
 
 def tiles(panel: Panel) -> list[Tile]:
@@ -166,79 +165,57 @@ def tiles(panel: Panel) -> list[Tile]:
     top = _scale(panel)
     shown = [_film(panel, view, title) for view, title, _ in views]
     shown += [_map(panel, view, when, top) for view, _, when in views]
-    return shown + ([_difference(panel, panel.after, top)] if panel.after is not None else [])
+    return shown + _difference(panel, top)
 
 
 def _film(panel: Panel, view: View, title: str) -> Tile:
     said = f"{_plain(view.predicted)} {_percent(view.confidence)}"
-    picture = _grey(view.film)
-    if panel.truth is None:
-        return Tile(title, said, INK, picture)
-    right = view.predicted == panel.truth
-    return Tile(title, f"{'✓' if right else '✗'} {said}", GOOD if right else BAD, picture)
+    drawn = [
+        words
+        for mask, words in ((panel.lesion, "cyan line: lesion"), (panel.lung, "yellow line: lung"))
+        if mask is not None
+    ]
+    note = ", ".join([said, *drawn])
+    tone = "" if panel.truth is None else "right" if view.predicted == panel.truth else "wrong"
+    return Tile(title, note, tone, _grey(view.film))
 
 
 def _map(panel: Panel, view: View, when: str, top: float) -> Tile:
     title = f"{panel.method}, {when}" if panel.after is not None else panel.method
     note = f"why {_plain(view.target)}?" if panel.class_specific else "the same for every class"
     if view.saliency is None:
-        return Tile(title, note, QUIET, None, "no map")
+        return Tile(title, f"{note} no map", "", None)
     drawn = _drawable(panel, view)
     if drawn is None:
-        return Tile(title, note, QUIET, None, "map is not finite:\nleft out of all averages")
-    flat = "flat map: it says nothing" if float(np.ptp(view.saliency)) == 0.0 else ""
-    return Tile(title, note, QUIET, heat(view.film, drawn, top, signed=panel.signed), flat)
+        return Tile(title, f"{note} map is not finite: left out of all averages", "", None)
+    if float(np.ptp(view.saliency)) == 0.0:
+        note = f"{note} flat map: it says nothing"
+    elif panel.signed:
+        note = f"{note} red: for it, blue: against it (drawn smoothed)"
+    return Tile(title, note, "", heat(view.film, drawn, top, signed=panel.signed))
 
 
-def _difference(panel: Panel, after: View, top: float) -> Tile:
-    title, first, second = "after - before", _drawable(panel, panel.before), _drawable(panel, after)
+def _difference(panel: Panel, top: float) -> list[Tile]:
+    """Return what the map gained and lost; nothing where the two maps cannot be compared."""
+    first, second = _drawable(panel, panel.before), _drawable(panel, panel.after)
     if not panel.comparable or first is None or second is None:
-        same = after.target == panel.before.target
-        words = "nothing to compare" if same else "the maps explain\ndifferent classes"
-        return Tile(title, "no difference", QUIET, None, words)
+        return []
     level = np.clip((second - first) / (top or 1.0), -1, 1)
     picture = np.asarray(mpl.colormaps[SIGNED_MAP]((level + 1) / 2)[..., :3], dtype=np.float64)
-    return Tile(title, "red gained, blue lost", QUIET, picture)
+    return [Tile("after − before", "red: gained, blue: lost", "", picture)]
 
 
-def footing(panel: Panel) -> tuple[str, str]:
-    """Return the line on whether the method can be believed, and its colour."""
-    words, colour = SANITY_WORDS[panel.sanity]
-    return f"{panel.method}{' (drawn smoothed)' if panel.signed else ''}: {words}", colour
+def footing(panel: Panel) -> str:
+    """Return the line on whether the method can be believed."""
+    return f"{panel.method}{' (drawn smoothed)' if panel.signed else ''}: {SANITY_WORDS[panel.sanity]}"
 
 
 def draw_panel(panel: Panel) -> Image.Image:
-    """Return the panel as an RGB picture, 256 pixels per tile."""
+    """Return the panel's tiles side by side as an RGB picture, 256 pixels each, nothing between them."""
     shown = tiles(panel)
-    width, head, titles = GAP + len(shown) * (TILE + GAP), 48, 38
-    room = width - 2 * GAP
-    words, colour = footing(panel)
-    face = typeface(13, bold=panel.sanity == "failed")
-    lines, keys = wrapped(words, face, room), in_rows(_keys(panel), room)
-    # The legend stands behind the last line where there is room, else beneath it: never over it.
-    beside = not keys or (len(keys) == 1 and face.getlength(lines[-1]) + span(keys[0]) <= room)
-    above = len(lines) - beside
-    picture = Image.new("RGB", (width, head + titles + TILE + 30 + LINE * (above + max(len(keys), 1) - 1)), "white")
-    draw = ImageDraw.Draw(picture)
-    truth = f"truth: {_plain(panel.truth)}" if panel.truth else "truth unknown"
-    draw.text((GAP, 6), fitted(panel.image_id, typeface(14, bold=True), room), INK, typeface(14, bold=True))
-    topic = panel.topic if panel.topic == panel.condition else f"{panel.topic}, {panel.condition}"
-    about = f"{truth}, picked as {panel.rule}: {topic}"
-    draw.text((GAP, 27), fitted(about, typeface(12), room), QUIET, typeface(12))
+    picture = Image.new("RGB", (len(shown) * TILE, TILE))
     for place, tile in enumerate(shown):
-        left = GAP + place * (TILE + GAP)
-        draw.text((left, head + 3), tile.title, INK, typeface(12))
-        draw.text((left, head + 19), tile.note, tile.colour, typeface(12, bold=True))
-        picture.paste(_square(tile, panel), (left, head + titles))
-        if tile.words:
-            middle = (left + TILE // 2, head + titles + TILE // 2)
-            ink = QUIET if tile.picture is None else "white"
-            draw.multiline_text(middle, tile.words, ink, typeface(13), anchor="mm", align="center")
-    top = head + titles + TILE + 7
-    for number, line in enumerate(lines):
-        draw.text((GAP, top + LINE * number), line, colour, face)
-    for number, row in enumerate(keys):
-        write_keys(draw, row, width - GAP, top + 2 + LINE * (above + number), QUIET)
+        picture.paste(_square(tile, panel), (place * TILE, 0))
     return picture
 
 
@@ -253,16 +230,6 @@ def _square(tile: Tile, panel: Panel) -> Image.Image:
             large = np.array(Image.fromarray(mask).resize((TILE, TILE), Image.Resampling.NEAREST))
             pixels[large & ~ndimage.binary_erosion(large)] = colour
     return Image.fromarray(pixels)
-
-
-def _keys(panel: Panel) -> list[Key]:
-    """Return the legend from right to left: what the signs mean, and outlines that are drawn."""
-    ends = mpl.colormaps[SIGNED_MAP]
-    against, towards = (tuple(round(255 * c) for c in ends(at)[:3]) for at in (0.0, 1.0))
-    keys: list[Key] = [(against, "against it"), (towards, "speaks for the class")] if panel.signed else []
-    keys += [(LUNG_COLOUR, "lung")] if panel.lung is not None else []
-    keys += [(LESION_COLOUR, "lesion")] if panel.lesion is not None else []
-    return keys
 
 
 def _grey(film: npt.ArrayLike) -> F64:

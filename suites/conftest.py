@@ -2,8 +2,8 @@
 
 requirement met                          passed
 requirement violated                     failed; on few films (exploratory) xfailed, unless --strict-verdicts
-limitation supported                     xfailed  (a known limitation, and here is its size)
-limitation not supported                 xpassed
+limitation confirmed                     xfailed  (here is its size)
+limitation not found                     xpassed
 a limitation beyond its documented size  failed
 inconclusive, not evaluable              skipped, with the reason
 """
@@ -26,6 +26,7 @@ from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
+from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.record import PAGE
 from suites.harness.subjects.formats import load_subject
@@ -194,18 +195,19 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             interrupted = isinstance(problem, PredictionProblem)
             pytest.exit(line, pytest.ExitCode.INTERRUPTED if interrupted else pytest.ExitCode.USAGE_ERROR)
         request.node.user_properties += _properties(judgement)
-        reason = without_folders(judgement.reason)  # JUnit carries it to wherever results are collected
+        # JUnit carries the reason to wherever results are collected.
+        told = f"{wording.settled_by(judgement).lower()}: {without_folders(judgement.reason)}"
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
             few = judgement.result is not None and judgement.result.effect.exploratory
             if few and not value(request.config, "--strict-verdicts"):
-                pytest.xfail(f"violated on few films (fails with --strict-verdicts only): {reason}")
-            pytest.fail(reason, pytrace=False)
+                pytest.xfail(f"{told} (few films: fails with --strict-verdicts only)")
+            pytest.fail(told, pytrace=False)
         if judgement.verdict is Verdict.SUPPORTED:
-            pytest.xfail(f"known limitation: {reason}")
+            pytest.xfail(told)
         if judgement.verdict is Verdict.NOT_SUPPORTED:
-            request.applymarker(pytest.mark.xfail(strict=False, reason=f"limitation not found: {reason}"))
+            request.applymarker(pytest.mark.xfail(strict=False, reason=told))
         if judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_EVALUABLE}:
-            pytest.skip(f"{str(judgement.verdict).replace('_', ' ')}: {reason}")
+            pytest.skip(told)
         return judgement
 
     return conclude
@@ -222,6 +224,18 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
         told += [("margin", claim.margin), ("n", effect.n)]
         told += [("patients", effect.patients)] if effect.patients is not None else []
     return told
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Say a verdict in the words of the page, on the line of progress too; pytest counts it as it always does."""
+    verdict = dict(getattr(report, "user_properties", ())).get("verdict")
+    if verdict is None or report.when != "call" or report.failed:
+        return None
+    expected = "xfailed" if report.skipped else "xpassed"
+    category = expected if hasattr(report, "wasxfail") else report.outcome
+    words = wording.VERDICTS[Verdict(str(verdict))]
+    return category, words.letter, words.word.upper()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest writes --junitxml, which may fail on its own

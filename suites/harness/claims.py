@@ -148,6 +148,28 @@ class Headroom:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What stands beneath a tile: what it shows, what is said of it, and if that is `right`, `wrong` or neither."""
+
+    title: str
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A picture of equal tiles side by side, without a letter in it: the page writes beneath each what it is.
+
+    Attributes:
+        picture: the tiles in one row, no space between them.
+        labels: of the tiles, from left to right.
+    """
+
+    picture: Image.Image
+    labels: Sequence[Label]
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A picture as it will lie in its file.
 
@@ -155,14 +177,29 @@ class Drawn:
         content: bytes of the file.
         suffix: `svg` for a curve, `jpg` for a film.
         size: width and height in CSS pixels.
+        labels: of its tiles, where it is a row of them.
     """
 
     content: bytes
     suffix: str
     size: tuple[int, int]
+    labels: Sequence[Label] = ()
 
 
-Draw = Callable[[], Figure | Image.Image | Drawn]
+Draw = Callable[[], Figure | Image.Image | Tiles | Drawn]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Help:
+    """Something that was measured to make a subject better on these films, its whole interval on the good side.
+
+    Attributes:
+        sentence: what it is and what it gains, with numbers.
+        gain: the measure behind it, larger being better.
+    """
+
+    sentence: str
+    gain: Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +219,10 @@ class Result:
         caveat: what every verdict on it must say as well (a search that can only ever find more).
         films: what the n of the effect counts, in words (`viral pneumonia films`).
         measures: everything else worth printing.
-        summary: one sentence with the numbers, for a reader in a hurry.
+        summary: a few sentences with the numbers, for a reader in a hurry.
+        finding: what was found, in one short sentence that is true whatever the verdict; by default the first sentence
+            of the summary.
+        helps: what was measured to make it better, surely on these films.
         figures: file stem -> a function drawing the figure (called only when a report is written).
         tables: title -> table for the report.
         needed: films needed for a verdict when this one is inconclusive, where it can be said.
@@ -201,6 +241,8 @@ class Result:
     films: str = "films"
     measures: Sequence[Measure] = ()
     summary: str = ""
+    finding: str = ""
+    helps: Sequence[Help] = ()
     figures: Mapping[str, Draw] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     galleries: Mapping[str, Sequence[GalleryItem]] = field(default_factory=dict)

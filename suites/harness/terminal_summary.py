@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from suites.harness.cache.shards import SET_ASIDE
-from suites.harness.claims import Judgement, Verdict
+from suites.harness.claims import Judgement
 from suites.harness.evaluation import Evaluation
-
-WORDS = {
-    Verdict.SUPPORTED: ("known limitation", "yellow"),
-    Verdict.NOT_SUPPORTED: ("limitation not found", "green"),
-    Verdict.MET: ("requirement met", "green"),
-    Verdict.VIOLATED: ("REQUIREMENT VIOLATED", "red"),
-    Verdict.INCONCLUSIVE: ("inconclusive", "cyan"),
-    Verdict.NOT_EVALUABLE: ("not evaluable", "cyan"),
-}
-BEYOND = ("BEYOND DOCUMENTED SIZE", "red")
+from suites.harness.formatting import wording
 
 
 class Terminal(Protocol):
@@ -30,11 +22,11 @@ class Terminal(Protocol):
 
 
 def size(judgement: Judgement) -> str:
-    """Return the measured size with its interval and margin, e.g. `+0.123 [+0.101, +0.150] vs 0.05`."""
+    """Return the measured size as the page writes it, and its margin: `+12.3 pp (+10.1 to +15.0), margin 5.0 pp`."""
     if judgement.result is None:
         return judgement.reason
     effect = judgement.result.effect
-    text = f"{effect.estimate:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}] vs {judgement.claim.margin:g}"
+    text = f"{wording.estimate(effect)} ({wording.interval(effect)}), margin {wording.margin(judgement.claim, effect)}"
     return f"{text}, exploratory" if effect.exploratory else text
 
 
@@ -52,11 +44,15 @@ def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | Non
         if judgement.claim.section != heading:
             heading = judgement.claim.section
             terminal.write_line(heading, bold=True)
-        word, colour = BEYOND if judgement.beyond_documented else WORDS[judgement.verdict]
+        told = wording.VERDICTS[judgement.verdict]
+        word, colour = (wording.BEYOND, "red") if judgement.beyond_documented else (told.word, told.colour)
         terminal.write("  ")
-        terminal.write(f"{word:<22}", **{colour: True})
+        terminal.write(f"{word:<26}", **{colour: True})
         terminal.write_line(f"  {judgement.claim.id:<38} {judgement.subject:<20} {size(judgement)}")
     if judgements:
+        found = Counter(judgement.verdict for judgement in judgements)
+        counted = (words.counted(found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict])
+        terminal.write_line(", ".join(counted), bold=True)
         terminal.write_line("Not a medical device. Synthetic stress is necessary, not sufficient.")
     for note in SET_ASIDE:
         terminal.write_line(note)

@@ -87,8 +87,8 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
         if p_value is not None and p_value > ALPHA:
             reason += f", but its test does not settle it (one-sided p {p_value:.2g}, level {ALPHA:g})"
         else:
-            named = alone.value.replace("_", " ")
-            reason += f": alone it would be {named}, but not after Holm's correction over the {tests} claims of "
+            named = wording.VERDICTS[alone].word.lower()
+            reason += f": alone it would be '{named}', but not after Holm's correction over the {tests} claims of "
             reason += "this section"
         reason += _wanted(result, margin, tests, "its strictest step")
     documented = claim.documented
@@ -145,7 +145,7 @@ def needed(effect: Measure, margin: float, tests: int = 1) -> int | None:
     """
     distance = abs(effect.estimate - margin)
     facing = effect.estimate - effect.low if effect.estimate > margin else effect.high - effect.estimate
-    if distance == 0 or facing == 0:
+    if not distance > 0 or not facing > 0 or not math.isfinite(facing):
         return None
     deviation = facing / float(norm.ppf(1 - ALPHA)) * math.sqrt(effect.n)
     quantiles = float(norm.ppf(1 - ALPHA / tests)) + float(norm.ppf(0.8))

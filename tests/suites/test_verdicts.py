@@ -73,7 +73,9 @@ def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
     claims = [claim_of(id=f"suite.{index}") for index in range(3)]
     judged = judge_section(claims, "subject", {claim.id: alone for claim in claims})
     assert {judgement.verdict for judgement in judged} == {Verdict.INCONCLUSIVE}
-    told = "lies above the margin 5.0 pp: alone it would be supported, but not after Holm's correction over the 3 "
+    told = (
+        "above the margin 5.0 pp: alone it would be 'limitation confirmed', but not after Holm's correction over the 3 "
+    )
     assert told in judged[0].reason
 
 
@@ -140,14 +142,14 @@ def test_films_needed_are_counted_in_two_digits_and_named():
 
 @pytest.mark.parametrize(
     ("kind", "low", "high", "word"),
-    [("requirement", 0.0563, 0.165, "violated"), ("limitation", -0.0435, 0.0435, "not supported")],
+    [("requirement", 0.0563, 0.165, "requirement violated"), ("limitation", -0.0435, 0.0435, "limitation not found")],
 )
 def test_what_holm_takes_back_names_its_side_and_the_films_it_would_take(kind, low, high, word):
     direction = "below" if kind == "requirement" else "above"
     claims = [claim_of(id=f"suite.{index}", kind=kind, direction=direction) for index in range(7)]
     result = result_of(low, (low + high) / 2, high, p_beyond=0.99, p_within=0.02)
     reason = judge_section(claims, "s", {claim.id: result for claim in claims})[0].reason
-    assert f"alone it would be {word}, but not after Holm's correction over the 7 claims" in reason
+    assert f"alone it would be '{word}', but not after Holm's correction over the 7 claims" in reason
     assert "; about " in reason
     assert reason.endswith("at its strictest step")
     assert "clears" not in reason

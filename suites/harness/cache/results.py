@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suites.harness.cache import Shards
-from suites.harness.claims import Claim, Draw, Drawn, GalleryItem, Headroom, Measure, Result
+from suites.harness.claims import Claim, Draw, Drawn, GalleryItem, Headroom, Help, Measure, Result, Tiles
 
 Measured = Callable[[], Result]
 
@@ -80,6 +80,8 @@ def _plain(result: Result) -> dict[str, Any]:
         "caveat": result.caveat,
         "films": result.films,
         "summary": result.summary,
+        "finding": result.finding,
+        "helps": [asdict(one) for one in result.helps],
         "needed": result.needed,
         "tables": {title: table.to_dict("split") for title, table in result.tables.items()},
         "files": {name: list(pair) for name, pair in result.files.items()},
@@ -106,6 +108,8 @@ def _restored(plain: Mapping[str, Any], measure: Measured) -> Result:
         films=plain["films"],
         measures=measures,
         summary=plain["summary"],
+        finding=plain["finding"],
+        helps=[Help(sentence=one["sentence"], gain=Measure(**one["gain"])) for one in plain["helps"]],
         needed=plain["needed"],
         tables={title: pd.DataFrame(**table) for title, table in plain["tables"].items()},
         files={name: (text, told) for name, (text, told) in plain["files"].items()},
@@ -121,7 +125,7 @@ def _figure(again: Measured, name: str) -> Draw:
     return partial(_redrawn, again, name)
 
 
-def _redrawn(again: Measured, name: str) -> Figure | Image.Image | Drawn:
+def _redrawn(again: Measured, name: str) -> Figure | Image.Image | Tiles | Drawn:
     return again().figures[name]()
 
 
@@ -140,5 +144,5 @@ def _item(original: Callable[[], GalleryItem], plain: Sequence[Any]) -> GalleryI
     return GalleryItem(caption=caption, draw=draw, facts=facts, details=details if detailed else None)
 
 
-def _drawn(original: Callable[[], GalleryItem]) -> Figure | Image.Image | Drawn:
+def _drawn(original: Callable[[], GalleryItem]) -> Figure | Image.Image | Tiles | Drawn:
     return original().draw()

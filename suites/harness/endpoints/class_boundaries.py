@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from suites.harness.claims import Claim, Result
+from suites.harness.claims import Claim, Draw, Help, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -65,8 +67,15 @@ def score(evidence: Evidence, claim: Claim) -> Result:
             f"{spoken} is {percent(effect.estimate, 1)} ({percent(effect.low, 1)} to {percent(effect.high, 1)}) "
             f"on {effect.n} films."
         ),
-        figures={"confusion": lambda: figures.confusion_matrix(confusion(answers, condition), answers.subject.classes)},
+        figures=_drawn(answers, condition),
     )
+
+
+def _drawn(answers: Answers, condition: str) -> dict[str, Draw]:
+    """Return the confusion matrix under a condition; that of clean films stands in the page's own section on them."""
+    if condition == CLEAN:
+        return {}
+    return {"confusion": lambda: figures.confusion_matrix(confusion(answers, condition), answers.subject.classes)}
 
 
 @endpoint("confusion_rate", parameters={"from": ClassName(), "towards": ClassName()})
@@ -106,7 +115,6 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(effect.estimate, 1)} of {counted} {plain_name(names[start])} films are called "
             f"{plain_name(names[end])}."
         ),
-        figures={"confusion": lambda: figures.confusion_matrix(confusion(answers), names)},
     )
 
 
@@ -140,6 +148,14 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     )
 
 
+def _better(second: str, moved: Measure) -> Help:
+    return Help(
+        sentence=f"{in_words(second)} raises accuracy by {points(moved.estimate, signed=False)} points "
+        f"({points(moved.low, signed=False)} to {points(moved.high, signed=False)}): publish the recipe that fits.",
+        gain=moved,
+    )
+
+
 @endpoint("disagreement", parameters={"first": ConditionName(CLEAN), "second": ConditionName()})
 def disagreement(evidence: Evidence, claim: Claim) -> Result:
     """Share of films whose call changes between two conditions (`first`, default clean, and `second`)."""
@@ -154,7 +170,7 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
     calls = answers.called(first), answers.called(second)
     keep = np.isfinite(calls[0]) & np.isfinite(calls[1])
     changed = answers.rate(calls[0] != calls[1], keep)
-    measures, note = [], ""
+    measures, note, helps = [], "", []
     labelled = keep & (answers.labels >= 0)
     sizes = np.bincount(answers.labels[labelled])
     smallest = int(sizes[sizes > 0].min(initial=int(keep.sum())))
@@ -165,6 +181,8 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
             "accuracy_change", f"{second} - {first}", change, int(labelled.sum()), unit="points", smallest=smallest
         )
         measures, note = [moved], f", and accuracy changes by {points(moved.estimate)} points"
+        measures += toll(answers, [second], labelled, f"{second} - {first}") if first == CLEAN else []
+        helps = [_better(second, moved)] if moved.low > 0 else []
     names, size = list(answers.subject.classes), len(answers.subject.classes)
     pairs = calls[0][keep].astype(np.int64) * size + calls[1][keep].astype(np.int64)
     counts = pd.DataFrame(np.bincount(pairs, minlength=size * size).reshape(size, size), index=names, columns=names)
@@ -176,5 +194,7 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=measures,
         summary=f"{percent(effect.estimate, 1)} of {effect.n} films are called differently{note}.",
+        finding=f"{in_words(second)} calls {percent(effect.estimate, 1)} of the films differently.",
+        helps=helps,
         tables={f"Calls under {first} (rows) and {second} (columns)": counts},
     )

@@ -105,7 +105,7 @@ def severity_curve(
         colour, dash, marker = SERIES[index % len(SERIES)]
         values = np.asarray(middle, dtype=np.float64)
         axes.fill_between(places, np.asarray(low), np.asarray(high), color=colour, alpha=0.14, linewidth=0)
-        axes.plot(places, values, color=colour, linestyle=dash, marker=marker, label=_short(name))
+        axes.plot(places, values, color=colour, linestyle=dash, marker=marker, label=_short(plain_name(name)))
     if margin is not None:
         axes.axhline(margin, color=ALARM, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(

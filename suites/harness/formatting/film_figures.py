@@ -7,37 +7,37 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
+from PIL import Image
 
+from suites.harness.claims import Label, Tiles
+from suites.harness.formatting.cells import percent
+from suites.harness.formatting.severities import in_words
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
 
-TALLEST = 480
-"""Rows of a film that a figure is given; it draws 400 at most."""
+SIDE = 256
+"""Longer side of a film as it is shown, in pixels."""
 
 
-def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], titles: Sequence[str]) -> Figure:
-    """Draw films side by side at the same height, white dense, without interpolation of grey values."""
-    aspects = [film.shape[1] / film.shape[0] for film in films]
-    figure = Figure(figsize=(2.6 * sum(aspects), 2.9), dpi=100)
-    grid = figure.add_gridspec(
-        1, len(films), width_ratios=aspects, wspace=0.03, left=0.01, right=0.99, bottom=0.01, top=0.87
-    )
-    for index, (film, title) in enumerate(zip(films, titles, strict=True)):
-        axes = figure.add_subplot(grid[0, index])
-        axes.imshow(_as_drawn(film), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
-    return figure
+def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], labels: Sequence[Label]) -> Tiles:
+    """Return films side by side in equal tiles, white dense, each in the middle of its tile."""
+    small = [_as_shown(film) for film in films]
+    height, width = (max(film.shape[axis] for film in small) for axis in (0, 1))
+    picture = Image.new("L", (width * len(small), height), 0)
+    for place, film in enumerate(small):
+        rows, columns = film.shape
+        picture.paste(Image.fromarray(film), (place * width + (width - columns) // 2, (height - rows) // 2))
+    return Tiles(picture, labels)
 
 
-def _as_drawn(film: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return a film averaged down to what a figure shows of it, where it is larger."""
-    scale = TALLEST / film.shape[0]
-    if scale >= 1.0:
-        return film
-    size = (max(1, round(film.shape[1] * scale)), TALLEST)
-    return np.asarray(cv2.resize(film, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+def _as_shown(film: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return a film averaged down to what is shown of it, where it is larger, in 8 bits."""
+    scale = SIDE / max(film.shape)
+    if scale < 1.0:
+        size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
+        film = np.asarray(cv2.resize(film, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return np.asarray(np.round(np.clip(film, 0, 1) * 255), dtype=np.uint8)
 
 
 def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float32]:
@@ -45,17 +45,24 @@ def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float3
     return np.asarray(answers.under(image, parse(condition))[0].numpy(), dtype=np.float32)
 
 
-def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Figure:
-    """Draw one film under several conditions, with what the subject called each and how surely."""
-    titles = []
+def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Tiles:
+    """Return one film under several conditions, with what the subject called each and how surely."""
+    label = answers.labels[answers.images.index(image)]
+    truth = plain_name(answers.subject.classes[label]) if label >= 0 else None
+    labels = []
     for condition in conditions:
         call, sure = called(answers, image, condition)
-        titles.append(f"{condition}\n{call} {100 * sure:.0f} %")
-    return films_in_a_row([under(answers, image, condition) for condition in conditions], titles)
+        tone = "" if truth is None else "right" if call == truth else "wrong"
+        labels.append(Label(_shown(condition), f"{call} {percent(sure)}", tone))
+    return films_in_a_row([under(answers, image, condition) for condition in conditions], labels)
+
+
+def _shown(condition: str) -> str:
+    return "Clean" if condition == CLEAN else in_words(condition)
 
 
 def called(answers: Answers, image: str, condition: str = CLEAN) -> tuple[str, float]:
-    """Return what a film was called under a condition, and the softmax probability of that call."""
+    """Return what a film was called under a condition, in words, and the softmax probability of that call."""
     index = answers.images.index(image)
     call = int(answers.called(condition)[index])
-    return answers.subject.classes[call], float(answers.probabilities(condition)[index].max())
+    return plain_name(answers.subject.classes[call]), float(answers.probabilities(condition)[index].max())

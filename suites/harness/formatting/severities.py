@@ -5,6 +5,7 @@ from __future__ import annotations
 from robustness import perturbation
 from robustness.card import Card
 from robustness.perturbation import PerturbationError
+from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.conditions import parse
 
 
@@ -26,6 +27,17 @@ def in_units(condition: str) -> str:
 
 
 def with_units(condition: str) -> str:
-    """Return a condition with what its severity stands for in brackets."""
-    told = in_units(condition)
-    return f"{condition} ({told})" if told else condition
+    """Return a condition as words inside a sentence, with what its severity stands for in brackets."""
+    told, spoken = in_units(condition), in_words(condition, inside=True)
+    return f"{spoken} ({told})" if told else spoken
+
+
+def in_words(condition: str, *, inside: bool = False) -> str:
+    """Return a condition as a sentence starts, or `inside` one: `Window widening, severity 3`, `The recipe hub`."""
+    asked = parse(condition)
+    if asked.preprocessing is not None and not asked.steps:
+        told = f"the recipe {plain_name(asked.preprocessing)}"
+        return told if inside else opened(told)
+    steps = (f"{plain_name(name)}{f', severity {severity}' if severity else ''}" for name, severity in asked.steps)
+    told = ", then ".join(steps) or "clean films"
+    return told if inside else opened(told)

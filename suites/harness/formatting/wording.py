@@ -31,53 +31,87 @@ INITIALS = {
 }
 """Words of measure names that are not written in lower case."""
 MINUS = "\N{MINUS SIGN}"
+BEYOND = "Beyond the documented size"
+"""Printed beside the verdict on a limitation that is surely larger than its page says."""
 TRUST = "Is the attack to be trusted"
 """Title of the table of an attack's sanity checks, which the page of warnings reads."""
 
 
 @dataclass(frozen=True)
 class VerdictWords:
-    """How one verdict appears: never by colour alone, always icon and word.
+    """How one verdict appears, on page, terminal, card and in JUnit: never by colour alone, always icon and word.
 
     Attributes:
         word: the word printed.
+        many: the same of several, behind their number.
         meaning: one sentence for the legend.
         tone: name of its colour in the style sheet and of its icon.
+        letter: of pytest's line of progress.
+        colour: on the terminal.
     """
 
     word: str
+    many: str
     meaning: str
     tone: str
+    letter: str
+    colour: str
+
+    def counted(self, count: int) -> str:
+        """Return `14 limitations confirmed`."""
+        return f"{count:,} {self.word.lower() if count == 1 else self.many}"
 
 
 VERDICTS: dict[Verdict, VerdictWords] = {
     Verdict.VIOLATED: VerdictWords(
-        "Violated",
-        "A requirement the subject fails: the whole interval lies on the wrong side of the margin.",
+        "Requirement violated",
+        "requirements violated",
+        "The whole interval lies on the wrong side of the margin of something we demand.",
         "violated",
+        "F",
+        "red",
     ),
     Verdict.SUPPORTED: VerdictWords(
-        "Supported",
-        "A limitation that is real on these films: the whole interval lies beyond the margin.",
+        "Limitation confirmed",
+        "limitations confirmed",
+        "An expected harm is real on these films: the whole interval lies beyond the margin.",
         "supported",
+        "L",
+        "yellow",
     ),
     Verdict.INCONCLUSIVE: VerdictWords(
         "Inconclusive",
+        "inconclusive",
         "These films cannot settle it either way: the interval crosses the margin, or clears it only before the "
         "correction for several claims, or clears it but rests on a search or a saliency method that has not proved "
         "itself, or hides many calls that change. The reason says which.",
         "inconclusive",
+        "?",
+        "cyan",
     ),
     Verdict.NOT_SUPPORTED: VerdictWords(
-        "Not supported", "A limitation not seen on these films: the whole interval lies within the margin.", "absent"
+        "Limitation not found",
+        "limitations not found",
+        "An expected harm is not there on these films: the whole interval lies within the margin.",
+        "absent",
+        "n",
+        "green",
     ),
     Verdict.MET: VerdictWords(
-        "Met", "A requirement the subject fulfils: the whole interval lies on the right side of the margin.", "met"
+        "Requirement met",
+        "requirements met",
+        "The whole interval lies on the right side of the margin of something we demand.",
+        "met",
+        ".",
+        "green",
     ),
     Verdict.NOT_EVALUABLE: VerdictWords(
         "Not evaluable",
+        "not evaluable",
         "Could not be judged on this subject and these films, or the subject has nothing to lose; the reason is given.",
         "unjudged",
+        "-",
+        "cyan",
     ),
 }
 """In the order a reader should meet them: what hurts first."""
@@ -144,6 +178,11 @@ def plain_name(name: str) -> str:
     return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
 
 
+def minus(condition: str) -> str:
+    """Return a condition that is a difference with the sign of one: `scatter@3 − clean`."""
+    return condition.replace(" - ", f" {MINUS} ")
+
+
 def in_one_piece(text: str) -> bool:
     """Return whether a table's cell is a number, or one with its interval, which no line may break."""
     if re.fullmatch(r"[+−-]?[\d.,]+ ?(%|pp)?", text):
@@ -174,10 +213,23 @@ def finding(judgement: Judgement) -> str:
         return result.summary
     effect = result.effect
     span = interval(effect)
-    where = "" if effect.condition in ("", "clean") else f" ({effect.condition})"
+    where = "" if effect.condition in ("", "clean") else f" ({minus(effect.condition)})"
     return f"{opened(plain_name(effect.name))}{where}: {estimate(effect)}" + (
         "." if span == "exact" else f", 95 % interval {span}."
     )
+
+
+def headline(judgement: Judgement) -> str:
+    """Return what was found in one short sentence, true whatever the verdict."""
+    if judgement.result is not None and judgement.result.finding:
+        return judgement.result.finding
+    return re.split(r"(?<=[^\s.])\. (?=[A-Z])", finding(judgement), maxsplit=1)[0].rstrip(".") + "."
+
+
+def settled_by(judgement: Judgement) -> str:
+    """Return the verdict in words, with what goes beyond a documented size."""
+    word = VERDICTS[judgement.verdict].word
+    return f"{word}, {BEYOND.lower()}" if judgement.beyond_documented else word
 
 
 def harm(claim: Claim) -> int:

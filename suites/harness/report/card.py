@@ -193,8 +193,7 @@ def _sentences(judgements: Sequence[Judgement], cohort: Cohort) -> Iterator[str]
 
 
 def _row(judgement: Judgement) -> str:
-    words, effect = wording.VERDICTS[judgement.verdict], judgement.result.effect if judgement.result else None
-    verdict = words.word + (", beyond the documented size" if judgement.beyond_documented else "")
+    verdict, effect = wording.settled_by(judgement), judgement.result.effect if judgement.result else None
     if effect is None:
         measured = _text(judgement.reason)
     else:

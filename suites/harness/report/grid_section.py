@@ -16,6 +16,7 @@ from suites.harness.report import pictures, views
 from suites.harness.report.heat_map import heat_map
 from suites.harness.report.pictures import Picture
 from suites.harness.report.views import Shot, Table
+from suites.harness.statistics import Sampled
 from suites.harness.stress_grid import Row, StressGrid, SubjectGrid
 from suites.harness.stress_grid.measuring import CONTROL
 
@@ -72,7 +73,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         (folder / name).write_bytes(strip.jpeg)
         title = plain_name(strip.name)
         width, height = strip.size
-        picture = Picture(file=name, title=title, kind="film", width=width, height=height)
+        picture = Picture(file=name, title=title, kind="film", width=width, height=height, labels=strip.labels)
         shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
         cards.append(card(strip.name))
     return GridSection(
@@ -105,7 +106,8 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
     falls = {_named(row): {cell.severity: cell.drop.estimate for cell in row.cells} for row in grid.rows}
     stem = f"grid.{slug(grid.name)}"
     title = f"Stress grid of {grid.name}"
-    draw = partial(heat_map, falls, severities, title=title)
+    unsure = {(_named(row), cell.severity) for row in grid.rows for cell in row.measured if _holds_zero(cell.drop)}
+    draw = partial(heat_map, falls, severities, title=title, unsure=unsure)
     picture = pictures.store(draw, folder, stem, title)
     png = ""
     if picture.file:
@@ -120,6 +122,11 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
     return SubjectPart(
         name=grid.name, picture=picture, png=png, table=views.as_table(_table(grid, severities)), left_out=left_out
     )
+
+
+def _holds_zero(drop: Sampled) -> bool:
+    ends = drop.interval()
+    return ends.low <= 0 <= ends.high
 
 
 def _named(row: Row) -> str:

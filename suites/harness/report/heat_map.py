@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +18,13 @@ DARKEST = 0.5
 
 
 @styled
-def heat_map(rows: Mapping[str, Mapping[int, float]], severities: Sequence[int], *, title: str = "") -> Figure:
+def heat_map(
+    rows: Mapping[str, Mapping[int, float]],
+    severities: Sequence[int],
+    *,
+    title: str = "",
+    unsure: Container[tuple[str, int]] = (),
+) -> Figure:
     """Draw the fall of balanced accuracy by perturbation (rows) and severity (columns).
 
     One hue from light to dark, so that grey print and every kind of colour vision show the same order; the number of
@@ -30,11 +36,12 @@ def heat_map(rows: Mapping[str, Mapping[int, float]], severities: Sequence[int],
             film).
         severities: the columns.
         title: printed above.
+        unsure: (perturbation, severity) whose interval holds 0, printed in brackets: it may be chance.
     """
     figure = Figure(figsize=(2.9 + 0.62 * len(severities), 1.0 + 0.25 * len(rows)))
     axes = figure.subplots()
     shades = mpl.colormaps["Blues"]
-    for number, values in enumerate(rows.values()):
+    for number, (name, values) in enumerate(rows.items()):
         for column, severity in enumerate(severities):
             if severity not in values:
                 continue
@@ -47,12 +54,15 @@ def heat_map(rows: Mapping[str, Mapping[int, float]], severities: Sequence[int],
             shade = 0.9 * min(max(fall / DARKEST, 0.0), 1.0)
             axes.add_patch(Rectangle((column, number), 1, 1, facecolor=shades(shade), edgecolor="white", linewidth=0.8))
             text = f"{100 * fall:+.0f}".replace("-", MINUS)
+            text = "0" if text in {"+0", f"{MINUS}0"} else text
             axes.text(
-                column + 0.5, number + 0.53, "0" if text in {"+0", f"{MINUS}0"} else text, ha="center", va="center",
-                fontsize=8, color="white" if shade > 0.5 else INK,
+                column + 0.5, number + 0.53, f"({text})" if (name, severity) in unsure else text, ha="center",
+                va="center", fontsize=8, color="white" if shade > 0.5 else INK,
             )  # fmt: skip
     axes.set(xlim=(0, len(severities)), ylim=(len(rows), 0), title=title)
-    axes.set_xlabel("severity\n(in the cells: points of balanced accuracy lost)")
+    axes.set_xlabel(
+        "severity\n(in the cells: points of balanced accuracy lost)\nin brackets: its 95 % interval holds 0"
+    )
     axes.set_xticks(np.arange(len(severities)) + 0.5, [str(severity) for severity in severities])
     axes.set_yticks(np.arange(len(rows)) + 0.5, [plain_name(name) for name in rows], fontsize=8)
     axes.tick_params(length=0)

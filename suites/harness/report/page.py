@@ -16,7 +16,7 @@ from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
-from suites.harness.report import checklist, facts, flags, views
+from suites.harness.report import checklist, facts, findings, flags, views
 from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.views import Evidence
@@ -27,16 +27,18 @@ TEMPLATES = Path(__file__).with_name("templates")
 SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
 CONTENTS = (
     ("summary", "Summary"),
-    ("verdicts", "Verdicts"),
     ("claims", "Claims"),
-    ("performance", "Performance"),
+    ("appendix", "Appendix"),
+)
+APPENDIX = (
+    ("performance", "Performance on clean films"),
     ("grid", "Stress grid"),
-    ("comparison", "Comparison"),
+    ("comparison", "Subjects compared"),
     ("flow", "Films"),
     ("provenance", "Provenance"),
-    ("limits", "Limits"),
-    ("flags", "Warnings"),
-    ("checklist", "Checklist"),
+    ("limits", "Limits of the evidence"),
+    ("flags", "What checks and warnings mean"),
+    ("checklist", "Reporting checklist"),
     ("downloads", "Downloads"),
 )
 
@@ -60,25 +62,20 @@ def render(
     names = [subject.name for subject in record.subjects]
     absent = {"comparison" if len(names) < 2 else "", "grid" if grid is None else ""}
     parts = views.sections(record, evidence)
-    by_judgement = {
-        id(finding.judgement): (view.anchor, finding)
-        for part in parts
-        for view in part.claims
-        for finding in view.findings
-    }
     return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
         subjects=names,
         several=len(names) > 1,
-        contents=[entry for entry in CONTENTS if entry[0] not in absent],
+        contents=CONTENTS,
+        appendix=[entry for entry in APPENDIX if entry[0] not in absent],
         sections=parts,
         judged=bool(record.judgements),
         tallies={name: items for name, items in views.tallies(record).items() if name in names},
         beside=views.beside(record),
         counts=views.claim_counts(parts),
         all_words=list(wording.VERDICTS.values()),
-        worst=[dict(zip(("anchor", "finding"), by_judgement[id(j)], strict=True)) for j in views.worst(record)],
+        first=[_first(record, subject) for subject in record.subjects],
         performance=[_performance(record, index) for index in range(len(names))],
         resamples=f"{RESAMPLES:,}",
         ranks=views.as_table(views.ranks(record)),
@@ -106,7 +103,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
-    found.filters |= {"opened": wording.opened}
+    found.filters |= {"opened": wording.opened, "anchor": checklist.claim_anchor, "minus": wording.minus}
+    found.globals |= {"verdict_words": wording.VERDICTS, "beyond_words": wording.BEYOND}
     found.tests["in_one_piece"] = wording.in_one_piece
     return found
 
@@ -142,6 +140,26 @@ def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, A
         "held": [check.name for check in checks if check.passed],
         "told": [check.detail for check in checks if not check.passed or check.name == FLOAT_PATH],
         "training": facts.lines(subject.provenance.training, told=(subject.provenance.sha256,)),
+    }
+
+
+def _first(record: Record, subject: Subject) -> dict[str, Any]:
+    """Return what the first screen says of a subject."""
+    answers = clean_films.clean_answers(record, subject)
+    overall = clean_films.overall(answers) if answers else []
+    by_class = clean_films.row_intervals(answers) if answers else []
+    recalls = [
+        (label, by_class[row][answers.classes.index(label)])
+        for row, label in enumerate(answers.labels if answers else ())
+        if answers and label in answers.classes
+    ]
+    return {
+        "subject": subject.name,
+        "accuracy": next((measure for measure in overall if measure.name == "accuracy"), None),
+        "recalls": recalls,
+        "told": findings.shown(record, subject.name),
+        "open": findings.unsettled(record, subject.name),
+        "findings": findings.findings(record.judgements, subject.name, findings.whose(record)),
     }
 
 
@@ -217,7 +235,7 @@ def _flow(record: Record) -> dict[str, Any]:
         "all_lost": len(record.excluded),
         "answers": len(record.predictions),
         "conditions": len(asked),
-        "classes": views.as_table(classes),
+        "classes": views.as_table(classes, names=set(classes["class"])),
         "probes": views.as_table(pd.DataFrame(probes)),
         "subgroups": views.as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
         "unknown": [wording.plain_name(name) for name in unknown],

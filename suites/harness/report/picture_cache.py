@@ -17,12 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 from suites.harness.cache import Shards
-from suites.harness.claims import Draw, Drawn, GalleryItem, Judgement, Result
+from suites.harness.claims import Draw, Drawn, GalleryItem, Judgement, Label, Result
 from suites.harness.progress import Progress
 from suites.harness.record import Record
 from suites.harness.report.pictures import encoded
 
-COLUMNS = {"name": "text", "content": "bytes", "suffix": "text", "width": "whole", "height": "whole"}
+COLUMNS = {"name": "text", "content": "bytes", "suffix": "text", "width": "whole", "height": "whole", "labels": "text"}
 
 
 @contextmanager
@@ -53,7 +53,12 @@ class _Kept:
         self.shards = Shards(cache, "pictures", key, COLUMNS)
         self.fresh: list[dict[str, object]] = []
         self._known = {
-            str(row["name"]): Drawn(row["content"], row["suffix"], (row["width"], row["height"]))
+            str(row["name"]): Drawn(
+                row["content"],
+                row["suffix"],
+                (row["width"], row["height"]),
+                tuple(Label(*label) for label in json.loads(row["labels"])),
+            )
             for row in self.shards.read().to_dict("records")
         }
 
@@ -62,7 +67,8 @@ class _Kept:
         if name not in self._known:
             drawn = self._known[name] = encoded(draw())
             row = {"name": name, "content": drawn.content, "suffix": drawn.suffix}
-            self.fresh.append(row | {"width": drawn.size[0], "height": drawn.size[1]})
+            labels = json.dumps([[label.title, label.note, label.tone] for label in drawn.labels])
+            self.fresh.append(row | {"width": drawn.size[0], "height": drawn.size[1], "labels": labels})
         return self._known[name]
 
     def picture(self, name: str, draw: Draw) -> Drawn:

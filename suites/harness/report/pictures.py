@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from suites.harness.claims import Draw, Drawn
+from suites.harness.claims import Draw, Drawn, Label, Tiles
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Picture:
         kind: `curve` (the page may invert it for the dark theme) or `film` (never touched).
         width, height: in CSS pixels, so that the page does not jump while loading.
         problem: why it could not be drawn.
+        labels: what stands beneath each of its tiles, where it is a row of them.
     """
 
     file: str
@@ -42,6 +44,12 @@ class Picture:
     width: int = 0
     height: int = 0
     problem: str = ""
+    labels: Sequence[Label] = ()
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Width and height of one of its tiles."""
+        return round(self.width / max(1, len(self.labels))), self.height
 
 
 def store(draw: Draw, folder: Path, stem: str, title: str) -> Picture:
@@ -58,13 +66,17 @@ def store(draw: Draw, folder: Path, stem: str, title: str) -> Picture:
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(drawn.content)
     kind = "curve" if drawn.suffix == "svg" else "film"
-    return Picture(file=f"figures/{target.name}", title=title, kind=kind, width=drawn.size[0], height=drawn.size[1])
+    width, height = drawn.size
+    name = f"figures/{target.name}"
+    return Picture(file=name, title=title, kind=kind, width=width, height=height, labels=drawn.labels)
 
 
-def encoded(figure: Figure | Image.Image | Drawn) -> Drawn:
+def encoded(figure: Figure | Image.Image | Tiles | Drawn) -> Drawn:
     """Return a figure as the bytes of its file."""
     if isinstance(figure, Drawn):
         return figure
+    if isinstance(figure, Tiles):
+        return replace(_photograph(figure.picture), labels=tuple(figure.labels))
     if isinstance(figure, Image.Image):
         return _photograph(figure)
     return _film(figure) if _holds_film(figure) else _curve(figure)

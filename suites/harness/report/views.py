@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from suites.harness.claims import Claim, Judgement, Measure, Verdict
 from suites.harness.formatting import wording
-from suites.harness.record import Record
+from suites.harness.record import PAGE, Record
 from suites.harness.report import parameters
 from suites.harness.report.bars import Bar, bars
 from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture
 from suites.harness.report.results import all_measures
+from suites.harness.statistics import EXACT, WIDENED
+from suites.harness.subjects.formats.hub import PUBLISHED
 
+MODELS, FILM_FACTS, PAGE_FACTS = "Found on the model", "Facts about these films", "Facts about a published page"
+"""What sections are about, as their headings say it."""
 FILTERS = ("class", "method", "condition")
 """Facts of a picture that a reader can filter a gallery by."""
 
@@ -35,10 +39,15 @@ class Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a judgement brought to look at: its figures and, by title, its galleries."""
+    """What a judgement brought to look at: its figures and, by title, its galleries.
+
+    Attributes:
+        elsewhere: ids of claims that show the same of its pictures already, so that each stands on the page once.
+    """
 
     figures: Sequence[Picture] = ()
     galleries: Mapping[str, Sequence[Shot]] | None = None
+    elsewhere: Sequence[str] = ()
 
     @property
     def filters(self) -> dict[str, list[str]]:
@@ -54,6 +63,8 @@ class Finding:
 
     judgement: Judgement
     words: wording.VerdictWords
+    headline: str
+    marks: Mapping[str, str]
     effect: Measure | None
     bar: Bar | None
     sentence: str
@@ -93,15 +104,26 @@ class ClaimView:
 
 @dataclass(frozen=True, kw_only=True)
 class SectionView:
-    """One section of the limitations page."""
+    """One section of the limitations page.
+
+    Attributes:
+        about: what its claims judge, in words; those on the subjects of the run come first.
+        counts: (verdict in words, how many judgements reached it), in reading order.
+    """
 
     title: str
     anchor: str
     claims: Sequence[ClaimView]
+    about: str
+    counts: Sequence[tuple[wording.VerdictWords, int]]
 
 
 def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> list[SectionView]:
-    """Return the claims by section, both in the order in which they were judged."""
+    """Return the claims by section, in the order in which they were judged.
+
+    Facts about the films and about a published page stand behind what was found on the subjects, unless that page is
+    the one of a subject of the run: then they come first, to be read against what was measured.
+    """
     by_claim: dict[str, list[Judgement]] = {}
     for judgement in record.judgements:
         by_claim.setdefault(judgement.claim.id, []).append(judgement)
@@ -109,10 +131,31 @@ def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> li
     for judgements in by_claim.values():
         claim = judgements[0].claim
         by_section.setdefault(claim.section, []).append(_claim(claim, judgements, record, evidence))
-    return [
-        SectionView(title=title, anchor=f"section-{wording.slug(title)}", claims=claims)
+    found = [
+        SectionView(
+            title=title,
+            anchor=f"section-{wording.slug(title)}",
+            claims=claims,
+            about=_about(claims, record),
+            counts=_counts(finding.judgement.verdict for view in claims for finding in view.findings),
+        )
         for title, claims in by_section.items()
     ]
+    own_page = any(PUBLISHED in subject.provenance.source for subject in record.subjects)
+    order = [*([PAGE_FACTS] if own_page else []), MODELS, FILM_FACTS, PAGE_FACTS]
+    return sorted(found, key=lambda section: order.index(section.about))
+
+
+def _about(claims: Sequence[ClaimView], record: Record) -> str:
+    judged = {finding.judgement.subject for view in claims for finding in view.findings}
+    if judged == {PAGE}:
+        return PAGE_FACTS
+    return FILM_FACTS if judged.isdisjoint(subject.name for subject in record.subjects) else MODELS
+
+
+def _counts(verdicts: Iterable[Verdict]) -> list[tuple[wording.VerdictWords, int]]:
+    found = Counter(verdicts)
+    return [(words, found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +192,7 @@ def beside(record: Record) -> str:
     """Return in one sentence the verdicts on anything but the subjects of the run; empty where there are none."""
     names = [subject.name for subject in record.subjects]
     told = [
-        f"on {name} " + ", ".join(f"{item.count} {item.words.word.lower()}" for item in items)
+        f"on {name} " + ", ".join(item.words.counted(item.count) for item in items)
         for name, items in tallies(record).items()
         if name not in names
     ]
@@ -179,28 +222,6 @@ def reproduce(command: str, claim: Claim) -> str:
     return f"{command} -k {shlex.quote(claim.id)}"
 
 
-def worst(record: Record, how_many: int = 3) -> list[Judgement]:
-    """Return the judgements a reader must know first, one per claim: that of the subject it harms most.
-
-    Violated requirements and limitations beyond their documented size come first, then supported limitations; within
-    each, effects on a 0-1 scale by how far the estimate lies beyond the margin, then effects in other units.
-    """
-
-    def rank(judgement: Judgement) -> tuple[bool, bool, float]:
-        effect = judgement.result.effect if judgement.result else None
-        if effect is None or not math.isfinite(effect.estimate):
-            return (not _grave(judgement), True, 0.0)
-        distance = abs(effect.estimate - judgement.claim.margin)
-        fraction = abs(effect.estimate) <= 1 and abs(judgement.claim.margin) <= 1
-        return (not _grave(judgement), not fraction, -distance)
-
-    bad = [j for j in record.judgements if _grave(j) or j.verdict is Verdict.SUPPORTED]
-    first: dict[str, Judgement] = {}
-    for judgement in sorted(bad, key=rank):
-        first.setdefault(judgement.claim.id, judgement)
-    return list(first.values())[:how_many]
-
-
 def ranks(record: Record) -> pd.DataFrame:
     """Return, per subject of the run, how many verdicts of each kind it got and its mean rank over the shared claims.
 
@@ -228,18 +249,18 @@ def ranks(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("mean rank", kind="stable")
 
 
-def as_table(frame: pd.DataFrame, most: int = 200) -> Table:
-    """Return a frame as text, at most `most` rows; an index with a name becomes a column."""
+def as_table(frame: pd.DataFrame, most: int = 200, names: Container[str] = ()) -> Table:
+    """Return a frame as text, at most `most` rows, names of classes in words; an index with a name becomes a column."""
     shown = (frame.reset_index() if any(name is not None for name in frame.index.names) else frame).head(most)
     numeric = [pd.api.types.is_numeric_dtype(shown.dtypes.iloc[i]) for i in range(shown.shape[1])]
     rows = [
-        [_cell(value) if number or pd.notna(value) else "" for value, number in zip(row, numeric, strict=True)]
+        [_cell(value, names) if number or pd.notna(value) else "" for value, number in zip(row, numeric, strict=True)]
         for row in shown.itertuples(index=False, name=None)
     ]
     return Table(columns=[wording.plain_name(str(name)) for name in shown.columns], rows=rows, numeric=numeric)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, names: Container[str]) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float) or (hasattr(value, "item") and not isinstance(value, str)):
@@ -249,11 +270,18 @@ def _cell(value: object) -> str:
             if plain.is_integer() and abs(plain) < 1e15
             else wording.number(plain)
         )
-    return "" if value is None or value is pd.NA else str(value)
+    text = "" if value is None or value is pd.NA else str(value)
+    return wording.plain_name(text) if text in names else text
 
 
-def _grave(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.VIOLATED or judgement.beyond_documented
+def _marks(effect: Measure) -> dict[str, str]:
+    """Return what a reader must know of an interval before reading it: mark -> what it means."""
+    marks = {"exploratory": "Few films: the verdict holds for these only"} if effect.exploratory else {}
+    if effect.too_few:
+        marks["too few patients"] = effect.too_few
+    elif effect.estimator in (EXACT, WIDENED):
+        marks["rare events"] = "So few patients show it that the interval is at least the exact bound of none at all"
+    return marks
 
 
 def _claim(
@@ -261,15 +289,18 @@ def _claim(
 ) -> ClaimView:
     effects = [judgement.result.effect for judgement in judgements if judgement.result]
     drawn = iter(bars(claim, effects))
+    classes = {name for subject in record.subjects for name in subject.classes}
     findings = [
         Finding(
             judgement=judgement,
             words=wording.VERDICTS[judgement.verdict],
             effect=judgement.result.effect if judgement.result else None,
+            headline=wording.headline(judgement),
+            marks=_marks(judgement.result.effect) if judgement.result else {},
             bar=next(drawn) if judgement.result else None,
             sentence=wording.finding(judgement),
             measures=all_measures(judgement),
-            tables={title: as_table(table) for title, table in judgement.result.tables.items()}
+            tables={title: as_table(table, names=classes) for title, table in judgement.result.tables.items()}
             if judgement.result
             else {},
             evidence=evidence.get((claim.id, judgement.subject), Evidence()),

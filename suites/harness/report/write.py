@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,10 @@ def write_report(
     stressed = pairs_under_stress(grid.subjects) if grid else []
     document = results.results_document(record, comparison_section.comparison_document(comparison, stressed))
     with report_folder(folder) as partial:
+        seen: Seen = {}
         evidence = {
-            (judgement.claim.id, judgement.subject): _evidence(judgement, partial) for judgement in record.judgements
+            (judgement.claim.id, judgement.subject): _once(_evidence(judgement, partial), judgement, partial, seen)
+            for judgement in record.judgements
         }
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "results.json").write_text(text + "\n", encoding="utf-8")
@@ -98,6 +101,35 @@ def _files(record: Record, folder: Path) -> list[tuple[str, str]]:
     for name, (text, _) in given.items():
         (folder / name).write_text(without_folders(text), encoding="utf-8")
     return [(name, told) for name, (_, told) in given.items()]
+
+
+Seen = dict[tuple[str, str], str]
+"""(Subject, sha256 of a picture) -> the claim that shows it."""
+
+
+def _once(evidence: Evidence, judgement: Judgement, folder: Path, seen: Seen) -> Evidence:
+    """Return the evidence without pictures that another claim on the same subject shows already, which is named."""
+    elsewhere: dict[str, None] = {}
+
+    def fresh(picture: pictures.Picture, sidecar: str = "") -> bool:
+        if not picture.file:
+            return True
+        digest = sha256((folder / picture.file).read_bytes()).hexdigest()
+        first = seen.setdefault((judgement.subject, digest), judgement.claim.id)
+        if first == judgement.claim.id:
+            return True
+        elsewhere[first] = None
+        for name in filter(None, (picture.file, sidecar)):
+            (folder / name).unlink()
+        return False
+
+    figures = [picture for picture in evidence.figures if fresh(picture)]
+    kept = {
+        title: [shot for shot in shots_of if fresh(shot.picture, shot.sidecar)]
+        for title, shots_of in (evidence.galleries or {}).items()
+    }
+    galleries = {title: shots_of for title, shots_of in kept.items() if shots_of}
+    return Evidence(figures=figures, galleries=galleries, elsewhere=tuple(elsewhere))
 
 
 def _evidence(judgement: Judgement, folder: Path) -> Evidence:

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from robustness.perturbation import PerturbationUndefined
+from suites.harness.claims import Label
+from suites.harness.formatting.cells import percent
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse, shown
 from suites.harness.stress_grid.measuring import SubjectGrid
 
-TILE, DETAIL, LINE, GAP = 170, 85, 30, 4
-"""Pixels of the output: side of a tile, height of the detail beneath it, of its two lines of text, between tiles."""
-STRIP_BYTES = 90_000
+TILE, DETAIL, GAP = 224, 108, 4
+"""Pixels of the output: side of a tile, height of the detail beneath it, between the two."""
+STRIP_BYTES = 120_000
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Strip:
         caption: severity by severity, what the subject called the film.
         jpeg: clean film and every severity side by side, a detail of the middle at full resolution beneath each.
         size: (width, height) in pixels.
+        labels: what each of its tiles is, and what the subject called it.
     """
 
     name: str
     caption: str
     jpeg: bytes
     size: tuple[int, int]
+    labels: Sequence[Label]
 
 
 def pick_film(answers: Answers) -> str:
@@ -55,7 +60,7 @@ def strips(grid: SubjectGrid, image: str) -> Iterator[Strip]:
     film = answers.film(image)
     for row in grid.rows:
         names = [CLEAN, *(f"{row.name}@{cell.severity}" for cell in row.cells)]
-        tiles, told = [], []
+        tiles, labels = [], []
         for name in names:
             words = _said(answers, image, name)
             label = "clean" if name == CLEAN else f"severity {name.rpartition('@')[2]}"
@@ -63,9 +68,9 @@ def strips(grid: SubjectGrid, image: str) -> Iterator[Strip]:
                 changed = shown(film, parse(name), image, seed=answers.seed, resolution=answers.resolution)[0].numpy()
             except PerturbationUndefined:
                 changed, words = None, "undefined"
-            tiles.append(_tile(changed, label, words))
-            told.append(f"{label}: {words}")
-        yield _strip(row.name, "; ".join(told), tiles)
+            tiles.append(_tile(changed))
+            labels.append(Label(label, words))
+        yield _strip(row.name, labels, tiles)
 
 
 def _said(answers: Answers, image: str, condition: str) -> str:
@@ -74,12 +79,12 @@ def _said(answers: Answers, image: str, condition: str) -> str:
     if np.isnan(call):
         return "undefined"
     sure = answers.probabilities(condition)[at].max()
-    return f"{answers.subject.classes[int(call)].replace('_', ' ')} {100 * sure:.0f} %"
+    return f"{plain_name(answers.subject.classes[int(call)])} {percent(float(sure))}"
 
 
-def _tile(film: npt.NDArray[np.float32] | None, label: str, words: str) -> Image.Image:
-    """Draw the whole film, a detail of its middle pixel for pixel, and two lines of text."""
-    tile = Image.new("L", (TILE, TILE + GAP + DETAIL + LINE), 255)
+def _tile(film: npt.NDArray[np.float32] | None) -> Image.Image:
+    """Draw the whole film, and beneath it a detail of its middle pixel for pixel."""
+    tile = Image.new("L", (TILE, TILE + GAP + DETAIL), 255)
     if film is not None:
         grey = Image.fromarray(np.round(np.clip(film, 0, 1) * 255).astype(np.uint8))
         whole = grey.copy()
@@ -88,28 +93,17 @@ def _tile(film: npt.NDArray[np.float32] | None, label: str, words: str) -> Image
         left, top = max(0, (grey.width - TILE) // 2), max(0, (grey.height - DETAIL) // 2)
         detail = grey.crop((left, top, min(left + TILE, grey.width), min(top + DETAIL, grey.height)))
         tile.paste(detail, ((TILE - detail.width) // 2, TILE + GAP))
-    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(size=11)
-    for number, text in enumerate((label, words)):
-        draw.text((2, TILE + GAP + DETAIL + 1 + 14 * number), _fitting(draw, text, font), fill=20, font=font)
     return tile
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """Shorten the middle of a text until it fits a tile; the number at its end stays."""
-    body, _, end = text.rpartition(" ")
-    while body and draw.textlength(f"{body} {end}", font=font) > TILE - 4:
-        body = body.rstrip(".")[:-1] + "."
-    return f"{body} {end}" if body else text
-
-
-def _strip(name: str, caption: str, tiles: Sequence[Image.Image]) -> Strip:
-    width = len(tiles) * (TILE + GAP) - GAP
-    strip = Image.new("L", (width, tiles[0].height), 255)
+def _strip(name: str, labels: Sequence[Label], tiles: Sequence[Image.Image]) -> Strip:
+    strip = Image.new("L", (len(tiles) * TILE, tiles[0].height), 255)
     for number, tile in enumerate(tiles):
-        strip.paste(tile, (number * (TILE + GAP), 0))
+        strip.paste(tile, (number * TILE, 0))
     for quality in (85, 75, 60, 45):
         buffer = io.BytesIO()
         strip.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
         if buffer.tell() <= STRIP_BYTES:
             break
-    return Strip(name, caption, buffer.getvalue(), strip.size)
+    caption = "; ".join(f"{label.title}: {label.note}" for label in labels)
+    return Strip(name, caption, buffer.getvalue(), strip.size, tuple(labels))

@@ -88,7 +88,12 @@ def test_the_rarest_unseen_finding_decides_whether_it_is_exploratory(main, stran
 
 
 def test_the_best_of_several_scores_is_said_to_be_chosen_and_not_called_perfect(main, strange, tmp_path):
-    told = result_of("doubt.adult", main, tmp_path, adult=strange).summary
+    result = result_of("doubt.adult", main, tmp_path, adult=strange)
+    told = result.summary
+    drawn = result.figures["scores"]().axes[0].get_title(loc="left")
+    assert drawn == f"adult: AUROC {result.effect.estimate:.3f} of max-softmax", (
+        "the score that is judged, not the best"
+    )
     assert "(chosen after looking)" in told
     assert "below chance (0.5)" in told, "it is surer of strange films"
 
@@ -216,6 +221,7 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
     index = np.flatnonzero(main.shared("clean"))[:120]
     rows = [
         {"image_id": main.images[at], "cover": cover, "control": control, "area": 0.1, "logit_shift": 0.0,
+         "predicted_after": int(main.called()[at]),
          "flipped": (cover, control, row) in {("border", False, 0), ("corners", False, 1)}}
         for row, at in enumerate(index) for cover in ("border", "corners") for control in (False, True)
     ]  # fmt: skip
@@ -226,6 +232,7 @@ def test_covering_the_edges_is_not_named_like_covering_the_border(main, tmp_path
     assert result.effect.name == "flips_when_edges_covered"
     assert found["flips_when_edges_covered"] == pytest.approx(2 / 120)
     assert found["flips_when_border_covered"] == found["flips_when_corners_covered"] == pytest.approx(1 / 120)
+    assert result.finding == "Covering only the border or the corners changes 1.7 % of the calls."
     assert result.effect.exploratory, "120 films, but the smallest class has fewer than 100"
 
 
@@ -245,7 +252,7 @@ def test_a_remedy_that_harms_is_not_said_to_leave_something(tmp_path):
     worse = answers.score("balanced_accuracy", "clean", answers.shared("clean")).estimate
     worse -= answers.score("balanced_accuracy", "window_widening@3 | clahe", answers.shared("clean")).estimate
     assert (
-        f"With clahe the harm is {100 * worse:.1f} points (worse than without); on clean films clahe costs 0.0." in told
+        f"With CLAHE the harm is {100 * worse:.1f} points (worse than without); on clean films CLAHE costs 0.0." in told
     )
 
 

@@ -143,7 +143,7 @@ def test_a_finding_without_a_summary_still_has_numbers():
     effect = measure("balanced_accuracy_harm", 0.21, 0.174, 0.246, "underexposure@3 - clean", "points")
     found = Judgement(claim=claim(), subject="s", verdict=Verdict.SUPPORTED, reason="r", result=Result(effect=effect))
     assert wording.finding(found) == (
-        "Balanced accuracy harm (underexposure@3 - clean): +21.0 pp, 95 % interval +17.4 to +24.6."
+        "Balanced accuracy harm (underexposure@3 − clean): +21.0 pp, 95 % interval +17.4 to +24.6."
     )
 
 

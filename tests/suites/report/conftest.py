@@ -148,7 +148,7 @@ def _claims() -> list[tuple[Claim, Verdict, Result | None, str]]:
     half_width = Result(effect=measure("accuracy", 0.022, 0.0), summary="The interval is ±2.2 %, not ±1.5 %.")
     recalls = [measure("recall_viral_pneumonia", 0.824), measure("recall_normal", 0.897)]
     gap = Result(effect=measure("recall_gap", 0.073, 0.02), measures=recalls)
-    per_class = pd.DataFrame({"class": list(CLASSES), "drop": [0.1, 0.2, np.nan], "films": [242, 234, 148]})
+    per_class = pd.DataFrame({"class": list(CLASSES), "": "kind", "drop": [0.1, 0.2, np.nan], "films": [242, 234, 148]})
     underexposed = Result(
         effect=measure("balanced_accuracy_drop", 0.21, 0.036, condition="clean - underexposed@3"), measures=curves,
         summary=drop, figures={"recall_by_severity": lambda: _curve(1), "broken": _broken}, galleries=gallery,

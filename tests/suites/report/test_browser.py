@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import re
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from suites.harness.claims import GalleryItem, Help, Label, Tiles, Verdict, load_claims
+from suites.harness.endpoints.toll import CALLED_ILL, MISSED
+from suites.harness.record import PAGE
 from suites.harness.report import write_report
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -54,33 +62,73 @@ def open_page(browser, report: Path):
     assert problems == []
 
 
-def shown_rows(page) -> int:
-    return page.locator(".claim-row:visible").count()
+def shown_claims(page) -> int:
+    return page.locator("details.claim:not([hidden])").count()
+
+
+def open_everything(page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+
+
+def words_seen(page) -> int:
+    return len(page.evaluate("document.body.innerText").split())
+
+
+@pytest.fixture(scope="module")
+def whole(make_record, tmp_path_factory) -> Path:
+    """A report as large as the default one: every claim of the table on two subjects, each with a long sentence."""
+    record = make_record(plain=True)
+    shapes = [judgement for judgement in record.judgements if judgement.result is not None][1:]
+    judgements = []
+    for number, claim in enumerate(load_claims()):
+        speakers = [PAGE] if claim.id.startswith("published") else [subject.name for subject in record.subjects]
+        old = shapes[number % len(shapes)]
+        tolls = [replace(old.result.effect, name=name, condition="x", unit="points") for name in (MISSED, CALLED_ILL)]
+        helps = [Help(sentence="A remedy that " + "helps a lot " * 9, gain=tolls[0])] if number % 3 else []
+        told = f"What claim {number} found is " + "told in rather many words " * 3
+        result = replace(old.result, measures=tolls, finding=f"{told.strip()}.", summary=f"{told}. " * 3, helps=helps)
+        verdict = list(Verdict)[number % len(Verdict)]
+        judgements += [replace(old, claim=claim, verdict=verdict, result=result, subject=name) for name in speakers]
+    return write_report(replace(record, judgements=judgements), tmp_path_factory.mktemp("whole") / "out")
+
+
+def test_the_closed_page_is_read_in_minutes_and_its_summary_is_one_sheet(browser, whole: Path, tmp_path: Path):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(whole.as_uri())
+    closed = words_seen(page)
+    assert closed <= 1500
+    open_everything(page)
+    assert words_seen(page) > 3 * closed, "what is closed is not counted"
+    page.reload()
+    page.evaluate("document.querySelectorAll('main > section:not(#summary), footer').forEach(e => e.remove())")
+    page.pdf(path=tmp_path / "summary.pdf", format="A4")
+    assert pages_of(tmp_path / "summary.pdf") == 1
+    page.close()
 
 
 def test_filters_narrow_the_table_and_the_claims(open_page):
     page = open_page()
-    everything = shown_rows(page)
+    everything = shown_claims(page)
     assert everything == 9
     assert page.locator("#filter-count").inner_text() == "9 claims"
     page.fill("#filter-text", "UNDEREXPOSED films")
-    assert shown_rows(page) == page.locator("details.claim:visible").count() == 1
+    assert shown_claims(page) == page.locator("details.claim:visible").count() == 1, "its section stands open"
+    assert page.locator(".about:visible").count() == 1
     assert page.locator("#filter-count").inner_text() == "1 of 9 claims"
     page.fill("#filter-text", "no such words anywhere")
-    assert shown_rows(page) == 0
+    assert shown_claims(page) == 0
     assert page.locator("#filter-none").is_visible()
     page.click("#filter-none button")
-    assert shown_rows(page) == everything
+    assert shown_claims(page) == everything
     page.click(".toggle[data-verdict=supported]")
-    assert shown_rows(page) == 3
+    assert shown_claims(page) == 3
     page.click(".toggle[data-verdict=met]")
-    assert shown_rows(page) == 4
-    page.select_option("#filter-section", label="Class boundaries")
-    assert shown_rows(page) == 2
+    assert shown_claims(page) == 4
     page.click("#filter-clear")
-    assert shown_rows(page) == everything
-    page.click("a.tile[data-show=violated]")
-    assert shown_rows(page) == 1
+    assert shown_claims(page) == everything
+    assert page.locator("details.claim:visible").count() == 0, "as closed as they were"
+    page.locator("a[data-show=violated]").first.click()
+    assert shown_claims(page) == page.locator("details.claim:visible").count() == 1
 
 
 def test_a_link_opens_its_claim_even_when_filtered_away(open_page):
@@ -90,12 +138,14 @@ def test_a_link_opens_its_claim_even_when_filtered_away(open_page):
     page.evaluate("id => { location.hash = id; }", target)
     page.wait_for_function("id => document.getElementById(id).open && !document.getElementById(id).hidden", arg=target)
     direct = open_page(fragment="#" + target)
-    assert direct.locator(f"#{target}").evaluate("element => element.open")
+    assert direct.locator(f"#{target}").evaluate("element => element.open && element.parentElement.open")
+    deep = open_page(fragment="#limits-labels")
+    assert deep.locator("#limits-labels").is_visible(), "a link into the appendix opens it"
 
 
 def test_a_gallery_is_filtered_by_class_and_method_and_the_viewer_follows(open_page):
     page = open_page()
-    page.click(".claim-row a >> text=Underexposed")
+    page.evaluate("location.hash = document.querySelector('.claim:has(.gallery-filters)').id")
     form = page.locator(".gallery-filters:visible").first
     form.wait_for()  # the link opens its claim when the address has changed, not at once
     galleries = form.locator("xpath=..")
@@ -179,14 +229,14 @@ def test_the_theme_follows_the_system_until_chosen(open_page):
 @pytest.mark.parametrize("width", [320, 375, 768, 1400])
 def test_nothing_runs_out_of_the_side(open_page, width: int):
     page = open_page(width=width)
-    page.click("#open-all")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    open_everything(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_captions_are_whole_and_outside_what_scrolls(open_page):
     page = open_page(width=390)
-    page.click("#open-all")
-    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    open_everything(page)
     cut = page.evaluate(
         "[...document.querySelectorAll('.caption, figcaption')].filter(e => e.scrollHeight > e.clientHeight + 1).length"
     )
@@ -217,6 +267,7 @@ def test_the_number_stands_on_the_line_of_its_verdict(browser, make_record, tmp_
     index = write_report(make_record(subjects=1, films=30, plain=True), tmp_path / "out")
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(index.as_uri())
+    page.click("#open-all")
     measured = page.locator(".cell").filter(has=page.locator(".quantity"))
     assert measured.filter(has=page.locator(".cell-name")).count() == 1, "a claim on the published page"
     for cell in measured.all():
@@ -228,17 +279,58 @@ def test_the_number_stands_on_the_line_of_its_verdict(browser, make_record, tmp_
 
 def test_the_page_reads_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
-    assert page.locator(".claim-row").count() == 9
+    assert page.locator("details.claim").count() == 9
     assert page.locator("h1").inner_text().startswith("ConvNeXt-V2 Tiny against DINOv2")
 
 
-def test_print_shows_every_claim_opened(open_page, tmp_path: Path):
+def pages_of(pdf: Path) -> int:
+    """Count the pages of a PDF, whose page tree Chromium writes in plain text."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+
+
+def test_claims_print_as_they_are_open(open_page, tmp_path: Path):
     page = open_page()
     page.emulate_media(media="print")
     assert not page.locator(".bar-top").is_visible()
-    assert page.locator(".claim-body").first.is_visible()
-    page.pdf(path=tmp_path / "report.pdf", format="A4")
-    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    page.pdf(path=tmp_path / "closed.pdf", format="A4")
+    open_everything(page)
+    page.pdf(path=tmp_path / "open.pdf", format="A4")
+    closed, opened = (pages_of(tmp_path / f"{name}.pdf") for name in ("closed", "open"))
+    assert 2 <= closed <= 4 < opened
+
+
+def test_the_tiles_of_a_picture_show_one_each_above_their_words(browser, make_record, tmp_path: Path):
+    record = make_record(subjects=1, films=30)
+    old = next(judgement for judgement in record.judgements if judgement.claim.id == "failure_modes.underexposed")
+    strip = Image.new("RGB", (3 * 64, 64))
+    for place, colour in enumerate(((255, 0, 0), (0, 255, 0), (0, 0, 255))):
+        strip.paste(colour, (64 * place, 0, 64 * (place + 1), 64))
+    labels = [Label("Clean", "normal 90 %", "right"), Label("Changed", "viral 80 %", "wrong"), Label("Map")]
+    item = GalleryItem(caption="a film", draw=lambda: Tiles(strip, labels))
+    shown = replace(old, result=replace(old.result, galleries={"G": [item]}, figures={}))
+    index = write_report(replace(record, judgements=[shown]), tmp_path / "out")
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(index.as_uri())
+    open_everything(page)
+    tiles = page.locator(".gallery .tile")
+    assert tiles.locator(".tile-title").all_inner_texts() == ["Clean", "Changed", "Map"]
+    assert tiles.locator(".tile-note").all_inner_texts() == ["✓ normal 90 %", "✗ viral 80 %"]
+    for place, tile in enumerate(tiles.locator("img").all()):
+        tile.scroll_into_view_if_needed()
+        box = tile.bounding_box()
+        assert box["width"] > 130, "two abreast on a phone"
+        middle = np.asarray(Image.open(io.BytesIO(tile.screenshot())).convert("RGB"))[40:-40, 40:-40]
+        assert (middle.mean(axis=(0, 1)).argmax(), middle.std(axis=(0, 1)).max() < 20) == (place, True)
+    page.close()
+
+
+def test_the_appendix_opens_by_keyboard(open_page):
+    page = open_page()
+    page.locator("#limits > summary").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#limits-labels").is_visible()
+    page.keyboard.press("Enter")
+    assert not page.locator("#limits-labels").is_visible()
 
 
 @pytest.fixture(scope="session")
@@ -263,18 +355,20 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 375)])
-def test_axe_finds_nothing(open_page, axe: str, scheme: str, width: int):
+def test_axe_finds_nothing_closed_or_open(open_page, axe: str, scheme: str, width: int):
     page = open_page(scheme=scheme, width=width)
-    page.click("#open-all")
     page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    assert [(item["id"], [node["html"][:160] for node in item["nodes"]][:3]) for item in found] == []
+    for everything in (False, True):
+        if everything:
+            open_everything(page)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        assert [(item["id"], [node["html"][:160] for node in item["nodes"]][:3]) for item in found] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_filtered_galleries_and_the_viewer(open_page, axe: str, scheme: str):
     page = open_page(scheme=scheme)
-    page.click(".claim-row a >> text=Underexposed")
+    page.evaluate("location.hash = document.querySelector('.claim:has(.gallery-filters)').id")
     form = page.locator(".gallery-filters:visible").first
     form.locator("select[data-fact=class]").select_option("normal")
     page.evaluate(axe)
@@ -290,7 +384,7 @@ def test_axe_would_find_something(open_page, axe: str):
     page = open_page()
     page.evaluate("document.querySelector('.gallery img, .drawing img').removeAttribute('alt')")
     page.evaluate("document.querySelector('.masthead .standfirst').style.color = '#eeeeee'")
-    page.click("#open-all")
+    open_everything(page)
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     assert {"image-alt", "color-contrast"} <= {item["id"] for item in found}

@@ -15,6 +15,8 @@ import pytest
 from suites.harness.claims import Judgement, Verdict
 from suites.harness.record import PAGE
 from suites.harness.report import checklist, parameters, views, write_report
+from suites.harness.statistics import EXACT, WIDENED
+from suites.harness.subjects.formats.hub import PUBLISHED
 
 
 class Page(HTMLParser):
@@ -77,12 +79,41 @@ def test_pictures_have_texts_and_sizes(page: Page):
     assert all(attributes["alt"] and int(attributes["width"]) and int(attributes["height"]) for attributes in pictures)
 
 
-def test_every_claim_has_its_row_and_its_section(make_record, page: Page):
+def test_every_claim_stands_on_the_page_once(make_record, page: Page):
     claims = {judgement.claim.id for judgement in make_record(films=30, plain=True).judgements}
-    rows = [attributes for attributes in page.all("tr") if "claim-row" in attributes.get("class", "")]
-    details = [attributes for attributes in page.all("details") if attributes.get("class") == "claim"]
-    assert {row["data-claim"] for row in rows} == {detail["id"] for detail in details}
-    assert len(rows) == len(details) == len(claims)
+    details = [attributes["id"] for attributes in page.all("details") if attributes.get("class") == "claim"]
+    assert sorted(details) == sorted(checklist.claim_anchor(claim) for claim in claims)
+
+
+def test_only_the_first_screen_is_open(page: Page):
+    """Every part behind it is closed, so that the page opens on an answer."""
+    parts = page.all("details")
+    assert {attributes["id"] for attributes in parts if attributes.get("class") == "part"} >= {"performance", "limits"}
+    assert not [attributes for attributes in parts if "open" in attributes]
+
+
+def test_each_picture_is_shown_once(page: Page):
+    shown = Counter(attributes["src"] for attributes in page.all("img") if attributes["src"] != "data:,")
+    tiles = Counter(
+        attributes["src"] for attributes in page.all("img") if "object-position" in attributes.get("style", "")
+    )
+    assert [name for name, count in (shown - tiles).items() if count > 1] == []
+
+
+def test_a_picture_of_two_claims_is_shown_by_the_first_and_named_by_the_second(make_record, tmp_path: Path):
+    record = make_record(films=30, subjects=2)
+    drawn = [one for one in record.judgements if one.claim.id == "failure_modes.underexposed"]
+    again = [replace(one, claim=replace(one.claim, id="failure_modes.again")) for one in drawn]
+    index = write_report(replace(record, judgements=[*drawn, *again]), tmp_path / "out")
+    text = index.read_text()
+    shown = Counter(attributes["src"] for attributes in Page(text).all("img"))
+    assert all((index.parent / name).is_file() for name in shown if name != "data:,")
+    assert len({(index.parent / name).read_bytes() for name in shown if name != "data:,"}) * 2 == len(shown) - 1, (
+        "each once for each of the two subjects"
+    )
+    assert (
+        text.count(f'Further pictures of it are those of <a href="#{checklist.claim_anchor(drawn[0].claim.id)}">') == 2
+    )
 
 
 def test_headings_go_down_one_level_at_a_time(page: Page):
@@ -127,7 +158,7 @@ CONTENT = {
     4: ["Limits of the labels", "readers disagree"],
     5: ["Confusion matrix", "Sensitivity", "Specificity", "PPV", "NPV", "balanced accuracy", "macro F1",
         "AUROC", "AUPRC", "Brier", "NLL", "Prevalence"],
-    7: ["Rule", "Supported", "Not supported", "Inconclusive"],
+    7: ["Rule", "Limitation confirmed", "Limitation not found", "Inconclusive"],
     13: ["Subgroups", "Not recorded for these films", "age group", "sex"],
     14: ["Holm", "fixed in one table before looking"],
     15: ["What is synthetic"],
@@ -144,22 +175,6 @@ def test_the_sections_of_the_checklist_hold_what_they_promise(number: int, text:
         assert words in visible, words
 
 
-def test_the_worst_come_first_and_once(make_record):
-    record = make_record(films=30, plain=True)
-    worst = views.worst(record)
-    assert worst[0].verdict is Verdict.VIOLATED
-    assert worst[1].beyond_documented
-    assert len({judgement.claim.id for judgement in worst}) == len(worst) == 3
-
-
-def test_the_graver_effect_is_the_worse(make_record):
-    record = make_record(films=30, plain=True, subjects=1)
-    drop = next(j for j in record.judgements if j.claim.id == "failure_modes.underexposed")
-    effect = replace(drop.result.effect, estimate=0.4, low=0.3, high=0.5)
-    graver = replace(drop, claim=replace(drop.claim, id="x.y"), result=replace(drop.result, effect=effect))
-    assert [j.claim.id for j in views.worst(replace(record, judgements=[drop, graver]))] == ["x.y", drop.claim.id]
-
-
 def test_what_is_no_finding_on_a_subject_is_counted_apart(make_record):
     record = make_record(films=30, plain=True)
     names = [subject.name for subject in record.subjects]
@@ -173,21 +188,54 @@ def test_what_is_no_finding_on_a_subject_is_counted_apart(make_record):
         assert (few[Verdict.INCONCLUSIVE], few[Verdict.SUPPORTED]) == (1, 0)
     assert (
         views.beside(record)
-        == f"Counted apart, as they judge printed numbers and films, not answers: on {PAGE} 1 supported."
+        == f"Counted apart, as they judge printed numbers and films, not answers: on {PAGE} 1 limitation confirmed."
     )
     alone = replace(record, judgements=[judgement for judgement in record.judgements if judgement.subject != PAGE])
     assert views.beside(alone) == ""
 
 
-def test_a_tile_says_how_many_verdicts_rest_on_few_films(make_record, tmp_path: Path):
+def test_a_count_says_how_many_verdicts_rest_on_few_films(make_record, tmp_path: Path):
     record = make_record(films=30, plain=True, subjects=1)
     text = write_report(record, tmp_path / "out").read_text()
-    summary = text[text.index('id="summary"') : text.index('id="verdicts"')]
-    assert re.search(r"<b>2</b><span>inconclusive <small>\(1 exploratory\)</small>", summary)
-    assert re.search(r"<b>2</b><span>supported</span>", summary)
-    assert f"on {PAGE} 1 supported" in summary
+    summary = text[text.index('id="summary"') : text.index('id="claims"')]
+    assert re.search(r"2 inconclusive <small>\(1 exploratory\)</small>", summary)
+    assert re.search(r"</svg>2 limitations confirmed</a>", summary)
+    assert f"on {PAGE} 1 limitation confirmed" in summary
     assert "Few films: the verdict holds for these only" in text
     assert "Too few films to rest a verdict on" not in text
+
+
+def test_an_interval_of_rare_events_is_marked_where_it_is_printed(make_record):
+    record = make_record(films=30, plain=True, subjects=1)
+    old = next(judgement for judgement in record.judgements if judgement.claim.id == "failure_modes.grid")
+
+    def marks(**more: object) -> list[str]:
+        effect = replace(old.result.effect, **more)
+        changed = replace(old, result=replace(old.result, effect=effect))
+        (section,) = views.sections(replace(record, judgements=[changed]), {})
+        return list(section.claims[0].findings[0].marks)
+
+    assert marks() == []
+    assert marks(estimator=WIDENED) == marks(estimator=EXACT) == ["rare events"]
+    assert marks(estimator=WIDENED, too_few="too few patients", exploratory=True) == ["exploratory", "too few patients"]
+
+
+def test_facts_of_films_and_of_somebody_elses_page_stand_apart_and_last(make_record):
+    record = make_record(films=30, plain=True, subjects=1)
+    films = replace(
+        record.judgements[0],
+        subject=record.cohort.name,
+        claim=replace(record.judgements[0].claim, section="D", id="d.x"),
+    )
+    judged = replace(record, judgements=[record.judgements[0], films, *record.judgements[1:]])
+    told = [(part.about, part.title) for part in views.sections(judged, {})]
+    assert [about for about, _ in told[-2:]] == [views.FILM_FACTS, views.PAGE_FACTS]
+    assert {about for about, _ in told[:-2]} == {views.MODELS}
+    published = replace(
+        record.subjects[0], provenance=replace(record.subjects[0].provenance, source=f"{PUBLISHED}@main")
+    )
+    own = views.sections(replace(judged, subjects=[published]), {})
+    assert own[0].about == views.PAGE_FACTS, "its own page comes first, to be held against what was measured"
 
 
 def test_a_limitation_is_not_called_documented_or_admitted_where_it_need_not_be(text: str):
@@ -275,6 +323,8 @@ def test_tables_print_numbers_and_keep_text():
     assert table.columns == ["a b", "n", "p"]
     assert table.rows == [["x", "1,234", "0.123"], ["", "2", "—"]]
     assert table.numeric == [False, True, True]
+    classes = views.as_table(pd.DataFrame({"film": ["a_b"], "truth": ["viral_pneumonia"]}), names={"viral_pneumonia"})
+    assert classes.rows == [["a_b", "viral pneumonia"]], "a class in words, a film by its own name"
 
 
 @pytest.mark.parametrize("simulated", [True, False])

@@ -170,6 +170,8 @@ def test_presets_are_known_and_a_misspelt_one_is_refused():
 def test_the_heat_map_prints_points_and_leaves_out_what_was_not_run():
     figure = heat_map({"scatter": {1: 0.123, 5: float("nan")}, "softening": {1: -0.02, 3: 0.6}}, [1, 3, 5])
     assert {text.get_text() for text in figure.axes[0].texts} == {"+12", "−2", "+60"}
+    figure = heat_map({"scatter": {1: 0.123, 3: 0.2}}, [1, 3], unsure={("scatter", 1)})
+    assert {text.get_text() for text in figure.axes[0].texts} == {"(+12)", "+20"}, "what may be chance says so"
 
 
 def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked(tmp_path):

@@ -10,10 +10,11 @@ import torch
 from matplotlib.figure import Figure
 
 from robustness.attacks import AttackResult
-from suites.harness.claims import GalleryItem
+from suites.harness.claims import GalleryItem, Label, Tiles
 from suites.harness.endpoints.adversarial.runs import Attack
 from suites.harness.endpoints.adversarial.runs.universal import Patterns
 from suites.harness.formatting import figures, film_figures
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled
 
@@ -55,23 +56,27 @@ def smallest_changes(answers: Answers, attack: Attack, how_many: int = 4) -> lis
     for result in sorted(able, key=lambda item: (item.stored_distance, item.image_id))[:how_many]:
         assert result.stored is not None  # noqa: S101 - filtered above
         after = int(np.argmax(result.stored_logits))
-        names = answers.subject.classes[result.clean_prediction], answers.subject.classes[after]
+        names = [plain_name(answers.subject.classes[call]) for call in (result.clean_prediction, after)]
         size = result.stored_distance * 255
         factor = max(1, round(110 / size))  # nearly the whole range of greys, else a change of one level is not seen
-        titles = [f"film\n{names[0]}", f"change x {factor}\nat most {size:.0f} of 255", f"attacked, 8 bit\n{names[1]}"]
-        draw = partial(_change, answers, result, titles, factor)
+        labels = [
+            Label("Film", names[0]),
+            Label(f"Change × {factor}", f"at most {size:.0f} of 255"),
+            Label("Attacked, 8 bit", names[1]),
+        ]
+        draw = partial(_change, answers, result, labels, factor)
         caption = f"{result.image_id}: {names[0]} becomes {names[1]} at {size:.0f} of 255 grey levels ({result.attack})"
         items.append(GalleryItem(caption=caption, draw=draw, facts={"image": result.image_id, "levels": size}))
     return items
 
 
-def _change(answers: Answers, result: AttackResult, titles: list[str], factor: int) -> Figure:
+def _change(answers: Answers, result: AttackResult, labels: list[Label], factor: int) -> Tiles:
     """Draw film, change and example; a whole film is decoded again."""
     assert result.stored is not None  # noqa: S101 - only films with an example are drawn
     before = answers.film(result.image_id).pixels if result.film is None else result.film[0]
     example = (result.stored[0] / 255.0).astype(np.float32)
     change = np.clip(0.5 + (example - before) * factor, 0, 1).astype(np.float32)
-    return film_figures.films_in_a_row([before, change, example], titles)
+    return film_figures.films_in_a_row([before, change, example], labels)
 
 
 def pattern_gallery(answers: Answers, found: Patterns, budget: float, how_many: int = 2) -> list[GalleryItem]:
@@ -86,7 +91,7 @@ def pattern_gallery(answers: Answers, found: Patterns, budget: float, how_many: 
         mine = turned[turned["fold"] == fold].sort_values("image_id", kind="stable")
         shown = mine if len(mine) else rows[rows["fold"] == fold]
         for row in shown.head(how_many).to_dict("records"):
-            names = [answers.subject.classes[int(row[key])] for key in ("clean_prediction", "prediction")]
+            names = [plain_name(answers.subject.classes[int(row[key])]) for key in ("clean_prediction", "prediction")]
             draw = partial(_patterned, answers, str(row["image_id"]), pattern, budget, names)
             items.append(
                 GalleryItem(
@@ -104,12 +109,12 @@ def _patterned(
     pattern: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     budget: float,
     names: list[str],
-) -> Figure:
+) -> Tiles:
     film = answers.subject.pixels(torch.from_numpy(answers.film(image).pixels)[None])[0, 0].cpu().numpy()
     amplified = np.clip(0.5 + pattern / (2 * budget), 0, 1).astype(np.float32)
-    titles = [
-        f"input\n{names[0]}",
-        f"pattern x {0.5 / budget:.0f}\nat most {budget * 255:g} of 255",
-        f"both\n{names[1]}",
+    labels = [
+        Label("Input", names[0]),
+        Label(f"Pattern × {0.5 / budget:.0f}", f"at most {budget * 255:g} of 255"),
+        Label("Both", names[1]),
     ]
-    return film_figures.films_in_a_row([film, amplified, np.clip(film + pattern, 0, 1).astype(np.float32)], titles)
+    return film_figures.films_in_a_row([film, amplified, np.clip(film + pattern, 0, 1).astype(np.float32)], labels)

@@ -87,10 +87,15 @@ class Checked:
         return lost
 
     @property
+    def counted(self) -> str:
+        """How many maps went with the weights, `(3 of 8 maps lost)`; empty where nothing can be said."""
+        known = self.lost[np.isfinite(self.lost)]
+        return f"({int(known.sum())} of {len(known)} maps lost)" if len(known) else ""
+
+    @property
     def told(self) -> str:
         """The outcome with how many maps went with the weights: `undecided (3 of 8 maps lost)`."""
-        known = self.lost[np.isfinite(self.lost)]
-        return f"{self.outcome} ({int(known.sum())} of {len(known)} maps lost)" if len(known) else self.outcome
+        return f"{self.outcome} {self.counted}".strip()
 
 
 def chosen(
@@ -189,13 +194,21 @@ def masks(answers: Answers, index: Sequence[int], name: str) -> tuple[dict[str, 
     return found, np.array([one.visible[name] for one in seen.values()])
 
 
-def attribute(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: Path, condition: str = CLEAN) -> Maps:
-    """Attribute each film's call under a condition to its pixels.
+def attribute(
+    answers: Answers,
+    index: npt.NDArray[np.int64],
+    method: str,
+    cache: Path,
+    condition: str = CLEAN,
+    *,
+    targets: Sequence[int] | None = None,
+) -> Maps:
+    """Attribute each film's call under a condition, or the class in `targets` (M,), to its pixels.
 
     Raises:
         NotEvaluable: the method is not valid for this subject; the reason is its own.
     """
-    called = answers.called(condition)[index].astype(np.int64).tolist()
+    called = targets if targets is not None else answers.called(condition)[index].astype(np.int64).tolist()
     # A map is kept under the film's content, so that a finished one is found without decoding any film.
     contents = [f"{text} {parse(condition).identity}" for text in _contents(answers, index)]
     films = [Asked(answers.images[at], *pair) for at, *pair in zip(index, contents, called, strict=True)]

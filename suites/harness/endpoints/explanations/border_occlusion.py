@@ -14,6 +14,7 @@ from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import of_calls
 from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -68,13 +69,26 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
                 for name, value in each.items()
             ),
             measured("flips_when_inside_covered", CLEAN, inside, n, unit="share", smallest=smallest),
+            *of_calls(answers, answers.called(), _after(answers, covers), among, "mean over covers - clean"),
         ],
+        finding=f"Covering only the border or the corners changes {percent(share.estimate, 1)} of the calls.",
         summary=(
             f"Covering the border or the corners changes {percent(share.estimate, 1)} of {n} calls; squares of the "
             f"same area inside the film change {percent(inside.estimate, 1)}."
         ),
         tables={"What covering changes": rows},
     )
+
+
+def _after(answers: Answers, covers: pd.DataFrame) -> list[npt.NDArray[np.float64]]:
+    """Return (N,) what every film is called under each cover, NaN where it was not covered."""
+    place = {image: at for at, image in enumerate(answers.images)}
+    found = []
+    for _, part in covers.groupby("cover", sort=False):
+        calls = np.full(len(answers.images), np.nan)
+        calls[[place[image] for image in part["image_id"]]] = part["predicted_after"].to_numpy(np.float64)
+        found.append(calls)
+    return found
 
 
 def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:

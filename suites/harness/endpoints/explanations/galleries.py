@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from scipy.special import softmax
 from torch import Tensor
 
 from explain import AttributionMap
 from explain.gallery import Conditioned, build_panels, sidecar
-from explain.panel import Panel, Sanity, draw_panel
+from explain.panel import SANITY_WORDS, Panel, Sanity, draw_panel, tiles
 from explain.regions import Mask
 from explain.selection import (
     Pick,
@@ -32,12 +31,15 @@ from explain.selection import (
 )
 from robustness import perturbation
 from robustness.attacks import AttackResult
-from suites.harness.claims import GalleryItem
+from suites.harness.claims import GalleryItem, Label, Tiles
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints.adversarial import runs
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.attribution import Asked, Checked
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.cells import percent
+from suites.harness.formatting.severities import in_words
+from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.subjects.attribution_layer import described
@@ -61,12 +63,12 @@ class Side:
     Attributes:
         probabilities: (M, K).
         pixels: gives (M, C, S, S).
-        maps: method -> the maps of these films.
+        maps: method, (M,) class asked about of each film -> the maps of these films.
     """
 
     probabilities: npt.NDArray[np.float64]
     pixels: Callable[[], Tensor]
-    maps: Callable[[str], AttributionMap]
+    maps: Callable[[str, Sequence[int]], AttributionMap]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,19 @@ class Scene:
     picks: Sequence[Pick]
     before: Side
     after: Side | None = None
+
+    @property
+    def targets(self) -> list[int]:
+        """(M,) the class that both maps of a film explain, what it is called in the end: only so do they compare."""
+        return [int(call) for call in (self.after or self.before).probabilities.argmax(axis=1)]
+
+    def truth(self, row: int) -> str | None:
+        """What the film at a row shows: its class, else a finding that has none, else nothing is known."""
+        at = self.index[row]
+        label = self.answers.labels[at]
+        if label >= 0:
+            return str(self.answers.subject.classes[label])
+        return str(self.answers.cohort.table["finding"].iloc[at]) or None
 
 
 def failure_galleries(
@@ -148,7 +163,7 @@ def side_of(answers: Answers, folder: Path, index: npt.NDArray[np.int64], condit
     return Side(
         answers.probabilities(condition)[index],
         partial(attribution.inputs, answers, index.tolist(), condition),
-        lambda method: attribution.attribute(answers, index, method, folder, condition).maps,
+        lambda method, targets: attribution.attribute(answers, index, method, folder, condition, targets=targets).maps,
     )
 
 
@@ -221,15 +236,13 @@ def _example_side(answers: Answers, folder: Path, results: Sequence[AttackResult
     """Return what the network saw and said of stored adversarial examples (8 bit, the same grey in all channels)."""
     stored = [result.stored for result in results if result.stored is not None]
     logits = np.array([result.stored_logits for result in results], dtype=np.float64)
-    called = [int(call) for call in logits.argmax(axis=1)]
     grey = torch.stack([torch.from_numpy(one.astype(np.float32) / 255) for one in stored])
     pixels = grey.expand(-1, answers.subject.preprocessing.channels, -1, -1).contiguous().to(answers.subject.device)
-    films = [
-        Asked(result.image_id, f"adversarial {sha256(one.tobytes()).hexdigest()}", call)
-        for result, one, call in zip(results, stored, called, strict=True)
-    ]
+    contents = [f"adversarial {sha256(one.tobytes()).hexdigest()}" for one in stored]
 
-    def maps(method: str) -> AttributionMap:
+    def maps(method: str, targets: Sequence[int]) -> AttributionMap:
+        asked = zip(results, contents, targets, strict=True)
+        films = [Asked(result.image_id, content, target) for result, content, target in asked]
         return attribution.attribute_each(answers, films, method, folder, lambda row: pixels[row : row + 1])
 
     return Side(np.asarray(softmax(logits, axis=1), dtype=np.float64), lambda: pixels, maps)
@@ -240,14 +253,14 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     panels = cache(lambda: _panels(scene, method, checked.outcome))
     names, said = scene.answers.subject.classes, scene.after or scene.before
     made = []
-    for row, (at, pick) in enumerate(zip(scene.index, scene.picks, strict=True)):
-        label, sure = scene.answers.labels[at], said.probabilities[row]
-        truth = names[label] if label >= 0 else str(scene.answers.cohort.table["finding"].iloc[at]) or "unknown"
-        call = f"{names[int(sure.argmax())]} {100 * sure.max():.0f} %".replace("_", " ")
+    for row, pick in enumerate(scene.picks):
+        sure, truth = said.probabilities[row], scene.truth(row) or "unknown"
+        call = f"{plain_name(names[int(sure.argmax())])} {percent(float(sure.max()))}"
         made.append(
             GalleryItem(
-                caption=f"{pick.image_id}, {pick.rule}: {truth.replace('_', ' ')} called {call}. "
-                f"{described(scene.answers.subject, method)}: sanity check {checked.told}.",
+                caption=f"{pick.image_id}, {pick.rule}: {plain_name(truth)} called {call}. "
+                f"{described(scene.answers.subject, method)}: {SANITY_WORDS[checked.outcome]} {checked.counted}".strip()
+                + ".",
                 draw=partial(_picture, panels, row),
                 facts={
                     "class": truth,
@@ -261,8 +274,9 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     return made
 
 
-def _picture(panels: Callable[[], list[Panel]], row: int) -> Image.Image:
-    return draw_panel(panels()[row])
+def _picture(panels: Callable[[], list[Panel]], row: int) -> Tiles:
+    panel = panels()[row]
+    return Tiles(draw_panel(panel), [Label(opened(tile.title), tile.note, tile.tone) for tile in tiles(panel)])
 
 
 def _details(panels: Callable[[], list[Panel]], row: int, scene: Scene) -> dict[str, object]:
@@ -275,16 +289,22 @@ def _details(panels: Callable[[], list[Panel]], row: int, scene: Scene) -> dict[
 def _panels(scene: Scene, method: str, outcome: Sanity) -> list[Panel]:
     answers = scene.answers
     names = answers.subject.classes
-    truth = {answers.images[at]: names[answers.labels[at]] for at in scene.index if answers.labels[at] >= 0}
+    known = {pick.image_id: scene.truth(row) for row, pick in enumerate(scene.picks)}
+    truth = {image: shows for image, shows in known.items() if shows is not None}
     sides = [
-        Conditioned(side.pixels()[:, 0].cpu().numpy(), side.probabilities, side.maps(method))
+        Conditioned(side.pixels()[:, 0].cpu().numpy(), side.probabilities, side.maps(method, scene.targets))
         for side in (scene.before, scene.after)
         if side is not None
     ]
     return build_panels(
-        scene.picks, names, *sides, topic=scene.title, condition=scene.condition, truth=truth,
+        scene.picks, names, *sides, topic=scene.title, condition=_spoken(scene.condition), truth=truth,
         sanity={method: outcome}, lesions=_outlines(scene, "lesion"), lungs=_outlines(scene, "lung"),
     )  # fmt: skip
+
+
+def _spoken(condition: str) -> str:
+    """Return what was done to a film in words; the name of an attack or a probe as it is."""
+    return in_words(condition, inside=True) if "@" in condition else plain_name(condition)
 
 
 def _outlines(scene: Scene, name: str) -> dict[str, Mask]:

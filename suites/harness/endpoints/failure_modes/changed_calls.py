@@ -10,7 +10,9 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.failure_modes.stress import counted
 from suites.harness.endpoints.parameters import REQUIRED, Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.formatting.cells import percent
+from suites.harness.formatting.severities import in_words
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 
@@ -36,11 +38,18 @@ def flip_rate(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(mean, claim),
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin), among=everywhere)],
         measures=[
-            measured("flip_rate", f"{text} - {CLEAN}", value, n, unit="share", smallest=smallest)
-            for text, value in each.items()
+            *(
+                measured("flip_rate", f"{text} - {CLEAN}", value, n, unit="share", smallest=smallest)
+                for text, value in each.items()
+            ),
+            *toll(answers, texts, everywhere, "mean over conditions"),
         ],
+        finding=(
+            f"{percent(effect.estimate, 1)} of the calls change on average, most ({percent(each[most].estimate, 1)}) "
+            f"under {in_words(most, inside=True)}."
+        ),
         summary=(
-            f"{percent(effect.estimate, 1)} of calls change on average over {len(texts)} conditions, most under {most} "
-            f"({percent(each[most].estimate, 1)})."
+            f"{percent(effect.estimate, 1)} of calls change on average over {len(texts)} conditions, most under "
+            f"{in_words(most, inside=True)} ({percent(each[most].estimate, 1)})."
         ),
     )

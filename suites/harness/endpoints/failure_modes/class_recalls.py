@@ -11,9 +11,10 @@ from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import gallery, harm, hidden_flips
 from suites.harness.endpoints.parameters import REQUIRED, ConditionName
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
-from suites.harness.formatting.severities import with_units
+from suites.harness.formatting.severities import in_words, with_units
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -72,11 +73,13 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
         only_within=open_question if claim.kind == "requirement" else "",
         caveat=f"the class that loses most is {plain_name(worst)}" if effect.estimate > 0 else "no class loses recall",
         films=f"{plain_name(worst)} films",
-        measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips],
+        measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips,
+                  *toll(answers, [condition], refused.films)],
         summary=(
             f"{_sentence(worst, effect, condition, recalls[worst], len(judged))} {percent(flips.estimate, 1)} of calls "
             f"change. {f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
+        finding=_finding(worst, effect, condition, recalls[worst]),
         tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
         galleries=gallery(answers, condition, refused.films),
     )  # fmt: skip
@@ -92,6 +95,14 @@ def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure]
         f"{first} under {with_units(condition)}: {whose} from {before} to {after}, {points(effect.estimate)} points of "
         f"harm ({points(effect.low)} to {points(effect.high)}{several})."
     )
+
+
+def _finding(name: str, effect: Measure, condition: str, recalls: list[Measure]) -> str:
+    """Return what the class that loses most loses, in one sentence."""
+    before, after = (percent(value.estimate, 1) for value in recalls)
+    if not effect.estimate > 0:
+        return f"{in_words(condition)}: no class loses recall."
+    return f"{in_words(condition)}: recall of {plain_name(name)}, which loses most, falls from {before} to {after}."
 
 
 def _size(answers: Answers, name: str, refused: Refused) -> tuple[int, int]:

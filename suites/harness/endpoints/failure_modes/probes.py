@@ -19,10 +19,11 @@ from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import counted, films_of
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent
-from suites.harness.formatting.severities import in_units
+from suites.harness.formatting.severities import in_words, with_units
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
@@ -70,7 +71,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
         seen = everywhere & np.isfinite(answers.called(condition))
         if not seen.any():
-            unseen.append(f"The control {condition} is evaluable on none of them.")
+            unseen.append(f"The control, {in_words(condition, inside=True)}, is evaluable on none of them.")
             continue
         share = answers.score(f"called_{name}", condition, seen)
         measures.append(measured(f"called_{name}", condition, share, int(seen.sum()), unit="share"))
@@ -78,6 +79,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
     )
     measures.append(measured("confident_share", "all causes", sure, n, unit="share"))
+    measures += toll(answers, causes, everywhere, "mean over causes - clean")
     effect = measured(f"called_{name}", "mean over causes", mean, n, unit="share")
     rows = [row for condition in causes for row in white_films.said(answers, condition, everywhere, by_side=False)]
     return Result(
@@ -94,6 +96,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
             f"would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
+        finding=f"{percent(effect.estimate, 1)} of {whose} made white are called {plain_name(name)}.",
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
@@ -103,7 +106,7 @@ def _between(estimates: dict[str, float], least: str, most: str) -> str:
     """Return the causes under which a class is called least and most, in the units of their severity."""
     if estimates[least] == estimates[most]:
         return "whatever the cause"
-    ends = (f"{percent(estimates[name])} ({name}: {in_units(name)})" for name in (least, most))
+    ends = (f"{percent(estimates[name])} ({with_units(name)})" for name in (least, most))
     return f"from {' to '.join(ends)}"
 
 
@@ -126,7 +129,7 @@ def _causes(
     for index in np.flatnonzero(films)[:3]:
         image = answers.images[index]
         caption = "; ".join(
-            f"{name}: {call} {percent(sure)}"
+            f"{in_words(name)}: {call} {percent(sure)}"
             for name in causes
             for call, sure in [film_figures.called(answers, image, name)]
         )

@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from suites.harness.claims import Claim, GalleryItem, Measure, Result
+from suites.harness.claims import Claim, GalleryItem, Help, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Conditions, Remedies, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures, film_figures
 from suites.harness.formatting.cells import percent, points
-from suites.harness.formatting.severities import with_units
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.severities import in_words, with_units
+from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import RISING, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
 from suites.harness.statistics import Sampled, difference
@@ -90,7 +91,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), unit="share", smallest=of_any_class)
     )
     hidden = hidden_flips(answers, claim, flipped, both & _of_measure(answers, measure), primary)
-    extra, sentences = _beside(answers, claim, measure, among, effect.estimate)
+    extra, sentences, helps = _beside(answers, claim, measure, among, effect)
     series = _curve(evidence, claim, measure, among)
     sentences += filter(None, [refused.sentence])
     return Result(
@@ -101,8 +102,10 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         only_beyond=hidden if claim.kind == "limitation" else "",
         only_within=hidden if claim.kind == "requirement" else "",
         films=_whose(measure, claim),
-        measures=[*measures, *extra, *series[1]],
+        measures=[*measures, *toll(answers, [condition], both), *extra, *series[1]],
         summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
+        finding=_finding(measure, condition, measures),
+        helps=[*([_helped_by_it(measure, condition, measures, effect)] if gained(primary) else []), *helps],
         figures={"severity": series[0]} if series[0] else {},
         tables=refused.tables,
         galleries=gallery(answers, condition, both),
@@ -144,12 +147,38 @@ def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect:
     )
 
 
-def _spoken(measure: str) -> str:
-    """Return a measure as the start of a sentence."""
-    for start, words in (("recall_", "Recall of"), ("called_", "The share called")):
+def _finding(measure: str, condition: str, measures: Sequence[Measure]) -> str:
+    """Return what became of the measure under the condition."""
+    before, after = (percent(value.estimate, 1) for value in measures[:2])
+    moved = measures[1].estimate - measures[0].estimate
+    how = "stays at" if before == after else "rises to" if moved > 0 else "falls to"
+    start = "" if before == after else f" from {before}"
+    return f"{in_words(condition)}: {_spoken(measure, inside=True)} {how.replace(' to', f'{start} to')} {after}."
+
+
+def gained(harmed: Sampled) -> bool:
+    """Whether a change helps, so surely that of twenty pages of fifty stresses one shows such a thing by chance."""
+    return not harmed.too_few and harmed.interval().high < 0 and harmed.p_below(0.0) <= 0.001
+
+
+def _helped_by_it(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> Help:
+    """Return that the change itself helps: the films then come otherwise than those the subject learned on."""
+    gain = replace(effect, name=f"{measure}_gain", estimate=-effect.estimate, low=-effect.high, high=-effect.low)
+    sentence = (
+        f"{_finding(measure, condition, measures).removesuffix('.')} ({points(gain.estimate)} points, "
+        f"{points(gain.low)} to {points(gain.high)}). A change that helps points to preprocessing that does not match "
+        "what the subject was trained on: compare the two first."
+    )
+    return Help(sentence=sentence, gain=gain)
+
+
+def _spoken(measure: str, *, inside: bool = False) -> str:
+    """Return a measure as the start of a sentence, or as it stands inside one."""
+    for start, words in (("recall_", "recall of"), ("called_", "the share called")):
         if measure.startswith(start):
-            return f"{words} {plain_name(measure.removeprefix(start))}"
-    return plain_name(measure).capitalize()
+            spoken = f"{words} {plain_name(measure.removeprefix(start))}"
+            return spoken if inside else opened(spoken)
+    return plain_name(measure) if inside else opened(plain_name(measure))
 
 
 def _whose(measure: str, claim: Claim) -> str:
@@ -162,13 +191,13 @@ def _whose(measure: str, claim: Claim) -> str:
 
 
 def _beside(
-    answers: Answers, claim: Claim, measure: str, among: Films, without: float
-) -> tuple[list[Measure], list[str]]:
-    """Return the measures and sentences for the control and the remedies a claim names.
+    answers: Answers, claim: Claim, measure: str, among: Films, effect: Measure
+) -> tuple[list[Measure], list[str], list[Help]]:
+    """Return the measures and sentences for the control and the remedies a claim names, and which of these help.
 
-    `without` is the harm that the remedies meet.
+    `effect` is the harm that the remedies meet.
     """
-    measures, sentences = [], []
+    measures, sentences, helps = [], [], []
     condition = claim.parameters["condition"]
     if control := claim.parameters["control"]:
         alone, films = harm(answers, measure, control, among)
@@ -179,8 +208,8 @@ def _beside(
         more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, unit="points", smallest=smallest)
         measures.append(more)
         sentences.append(
-            f"The control {control} costs {_cost(measures[-2])} points, so {points(more.estimate)} "
-            f"({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
+            f"The control, {in_words(control, inside=True)}, costs {_cost(measures[-2])} points, so "
+            f"{points(more.estimate)} ({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
         )
     for name in claim.parameters["remedies"]:
         for text in (f"{condition} | {name}", name):
@@ -192,12 +221,35 @@ def _beside(
                 )
             )
         left, cost = measures[-2:]
-        change = round(1000 * left.estimate) - round(1000 * without)
+        change = round(1000 * left.estimate) - round(1000 * effect.estimate)
         worse = " (worse than without)" if change > 0 else " (as without)" if change == 0 else ""
         sentences.append(
-            f"With {name} the harm is {_cost(left)} points{worse}; on clean films {name} costs {_cost(cost)}."
+            f"With {plain_name(name)} the harm is {_cost(left)} points{worse}; on clean films {plain_name(name)} costs "
+            f"{_cost(cost)}."
         )
-    return measures, sentences
+        measures.append(_gain(answers, measure, condition, name, among))
+        # What costs healthy films as much as it gives back, or costs them something for sure, is no help.
+        if measures[-1].low > 0 and not cost.low > 0 and cost.estimate < measures[-1].estimate / 2:
+            helps.append(Help(sentence=_help(condition, name, effect, measures[-1], cost), gain=measures[-1]))
+    return measures, sentences, helps
+
+
+def _gain(answers: Answers, measure: str, condition: str, remedy: str, among: Films) -> Measure:
+    """Return what a remedy gives back of a harm, paired on the films that are answered with and without it."""
+    remedied = parse(f"{condition} | {remedy}").text
+    gained, films = harm(answers, measure, condition, among, reference=remedied)
+    n, smallest = counted(answers, measure, films)
+    return measured(f"{measure}_gain", f"{remedied} - {condition}", gained, n, unit="points", smallest=smallest)
+
+
+def _help(condition: str, remedy: str, effect: Measure, gain: Measure, cost: Measure) -> str:
+    """Return what a remedy gives back, and its price."""
+    return (
+        f"{opened(plain_name(remedy))} before the network gives back {points(gain.estimate, signed=False)} points "
+        f"({points(gain.low, signed=False)} to {points(gain.high, signed=False)}) of the "
+        f"{points(effect.estimate, signed=False)} lost to {plain_name(parse(condition).perturbation)}; on clean films "
+        f"it costs {_cost(cost)}."
+    )
 
 
 def _cost(harmed: Measure) -> str:
@@ -248,10 +300,10 @@ def gallery(answers: Answers, condition: str, films: Films, how_many: int = 4) -
         (before, sure_before), (after, sure_after) = (
             film_figures.called(answers, image, name) for name in (CLEAN, condition)
         )
-        truth = answers.subject.classes[answers.labels[index]] if answers.labels[index] >= 0 else "unknown"
+        truth = plain_name(answers.subject.classes[answers.labels[index]]) if answers.labels[index] >= 0 else "unknown"
         caption = f"{image}: {before} ({percent(sure_before)}) becomes {after} ({percent(sure_after)}); truth {truth}"
         draw = partial(film_figures.film_by_film, answers, image, [CLEAN, condition])
         items.append(
             GalleryItem(caption=caption, draw=draw, facts={"image": image, "condition": condition, "truth": truth})
         )
-    return {f"Most confident changes under {condition}": items} if items else {}
+    return {f"Most confident changes under {in_words(condition, inside=True)}": items} if items else {}

@@ -226,6 +226,10 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
             "(class-conditional split conformal, score LAC, 1 - probability; threshold the ceil((n + 1)(1 - alpha))-th "
             "smallest of n calibration patients, not interpolated; fitted on clean films of other patients)."
         ),
+        finding=(
+            f"Sets of classes that promise to hold the truth in {percent(1 - alpha)} of films do so in "
+            f"{percent(printed[0].estimate, 1)} {'of clean films' if condition == CLEAN else f'under {condition}'}."
+        ),
         tables={
             "Coverage and size of the sets": pd.DataFrame(
                 rows, columns=["condition", "coverage", "low", "high", "mean size"]

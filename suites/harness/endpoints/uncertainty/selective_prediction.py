@@ -133,8 +133,15 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
             f"{against_chance(own)}; of {len(found)} scores the best on these films (chosen after looking) is {best}, "
             f"with {below_one(found[best].estimate)}." + "".join(f" {guard.sentence}" for guard in guards)
         ),
+        finding=f"Its own confidence tells {films} from the usual films with an AUROC of {against_chance(own)}.",
+        # Of the score that is judged, never of the best one: a reader holds the drawing against the verdict.
         figures={
-            "scores": partial(decision_diagrams.score_histograms, pairs[best][0], {role: pairs[best][1]}, name=best)
+            "scores": partial(
+                decision_diagrams.score_histograms,
+                pairs["max-softmax"][0],
+                {role: pairs["max-softmax"][1]},
+                name="max-softmax",
+            )
         },
         tables={
             "Which score catches it": pd.DataFrame(rows, columns=["score", "AUROC", "low", "high", "FPR at 95 % TPR"])

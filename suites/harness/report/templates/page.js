@@ -20,39 +20,44 @@
   });
   showTheme();
 
-  // Filters act on the verdict table and on the claims beneath it.
-  const text = one("filter-text"), section = one("filter-section"), toggles = all(".toggle");
-  const rows = all(".claim-row");
-  rows.forEach(function (row) { row.searchable = row.textContent.toLowerCase(); });
+  // Filters act on the claims; while one is set, sections that hold what is sought stand open.
+  const text = one("filter-text"), toggles = all(".toggle");
+  const claims = all("details.claim"), sections = all("details.claim-section");
+  claims.forEach(function (claim) { claim.searchable = (claim.id + " " + claim.textContent).toLowerCase(); });
+  let before = null;
   function filter() {
     const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
     const verdicts = toggles.filter((t) => t.getAttribute("aria-pressed") === "true").map((t) => t.dataset.verdict);
+    const filtered = words.length > 0 || verdicts.length > 0;
     let shown = 0;
-    rows.forEach(function (row) {
-      const own = row.dataset.verdicts.split(" ");
-      const keep = words.every((word) => row.searchable.includes(word))
-        && (!section.value || row.dataset.section === section.value)
-        && (!verdicts.length || verdicts.some((verdict) => own.includes(verdict)));
-      row.hidden = !keep;
-      const details = one(row.dataset.claim);
-      if (details) details.hidden = !keep;
-      shown += keep ? 1 : 0;
+    claims.forEach(function (claim) {
+      const own = claim.dataset.verdicts.split(" ");
+      claim.hidden = !(words.every((word) => claim.searchable.includes(word))
+        && (!verdicts.length || verdicts.some((verdict) => own.includes(verdict))));
+      shown += claim.hidden ? 0 : 1;
     });
-    all(".verdicts tbody").forEach(function (body) { body.hidden = all(".claim-row", body).every((row) => row.hidden); });
-    all(".claim-section").forEach(function (part) { part.hidden = all(".claim", part).every((claim) => claim.hidden); });
-    const filtered = shown < rows.length;
-    one("filter-count").textContent = filtered ? shown + " of " + rows.length + " claims" : rows.length + " claims";
+    if (filtered && before === null) before = sections.map((section) => section.open);
+    sections.forEach(function (section, index) {
+      section.hidden = all(".claim", section).every((claim) => claim.hidden);
+      if (filtered) section.open = !section.hidden;
+      else if (before !== null) section.open = before[index];
+    });
+    if (!filtered) before = null;
+    all(".about").forEach(function (heading) {
+      let next = heading.nextElementSibling, empty = true;
+      for (; next && next.matches(".claim-section"); next = next.nextElementSibling) empty = empty && next.hidden;
+      heading.hidden = empty;
+    });
+    one("filter-count").textContent = filtered ? shown + " of " + claims.length + " claims" : claims.length + " claims";
     one("filter-clear").hidden = !filtered;
-    one("filter-none").hidden = shown > 0 || rows.length === 0;
+    one("filter-none").hidden = shown > 0 || claims.length === 0;
   }
   function clear() {
     text.value = "";
-    section.value = "";
     toggles.forEach((toggle) => toggle.setAttribute("aria-pressed", "false"));
     filter();
   }
   text.addEventListener("input", filter);
-  section.addEventListener("change", filter);
   text.form.addEventListener("submit", (event) => event.preventDefault());
   toggles.forEach(function (toggle) {
     toggle.addEventListener("click", function () {
@@ -62,24 +67,22 @@
   });
   one("filter-clear").addEventListener("click", function () { clear(); text.focus(); });
   all("[data-clear]").forEach((element) => element.addEventListener("click", function () { clear(); text.focus(); }));
-  all("[data-show]").forEach(function (tile) {
-    tile.addEventListener("click", function () {
+  all("[data-show]").forEach(function (link) {
+    link.addEventListener("click", function () {
       clear();
-      toggles.forEach((toggle) => toggle.setAttribute("aria-pressed", String(toggle.dataset.verdict === tile.dataset.show)));
+      toggles.forEach((toggle) => toggle.setAttribute("aria-pressed", String(toggle.dataset.verdict === link.dataset.show)));
       filter();
     });
   });
   filter();
 
-  // A link to a claim opens it, and un-filters it where it was filtered away.
+  // A link opens whatever its target lies in, and un-filters it where it was filtered away.
   function openTarget() {
     const target = location.hash.length > 1 && one(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
-    if (target.hidden) clear();
-    if (target.tagName === "DETAILS") {
-      target.open = true;
-      target.scrollIntoView();
-    }
+    if (target.closest("[hidden]")) clear();
+    for (let part = target.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+    target.scrollIntoView();
   }
   window.addEventListener("hashchange", openTarget);
   document.addEventListener("click", function (event) {
@@ -87,16 +90,13 @@
     if (link && link.getAttribute("href") === location.hash) openTarget();
   });
   openTarget();
-  const claims = all("details.claim");
-  one("open-all").addEventListener("click", () => claims.forEach((claim) => { claim.open = true; }));
-  one("close-all").addEventListener("click", () => claims.forEach((claim) => { claim.open = false; }));
-  let closed = [];
+  function openAll(open) { [...sections, ...claims].forEach((part) => { part.open = open; }); }
+  one("open-all").addEventListener("click", () => openAll(true));
+  one("close-all").addEventListener("click", () => openAll(false));
+  // Printed is what is open.
   window.addEventListener("beforeprint", function () {
-    closed = all("details:not([open])");
-    closed.forEach((details) => { details.open = true; });
-    all('img[loading="lazy"]').forEach((image) => { image.loading = "eager"; });
+    all('details[open] img[loading="lazy"]').forEach((image) => { image.loading = "eager"; });
   });
-  window.addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));
 
   // Where in the page we are.
   const links = new Map(all(".bar-top a").map((link) => [link.getAttribute("href").slice(1), link]));

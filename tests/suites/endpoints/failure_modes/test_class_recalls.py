@@ -46,7 +46,12 @@ def test_a_sham_that_costs_viral_recall_only_was_met_and_is_not(tmp_path):
     assert now.verdict is Verdict.VIOLATED, now.reason
     assert result.effect.estimate == pytest.approx(26 / 80)
     assert "the class that loses most is viral pneumonia" in now.reason
-    assert result.summary.startswith("Viral pneumonia loses most under sham_opacity@4 (sum of a lobar opacity of 0.8")
+    assert result.summary.startswith(
+        "Viral pneumonia loses most under sham opacity, severity 4 (sum of a lobar opacity of 0.8"
+    )
+    assert result.finding.startswith(
+        "Sham opacity, severity 4: recall of viral pneumonia, which loses most, falls from"
+    )
     assert list(result.tables["Every class"]["class"]) == ["bacterial pneumonia", "normal", "viral pneumonia"]
 
 

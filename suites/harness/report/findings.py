@@ -1,0 +1,224 @@
+"""What must a reader know within one minute? The worst harms, what was measured to help, strengths, and what is open.
+
+Chosen from the judgements of one subject alone, by rules that are printed beside the choice. A harm is what a claim
+settled: a requirement violated, or a limitation confirmed. Harms compare on one scale, further errors among 100 of a
+kind (`endpoints.toll`), by the lower end of their interval, so that no harm leads for being uncertain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from suites.harness.claims import Help, Judgement, Measure, Verdict
+from suites.harness.endpoints.toll import CALLED_ILL, MISSED
+from suites.harness.formatting import wording
+from suites.harness.record import Record
+from suites.harness.verdicts import needed
+
+HARMFUL = (Verdict.VIOLATED, Verdict.SUPPORTED)
+GOOD = (Verdict.MET, Verdict.NOT_SUPPORTED)
+MOST = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harm:
+    """One harm of a subject.
+
+    Attributes:
+        judgement: that settled it, or left it open.
+        sentence: what was found.
+        scale: the same in further errors among 100 of a kind; empty where they were not measured.
+        settled: False for one that these films leave open.
+    """
+
+    judgement: Judgement
+    sentence: str
+    scale: str
+    settled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the first screen says of one subject."""
+
+    harms: Sequence[Harm]
+    helps: Sequence[tuple[Judgement, Help]]
+    advice: Sequence[tuple[Judgement, str]]
+    strengths: Sequence[tuple[Judgement, str, str]]
+
+
+def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients") -> Findings:
+    """Return what the first screen says of a subject.
+
+    Args:
+        judgements: of the run.
+        subject: its name.
+        who: whose films they are, for the one scale.
+    """
+    own = [judgement for judgement in judgements if judgement.subject == subject]
+    harmful = harms(own, who)
+    helped = helps(own)
+    return Findings(
+        harms=harmful,
+        helps=helped,
+        advice=advice(harmful) if len(helped) < MOST else (),
+        strengths=strengths(own, who),
+    )
+
+
+def harms(judgements: Sequence[Judgement], who: str = "patients", most: int = MOST) -> list[Harm]:
+    """Return the worst harms, one per section, those that are settled first.
+
+    Within both, harms on the one scale come by the lower end of the larger of their two intervals; behind them those
+    that were not measured on it, a limitation beyond its documented size and a violated requirement first.
+    """
+    candidates = [one for one in judgements if _settled(one) or (_open(one) and toll_low(one) > 0)]
+    by_section: dict[str, Judgement] = {}
+    for judgement in sorted(candidates, key=_graver):
+        by_section.setdefault(judgement.claim.section, judgement)
+    return [
+        Harm(
+            judgement=judgement,
+            sentence=wording.headline(judgement),
+            scale=per_hundred(judgement, who),
+            settled=_settled(judgement),
+        )
+        for judgement in list(by_section.values())[:most]
+    ]
+
+
+def helps(judgements: Sequence[Judgement], most: int = MOST) -> list[tuple[Judgement, Help]]:
+    """Return what was measured to help, the largest gains first, one per claim."""
+    found = [(one, max(one.result.helps, key=_gain)) for one in judgements if one.result and one.result.helps]
+    return sorted(found, key=lambda pair: -_gain(pair[1]))[:most]
+
+
+def advice(harmful: Sequence[Harm]) -> list[tuple[Judgement, str]]:
+    """Return what the claims of the worst harms advise, each once: nobody measured here whether it helps."""
+    told = {one.judgement.claim.remedy: one.judgement for one in harmful if one.judgement.claim.remedy}
+    return [(judgement, text) for text, judgement in told.items()]
+
+
+def strengths(
+    judgements: Sequence[Judgement], who: str = "patients", most: int = MOST
+) -> list[tuple[Judgement, str, str]]:
+    """Return what holds, one per section, with its sentence and its place on the one scale: on many films first."""
+
+    def rank(judgement: Judgement) -> tuple[bool, bool, float]:
+        effect = judgement.result.effect if judgement.result else None
+        few = effect is None or effect.exploratory
+        return few, judgement.verdict is not Verdict.MET, -_beyond_margin(judgement)
+
+    found: dict[str, Judgement] = {}
+    for judgement in sorted((one for one in judgements if one.verdict in GOOD), key=rank):
+        found.setdefault(judgement.claim.section, judgement)
+    return [(one, wording.headline(one), per_hundred(one, who)) for one in list(found.values())[:most]]
+
+
+def toll_of(judgement: Judgement) -> dict[str, Measure]:
+    """Return what a claim measured on the one scale, by name."""
+    measures = judgement.result.measures if judgement.result else ()
+    return {one.name: one for one in measures if one.name in (MISSED, CALLED_ILL) and math.isfinite(one.estimate)}
+
+
+def toll_low(judgement: Judgement) -> float:
+    """Return the lower end of the larger toll; minus infinity where none was measured."""
+    return max((one.low for one in toll_of(judgement).values()), default=-math.inf)
+
+
+def per_hundred(judgement: Judgement, who: str = "patients") -> str:
+    """Return the toll in whole people of a hundred: `Of 100 ill children, 12 more are missed (8 to 16); ...`."""
+    told = toll_of(judgement)
+    sides = [
+        f"of 100 {kind} {who}, {_people(told[name])} {what} ({_whole(told[name].low)} to {_whole(told[name].high)})"
+        for name, kind, what in ((MISSED, "ill", "missed"), (CALLED_ILL, "healthy", "called ill"))
+        if name in told
+    ]
+    return wording.opened("; ".join(sides)) + "." if sides else ""
+
+
+def shown(record: Record, subject: str) -> str:
+    """Return in a sentence what the films of a run could settle of a subject."""
+    own = [one for one in record.judgements if one.subject == subject]
+    settled = [one for one in own if one.verdict in (*HARMFUL, *GOOD)]
+    few = sum(1 for one in settled if one.result and one.result.effect.exploratory)
+    counts = Counter(label for label in record.cohort.table["label"].astype(str) if label)
+    classes = ", ".join(f"{counts[name]:,} {wording.plain_name(name)}" for name in sorted(counts)) or "none labelled"
+    return (
+        f"{len(record.cohort):,} films of {record.cohort.patients:,} patients ({classes}) settle {len(settled)} of "
+        f"{len(own)} questions{f', {_of(few, settled)} exploratory' if few else ''}."
+    )
+
+
+def _of(few: int, settled: Sequence[Judgement]) -> str:
+    return "all" if few == len(settled) else f"{few} of them"
+
+
+def unsettled(record: Record, subject: str) -> str:
+    """Return in a sentence what they leave open, and about how many films it would take; empty if nothing."""
+    own = [one for one in record.judgements if one.subject == subject]
+    counts = Counter(one.verdict for one in own)
+    left = [
+        wording.VERDICTS[verdict].counted(counts[verdict])
+        for verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUABLE)
+        if counts[verdict]
+    ]
+    if not left:
+        return ""
+    found = [
+        one.result.needed or needed(one.result.effect, one.claim.margin)
+        for one in own
+        if one.verdict is Verdict.INCONCLUSIVE and one.result
+    ]
+    wanted = sorted(films for films in found if films)
+    text = f"They leave {' and '.join(left)}"
+    if not wanted:
+        return f"{text}."
+    middle = wanted[(len(wanted) - 1) // 2]
+    step = 10 ** max(0, len(str(middle)) - 2)
+    return f"{text}: half of what is inconclusive would take about {math.ceil(middle / step) * step:,} films or more."
+
+
+def whose(record: Record) -> str:
+    """Return whose films they are: children where every film says so."""
+    table = record.cohort.table
+    return "children" if "age_group" in table and set(table["age_group"].astype(str)) == {"child"} else "patients"
+
+
+def _settled(judgement: Judgement) -> bool:
+    return judgement.verdict in HARMFUL or judgement.beyond_documented
+
+
+def _open(judgement: Judgement) -> bool:
+    return judgement.verdict is Verdict.INCONCLUSIVE
+
+
+def _graver(judgement: Judgement) -> tuple[bool, bool, bool, float]:
+    low, grave = toll_low(judgement), judgement.verdict is Verdict.VIOLATED or judgement.beyond_documented
+    on_scale = low > 0
+    size = low if on_scale else _beyond_margin(judgement)
+    return not _settled(judgement), not on_scale, not on_scale and not grave, -size
+
+
+def _beyond_margin(judgement: Judgement) -> float:
+    """Return how far the estimate lies from the margin, where both are fractions; 0 in other units."""
+    effect, claim = judgement.result.effect if judgement.result else None, judgement.claim
+    if effect is None or not math.isfinite(effect.estimate) or max(abs(effect.estimate), abs(claim.margin)) > 1:
+        return 0.0
+    return abs(effect.estimate - claim.margin)
+
+
+def _gain(one: Help) -> float:
+    return one.gain.estimate
+
+
+def _people(measure: Measure) -> str:
+    count = round(100 * measure.estimate)
+    return f"{abs(count)} {'fewer' if count < 0 else 'more'} {'is' if abs(count) == 1 else 'are'}"
+
+
+def _whole(share: float) -> str:
+    return f"{round(100 * share)}".replace("-", wording.MINUS)

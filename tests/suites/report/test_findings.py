@@ -1,0 +1,187 @@
+"""What the first screen says: the harms that lead, on one scale, what was measured to help, and nothing untrue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from suites.harness.cache import results
+from suites.harness.claims import Help, Judgement, Result, Verdict
+from suites.harness.endpoints.toll import CALLED_ILL, MISSED
+from suites.harness.formatting import wording
+from suites.harness.record import PAGE
+from suites.harness.report import findings
+from tests.suites.report.conftest import measure
+
+
+@pytest.fixture(scope="module")
+def record(make_record):
+    return make_record(films=30, plain=True, subjects=1)
+
+
+@pytest.fixture(scope="module")
+def judged(record):
+    """Return a maker of judgements, each of a section of its own."""
+    old = next(one for one in record.judgements if one.claim.id == "failure_modes.underexposed")
+
+    def make(
+        name: str, verdict: Verdict, missed: float | None = None, half: float = 0.02, called_ill: float | None = None,
+        **more: object,
+    ) -> Judgement:  # fmt: skip
+        tolls = [
+            measure(kind, value, half, "x@3 - clean", unit="points")
+            for kind, value in ((MISSED, missed), (CALLED_ILL, called_ill))
+            if value is not None
+        ]
+        claim = replace(old.claim, id=f"a.{name}", section=str(more.pop("section", name)), documented=None,
+                        remedy=str(more.pop("remedy", "")))  # fmt: skip
+        result = replace(old.result, measures=tolls, summary="", finding=f"{name} was found.", **more)
+        return replace(old, claim=claim, verdict=verdict, result=result, beyond_documented=False)
+
+    return make
+
+
+def names(found) -> list[str]:
+    return [one.judgement.claim.id.removeprefix("a.") for one in found]
+
+
+def test_harms_lead_by_the_lower_end_of_their_interval_on_the_one_scale(judged):
+    made = [
+        judged("uncertain", Verdict.SUPPORTED, missed=0.30, half=0.29),
+        judged("small", Verdict.SUPPORTED, missed=0.05),
+        judged("alarms", Verdict.VIOLATED, missed=0.01, called_ill=0.20),
+        judged("large", Verdict.SUPPORTED, missed=0.12),
+    ]
+    assert names(findings.harms(made, most=4)) == ["alarms", "large", "small", "uncertain"]
+    assert len(findings.harms(made)) == 3
+
+
+def test_a_harm_off_the_scale_stands_behind_those_on_it_and_the_graver_first(judged):
+    made = [
+        judged("off", Verdict.SUPPORTED),
+        judged("violated", Verdict.VIOLATED),
+        judged("on", Verdict.SUPPORTED, missed=0.04),
+        judged("none_missed", Verdict.SUPPORTED, missed=0.0),
+    ]
+    assert names(findings.harms(made, most=4))[:2] == ["on", "violated"]
+
+
+def test_what_is_settled_leads_and_what_is_open_says_so(judged):
+    made = [
+        judged("open", Verdict.INCONCLUSIVE, missed=0.40),
+        judged("harmless", Verdict.INCONCLUSIVE, missed=0.01),
+        judged("settled", Verdict.SUPPORTED, missed=0.04),
+        judged("absent", Verdict.NOT_SUPPORTED, missed=0.03, half=0.0),
+    ]
+    found = findings.harms(made)
+    assert names(found) == ["settled", "open"], "an interval that holds zero is no harm, nor is what was not found"
+    assert [one.settled for one in found] == [True, False]
+
+
+def test_one_section_gives_one_harm(judged):
+    made = [judged(f"one{index}", Verdict.SUPPORTED, missed=0.1 + index / 100, section="S") for index in range(3)]
+    assert names(findings.harms([*made, judged("other", Verdict.SUPPORTED, missed=0.05)])) == ["one2", "other"]
+
+
+def test_the_one_scale_counts_people(judged):
+    told = findings.per_hundred(judged("x", Verdict.SUPPORTED, missed=0.123, called_ill=-0.014), "children")
+    assert told == (
+        "Of 100 ill children, 12 more are missed (10 to 14); of 100 healthy children, 1 fewer is called ill "
+        "(\N{MINUS SIGN}3 to 1)."
+    )
+    assert findings.per_hundred(judged("x", Verdict.SUPPORTED)) == ""
+
+
+def test_nothing_untrue_is_said_of_a_violated_requirement(judged):
+    violated = judged("covering", Verdict.VIOLATED, missed=0.1)
+    (harm,) = findings.harms([violated])
+    assert harm.sentence == "covering was found."
+    assert violated.claim.statement not in harm.sentence
+
+
+def test_what_helps_most_comes_first_and_advice_only_where_little_was_measured(judged):
+    def helped(name: str, gain: float) -> Judgement:
+        one = Help(sentence=f"{name} helps", gain=measure("gain", gain, unit="points"))
+        return judged(name, Verdict.NOT_SUPPORTED, helps=[one])
+
+    harm = judged("harm", Verdict.SUPPORTED, missed=0.2, remedy="Crop.")
+    few = findings.findings([harm, helped("little", 0.02), helped("much", 0.2)], harm.subject)
+    assert [one.sentence for _, one in few.helps] == ["much helps", "little helps"]
+    assert [text for _, text in few.advice] == ["Crop."]
+    many = [helped(f"h{index}", 0.1) for index in range(3)]
+    assert findings.findings([harm, *many], harm.subject).advice == ()
+
+
+def test_a_subject_is_told_its_own_findings_only(judged, record):
+    other = replace(judged("other", Verdict.VIOLATED, missed=0.5), subject=PAGE)
+    found = findings.findings([other], record.subjects[0].name)
+    assert not found.harms
+    assert not found.strengths
+
+
+def test_strengths_rest_on_many_films_first(judged):
+    few = measure("balanced_accuracy", 0.9, exploratory=True)
+    made = [
+        judged("few", Verdict.MET, effect=few),
+        judged("absent", Verdict.NOT_SUPPORTED),
+        judged("met", Verdict.MET),
+        judged("violated", Verdict.VIOLATED),
+    ]
+    assert [one.claim.id for one, _, _ in findings.strengths(made)] == ["a.met", "a.absent", "a.few"]
+
+
+def test_the_films_are_told_with_what_they_settle_and_leave_open(record):
+    name = record.subjects[0].name
+    assert findings.shown(record, name).endswith("settle 5 of 8 questions.")
+    assert "30 films of" in findings.shown(record, name)
+    told = findings.unsettled(record, name)
+    assert told.startswith(
+        "They leave 2 inconclusive and 1 not evaluable: half of what is inconclusive would take about"
+    )
+    settled = [one for one in record.judgements if one.verdict is Verdict.MET]
+    assert findings.unsettled(replace(record, judgements=settled), name) == ""
+
+
+def test_children_are_called_children_only_where_all_films_say_so(record):
+    assert findings.whose(record) == "patients"
+    table = record.cohort.table.assign(age_group="child")
+    assert findings.whose(replace(record, cohort=replace(record.cohort, table=table))) == "children"
+    table.loc[0, "age_group"] = "adult"
+    assert findings.whose(replace(record, cohort=replace(record.cohort, table=table))) == "patients"
+
+
+@pytest.mark.parametrize(
+    ("summary", "headline"),
+    [
+        ("It falls to 3.5 %. Then more.", "It falls to 3.5 %."),
+        ("Off by 0.25 (0.1 to 0.3) points.", "Off by 0.25 (0.1 to 0.3) points."),
+        ("One sentence without an end", "One sentence without an end."),
+    ],
+)
+def test_a_headline_is_the_first_sentence_where_an_endpoint_states_none(judged, summary: str, headline: str):
+    one = judged("x", Verdict.SUPPORTED)
+    assert wording.headline(replace(one, result=replace(one.result, finding="", summary=summary))) == headline
+    assert wording.headline(one) == "x was found."
+    assert wording.headline(replace(one, result=None, reason="no gradients")) == "no gradients."
+
+
+def test_one_word_for_a_verdict_wherever_it_is_read(judged):
+    assert {verdict: words.word for verdict, words in wording.VERDICTS.items()} == {
+        Verdict.VIOLATED: "Requirement violated",
+        Verdict.SUPPORTED: "Limitation confirmed",
+        Verdict.INCONCLUSIVE: "Inconclusive",
+        Verdict.NOT_SUPPORTED: "Limitation not found",
+        Verdict.MET: "Requirement met",
+        Verdict.NOT_EVALUABLE: "Not evaluable",
+    }
+    assert wording.VERDICTS[Verdict.SUPPORTED].counted(14) == "14 limitations confirmed"
+    assert wording.VERDICTS[Verdict.SUPPORTED].counted(1) == "1 limitation confirmed"
+    beyond = replace(judged("x", Verdict.SUPPORTED), beyond_documented=True)
+    assert wording.settled_by(beyond) == "Limitation confirmed, beyond the documented size"
+
+
+def test_results_are_kept_with_their_finding_and_what_helps(judged):
+    one = judged("x", Verdict.SUPPORTED, helps=[Help(sentence="s", gain=measure("gain", 0.1))]).result
+    again = results._restored(results._plain(one), lambda: Result(effect=one.effect))
+    assert (again.finding, again.helps) == (one.finding, one.helps)
