@@ -24,7 +24,7 @@ from suites.harness.record import Record
 from suites.harness.report import page
 from suites.harness.report.film_answers import STEPS, UNDEFINED, FilmAnswers, described, film_answers
 
-PAGE = "films.html"
+PAGE = page.FILMS
 FILES = (
     (PAGE, "every film with what was said of it, the worst ones to look at"),
     ("film-summary.csv", "one row per film and subject: truth, call, conditions that change it, its surest wrong call"),

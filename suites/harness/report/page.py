@@ -23,6 +23,8 @@ from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
 from suites.harness.subjects.subject import Subject
 
+FILMS = "films.html"
+"""The page beside this one that lists every film."""
 TEMPLATES = Path(__file__).with_name("templates")
 SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
 CONTENTS = (
@@ -80,6 +82,7 @@ def render(
         resamples=f"{RESAMPLES:,}",
         ranks=views.as_table(views.ranks(record)),
         comparison=comparison,
+        films_page=next((name for name, _ in downloads if name == FILMS), ""),
         grid=grid,
         flow=_flow(record),
         duration=_duration(record.seconds),
