@@ -18,7 +18,7 @@ from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 from robustness import presets
 from suites import options, plugin
 from suites.harness.cohorts.probes import ROLES
-from suites.harness.evaluation import SEVERITIES
+from suites.harness.predicted_run import SEVERITIES
 from suites.harness.subjects import formats
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.temperature_file import FittedTemperature

@@ -13,7 +13,8 @@ from suites.harness.endpoints import get, names
 from suites.harness.endpoints.__main__ import main
 from suites.harness.endpoints.parameters import Parameter
 from suites.harness.errors import UsageProblem
-from suites.harness.evaluation import SEVERITIES, Evaluation
+from suites.harness.evaluation import Evaluation
+from suites.harness.predicted_run import SEVERITIES
 from tests.controls.films import cohort_of
 from tests.controls.subjects import Calm, subject_of
 
