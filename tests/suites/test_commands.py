@@ -16,7 +16,7 @@ def test_the_commands_are_listed_with_what_they_do_and_the_exit_codes(capsys):
     for name in registry.names():
         assert f"  {name}" in text
         assert registry.get(name).summary in text
-    assert {"run", "plan", "card"} <= set(registry.names())
+    assert {"run", "plan", "card", "compare", "films"} <= set(registry.names())
     assert all(f"{code} " in text for code in range(6))
 
 
@@ -41,6 +41,10 @@ def test_run_lists_every_option_of_the_suites(capsys):
         (["card"], "the following arguments are required: REPORT"),
         (["card", "nowhere"], "nowhere: no results.json there"),
         (["card", "a", "b"], "unrecognized arguments: b"),
+        (["compare"], "the following arguments are required: REPORT"),
+        (["compare", "nowhere"], "nowhere: no results.json there"),
+        (["films", "nowhere"], "nowhere: no film-answers.parquet there"),
+        (["films", "nowhere", "--most", "0"], "--most is 0; expected a number of rows"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(words, told, capsys):

@@ -14,6 +14,8 @@ PACKAGES = ("robustness", "calibration", "explain", "suites")
 REPORT = "suites.harness.report"
 ABOVE_THE_REPORT = {
     "suites.commands.card",
+    "suites.commands.compare",
+    "suites.commands.films",
     "suites.outputs",
     "suites.harness.api",
     "suites.harness.evaluation",
@@ -23,8 +25,8 @@ HARNESS = "suites.harness"
 ROOMS = (
     "errors", "local_paths", "foreign_file", "foreign_code", "strict_json", "process", "progress", "former_names",
     "statistics", "claims", "cache", "subjects", "cohorts", "predictions", "record",
-    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "predicted_run", "report", "evaluation", "plan",
-    "api", "terminal_summary",
+    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "predicted_run", "report", "evaluation",
+    "plan", "api", "terminal_summary",
 )  # fmt: skip
 """The rooms of the harness, from the ground up: each imports from those before it only. A new one is put here."""
 

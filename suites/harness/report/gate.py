@@ -132,6 +132,7 @@ def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: 
     raw, notes = _paired(now, then, names, tolerance)
     effects, lost, unasked = _effects(now.document, then.document, names, tolerance)
     raw += effects
+    notes += _otherwise_run(now.document, then.document)
     parts = {"this run": results.part_of(now.document), "the baseline": results.part_of(then.document)}
     notes += [f"{whose} is {part}" for whose, part in parts.items() if part]
     notes += [f"{unasked} that the baseline judged are not compared: this run did not ask for them"] * bool(unasked)
@@ -190,6 +191,21 @@ def _refuse_other_films(now: Mapping[str, Any], then: Mapping[str, Any]) -> None
     ]
     if differing:
         raise UsageProblem(f"the baseline was measured on other films ({'; '.join(differing)}); run it again on these")
+
+
+def _otherwise_run(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """Return a note for each setting that makes numbers differ though nothing about the subjects does."""
+    runs = [side.get("run", {}) for side in (now, then)]
+    ours, theirs = (
+        {**{name: run[name] for name in ("profile", "seed") if name in run},
+         "precision": run.get("versions", {}).get("precision", "float32")}
+        for run in runs
+    )  # fmt: skip
+    return [
+        f"{name}: {theirs[name]} in the baseline, {ours[name]} now; part of a difference may come from that"
+        for name in ours
+        if name in theirs and ours[name] != theirs[name]
+    ]
 
 
 def _matched(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, str]:

@@ -312,3 +312,11 @@ def test_what_keeps_a_run_from_its_baseline_is_said_before_it_works(record, base
         gate.refuse_unfit_baseline(baseline, same, [cohort, films])
     with pytest.raises(UsageProblem, match=r"no results\.json there"):
         gate.refuse_unfit_baseline(tmp_path, same, [films])
+
+
+def test_another_precision_is_said(make_record, tmp_path):
+    before = write_report(make_record(plain=True), tmp_path / "before").parent
+    now = make_record(plain=True)
+    outcome = compare_with_baseline(replace(now, versions={**now.versions, "precision": "bf16"}), before)
+    assert any("precision: float32 in the baseline, bf16 now" in note for note in outcome.notes)
+    assert not any("precision" in note for note in compare_with_baseline(now, before).notes)
