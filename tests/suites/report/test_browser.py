@@ -19,6 +19,7 @@ from suites.harness.claims import GalleryItem, Help, Label, Tiles, Verdict, load
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED
 from suites.harness.record import PAGE
 from suites.harness.report import write_report
+from suites.harness.report.leaderboard import leaderboard, write_leaderboard
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(
@@ -416,3 +417,16 @@ def test_films_are_searched_sorted_and_opened(open_page, report, width):
     assert page.locator("#film-title").inner_text() == name
     page.click("#back")
     assert page.locator("#film").is_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 375)])
+def test_axe_finds_nothing_on_the_pages_beside_it(open_page, axe, report, tmp_path, scheme, width):
+    board = write_leaderboard(leaderboard([report.parent]), tmp_path / "board")
+    page = open_page(scheme=scheme, width=width)
+    for address, opens in ((report.with_name("films.html"), "#rows a"), (board, "details summary")):
+        page.goto(address.as_uri())
+        page.evaluate(axe)
+        page.locator(opens).first.click()
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        assert [(item["id"], [node["html"][:160] for node in item["nodes"]][:3]) for item in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
