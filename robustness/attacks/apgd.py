@@ -192,7 +192,7 @@ class APGDMargin(_APGD):
 
     name = "apgd-margin"
     loss = staticmethod(margin)
-    version = 2
+    version = 3
 
     def __init__(
         self, *, steps: int = 100, restarts: int = 1, give_up: float = 0.0, within: float | None = None

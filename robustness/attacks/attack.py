@@ -52,7 +52,7 @@ class Attack(ABC):
     budgeted: ClassVar[bool] = True
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     compared: ClassVar[bool] = True
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @abstractmethod
     def run(self, turn: Turn) -> None:

@@ -46,7 +46,10 @@ def test_three_classes_where_cross_entropy_climbs_the_wrong_hill() -> None:
     subject, films = Decoy().eval(), torch.full((4, 1, 32, 32), 0.5)
     labels, budget = torch.zeros(4, dtype=torch.long), [4 / 255]
     for weak in ("apgd-ce", "apgd-margin"):
-        attacked = attack_films(subject, films, labels, names(4), budgets=budget, profile=Protocol(weak, (get(weak),)))
+        # Of ten starts about one lies on the right hill already.
+        attacked = attack_films(
+            subject, films, labels, names(4), budgets=budget, profile=Protocol(weak, (get(weak),)), seed=1
+        )
         assert attacked.curve.tolist() == [1.0], weak
     for profile in ("quick", "standard"):
         attacked = attack_films(subject, films, labels, names(4), budgets=budget, profile=profile)

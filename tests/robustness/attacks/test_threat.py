@@ -112,7 +112,7 @@ def test_a_subject_that_takes_8_bits_sees_and_is_charged_whole_grey_levels() -> 
         return torch.stack([-up, up], 1)
 
     threat = ThreatModel(preprocess=lambda moved: moved, channels=1, eight_bit=True)
-    plan = Protocol("square", (get("square", queries=60),))
+    plan = Protocol("square", (get("square", queries=300),))
     (result,) = attack_films(subject, film, [0], ["film"], threat, budgets=[1 / 255, 2 / 255], profile=plan).results
     assert result.threat == "linf/film"
     assert result.distance * 255 == pytest.approx(1.0, abs=1e-4)

@@ -215,8 +215,8 @@ def test_a_shard_of_another_key_or_kind_or_without_its_columns_is_not_believed(t
 def test_a_run_with_any_broken_shard_gives_the_numbers_and_the_report_of_one_without(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(shards, "SET_ASIDE", [])
     claim = Claim(
-        id="classes.a", section="S", statement="s", kind="requirement", endpoint="score", margin=0.3,
-        parameters={"measure": "balanced_accuracy"},
+        id="contrast.a", section="S", statement="s", kind="limitation", endpoint="stress", margin=0.3,
+        parameters={"condition": "gamma_low@3", "conditions": ["gamma_low@1-5"]},
     )  # fmt: skip
 
     def run(to):

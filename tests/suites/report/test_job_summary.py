@@ -34,8 +34,8 @@ def test_the_three_worst_come_first_and_what_fails_the_run_before_them():
     worst = [line for line in text.splitlines() if line[:2] in ("1.", "2.", "3.", "4.")]
     assert [line.split("**")[1] for line in worst] == ["Required and not met: Required.", "Nine.", "Five."]
     assert "90.0 % (89.0 to 91.0), margin 10.0 %" in worst[1]
-    assert "| Supported | 4 |" in text
-    assert "| Met | 1 |" in text
+    assert "| Limitation confirmed | 4 |" in text
+    assert "| Requirement met | 1 |" in text
     assert "Not a medical device" in text
 
 

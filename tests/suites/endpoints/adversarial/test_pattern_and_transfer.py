@@ -49,7 +49,7 @@ def test_the_pattern_turns_films_it_was_not_fitted_on_and_noise_does_not(evidenc
     answers = evidence(subject_of(Fragile(), "fragile"), films=60).main
     found = patterns(answers, "quick", tmp_path)
     for budget in LEVELS:
-        assert found.robust(budget).mean() < 0.4 < 0.7 < found.robust(budget, "random").mean()
+        assert found.robust(budget).mean() < 0.4 < 0.55 < found.robust(budget, "random").mean()
         rows = found.at(budget)
         assert rows["image_id"].tolist() == [answers.images[at] for at in found.index]
         for fold in (0, 1):

@@ -88,7 +88,7 @@ class Job:
             "batch": BATCH[subject.differentiable],
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
             "decoding": decoding(),
-            "version": 3,
+            "version": 4,
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:

@@ -67,7 +67,7 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
     shards = Shards(cache, "transfer", {
         "subjects": [(item.subject.name, item.subject.cache_key) for item in ordered], "decoding": decoding(),
         "films": list(zip(ids, pixels.contents, labels, strict=True)), "budgets": LEVELS, "steps": STEPS,
-        "batch": BATCH[True], "version": 3,
+        "batch": BATCH[True], "version": 4,
     }, COLUMNS)  # fmt: skip
     known = shards.read()
     done = set(known["image_id"]) if len(known) else set()
