@@ -50,8 +50,10 @@ RIB_MM = 7.0
 """Half the side of the square over which ribs are averaged away and organs are not."""
 RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
-VESSEL_MM = 1.5
-"""Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
+RIB_EDGE_MM, VESSEL_CONTRAST = 2.0, 0.025
+"""Half the side of the square over which vessels are averaged away and the edges of ribs are not, and their contrast."""
+VESSELS_LOST = 0.75
+"""Share of what is finer and fainter than ribs that is seen against air only."""
 LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
 OUTLINE_MM = 4.0
@@ -60,6 +62,8 @@ STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
 HILAR = 0.4
 """Share of what is seen at the hila that is vessels, the rest are ribs."""
+EDGE_MM = 2.5
+"""Sigma of the blur that finds the edge of heart and dome, where next to nothing of the detail is left."""
 ALONG_MM = 18.0
 """Sigma over which it is averaged along the border: two ribs and more."""
 CHILD_FIELD_CM = 22.0
@@ -107,7 +111,9 @@ class Aerated:
         before = self.radiograph.attenuation
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
-        detail = kept * (self.ribs + (1.0 - 0.5 * share) * self.vessels - (2.0 * share).clamp_max(1.0) * self.outline)
+        detail = kept * (
+            self.ribs + (1.0 - VESSELS_LOST * share) * self.vessels - (2.0 * share).clamp_max(1.0) * self.outline
+        )
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
@@ -129,7 +135,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     # Twice, for once leaves a third of the ribs.
     base = _without_ribs(_without_ribs(attenuation, RIB_MM / pitch_mm), RIB_MM / pitch_mm)
     rest = attenuation - base
-    ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
+    ribs = _without_vessels(rest, RIB_EDGE_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
     between = thorax.mediastinum
     most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
@@ -145,10 +151,10 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     inner = blur_within(base, seen.float(), 0.5 * ALONG_MM / pitch_mm)
     outer = blur_within(base, hull * (~seen).float(), 0.5 * ALONG_MM / pitch_mm)
     outline = outline_in(rest, (hull > 0) & (base < 0.5 * (inner + outer)), pitch_mm)
-    border = gaussian_blur(seen.float(), 0.5 * OUTLINE_MM / pitch_mm)
+    border = gaussian_blur(seen.float(), EDGE_MM / pitch_mm)
     within = smoothstep(2.0 * gaussian_blur(hull, 2.0 * OUTLINE_MM / pitch_mm) - 0.9)
     # The trunks at the hilum are as broad as ribs, and water as well.
-    lost = torch.maximum(1.6 * border * (1.0 - border) * within, HILAR * hila(thorax))
+    lost = torch.maximum(3.6 * border * (1.0 - border) * within, HILAR * hila(thorax))
     outline = inside * (outline + lost * (rest - outline))
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
     airless = torch.maximum(base + inside * (soft - base), base + behind)
@@ -215,6 +221,16 @@ def _without_ribs(image: Tensor, half: float) -> Tensor:
     mean = _boxed(source, size)
     variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
     slope = variance / (variance + np.float32(RIB_CONTRAST**2))
+    return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
+
+
+def _without_vessels(image: Tensor, half: float) -> Tensor:
+    """A guided filter of (H, W) by itself: what is finer than ribs and varies by less is averaged away."""
+    size = 2 * max(1, round(half)) + 1
+    source = image.numpy()
+    mean = _boxed(source, size)
+    variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
+    slope = variance / (variance + np.float32(VESSEL_CONTRAST**2))
     return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
 
 
