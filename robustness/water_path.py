@@ -3,14 +3,15 @@
 Three things happen along a ray on which w cm of aerated lung turn into w cm of soft tissue:
 
 1. Attenuation rises. A lung without air is as dense as the soft tissue around it, so the broad attenuation T of heart,
-   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame. ``T - t`` is what the air
-   takes away; a share f of it comes back: ``t' = t + f * (T - t)``. Where tissue is dense already (heart, dome, chest
-   wall) nothing is lacking and nothing is added: a white-out ends where the film's own edges end, with the blur of the
-   system, and the silhouettes are lost without a second contour. Lung in the shadow of heart and dome gains 3 cm.
+   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame, raised to what lies beside
+   it where heart or abdomen are denser, from where it falls gently. ``T - t`` is what the air takes away; a share f of
+   it comes back: ``t' = t + f * (T - t)``. Heart and dome are seen against air: without it there is no step to them,
+   and of the detail what follows their borders is taken away. Lung in the shadow of heart and dome gains 3 cm.
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
-   scatter-to-primary ratio k grows from 0.4 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
-   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.88 behind 2 cm, 0.75 behind 4 cm, 0.48 behind 8 cm.
-   What is finer than ribs is half vessels, which stand out against air only: it fades to ``1 - share / 2`` of that.
+   scatter-to-primary ratio k grows from 0.3 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
+   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.90 behind 2 cm, 0.79 behind 4 cm, 0.54 behind 8 cm.
+   What is finer or narrower than ribs is mostly vessels, which stand out against air only: of the fine detail a share f
+   takes away 0.8 f beyond that, of bright detail narrower than a rib 0.85 to 1 f, most at the hila.
 3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
    display its relative share grows by ``exp(t' / 2)``.
 
@@ -40,7 +41,7 @@ from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearnes
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
-SCATTER_RATIO = 0.4
+SCATTER_RATIO = 0.3
 """Scatter over primary behind the aerated lung of a child."""
 MEDIASTINAL_RATIO = 3.0
 """Scatter over primary behind heart and abdomen."""
@@ -51,13 +52,13 @@ RIB_MM = 7.0
 RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
 RIB_EDGE_MM, VESSEL_CONTRAST = 2.0, 0.025
-"""Half the side of the square over which vessels are averaged away and the edges of ribs are not, and their contrast."""
-VESSELS_LOST = 0.9
+"""Half the side of the square over which vessels are averaged away, edges of ribs are not, and their contrast."""
+VESSELS_LOST = 0.8
 """Share of what is finer and fainter than ribs that is seen against air only."""
-VESSEL_MM, VESSELS_FROM_CM = 4.5, 4.0
-"""What is brighter than its surroundings and narrower is no rib; depth of lung from which on it is a vessel."""
-BESIDE_MM = 22.0
-"""Sigma over which a lung grows thinner from an organ to the wall."""
+VESSEL_MM, VESSELS_FROM_CM, LARGE_LOST = 4.5, 4.0, 0.85
+"""What is brighter than its surroundings and narrower is a vessel, where the lung is so deep; off the hila most is."""
+BESIDE_CM, BESIDE_MM = 6.0, 22.0
+"""Path through the lung beside heart and dome, and sigma over which it grows shorter from there to the wall."""
 LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
 OUTLINE_MM = 4.0
@@ -66,10 +67,12 @@ SURFACE_MM, FALL, REACH = 3.0, 0.10, 10
 """Pixels of the surface without silhouettes, by how much it falls per cm, and over how many times two of them."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
-HILAR = 0.4
+HILAR = 0.3
 """Share of what is seen at the hila that is vessels, the rest are ribs."""
-AROUND_MM = 6.0
+AROUND_MM = 5.0
 """Sigma of the blur that finds what is near that edge."""
+AT_THE_WALL = 0.3
+"""Share of what is the same along the wall that is lost with the air, the rest are ribs."""
 LEVEL_MM = 10.0
 """Sigma over which ribs and the spaces between them cancel each other."""
 EDGE_MM = 2.5
@@ -169,13 +172,13 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     level = beside * level
     outline = level + outline_in(rest - level, air > 0, pitch_mm)
     border, around = (gaussian_blur(air, mm / pitch_mm) for mm in (EDGE_MM, AROUND_MM))
-    lost = 2.0 * border * (1.0 - border)
-    outline = outline + lost * (rest - outline)
+    # Ribs that run along the wall are no outline of an organ.
+    near = beside_organs(thorax, seen, AROUND_MM, pitch_mm)
+    outline = (AT_THE_WALL + (1.0 - AT_THE_WALL) * near) * outline
+    outline = outline + 2.0 * border * (1.0 - border) * near * (rest - outline)
     # Dark or bright lines along heart and dome, which are what was missed.
     lines = narrow(rest - outline, pitch_mm) - narrow(outline - rest, pitch_mm)
-    outline = outline + smoothstep(6.0 * around * (1.0 - around)) * lines
-    # Ribs that run along the wall are no outline of an organ.
-    outline = beside_organs(thorax, seen, AROUND_MM, pitch_mm) * outline
+    outline = outline + smoothstep(6.0 * around * (1.0 - around)) * near * lines
     # The trunks at the hilum are as broad as ribs, and water as well.
     outline = inside * (outline + HILAR * hila(thorax) * (rest - outline))
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
@@ -184,8 +187,9 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     # Gas below the dome is not in the lung: far off what is seen of it, not much is lacking.
     lacking = torch.minimum(lacking, 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm))
     # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
-    deep = torch.maximum(thorax.depth, LUNG_DEPTH_CM * beside * seen)
-    ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
+    deep = torch.maximum(thorax.depth, BESIDE_CM * beside * seen)
+    trunks = LARGE_LOST + (1.0 - LARGE_LOST) * hila(thorax)
+    ribs = ribs - trunks * smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     return Aerated(radiograph, base, ribs, rest - ribs, outline, lacking, depth, white)
@@ -228,10 +232,11 @@ def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float
 
 def narrow(image: Tensor, pitch_mm: float) -> Tensor:
     """(H, W) what of an image is bright and narrower than ribs: the larger vessels."""
-    step = max(1.0, 1.0 / pitch_mm)
+    step = max(1.0, 0.2 * VESSEL_MM / pitch_mm)
     rows, columns = (max(8, round(size / step)) for size in image.shape)
     small = cv2.resize(image.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    size = 2 * max(1, round(0.5 * VESSEL_MM / (step * pitch_mm))) + 1
+    # No wider: rather a vessel too many than a rib too few.
+    size = 2 * int(0.5 * (VESSEL_MM / (step * pitch_mm) - 1.0)) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     opened = cv2.morphologyEx(small, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_REPLICATE)
     return resize(torch.from_numpy(small - opened), *image.shape)
