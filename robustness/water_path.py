@@ -10,8 +10,8 @@ Three things happen along a ray on which w cm of aerated lung turn into w cm of 
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
    scatter-to-primary ratio k grows from 0.3 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
    ``(1 + k) / (1 + k * exp(DMU * w))``: 0.90 behind 2 cm, 0.79 behind 4 cm, 0.54 behind 8 cm.
-   What is finer or narrower than ribs is mostly vessels, which stand out against air only: of the fine detail a share f
-   takes away 0.8 f beyond that, of bright detail narrower than a rib 0.85 to 1 f, most at the hila.
+   What is finer or narrower than ribs is mostly vessels, which stand out against air only: a share f takes away
+   0.9 f of it beyond that, the rest is the texture of bone and chest wall.
 3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
    display its relative share grows by ``exp(t' / 2)``.
 
@@ -53,10 +53,10 @@ RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
 RIB_EDGE_MM, VESSEL_CONTRAST = 2.0, 0.025
 """Half the side of the square over which vessels are averaged away, edges of ribs are not, and their contrast."""
-VESSELS_LOST = 0.8
+VESSELS_LOST = 0.9
 """Share of what is finer and fainter than ribs that is seen against air only."""
-VESSEL_MM, VESSELS_FROM_CM, LARGE_LOST = 4.5, 4.0, 0.85
-"""What is brighter than its surroundings and narrower is a vessel, where the lung is so deep; off the hila most is."""
+VESSEL_MM, VESSELS_FROM_CM = 4.5, 4.0
+"""What is brighter than its surroundings and narrower is a vessel, where the lung is so deep."""
 BESIDE_CM, BESIDE_MM = 6.0, 22.0
 """Path through the lung beside heart and dome, and sigma over which it grows shorter from there to the wall."""
 LEFTOVER_MM = 14.0
@@ -188,8 +188,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     lacking = torch.minimum(lacking, 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm))
     # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
     deep = torch.maximum(thorax.depth, BESIDE_CM * beside * seen)
-    trunks = LARGE_LOST + (1.0 - LARGE_LOST) * hila(thorax)
-    ribs = ribs - trunks * smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
+    ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     return Aerated(radiograph, base, ribs, rest - ribs, outline, lacking, depth, white)
