@@ -23,7 +23,7 @@ from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, random_field, thorax_of
-from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left, hila
+from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left, hila, narrow
 
 STILL = ["whiteout_lobar", "whiteout_mass", "whiteout_total"]
 ONE_SIDED = [*STILL, "whiteout_effusion", "whiteout_collapse"]
@@ -219,20 +219,14 @@ def test_air_is_left_at_apex_and_flank_and_its_share_is_what_the_extent_says(ext
             assert float(share[base].mean() - share[apex].mean()) > 0.15
 
 
-def test_vessels_fade_where_no_air_is_left_and_ribs_stay():
-    patient = sample_patient("p1", 0, "child")
-    phantom = render(patient, "normal", "AP", size=256)
-    film, lungs = phantom.film, phantom.lung
-    thorax, apart = taken_apart(film, lungs)
-    even = nearness(thorax, "both")
-    filled = apart.filled(even, Draws("a", "any"), 1e9)
-    core = shrunk(hit(thorax), 0.08 * thorax.height) & (hila(thorax) > 0.5)
-    fine = [
-        float((ndimage.gaussian_filter(x.numpy(), 1.0) - ndimage.gaussian_filter(x.numpy(), 2.5))[core.numpy()].std())
-        for x in (Radiograph.of(x, Draws("a", "test")).attenuation for x in (film, filled))
-    ]
-    predicted = float(contrast_left(apart.depth_cm)[core].mean())
-    assert fine[1] < 0.6 * predicted * fine[0], "more than scatter takes"
+@pytest.mark.parametrize("side", [256, 1024])
+def test_vessels_are_narrower_than_ribs(side):
+    pitch = 220.0 / side
+    columns = pitch * torch.arange(float(side))
+    line, rib = ((columns - 50.0).abs() < 1.4).float(), ((columns - 120.0).abs() < 3.5).float()
+    found = narrow((line + rib).expand(side, side).contiguous(), pitch)[side // 2]
+    assert float((found * line).sum() / line.sum()) > 0.75
+    assert float((found * rib).sum().abs() / rib.sum()) < 0.05
 
 
 @pytest.mark.parametrize("name", ["whiteout_lobar", "whiteout_effusion", "whiteout_bilateral"])
