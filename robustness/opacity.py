@@ -18,6 +18,8 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,8 +48,19 @@ PEAK = 0.56
 STEEPEST = 0.4
 """By which a warp stretches or squeezes at most."""
 
+NARROW = 0.035
+"""Half the width of what is too narrow to be heart or dome, in heights of the lungs."""
+RAMP = 0.6
+"""Share of a lung over which it turns from filled to aerated, where heart and dome are reached first."""
+VEIL, SUPINE_VEIL = 0.25, 0.5
+"""Share of the water that is the same everywhere, if it has no border, and if it is fluid behind a lung."""
+BESIDE = 0.12
+"""Distance from heart and dome, in heights of the lungs, over which a consolidation gets places that hold air."""
 SPARED = 0.6
 """Share of the air that is left in the airiest places of a lung of which next to nothing is consolidated."""
+TOWARD_ORGANS, SMALL, HALFWAY = 0.35, 0.3, 0.5
+"""By how much sooner heart and dome are reached by a large opacity: a mass of more than such a radius (half widths), or
+a consolidation that is on its way from base to apex beyond such a height (heights of the lungs)."""
 MASS_RISE = 1.6
 """Thickness of a mass over that of the lung, in its middle; what is more than the lung is deep counts as all of it."""
 
@@ -69,7 +82,7 @@ class _WhiteOut(Perturbation):
     """One cause of an opaque lung. Subclasses say which share of each path is water, and what moves.
 
     Formula: t' = t + f (T - t), f the share of the path that is water, T the attenuation of a chest without air; of the
-    contrast of ribs behind w cm of it 1.4 / (1 + 0.4 exp(0.195 w)) is left.
+    contrast of ribs behind w cm of it 1.3 / (1 + 0.3 exp(0.195 w)) is left.
     Kept: window, tone curve, nothing above the white of bone; side and place of a film for all extents.
     Not modelled: support devices, a change of the other lung, calcium, cavities and air-fluid levels.
     """
@@ -102,6 +115,64 @@ class _WhiteOut(Perturbation):
     def rise_cm(self, extent: float) -> float:
         """How far the dome of the opaque side is drawn up."""
         return 0.0 * extent
+
+
+def cloudy(
+    order: Tensor, thorax: Thorax, side: str, extent: float, draws: Draws, *, edge_px: tuple[float, float]
+) -> Tensor:
+    """(H, W) share as of `opacified`, with a border that is sharper here and softer there.
+
+    Args:
+        order: (H, W), what is filled first is largest.
+        thorax: the geometry.
+        side: "left", "right" or "both".
+        extent: share of the side.
+        draws: where the softness comes from, the same for every extent.
+        edge_px: least and largest sigma, in pixels.
+    """
+    sharp, vague = (opacified(order, thorax, side, extent, sigma) for sigma in edge_px)
+    return sharp + smoothstep(0.4 + 0.35 * random_field(draws, "softness", order.shape, beta=2.2)) * (vague - sharp)
+
+
+@remembered(2)
+def beside_first(thorax: Thorax, side: str, name: str, image_id: str, seed: int) -> Tensor:
+    """(H, W) share of the lung of a side that fills later than a place: 1 along heart and dome, 0 at apex and flank."""
+    clouds = random_field(Draws(image_id, name, seed), "clouds", thorax.depth.shape, beta=3.5)
+    rows, _ = coordinates(thorax.depth)
+    down = (rows - thorax.top + (thorax.depth.shape[0] - 1) / 2.0) / thorax.height
+    order = -distance_to_organs(thorax, side) + 0.25 * down - 0.15 * outward(thorax, side) + 0.05 * clouds
+    ranked = order[thorax.side(side)].sort().values.numpy()
+    ranks = np.linspace(0.0, 1.0, 257)
+    later = np.interp(order.numpy(), ranked[np.round(ranks * (len(ranked) - 1)).astype(int)], ranks)
+    return torch.from_numpy(later.astype(np.float32))
+
+
+@remembered(2)
+def distance_to_organs(thorax: Thorax, side: str) -> Tensor:
+    """(H, W) distance to what of a hemithorax lies behind heart and dome, in heights of the lungs, at most 1."""
+    hidden = (thorax.hemithorax(side) & ~thorax.side(side)).numpy().view(np.uint8)
+    # What is narrower lies between the ribs at the chest wall.
+    narrow = NARROW * thorax.height
+    core = (cv2.distanceTransform(hidden, cv2.DIST_L2, 3) <= narrow).view(np.uint8)
+    distance = torch.from_numpy(cv2.distanceTransform(core, cv2.DIST_L2, 3)) - narrow
+    return (distance / thorax.height).clamp(0.0, 1.0)
+
+
+def spread(later: Tensor, extent: float, veil: float) -> Tensor:
+    """(H, W) shares with a mean of `extent` over a lung: a veil everywhere, the rest where a place fills early.
+
+    Every place rises with extent, and from the veil to 1 over RAMP of the lung.
+
+    Args:
+        later: (H, W) share of the lung that fills later than a place, 0 to 1.
+        extent: mean share, 0 to 1.
+        veil: share of the extent that is the same everywhere.
+    """
+    least = veil * extent
+    beyond = (extent - least) / (1.0 - least) if least < 1.0 else 1.0
+    width = min(RAMP, 2.0 * beyond, 2.0 * (1.0 - beyond))
+    ramp = (0.5 + (later - (1.0 - beyond)) / max(width, 1e-6)).clamp(0.0, 1.0) if beyond < 1.0 else 1.0
+    return torch.as_tensor(least + (1.0 - least) * ramp).expand(later.shape)
 
 
 def side_of(draws: Draws) -> str:
@@ -139,11 +210,12 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str)
 class WhiteOutLobar(_WhiteOut):
     """Consolidation: one lobe, then its neighbours, alveoli full of fluid; volume and mediastinum stay.
 
-    Homogeneous but for faint air bronchograms (radius 1.5 to 0.5 mm) and, until all of the lung is full, places that
-    hold up to 0.6 of their air yet. Where it advances it is ill defined (7 mm), where an upper lobe ends at the
-    horizontal fissure, which is bowed, it is sharper in part (2 mm). An upper lobe fills up from its lower end, then
-    the lung below it from the mediastinum on, so that air is left at the side of the base. In front of heart or dome
-    the silhouette is lost.
+    Homogeneous but for faint air bronchograms (radius 1.5 to 0.5 mm) and, until all of the lung is full, places away
+    from heart and dome that hold up to 0.6 of their air yet. Where it advances it is ragged and ill defined (4 mm here,
+    14 mm there), where an upper lobe ends at the horizontal fissure, which is bowed, it is sharper in part (2 mm). A
+    lower lobe that is full goes on along the mediastinum first. An upper lobe fills up from its lower end, then the
+    lung below it from the mediastinum on, so that air is left at the side of the base. In front of heart or dome the
+    silhouette is lost.
 
     extent: share of the hemithorax that is opaque, 0.2 to 1; up to 95 % of each path there is water.
     water_cm: mean thickness of the water over that side of a child, 1.1 to 5.3 cm.
@@ -168,10 +240,12 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     away = outward(thorax, side)
     down = (rows - thorax.top + (shape[0] - 1) / 2.0) / thorax.height
     lower = draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower"
-    edge, fissure = draws.uniform("edge in mm", 6.0, 9.0), draws.uniform("fissure in mm", 1.2, 2.5)
+    fissure, beside = draws.uniform("fissure in mm", 1.2, 2.5), exp(-distance_to_organs(thorax, side) / BESIDE)
     if lower:
         # The oblique fissure lies en face: the lower lobe has no border above, and reaches higher toward the spine.
         order = down - 0.25 * away + 0.09 * clouds
+        # Once it is large it climbs along the mediastinum first.
+        order = order + TOWARD_ORGANS * beside * (HALFWAY - order).clamp_min(0.0)
     else:
         # Up from its lower end, then on into the lung below, beside the mediastinum first.
         bow = draws.uniform("bow", 0.15, 0.45) * draws.choice("bowed", (-1.0, 1.0), (0.35, 0.65))
@@ -179,7 +253,8 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
         end = end - 0.25 * bow - 0.04 * away
         above, below = end - down, (0.35 * (down - end) + 0.45 * away + 0.12 * clouds).clamp_min(0.0)
         order = torch.where(above >= 0.0, 1.0 - above, -below)
-    opaque = opacified(order, thorax, side, extent, edge / pitch_mm)
+    ragged = 0.05 * random_field(draws, "ragged", shape, beta=2.5)
+    opaque = cloudy(order + ragged, thorax, side, extent, draws, edge_px=(4.0 / pitch_mm, 14.0 / pitch_mm))
     if not lower and side == "left":
         # The right lung, in the usual display: its horizontal fissure is seen where it lies along the beam.
         sharp = opacified(order, thorax, side, extent, fissure / pitch_mm)
@@ -190,6 +265,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     # Until all of a lung is full, some of it holds air yet.
     spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
     texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
+    texture = texture + beside * (1.0 - texture)
     air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
     return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
 
@@ -219,7 +295,8 @@ class WhiteOutEffusion(_WhiteOut):
 
     Upright (three films in five) it fills the base, hides costophrenic angle and dome, and its upper border is a
     meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 to 5 cm. Supine it layers behind the lung: a
-    veil over all of the hemithorax, denser toward the base, through which vessels stay visible until it is thick.
+    veil over all of the hemithorax, half of the fluid, the rest where it is deepest: beside the heart and over the
+    dome, which are lost first; air is left at apex and flank.
 
     extent: share of the hemithorax that is opaque (supine: of its depth that is fluid), 0.2 to 1.
     water_cm: mean thickness of the fluid over that side of a child, 1.1 to 5.6 cm.
@@ -232,11 +309,8 @@ class WhiteOutEffusion(_WhiteOut):
         rows, _ = coordinates(thorax.depth)
         away = outward(thorax, side)
         if draws.choice("posture", ("upright", "supine"), (0.6, 0.4)) == "supine":
-            down = (rows - thorax.top + (thorax.depth.shape[0] - 1) / 2.0) / thorax.height
-            # Nested in extent: every place rises from 0 to 1, the base and the flank earlier than the apex.
-            earlier = 0.55 * (down - 0.5) + 0.25 * (away - 0.5).clamp_min(0.0)
-            veil = (extent + (1.0 - extent) * extent * 2.0 * earlier).clamp(0.0, 1.0)
-            return veil * nearness(thorax, side)
+            later = beside_first(thorax, side, self.name, draws.image_id, draws.seed)
+            return spread(later, extent, SUPINE_VEIL) * nearness(thorax, side)
         climb = draws.uniform("meniscus height in cm", 4.0, 7.0) * 10.0 / pitch_mm
         reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
@@ -253,7 +327,8 @@ class WhiteOutCollapse(_WhiteOut):
     """Collapse: a lung that loses its air with its volume; the heart pulled over (0.8 cm), dome up (2 cm).
 
     Dense beside the mediastinum, behind the heart first, with a border that runs from the hilum outward to the dome
-    (3 mm, a fissure). A smooth warp draws heart and dome over and crowds the ribs of the side.
+    (2.5 mm where it is a fissure, up to 9 mm elsewhere). A smooth warp draws heart and dome over and crowds the ribs of
+    the side.
 
     extent: share of the hemithorax that is opaque, 0.2 to 1; 90 % of each path there is water.
     water_cm: mean thickness of the water over that side of a child, 1.0 to 5.0 cm.
@@ -267,7 +342,7 @@ class WhiteOutCollapse(_WhiteOut):
         rows, _ = coordinates(thorax.depth)
         order = 0.9 * rows / thorax.height - outward(thorax, side)
         order = order + 0.06 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
-        return 0.9 * opacified(order, thorax, side, extent, 3.0 / pitch_mm)
+        return 0.9 * cloudy(order, thorax, side, extent, draws, edge_px=(2.5 / pitch_mm, 9.0 / pitch_mm))
 
     def shift_cm(self, extent: float) -> float:
         return -LARGEST_SHIFT_CM * extent
@@ -281,7 +356,8 @@ class WhiteOutMass(_WhiteOut):
     """Mass, or round pneumonia: a lobed lump of soft tissue that grows until it fills the hemithorax.
 
     Its thickness is that of a ball, so it is densest in the middle and thins toward its border, which is sharp (1 mm)
-    in places and ill defined (5 mm, with strands) in others. Ribs run through it.
+    in places and ill defined (5 mm, with strands) in others. Ribs run through it. A large one reaches heart and dome
+    before it does apex and flank.
 
     extent: share of the hemithorax that is opaque, 0.2 to 1.
     water_cm: mean thickness of the tissue over that side of a child, 1.1 to 5.6 cm.
@@ -298,6 +374,9 @@ class WhiteOutMass(_WhiteOut):
         shape = thorax.depth.shape
         lobes = 1.0 + 0.17 * random_field(draws, "outline", shape, beta=3.2).clamp(-2.0, 2.0)
         radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
+        # Once it is large it reaches heart and dome before it does apex and flank.
+        beside = exp(-distance_to_organs(thorax, side) / BESIDE)
+        radius = radius - TOWARD_ORGANS * beside * (radius - SMALL).clamp_min(0.0)
         inside = radius[thorax.side(side)]
         border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (
             1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
@@ -311,6 +390,7 @@ class WhiteOutMass(_WhiteOut):
         clear, vague = gaussian_blur(clear, 0.8 / pitch_mm), gaussian_blur(vague, 5.0 / pitch_mm)
         sharp = smoothstep(0.45 + 0.8 * random_field(draws, "sharpness", shape, beta=4.0))
         texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
+        texture = texture + beside * (1.0 - texture)
         return (sharp * clear + (1.0 - sharp) * vague) * texture * nearness(thorax, side)
 
 
@@ -347,7 +427,10 @@ class WhiteOutBilateral(_WhiteOut):
 class WhiteOutTotal(_WhiteOut):
     """All of one side white, whatever the cause: no border, no bronchograms, nothing moves; the air goes out of it.
 
-    extent: share of the air of the hemithorax that is replaced, 0.2 (a veil) to 1, the same everywhere.
+    A quarter of the water is the same everywhere. The rest comes beside the heart and along the dome first, whose
+    silhouettes are lost from an extent of 0.6 on, and leaves air at apex and flank, without a border between them.
+
+    extent: share of the air of the hemithorax that is replaced, 0.2 to 1, in its mean.
     water_cm: mean thickness of the water over that side of a child, 1.1 to 5.6 cm.
     """
 
@@ -355,4 +438,6 @@ class WhiteOutTotal(_WhiteOut):
     units: ClassVar = {"extent": "{} of the air of the hemithorax", "water_cm": "{} cm of water in its mean"}
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        return extent * nearness(thorax, side_of(draws))
+        side = side_of(draws)
+        later = beside_first(thorax, side, self.name, draws.image_id, draws.seed)
+        return spread(later, extent, VEIL) * nearness(thorax, side)

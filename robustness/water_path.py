@@ -3,14 +3,15 @@
 Three things happen along a ray on which w cm of aerated lung turn into w cm of soft tissue:
 
 1. Attenuation rises. A lung without air is as dense as the soft tissue around it, so the broad attenuation T of heart,
-   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame. ``T - t`` is what the air
-   takes away; a share f of it comes back: ``t' = t + f * (T - t)``. Where tissue is dense already (heart, dome, chest
-   wall) nothing is lacking and nothing is added: a white-out ends where the film's own edges end, with the blur of the
-   system, and the silhouettes are lost without a second contour. Lung in the shadow of heart and dome gains 3 cm.
+   abdomen and chest wall is carried into the lung as a membrane is stretched over a frame, raised to what lies beside
+   it where heart or abdomen are denser, from where it falls gently. ``T - t`` is what the air takes away; a share f of
+   it comes back: ``t' = t + f * (T - t)``. Heart and dome are seen against air: without it there is no step to them,
+   and of the detail what follows their borders is taken away. Lung in the shadow of heart and dome gains 3 cm.
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
-   scatter-to-primary ratio k grows from 0.4 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
-   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.88 behind 2 cm, 0.75 behind 4 cm, 0.48 behind 8 cm.
-   What is finer than ribs is half vessels, which stand out against air only: it fades to ``1 - share / 2`` of that.
+   scatter-to-primary ratio k grows from 0.3 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
+   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.90 behind 2 cm, 0.79 behind 4 cm, 0.54 behind 8 cm.
+   What is finer or narrower than ribs is mostly vessels, which stand out against air only: a share f takes away
+   0.9 f of it beyond that, the rest is the texture of bone and chest wall.
 3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
    display its relative share grows by ``exp(t' / 2)``.
 
@@ -40,7 +41,7 @@ from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearnes
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
-SCATTER_RATIO = 0.4
+SCATTER_RATIO = 0.3
 """Scatter over primary behind the aerated lung of a child."""
 MEDIASTINAL_RATIO = 3.0
 """Scatter over primary behind heart and abdomen."""
@@ -50,16 +51,32 @@ RIB_MM = 7.0
 """Half the side of the square over which ribs are averaged away and organs are not."""
 RIB_CONTRAST = 0.35
 """Attenuation by which ribs stand out, roughly; organs stand out by 0.8 and more."""
-VESSEL_MM = 1.5
-"""Sigma below which what is seen in a lung is taken for vessels, above which for ribs."""
+RIB_EDGE_MM, VESSEL_CONTRAST = 2.0, 0.025
+"""Half the side of the square over which vessels are averaged away, edges of ribs are not, and their contrast."""
+VESSELS_LOST = 0.9
+"""Share of what is finer and fainter than ribs that is seen against air only."""
+VESSEL_MM, VESSELS_FROM_CM = 4.5, 4.0
+"""What is brighter than its surroundings and narrower is a vessel, where the lung is so deep."""
+BESIDE_CM, BESIDE_MM = 6.0, 22.0
+"""Path through the lung beside heart and dome, and sigma over which it grows shorter from there to the wall."""
 LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
 OUTLINE_MM = 4.0
-"""Sigma over which steps between organs are levelled once no air is between them."""
+"""Half the sigma over which the suppression of outlines sets in toward the edge of a hemithorax."""
+SURFACE_MM, FALL, REACH = 3.0, 0.10, 10
+"""Pixels of the surface without silhouettes, by how much it falls per cm, and over how many times two of them."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
-HILAR = 0.4
+HILAR = 0.3
 """Share of what is seen at the hila that is vessels, the rest are ribs."""
+AROUND_MM = 5.0
+"""Sigma of the blur that finds what is near that edge."""
+AT_THE_WALL = 0.3
+"""Share of what is the same along the wall that is lost with the air, the rest are ribs."""
+LEVEL_MM = 10.0
+"""Sigma over which ribs and the spaces between them cancel each other."""
+EDGE_MM = 2.5
+"""Sigma of the blur that finds the edge of heart and dome, where next to nothing of the detail is left."""
 ALONG_MM = 18.0
 """Sigma over which it is averaged along the border: two ribs and more."""
 CHILD_FIELD_CM = 22.0
@@ -107,11 +124,14 @@ class Aerated:
         before = self.radiograph.attenuation
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
-        detail = kept * (self.ribs + (1.0 - 0.5 * share) * self.vessels - (2.0 * share).clamp_max(1.0) * self.outline)
+        detail = kept * (
+            self.ribs + (1.0 - VESSELS_LOST * share) * self.vessels - (1.2 * share).clamp_max(1.0) * self.outline
+        )
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
-        lost = exp(after - typical) - kept.square() * exp(before - typical)
+        faded = kept * (1.0 - VESSELS_LOST * share)
+        lost = exp(after - typical) - faded.square() * exp(before - typical)
         grain = draws.twin("whiteout").normals("grain", *before.shape)
         after = after + (lost.clamp_min(0.0) / counts).sqrt() * grain
         return self.radiograph.display(torch.where(share > 0.0, after, before))
@@ -129,7 +149,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     # Twice, for once leaves a third of the ribs.
     base = _without_ribs(_without_ribs(attenuation, RIB_MM / pitch_mm), RIB_MM / pitch_mm)
     rest = attenuation - base
-    ribs = gaussian_blur(rest, VESSEL_MM / pitch_mm)
+    ribs = _without_vessels(rest, RIB_EDGE_MM / pitch_mm)
     hull = thorax.hemithorax("both").float()
     between = thorax.mediastinum
     most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
@@ -144,34 +164,81 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     # A mask follows an edge to a pixel or two: it is taken where the film is half way between both sides of it.
     inner = blur_within(base, seen.float(), 0.5 * ALONG_MM / pitch_mm)
     outer = blur_within(base, hull * (~seen).float(), 0.5 * ALONG_MM / pitch_mm)
-    outline = outline_in(rest, (hull > 0) & (base < 0.5 * (inner + outer)), pitch_mm)
-    border = gaussian_blur(seen.float(), 0.5 * OUTLINE_MM / pitch_mm)
-    within = smoothstep(2.0 * gaussian_blur(hull, 2.0 * OUTLINE_MM / pitch_mm) - 0.9)
+    film = gaussian_blur(attenuation, EDGE_MM / pitch_mm)
+    air = hull * (0.5 * (film + base) < 0.5 * (inner + outer))
+    organs, beside = hull - air, beside_organs(thorax, seen, BESIDE_MM, pitch_mm)
+    # Ribs are as much brighter as their spaces are darker; what is left of the difference between both sides is not.
+    level = air * blur_within(rest, air, LEVEL_MM / pitch_mm) + organs * blur_within(rest, organs, LEVEL_MM / pitch_mm)
+    level = beside * level
+    outline = level + outline_in(rest - level, air > 0, pitch_mm)
+    border, around = (gaussian_blur(air, mm / pitch_mm) for mm in (EDGE_MM, AROUND_MM))
+    # Ribs that run along the wall are no outline of an organ.
+    near = beside_organs(thorax, seen, AROUND_MM, pitch_mm)
+    outline = (AT_THE_WALL + (1.0 - AT_THE_WALL) * near) * outline
+    outline = outline + 2.0 * border * (1.0 - border) * near * (rest - outline)
+    # Dark or bright lines along heart and dome, which are what was missed.
+    lines = narrow(rest - outline, pitch_mm) - narrow(outline - rest, pitch_mm)
+    outline = outline + smoothstep(6.0 * around * (1.0 - around)) * near * lines
     # The trunks at the hilum are as broad as ribs, and water as well.
-    lost = torch.maximum(1.6 * border * (1.0 - border) * within, HILAR * hila(thorax))
-    outline = inside * (outline + lost * (rest - outline))
+    outline = inside * (outline + HILAR * hila(thorax) * (rest - outline))
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
     airless = torch.maximum(base + inside * (soft - base), base + behind)
-    lacking = inside * (without_outlines(airless, inside, pitch_mm) - base).clamp_min(0.0)
-    depth = torch.maximum(thorax.depth, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
+    lacking = inside * (without_silhouettes(airless, inside, pitch_mm) - base).clamp_min(0.0)
+    # Gas below the dome is not in the lung: far off what is seen of it, not much is lacking.
+    lacking = torch.minimum(lacking, 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm))
+    # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
+    deep = torch.maximum(thorax.depth, BESIDE_CM * beside * seen)
+    ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
+    depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     return Aerated(radiograph, base, ribs, rest - ribs, outline, lacking, depth, white)
 
 
-def without_outlines(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:
-    """(H, W) attenuation of a chest without air, no outline of lung, heart or dome left in it.
+def without_silhouettes(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) attenuation of a chest without air in which neither lung nor heart nor dome has an outline.
 
-    What is darker than all around within LEFTOVER_MM is lung at the border of the mask that was not filled. Where heart
-    or abdomen are brighter, the lung beside them is taken up to their level and falls from there over OUTLINE_MM: they
-    keep their own, so that a step would stay if it were levelled to the mean. All of it from within the hemithoraces.
+    The lowest surface above `airless` that falls by no more than FALL per cm: beside a heart the lung is as dense as
+    the heart and grows less dense from there, so that no step is left, nor dark lung at the border of a mask.
     """
-    size = 2 * max(1, round(0.5 * LEFTOVER_MM / pitch_mm)) + 1
-    square = np.ones((size, size), dtype=np.uint8)
-    closed = cv2.morphologyEx(airless.numpy(), cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
-    size = 2 * max(1, round(OUTLINE_MM / pitch_mm)) + 1
+    height, width = airless.shape
+    step = max(1.0, SURFACE_MM / pitch_mm)
+    rows, columns = max(8, round(height / step)), max(8, round(width / step))
+    small = cv2.resize(airless.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    within = cv2.resize(inside.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    # What is narrow and bright is bone.
+    plain = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    low = np.float32(plain.min())
+    surface = low + (plain - low) * np.clip(2.0 * within - 1.0, 0.0, 1.0)
+    falls = np.float32(2.0 * FALL * 0.1 * step * pitch_mm)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    for _ in range(REACH):
+        surface = np.maximum(surface, cv2.dilate(surface, disc, borderType=cv2.BORDER_REPLICATE) - falls)
+    surface = np.maximum(cv2.GaussianBlur(surface, (0, 0), 2.0, borderType=cv2.BORDER_REPLICATE), small)
+    surface = cv2.GaussianBlur(surface, (0, 0), 0.8, borderType=cv2.BORDER_REPLICATE)
+    return resize(torch.from_numpy(surface), height, width)
+
+
+def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float) -> Tensor:
+    """(H, W), 1 in the hemithoraces along heart and dome, falling to 0 at the chest wall."""
+    hull = thorax.hemithorax("both")
+    step = max(1.0, SURFACE_MM / pitch_mm)
+    rows, columns = (max(8, round(size / step)) for size in hull.shape)
+    organs, lungs = (resize(mask.float(), rows, columns) for mask in (hull & ~seen, seen))
+    covered = gaussian_blur(organs, sigma_mm / (step * pitch_mm))
+    walls = gaussian_blur((1.0 - organs - lungs).clamp_min(0.0), sigma_mm / (step * pitch_mm))
+    return resize(smoothstep(2.0 * covered / (covered + walls).clamp_min(1e-2)), *hull.shape)
+
+
+def narrow(image: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) what of an image is bright and narrower than ribs: the larger vessels."""
+    step = max(1.0, 0.2 * VESSEL_MM / pitch_mm)
+    rows, columns = (max(8, round(size / step)) for size in image.shape)
+    small = cv2.resize(image.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    # No wider: rather a vessel too many than a rib too few.
+    size = 2 * int(0.5 * (VESSEL_MM / (step * pitch_mm) - 1.0)) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    raised = torch.from_numpy(cv2.dilate(closed * inside.numpy(), disc, borderType=cv2.BORDER_REPLICATE))
-    return blur_within(raised, inside, OUTLINE_MM / pitch_mm)
+    opened = cv2.morphologyEx(small, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_REPLICATE)
+    return resize(torch.from_numpy(small - opened), *image.shape)
 
 
 def hila(thorax: Thorax) -> Tensor:
@@ -215,6 +282,16 @@ def _without_ribs(image: Tensor, half: float) -> Tensor:
     mean = _boxed(source, size)
     variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
     slope = variance / (variance + np.float32(RIB_CONTRAST**2))
+    return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
+
+
+def _without_vessels(image: Tensor, half: float) -> Tensor:
+    """A guided filter of (H, W) by itself: what is finer than ribs and varies by less is averaged away."""
+    size = 2 * max(1, round(half)) + 1
+    source = image.numpy()
+    mean = _boxed(source, size)
+    variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
+    slope = variance / (variance + np.float32(VESSEL_CONTRAST**2))
     return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
 
 

@@ -18,12 +18,12 @@ from robustness import PerturbationUndefined, get
 from robustness.draws import Draws
 from robustness.filters import resize
 from robustness.lungs import estimate_lungs, lungs_of
-from robustness.opacity import moved, side_of
+from robustness.opacity import distance_to_organs, moved, side_of
 from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
-from robustness.thorax import Thorax, opacified, random_field, thorax_of
-from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left
+from robustness.thorax import Thorax, nearness, opacified, random_field, thorax_of
+from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left, hila, narrow
 
 STILL = ["whiteout_lobar", "whiteout_mass", "whiteout_total"]
 ONE_SIDED = [*STILL, "whiteout_effusion", "whiteout_collapse"]
@@ -147,9 +147,13 @@ def ribs(film: Tensor, core: Tensor) -> float:
 def test_ribs_behind_water_fade_as_scatter_takes_over(severity, films, phantoms):
     for film, lungs in [(films[0][0], films[1][0]), *phantoms]:
         thorax = thorax_of(lungs)
-        core = shrunk(hit(thorax), 0.08 * thorax.height)
-        left = ribs(white("whiteout_total", film, lungs, severity), core) / ribs(film, core)
-        predicted = float(contrast_left(thorax.depth * 0.2 * severity)[core].mean())
+        # Away from the hila, of which little is ribs.
+        core = shrunk(hit(thorax), 0.08 * thorax.height) & (hila(thorax) < 0.3)
+        apart = taken_apart(film, lungs)[1]
+        even = 0.2 * severity * nearness(thorax, side_of(Draws("a", "any")))
+        filled = apart.filled(even, Draws("a", "any"), apart.radiograph.counts(220.0 / min(film.shape)))
+        left = ribs(filled, core) / ribs(film, core)
+        predicted = float(contrast_left(apart.depth_cm * 0.2 * severity)[core].mean())
         # Vessels are in the band too, and fade further.
         assert 0.65 * predicted < left < 1.05 * predicted
         other = shrunk(thorax.lungs & ~hit(thorax), 0.08 * thorax.height)
@@ -158,9 +162,9 @@ def test_ribs_behind_water_fade_as_scatter_takes_over(severity, films, phantoms)
 
 def test_contrast_left_is_that_of_scatter_that_stays_while_the_primary_beam_falls():
     water = torch.tensor([0.0, 2.0, 4.0, 8.0])
-    scatter = 0.4 / (torch.exp(-0.195 * water) + 0.4) * torch.exp(torch.zeros(4))
+    scatter = 0.3 / (torch.exp(-0.195 * water) + 0.3) * torch.exp(torch.zeros(4))
     assert contrast_left(water).tolist() == pytest.approx(((1.0 - scatter) / (1.0 - scatter[0])).tolist(), rel=1e-5)
-    assert contrast_left(water).tolist() == pytest.approx([1.0, 0.88, 0.75, 0.48], abs=0.01)
+    assert contrast_left(water).tolist() == pytest.approx([1.0, 0.90, 0.79, 0.535], abs=0.01)
 
 
 @pytest.mark.parametrize("name", STILL)
@@ -174,6 +178,55 @@ def test_no_outline_of_the_lung_is_left_and_none_is_drawn(name, films):
         assert after < 0.35 * before, "heart, dome and chest wall lose their edge with the lung"
         drawn = (steps[1] - steps[0])[grown(region, 0.2 * thorax.height).numpy()]
         assert drawn.max() < 0.5 * before, "and none is drawn elsewhere"
+
+
+def step_across_the_heart(film: Tensor, thorax: Thorax) -> float:
+    """Mean grey of the organs within 6 pixels of the lung of the side that is hit, less that of this lung there."""
+    side = side_of(Draws("a", "any"))
+    hidden = shrunk(thorax.hemithorax(side) & ~thorax.side(side), 1)
+    lung = thorax.side(side) & grown(hidden, 6)
+    return float(film[hidden & grown(lung, 6)].mean() - film[lung].mean())
+
+
+@pytest.mark.parametrize(("name", "severity"), [("whiteout_total", 4), ("whiteout_total", 5), ("whiteout_lobar", 5)])
+def test_a_dense_lung_has_no_step_to_heart_and_dome(name, severity, films, phantoms):
+    for film, lungs in [*zip(*films, strict=True), *phantoms]:
+        thorax = thorax_of(lungs)
+        before = step_across_the_heart(film, thorax)
+        after = step_across_the_heart(white(name, film, lungs, severity), thorax)
+        assert abs(after) < 0.12 * before, "also where a fifth of the air is left"
+
+
+@pytest.mark.parametrize("extent", [0.2, 0.4, 0.6, 0.8, 1.0])
+def test_air_is_left_at_apex_and_flank_and_its_share_is_what_the_extent_says(extent, films, phantoms):
+    for film, lungs in [(films[0][0], films[1][0]), *phantoms]:
+        thorax, total = thorax_of(lungs), get("whiteout_total")
+        less, share = (
+            total.share(thorax, part, Draws("a", total.name), 220.0 / min(film.shape))
+            for part in (extent - 0.1, extent)
+        )
+        region = hit(thorax)
+        assert float(share[region].mean()) == pytest.approx(extent, abs=0.01)
+        assert bool((share >= less - 1e-6).all()), "nested"
+        along = region & (distance_to_organs(thorax, side_of(Draws("a", "any"))) < 0.05)
+        assert bool(along.any()) or film is not films[0][0]
+        if extent >= 0.6 and bool(along.any()):
+            assert float(share[along].median()) > 0.98, "heart and dome are reached first"
+        rows = torch.arange(float(len(region)))[:, None]
+        apex = region & (rows < thorax.top + 0.25 * thorax.height)
+        base = region & (rows > thorax.bottom - 0.25 * thorax.height)
+        if extent < 1.0:
+            assert float(share[base].mean() - share[apex].mean()) > 0.15
+
+
+@pytest.mark.parametrize("side", [256, 1024])
+def test_vessels_are_narrower_than_ribs(side):
+    pitch = 220.0 / side
+    columns = pitch * torch.arange(float(side))
+    line, rib = ((columns - 50.0).abs() < 1.4).float(), ((columns - 120.0).abs() < 3.5).float()
+    found = narrow((line + rib).expand(side, side).contiguous(), pitch)[side // 2]
+    assert float((found * line).sum() / line.sum()) > 0.75
+    assert float((found * rib).sum().abs() / rib.sum()) < 0.05
 
 
 @pytest.mark.parametrize("name", ["whiteout_lobar", "whiteout_effusion", "whiteout_bilateral"])
@@ -294,6 +347,18 @@ def test_the_margin_of_a_mass_is_sharp_here_and_vague_there_and_no_ellipse(chest
         roundness.append((far > 2.0).mean())
     assert np.median(spreads) > 2.0, spreads
     assert np.median(roundness) > 0.01, "an ellipse has nothing beyond two standard deviations"
+
+
+@pytest.mark.parametrize("name", ["whiteout_lobar", "whiteout_collapse"])
+def test_a_border_is_sharper_here_and_softer_there(name, chest):
+    _film, lungs = chest(1, 256, 320)
+    thorax, pitch, spreads = thorax_of(lungs), 220.0 / 256, []
+    for image_id in (f"film {index}" for index in range(8)):
+        share = get(name).share(thorax, 0.6, Draws(image_id, name), pitch)
+        inside = shrunk(thorax.side(side_of(Draws(image_id, name))), 0.05 * thorax.height)
+        sharpness = rim_sharpness(share / 0.95, inside, pitch)
+        spreads.append(np.percentile(sharpness, 90) / np.percentile(sharpness, 10))
+    assert np.median(spreads) > 1.5, spreads
 
 
 def test_a_fissure_is_curved_and_sharp_only_in_part(chest):
