@@ -16,9 +16,10 @@ from torch import Tensor
 
 from robustness import PerturbationUndefined, get
 from robustness.draws import Draws
+from robustness.filling import distance_to_organs
 from robustness.filters import resize
 from robustness.lungs import estimate_lungs, lungs_of
-from robustness.opacity import distance_to_organs, moved, side_of
+from robustness.opacity import moved, side_of
 from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
