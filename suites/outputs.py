@@ -52,6 +52,8 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
             refuse_unwritable_file(file, "the model card")
     if summary := value(config, "--summary"):
         refuse_unwritable_file(Path(summary), "the summary")
+    if github := os.environ.get("GITHUB_STEP_SUMMARY"):
+        refuse_unwritable_file(Path(github), "the job's summary ($GITHUB_STEP_SUMMARY)")
     if baseline := value(config, "--baseline"):
         subjects, cohort = evaluation.subjects, evaluation.cohort
         films = [cohort, align_labels(cohort, subjects[0].classes)]
@@ -130,7 +132,10 @@ def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs)
     places = [(Path(asked), False)] if asked else []
     places += [(Path(github), True)] if github else []
     notes = [*filter(None, [str(evaluation.part or "")]), *evaluation.notes]
-    text = job_summary(evaluation.judgements, notes=notes, gate=outputs.gate, problem="; ".join(outputs.problems))
+    text = job_summary(
+        evaluation.judgements, subjects=[one.name for one in evaluation.subjects], notes=notes, gate=outputs.gate,
+        problem="; ".join(outputs.problems),
+    )  # fmt: skip
     for file, append in places:
         write_job_summary(text, file, append=append)
 

@@ -83,15 +83,16 @@ class ProgressLine:
     def draw(self) -> None:
         """Write the line, unless one was written just now."""
         with self._lock:
-            now, line = self.clock(), self.progress.line()
+            columns = None if self.width is None else max(1, self.width() - 1)
+            now, line = self.clock(), self.progress.line(columns)
             if not line or now - self._last < self.every:
                 return
             self._last = now
-            if self.width is None:
+            if columns is None:
                 self._write(("\n" if self.column() else "") + f"{fitted(line)}\n")
             else:
                 start = "\r\x1b[2K" if self._drawn or not self.column() else "\n"
-                self._write(start + fitted(line, max(1, self.width() - 1)))
+                self._write(start + fitted(line, columns))
                 self._drawn = True
 
     def wipe(self) -> None:

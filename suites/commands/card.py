@@ -23,13 +23,20 @@ def card(arguments: Sequence[str]) -> int:
     shown = parser("card")
     shown.add_argument("report", type=Path, metavar="REPORT", help="folder of a finished report")
     shown.add_argument("--to", type=Path, metavar="FILE", help="where to write it (default REPORT/README.md)")
+    shown.add_argument("--force", action="store_true", help="let part of the claims replace a whole card")
     given = shown.parse_args(arguments)
 
-    from suites.harness.report.card import write_model_cards  # noqa: PLC0415 - takes seconds, --help should not
+    from suites.harness.report.card import card_files, write_model_cards  # noqa: PLC0415 - takes seconds, --help should not
+    from suites.harness.report.folder import belongs  # noqa: PLC0415
+    from suites.harness.report.part import refuse_to_replace  # noqa: PLC0415
     from suites.harness.report.stored_record import record_of  # noqa: PLC0415
 
     record = record_of(given.report.expanduser())
     target = given.to.expanduser() if given.to else given.report.expanduser() / "README.md"
-    for path in write_model_cards(record, target):
+    if record.part is not None and not given.force:
+        refuse_to_replace(record.part, None, card_files(record.subjects, target))
+    written = write_model_cards(record, target)
+    belongs(written)
+    for path in written:
         print(f"model card: {path}")
     return 0

@@ -178,21 +178,30 @@ class Progress:
             if place >= over or work.units  # of a stage whose units nobody counted, nothing is left once another began
         )
 
-    def line(self) -> str:
-        """Return what is being done, how much of it, how fast, and what is left of the whole run; empty before all."""
+    def line(self, columns: int | None = None) -> str:
+        """Return what is being done, how much of it, how fast, and what is left of the whole run; empty before all.
+
+        Args:
+            columns: that there are; where they do not do, what it is done to is shortened, never how much is left.
+        """
         now = self._stack[-1] if self._stack else self._last
         if now is None:
             return ""
         stage, what = now
         work, spent = self.work[stage], self.spent()
-        told = f"{stage} {what}" if what else stage
+        told = ""
         if work.units:
             planned = f" of {work.units:,}" if work.done <= work.units else ""
-            told += f"{':' if what else ''} {work.done:,}{planned} {STAGES[stage]}"
+            told = f"{':' if what else ''} {work.done:,}{planned} {STAGES[stage]}"
             if work.made > 0 and spent[stage] > 0:
                 told += f", {_rate(work.made / spent[stage])}"
         left = self.left()
-        return f"{told}; about {duration(left)} left of the run" if left >= 1 else told
+        told += f"; about {duration(left)} left of the run" if left >= 1 else ""
+        if columns is not None and len(stage) + 1 + len(what) + len(told) > columns:
+            told = told.removesuffix(" of the run")
+            room = columns - len(stage) - 1 - len(told)
+            what = what if len(what) <= room else f"{what[: max(0, room - 1)]}…"
+        return f"{stage} {what}{told}" if what else f"{stage}{told}"
 
 
 def _rate(per_second: float) -> str:

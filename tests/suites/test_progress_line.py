@@ -68,7 +68,7 @@ def test_on_a_terminal_it_fits_is_drawn_over_itself_and_leaves_the_cursor_where_
     line.draw()
     line.wipe()
     line.wipe()
-    assert read() == "\nattacking reader: 0\r\x1b[2Kattacking reader: 0\r\x1b[2K\x1b[A\x1b[8G"
+    assert read() == "\nattacking …: 0 of 1\r\x1b[2Kattacking …: 0 of 1\r\x1b[2K\x1b[A\x1b[8G"
 
 
 def test_names_of_films_neither_move_the_cursor_nor_break_the_line():
@@ -157,3 +157,15 @@ def test_the_plan_alone_predicts_nothing_and_says_first_that_the_films_are_few(p
     assert "passed" not in done.stdout
     assert not (place / "none").exists()
     assert not list((place / "planned").rglob("shard-*")), "nothing was predicted, attacked or explained"
+
+
+def test_where_there_is_little_room_the_name_goes_before_what_is_left():
+    progress = Progress()
+    progress.expect("attacking", units=1000)
+    with progress.doing("attacking", "a subject of a very long name, pgd (linf/grey), at four budgets"):
+        progress.done(10)
+        whole, short = progress.line(), progress.line(80)
+    assert len(whole) > 80 >= len(short)
+    assert "…" in short
+    assert "10 of 1,000 films x attacks" in short
+    assert short.endswith("/s")

@@ -25,6 +25,7 @@ class PairedMeasure:
     low: float
     high: float
     films: int
+    patients: int
 
     @property
     def settled(self) -> bool:
@@ -114,14 +115,14 @@ def _measures(first: Answers, second: Answers) -> list[PairedMeasure]:
         except NotEvaluable:
             continue
         gap = difference(one, other).interval()
-        films = int(both.sum())
+        among = both
         if measure.startswith("recall_"):
-            films = int((both & (first.labels == first.class_index(measure.removeprefix("recall_")))).sum())
+            among = both & (first.labels == first.class_index(measure.removeprefix("recall_")))
         if math.isfinite(gap.estimate):
             found.append(
                 PairedMeasure(
                     measure=measure, first=one.estimate, second=other.estimate, difference=gap.estimate, low=gap.low,
-                    high=gap.high, films=films,
+                    high=gap.high, films=int(among.sum()), patients=len(set(first.patients[among])),
                 )
             )  # fmt: skip
     return found

@@ -95,7 +95,7 @@ def comparison_table(pairs: Sequence[Pair], stressed: Sequence[PairUnderStress])
             names | {
                 "measure": measure.measure, "perturbation": "clean", "first_value": measure.first,
                 "second_value": measure.second, "difference": measure.difference, "low": measure.low,
-                "high": measure.high, "films": measure.films,
+                "high": measure.high, "films": measure.films, "patients": measure.patients,
             }
             for measure in pair.measures
         ]  # fmt: skip

@@ -42,12 +42,20 @@ class Harm:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the first screen says of one subject."""
+    """What the first screen says of one subject.
+
+    Attributes:
+        harms: the worst; `helps`: what was measured to help, `advice`: what the claims of the harms advise.
+        strengths: what holds, with its sentence and its place on the one scale.
+        on_purpose: the gravest of what was settled of attacks. Nobody counts such films among a hundred patients, so it
+            stands beside the harms.
+    """
 
     harms: Sequence[Harm]
     helps: Sequence[tuple[Judgement, Help]]
     advice: Sequence[tuple[Judgement, str]]
     strengths: Sequence[tuple[Judgement, str, str]]
+    on_purpose: Judgement | None = None
 
 
 def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients") -> Findings:
@@ -66,6 +74,7 @@ def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients
         helps=helped,
         advice=advice(harmful) if len(helped) < MOST else (),
         strengths=strengths(own, who),
+        on_purpose=attacked(own),
     )
 
 
@@ -90,6 +99,12 @@ def harms(judgements: Sequence[Judgement], who: str = "patients", most: int = MO
     ]
 
 
+def attacked(judgements: Sequence[Judgement]) -> Judgement | None:
+    """Return the claim about attacks, settled as a harm, that leaves fewest films right."""
+    found = [one for one in judgements if _settled(one) and one.result and one.result.effect.name == "robust_accuracy"]
+    return min(found, key=lambda one: one.result.effect.estimate if one.result else math.inf, default=None)
+
+
 def helps(judgements: Sequence[Judgement], most: int = MOST) -> list[tuple[Judgement, Help]]:
     """Return what was measured to help, the largest gains first, one per claim."""
     found = [(one, max(one.result.helps, key=_gain)) for one in judgements if one.result and one.result.helps]
@@ -105,15 +120,18 @@ def advice(harmful: Sequence[Harm]) -> list[tuple[Judgement, str]]:
 def strengths(
     judgements: Sequence[Judgement], who: str = "patients", most: int = MOST
 ) -> list[tuple[Judgement, str, str]]:
-    """Return what holds, one per section, with its sentence and its place on the one scale: on many films first."""
+    """Return what holds, one per section without a harm, with its place on the one scale: on many films first."""
 
     def rank(judgement: Judgement) -> tuple[bool, bool, float]:
         effect = judgement.result.effect if judgement.result else None
         few = effect is None or effect.exploratory
         return few, judgement.verdict is not Verdict.MET, -_beyond_margin(judgement)
 
+    harmed = {one.claim.section for one in judgements if _settled(one)}
     found: dict[str, Judgement] = {}
-    for judgement in sorted((one for one in judgements if one.verdict in GOOD), key=rank):
+    for judgement in sorted(
+        (one for one in judgements if one.verdict in GOOD and one.claim.section not in harmed), key=rank
+    ):
         found.setdefault(judgement.claim.section, judgement)
     return [(one, wording.headline(one), per_hundred(one, who)) for one in list(found.values())[:most]]
 
@@ -133,7 +151,7 @@ def per_hundred(judgement: Judgement, who: str = "patients") -> str:
     """Return the toll in whole people of a hundred: `Of 100 ill children, 12 more are missed (8 to 16); ...`."""
     told = toll_of(judgement)
     sides = [
-        f"of 100 {kind} {who}, {_people(told[name])} {what} ({_whole(told[name].low)} to {_whole(told[name].high)})"
+        f"of 100 {kind} {who}, {_people(told[name])} {what} ({_range(told[name])})"
         for name, kind, what in ((MISSED, "ill", "missed"), (CALLED_ILL, "healthy", "called ill"))
         if name in told
     ]
@@ -218,6 +236,12 @@ def _gain(one: Help) -> float:
 def _people(measure: Measure) -> str:
     count = round(100 * measure.estimate)
     return f"{abs(count)} {'fewer' if count < 0 else 'more'} {'is' if abs(count) == 1 else 'are'}"
+
+
+def _range(measure: Measure) -> str:
+    if round(100 * measure.estimate) < 0:
+        return f"{_whole(-measure.high)} to {_whole(-measure.low)} fewer"
+    return f"{_whole(measure.low)} to {_whole(measure.high)}"
 
 
 def _whole(share: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -70,14 +70,20 @@ def refuse_unwritable_folder(folder: Path) -> None:
     try:
         made = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / LOCK).exists():
-            _refuse_foreign(folder)
+        _refuse_foreign(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
         for path in made:
             path.rmdir()
     except (OSError, ValueError) as error:
         raise UsageProblem(f"{folder}: the report cannot be written ({reason(error)}); name another folder") from None
+
+
+def belongs(files: Sequence[Path]) -> None:
+    """Say that files which were written into the folder of a report are part of it, and go with it."""
+    for file in files:
+        if (file.parent / MANIFEST).exists():
+            _write_manifest(file.parent, _manifest(file.parent) | {file.name})
 
 
 def refuse_unwritable_file(path: Path, what: str) -> None:

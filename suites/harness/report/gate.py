@@ -218,7 +218,7 @@ def _matched(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, str]:
     if missing or not pairs:
         raise UsageProblem(
             f"the baseline speaks of {', '.join(map(repr, theirs)) or 'no subject'}, this run of "
-            f"{', '.join(map(repr, ours)) or 'none'}; give subjects the same names in both"
+            f"{', '.join(map(repr, ours)) or 'none'}; run the same subjects under the same names (--name)"
         )
     for name, other in pairs.items():
         if list(ours[name]) != list(theirs[other]):

@@ -5,35 +5,40 @@ GitHub shows what a job appends to the file that $GITHUB_STEP_SUMMARY names; `--
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from suites.harness.claims import Judgement, Verdict
+from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem, reason
 from suites.harness.formatting import wording
 from suites.harness.report.card import SPECIAL
+from suites.harness.report.findings import Harm, harms
 from suites.harness.report.gate import GateOutcome
 
 WORST = 3
 _LONGEST = 300
-_OF_SHARES = ("share", "points", "width")
 
 
 def job_summary(
-    judgements: Sequence[Judgement], *, notes: Sequence[str] = (), gate: GateOutcome | None = None, problem: str = ""
+    judgements: Sequence[Judgement],
+    *,
+    subjects: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    gate: GateOutcome | None = None,
+    problem: str = "",
 ) -> str:
     """Return the summary of a run as Markdown, everything that came from files escaped.
 
     Args:
         judgements: of the run.
+        subjects: names of its subjects; the worst are theirs, what is found of a page or of films is no harm of one.
         notes: what every reader must be told first.
         gate: outcome of the release gate, where there was one.
         problem: why the run did not end as it should; empty where it did.
     """
-    return "\n".join(_lines(judgements, notes, gate, problem)) + "\n"
+    return "\n".join(_lines(judgements, subjects, notes, gate, problem)) + "\n"
 
 
 def write_job_summary(text: str, file: Path, *, append: bool) -> None:
@@ -50,7 +55,11 @@ def write_job_summary(text: str, file: Path, *, append: bool) -> None:
 
 
 def _lines(
-    judgements: Sequence[Judgement], notes: Sequence[str], gate: GateOutcome | None, problem: str
+    judgements: Sequence[Judgement],
+    names: Sequence[str],
+    notes: Sequence[str],
+    gate: GateOutcome | None,
+    problem: str,
 ) -> Iterator[str]:
     yield "## How reliable is this chest X-ray classifier?"
     yield ""
@@ -77,38 +86,21 @@ def _lines(
     for verdict, words in wording.VERDICTS.items():
         yield f"| {words.word} | {' | '.join(str(counted[verdict, subject]) for subject in subjects)} |"
     yield ""
-    if worst := sorted(filter(_found, judgements), key=_badness)[:WORST]:
+    own = [judgement for judgement in judgements if judgement.subject in names or not names]
+    if worst := [harm for harm in harms(own, most=WORST) if harm.settled]:
         yield "### The worst"
         yield ""
-        yield from (f"{place}. {_told(judgement)}" for place, judgement in enumerate(worst, start=1))
+        yield from (f"{place}. {_told(harm)}" for place, harm in enumerate(worst, start=1))
     else:
         yield "No harm was confirmed on these films, which is not the same as safe."
 
 
-def _found(judgement: Judgement) -> bool:
-    return judgement.result is not None and judgement.verdict in (Verdict.VIOLATED, Verdict.SUPPORTED)
-
-
-def _badness(judgement: Judgement) -> tuple[bool, bool, bool, float]:
-    """Sort what fails the run first, then by how far beyond its margin the effect lies, shares before other units."""
-    effect = judgement.result.effect if judgement.result else None
-    beyond = abs(effect.estimate - judgement.claim.margin) if effect else 0.0
-    fails = judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED
-    shares = effect is not None and effect.unit in _OF_SHARES
-    return not fails, not shares, effect is not None and effect.exploratory, -beyond if math.isfinite(beyond) else 0.0
-
-
-def _told(judgement: Judgement) -> str:
-    lead = _text(judgement.claim.statement).rstrip(".")
-    if judgement.verdict is Verdict.VIOLATED:
-        lead = f"Required and not met: {lead}"
-    told = f"**{lead}.** {_text(judgement.subject)}"
-    if judgement.result is None:
-        return told
-    effect = judgement.result.effect
-    size = f"{_text(wording.plain_name(effect.name))} {wording.estimate(effect)} ({wording.interval(effect)})"
-    few = "; exploratory, for few films" if effect.exploratory else ""
-    return f"{told}: {size}, margin {wording.margin(judgement.claim, effect)}{few}."
+def _told(harm: Harm) -> str:
+    effect = harm.judgement.result.effect if harm.judgement.result else None
+    few = " (exploratory, for few films)" if effect is not None and effect.exploratory else ""
+    word = wording.VERDICTS[harm.judgement.verdict].word
+    told = f"**{_text(harm.sentence).rstrip('.')}.** {_text(harm.judgement.subject)}: {word.lower()}{few}."
+    return f"{told} {_text(harm.scale)}" if harm.scale else told
 
 
 def _text(text: str) -> str:

@@ -21,7 +21,7 @@ from suites.harness.errors import UsageProblem, one_line
 from suites.harness.formatting import wording
 from suites.harness.report import page, views
 from suites.harness.report.folder import report_folder
-from suites.harness.report.results import load_results
+from suites.harness.report.results import load_results, part_of
 from suites.harness.report.views import Table
 
 FILES = (
@@ -135,6 +135,8 @@ def leaderboard(reports: Sequence[Path]) -> list[Board]:
     for path in reports:
         document = load_results(path)
         name = path.resolve().parent.name if path.name == "results.json" else path.resolve().name
+        if (part := part_of(document)) is not None:
+            name = f"{name}, {part.judged} of {part.of} {part.what}"
         known = [entry for entry in entries if entry.document == document]
         if known:
             raise UsageProblem(f"{one_line(str(path), 80)} is the same report as {known[0].report}; name each once")
@@ -195,11 +197,14 @@ def _board(entries: Sequence[Entry]) -> Board:
     means = harms.rank(axis=1).mean() if shared else pd.Series([math.nan] * len(entries))
     order = sorted(range(len(entries)), key=lambda at: (means[at] if math.isfinite(means[at]) else math.inf, at))
     cohort, run = entries[0].document["cohort"], entries[0].document.get("run", {})
+    partial = list(dict.fromkeys(entry.report for entry in entries if part_of(entry.document) is not None))
     told = [f"{name} {run[name]}" for name in SETTINGS if name in run]
     told += dict.fromkeys(
         str(entry.document["run"]["resolution"]) for entry in entries if "resolution" in entry.document.get("run", {})
     )
     title = f"{cohort['name']}: {cohort.get('n', '?')} films of {cohort.get('patients', '?')} patients"
+    if partial:
+        told.insert(0, f"incomplete: {'; '.join(partial)}, so counts of verdicts do not compare")
     if cohort.get("simulated"):
         told.append("simulated films: a self-test, which says nothing about any clinical use")
     return Board(
@@ -240,7 +245,7 @@ def _as_text(board: Board) -> pd.DataFrame:
     for entry, rank in zip(board.entries, board.ranks, strict=True):
         found = [claim["verdict"] for claim in entry.claims.values()]
         rows.append(
-            {"subject": entry.name, "mean rank": f"{rank:.2f}" if math.isfinite(rank) else ""}
+            {"subject": entry.name, "report": entry.report, "mean rank": f"{rank:.2f}" if math.isfinite(rank) else ""}
             | {wording.plain_name(name): _with_interval(entry.measure(name)) for name in ACCURACIES}
             | {words.word: found.count(verdict.value) for verdict, words in wording.VERDICTS.items()}
             | {"network": str(entry.subject.get("architecture", ""))}

@@ -106,7 +106,12 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
-    found.filters |= {"opened": wording.opened, "anchor": checklist.claim_anchor, "minus": wording.minus}
+    found.filters |= {
+        "opened": wording.opened,
+        "anchor": checklist.claim_anchor,
+        "headline": wording.headline,
+        "minus": wording.minus,
+    }
     found.globals |= {"verdict_words": wording.VERDICTS, "beyond_words": wording.BEYOND}
     found.tests["in_one_piece"] = wording.in_one_piece
     return found

@@ -55,7 +55,9 @@ def refuse_to_replace(part: Part, report: Path | None, cards: list[Path]) -> Non
     whole = [report] if report is not None and is_whole_report(report) else []
     whole += [file for file in cards if is_whole_card(file)]
     if whole:
-        what = "the report of a whole run" if whole[0] == report else "a file that no part of the claims has written"
+        what = (
+            "the report of a whole run" if whole[0] == report else "the card of a whole run, or what no run has written"
+        )
         raise UsageProblem(
             f"{part}: {whole[0]} holds {what}, which it would replace; name another place, or add --force"
         )

@@ -233,7 +233,7 @@ def report(make_record: MakeRecord, tmp_path_factory: pytest.TempPathFactory) ->
     """Return the index.html of a report on two subjects."""
     record = make_record(films=200)
     accuracy = PairedMeasure(
-        measure="accuracy", first=0.9, second=0.842, difference=0.058, low=0.03, high=0.086, films=200
+        measure="accuracy", first=0.9, second=0.842, difference=0.058, low=0.03, high=0.086, films=200, patients=200
     )
     names = [subject.name for subject in record.subjects]
     pair = Pair(

@@ -88,7 +88,7 @@ def test_the_one_scale_counts_people(judged):
     told = findings.per_hundred(judged("x", Verdict.SUPPORTED, missed=0.123, called_ill=-0.014), "children")
     assert told == (
         "Of 100 ill children, 12 more are missed (10 to 14); of 100 healthy children, 1 fewer is called ill "
-        "(\N{MINUS SIGN}3 to 1)."
+        "(\N{MINUS SIGN}1 to 3 fewer)."
     )
     assert findings.per_hundred(judged("x", Verdict.SUPPORTED)) == ""
 

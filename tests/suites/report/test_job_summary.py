@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,12 +14,14 @@ from suites.harness.report.job_summary import job_summary, write_job_summary
 
 
 def judged(name, verdict, estimate, *, unit="share", kind="limitation", statement="It fails."):
-    claim = Claim(id=f"classes.{name}", section="S", statement=statement, kind=kind, endpoint="score", margin=0.1)
+    claim = Claim(id=f"classes.{name}", section=name, statement="s", kind=kind, endpoint="score", margin=0.1)
     effect = Measure(
         name="accuracy", condition="clean", estimate=estimate, low=estimate - 0.01, high=estimate + 0.01, n=9,
         patients=9, estimator="e", unit=unit,
     )  # fmt: skip
-    return Judgement(claim=claim, subject="mine|<b>", verdict=verdict, reason="r", result=Result(effect=effect))
+    return Judgement(
+        claim=claim, subject="mine|<b>", verdict=verdict, reason="r", result=Result(effect=effect, finding=statement)
+    )
 
 
 def test_the_three_worst_come_first_and_what_fails_the_run_before_them():
@@ -32,8 +35,9 @@ def test_the_three_worst_come_first_and_what_fails_the_run_before_them():
     ]
     text = job_summary(judgements)
     worst = [line for line in text.splitlines() if line[:2] in ("1.", "2.", "3.", "4.")]
-    assert [line.split("**")[1] for line in worst] == ["Required and not met: Required.", "Nine.", "Five."]
-    assert "90.0 % (89.0 to 91.0), margin 10.0 %" in worst[1]
+    assert [line.split("**")[1] for line in worst] == ["Required.", "Nine.", "Five."]
+    assert "limitation confirmed" in worst[1]
+    assert "requirement violated" in worst[0]
     assert "| Limitation confirmed | 4 |" in text
     assert "| Requirement met | 1 |" in text
     assert "Not a medical device" in text
@@ -50,6 +54,13 @@ def test_what_came_from_files_is_escaped_and_on_one_line():
     assert not [line for line in text.splitlines() if line.startswith(("# ", "- [", "- \\["))]
     assert "Release gate: FAILED" in text
     assert "\\<i\\>\\|x" in text
+
+
+def test_the_worst_are_those_of_the_subjects_and_not_of_somebody_elses_page():
+    page = replace(judged("a", Verdict.VIOLATED, 0.9, statement="A page."), subject="the published page")
+    text = job_summary([page, judged("b", Verdict.SUPPORTED, 0.2, statement="Mine.")], subjects=["mine|<b>"])
+    assert "Mine." in text
+    assert "A page." not in text
 
 
 def test_no_harm_is_not_called_safe_and_nothing_judged_is_said():

@@ -126,7 +126,7 @@ def test_clean_films_are_compared_by_who_alone_is_right(two):
 )
 def test_where_interval_and_test_disagree_it_is_said(low, high, p, told):
     accuracy = PairedMeasure(
-        measure="accuracy", first=0.9, second=0.858, difference=0.042, low=low, high=high, films=120
+        measure="accuracy", first=0.9, second=0.858, difference=0.042, low=low, high=high, films=120, patients=120
     )
     pair = Pair(first="a", second="b", measures=(accuracy,), films=120, patients=80, only_first=7, only_second=2,
                 mcnemar=p, sign_flip=0.05)  # fmt: skip
