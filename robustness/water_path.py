@@ -147,9 +147,11 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     """Take a film apart (see the module's docstring)."""
     attenuation = radiograph.attenuation
     # Twice, for once leaves a third of the ribs.
-    base = _without_ribs(_without_ribs(attenuation, RIB_MM / pitch_mm), RIB_MM / pitch_mm)
+    base = attenuation
+    for _ in range(2):
+        base = _smoothed(base, RIB_MM / pitch_mm, RIB_CONTRAST)
     rest = attenuation - base
-    ribs = _without_vessels(rest, RIB_EDGE_MM / pitch_mm)
+    ribs = _smoothed(rest, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     hull = thorax.hemithorax("both").float()
     between = thorax.mediastinum
     most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
@@ -275,23 +277,13 @@ def outline_in(rest: Tensor, seen: Tensor, pitch_mm: float) -> Tensor:
     return found
 
 
-def _without_ribs(image: Tensor, half: float) -> Tensor:
-    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than ribs do is averaged away."""
+def _smoothed(image: Tensor, half: float, contrast: float) -> Tensor:
+    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than a contrast is averaged away."""
     size = 2 * max(1, round(half)) + 1
     source = image.numpy()
     mean = _boxed(source, size)
     variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
-    slope = variance / (variance + np.float32(RIB_CONTRAST**2))
-    return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
-
-
-def _without_vessels(image: Tensor, half: float) -> Tensor:
-    """A guided filter of (H, W) by itself: what is finer than ribs and varies by less is averaged away."""
-    size = 2 * max(1, round(half)) + 1
-    source = image.numpy()
-    mean = _boxed(source, size)
-    variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
-    slope = variance / (variance + np.float32(VESSEL_CONTRAST**2))
+    slope = variance / (variance + np.float32(contrast**2))
     return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
 
 
