@@ -12,8 +12,8 @@ Film-conditions a second on 2 cores (times one thread), November 2026:
     968 x 1344             27    43 (1.58)    28 (1.03)      43 (1.59)
     2544 x 3056            22    34 (1.54)    23 (1.04)      37 (1.68)
 
-Threads stay: of films of a thousand pixels they prepare as many, they share what is remembered of a film, and nothing is
-copied. On small films half of the work holds the interpreter's lock (1.33 of 2 cores), so more cores would add little:
+Threads stay: of films of a thousand pixels they prepare as many, they share what is remembered of a film, and nothing
+is copied. On small films half of the work holds the interpreter's lock (1.33 of 2 cores), so more cores would add little:
 for 16 the plan is one process per core that works on whole blocks of films, decoding included, and hands over pixels
 through shared memory, so that the main process does nothing but fill batches.
 """
