@@ -131,6 +131,8 @@ def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs)
     asked, github = value(config, "--summary"), os.environ.get("GITHUB_STEP_SUMMARY")
     places = [(Path(asked), False)] if asked else []
     places += [(Path(github), True)] if github else []
+    if not places:
+        return
     notes = [*filter(None, [str(evaluation.part or "")]), *evaluation.notes]
     text = job_summary(
         evaluation.judgements, subjects=[one.name for one in evaluation.subjects], notes=notes, gate=outputs.gate,

@@ -13,9 +13,9 @@ Film-conditions a second on 2 cores (times one thread), November 2026:
     2544 x 3056            22    34 (1.54)    23 (1.04)      37 (1.68)
 
 Threads stay: of films of a thousand pixels they prepare as many, they share what is remembered of a film, and nothing
-is copied. On small films half of the work holds the interpreter's lock (1.33 of 2 cores), so more cores would add little:
-for 16 the plan is one process per core that works on whole blocks of films, decoding included, and hands over pixels
-through shared memory, so that the main process does nothing but fill batches.
+is copied. On small films half of the work holds the interpreter's lock (1.33 of 2 cores), so more cores would add
+little. For 16 the plan is one process per core that works on whole blocks of films, decoding included, and hands over
+pixels through shared memory, so that the main process does nothing but fill batches.
 """
 
 from __future__ import annotations

@@ -234,5 +234,10 @@ def settled_by(judgement: Judgement) -> str:
 
 def harm(claim: Claim) -> int:
     """Return +1 when a larger effect is worse for whoever relies on the subject, -1 when a smaller one is."""
-    larger = 1 if claim.direction == "above" else -1
-    return larger if claim.kind == "limitation" else -larger
+    return worse(claim.kind, claim.direction)
+
+
+def worse(kind: str, direction: str) -> int:
+    """Return `harm` of a claim of a kind and a direction, for those who have it from a file."""
+    larger = 1 if direction == "above" else -1
+    return larger if kind == "limitation" else -larger

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,18 +48,23 @@ class FilmAnswers:
     calls: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float64]
 
-    @property
+    @cached_property
+    def _names(self) -> npt.NDArray[np.object_]:
+        """(256,) class names by call, empty where nothing was called."""
+        return np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
+
+    @cached_property
     def called(self) -> npt.NDArray[np.bool_]:
         """(F, C) whether there is a call."""
         return np.asarray(self.calls < UNDEFINED)
 
-    @property
+    @cached_property
     def changed(self) -> npt.NDArray[np.bool_]:
         """(F, C) whether the call is another one than on the clean film."""
         clean = self.calls[:, :1]
         return np.asarray(self.called & (clean < UNDEFINED) & (self.calls != clean))
 
-    @property
+    @cached_property
     def wrong(self) -> npt.NDArray[np.bool_]:
         """(F, C) whether the call is not the label, of films that have one."""
         return np.asarray(self.called & (self.truth[:, None] >= 0) & (self.calls != self.truth[:, None]))
@@ -67,16 +73,15 @@ class FilmAnswers:
         """Return one row per film: truth, clean call, how many conditions change it, its surest wrong call."""
         surest = np.where(self.wrong, self.confidence, -1.0)
         worst, asked = surest.argmax(axis=1), self.called.sum(axis=1) - self.called[:, 0]
-        names = np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
         held = surest.max(axis=1) >= 0
         return pd.DataFrame({
             "subject": self.subject, "cohort": self.films["cohort"].to_numpy(), "film": self.films["id"].to_numpy(),
             "patient": self.films["patient"].to_numpy(), "truth": self.films["label"].to_numpy(),
-            "call": names[self.calls[:, 0]], "confidence": self.confidence[:, 0],
+            "call": self._names[self.calls[:, 0]], "confidence": self.confidence[:, 0],
             "right": _where_known(~self.wrong[:, 0], (self.truth >= 0) & self.called[:, 0]),
             "conditions_asked": asked, "conditions_that_change_the_call": self.changed.sum(axis=1),
             "surest_wrong_condition": np.where(held, np.array(self.conditions, dtype=object)[worst], ""),
-            "surest_wrong_call": np.where(held, names[self.calls[np.arange(len(worst)), worst]], ""),
+            "surest_wrong_call": np.where(held, self._names[self.calls[np.arange(len(worst)), worst]], ""),
             "surest_wrong_confidence": np.where(held, surest.max(axis=1), np.nan),
         })  # fmt: skip
 
@@ -90,14 +95,13 @@ class FilmAnswers:
     def long(self) -> pd.DataFrame:
         """Return one row per film and condition that was asked: call, confidence, right or wrong, changed or not."""
         film, condition = np.nonzero(self.calls < NOT_ASKED)
-        names = np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
         known = (self.truth[film] >= 0) & self.called[film, condition]
         return pd.DataFrame({
             "subject": self.subject, "cohort": self.films["cohort"].to_numpy()[film],
             "film": self.films["id"].to_numpy()[film], "patient": self.films["patient"].to_numpy()[film],
             "truth": self.films["label"].to_numpy()[film],
             "condition": np.array(self.conditions, dtype=object)[condition],
-            "call": names[self.calls[film, condition]], "confidence": self.confidence[film, condition],
+            "call": self._names[self.calls[film, condition]], "confidence": self.confidence[film, condition],
             "right": _where_known(~self.wrong[film, condition], known), "changed": self.changed[film, condition],
         })  # fmt: skip
 

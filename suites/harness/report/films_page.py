@@ -52,21 +52,23 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     answers = film_answers(record)
     if not answers:
         return []
-    pd.concat([one.summary() for one in answers], ignore_index=True).to_csv(folder / FILES[1][0], index=False)
+    summaries = [one.summary() for one in answers]
+    pd.concat(summaries, ignore_index=True).to_csv(folder / FILES[1][0], index=False)
     pd.concat([one.long() for one in answers], ignore_index=True).to_parquet(folder / FILES[2][0], index=False)
     chosen = _chosen(answers, record.cohort.name) if look else []
-    pictures = _pictures(answers, chosen, look, folder) if look else {}
+    conditions = [described(text) for text in answers[0].conditions]
+    pictures = _pictures(answers, chosen, conditions, look, folder) if look else {}
     films = answers[0].films
     data = {
         "steps": STEPS,
         "films": [list(row) for row in films[["id", "label", "patient", "cohort"]].itertuples(index=False, name=None)],
-        "conditions": [described(text) for text in answers[0].conditions],
+        "conditions": conditions,
         "subjects": [one.packed() for one in answers],
         "pictures": pictures,
     }
-    worst = [(answers[0], at) for at in answers[0].worst(25)]
+    worst = summaries[0].iloc[answers[0].worst(25)]  # for readers without scripts
     html = page.environment().get_template("films.html.j2").render(
-        record=record, data=embedded(data), pictured=len(pictures), films=len(films), worst=_rows(worst),
+        record=record, data=embedded(data), pictured=len(pictures), films=len(films), worst=worst.to_dict("records"),
         subjects=[one.subject for one in answers], **page.assets(script="films.js"),
     )  # fmt: skip
     (folder / PAGE).write_text(html, encoding="utf-8")
@@ -89,7 +91,11 @@ def _chosen(answers: Sequence[FilmAnswers], cohort: str) -> list[int]:
 
 
 def _pictures(
-    answers: Sequence[FilmAnswers], chosen: Sequence[int], look: Look, folder: Path
+    answers: Sequence[FilmAnswers],
+    chosen: Sequence[int],
+    conditions: Sequence[dict[str, Any]],
+    look: Look,
+    folder: Path,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the pictures; return film -> its perturbations, each with (severity, file, width, height), clean as 0."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -102,7 +108,7 @@ def _pictures(
         clean, size = _stored(look, image, CLEAN, folder / "figures" / f"film-{number:02d}.clean.jpg")
         spent += size
         series = []
-        for order, group in enumerate(_groups(answers, at)):
+        for order, group in enumerate(_groups(answers, at, conditions)):
             shots = [clean]
             for entry in group:
                 file = folder / "figures" / f"film-{number:02d}.{order}-{entry['severity']}.jpg"
@@ -114,12 +120,13 @@ def _pictures(
     return found
 
 
-def _groups(answers: Sequence[FilmAnswers], at: int) -> list[list[dict[str, Any]]]:
+def _groups(
+    answers: Sequence[FilmAnswers], at: int, conditions: Sequence[dict[str, Any]]
+) -> list[list[dict[str, Any]]]:
     """Return the perturbations that change a film's call at most severities, of any subject, with their conditions."""
     groups: dict[str, list[dict[str, Any]]] = {}
     flips: dict[str, int] = {}
-    for place, text in enumerate(answers[0].conditions):
-        entry = described(text)
+    for place, entry in enumerate(conditions):
         if not entry["severity"] or all(one.calls[at, place] >= UNDEFINED for one in answers):
             continue
         groups.setdefault(entry["group"], []).append(entry)
@@ -140,8 +147,3 @@ def _stored(look: Look, image: str, condition: str, file: Path) -> tuple[dict[st
     file.write_bytes(buffer.getvalue())
     entry = {"severity": 0, "file": f"figures/{file.name}", "width": grey.width, "height": grey.height}
     return entry, buffer.tell()
-
-
-def _rows(worst: Sequence[tuple[FilmAnswers, int]]) -> list[dict[str, object]]:
-    """Return the worst films as text, for readers without scripts."""
-    return [dict(one.summary().iloc[at]) for one, at in worst]

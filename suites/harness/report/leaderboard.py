@@ -236,8 +236,7 @@ def _finite(claim: Mapping[str, Any]) -> bool:
 
 def _harm(claim: Mapping[str, Any]) -> float:
     """Return the effect with the sign by which more is worse for whoever relies on the subject (see `wording.harm`)."""
-    larger = 1 if claim.get("direction", "above") == "above" else -1
-    return (larger if claim["kind"] == "limitation" else -larger) * float(claim["effect"]["estimate"])
+    return wording.worse(claim["kind"], claim.get("direction", "above")) * float(claim["effect"]["estimate"])
 
 
 def _as_text(board: Board) -> pd.DataFrame:
