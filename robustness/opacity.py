@@ -83,7 +83,7 @@ class _WhiteOut(Perturbation):
     """
 
     family = "opacity"
-    version = 5
+    version = 6
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}

@@ -55,7 +55,7 @@ class DiffuseDoseMatched(Perturbation):
     name = "diffuse_dose_matched"
     rank = 1
     family = "control"
-    version = 5
+    version = 6
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
@@ -87,7 +87,7 @@ class ShamOpacity(Perturbation):
 
     name = "sham_opacity"
     family = "control"
-    version = 5
+    version = 6
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}

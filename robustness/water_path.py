@@ -10,8 +10,8 @@ Three things happen along a ray on which w cm of aerated lung turn into w cm of 
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
    scatter-to-primary ratio k grows from 0.3 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
    ``(1 + k) / (1 + k * exp(DMU * w))``: 0.90 behind 2 cm, 0.79 behind 4 cm, 0.54 behind 8 cm.
-   What is finer or narrower than ribs is mostly vessels, which stand out against air only: a share f takes away
-   0.9 f of it beyond that, the rest is the texture of bone and chest wall.
+   What is finer or narrower than ribs, or does not run along them (`ribs`), is mostly vessels, which stand out against
+   air only: a share f takes away 0.9 f of it beyond that, the rest is the texture of bone and chest wall.
 3. Noise follows the signal: quantum noise of variance proportional to the intensity, which falls; on the logarithmic
    display its relative share grows by ``exp(t' / 2)``.
 
@@ -37,6 +37,7 @@ from robustness.draws import Draws
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
+from robustness.ribs import along_ribs
 from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearness
 
 DMU = 0.195
@@ -96,9 +97,9 @@ class Aerated:
     Attributes:
         radiograph: the film.
         base: (H, W) attenuation without ribs and vessels, organs with their edges.
-        ribs: (H, W) what of the rest is broader than vessels.
-        vessels: (H, W) what is finer.
-        outline: (H, W) what both have in common along the borders of the lungs against heart and dome.
+        ribs: (H, W) what of the rest is broader than vessels and runs along ribs.
+        vessels: (H, W) what is finer, or runs elsewhere.
+        outline: (H, W) what the rest has in common along the borders of the lungs against heart and dome.
         lacking: (H, W) attenuation that the air in the lung takes away, 0 outside the hemithoraces.
         depth_cm: (H, W) path through the lung in cm, that behind heart and dome included.
         white: attenuation of bone, which no white-out exceeds.
@@ -125,7 +126,7 @@ class Aerated:
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
         detail = kept * (
-            self.ribs + (1.0 - VESSELS_LOST * share) * self.vessels - (1.2 * share).clamp_max(1.0) * self.outline
+            self.ribs + (1.0 - VESSELS_LOST * share) * self.vessels + (1.0 - 1.2 * share).clamp_min(0.0) * self.outline
         )
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
@@ -151,7 +152,6 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     for _ in range(2):
         base = _smoothed(base, RIB_MM / pitch_mm, RIB_CONTRAST)
     rest = attenuation - base
-    ribs = _smoothed(rest, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     hull = thorax.hemithorax("both").float()
     between = thorax.mediastinum
     most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
@@ -190,10 +190,14 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     lacking = torch.minimum(lacking, 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm))
     # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
     deep = torch.maximum(thorax.depth, BESIDE_CM * beside * seen)
+    detail = rest - outline
+    ribs = _smoothed(detail, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
+    # What runs along no rib is a vessel, however broad; at the chest wall ribs stand upright.
+    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, pitch_mm) - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
-    return Aerated(radiograph, base, ribs, rest - ribs, outline, lacking, depth, white)
+    return Aerated(radiograph, base, ribs, detail - ribs, outline, lacking, depth, white)
 
 
 def without_silhouettes(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:

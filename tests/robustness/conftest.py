@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -14,8 +15,7 @@ from torch import Tensor
 def draw_chest(seed: int = 0, height: int = 128, width: int = 176) -> tuple[Tensor, Tensor]:
     """Return a film (H, W) in [0, 1] in steps of 1/255 and the mask (H, W) of its lungs."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    y, x = (y - 0.5 * height) / height, (x - 0.5 * width + rng.uniform(-3, 3)) / height
+    y, x = _places(rng, height, width)
     body = (x / 0.56) ** 4 + ((y - 0.1) / 0.75) ** 4 < 1
     lungs = np.zeros_like(body)
     for side in (-1, 1):
@@ -28,8 +28,7 @@ def draw_chest(seed: int = 0, height: int = 128, width: int = 176) -> tuple[Tens
     film[heart & body] = 0.72
     film[dome & body] = 0.78
     film[lungs] = 0.27
-    ribs = 0.5 + 0.5 * np.sin(2 * np.pi * (y * 11 - 2.2 * np.abs(x)))
-    film += 0.10 * (ribs**3) * body * (y < 0.3)
+    film += 0.10 * _ribs(y, x) * body * (y < 0.3)
     film += 0.012 * ndimage.gaussian_filter(rng.standard_normal(film.shape), 1.0) * 5 * body
     film = ndimage.gaussian_filter(film, 0.8)
     film[~ndimage.binary_dilation(body, iterations=2)] = 0.0
@@ -37,10 +36,30 @@ def draw_chest(seed: int = 0, height: int = 128, width: int = 176) -> tuple[Tens
     return torch.from_numpy(grey.astype(np.float32)), torch.from_numpy(lungs)
 
 
+def _places(rng: np.random.Generator, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    return (y - 0.5 * height) / height, (x - 0.5 * width + rng.uniform(-3, 3)) / height
+
+
+def _ribs(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((0.5 + 0.5 * np.sin(2 * np.pi * (y * 11 - 2.2 * np.abs(x)))) ** 3)
+
+
+def drawn_ribs(seed: int = 0, height: int = 128, width: int = 176) -> NDArray[np.float64]:
+    """Return the ribs (H, W), 0 to 1, of what `draw_chest` draws."""
+    return _ribs(*_places(np.random.default_rng(seed), height, width))
+
+
 @pytest.fixture(scope="session")
 def chest() -> Callable[..., tuple[Tensor, Tensor]]:
     """The drawing function itself: chest(seed, height, width) -> film, lungs."""
     return draw_chest
+
+
+@pytest.fixture(scope="session")
+def ribs_of_films() -> list[NDArray[np.float64]]:
+    """The ribs (H, W), 0 to 1, of each of `films`."""
+    return [drawn_ribs(seed) for seed in (1, 2, 3)]
 
 
 @pytest.fixture(scope="session")
