@@ -60,6 +60,10 @@ ACROSS = 4
 """How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
 RIM_MM = 10.0
 """By which an estimate may stop short of the pleura."""
+BASE, BASE_RIM_MM = 0.7, 2.5
+"""Share of the height of the lungs below which it stops no shorter than this, but for pockets of lung."""
+POCKET_MM, POCKET = 6.0, 0.15
+"""A pocket is darker by such a share of the lungs' contrast than what shuts it in on all sides within such a radius."""
 PARASPINAL = 0.35
 """Half widths of the chest beside its middle where a dark rim may be the trachea."""
 
@@ -318,7 +322,22 @@ def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     occupied = np.flatnonzero(mask.any(axis=0))
     off = np.abs(np.arange(mask.shape[1]) - 0.5 * (occupied[0] + occupied[-1])) / (0.5 * (occupied[-1] - occupied[0]))
     allowed = ((grey < 0.5 * (dark + light)) & (off > PARASPINAL)[None, :]).view(np.uint8)
+    rows = np.flatnonzero(mask.any(axis=1))
+    low = (np.arange(len(mask)) > rows[0] + BASE * (rows[-1] - rows[0]))[:, None]
+    # Where the chest wall is thin, what lies outside of it is as dark as lung, but no wall shuts it in.
+    shut_in = _closing(grey, POCKET_MM / pitch_mm) - grey > POCKET * (light - dark)
     grown, cross = mask.copy(), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    for _ in range(reach):
-        grown = cv2.dilate(grown, cross) & (allowed | grown)
+    for step in range(reach):
+        far = step >= BASE_RIM_MM / pitch_mm
+        grown = cv2.dilate(grown, cross) & (allowed & (~low | shut_in | (not far)) | grown)
     return torch.from_numpy(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, cross).view(bool))
+
+
+def _closing(image: Array, radius: float) -> Array:
+    """(H, W) without what is dark and narrower than a disc; found on a grid on which its radius is at most 6."""
+    factor = max(1.0, radius / 6.0)
+    small = cv2.resize(image, None, fx=1.0 / factor, fy=1.0 / factor, interpolation=cv2.INTER_AREA)
+    size = 2 * max(1, round(radius / factor)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, disc, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(closed, image.shape[::-1], interpolation=cv2.INTER_LINEAR))

@@ -10,6 +10,7 @@ Sources: directional decomposition and shrinkage after Do and Vetterli 2005 (con
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,8 +26,10 @@ STRIP_MM, ACROSS_MM = 7.0, 1.5
 """Sigma along and across of the strip over which the strength of a direction is taken; a rib goes on beyond it."""
 STEP_MM = 1.1
 """Pitch of the grid on which directions are told apart; what is finer stays as it is."""
-STEEP = 0.42
-"""Sine of the angle to the upright below which nothing but the lateral arch of a rib runs."""
+STEEPEST = ((0.68, 0.86), (1.0, 1.2))
+"""Angles to the horizontal (radians) up to which ribs run, and from which on none does but in its lateral arch: ribs
+behind the lungs, which fall outward from the spine (the left border of the heart does too, more steeply), and those in
+front, which fall inward."""
 WEAK, FULL = 0.5, 0.9
 """Strength of a direction, as a share of the strongest at that place, up to which it is lost, from which it is kept."""
 
@@ -34,12 +37,13 @@ FAINT = 1e-4
 """Attenuation below which nothing is a rib."""
 
 
-def along_ribs(image: Tensor, upright: Tensor, pitch_mm: float) -> Tensor:
+def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) -> Tensor:
     """(H, W) what of an image runs along ribs.
 
     Args:
         image: (H, W) detail without its base.
         upright: (H, W) 0 to 1, where ribs stand upright, as they do at the chest wall.
+        midline: column of the spine.
         pitch_mm: of the pixels.
     """
     step = max(1.0, STEP_MM / pitch_mm)
@@ -55,6 +59,9 @@ def along_ribs(image: Tensor, upright: Tensor, pitch_mm: float) -> Tensor:
         )
         for each in (image, upright)
     )
+    # Of what falls to the right: behind the lung on the right of the film, in front of that on the left.
+    beyond = (np.arange(padded.shape[1], dtype=np.float32) - border - midline / step) * (step * pitch_mm / 20.0)
+    rightward = np.clip(0.5 + beyond, 0.0, 1.0)
     parts = fans(padded)
     strengths = [strength(part, angle, step * pitch_mm) for angle, part in parts]
     strongest = np.maximum(np.maximum.reduce(strengths), FAINT)
@@ -64,16 +71,20 @@ def along_ribs(image: Tensor, upright: Tensor, pitch_mm: float) -> Tensor:
         strong = np.maximum.reduce([strengths[(fan + other) % FANS] for other in (-1, 0, 1)])
         share = np.clip((strong / strongest - WEAK) / (FULL - WEAK), 0.0, 1.0)
         share = cv2.resize(share, padded.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        found += part * (share if abs(np.cos(angle)) >= STEEP else share * walls)
+        falls = angle if angle < 0.5 * np.pi else np.pi - angle
+        behind, before = (float(np.interp(falls, limits, (1.0, 0.0))) for limits in STEEPEST)
+        outward = rightward if angle < 0.5 * np.pi else 1.0 - rightward
+        found += part * share * np.maximum(walls, before + (behind - before) * outward)
     lost = (padded - padded.mean() - found)[border : border + rows, border : border + columns]
     return image - resize(torch.from_numpy(np.ascontiguousarray(lost)), *image.shape)
 
 
-def fans(image: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:
+def fans(image: NDArray[Any]) -> list[tuple[float, NDArray[np.float32]]]:
     """(angle in radians from the horizontal, (H, W) part) of FANS directions; W is even, the sum is image - mean."""
-    spectrum = np.fft.rfft2(image)
+    spectrum = np.fft.rfft2(image.astype(np.float32))
     spectrum[0, 0] = 0.0
-    return [(fan * np.pi / FANS, np.fft.irfft2(spectrum * window)) for fan, window in enumerate(windows(*image.shape))]
+    parts = (np.fft.irfft2(spectrum * window).astype(np.float32) for window in windows(*image.shape))
+    return [(fan * np.pi / FANS, part) for fan, part in enumerate(parts)]
 
 
 @lru_cache(4)

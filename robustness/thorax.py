@@ -23,6 +23,10 @@ PLEURA = 0.033
 """Sigma over which the outline of a lung is softened (share of its height, 5 mm in a child)."""
 NEAR = 0.12
 """Softened outline (0 to 1) from which on a place counts as lung: 6 mm outside of the outline."""
+NEARER = 0.2
+"""By how much higher that is at the lower ends of the chest walls: 2 mm outside of the outline."""
+SLIVER = 0.007
+"""Sigma over which the outline is softened where the lung ends in a sliver (1 mm in a child)."""
 SETTING_IN = 0.06
 """Sigma over which that path sets in, as a share of the height of the lungs."""
 
@@ -169,10 +173,20 @@ def nearness(thorax: Thorax, side: str) -> Tensor:
     It falls over 2 to 10 mm beyond the lung that is seen, whose outline is known, and more gently where lung is only
     inferred, behind heart and dome.
     """
-    seen = gaussian_blur(thorax.side(side).float(), PLEURA * thorax.height) / NEAR
-    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height)
+    flank = NEARER * flanks(thorax)
+    seen = (gaussian_blur(thorax.side(side).float(), PLEURA * thorax.height) - flank) / NEAR
+    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height) - flank
     # The tail is cut: what is far below a grey level costs time, as denormal numbers do.
-    return torch.maximum(smoothstep(seen - 0.01), smoothstep(1.6 * inferred - 0.2))
+    near = torch.maximum(smoothstep(seen - 0.01), smoothstep(1.6 * inferred - 0.2))
+    return torch.maximum(near, smoothstep(2.0 * gaussian_blur(thorax.side(side).float(), SLIVER * thorax.height)))
+
+
+def flanks(thorax: Thorax) -> Tensor:
+    """(H, W), 1 at the lower ends of the chest walls, where they are thin and soft tissue beside them dark as lung."""
+    rows, _ = coordinates(thorax.depth)
+    down = (rows - thorax.top + (thorax.depth.shape[0] - 1) / 2.0) / thorax.height
+    off = torch.maximum(outward(thorax, "left"), outward(thorax, "right"))
+    return smoothstep((down - 0.55) / 0.2) * smoothstep((off - 0.65) / 0.2)
 
 
 def outward(thorax: Thorax, side: str) -> Tensor:

@@ -38,7 +38,7 @@ from robustness.filters import blur_within, coordinates, gaussian_blur, percenti
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.ribs import along_ribs
-from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, nearness
+from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, flanks, nearness
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
@@ -66,6 +66,8 @@ OUTLINE_MM = 4.0
 """Half the sigma over which the suppression of outlines sets in toward the edge of a hemithorax."""
 SURFACE_MM, FALL, REACH = 3.0, 0.10, 10
 """Pixels of the surface without silhouettes, by how much it falls per cm, and over how many times two of them."""
+STEEPER = 4.0
+"""By how much more it falls where the chest is thin, toward the lower ends of its walls."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
 HILAR = 0.3
@@ -185,7 +187,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     outline = inside * (outline + HILAR * hila(thorax) * (rest - outline))
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
     airless = torch.maximum(base + inside * (soft - base), base + behind)
-    lacking = inside * (without_silhouettes(airless, inside, pitch_mm) - base).clamp_min(0.0)
+    lacking = inside * (without_silhouettes(airless, inside, flanks(thorax), pitch_mm) - base).clamp_min(0.0)
     # Gas below the dome is not in the lung: far off what is seen of it, not much is lacking.
     lacking = torch.minimum(lacking, 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm))
     # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
@@ -194,13 +196,13 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = _smoothed(detail, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
     # What runs along no rib is a vessel, however broad; at the chest wall ribs stand upright.
-    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, pitch_mm) - ribs)
+    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm) - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     return Aerated(radiograph, base, ribs, detail - ribs, outline, lacking, depth, white)
 
 
-def without_silhouettes(airless: Tensor, inside: Tensor, pitch_mm: float) -> Tensor:
+def without_silhouettes(airless: Tensor, inside: Tensor, thin: Tensor, pitch_mm: float) -> Tensor:
     """(H, W) attenuation of a chest without air in which neither lung nor heart nor dome has an outline.
 
     The lowest surface above `airless` that falls by no more than FALL per cm: beside a heart the lung is as dense as
@@ -215,7 +217,8 @@ def without_silhouettes(airless: Tensor, inside: Tensor, pitch_mm: float) -> Ten
     plain = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
     low = np.float32(plain.min())
     surface = low + (plain - low) * np.clip(2.0 * within - 1.0, 0.0, 1.0)
-    falls = np.float32(2.0 * FALL * 0.1 * step * pitch_mm)
+    steeper = 1.0 + STEEPER * cv2.resize(thin.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
+    falls = steeper * np.float32(2.0 * FALL * 0.1 * step * pitch_mm)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     for _ in range(REACH):
         surface = np.maximum(surface, cv2.dilate(surface, disc, borderType=cv2.BORDER_REPLICATE) - falls)
