@@ -18,7 +18,7 @@ from robustness import PerturbationUndefined, get
 from robustness.draws import Draws
 from robustness.filling import distance_to_organs
 from robustness.filters import resize
-from robustness.lungs import estimate_lungs, lungs_of
+from robustness.lungs import estimate_lungs, lungs_of, pleural_lungs
 from robustness.opacity import moved, side_of
 from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
@@ -597,3 +597,18 @@ def test_white_lungs_measure_like_real_consolidations(shared):
     print("real", np.median(real, axis=0), low, high, "made", np.median(made, axis=0), inside)
     assert inside[0] > 0.7, "as white, beside the mediastinum"
     assert inside[1] > 0.7, "with ribs as faint"
+
+
+def test_an_estimate_grows_into_a_pocket_that_is_shut_in_and_not_through_a_gap_in_the_wall(monkeypatch):
+    film, mask = torch.full((220, 220), 0.6), torch.zeros(220, 220, dtype=torch.bool)
+    for column in (30, 125):
+        mask[40:180, column : column + 65] = True
+        film[40:180, column : column + 65] = 0.3
+    # Below a lung a sliver of it, with chest wall around; beside the other soft tissue as dark, behind a gap.
+    film[180:187, 180:186] = 0.3
+    film[150:180, :30] = 0.32
+    monkeypatch.setattr("robustness.lungs.lungs_of", lambda film, draws: mask)
+    grown = pleural_lungs(film, Draws("a", "test"), 1.0)
+    assert bool(grown[mask].all())
+    assert bool(grown[180:187, 180:186].all()), "lung as well"
+    assert int(grown[150:180, :26].sum()) == 0, "outside of the chest"
