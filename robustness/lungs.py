@@ -62,8 +62,9 @@ RIM_MM = 10.0
 """By which an estimate may stop short of the pleura."""
 BASE, BASE_RIM_MM = 0.7, 2.5
 """Share of the height of the lungs below which it stops no shorter than this, but for pockets of lung."""
-POCKET_MM, POCKET = 6.0, 0.15
-"""A pocket is darker by such a share of the lungs' contrast than what shuts it in on all sides within such a radius."""
+POCKET_MM, POCKET, FAIR, FLANK = 6.0, 0.12, 0.7, 0.6
+"""A pocket is darker by such a share of the lungs' contrast than what shuts it in on all sides within such a radius,
+not as light as tissue, and so many half widths of the chest off its middle."""
 PARASPINAL = 0.35
 """Half widths of the chest beside its middle where a dark rim may be the trachea."""
 
@@ -325,11 +326,12 @@ def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     rows = np.flatnonzero(mask.any(axis=1))
     low = (np.arange(len(mask)) > rows[0] + BASE * (rows[-1] - rows[0]))[:, None]
     # Where the chest wall is thin, what lies outside of it is as dark as lung, but no wall shuts it in.
-    shut_in = _closing(grey, POCKET_MM / pitch_mm) - grey > POCKET * (light - dark)
+    pockets = low & (_closing(grey, POCKET_MM / pitch_mm) - grey > POCKET * (light - dark))
+    pockets = pockets & (grey < dark + FAIR * (light - dark)) & (off > FLANK)[None, :]
     grown, cross = mask.copy(), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     for step in range(reach):
         far = step >= BASE_RIM_MM / pitch_mm
-        grown = cv2.dilate(grown, cross) & (allowed & (~low | shut_in | (not far)) | grown)
+        grown = cv2.dilate(grown, cross) & (allowed & (~low | (not far)) | pockets | grown)
     return torch.from_numpy(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, cross).view(bool))
 
 

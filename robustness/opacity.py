@@ -294,7 +294,7 @@ class WhiteOutMass(_WhiteOut):
 
     Its thickness is that of a ball, so it is densest in the middle and thins toward its border, which is sharp (1 mm)
     in places and ill defined (5 mm, with strands) in others. Ribs run through it. A large one reaches heart and dome
-    before it does apex and flank.
+    before it does apex and flank, and pushes the heart away (up to 0.8 cm).
 
     extent: share of the hemithorax that is opaque, 0.2 to 1.
     water_cm: mean thickness of the tissue over that side of a child, 1.1 to 5.6 cm.
@@ -329,6 +329,9 @@ class WhiteOutMass(_WhiteOut):
         texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
         texture = texture + beside * (1.0 - texture)
         return (sharp * clear + (1.0 - sharp) * vague) * texture * nearness(thorax, side)
+
+    def shift_cm(self, extent: float) -> float:
+        return LARGEST_SHIFT_CM * max(0.0, extent - HALFWAY) / (1.0 - HALFWAY)
 
 
 @register
