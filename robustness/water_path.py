@@ -56,6 +56,8 @@ RIB_EDGE_MM, VESSEL_CONTRAST = 2.0, 0.025
 """Half the side of the square over which vessels are averaged away, edges of ribs are not, and their contrast."""
 VESSELS_LOST = 0.9
 """Share of what is finer and fainter than ribs that is seen against air only."""
+GRAIN_MM, GRAIN_LOST = 0.6, 0.3
+"""Sigma over which grain is averaged away, and share of what is so fine that is seen against air only."""
 VESSEL_MM, VESSELS_FROM_CM = 4.5, 4.0
 """What is brighter than its surroundings and narrower is a vessel, where the lung is so deep."""
 BESIDE_CM, BESIDE_MM = 6.0, 22.0
@@ -101,6 +103,7 @@ class Aerated:
         base: (H, W) attenuation without ribs and vessels, organs with their edges.
         ribs: (H, W) what of the rest is broader than vessels and runs along ribs.
         vessels: (H, W) what is finer, or runs elsewhere.
+        grain: (H, W) what is finest: noise, and the texture of bone and chest wall.
         outline: (H, W) what the rest has in common along the borders of the lungs against heart and dome.
         lacking: (H, W) attenuation that the air in the lung takes away, 0 outside the hemithoraces.
         depth_cm: (H, W) path through the lung in cm, that behind heart and dome included.
@@ -111,6 +114,7 @@ class Aerated:
     base: Tensor
     ribs: Tensor
     vessels: Tensor
+    grain: Tensor
     outline: Tensor
     lacking: Tensor
     depth_cm: Tensor
@@ -128,12 +132,15 @@ class Aerated:
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
         detail = kept * (
-            self.ribs + (1.0 - VESSELS_LOST * share) * self.vessels + (1.0 - 1.2 * share).clamp_min(0.0) * self.outline
+            self.ribs
+            + (1.0 - VESSELS_LOST * share) * self.vessels
+            + (1.0 - GRAIN_LOST * share) * self.grain
+            + (1.0 - 1.2 * share).clamp_min(0.0) * self.outline
         )
         after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
-        faded = kept * (1.0 - VESSELS_LOST * share)
+        faded = kept * (1.0 - GRAIN_LOST * share)
         lost = exp(after - typical) - faded.square() * exp(before - typical)
         grain = draws.twin("whiteout").normals("grain", *before.shape)
         after = after + (lost.clamp_min(0.0) / counts).sqrt() * grain
@@ -199,7 +206,9 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm) - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
-    return Aerated(radiograph, base, ribs, detail - ribs, outline, lacking, depth, white)
+    vessels = detail - ribs
+    coarse = gaussian_blur(vessels, GRAIN_MM / pitch_mm)
+    return Aerated(radiograph, base, ribs, coarse, vessels - coarse, outline, lacking, depth, white)
 
 
 def without_silhouettes(airless: Tensor, inside: Tensor, thin: Tensor, pitch_mm: float) -> Tensor:
