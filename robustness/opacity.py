@@ -198,13 +198,13 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
         seen = smoothstep(0.7 + 0.6 * random_field(draws, "seen", shape, beta=4.0))
         seen = seen * exp(-0.5 * ((down - end) / 0.04).square())
         opaque = opaque + seen * (sharp - opaque)
-    texture = (0.95 + 0.04 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
+    texture = (0.93 + 0.07 * random_field(draws, "texture", shape, beta=2.0)).clamp(0.7, 1.0)
     # Until all of a lung is full, some of it holds air yet.
     spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
     texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
     texture = texture + beside * (1.0 - texture)
     air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
-    return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
+    return opaque * (texture - 0.9 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
 
 
 def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tuple[list[Point], float]]:
