@@ -74,6 +74,8 @@ STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
 HILAR = 0.3
 """Share of what is seen at the hila that is vessels, the rest are ribs."""
+HAIRLINE_MM = 1.5
+"""Sigma of the blur that takes away what is left of that edge in ribs."""
 AROUND_MM = 5.0
 """Sigma of the blur that finds what is near that edge."""
 AT_THE_WALL = 0.3
@@ -206,7 +208,11 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm) - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
-    vessels = detail - ribs
+    # What is fine along heart and dome is a hairline of theirs.
+    hairline = smoothstep(6.0 * around * (1.0 - around)) * near
+    ribs = ribs - hairline * (ribs - gaussian_blur(ribs, HAIRLINE_MM / pitch_mm))
+    vessels = (1.0 - hairline) * (detail - ribs)
+    outline = rest - ribs - vessels
     coarse = gaussian_blur(vessels, GRAIN_MM / pitch_mm)
     return Aerated(radiograph, base, ribs, coarse, vessels - coarse, outline, lacking, depth, white)
 
