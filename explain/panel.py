@@ -242,4 +242,4 @@ def _plain(name: str) -> str:
 
 def _percent(share: float) -> str:
     """Return a percentage that never claims certainty by rounding."""
-    return ">99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %" if share > 0.99 else f"{100 * share:.0f} %"
+    return ">99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{100 * share:.0f} %"

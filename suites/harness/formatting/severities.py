@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 from robustness import perturbation
 from robustness.card import Card
 from robustness.perturbation import PerturbationError
-from suites.harness.formatting.wording import opened, plain_name
+from suites.harness.formatting.wording import opened, plain_name, signs
 from suites.harness.predictions.conditions import parse
 
 
 def card(name: str) -> Card:
-    """Return the physics card of a perturbation; of one of a user's that fails, what went wrong."""
+    """Return the physics card of a perturbation, numbers with their printed signs; of one that fails, what went wrong.
+
+    A perturbation of a user's may fail when its card is asked for.
+    """
     try:
-        return perturbation.get(name).card
+        told = perturbation.get(name).card
     except PerturbationError as problem:
         return Card(name=name, happens=str(problem))
+    printed = {one.name: _signs(getattr(told, one.name)) for one in fields(told)}
+    return Card(**printed)
+
+
+def _signs(value: Any) -> Any:  # noqa: ANN401 - a text of the card, or its texts by severity
+    return signs(value) if isinstance(value, str) else {level: signs(text) for level, text in value.items()}
 
 
 def in_units(condition: str) -> str:

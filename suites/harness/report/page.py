@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from robustness.card import Card
 from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
-from suites.harness.report import checklist, facts, findings, flags, views
+from suites.harness.report import checklist, facts, findings, flags, repetition, views
 from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.grid_section import GridSection
+from suites.harness.report.table import as_table
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
 from suites.harness.subjects.subject import Subject
@@ -79,8 +81,9 @@ def render(
         all_words=list(wording.VERDICTS.values()),
         first=[_first(record, subject) for subject in record.subjects],
         performance=[_performance(record, index) for index in range(len(names))],
+        usual_estimator=repetition.usual_estimator(record.judgements),
         resamples=f"{RESAMPLES:,}",
-        ranks=views.as_table(views.ranks(record)),
+        ranks=as_table(views.ranks(record)),
         comparison=comparison,
         films_page=next((name for name, _ in downloads if name == FILMS), ""),
         grid=grid,
@@ -93,6 +96,11 @@ def render(
         downloads=downloads,
         **assets(),
     )  # fmt: skip
+
+
+def render_cards(cards: Sequence[Card]) -> str:
+    """Return perturbations.html: the physics card of every perturbation of the run."""
+    return environment().get_template("perturbations.html.j2").render(cards=cards, usual_estimator="", **assets())
 
 
 def environment() -> jinja2.Environment:
@@ -110,7 +118,8 @@ def environment() -> jinja2.Environment:
         "opened": wording.opened,
         "anchor": checklist.claim_anchor,
         "headline": wording.headline,
-        "minus": wording.minus,
+        "condition": wording.condition_words,
+        "otherwise": repetition.otherwise,
     }
     found.globals |= {"verdict_words": wording.VERDICTS, "beyond_words": wording.BEYOND}
     found.tests["in_one_piece"] = wording.in_one_piece
@@ -243,9 +252,9 @@ def _flow(record: Record) -> dict[str, Any]:
         "all_lost": len(record.excluded),
         "answers": len(record.predictions),
         "conditions": len(asked),
-        "classes": views.as_table(classes, names=set(classes["class"])),
-        "probes": views.as_table(pd.DataFrame(probes)),
-        "subgroups": views.as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
+        "classes": as_table(classes, names=set(classes["class"])),
+        "probes": as_table(pd.DataFrame(probes)),
+        "subgroups": as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
         "unknown": [wording.plain_name(name) for name in unknown],
-        "excluded": views.as_table(record.excluded[["cohort", "file", "reason"]].reset_index(drop=True)),
+        "excluded": as_table(record.excluded[["cohort", "file", "reason"]].reset_index(drop=True)),
     }

@@ -74,6 +74,8 @@ def write_report(
         if films_page.write_films(record, _look(grid), partial):
             further = (*further, *films_page.FILES)
         downloads = (*DOWNLOADS, *further, *_files(record, partial))
+        if section:
+            (partial / grid_section.CARDS).write_text(page.render_cards(section.cards), encoding="utf-8")
         html = page.render(record, evidence, downloads, pairs, section)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"

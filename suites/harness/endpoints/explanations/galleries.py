@@ -37,7 +37,7 @@ from suites.harness.endpoints.adversarial import runs
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.attribution import Asked, Checked
 from suites.harness.errors import NotEvaluable
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import whole_percent
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import Answers, Evidence
@@ -252,15 +252,17 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     """Return one item per film of a scene; all of a method are made when the first one is looked at."""
     panels = cache(lambda: _panels(scene, method, checked.outcome))
     names, said = scene.answers.subject.classes, scene.after or scene.before
+    # Of a method that passed, its table says so once; of one that did not, every picture must.
+    doubt = (
+        "" if checked.outcome == "passed" else f". Maps of {method}: {SANITY_WORDS[checked.outcome]} {checked.counted}"
+    )
     made = []
     for row, pick in enumerate(scene.picks):
         sure, truth = said.probabilities[row], scene.truth(row) or "unknown"
-        call = f"{plain_name(names[int(sure.argmax())])} {percent(float(sure.max()))}"
+        call = f"{plain_name(names[int(sure.argmax())])} {whole_percent(float(sure.max()))}"
         made.append(
             GalleryItem(
-                caption=f"{pick.image_id}, {pick.rule}: {plain_name(truth)} called {call}. "
-                f"{described(scene.answers.subject, method)}: {SANITY_WORDS[checked.outcome]} {checked.counted}".strip()
-                + ".",
+                caption=f"{pick.image_id}, {pick.rule}: {plain_name(truth)} called {call}{doubt}.",
                 draw=partial(_picture, panels, row),
                 facts={
                     "class": truth,

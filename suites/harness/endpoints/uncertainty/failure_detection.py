@@ -11,6 +11,7 @@ import pandas as pd
 
 from calibration import ood
 from calibration.validation import FloatArray
+from suites.harness.claims import Unit
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints.uncertainty import scores
 from suites.harness.endpoints.uncertainty.scores import FilmSet
@@ -22,6 +23,7 @@ from suites.harness.statistics import Interval, Resamples, Sampled
 
 WHITE_OUT, WRONG = "white-out", "misclassified"
 STATISTICS = {"AUROC": "auroc", "FPR95": "fpr95"}
+UNITS: dict[str, Unit] = {"AUROC": "plain", "FPR95": "share"}
 QUICK = "profiles standard and full only"
 
 
@@ -61,7 +63,7 @@ class Detection:
         rows = [("films", "usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
         for score in scores.all_names():
             for statistic in STATISTICS:
-                shown = [cell(self.cells.get((score, failure, statistic))) for failure in self.films]
+                shown = [cell(self.cells.get((score, failure, statistic)), UNITS[statistic]) for failure in self.films]
                 rows.append((score, statistic, *shown, self.problems.get(score, "") if NONE in shown else ""))
         return pd.DataFrame(rows, columns=["score", "", *self.films, "why empty"])
 

@@ -66,7 +66,7 @@ def test_recalibrations_are_compared_out_of_fold(result):
 def test_the_tables_read_like_a_paper(result):
     table = result.tables["Recalibrations, each fitted on other patients, against doing nothing"]
     assert table["recalibration"].tolist()[0] == "none"
-    assert table.set_index("recalibration").loc["none", "fall of the log loss"] == "\N{EN DASH}"
+    assert table.set_index("recalibration").loc["none", "fall of the log loss"] == "\N{EM DASH}"
     assert table["ECE"].str.fullmatch(r"0\.\d{3} \(0\.\d{3}-0\.\d{3}\)").all()
 
 
