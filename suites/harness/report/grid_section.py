@@ -50,7 +50,7 @@ class GridSection:
 
     Attributes:
         shots: one picture series of every perturbation.
-        cards: what each of them stands for, in the order of `shots`.
+        cards: what each of them stands for, in the order of `shots`; `captions` the severities that were run, in units.
     """
 
     about: str
@@ -60,6 +60,7 @@ class GridSection:
     notes: list[str]
     shots: list[Shot]
     cards: list[Card]
+    captions: list[str]
 
 
 def write_grid(grid: StressGrid, folder: Path) -> GridSection:
@@ -67,7 +68,8 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
     grid.cells().to_csv(folder / FILES[0][0], index=False)
     grid.summary().to_csv(folder / FILES[1][0], index=False)
     first = grid.subjects[0]
-    shots, cards = [], []
+    shots, cards, captions = [], [], []
+    run = {row.name: {cell.severity for cell in row.cells} for row in first.rows}
     (folder / "figures").mkdir(exist_ok=True)
     for strip in grid.strips():
         name = f"figures/grid.{slug(strip.name)}.jpg"
@@ -76,7 +78,10 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         width, height = strip.size
         picture = Picture(file=name, title=title, kind="film", width=width, height=height, labels=strip.labels)
         shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
-        cards.append(card(strip.name))
+        told = card(strip.name)
+        cards.append(told)
+        ran = {level: told.severities[level] for level in sorted(run.get(strip.name, ())) if level in told.severities}
+        captions.append("; ".join(f"{level}: {text}" for level, text in ran.items()))
     return GridSection(
         about=grid.about,
         films=f"film {grid.film}: right on clean films and of median confidence among those, for {first.name}"
@@ -87,6 +92,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         notes=_notes(grid),
         shots=shots,
         cards=cards,
+        captions=captions,
     )
 
 

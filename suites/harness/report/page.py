@@ -81,7 +81,7 @@ def render(
         all_words=list(wording.VERDICTS.values()),
         first=[_first(record, subject) for subject in record.subjects],
         performance=[_performance(record, index) for index in range(len(names))],
-        usual_estimator=repetition.usual_estimator(record.judgements),
+        estimators=repetition.Estimators.of(record.judgements),
         resamples=f"{RESAMPLES:,}",
         ranks=as_table(views.ranks(record)),
         comparison=comparison,
@@ -91,7 +91,7 @@ def render(
         duration=_duration(record.seconds),
         expected=_duration(record.expected) if record.expected else "",
         provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
-        flags=flags.entries(record),
+        raised=flags.raised(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
         **assets(),
@@ -100,7 +100,12 @@ def render(
 
 def render_cards(cards: Sequence[Card]) -> str:
     """Return perturbations.html: the physics card of every perturbation of the run."""
-    return environment().get_template("perturbations.html.j2").render(cards=cards, usual_estimator="", **assets())
+    return environment().get_template("perturbations.html.j2").render(cards=cards, **assets())
+
+
+def render_checks(record: Record) -> str:
+    """Return checks.html: every check and warning a report can carry."""
+    return environment().get_template("checks.html.j2").render(groups=flags.entries(record), **assets())
 
 
 def environment() -> jinja2.Environment:
@@ -119,7 +124,7 @@ def environment() -> jinja2.Environment:
         "anchor": checklist.claim_anchor,
         "headline": wording.headline,
         "condition": wording.condition_words,
-        "otherwise": repetition.otherwise,
+        "run_of": repetition.run_of,
     }
     found.globals |= {"verdict_words": wording.VERDICTS, "beyond_words": wording.BEYOND}
     found.tests["in_one_piece"] = wording.in_one_piece

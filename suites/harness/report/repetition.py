@@ -6,24 +6,35 @@ Nothing is lost by it: results.csv holds every measure with every claim.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from suites.harness.claims import Judgement, Measure
+from suites.harness.formatting.wording import spoken
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.results import all_measures
+from suites.harness.report.table import Table, as_table
 
-MOST_NUMBERS = 24
+MOST_NUMBERS = 12
 """Numbers of a claim on the page; of more than that, a table of the claim tells the rest, or results.csv alone."""
-Shown = TypeVar("Shown")
 
 
 class Printed:
-    """What the page has printed of one subject so far, claims in the order in which they are read."""
+    """What the page prints of one subject, claims in the order in which they are read.
 
-    def __init__(self) -> None:
+    Args:
+        judgements: on the subject.
+        classes: identifiers of classes, which tables print in words.
+    """
+
+    def __init__(self, judgements: Sequence[Judgement], classes: Container[str]) -> None:
         self._measures: set[tuple[object, ...]] = set()
-        self._tables: dict[str, str] = {}
+        self._tables = [
+            (judgement.claim.id, spoken(title), as_table(frame, names=classes))
+            for judgement in judgements
+            for title, frame in (judgement.result.tables.items() if judgement.result else ())
+        ]
+        self._elsewhere = shown_with(self._tables)
 
     def numbers(self, measures: Sequence[Measure]) -> tuple[list[Measure], int]:
         """Return those of a claim's measures that are printed with it, and how many more the files beside have.
@@ -44,29 +55,74 @@ class Printed:
                 self._measures.add(key)
         return shown[:MOST_NUMBERS], max(0, len(shown) - MOST_NUMBERS)
 
-    def tables(self, claim: str, tables: Mapping[str, Shown]) -> tuple[dict[str, Shown], dict[str, str]]:
-        """Return the tables that are printed with a claim, and the others with the claim that shows them.
-
-        Args:
-            claim: its id.
-            tables: title -> table.
-        """
-        fresh, elsewhere = {}, {}
-        for title, table in tables.items():
-            first = self._tables.setdefault(f"{title}\n{table!r}", claim)
-            if first == claim:
-                fresh[title] = table
-            else:
-                elsewhere[title] = first
-        return fresh, elsewhere
+    def tables(self, claim: str) -> tuple[dict[str, Table], dict[str, str]]:
+        """Return title -> table of those that are printed with a claim, and title -> claim that shows the others."""
+        own = {title: table for whose, title, table in self._tables if whose == claim}
+        elsewhere = {title: self._elsewhere[claim, title] for title in own if (claim, title) in self._elsewhere}
+        return {title: table for title, table in own.items() if title not in elsewhere}, elsewhere
 
 
-def usual_estimator(judgements: Iterable[Judgement]) -> str:
-    """Return how most intervals of a run were made, which is said once for all of them; empty where there are none."""
-    counts = Counter(measure.estimator for judgement in judgements for measure in all_measures(judgement))
-    return counts.most_common(1)[0][0] if counts else ""
+def shown_with(tables: Sequence[tuple[str, str, Table]]) -> dict[tuple[str, str], str]:
+    """Return (claim, title) of every table that another one holds already -> the claim that shows that one.
+
+    Args:
+        tables: of one subject: id of the claim, title and table, in the order of the page.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for at, (claim, title, table) in enumerate(tables):
+        for other, (whose, named, larger) in enumerate(tables):
+            alike = larger.rows == table.rows
+            earlier = other < at and named == title
+            if larger.columns == table.columns and ((alike and earlier) or (not alike and _holds(larger, table))):
+                found[claim, title] = whose
+                break
+    return found
 
 
-def otherwise(estimator: str, usual: str) -> str:
-    """Return how an interval was made, as far as it was made otherwise than usual."""
-    return estimator.removeprefix(usual).removeprefix(", ") if usual else estimator
+def _holds(larger: Table, table: Table) -> bool:
+    return bool(table.rows) and all(row in larger.rows for row in table.rows)
+
+
+def run_of(measures: Sequence[Measure], at: int, *names: str) -> int:
+    """Return how many rows from row `at` on share these attributes; 0 where the row before shares them, too."""
+
+    def of(row: int) -> list[object]:
+        return [getattr(measures[row], name) for name in names]
+
+    if at and of(at - 1) == of(at):
+        return 0
+    return next((row for row in range(at, len(measures)) if of(row) != of(at)), len(measures)) - at
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """How the intervals of a run were made: said once for all tables, with a letter for those made otherwise.
+
+    Attributes:
+        usual: how most were made; empty where there is none.
+        others: letter -> how the others were made, as far as it is otherwise; the commonest first.
+    """
+
+    usual: str
+    others: Mapping[str, str]
+
+    @classmethod
+    def of(cls, judgements: Iterable[Judgement]) -> Estimators:
+        """Return those of a run."""
+        counts = Counter(measure.estimator for judgement in judgements for measure in all_measures(judgement))
+        names = [name for name, _ in counts.most_common()]
+        return cls(names[0] if names else "", {_letter(at): name for at, name in enumerate(names[1:])})
+
+    def letter(self, estimator: str) -> str:
+        """Return the letter of an interval; empty for the usual one."""
+        return next((letter for letter, name in self.others.items() if name == estimator), "")
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return (letter, how it was made otherwise than usual) of the others."""
+        return [(letter, name.removeprefix(self.usual).removeprefix(", ")) for letter, name in self.others.items()]
+
+
+def _letter(at: int) -> str:
+    """Return `a` to `z`, then `aa`, `ab` and so on."""
+    first, last = divmod(at, 26)
+    return (_letter(first - 1) if first else "") + "abcdefghijklmnopqrstuvwxyz"[last]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture
 from suites.harness.report.repetition import Printed
 from suites.harness.report.results import all_measures
-from suites.harness.report.table import Table, as_table
+from suites.harness.report.table import Table
 from suites.harness.statistics import EXACT, WIDENED
 from suites.harness.subjects.formats.hub import PUBLISHED
 
@@ -131,7 +131,11 @@ def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> li
     for judgement in record.judgements:
         by_claim.setdefault(judgement.claim.id, []).append(judgement)
     by_section: dict[str, list[ClaimView]] = {}
-    printed: dict[str, Printed] = defaultdict(Printed)
+    classes = {name for subject in record.subjects for name in subject.classes}
+    by_subject: dict[str, list[Judgement]] = {}
+    for judgement in record.judgements:
+        by_subject.setdefault(judgement.subject, []).append(judgement)
+    printed = {name: Printed(own, classes) for name, own in by_subject.items()}
     for judgements in by_claim.values():
         claim = judgements[0].claim
         by_section.setdefault(claim.section, []).append(_claim(claim, judgements, record, evidence, printed))
@@ -272,17 +276,11 @@ def _claim(
 ) -> ClaimView:
     effects = [judgement.result.effect for judgement in judgements if judgement.result]
     drawn = iter(bars(claim, effects))
-    classes = {name for subject in record.subjects for name in subject.classes}
     findings = []
     for judgement in judgements:
         result, before = judgement.result, printed[judgement.subject]
         measures, further = before.numbers(all_measures(judgement))
-        tables, elsewhere = before.tables(
-            claim.id,
-            {wording.spoken(title): as_table(table, names=classes) for title, table in result.tables.items()}
-            if result
-            else {},
-        )
+        tables, elsewhere = before.tables(claim.id)
         headline = wording.headline(judgement)
         findings.append(
             Finding(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from explain import AttributionMap
 from explain.gallery import Conditioned, build_panels, sidecar
-from explain.panel import SANITY_WORDS, Panel, Sanity, draw_panel, tiles
+from explain.panel import LEGEND, SANITY_WORDS, Panel, Sanity, draw_panel, tiles
 from explain.regions import Mask
 from explain.selection import (
     Pick,
@@ -262,13 +262,15 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
         call = f"{plain_name(names[int(sure.argmax())])} {whole_percent(float(sure.max()))}"
         made.append(
             GalleryItem(
-                caption=f"{pick.image_id}, {pick.rule}: {plain_name(truth)} called {call}{doubt}.",
+                caption=f"{pick.image_id}, {pick.rule}; truth {plain_name(truth)}{doubt}",
                 draw=partial(_picture, panels, row),
                 facts={
+                    "called": call,
                     "class": truth,
                     "method": method,
                     "condition": scene.condition,
                     "sanity check": checked.outcome,
+                    "legend": "; ".join(LEGEND),
                 },
                 details=partial(_details, panels, row, scene),
             )
@@ -278,7 +280,15 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
 
 def _picture(panels: Callable[[], list[Panel]], row: int) -> Tiles:
     panel = panels()[row]
-    return Tiles(draw_panel(panel), [Label(opened(tile.title), tile.note, tile.tone) for tile in tiles(panel)])
+    labels = [Label(opened(tile.title), _without_legend(tile.note), tile.tone) for tile in tiles(panel)]
+    return Tiles(draw_panel(panel), labels)
+
+
+def _without_legend(note: str) -> str:
+    """Return the note of a tile without what its lines and colours mean, which is said once above a gallery."""
+    for told in LEGEND:
+        note = note.replace(told, "")
+    return note.rstrip(", ")
 
 
 def _details(panels: Callable[[], list[Panel]], row: int, scene: Scene) -> dict[str, object]:

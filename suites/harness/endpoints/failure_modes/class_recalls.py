@@ -14,8 +14,8 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
-from suites.harness.formatting.severities import in_words, with_units
-from suites.harness.formatting.wording import opened, plain_name
+from suites.harness.formatting.severities import in_units, in_words
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import EVENTS, Largest
@@ -88,12 +88,12 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
 def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], classes: int) -> str:
     """Return what the class that loses most loses."""
     before, after = (percent(value.estimate) for value in recalls)
-    first = f"{opened(plain_name(name))} loses most" if effect.estimate > 0 else "No class loses recall"
-    whose = "its recall goes" if effect.estimate > 0 else f"that of {plain_name(name)} goes"
+    rest = "" if effect.estimate > 0 else f"That of {plain_name(name)} goes from {before} to {after}. "
     several = f", the largest of {classes} classes" if classes > 1 else ""
+    told = in_units(condition)
     return (
-        f"{first} under {with_units(condition)}: {whose} from {before} to {after}, {points(effect.estimate)} points of "
-        f"harm ({points(effect.low)} to {points(effect.high)}{several})."
+        f"{_finding(name, effect, condition, recalls)} {rest}That is {points(effect.estimate)} points of harm "
+        f"({points(effect.low)} to {points(effect.high)}{several}){f', at {told}' if told else ''}."
     )
 
 

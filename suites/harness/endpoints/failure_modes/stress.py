@@ -19,7 +19,7 @@ from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures, film_figures
 from suites.harness.formatting.cells import percent, points, whole_percent
-from suites.harness.formatting.severities import in_words, with_units
+from suites.harness.formatting.severities import in_units, in_words
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import RISING, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
@@ -140,10 +140,10 @@ def hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, h
 
 
 def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> str:
-    before, after = (percent(value.estimate) for value in measures[:2])
+    told = in_units(condition)
     return (
-        f"{_spoken(measure)} goes from {before} on clean films to {after} under {with_units(condition)}: "
-        f"{points(effect.estimate)} points of harm ({points(effect.low)} to {points(effect.high)})."
+        f"{_finding(measure, condition, measures)} That is {points(effect.estimate)} points of harm "
+        f"({points(effect.low)} to {points(effect.high)}){f', at {told}' if told else ''}."
     )
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from calibration import ood
 from calibration.validation import FloatArray
-from suites.harness.claims import Unit
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints.uncertainty import scores
 from suites.harness.endpoints.uncertainty.scores import FilmSet
@@ -23,7 +22,6 @@ from suites.harness.statistics import Interval, Resamples, Sampled
 
 WHITE_OUT, WRONG = "white-out", "misclassified"
 STATISTICS = {"AUROC": "auroc", "FPR95": "fpr95"}
-UNITS: dict[str, Unit] = {"AUROC": "plain", "FPR95": "share"}
 QUICK = "profiles standard and full only"
 
 
@@ -59,13 +57,12 @@ class Detection:
     problems: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        """Return the table of the report: two rows per score, a column per failure."""
-        rows = [("films", "usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
+        """Return the table of the report: AUROC, a row per score, a column per failure."""
+        rows = [("films, usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
         for score in scores.all_names():
-            for statistic in STATISTICS:
-                shown = [cell(self.cells.get((score, failure, statistic)), UNITS[statistic]) for failure in self.films]
-                rows.append((score, statistic, *shown, self.problems.get(score, "") if NONE in shown else ""))
-        return pd.DataFrame(rows, columns=["score", "", *self.films, "why empty"])
+            shown = [cell(self.cells.get((score, failure, "AUROC"))) for failure in self.films]
+            rows.append((score, *shown, self.problems.get(score, "") if NONE in shown else ""))
+        return pd.DataFrame(rows, columns=["score", *self.films, "why empty"])
 
     def numbers(self) -> pd.DataFrame:
         """Return the same as numbers, one row per score, failure and statistic."""

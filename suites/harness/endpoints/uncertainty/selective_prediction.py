@@ -68,6 +68,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
          float(np.asarray(abstention.failure_auroc(uncertainty, wrong))))
         for name, uncertainty in uncertainty_by.items()
     ]  # fmt: skip
+    file = f"uncertainty-scores-{stem}.csv"
     return Result(
         effect=effect,
         p_beyond=beyond(kept, claim),
@@ -88,10 +89,10 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
                 rows,
                 columns=["score", f"coverage at {whole_percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"],
             ),
-            "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),
+            f"Which score catches which failure: AUROC (false alarms where 95 % are caught: {file})": caught.table(),
         },
         files={
-            f"uncertainty-scores-{stem}.csv": (
+            file: (
                 caught.numbers().to_csv(index=False),
                 f"which uncertainty score catches which failure, {answers.subject.name}",
             )
