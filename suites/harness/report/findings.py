@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Help, Judgement, Measure, Verdict
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED
 from suites.harness.formatting import wording
 from suites.harness.record import Record
@@ -219,9 +220,9 @@ def unsettled(record: Record, subject: str) -> str:
     return f"{text}: half of what is inconclusive would take about {math.ceil(middle / step) * step:,} films or more."
 
 
-def whose(record: Record) -> str:
+def whose(cohort: Cohort) -> str:
     """Return whose films they are: children where every film says so."""
-    table = record.cohort.table
+    table = cohort.table
     return "children" if "age_group" in table and set(table["age_group"].astype(str)) == {"child"} else "patients"
 
 

@@ -114,9 +114,7 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
         counts = [f"{cell.undefined} films at severity {cell.severity}" for cell in row.cells if cell.undefined]
         if counts:
             left_out.append(f"{plain_name(row.name)} is undefined for {', '.join(counts)}.")
-    return SubjectPart(
-        name=grid.name, picture=picture, png=png, table=as_table(_table(grid, severities)), left_out=left_out
-    )
+    return SubjectPart(name=grid.name, picture=picture, png=png, table=as_table(_table(grid)), left_out=left_out)
 
 
 def _holds_zero(drop: Sampled) -> bool:
@@ -133,7 +131,7 @@ def _run(row: Row) -> tuple[int, ...]:
     return tuple(cell.severity for cell in row.measured)
 
 
-def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
+def _table(grid: SubjectGrid) -> pd.DataFrame:
     """Return the rows as text: means over the same severities stand together, in each group the worst first."""
 
     def place(row: Row) -> tuple[int, tuple[int, ...], float]:
@@ -142,10 +140,8 @@ def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
     rows = []
     for row in sorted(grid.rows, key=place):
         drop, (worst, fall) = row.mean("drop").interval(), row.worst_class
-        errors = {cell.severity: cell.error.estimate for cell in row.cells}
         rows.append(
             {"perturbation": _named(row), "severities": ", ".join(map(str, _run(row)))}
-            | {f"error at {severity}": _percent(errors.get(severity, np.nan)) for severity in severities}
             | {
                 "mean error": _percent(row.mean("error").estimate),
                 "mean loss (95 %)": spanned(drop.estimate, drop.low, drop.high, "points"),

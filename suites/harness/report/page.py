@@ -181,7 +181,7 @@ def _first(record: Record, subject: Subject) -> dict[str, Any]:
         "recalls": recalls,
         "told": findings.shown(record, subject.name),
         "open": findings.unsettled(record, subject.name),
-        "findings": findings.findings(record.judgements, subject.name, findings.whose(record)),
+        "findings": findings.findings(record.judgements, subject.name, findings.whose(record.cohort)),
     }
 
 

@@ -121,8 +121,8 @@ def test_predictive_values_are_known_as_far_as_sensitivity_and_specificity_are(m
     (values,) = (result.tables[name] for name in result.tables if name.startswith("Predictive values"))
     first = values.set_index("prevalence").loc["5 %"]
     low = float(first["PPV"].split("(")[1].split(" ")[0])
-    assert first["PPV"].startswith("100 % (")
-    assert first["PPV"].endswith("to 100 %)")
+    assert first["PPV"].startswith("100.0 % (")
+    assert first["PPV"].endswith("to 100.0)")
     assert low < 10, first["PPV"]
     assert first["PPV"] in result.summary
 
@@ -195,8 +195,8 @@ def test_a_map_must_beat_the_better_of_two_guesses(main, tmp_path, monkeypatch):
     result = saliency_of(main, tmp_path, "passed", monkeypatch)
     assert result.effect.estimate == pytest.approx(2 / 24 - 0.1), "below chance, though the centre never hits"
     assert result.effect.low < result.effect.estimate < 0
-    assert "a point anywhere in 10 %" in result.summary
-    assert "100 % of the lesion lies inside the crop" in result.summary
+    assert "a point anywhere in 10.0 %" in result.summary
+    assert "100.0 % of the lesion lies inside the crop" in result.summary
 
 
 @pytest.mark.parametrize("outcome", ["undecided", "failed"])

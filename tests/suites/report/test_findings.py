@@ -162,11 +162,11 @@ def test_the_films_are_told_with_what_they_settle_and_leave_open(record):
 
 
 def test_children_are_called_children_only_where_all_films_say_so(record):
-    assert findings.whose(record) == "patients"
+    assert findings.whose(record.cohort) == "patients"
     table = record.cohort.table.assign(age_group="child")
-    assert findings.whose(replace(record, cohort=replace(record.cohort, table=table))) == "children"
+    assert findings.whose(replace(record.cohort, table=table)) == "children"
     table.loc[0, "age_group"] = "adult"
-    assert findings.whose(replace(record, cohort=replace(record.cohort, table=table))) == "patients"
+    assert findings.whose(replace(record.cohort, table=table)) == "patients"
 
 
 @pytest.mark.parametrize(

@@ -254,15 +254,16 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     names, said = scene.answers.subject.classes, scene.after or scene.before
     # Of a method that passed, its table says so once; of one that did not, every picture must.
     doubt = (
-        "" if checked.outcome == "passed" else f". Maps of {method}: {SANITY_WORDS[checked.outcome]} {checked.counted}"
+        "" if checked.outcome == "passed" else f". Maps of {method}: {SANITY_WORDS[checked.outcome]} {checked.counted}."
     )
     made = []
     for row, pick in enumerate(scene.picks):
         sure, truth = said.probabilities[row], scene.truth(row) or "unknown"
         call = f"{plain_name(names[int(sure.argmax())])} {whole_percent(float(sure.max()))}"
+        known = "" if truth == names[int(sure.argmax())] else f"; truth {plain_name(truth)}"
         made.append(
             GalleryItem(
-                caption=f"{pick.image_id}, {pick.rule}; truth {plain_name(truth)}{doubt}",
+                caption=f"{pick.image_id}, {pick.rule}{known}{doubt}",
                 draw=partial(_picture, panels, row),
                 facts={
                     "called": call,

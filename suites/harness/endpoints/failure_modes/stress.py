@@ -304,6 +304,10 @@ def gallery(answers: Answers, condition: str, films: Films, how_many: int = 4) -
         calls = f"{before} ({whole_percent(sure_before)}) becomes {after} ({whole_percent(sure_after)})"
         draw = partial(film_figures.film_by_film, answers, image, [CLEAN, condition])
         items.append(
-            GalleryItem(caption=f"{image}; truth {truth}", draw=draw, facts={"calls": calls, "condition": condition})
+            GalleryItem(
+                caption=image if truth in (before, after) else f"{image}; truth {truth}",
+                draw=draw,
+                facts={"calls": calls, "condition": condition},
+            )
         )
     return {f"Most confident changes under {in_words(condition, inside=True)}": items} if items else {}

@@ -165,7 +165,7 @@ def numbers(rows: Iterable[Said], subject: str) -> pd.DataFrame:
     """Return the rows as numbers for a CSV, one per condition, group and side."""
     return pd.DataFrame([
         {"subject": subject, "condition": row.condition, "severity": parse(row.condition).severity}
-        | {"severity_in_units": in_units(row.condition), "film_before": row.before, "white_side": row.side}
+        | {"severity_in_units": in_units(row.condition, plain=True), "film_before": row.before, "white_side": row.side}
         | {"films": row.n, "patients": row.patients}
         | {
             f"{name}{end}": value
