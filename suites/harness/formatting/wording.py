@@ -125,10 +125,9 @@ def number(value: float, unit: Unit = "plain") -> str:
     if abs(value) < 1e-9:
         value = 0.0  # what is left of a sum that is zero has no sign
     if unit == "share":
-        digits = 1
-        while digits < 4 and 1e-9 < value < 1 - 1e-9 and round(100 * value, digits) in {0.0, 100.0}:
-            digits += 1  # neither none nor all of them where it is not
-        return f"{value * 100:z.{digits}f} %".replace("-", MINUS)
+        if 1e-9 < value < 1 - 1e-9 and round(100 * value, 1) in {0.0, 100.0}:
+            return "<0.1 %" if value < 0.5 else ">99.9 %"  # neither none nor all of them where it is not
+        return f"{value * 100:z.1f} %".replace("-", MINUS)
     if unit == "width":
         return f"{value * 100:z.1f} pp".replace("-", MINUS)
     if unit == "points":
@@ -141,8 +140,8 @@ def number(value: float, unit: Unit = "plain") -> str:
     if 0 < abs(value) < 0.0005:
         return "<0.001" if value > 0 else f">{MINUS}0.001"
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
-    while digits < 5 and 0 < value < 1 and round(value, digits) == 1:
-        digits += 1
+    if 0 < value < 1 - 1e-9 and round(value, digits) == 1:
+        return ">0.999"
     return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
@@ -235,7 +234,7 @@ def condition_words(condition: str) -> str:
 
 def in_one_piece(text: str) -> bool:
     """Return whether a table's cell is a number, or one with its interval, which no line may break."""
-    if re.fullmatch(r"[+−-]?[\d.,]+ ?(%|pp)?", text):
+    if re.fullmatch(r"[<>]?[+−-]?[\d.,]+ ?(%|pp)?", text):
         return True
     return bool(re.fullmatch(r"[^()]{1,16}\([^()]{1,24}\)", text)) and sum(map(str.isdigit, text)) >= 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,7 @@ def _duration(seconds: float) -> str:
 
 def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, Any]:
     """Return a subject with its preprocessing, checks and training as text; the weights' hash is printed once."""
+    training = facts.lines(subject.provenance.training, told=(subject.provenance.sha256,))
     recipe = facts.lines(subject.preprocessing.fingerprint())
     return {
         "subject": subject,
@@ -161,8 +163,15 @@ def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, A
         "preprocessing": ", ".join(f"{name} {text}" for name, text in recipe.items()),
         "held": [check.name for check in checks if check.passed],
         "told": [check.detail for check in checks if not check.passed or check.name == FLOAT_PATH],
-        "training": facts.lines(subject.provenance.training, told=(subject.provenance.sha256,)),
+        "training": {name: _in_words(text, subject) for name, text in training.items()},
     }
+
+
+def _in_words(text: str, subject: Subject) -> str:
+    """Return a text with the classes of a subject in words."""
+    for name in subject.classes:
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", wording.plain_name(name), text)
+    return text
 
 
 def _first(record: Record, subject: Subject) -> dict[str, Any]:

@@ -57,11 +57,11 @@ def claim(**more) -> Claim:
         (1.5, "levels", "1.500 levels"),
         (-0.0213, "nats", "−0.021 nats"),
         (math.nan, "nats", "—"),
-        (0.9996, "share", "99.96 %"),
-        (0.0002, "share", "0.02 %"),
+        (0.9996, "share", ">99.9 %"),
+        (0.0002, "share", "<0.1 %"),
         (1 - 1e-12, "share", "100.0 %"),
         (0.9951, "plain", "0.995"),
-        (0.99962, "plain", "0.9996"),
+        (0.99962, "plain", ">0.999"),
     ],
 )
 def test_numbers_are_printed_with_their_units(value: float, how: str, text: str):

@@ -223,7 +223,7 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
         summary=(
             f"Sets that promise to hold the truth in {whole_percent(1 - alpha)} of films do so in "
             f"{percent(printed[0].estimate)} {where} "
-            "(class-conditional split conformal, score LAC, 1 - probability; threshold the ceil((n + 1)(1 - alpha))-th "
+            "(class-conditional split conformal, score LAC, 1 − probability; threshold the ceil((n + 1)(1 − alpha))-th "
             "smallest of n calibration patients, not interpolated; fitted on clean films of other patients)."
         ),
         finding=(
