@@ -69,7 +69,7 @@ def _lines(
     yield ""
     yield "> **Not a medical device.** For research and education. Synthetic stress is necessary, not sufficient."
     for note in notes:
-        yield f"> {_text(note)}"
+        yield f"> {_text(wording.opened(note))}"
     yield ""
     if problem:
         yield from (f"**Not finished:** {_text(problem)}", "")
