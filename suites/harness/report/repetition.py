@@ -68,15 +68,19 @@ def shown_with(tables: Sequence[tuple[str, str, Table]]) -> dict[tuple[str, str]
     Args:
         tables: of one subject: id of the claim, title and table, in the order of the page.
     """
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], tuple[str, str]] = {}
     for at, (claim, title, table) in enumerate(tables):
         for other, (whose, named, larger) in enumerate(tables):
             alike = larger.rows == table.rows
             earlier = other < at and named == title
             if larger.columns == table.columns and ((alike and earlier) or (not alike and _holds(larger, table))):
-                found[claim, title] = whose
+                found[claim, title] = whose, named
                 break
-    return found
+
+    def shown(place: tuple[str, str]) -> tuple[str, str]:
+        return shown(found[place]) if place in found else place
+
+    return {place: shown(place)[0] for place in found}
 
 
 def _holds(larger: Table, table: Table) -> bool:
