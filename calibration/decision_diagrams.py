@@ -49,7 +49,7 @@ def risk_against_coverage(
                 color=style.color,
                 linestyle=style.line,
                 linewidth=1.5,
-                label=f"{name}\nAURC {area.aurc:.3f}, keeps {100 * area.coverage:.0f} %",
+                label=f"{name}\nAURC {area.aurc:.3f}, keeps {100 * area.coverage:.1f} %",
             )
         oracle = risk_coverage(miss + np.arange(miss.size) * 1e-9, miss)
         axis.plot(oracle.coverage, oracle.risk, color=BLACK, linewidth=0.9, linestyle=(0, (1, 3)), label="oracle")

@@ -112,7 +112,7 @@ def confidence_histogram(probabilities: ArrayLike, labels: ArrayLike, *, bins: i
         for index, (name, chosen) in enumerate((("right", right), ("wrong", ~right))):
             if not chosen.any():
                 continue
-            label = f"{name} ({int(chosen.sum())} films, median {np.median(top[chosen]):.2f})"
+            label = f"{name} ({int(chosen.sum())} films, median {np.median(top[chosen]):.3f})"
             hatched_shares(axis, top[chosen], edges, index, label)
         axis.set(
             xlabel="confidence",

@@ -24,6 +24,11 @@ from explain.sanity import Outcome
 
 Sanity = Outcome | Literal["not checked"]
 
+LEGEND = (
+    "cyan line: lesion", "yellow line: lung",
+    "red: for it, blue: against it (drawn smoothed)", "red: gained, blue: lost",
+)  # fmt: skip
+"""What lines and colours mean, at the end of the note of each tile that has them."""
 SANITY_WORDS: dict[str, str] = {
     "passed": "passed its sanity check",
     "failed": "FAILED its sanity check: this picture would look much the same if the network had learned nothing",
@@ -170,11 +175,7 @@ def tiles(panel: Panel) -> list[Tile]:
 
 def _film(panel: Panel, view: View, title: str) -> Tile:
     said = f"{_plain(view.predicted)} {_percent(view.confidence)}"
-    drawn = [
-        words
-        for mask, words in ((panel.lesion, "cyan line: lesion"), (panel.lung, "yellow line: lung"))
-        if mask is not None
-    ]
+    drawn = [words for mask, words in ((panel.lesion, LEGEND[0]), (panel.lung, LEGEND[1])) if mask is not None]
     note = ", ".join([said, *drawn])
     tone = "" if panel.truth is None else "right" if view.predicted == panel.truth else "wrong"
     return Tile(title, note, tone, _grey(view.film))
@@ -191,7 +192,7 @@ def _map(panel: Panel, view: View, when: str, top: float) -> Tile:
     if float(np.ptp(view.saliency)) == 0.0:
         note = f"{note} flat map: it says nothing"
     elif panel.signed:
-        note = f"{note} red: for it, blue: against it (drawn smoothed)"
+        note = f"{note} {LEGEND[2]}"
     return Tile(title, note, "", heat(view.film, drawn, top, signed=panel.signed))
 
 
@@ -202,7 +203,7 @@ def _difference(panel: Panel, top: float) -> list[Tile]:
         return []
     level = np.clip((second - first) / (top or 1.0), -1, 1)
     picture = np.asarray(mpl.colormaps[SIGNED_MAP]((level + 1) / 2)[..., :3], dtype=np.float64)
-    return [Tile("after − before", "red: gained, blue: lost", "", picture)]
+    return [Tile("after − before", LEGEND[3], "", picture)]
 
 
 def footing(panel: Panel) -> str:
@@ -242,4 +243,4 @@ def _plain(name: str) -> str:
 
 def _percent(share: float) -> str:
     """Return a percentage that never claims certainty by rounding."""
-    return ">99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %" if share > 0.99 else f"{100 * share:.0f} %"
+    return ">99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{100 * share:.0f} %"

@@ -226,7 +226,7 @@ def judge_randomisation(
             (float(low), float(high)),
         )
     ours, theirs = average(last).mean, average(against).mean
-    words = f"SSIM to the original after all weights were redrawn {ours:.2f}, between different films {theirs:.2f}"
+    words = f"SSIM to the original after all weights were redrawn {ours:.3f}, between different films {theirs:.3f}"
     if ours > UNCHANGED:
         return "failed", f"{words}: the map did not change", mean, (float(low), float(high))
     outcome: Outcome = "passed" if high <= 0 else "failed" if low > 0 else "undecided"

@@ -16,6 +16,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.local_paths import without_folders
 from suites.harness.record import Part
 from suites.harness.report.card import card_files, write_model_cards
+from suites.harness.report.findings import whose
 from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
 from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
 from suites.harness.report.job_summary import job_summary, write_job_summary
@@ -136,7 +137,7 @@ def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs)
     notes = [*filter(None, [str(evaluation.part or "")]), *evaluation.notes]
     text = job_summary(
         evaluation.judgements, subjects=[one.name for one in evaluation.subjects], notes=notes, gate=outputs.gate,
-        problem="; ".join(outputs.problems),
+        problem="; ".join(outputs.problems), who=whose(evaluation.cohort),
     )  # fmt: skip
     for file, append in places:
         write_job_summary(text, file, append=append)

@@ -56,7 +56,7 @@ def _adjusted(p_values: Mapping[str, float | None]) -> dict[str, float]:
 def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, float], tests: int) -> Judgement:
     """Return the judgement of one claim; `adjusted` are its p beyond and within after Holm over so many `tests`."""
     effect, margin = result.effect, claim.margin
-    size, bar = _size(effect), wording.margin(claim, effect)
+    size, bar = wording.with_name(effect), wording.margin(claim, effect)
     if not all(math.isfinite(value) for value in (effect.estimate, effect.low, effect.high)):
         known = "" if effect.patients is None else f", {effect.patients} patients"
         reason = f"{wording.plain_name(effect.name)} could not be computed ({effect.n} {result.films}{known})"
@@ -85,7 +85,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     else:
         reason = f"{size} lies {word} the margin {bar}"
         if p_value is not None and p_value > ALPHA:
-            reason += f", but its test does not settle it (one-sided p {p_value:.2g}, level {ALPHA:g})"
+            reason += f", but its test does not settle it (one-sided {wording.p_equals(p_value)}, level {ALPHA:g})"
         else:
             named = wording.VERDICTS[alone].word.lower()
             reason += f": alone it would be '{named}', but not after Holm's correction over the {tests} claims of "
@@ -109,7 +109,7 @@ def _nothing_to_lose(claim: Claim, result: Result, word: str) -> str:
     """
     alarm = word == ("above" if wording.harm(claim) > 0 else "below")
     return "; ".join(
-        f"{_size(room.measure)} is not surely {room.side} {wording.margin(claim, room.measure, room.bar)}"
+        f"{wording.with_name(room.measure)} is not surely {room.side} {wording.margin(claim, room.measure, room.bar)}"
         for room in result.headroom
         if not room.sure and (room.alarms or not alarm)
     )
@@ -122,10 +122,6 @@ def _remarks(result: Result) -> str:
         few = f"the smallest class or kind has {effect.smallest}" if effect.smallest else f"there are {effect.n}"
         told += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
     return told
-
-
-def _size(effect: Measure) -> str:
-    return f"{wording.plain_name(effect.name)} {wording.estimate(effect)} ({wording.interval(effect)})"
 
 
 def _wanted(result: Result, margin: float, tests: int, strictest: str) -> str:

@@ -159,7 +159,7 @@ def test_a_test_that_disagrees_with_its_interval_is_not_blamed_on_holm():
     (judged,) = judge_section([claim_of()], "s", {"suite.name": result_of(0.051, 0.1, 0.2, p_beyond=0.03)})
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert "Holm" not in judged.reason
-    assert "one-sided p 0.03" in judged.reason
+    assert "one-sided p = 0.030" in judged.reason
 
 
 @pytest.mark.parametrize("interval", [(0.06, 0.10, 0.14), (0.0, 0.02, 0.04)])

@@ -14,7 +14,7 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.severities import in_words
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.wording import plain_name, spanned
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.statistics import Integers, difference
@@ -63,10 +63,7 @@ def score(evidence: Evidence, claim: Claim) -> Result:
         headroom=rooms,
         films=films,
         measures=measures,
-        summary=(
-            f"{spoken} is {percent(effect.estimate, 1)} ({percent(effect.low, 1)} to {percent(effect.high, 1)}) "
-            f"on {effect.n} films."
-        ),
+        summary=(f"{spoken} is {spanned(effect.estimate, effect.low, effect.high, 'share')} on {effect.n} films."),
         figures=_drawn(answers, condition),
     )
 
@@ -112,7 +109,7 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
         measures=measures,
         films=f"{plain_name(names[start])} films",
         summary=(
-            f"{percent(effect.estimate, 1)} of {counted} {plain_name(names[start])} films are called "
+            f"{percent(effect.estimate)} of {counted} {plain_name(names[start])} films are called "
             f"{plain_name(names[end])}."
         ),
     )
@@ -126,7 +123,7 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
     better, worse = (names[answers.class_index(claim.parameters[key])] for key in ("better", "worse"))
     recalls = answers.recalls("clean")
     if better not in recalls or worse not in recalls:
-        raise NotEvaluable(f"{answers.cohort.name} has no films of {better} or {worse}")
+        raise NotEvaluable(f"{answers.cohort.name} has no films of {plain_name(better)} or {plain_name(worse)}")
     films = {name: answers.shared("clean") & (answers.labels == answers.class_index(name)) for name in (better, worse)}
     sizes = {name: int(keep.sum()) for name, keep in films.items()}
     gap = difference(recalls[better], recalls[worse], answers.resamples.subset(films[better] | films[worse]).patients)
@@ -193,8 +190,8 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(changed, claim),
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=measures,
-        summary=f"{percent(effect.estimate, 1)} of {effect.n} films are called differently{note}.",
-        finding=f"{in_words(second)} calls {percent(effect.estimate, 1)} of the films differently.",
+        summary=f"{percent(effect.estimate)} of {effect.n} films are called differently{note}.",
+        finding=f"{in_words(second)} calls {percent(effect.estimate)} of the films differently.",
         helps=helps,
         tables={f"Calls under {first} (rows) and {second} (columns)": counts},
     )

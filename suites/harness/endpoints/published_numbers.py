@@ -11,7 +11,7 @@ from suites.harness.endpoints.registry import endpoint
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent, points
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.wording import ends, plain_name
 from suites.harness.statistics import Integers, Interval
 
 PUBLISHED = {"classes": ClassNames(), "confusion": Counts()}
@@ -80,8 +80,8 @@ def published_half_width(_: None, claim: Claim) -> Result:
         effect=_measure("accuracy_half_width", Interval(half, half, half), total, unit="width"),
         measures=_measures(counts, classes),
         summary=(
-            f"{right} of {total} films right is {percent(accuracy.estimate, 1)} with an interval from "
-            f"{percent(accuracy.low, 1)} to {percent(accuracy.high, 1)}: ±{points(half, signed=False)} points where "
+            f"{right} of {total} films right is {percent(accuracy.estimate)} with an interval from "
+            f"{ends(accuracy.low, accuracy.high, 'share')}: ±{points(half, signed=False)} points where "
             f"the page says ±{points(stated, signed=False)}, and wider still once films of one patient are not "
             "counted as independent."
         ),
@@ -103,15 +103,15 @@ def published_recall_gap(_: None, claim: Claim) -> Result:
     n = int(rows[first] + rows[second])
     gap = _newcombe((int(counts[first, first]), int(rows[first])), (int(counts[second, second]), int(rows[second])))
     error = abs(gap.estimate - printed)
-    ends = [points(value, signed=False) for value in (gap.estimate, gap.low, gap.high)]
+    size, span = points(gap.estimate, signed=False), ends(gap.low, gap.high, "points").replace("+", "")
     counting = "exact count of the published films"
     return Result(
         effect=_measure("recall_gap_error", Interval(error, error, error), n, counting, unit="width"),
         measures=[_measure("recall_gap", gap, n, NEWCOMBE, unit="points"), *_measures(counts, classes)],
         summary=(
-            f"Recall of {names[0]} is {percent(counts[first, first] / rows[first], 1)}, of {names[1]} "
-            f"{percent(counts[second, second] / rows[second], 1)}: a gap of {ends[0]} points (95 % interval "
-            f"{ends[1]} to {ends[2]}) where the page prints about {100 * printed:.0f}."
+            f"Recall of {names[0]} is {percent(counts[first, first] / rows[first])}, of {names[1]} "
+            f"{percent(counts[second, second] / rows[second])}: a gap of {size} points (95 % interval "
+            f"{span}) where the page prints about {100 * printed:.0f}."
         ),
     )
 
@@ -128,7 +128,7 @@ def published_recall(_: None, claim: Claim) -> Result:
         measures=_measures(counts, classes),
         summary=(
             f"{counts[index, index]} of {total} {plain_name(classes[index])} films are called right: "
-            f"{percent(recall.estimate, 1)}."
+            f"{percent(recall.estimate)}."
         ),
     )
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from calibration import ood
 from calibration.validation import FloatArray
-from suites.harness.formatting.cells import below_one
+from suites.harness.formatting.wording import number
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled
 from suites.harness.statistics.resamples import Resamples, applied
@@ -85,5 +85,5 @@ def against_chance(auroc: Sampled) -> str:
     """Return an AUROC of uncertainty in words, beside chance: one that is surely below it tells the wrong way round."""
     ends = auroc.interval()
     if ends.high < 0.5:
-        return f"{below_one(ends.estimate)}, below chance (0.5): it is surer on these films"
-    return f"{below_one(ends.estimate)} (0.5 is chance)"
+        return f"{number(ends.estimate)}, below chance (0.5): it is surer on these films"
+    return f"{number(ends.estimate)} (0.5 is chance)"

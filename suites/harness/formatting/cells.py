@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 
-from suites.harness.formatting.wording import MINUS, number
+from suites.harness.claims import Unit
+from suites.harness.formatting.wording import number, spanned
 from suites.harness.statistics import Interval
 
-NONE = "\N{EN DASH}"
+NONE = "\N{EM DASH}"
 
 
-def percent(share: float, digits: int = 0) -> str:
-    """Return `95 %`; with further digits where it would otherwise be rounded to none or all without being that."""
-    while digits < 4 and 0 < share < 1 and round(100 * share, digits) in {0.0, 100.0}:
-        digits += 1
-    return f"{100 * share:.{digits}f} %".replace("-", MINUS)
+def percent(share: float) -> str:
+    """Return a measured share, `82.4 %`, with the digits it has wherever it is printed."""
+    return number(share, "share")
+
+
+def whole_percent(share: float) -> str:
+    """Return a share that is a setting, or how sure one film was called: `95 %`.
+
+    Nearly none and nearly all have a further digit, as on the galleries of `explain`: `99.4 %`, `>99.9 %`.
+    """
+    if 0 < share < 0.001 or 0.999 < share < 1:
+        return "<0.1 %" if share < 0.5 else ">99.9 %"
+    digits = 1 if 0 < share < 0.01 or 0.99 < share < 1 else 0
+    return f"{100 * share:.{digits}f} %"
 
 
 def points(difference: float, *, signed: bool = True) -> str:
@@ -23,23 +33,11 @@ def points(difference: float, *, signed: bool = True) -> str:
     return text if signed else text.removeprefix("+")
 
 
-def below_one(value: float) -> str:
-    """Return two digits of a number in [0, 1], or as many as it takes not to call it 1 (`0.995`)."""
-    digits = 2
-    while digits < 5 and value < 1 and round(value, digits) == 1:
-        digits += 1
-    return f"{value:.{digits}f}"
-
-
-def cell(value: Interval | None, digits: int = 2) -> str:
-    """Return `0.81 (0.74-0.87)`, the number alone where it has no interval, or a dash where there is no number."""
+def cell(value: Interval | None, unit: Unit = "plain") -> str:
+    """Return `0.810 (0.742 to 0.871)`, the number alone where it has no interval; a dash for none."""
     if value is None or not math.isfinite(value.estimate):
         return NONE
-    if math.isnan(value.low) or math.isnan(value.high):
-        return f"{value.estimate:.{digits}f}"
-    low, high = (f"{end:.{digits}f}" for end in (value.low, value.high))
-    between = " to " if value.low < 0 else "-"
-    return f"{value.estimate:.{digits}f} ({low}{between}{high})"
+    return spanned(value.estimate, value.low, value.high, unit)
 
 
 def columns(value: Interval | None) -> tuple[float, float, float]:

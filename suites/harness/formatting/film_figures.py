@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from suites.harness.claims import Label, Tiles
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import whole_percent
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
@@ -47,18 +47,23 @@ def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float3
 
 def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Tiles:
     """Return one film under several conditions, with what the subject called each and how surely."""
-    label = answers.labels[answers.images.index(image)]
-    truth = plain_name(answers.subject.classes[label]) if label >= 0 else None
+    truth = truth_of(answers, image)
     labels = []
     for condition in conditions:
         call, sure = called(answers, image, condition)
-        tone = "" if truth is None else "right" if call == truth else "wrong"
-        labels.append(Label(_shown(condition), f"{call} {percent(sure)}", tone))
+        tone = "" if truth == "unknown" else "right" if call == truth else "wrong"
+        labels.append(Label(_shown(condition), f"{call} {whole_percent(sure)}", tone))
     return films_in_a_row([under(answers, image, condition) for condition in conditions], labels)
 
 
 def _shown(condition: str) -> str:
     return "Clean" if condition == CLEAN else in_words(condition)
+
+
+def truth_of(answers: Answers, image: str) -> str:
+    """Return the class a film is labelled with, in words, or `unknown`."""
+    label = answers.labels[answers.images.index(image)]
+    return plain_name(answers.subject.classes[label]) if label >= 0 else "unknown"
 
 
 def called(answers: Answers, image: str, condition: str = CLEAN) -> tuple[str, float]:

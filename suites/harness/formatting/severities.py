@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 from robustness import perturbation
 from robustness.card import Card
 from robustness.perturbation import PerturbationError
-from suites.harness.formatting.wording import opened, plain_name
+from suites.harness.formatting.wording import opened, plain_name, signs
 from suites.harness.predictions.conditions import parse
 
 
 def card(name: str) -> Card:
-    """Return the physics card of a perturbation; of one of a user's that fails, what went wrong."""
+    """Return the physics card of a perturbation, numbers with their printed signs; of one that fails, what went wrong.
+
+    A perturbation of a user's may fail when its card is asked for.
+    """
+    told = _told(name)
+    printed = {one.name: _signs(getattr(told, one.name)) for one in fields(told)}
+    return Card(**printed)
+
+
+def _told(name: str) -> Card:
     try:
         return perturbation.get(name).card
     except PerturbationError as problem:
         return Card(name=name, happens=str(problem))
 
 
-def in_units(condition: str) -> str:
+def _signs(value: Any) -> Any:  # noqa: ANN401 - a text of the card, or its texts by severity
+    return signs(value) if isinstance(value, str) else {level: signs(text) for level, text in value.items()}
+
+
+def in_units(condition: str, *, plain: bool = False) -> str:
     """Return what the severity of a condition stands for: `0.8 of the hemithorax, 4.3 cm of water in its mean`.
 
     Empty for the clean film, a remedy alone, and where a perturbation tells nothing; of several steps, all that do.
+
+    Args:
+        condition: canonical text.
+        plain: with the signs that a program writes, for a file that programs read.
     """
-    told = (card(name).severities.get(severity, "") for name, severity in parse(condition).steps if severity)
+    read = _told if plain else card
+    told = (read(name).severities.get(severity, "") for name, severity in parse(condition).steps if severity)
     return "; then ".join(filter(None, told))
 
 

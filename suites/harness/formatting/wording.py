@@ -8,6 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from robustness import perturbation
 from suites.harness.claims import Claim, Judgement, Measure, Unit, Verdict
 
 INITIALS = {
@@ -124,6 +125,8 @@ def number(value: float, unit: Unit = "plain") -> str:
     if abs(value) < 1e-9:
         value = 0.0  # what is left of a sum that is zero has no sign
     if unit == "share":
+        if 1e-9 < value < 1 - 1e-9 and round(100 * value, 1) in {0.0, 100.0}:
+            return "<0.1 %" if value < 0.5 else ">99.9 %"  # neither none nor all of them where it is not
         return f"{value * 100:z.1f} %".replace("-", MINUS)
     if unit == "width":
         return f"{value * 100:z.1f} pp".replace("-", MINUS)
@@ -137,7 +140,35 @@ def number(value: float, unit: Unit = "plain") -> str:
     if 0 < abs(value) < 0.0005:
         return "<0.001" if value > 0 else f">{MINUS}0.001"
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
+    if 0 < value < 1 - 1e-9 and round(value, digits) == 1:
+        return ">0.999"
     return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def spanned(estimate: float, low: float, high: float, unit: Unit = "plain") -> str:
+    """Return a number with its interval, as every sentence and table has it: `82.4 % (79.1 to 85.0)`."""
+    text = number(estimate, unit)
+    return f"{text} ({ends(low, high, unit)})" if math.isfinite(low) and math.isfinite(high) else text
+
+
+def ends(low: float, high: float, unit: Unit = "plain") -> str:
+    """Return the ends of an interval without their unit: `79.1 to 85.0`."""
+    return " to ".join(re.sub(r" (%|pp|levels|nats)$", "", number(end, unit)) for end in (low, high))
+
+
+def p_value(p: float) -> str:
+    """Return a p value as printed, without its sign of equality: `0.043`, `<0.001`; nothing where there is none."""
+    return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """Return a p value inside a sentence: `p = 0.043`, `p < 0.001`."""
+    return f"p < {p_value(p)[1:]}" if p < 0.001 else f"p = {p_value(p)}"
+
+
+def signs(text: str) -> str:
+    """Return a text for people with the signs of its numbers as they are printed: `DI −3.0`."""
+    return re.sub(r"(?<![^\s(\[,;=])-(?=\.?\d)", MINUS, text)
 
 
 def interval(measure: Measure) -> str:
@@ -146,8 +177,7 @@ def interval(measure: Measure) -> str:
         return "no interval"
     if measure.low == measure.high == measure.estimate:
         return "exact"
-    ends = (re.sub(r" (%|pp|levels|nats)$", "", number(end, measure.unit)) for end in (measure.low, measure.high))
-    return " to ".join(ends)
+    return ends(measure.low, measure.high, measure.unit)
 
 
 def estimate(measure: Measure) -> str:
@@ -178,14 +208,33 @@ def plain_name(name: str) -> str:
     return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
 
 
-def minus(condition: str) -> str:
-    """Return a condition that is a difference with the sign of one: `scatter@3 − clean`."""
-    return condition.replace(" - ", f" {MINUS} ")
+def spoken(text: str) -> str:
+    """Return a text with the conditions in it as words: `scatter@3 | clahe` as `scatter, severity 3, then CLAHE`.
+
+    What is no condition stays as it is, so that whole reasons and sentences may be given.
+    """
+    known = perturbation.names()
+
+    def words(found: re.Match[str]) -> str:
+        name, low, high, remedy = found.groups()
+        if name not in known:
+            return found[0]
+        told = f"{plain_name(name)}, " + (f"severities {low} to {high}" if high else f"severity {low}")
+        return f"{told}, then {plain_name(remedy)}" if remedy else told
+
+    told = re.sub(r"\b([a-z][a-z0-9_]*)@([1-5])(?:-([1-5]))?\b(?: \| ([a-z][a-z0-9_]*))?", words, text)
+    return re.sub(r"\bpreprocessing:(\w+)", lambda found: f"the recipe {plain_name(found[1])}", told)
+
+
+def condition_words(condition: str) -> str:
+    """Return the condition of a measure in words, a difference with its sign."""
+    parts = condition.split(" - ")
+    return f" {MINUS} ".join(plain_name(part) if re.fullmatch(r"[a-z0-9_]+", part) else spoken(part) for part in parts)
 
 
 def in_one_piece(text: str) -> bool:
     """Return whether a table's cell is a number, or one with its interval, which no line may break."""
-    if re.fullmatch(r"[+−-]?[\d.,]+ ?(%|pp)?", text):
+    if re.fullmatch(r"[<>]?[+−-]?[\d.,]+ ?(%|pp)?", text):
         return True
     return bool(re.fullmatch(r"[^()]{1,16}\([^()]{1,24}\)", text)) and sum(map(str.isdigit, text)) >= 3
 
@@ -208,12 +257,12 @@ def finding(judgement: Judgement) -> str:
     """Return one sentence on what was found, for a reader in a hurry."""
     result = judgement.result
     if result is None:
-        return judgement.reason
+        return spoken(judgement.reason)
     if result.summary:
-        return result.summary
+        return spoken(result.summary)
     effect = result.effect
     span = interval(effect)
-    where = "" if effect.condition in ("", "clean") else f" ({minus(effect.condition)})"
+    where = "" if effect.condition in ("", "clean") else f" ({condition_words(effect.condition)})"
     return f"{opened(plain_name(effect.name))}{where}: {estimate(effect)}" + (
         "." if span == "exact" else f", 95 % interval {span}."
     )
@@ -222,8 +271,23 @@ def finding(judgement: Judgement) -> str:
 def headline(judgement: Judgement) -> str:
     """Return what was found in one short sentence, true whatever the verdict."""
     if judgement.result is not None and judgement.result.finding:
-        return judgement.result.finding
+        return spoken(judgement.result.finding)
     return re.split(r"(?<=[^\s.])\. (?=[A-Z])", finding(judgement), maxsplit=1)[0].rstrip(".") + "."
+
+
+def with_name(effect: Measure) -> str:
+    """Return an effect by its name, with its interval: `flip rate 17.1 % (15.6 to 19.0)`."""
+    return f"{plain_name(effect.name)} {estimate(effect)} ({interval(effect)})"
+
+
+def beyond_its_size(judgement: Judgement) -> str:
+    """Return why the verdict is what it is, beyond the size, the margin and the verdict that stand beside it."""
+    result = judgement.result
+    if result is None:
+        return ""
+    reason = judgement.reason.removeprefix(f"{with_name(result.effect)} ")
+    plain = (f"lies {side} the margin {margin(judgement.claim, result.effect)}" for side in ("above", "below"))
+    return "" if reason in plain else opened(spoken(reason))
 
 
 def settled_by(judgement: Judgement) -> str:

@@ -9,6 +9,7 @@ from itertools import combinations
 
 from suites.harness import statistics
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.wording import p_equals
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import LEVEL, difference
@@ -69,11 +70,11 @@ class Pair:
             return ""
         says = ("leaves out 0", "does not show one") if found.settled else ("holds 0", "shows a difference")
         return (
-            f"The interval of the difference in accuracy {says[0]}, McNemar's test {says[1]} (p = {self.mcnemar:.3f}): "
-            f"the test counts the {self.only_first + self.only_second} films that one subject alone calls right as "
-            f"independent and in whole films, so it errs towards no difference; the interval resamples the "
-            f"{self.patients} patients. Tested over patients, p = {self.sign_flip:.3f}. What only one of them shows "
-            "is not settled."
+            f"The interval of the difference in accuracy {says[0]}, McNemar's test {says[1]} "
+            f"({p_equals(self.mcnemar)}): the test counts the {self.only_first + self.only_second} films that one "
+            "subject alone calls right as independent and in whole films, so it errs towards no difference; the "
+            f"interval resamples the {self.patients} patients. Tested over patients, {p_equals(self.sign_flip)}. What "
+            "only one of them shows is not settled."
         )
 
 

@@ -182,12 +182,12 @@ def _sentences(judgements: Sequence[Judgement], cohort: Cohort) -> Iterator[str]
         size += "; exploratory, for few films" if effect.exploratory else ""
         yield f"- {lead.rstrip('.')}. Measured: {size}."
     found = Counter(judgement.verdict for judgement in judgements)
-    counts = [f"{found[verdict]} {words.word.lower()}" for verdict, words in wording.VERDICTS.items() if found[verdict]]
+    counts = [words.counted(found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict]]
     if not any(found[verdict] for verdict in FOUND):
         yield f"No claim judged was found against it on these {simulated}films, which is not the same as safe."
     yield ""
     yield (
-        f"Of {len(judgements)} claims judged on it: {', '.join(counts)}. Those that are inconclusive or not evaluable "
+        f"Of {len(judgements)} claims asked of it: {', '.join(counts)}. Those that are inconclusive or not evaluable "
         "are neither passed nor failed."
     )
 
@@ -195,12 +195,13 @@ def _sentences(judgements: Sequence[Judgement], cohort: Cohort) -> Iterator[str]
 def _row(judgement: Judgement) -> str:
     verdict, effect = wording.settled_by(judgement), judgement.result.effect if judgement.result else None
     if effect is None:
-        measured = _text(judgement.reason)
+        measured = _text(wording.spoken(judgement.reason))
     else:
-        measured = f"{_text(wording.plain_name(effect.name))} {wording.estimate(effect)} ({wording.interval(effect)})"
+        measured = _text(wording.with_name(effect)).replace("\\(", "(").replace("\\)", ")")
         measured += ", exploratory" if effect.exploratory else ""
-    margin = wording.margin(judgement.claim, effect)
-    return f"| {_text(judgement.claim.statement)} | {verdict} | {measured} | {judgement.claim.direction} {margin} |"
+    # Of what was not measured nobody knows the unit of its margin.
+    margin = f"{judgement.claim.direction} {wording.margin(judgement.claim, effect)}" if effect else "—"
+    return f"| {_text(judgement.claim.statement)} | {verdict} | {measured} | {margin} |"
 
 
 def _text(text: str) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from suites.harness.formatting.wording import number, opened, plain_name, slug
+from suites.harness.formatting.wording import ends, number, opened, p_value, plain_name, slug
 from suites.harness.performance.paired_comparison import Pair
-from suites.harness.report import pictures, views
+from suites.harness.report import pictures
 from suites.harness.report.forest_plot import drawable, forest_plot
 from suites.harness.report.pictures import Picture
-from suites.harness.report.views import Table
+from suites.harness.report.table import Table, as_table
 from suites.harness.stress_grid.paired import PairedHarm, PairUnderStress
 from suites.harness.stress_grid.relative import RelativeScore
 
@@ -32,12 +32,14 @@ class PairPart:
     """What the section shows of one pair.
 
     Attributes:
-        sentences: what was found, a reader in a hurry reads no more.
+        sentences: what was found, a reader in a hurry reads the first two; `note`: what to make of a test and an
+            interval that say different things, empty where they agree.
         clean, stressed: the numbers behind them.
     """
 
     title: str
     sentences: list[str]
+    note: str
     clean: Table
     stressed: Table
 
@@ -116,14 +118,15 @@ def comparison_table(pairs: Sequence[Pair], stressed: Sequence[PairUnderStress])
 
 
 def _part(pair: Pair, under: PairUnderStress | None) -> PairPart:
-    sentences = [_on_clean(pair), pair.disagreement]
+    sentences = [_on_clean(pair)]
     if under is not None:
         sentences += [_under_stress(under), *map(_relative, under.corruption_error)]
     return PairPart(
         title=f"{pair.first} against {pair.second}",
         sentences=[sentence for sentence in sentences if sentence],
-        clean=views.as_table(_clean_table(pair)),
-        stressed=views.as_table(_stress_table(under) if under else pd.DataFrame()),
+        note=pair.disagreement,
+        clean=as_table(_clean_table(pair)),
+        stressed=as_table(_stress_table(under) if under else pd.DataFrame()),
     )
 
 
@@ -131,7 +134,7 @@ def _on_clean(pair: Pair) -> str:
     found = pair.accuracy
     if found is None:
         return ""
-    span = f"{number(found.difference, 'points')}, 95 % interval {_span(found.low, found.high)}"
+    span = f"{number(found.difference, 'points')}, 95 % interval {ends(found.low, found.high, 'points')}"
     who = pair.first if found.difference > 0 else pair.second
     head = f"On clean films {who} is right more often" if found.settled else "On clean films no difference is shown"
     return (
@@ -161,7 +164,7 @@ def _tested(under: PairUnderStress) -> int:
 def _relative(score: RelativeScore) -> str:
     if not math.isfinite(score.value):
         return ""
-    span = f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ", no interval"
+    span = f" ({ends(score.low, score.high)})" if math.isfinite(score.low) else ", no interval"
     surely = math.isfinite(score.low) and not score.low <= 1 <= score.high
     way = ("less" if score.value < 1 else "more") if surely else ""
     means = f"{score.subject} surely errs {way}" if way else "which of them errs less is not settled"
@@ -177,7 +180,7 @@ def _clean_table(pair: Pair) -> pd.DataFrame:
         {
             "measure": plain_name(one.measure), pair.first: number(one.first, "share"),
             pair.second: number(one.second, "share"), "difference": number(one.difference, "points"),
-            "95 % interval": _span(one.low, one.high), "films": one.films,
+            "95 % interval": ends(one.low, one.high, "points"), "films": one.films,
         }
         for one in pair.measures
     ])  # fmt: skip
@@ -196,8 +199,8 @@ def _stress_table(under: PairUnderStress) -> pd.DataFrame:
             f"costs {under.first}": number(one.first, "points"),
             f"costs {under.second}": number(one.second, "points"),
             "difference": number(one.difference, "points"),
-            "95 % interval": _span(one.low, one.high) if math.isfinite(one.low) else one.reason,
-            "Holm p": "" if not math.isfinite(one.holm) else "<0.001" if one.holm < 0.001 else f"{one.holm:.3f}",
+            "95 % interval": ends(one.low, one.high, "points") if math.isfinite(one.low) else one.reason,
+            "Holm p": p_value(one.holm),
         }
         for one in sorted(under.harms, key=place)
     ])  # fmt: skip
@@ -205,7 +208,3 @@ def _stress_table(under: PairUnderStress) -> pd.DataFrame:
 
 def _films(count: int) -> str:
     return "1 film" if count == 1 else f"{count} films"
-
-
-def _span(low: float, high: float) -> str:
-    return f"{number(low, 'points').removesuffix(' pp')} to {number(high, 'points').removesuffix(' pp')}"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Help, Judgement, Measure, Verdict
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED
 from suites.harness.formatting import wording
 from suites.harness.record import Record
@@ -79,15 +80,19 @@ def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients
 
 
 def harms(judgements: Sequence[Judgement], who: str = "patients", most: int = MOST) -> list[Harm]:
-    """Return the worst harms, one per section, those that are settled first.
+    """Return the worst harms, one per section and none of what another one tells, those that are settled first.
 
     Within both, harms on the one scale come by the lower end of the larger of their two intervals; behind them those
     that were not measured on it, a limitation beyond its documented size and a violated requirement first.
     """
     candidates = [one for one in judgements if _settled(one) or (_open(one) and toll_low(one) > 0)]
     by_section: dict[str, Judgement] = {}
+    told: set[str] = set()
     for judgement in sorted(candidates, key=_graver):
-        by_section.setdefault(judgement.claim.section, judgement)
+        what = stresses(judgement)
+        if judgement.claim.section not in by_section and told.isdisjoint(what):
+            by_section[judgement.claim.section] = judgement
+            told |= what
     return [
         Harm(
             judgement=judgement,
@@ -97,6 +102,21 @@ def harms(judgements: Sequence[Judgement], who: str = "patients", most: int = MO
         )
         for judgement in list(by_section.values())[:most]
     ]
+
+
+def stresses(judgement: Judgement) -> frozenset[str]:
+    """Return what was done to the films of a finding: perturbations or the role of a probe; empty for clean films.
+
+    A finding under several of them (the calls that change under any low contrast) is one of each: beside a finding
+    under one of these it would tell the same harm twice.
+    """
+    parameters, result = judgement.claim.parameters, judgement.result
+    texts = result.effect.condition.split(" - ") if result else []
+    if not any("@" in text for text in texts):
+        listed = parameters.get("conditions", ())
+        texts = [str(text) for text in listed] if isinstance(listed, list | tuple) else []
+    under = {text.partition("@")[0] for text in texts if "@" in text}
+    return frozenset(under | ({str(parameters["role"])} if parameters.get("role") else set()))
 
 
 def attacked(judgements: Sequence[Judgement]) -> Judgement | None:
@@ -200,9 +220,9 @@ def unsettled(record: Record, subject: str) -> str:
     return f"{text}: half of what is inconclusive would take about {math.ceil(middle / step) * step:,} films or more."
 
 
-def whose(record: Record) -> str:
+def whose(cohort: Cohort) -> str:
     """Return whose films they are: children where every film says so."""
-    table = record.cohort.table
+    table = cohort.table
     return "children" if "age_group" in table and set(table["age_group"].astype(str)) == {"child"} else "patients"
 
 

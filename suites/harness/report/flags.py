@@ -266,6 +266,12 @@ def entries(record: Record) -> dict[str, list[Entry]]:
     return groups
 
 
+def raised(record: Record) -> dict[str, list[Entry]]:
+    """Return the same of those flags only that this run raised, headings without any left out."""
+    found = {heading: [entry for entry in group if entry.raised] for heading, group in entries(record).items()}
+    return {heading: group for heading, group in found.items() if group}
+
+
 Found = dict[tuple[str, str], list[tuple[str, str]]]
 
 

@@ -21,7 +21,7 @@ from scipy import stats
 from suites.harness.claims import Unit, Verdict
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import UsageProblem
-from suites.harness.formatting.wording import number, plain_name
+from suites.harness.formatting.wording import condition_words, ends, number, p_equals, plain_name
 from suites.harness.record import Record
 from suites.harness.report import results
 from suites.harness.report.stored_run import Run, of_record, stored
@@ -64,12 +64,12 @@ class Change:
     def __str__(self) -> str:
         of_shares = self.unit in ("share", "points", "width")
         points: Unit = "points" if of_shares else self.unit
-        ends = " to ".join(number(end, points) for end in (self.low, self.high))
         kind = "paired" if self.paired else "independent"
         return (
             f"{self.subject}: {self.what}: {number(self.before, self.unit)} before, "
             f"{number(self.after, self.unit)} now; worse by {number(self.worsening, points)} "
-            f"(95 % {ends}, {kind}, p = {self.p:.2g}; tolerance {self.tolerance:g})"
+            f"({ends(self.low, self.high, points)}, {kind}, {p_equals(self.p)}; tolerance "
+            f"{number(self.tolerance, points).removeprefix('+')})"
         )
 
 
@@ -270,7 +270,7 @@ def _compare(name: str, condition: str, sides: tuple[Floats, Floats], resamples:
     # The bootstrap's own tail holds 1 in 2,000 at best, too coarse for Holm over many conditions; its spread does not.
     error = float(np.nanstd(replicates, ddof=1))
     return Change(
-        subject=name, what=f"films answered right, {condition}", unit="share",
+        subject=name, what=f"films answered right, {condition_words(condition)}", unit="share",
         before=float(before.mean()), after=float(after.mean()), worsening=float(loss.mean()), low=float(low),
         high=float(high), tolerance=tolerance, paired=True,
         p=_p(float(loss.mean()) - tolerance, error, resamples.patients - 1),

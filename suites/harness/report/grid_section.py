@@ -11,11 +11,12 @@ import pandas as pd
 
 from robustness.card import Card
 from suites.harness.formatting.severities import card
-from suites.harness.formatting.wording import number, plain_name, slug
-from suites.harness.report import pictures, views
+from suites.harness.formatting.wording import ends, number, p_value, plain_name, slug, spanned
+from suites.harness.report import pictures
 from suites.harness.report.heat_map import heat_map
 from suites.harness.report.pictures import Picture
-from suites.harness.report.views import Shot, Table
+from suites.harness.report.table import Table, as_table
+from suites.harness.report.views import Shot
 from suites.harness.statistics import Sampled
 from suites.harness.stress_grid import Row, StressGrid, SubjectGrid
 from suites.harness.stress_grid.measuring import CONTROL
@@ -23,7 +24,9 @@ from suites.harness.stress_grid.measuring import CONTROL
 FILES = (
     ("stress-grid.csv", "errors, paired harm with intervals and flips of every perturbation at every severity"),
     ("stress-grid-summary.csv", "the same by perturbation, with trend tests and errors relative to a reference"),
+    ("perturbations.html", "what each perturbation stands for: physics, sources, beside real films"),
 )
+CARDS = FILES[2][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,7 @@ class GridSection:
 
     Attributes:
         shots: one picture series of every perturbation.
-        cards: what each of them stands for, in the order of `shots`.
-        units: the severities that were run, in the units of their parameters.
+        cards: what each of them stands for, in the order of `shots`; `captions` the severities that were run, in units.
     """
 
     about: str
@@ -58,7 +60,7 @@ class GridSection:
     notes: list[str]
     shots: list[Shot]
     cards: list[Card]
-    units: Table
+    captions: list[str]
 
 
 def write_grid(grid: StressGrid, folder: Path) -> GridSection:
@@ -66,7 +68,8 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
     grid.cells().to_csv(folder / FILES[0][0], index=False)
     grid.summary().to_csv(folder / FILES[1][0], index=False)
     first = grid.subjects[0]
-    shots, cards = [], []
+    shots, cards, captions = [], [], []
+    run = {row.name: {cell.severity for cell in row.cells} for row in first.rows}
     (folder / "figures").mkdir(exist_ok=True)
     for strip in grid.strips():
         name = f"figures/grid.{slug(strip.name)}.jpg"
@@ -75,30 +78,22 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
         width, height = strip.size
         picture = Picture(file=name, title=title, kind="film", width=width, height=height, labels=strip.labels)
         shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
-        cards.append(card(strip.name))
+        told = card(strip.name)
+        cards.append(told)
+        ran = {level: told.severities[level] for level in sorted(run.get(strip.name, ())) if level in told.severities}
+        captions.append("; ".join(f"{level}: {text}" for level, text in ran.items()))
     return GridSection(
         about=grid.about,
         films=f"film {grid.film}: right on clean films and of median confidence among those, for {first.name}"
         if (first.answers.correct() == 1).any()
         else f"film {grid.film}: of median confidence for {first.name}, which gets no clean film right",
         parts=[_part(item, folder) for item in grid.subjects],
-        scores=views.as_table(_scores(grid)),
+        scores=as_table(_scores(grid)),
         notes=_notes(grid),
         shots=shots,
         cards=cards,
-        units=views.as_table(_units(grid, cards)),
+        captions=captions,
     )
-
-
-def _units(grid: StressGrid, cards: list[Card]) -> pd.DataFrame:
-    """Return a row per perturbation: what each severity that was run stands for."""
-    severities = sorted({cell.severity for row in grid.subjects[0].rows for cell in row.cells})
-    ran = {row.name: {cell.severity for cell in row.cells} for row in grid.subjects[0].rows}
-    return pd.DataFrame([
-        {"perturbation": plain_name(one.name)}
-        | {f"severity {level}": one.severities.get(level, "") if level in ran[one.name] else "" for level in severities}
-        for one in cards
-    ])  # fmt: skip
 
 
 def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
@@ -119,9 +114,7 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
         counts = [f"{cell.undefined} films at severity {cell.severity}" for cell in row.cells if cell.undefined]
         if counts:
             left_out.append(f"{plain_name(row.name)} is undefined for {', '.join(counts)}.")
-    return SubjectPart(
-        name=grid.name, picture=picture, png=png, table=views.as_table(_table(grid, severities)), left_out=left_out
-    )
+    return SubjectPart(name=grid.name, picture=picture, png=png, table=as_table(_table(grid)), left_out=left_out)
 
 
 def _holds_zero(drop: Sampled) -> bool:
@@ -138,7 +131,7 @@ def _run(row: Row) -> tuple[int, ...]:
     return tuple(cell.severity for cell in row.measured)
 
 
-def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
+def _table(grid: SubjectGrid) -> pd.DataFrame:
     """Return the rows as text: means over the same severities stand together, in each group the worst first."""
 
     def place(row: Row) -> tuple[int, tuple[int, ...], float]:
@@ -147,17 +140,14 @@ def _table(grid: SubjectGrid, severities: list[int]) -> pd.DataFrame:
     rows = []
     for row in sorted(grid.rows, key=place):
         drop, (worst, fall) = row.mean("drop").interval(), row.worst_class
-        errors = {cell.severity: cell.error.estimate for cell in row.cells}
         rows.append(
             {"perturbation": _named(row), "severities": ", ".join(map(str, _run(row)))}
-            | {f"error at {severity}": _percent(errors.get(severity, np.nan)) for severity in severities}
             | {
                 "mean error": _percent(row.mean("error").estimate),
-                "mean loss (95 %)": f"{number(drop.estimate, 'points')} "
-                f"({_plain(drop.low)} to {_plain(drop.high)})",
+                "mean loss (95 %)": spanned(drop.estimate, drop.low, drop.high, "points"),
                 "flip rate": _percent(row.flips),
                 "worst class": f"{plain_name(worst)} {number(fall, 'points')}" if fall > 0 else "none loses",
-                "rises with severity (Holm p)": _p(row),
+                "rises with severity (Holm p)": p_value(row.holm),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -167,22 +157,14 @@ def _percent(value: float) -> str:
     return number(value, "share")
 
 
-def _plain(value: float) -> str:
-    return number(value, "points").removesuffix(" pp")
-
-
-def _p(row: Row) -> str:
-    return "" if np.isnan(row.holm) else "<0.001" if row.holm < 0.001 else f"{row.holm:.3f}"
-
-
 def _scores(grid: StressGrid) -> pd.DataFrame:
     rows = [
         {
             "subject": score.subject,
             "score": score.name,
             "reference (1.000)": score.reference,
-            "value": f"{score.value:.3f}" if np.isfinite(score.value) else "",
-            "95 % interval": f"{score.low:.3f} to {score.high:.3f}" if np.isfinite(score.low) else "",
+            "value": number(score.value) if np.isfinite(score.value) else "",
+            "95 % interval": ends(score.low, score.high) if np.isfinite(score.low) else "",
             "corruptions": len(score.per_corruption),
             "left out": len(score.left_out),
         }

@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from suites.harness.formatting.cells import points
 from suites.harness.formatting.figures import INK, QUIET, styled
-from suites.harness.formatting.wording import MINUS, plain_name
+from suites.harness.formatting.wording import plain_name
 
 DARKEST = 0.5
 """A fall of so much, or more, has the darkest shade; one scale for all runs, so that reports compare side by side."""
@@ -38,7 +39,7 @@ def heat_map(
         title: printed above.
         unsure: (perturbation, severity) whose interval holds 0, printed in brackets: it may be chance.
     """
-    figure = Figure(figsize=(2.9 + 0.62 * len(severities), 1.0 + 0.25 * len(rows)))
+    figure = Figure(figsize=(2.9 + 0.72 * len(severities), 1.0 + 0.25 * len(rows)))
     axes = figure.subplots()
     shades = mpl.colormaps["Blues"]
     for number, (name, values) in enumerate(rows.items()):
@@ -53,8 +54,7 @@ def heat_map(
                 continue
             shade = 0.9 * min(max(fall / DARKEST, 0.0), 1.0)
             axes.add_patch(Rectangle((column, number), 1, 1, facecolor=shades(shade), edgecolor="white", linewidth=0.8))
-            text = f"{100 * fall:+.0f}".replace("-", MINUS)
-            text = "0" if text in {"+0", f"{MINUS}0"} else text
+            text = points(fall)
             axes.text(
                 column + 0.5, number + 0.53, f"({text})" if (name, severity) in unsure else text, ha="center",
                 va="center", fontsize=8, color="white" if shade > 0.5 else INK,

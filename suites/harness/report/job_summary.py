@@ -28,6 +28,7 @@ def job_summary(
     notes: Sequence[str] = (),
     gate: GateOutcome | None = None,
     problem: str = "",
+    who: str = "patients",
 ) -> str:
     """Return the summary of a run as Markdown, everything that came from files escaped.
 
@@ -37,8 +38,9 @@ def job_summary(
         notes: what every reader must be told first.
         gate: outcome of the release gate, where there was one.
         problem: why the run did not end as it should; empty where it did.
+        who: whose films they are, for the scale of the harms.
     """
-    return "\n".join(_lines(judgements, subjects, notes, gate, problem)) + "\n"
+    return "\n".join(_lines(judgements, subjects, notes, gate, problem=problem, who=who)) + "\n"
 
 
 def write_job_summary(text: str, file: Path, *, append: bool) -> None:
@@ -59,13 +61,15 @@ def _lines(
     names: Sequence[str],
     notes: Sequence[str],
     gate: GateOutcome | None,
+    *,
     problem: str,
+    who: str,
 ) -> Iterator[str]:
     yield "## How reliable is this chest X-ray classifier?"
     yield ""
     yield "> **Not a medical device.** For research and education. Synthetic stress is necessary, not sufficient."
     for note in notes:
-        yield f"> {_text(note)}"
+        yield f"> {_text(wording.opened(note))}"
     yield ""
     if problem:
         yield from (f"**Not finished:** {_text(problem)}", "")
@@ -87,7 +91,7 @@ def _lines(
         yield f"| {words.word} | {' | '.join(str(counted[verdict, subject]) for subject in subjects)} |"
     yield ""
     own = [judgement for judgement in judgements if judgement.subject in names or not names]
-    if worst := [harm for harm in harms(own, most=WORST) if harm.settled]:
+    if worst := [harm for harm in harms(own, who, most=WORST) if harm.settled]:
         yield "### The worst"
         yield ""
         yield from (f"{place}. {_told(harm)}" for place, harm in enumerate(worst, start=1))

@@ -19,10 +19,10 @@ import pandas as pd
 
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.formatting import wording
-from suites.harness.report import page, views
+from suites.harness.report import page
 from suites.harness.report.folder import report_folder
 from suites.harness.report.results import load_results, part_of
-from suites.harness.report.views import Table
+from suites.harness.report.table import Table, as_table
 
 FILES = (
     ("leaderboard.csv", "one row per subject: rank, accuracy, verdicts"),
@@ -156,7 +156,7 @@ def write_leaderboard(boards: Sequence[Board], folder: Path) -> Path:
     """
     summaries = pd.concat([board.summary() for board in boards], ignore_index=True)
     claims = pd.concat([board.claims() for board in boards], ignore_index=True)
-    shown = [(board, views.as_table(_as_text(board)), _matrix(board)) for board in boards]
+    shown = [(board, as_table(_as_text(board)), _matrix(board)) for board in boards]
     with report_folder(folder) as partial:
         summaries.to_csv(partial / FILES[0][0], index=False)
         claims.to_csv(partial / FILES[1][0], index=False)
@@ -262,7 +262,7 @@ def _matrix(board: Board) -> Table:
             for name in ids
         ]
     )
-    return views.as_table(frame)
+    return as_table(frame)
 
 
 def _cell(claim: Mapping[str, Any] | None) -> str:
@@ -279,8 +279,7 @@ def _with_interval(measure: Mapping[str, Any] | None) -> str:
     text = wording.number(float(measure["estimate"]), unit)
     if measure.get("low") is None or measure.get("high") is None:
         return text
-    ends = (wording.number(float(measure[end]), unit).split(" ")[0] for end in ("low", "high"))
-    return f"{text} ({' to '.join(ends)})"
+    return wording.spanned(float(measure["estimate"]), float(measure["low"]), float(measure["high"]), unit)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

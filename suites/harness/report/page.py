@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from robustness.card import Card
 from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
-from suites.harness.report import checklist, facts, findings, flags, views
+from suites.harness.report import checklist, facts, findings, flags, repetition, views
 from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.grid_section import GridSection
+from suites.harness.report.table import as_table
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
 from suites.harness.subjects.subject import Subject
@@ -79,8 +82,9 @@ def render(
         all_words=list(wording.VERDICTS.values()),
         first=[_first(record, subject) for subject in record.subjects],
         performance=[_performance(record, index) for index in range(len(names))],
+        estimators=repetition.Estimators.of(record.judgements),
         resamples=f"{RESAMPLES:,}",
-        ranks=views.as_table(views.ranks(record)),
+        ranks=as_table(views.ranks(record)),
         comparison=comparison,
         films_page=next((name for name, _ in downloads if name == FILMS), ""),
         grid=grid,
@@ -88,11 +92,21 @@ def render(
         duration=_duration(record.seconds),
         expected=_duration(record.expected) if record.expected else "",
         provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
-        flags=flags.entries(record),
+        raised=flags.raised(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
         **assets(),
     )  # fmt: skip
+
+
+def render_cards(cards: Sequence[Card]) -> str:
+    """Return perturbations.html: the physics card of every perturbation of the run."""
+    return environment().get_template("perturbations.html.j2").render(cards=cards, **assets())
+
+
+def render_checks(record: Record) -> str:
+    """Return checks.html: every check and warning a report can carry."""
+    return environment().get_template("checks.html.j2").render(groups=flags.entries(record), **assets())
 
 
 def environment() -> jinja2.Environment:
@@ -110,7 +124,8 @@ def environment() -> jinja2.Environment:
         "opened": wording.opened,
         "anchor": checklist.claim_anchor,
         "headline": wording.headline,
-        "minus": wording.minus,
+        "condition": wording.condition_words,
+        "run_of": repetition.run_of,
     }
     found.globals |= {"verdict_words": wording.VERDICTS, "beyond_words": wording.BEYOND}
     found.tests["in_one_piece"] = wording.in_one_piece
@@ -140,6 +155,7 @@ def _duration(seconds: float) -> str:
 
 def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, Any]:
     """Return a subject with its preprocessing, checks and training as text; the weights' hash is printed once."""
+    training = facts.lines(subject.provenance.training, told=(subject.provenance.sha256,))
     recipe = facts.lines(subject.preprocessing.fingerprint())
     return {
         "subject": subject,
@@ -147,8 +163,15 @@ def _provenance(subject: Subject, checks: Sequence[SubjectCheck]) -> dict[str, A
         "preprocessing": ", ".join(f"{name} {text}" for name, text in recipe.items()),
         "held": [check.name for check in checks if check.passed],
         "told": [check.detail for check in checks if not check.passed or check.name == FLOAT_PATH],
-        "training": facts.lines(subject.provenance.training, told=(subject.provenance.sha256,)),
+        "training": {name: _in_words(text, subject) for name, text in training.items()},
     }
+
+
+def _in_words(text: str, subject: Subject) -> str:
+    """Return a text with the classes of a subject in words."""
+    for name in subject.classes:
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", wording.plain_name(name), text)
+    return text
 
 
 def _first(record: Record, subject: Subject) -> dict[str, Any]:
@@ -167,7 +190,7 @@ def _first(record: Record, subject: Subject) -> dict[str, Any]:
         "recalls": recalls,
         "told": findings.shown(record, subject.name),
         "open": findings.unsettled(record, subject.name),
-        "findings": findings.findings(record.judgements, subject.name, findings.whose(record)),
+        "findings": findings.findings(record.judgements, subject.name, findings.whose(record.cohort)),
     }
 
 
@@ -243,9 +266,9 @@ def _flow(record: Record) -> dict[str, Any]:
         "all_lost": len(record.excluded),
         "answers": len(record.predictions),
         "conditions": len(asked),
-        "classes": views.as_table(classes, names=set(classes["class"])),
-        "probes": views.as_table(pd.DataFrame(probes)),
-        "subgroups": views.as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
+        "classes": as_table(classes, names=set(classes["class"])),
+        "probes": as_table(pd.DataFrame(probes)),
+        "subgroups": as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),
         "unknown": [wording.plain_name(name) for name in unknown],
-        "excluded": views.as_table(record.excluded[["cohort", "file", "reason"]].reset_index(drop=True)),
+        "excluded": as_table(record.excluded[["cohort", "file", "reason"]].reset_index(drop=True)),
     }

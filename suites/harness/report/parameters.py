@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from robustness import perturbation
 from suites.harness.claims import Judgement
-from suites.harness.formatting.severities import card
+from suites.harness.formatting.wording import condition_words
 from suites.harness.record import Record
 from suites.harness.report import facts
 from suites.harness.report.results import all_measures
@@ -37,20 +36,16 @@ def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """Return a parameter as text, each condition with what its severity stands for."""
+    """Return a parameter in words; what its severities stand for is told once, below the pictures of the grid."""
     if not isinstance(value, list):
-        return _with_units(facts.as_text(value))
-    told = [_with_units(facts.as_text(item)) for item in value]
-    return "; ".join(told) if told != list(map(facts.as_text, value)) else facts.as_text(value)
+        return _words(facts.as_text(value))
+    told = [_words(facts.as_text(item)) for item in value]
+    return ("; " if any(", " in text for text in told) else ", ").join(told)
 
 
-def _with_units(text: str) -> str:
-    """Return a condition of one perturbation with what its severity stands for; anything else as it is."""
-    name, _, severity = text.partition("@")
-    if severity not in {"1", "2", "3", "4", "5"} or name not in perturbation.names():
-        return text
-    told = card(name).severities.get(int(severity))
-    return f"{text} ({told})" if told else text
+def _words(text: str) -> str:
+    """Return a name or a condition in words; anything else as it is."""
+    return condition_words(text)
 
 
 def _condition(text: str, named: set[str], answered: set[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,7 +17,9 @@ from suites.harness.report import parameters
 from suites.harness.report.bars import Bar, bars
 from suites.harness.report.checklist import claim_anchor
 from suites.harness.report.pictures import Picture
+from suites.harness.report.repetition import Printed
 from suites.harness.report.results import all_measures
+from suites.harness.report.table import Table
 from suites.harness.statistics import EXACT, WIDENED
 from suites.harness.subjects.formats.hub import PUBLISHED
 
@@ -59,7 +61,14 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One subject's answer to one claim."""
+    """One subject's answer to one claim.
+
+    Attributes:
+        headline: what was found, which stands in the claim's row; `sentence` what is to be said beyond it.
+        reason: of the verdict, beyond the size, which stands in the row as well.
+        measures: that are printed with it, the effect first; `further`, how many more the files beside have.
+        tables: that are printed with it; `elsewhere`, title -> id of the claim that shows the same.
+    """
 
     judgement: Judgement
     words: wording.VerdictWords
@@ -68,18 +77,12 @@ class Finding:
     effect: Measure | None
     bar: Bar | None
     sentence: str
+    reason: str
     measures: Sequence[Measure]
+    further: int
     tables: Mapping[str, Table]
+    elsewhere: Mapping[str, str]
     evidence: Evidence
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table as text."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: Sequence[bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +131,14 @@ def sections(record: Record, evidence: Mapping[tuple[str, str], Evidence]) -> li
     for judgement in record.judgements:
         by_claim.setdefault(judgement.claim.id, []).append(judgement)
     by_section: dict[str, list[ClaimView]] = {}
+    classes = {name for subject in record.subjects for name in subject.classes}
+    by_subject: dict[str, list[Judgement]] = {}
+    for judgement in record.judgements:
+        by_subject.setdefault(judgement.subject, []).append(judgement)
+    printed = {name: Printed(own, classes) for name, own in by_subject.items()}
     for judgements in by_claim.values():
         claim = judgements[0].claim
-        by_section.setdefault(claim.section, []).append(_claim(claim, judgements, record, evidence))
+        by_section.setdefault(claim.section, []).append(_claim(claim, judgements, record, evidence, printed))
     found = [
         SectionView(
             title=title,
@@ -249,31 +257,6 @@ def ranks(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("mean rank", kind="stable")
 
 
-def as_table(frame: pd.DataFrame, most: int = 200, names: Container[str] = ()) -> Table:
-    """Return a frame as text, at most `most` rows, names of classes in words; an index with a name becomes a column."""
-    shown = (frame.reset_index() if any(name is not None for name in frame.index.names) else frame).head(most)
-    numeric = [pd.api.types.is_numeric_dtype(shown.dtypes.iloc[i]) for i in range(shown.shape[1])]
-    rows = [
-        [_cell(value, names) if number or pd.notna(value) else "" for value, number in zip(row, numeric, strict=True)]
-        for row in shown.itertuples(index=False, name=None)
-    ]
-    return Table(columns=[wording.plain_name(str(name)) for name in shown.columns], rows=rows, numeric=numeric)
-
-
-def _cell(value: object, names: Container[str]) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float) or (hasattr(value, "item") and not isinstance(value, str)):
-        plain = float(value)  # type: ignore[arg-type]
-        return (
-            f"{int(plain):,}".replace("-", wording.MINUS)
-            if plain.is_integer() and abs(plain) < 1e15
-            else wording.number(plain)
-        )
-    text = "" if value is None or value is pd.NA else str(value)
-    return wording.plain_name(text) if text in names else text
-
-
 def _marks(effect: Measure) -> dict[str, str]:
     """Return what a reader must know of an interval before reading it: mark -> what it means."""
     marks = {"exploratory": "Few films: the verdict holds for these only"} if effect.exploratory else {}
@@ -285,28 +268,37 @@ def _marks(effect: Measure) -> dict[str, str]:
 
 
 def _claim(
-    claim: Claim, judgements: Sequence[Judgement], record: Record, evidence: Mapping[tuple[str, str], Evidence]
+    claim: Claim,
+    judgements: Sequence[Judgement],
+    record: Record,
+    evidence: Mapping[tuple[str, str], Evidence],
+    printed: Mapping[str, Printed],
 ) -> ClaimView:
     effects = [judgement.result.effect for judgement in judgements if judgement.result]
     drawn = iter(bars(claim, effects))
-    classes = {name for subject in record.subjects for name in subject.classes}
-    findings = [
-        Finding(
-            judgement=judgement,
-            words=wording.VERDICTS[judgement.verdict],
-            effect=judgement.result.effect if judgement.result else None,
-            headline=wording.headline(judgement),
-            marks=_marks(judgement.result.effect) if judgement.result else {},
-            bar=next(drawn) if judgement.result else None,
-            sentence=wording.finding(judgement),
-            measures=all_measures(judgement),
-            tables={title: as_table(table, names=classes) for title, table in judgement.result.tables.items()}
-            if judgement.result
-            else {},
-            evidence=evidence.get((claim.id, judgement.subject), Evidence()),
+    findings = []
+    for judgement in judgements:
+        result, before = judgement.result, printed[judgement.subject]
+        measures, further = before.numbers(all_measures(judgement))
+        tables, elsewhere = before.tables(claim.id)
+        headline = wording.headline(judgement)
+        findings.append(
+            Finding(
+                judgement=judgement,
+                words=wording.VERDICTS[judgement.verdict],
+                effect=result.effect if result else None,
+                headline=headline,
+                marks=_marks(result.effect) if result else {},
+                bar=next(drawn) if result else None,
+                sentence=wording.finding(judgement).removeprefix(headline.rstrip(".")).removeprefix(".").strip(),
+                reason=wording.beyond_its_size(judgement),
+                measures=measures,
+                further=further,
+                tables=tables,
+                elsewhere=elsewhere,
+                evidence=evidence.get((claim.id, judgement.subject), Evidence()),
+            )
         )
-        for judgement in judgements
-    ]
     return ClaimView(
         claim=claim,
         anchor=claim_anchor(claim.id),

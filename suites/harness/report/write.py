@@ -32,6 +32,8 @@ DOWNLOADS = (
     ("films.csv", "the films with label and patient, to recompute any number"),
 )
 
+CHECKS = ("checks.html", "what every check and warning means")
+
 
 def write_report(
     record: Record,
@@ -73,7 +75,10 @@ def write_report(
         further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
         if films_page.write_films(record, _look(grid), partial):
             further = (*further, *films_page.FILES)
-        downloads = (*DOWNLOADS, *further, *_files(record, partial))
+        downloads = (*DOWNLOADS, CHECKS, *further, *_files(record, partial))
+        if section:
+            (partial / grid_section.CARDS).write_text(page.render_cards(section.cards), encoding="utf-8")
+        (partial / CHECKS[0]).write_text(page.render_checks(record), encoding="utf-8")
         html = page.render(record, evidence, downloads, pairs, section)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"

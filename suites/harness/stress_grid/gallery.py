@@ -12,7 +12,7 @@ from PIL import Image
 
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.claims import Label
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import whole_percent
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse, shown
@@ -79,7 +79,7 @@ def _said(answers: Answers, image: str, condition: str) -> str:
     if np.isnan(call):
         return "undefined"
     sure = answers.probabilities(condition)[at].max()
-    return f"{plain_name(answers.subject.classes[int(call)])} {percent(float(sure))}"
+    return f"{plain_name(answers.subject.classes[int(call)])} {whole_percent(float(sure))}"
 
 
 def _tile(film: npt.NDArray[np.float32] | None) -> Image.Image:

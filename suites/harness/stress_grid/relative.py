@@ -16,6 +16,7 @@ import numpy as np
 from robustness import benchmark
 from suites.harness import statistics
 from suites.harness.errors import NotEvaluable
+from suites.harness.formatting.cells import points
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Sampled
@@ -92,11 +93,12 @@ def _meaningless(under: Sampled, *, relative: bool) -> str:
         return "" if under.estimate > 0 else "the reference makes no error"
     low = under.interval().low
     if under.estimate <= 0:
-        return f"the reference errs {-100 * under.estimate:.1f} points less than on clean films"
+        less = points(-under.estimate, signed=False)
+        return f"the reference errs {less} points less than on clean films"
     if low <= 0:
         return (
-            f"the reference errs only {100 * under.estimate:.1f} points more than on clean films (interval from "
-            f"{100 * low:.1f})"
+            f"the reference errs only {points(under.estimate, signed=False)} points more than on clean films (interval "
+            f"from {points(low)})"
         )
     return ""
 

@@ -52,7 +52,8 @@ class StressGrid:
                     drop = cell.drop.interval() if cell.films else None
                     rows.append({
                         "subject": grid.name, "perturbation": row.name, "family": row.family,
-                        "severity": cell.severity, "severity_in_units": in_units(f"{row.name}@{cell.severity}"),
+                        "severity": cell.severity,
+                        "severity_in_units": in_units(f"{row.name}@{cell.severity}", plain=True),
                         "films": cell.films, "undefined": cell.undefined,
                         "balanced_error": cell.error.estimate, "balanced_error_clean": cell.before.estimate,
                         "drop": drop.estimate if drop else math.nan, "drop_low": drop.low if drop else math.nan,

@@ -18,7 +18,8 @@ from suites.harness.endpoints.explanations import attribution, border_occlusion
 from suites.harness.endpoints.explanations.attribution import Checked
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
-from suites.harness.formatting.cells import below_one, percent, points
+from suites.harness.formatting.cells import percent, points
+from suites.harness.formatting.wording import number
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.verdicts import judge_section
 from tests.controls.simulated import simulated_answers, simulated_evidence
@@ -120,8 +121,8 @@ def test_predictive_values_are_known_as_far_as_sensitivity_and_specificity_are(m
     (values,) = (result.tables[name] for name in result.tables if name.startswith("Predictive values"))
     first = values.set_index("prevalence").loc["5 %"]
     low = float(first["PPV"].split("(")[1].split(" ")[0])
-    assert first["PPV"].startswith("100 % (")
-    assert first["PPV"].endswith("to 100 %)")
+    assert first["PPV"].startswith("100.0 % (")
+    assert first["PPV"].endswith("to 100.0)")
     assert low < 10, first["PPV"]
     assert first["PPV"] in result.summary
 
@@ -165,8 +166,8 @@ def test_all_answers_are_not_called_these_calls(tmp_path):
 
 
 def test_numbers_are_not_rounded_to_perfect_and_carry_no_dust():
-    assert [below_one(x) for x in (1.0, 0.999, 0.9951, 0.25)] == ["1.00", "0.999", "0.995", "0.25"]
-    assert [percent(x) for x in (0.0, 1.0, 0.996, 0.002, 0.98)] == ["0 %", "100 %", "99.6 %", "0.2 %", "98 %"]
+    assert [number(x) for x in (1.0, 0.999, 0.99962, 0.25)] == ["1.000", "0.999", ">0.999", "0.250"]
+    assert [percent(x) for x in (0.0, 1.0, 0.996, 0.9997, 0.98)] == ["0.0 %", "100.0 %", "99.6 %", ">99.9 %", "98.0 %"]
     assert [points(x) for x in (-4e-9, 0.0, 0.416, -0.0087)] == ["0.0", "0.0", "+41.6", "\N{MINUS SIGN}0.9"]
 
 
@@ -194,8 +195,8 @@ def test_a_map_must_beat_the_better_of_two_guesses(main, tmp_path, monkeypatch):
     result = saliency_of(main, tmp_path, "passed", monkeypatch)
     assert result.effect.estimate == pytest.approx(2 / 24 - 0.1), "below chance, though the centre never hits"
     assert result.effect.low < result.effect.estimate < 0
-    assert "a point anywhere in 10 %" in result.summary
-    assert "100 % of the lesion lies inside the crop" in result.summary
+    assert "a point anywhere in 10.0 %" in result.summary
+    assert "100.0 % of the lesion lies inside the crop" in result.summary
 
 
 @pytest.mark.parametrize("outcome", ["undecided", "failed"])

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
 from suites.harness.formatting import wording
+from suites.harness.formatting.cells import cell, percent, whole_percent
 from suites.harness.report.bars import WIDTH, bars
+from suites.harness.statistics import Interval
 
 
 def measure(
@@ -55,10 +57,80 @@ def claim(**more) -> Claim:
         (1.5, "levels", "1.500 levels"),
         (-0.0213, "nats", "−0.021 nats"),
         (math.nan, "nats", "—"),
+        (0.9996, "share", ">99.9 %"),
+        (0.0002, "share", "<0.1 %"),
+        (1 - 1e-12, "share", "100.0 %"),
+        (0.9951, "plain", "0.995"),
+        (0.99962, "plain", ">0.999"),
     ],
 )
 def test_numbers_are_printed_with_their_units(value: float, how: str, text: str):
     assert wording.number(value, how) == text
+
+
+def test_a_number_with_its_interval_is_written_one_way_in_sentences_and_tables():
+    assert wording.spanned(0.824, 0.791, 0.85, "share") == "82.4 % (79.1 to 85.0)"
+    assert wording.spanned(-0.0731, -0.1, 0.004, "points") == "−7.3 pp (−10.0 to +0.4)"
+    assert wording.spanned(1.4193, 1.1806, 1.714) == cell(Interval(1.4193, 1.1806, 1.714)) == "1.419 (1.181 to 1.714)"
+    assert wording.spanned(0.5, math.nan, math.nan, "share") == "50.0 %"
+    assert cell(None) == "—"
+    assert wording.with_name(measure("flip_rate", 0.171, 0.156, 0.19)) == "flip rate 17.1 % (15.6 to 19.0)"
+    assert percent(0.824) == wording.number(0.824, "share")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.95, "95 %"), (0.5, "50 %"), (1.0, "100 %"), (0.994, "99.4 %"), (0.9996, ">99.9 %"), (0.0, "0 %"),
+     (0.004, "0.4 %"), (0.0004, "<0.1 %")],
+)  # fmt: skip
+def test_a_setting_and_how_sure_one_film_was_called_are_whole_percents(share: float, text: str):
+    assert whole_percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "told", "inside"),
+    [(0.0432, "0.043", "p = 0.043"), (2e-5, "<0.001", "p < 0.001"), (1.0, "1.000", "p = 1.000")],
+)
+def test_a_p_value_has_three_digits_wherever_it_stands(p: float, told: str, inside: str):
+    assert (wording.p_value(p), wording.p_equals(p)) == (told, inside)
+    assert wording.p_value(math.nan) == ""
+
+
+def test_signs_of_numbers_in_a_text_are_minus_signs_and_hyphens_stay():
+    text = "0.5 of the exposure (DI -3.0, +19 to -4; grey levels=-.5), max-softmax, 1-5, phantom-0-test, e-3, [-1, 2]"
+    assert wording.signs(text) == (
+        "0.5 of the exposure (DI −3.0, +19 to −4; grey levels=−.5), max-softmax, 1-5, phantom-0-test, e-3, [−1, 2]"
+    )
+
+
+def test_conditions_in_a_text_are_told_in_words_and_names_of_films_stay():
+    assert wording.spoken("grid_stripes@3 is undefined for my_scan@2.png") == (
+        "grid stripes, severity 3 is undefined for my_scan@2.png"
+    )
+    assert wording.spoken("scatter@1-5 and scatter@3 | clahe") == (
+        "scatter, severities 1 to 5 and scatter, severity 3, then CLAHE"
+    )
+    assert wording.condition_words("scatter@3 | rewindow - scatter@3") == (
+        "scatter, severity 3, then rewindow − scatter, severity 3"
+    )
+    assert wording.condition_words("preprocessing:hub - clean") == "the recipe hub − clean"
+    assert wording.condition_words("lateral, max-softmax") == "lateral, max-softmax"
+    assert wording.condition_words("notch_filter") == "notch filter"
+
+
+def test_the_reason_of_a_verdict_does_not_repeat_the_size_beside_it():
+    effect = measure("accuracy", 0.9, 0.8, 0.95)
+
+    def told(reason: str) -> str:
+        return wording.beyond_its_size(
+            Judgement(claim=claim(margin=0.5), subject="s", verdict=Verdict.SUPPORTED, reason=reason,
+                      result=Result(effect=effect))
+        )  # fmt: skip
+
+    size = "accuracy 90.0 % (80.0 to 95.0)"
+    assert told(f"{size} lies above the margin 50.0 %") == ""
+    assert told(f"{size} spans the margin 50.0 % at n = 624 films") == "Spans the margin 50.0 % at n = 624 films"
+    assert told("it has nothing to lose under scatter@3") == "It has nothing to lose under scatter, severity 3"
 
 
 def test_intervals_say_when_there_is_none():
@@ -84,7 +156,7 @@ def test_initials_are_written_as_such():
 @pytest.mark.parametrize(
     ("cell", "whole"),
     [
-        ("0.41 (0.36-0.45)", True),
+        ("0.412 (0.361 to 0.450)", True),
         ("+5.4 pp (−2.6 to 8.5)", True),
         ("31 % (15-46)", True),
         ("42.2 %", True),
@@ -143,7 +215,7 @@ def test_a_finding_without_a_summary_still_has_numbers():
     effect = measure("balanced_accuracy_harm", 0.21, 0.174, 0.246, "underexposure@3 - clean", "points")
     found = Judgement(claim=claim(), subject="s", verdict=Verdict.SUPPORTED, reason="r", result=Result(effect=effect))
     assert wording.finding(found) == (
-        "Balanced accuracy harm (underexposure@3 − clean): +21.0 pp, 95 % interval +17.4 to +24.6."
+        "Balanced accuracy harm (underexposure, severity 3 − clean): +21.0 pp, 95 % interval +17.4 to +24.6."
     )
 
 

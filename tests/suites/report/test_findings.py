@@ -36,6 +36,8 @@ def judged(record):
         ]
         claim = replace(old.claim, id=f"a.{name}", section=str(more.pop("section", name)), documented=None,
                         remedy=str(more.pop("remedy", "")))  # fmt: skip
+        effect = replace(old.result.effect, condition=str(more.pop("condition", f"{name}@3 - clean")))
+        more = {"effect": effect} | more
         result = replace(old.result, measures=tolls, summary="", finding=f"{name} was found.", **more)
         return replace(old, claim=claim, verdict=verdict, result=result, beyond_documented=False)
 
@@ -82,6 +84,22 @@ def test_what_is_settled_leads_and_what_is_open_says_so(judged):
 def test_one_section_gives_one_harm(judged):
     made = [judged(f"one{index}", Verdict.SUPPORTED, missed=0.1 + index / 100, section="S") for index in range(3)]
     assert names(findings.harms([*made, judged("other", Verdict.SUPPORTED, missed=0.05)])) == ["one2", "other"]
+
+
+def test_one_stress_gives_one_harm_and_of_two_claims_the_graver_tells_it(judged):
+    def of_several(name: str, missed: float) -> Judgement:
+        one = judged(name, Verdict.SUPPORTED, missed=missed, condition="mean over conditions")
+        return replace(one, claim=replace(one.claim, parameters={"conditions": ["scatter@3", "roll@3"]}))
+
+    scatter = judged("scatter", Verdict.SUPPORTED, missed=0.2)
+    other = judged("jpeg", Verdict.SUPPORTED, missed=0.05)
+    assert names(findings.harms([scatter, of_several("calls", 0.1), other])) == ["scatter", "jpeg"]
+    assert names(findings.harms([scatter, of_several("calls", 0.3), other])) == ["calls", "jpeg"]
+    clean = [judged(name, Verdict.SUPPORTED, missed=0.1, condition="clean") for name in ("a", "b")]
+    assert len(findings.harms(clean)) == 2, "two findings on clean films are two"
+    views = [judged(name, Verdict.SUPPORTED, missed=0.1, condition=f"lateral, {name}") for name in ("a", "b")]
+    views = [replace(one, claim=replace(one.claim, parameters={"role": "lateral"})) for one in views]
+    assert len(findings.harms(views)) == 1
 
 
 def test_the_one_scale_counts_people(judged):
@@ -144,11 +162,11 @@ def test_the_films_are_told_with_what_they_settle_and_leave_open(record):
 
 
 def test_children_are_called_children_only_where_all_films_say_so(record):
-    assert findings.whose(record) == "patients"
+    assert findings.whose(record.cohort) == "patients"
     table = record.cohort.table.assign(age_group="child")
-    assert findings.whose(replace(record, cohort=replace(record.cohort, table=table))) == "children"
+    assert findings.whose(replace(record.cohort, table=table)) == "children"
     table.loc[0, "age_group"] = "adult"
-    assert findings.whose(replace(record, cohort=replace(record.cohort, table=table))) == "patients"
+    assert findings.whose(replace(record.cohort, table=table)) == "patients"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,13 @@ def test_what_a_run_found_stands_beside_its_meaning(make_record):
 
 
 def test_the_page_holds_them(make_record, tmp_path):
-    page = write_report(make_record(films=30, plain=True), tmp_path / "report").read_text(encoding="utf-8")
+    record = make_record(films=30, plain=True)
+    report = write_report(record, tmp_path / "report")
+    page, checks = (path.read_text(encoding="utf-8") for path in (report, report.with_name("checks.html")))
     assert 'id="flags"' in page
+    here = {entry.flag.name for group in flags.raised(record).values() for entry in group}
+    assert 0 < len(here) < len(flags.FLAGS)
     for flag in flags.FLAGS:
-        assert flag.advice.split("`")[0].split("'")[0][:40].split("<")[0] in page, flag.name
+        advice = flag.advice.split("`")[0].split("'")[0][:40].split("<")[0]
+        assert advice in checks, flag.name
+        assert (advice in page) == (flag.name in here), flag.name

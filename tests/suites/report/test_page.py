@@ -15,6 +15,7 @@ import pytest
 from suites.harness.claims import Judgement, Verdict
 from suites.harness.record import PAGE
 from suites.harness.report import checklist, parameters, views, write_report
+from suites.harness.report.table import as_table
 from suites.harness.statistics import EXACT, WIDENED
 from suites.harness.subjects.formats.hub import PUBLISHED
 
@@ -319,11 +320,11 @@ def test_reproducing_a_claim_leaves_the_report_alone(make_record, command: str, 
 
 
 def test_tables_print_numbers_and_keep_text():
-    table = views.as_table(pd.DataFrame({"a_b": ["x", None], "n": [1234, 2], "p": [0.12345, float("nan")]}))
+    table = as_table(pd.DataFrame({"a_b": ["x", None], "n": [1234, 2], "p": [0.12345, float("nan")]}))
     assert table.columns == ["a b", "n", "p"]
     assert table.rows == [["x", "1,234", "0.123"], ["", "2", "—"]]
     assert table.numeric == [False, True, True]
-    classes = views.as_table(pd.DataFrame({"film": ["a_b"], "truth": ["viral_pneumonia"]}), names={"viral_pneumonia"})
+    classes = as_table(pd.DataFrame({"film": ["a_b"], "truth": ["viral_pneumonia"]}), names={"viral_pneumonia"})
     assert classes.rows == [["a_b", "viral pneumonia"]], "a class in words, a film by its own name"
 
 

@@ -169,9 +169,9 @@ def test_presets_are_known_and_a_misspelt_one_is_refused():
 
 def test_the_heat_map_prints_points_and_leaves_out_what_was_not_run():
     figure = heat_map({"scatter": {1: 0.123, 5: float("nan")}, "softening": {1: -0.02, 3: 0.6}}, [1, 3, 5])
-    assert {text.get_text() for text in figure.axes[0].texts} == {"+12", "−2", "+60"}
+    assert {text.get_text() for text in figure.axes[0].texts} == {"+12.3", "−2.0", "+60.0"}
     figure = heat_map({"scatter": {1: 0.123, 3: 0.2}}, [1, 3], unsure={("scatter", 1)})
-    assert {text.get_text() for text in figure.axes[0].texts} == {"(+12)", "+20"}, "what may be chance says so"
+    assert {text.get_text() for text in figure.axes[0].texts} == {"(+12.3)", "+20.0"}, "what may be chance says so"
 
 
 def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked(tmp_path):
@@ -191,12 +191,12 @@ def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked
     assert part.left_out == ["scatter is undefined for 30 films at severity 3, 7 films at severity 5."]
 
 
-def test_severities_that_were_run_stand_beside_the_numbers_with_their_units(answers):
+def test_severities_that_were_run_stand_beside_the_numbers_with_their_units(answers, tmp_path):
     grid = stress_grid([answers_with({"scatter@1": 0.1, "scatter@5": 0.3, "roll@3": 0.1})], None)
-    cards = [severities.card(row.name) for row in grid.subjects[0].rows]
-    rows = {row[0]: list(row[1:]) for row in grid_section._units(grid, cards).itertuples(index=False)}
-    assert rows["scatter"] == [get("scatter").card.severities[1], "", get("scatter").card.severities[5]]
-    assert rows["roll"] == ["", "9 degrees", ""]
+    section = grid_section.write_grid(grid, tmp_path)
+    told = dict(zip((card.name for card in section.cards), section.captions, strict=True))
+    ours = get("scatter").card.severities
+    assert told == {"scatter": f"1: {ours[1]}; 5: {ours[5]}", "roll": "3: 9 degrees"}
     file = grid.cells().set_index(["perturbation", "severity"])["severity_in_units"]
     assert file["roll", 3] == "9 degrees"
     assert file["scatter", 5] == get("scatter").card.severities[5]
@@ -209,15 +209,15 @@ def test_a_card_that_fails_leaves_its_reason_in_the_report(monkeypatch):
     monkeypatch.setattr(type(get("roll")), "reading", classmethod(reading))
     assert "no such number" in severities.card("roll").happens
     assert severities.card("roll").missing
-    assert parameters._with_units("roll@3") == "roll@3"
 
 
-def test_a_condition_of_a_claim_is_printed_with_its_unit():
-    assert parameters._with_units("roll@3") == "roll@3 (9 degrees)"
-    for other in ("roll@6", "nobody@3", "clean", "roll@1-5", "a@b@3", ""):
-        assert parameters._with_units(other) == other
-    assert parameters._text(["roll@3", "clean", "scatter@1-5"]) == "roll@3 (9 degrees); clean; scatter@1-5"
-    assert parameters._text(["clahe", "notch"]) == "clahe, notch"
+def test_a_condition_of_a_claim_is_printed_in_words():
+    assert parameters._text("roll@3") == "roll, severity 3"
+    for other in ("roll@6", "nobody@3", "clean", "a@b@3", ""):
+        assert parameters._text(other) == other
+    assert parameters._text(["roll@3", "clean", "scatter@1-5"]) == "roll, severity 3; clean; scatter, severities 1 to 5"
+    assert parameters._text(["clahe", "notch_filter"]) == "CLAHE, notch filter"
+    assert parameters._text("recall_viral_pneumonia") == "recall viral pneumonia"
 
 
 def test_a_preset_is_run_reported_and_drawn(tmp_path):
@@ -238,7 +238,9 @@ def test_a_preset_is_run_reported_and_drawn(tmp_path):
         assert strip.width > 4 * 160
     assert (tmp_path / "report" / "figures" / "grid.plain.png").is_file()
     assert 'id="grid"' in page
-    assert page.count('<details class="more physics">') == 8, "a card beside every series of pictures"
-    assert page.count("scatter to primary 1.2 (contrast x 0.455)") == 2, "in the table and beneath the pictures"
-    assert "scatter to primary 0.7" in page.split('id="grid"')[1].split("</section>")[0]
+    cards = (tmp_path / "report" / "perturbations.html").read_text(encoding="utf-8")
+    assert cards.count("<dt>Not modelled</dt>") == page.count('href="perturbations.html#') == 8, "one of every series"
+    assert page.count("scatter to primary 1.2 (contrast x 0.455)") == 1, "told once, beneath the pictures"
+    assert "scatter to primary 1.2 (contrast x 0.455)" in cards
+    assert "scatter to primary 0.7" in cards, "of a severity that was not run, too"
     assert "mCE" in page

@@ -35,7 +35,7 @@ THREATS = {
     "linf/colour": " of each colour channel",
     "linf/film": " of the film as it came",
 }
-SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: percent called right, with 95 % interval"
+SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: share called right, with 95 % interval"
 MISSED = "no robustness can be concluded from a search that may have missed"
 
 

@@ -18,7 +18,7 @@ from suites.harness.endpoints.adversarial.runs.protocols import COMPARED
 from suites.harness.endpoints.adversarial.runs.side_by_side import Line
 from suites.harness.endpoints.headroom import SKILL
 from suites.harness.endpoints.registry import measured
-from suites.harness.formatting.cells import points
+from suites.harness.formatting.cells import cell, points
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled, difference
 
@@ -80,7 +80,7 @@ def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
 
 
 def compared(answers: Answers, lines: Sequence[Line]) -> pd.DataFrame:
-    """Return one row per threat model and attack: percent right when clean and at each budget, passes per film.
+    """Return one row per threat model and attack: share right when clean and at each budget, passes per film.
 
     The name of an attack says how long it ran, the library whose implementation it is, and numerical faults of its
     gradients stand behind the name: an attack without a gradient finds nothing, which is no sign of robustness.
@@ -185,5 +185,4 @@ def found_by(attack: Attack) -> pd.DataFrame:
 
 
 def _cell(value: Sampled) -> str:
-    interval = value.interval()
-    return f"{100 * interval.estimate:.0f} ({100 * interval.low:.0f}–{100 * interval.high:.0f})"
+    return cell(value.interval(), "share")

@@ -13,8 +13,8 @@ from suites.harness.endpoints.dataset_scope import file_properties, shortcut_bas
 from suites.harness.endpoints.parameters import ClassName, Number, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
-from suites.harness.formatting.cells import below_one, percent, points
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.cells import points, whole_percent
+from suites.harness.formatting.wording import plain_name, spanned
 from suites.harness.statistics import Resamples, Sampled
 
 COUNT = "exact count"
@@ -57,7 +57,7 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
     for trials in (len(cohort), cohort.patients):
         interval = statistics.wilson(round(accuracy * trials), trials)
         halves.append((interval.high - interval.low) / 2)
-    planned = f"Wilson score interval of an accuracy of {percent(accuracy)}"
+    planned = f"Wilson score interval of an accuracy of {whole_percent(accuracy)}"
     mix = file_properties.class_mix(cohort.table)
     sizes = [points(size, signed=False) for size in (*halves, statistics.detectable_effect(0.1, len(cohort)))]
     return Result(
@@ -80,7 +80,7 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
             )
         ],
         summary=(
-            f"{len(cohort)} films of {cohort.patients} patients pin an accuracy of {percent(accuracy)} down to "
+            f"{len(cohort)} films of {cohort.patients} patients pin an accuracy of {whole_percent(accuracy)} down to "
             f"±{sizes[0]} points, or ±{sizes[1]} if films of one patient say the same thing. Where two subjects "
             f"differ in one call of ten, a difference in accuracy of less than {sizes[2]} points would go unseen more "
             "often than one time in five."
@@ -170,14 +170,13 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
         unit="plain",
         smallest=int(min(truth.sum(), (~truth).sum())),
     )
-    ends = [below_one(value) for value in (effect.estimate, effect.low, effect.high)]
     return Result(
         effect=effect,
         p_beyond=beyond(auroc, claim),
         p_within=within(auroc, claim),
         summary=(
             f"Properties of the files alone, without looking at a lung, tell {plain_name(positive)} films from the "
-            f"rest with an AUROC of {ends[0]} ({ends[1]} to {ends[2]}). "
+            f"rest with an AUROC of {spanned(effect.estimate, effect.low, effect.high)}. "
             "A subject must beat that to prove anything."
         ),
         tables={

@@ -71,10 +71,10 @@ def border_flips(evidence: Evidence, claim: Claim) -> Result:
             measured("flips_when_inside_covered", CLEAN, inside, n, unit="share", smallest=smallest),
             *of_calls(answers, answers.called(), _after(answers, covers), among, "mean over covers - clean"),
         ],
-        finding=f"Covering only the border or the corners changes {percent(share.estimate, 1)} of the calls.",
+        finding=f"Covering only the border or the corners changes {percent(share.estimate)} of the calls.",
         summary=(
-            f"Covering the border or the corners changes {percent(share.estimate, 1)} of {n} calls; squares of the "
-            f"same area inside the film change {percent(inside.estimate, 1)}."
+            f"Covering the border or the corners changes {percent(share.estimate)} of {n} calls; squares of the "
+            f"same area inside the film change {percent(inside.estimate)}."
         ),
         tables={"What covering changes": rows},
     )

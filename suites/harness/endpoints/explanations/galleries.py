@@ -20,7 +20,7 @@ from torch import Tensor
 
 from explain import AttributionMap
 from explain.gallery import Conditioned, build_panels, sidecar
-from explain.panel import SANITY_WORDS, Panel, Sanity, draw_panel, tiles
+from explain.panel import LEGEND, SANITY_WORDS, Panel, Sanity, draw_panel, tiles
 from explain.regions import Mask
 from explain.selection import (
     Pick,
@@ -37,7 +37,7 @@ from suites.harness.endpoints.adversarial import runs
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.attribution import Asked, Checked
 from suites.harness.errors import NotEvaluable
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import whole_percent
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import Answers, Evidence
@@ -252,21 +252,26 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
     """Return one item per film of a scene; all of a method are made when the first one is looked at."""
     panels = cache(lambda: _panels(scene, method, checked.outcome))
     names, said = scene.answers.subject.classes, scene.after or scene.before
+    # Of a method that passed, its table says so once; of one that did not, every picture must.
+    doubt = (
+        "" if checked.outcome == "passed" else f". Maps of {method}: {SANITY_WORDS[checked.outcome]} {checked.counted}."
+    )
     made = []
     for row, pick in enumerate(scene.picks):
         sure, truth = said.probabilities[row], scene.truth(row) or "unknown"
-        call = f"{plain_name(names[int(sure.argmax())])} {percent(float(sure.max()))}"
+        call = f"{plain_name(names[int(sure.argmax())])} {whole_percent(float(sure.max()))}"
+        known = "" if truth == names[int(sure.argmax())] else f"; truth {plain_name(truth)}"
         made.append(
             GalleryItem(
-                caption=f"{pick.image_id}, {pick.rule}: {plain_name(truth)} called {call}. "
-                f"{described(scene.answers.subject, method)}: {SANITY_WORDS[checked.outcome]} {checked.counted}".strip()
-                + ".",
+                caption=f"{pick.image_id}, {pick.rule}{known}{doubt}",
                 draw=partial(_picture, panels, row),
                 facts={
+                    "called": call,
                     "class": truth,
                     "method": method,
                     "condition": scene.condition,
                     "sanity check": checked.outcome,
+                    "legend": "; ".join(LEGEND),
                 },
                 details=partial(_details, panels, row, scene),
             )
@@ -276,7 +281,15 @@ def items(scene: Scene, method: str, checked: Checked) -> list[GalleryItem]:
 
 def _picture(panels: Callable[[], list[Panel]], row: int) -> Tiles:
     panel = panels()[row]
-    return Tiles(draw_panel(panel), [Label(opened(tile.title), tile.note, tile.tone) for tile in tiles(panel)])
+    labels = [Label(opened(tile.title), _without_legend(tile.note), tile.tone) for tile in tiles(panel)]
+    return Tiles(draw_panel(panel), labels)
+
+
+def _without_legend(note: str) -> str:
+    """Return the note of a tile without what its lines and colours mean, which is said once above a gallery."""
+    for told in LEGEND:
+        note = note.replace(told, "")
+    return note.rstrip(", ")
 
 
 def _details(panels: Callable[[], list[Panel]], row: int, scene: Scene) -> dict[str, object]:

@@ -25,6 +25,7 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent
+from suites.harness.formatting.severities import in_words
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Sampled
@@ -153,7 +154,7 @@ def map_moves(evidence: Evidence, claim: Claim) -> Result:
     return _judged(
         answers, claim, table, ("moved",), before, checked=checked, condition=condition,
         summary=(
-            f"under {condition} the marked region of the map moves by "
+            f"under {in_words(condition, inside=True)} the marked region of the map moves by "
             f"{percent(float(np.nanmean(moved)))} on average (0 % the same pixels, 100 % none in common)."
         ),
         picks=flips or _picks(answers, index), evidence=evidence,
@@ -219,7 +220,7 @@ def _judged(
         ],
         summary=f"{said}: {summary}{left_out}{instead} Sanity check {checked.told}: {checked.reason}.",
         tables=tables | dict(more or {}),
-        galleries={f"Saliency ({method}): {claim.statement}": galleries.items(scene, method, checked)},
+        galleries={f"Saliency ({method})": galleries.items(scene, method, checked)},
     )
 
 

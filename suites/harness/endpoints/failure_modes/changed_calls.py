@@ -44,12 +44,8 @@ def flip_rate(evidence: Evidence, claim: Claim) -> Result:
             ),
             *toll(answers, texts, everywhere, "mean over conditions"),
         ],
-        finding=(
-            f"{percent(effect.estimate, 1)} of the calls change on average, most ({percent(each[most].estimate, 1)}) "
-            f"under {in_words(most, inside=True)}."
-        ),
         summary=(
-            f"{percent(effect.estimate, 1)} of calls change on average over {len(texts)} conditions, most under "
-            f"{in_words(most, inside=True)} ({percent(each[most].estimate, 1)})."
+            f"{percent(effect.estimate)} of the calls change on average over {len(texts)} conditions, most "
+            f"({percent(each[most].estimate)}) under {in_words(most, inside=True)}."
         ),
     )

@@ -14,8 +14,8 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
-from suites.harness.formatting.severities import in_words, with_units
-from suites.harness.formatting.wording import opened, plain_name
+from suites.harness.formatting.severities import in_units, in_words
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import EVENTS, Largest
@@ -76,7 +76,7 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
         measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips,
                   *toll(answers, [condition], refused.films)],
         summary=(
-            f"{_sentence(worst, effect, condition, recalls[worst], len(judged))} {percent(flips.estimate, 1)} of calls "
+            f"{_sentence(worst, effect, condition, recalls[worst], len(judged))} {percent(flips.estimate)} of calls "
             f"change. {f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
         finding=_finding(worst, effect, condition, recalls[worst]),
@@ -87,19 +87,19 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
 
 def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], classes: int) -> str:
     """Return what the class that loses most loses."""
-    before, after = (percent(value.estimate, 1) for value in recalls)
-    first = f"{opened(plain_name(name))} loses most" if effect.estimate > 0 else "No class loses recall"
-    whose = "its recall goes" if effect.estimate > 0 else f"that of {plain_name(name)} goes"
+    before, after = (percent(value.estimate) for value in recalls)
+    rest = "" if effect.estimate > 0 else f"That of {plain_name(name)} goes from {before} to {after}. "
     several = f", the largest of {classes} classes" if classes > 1 else ""
+    told = in_units(condition)
     return (
-        f"{first} under {with_units(condition)}: {whose} from {before} to {after}, {points(effect.estimate)} points of "
-        f"harm ({points(effect.low)} to {points(effect.high)}{several})."
+        f"{_finding(name, effect, condition, recalls)} {rest}That is {points(effect.estimate)} points of harm "
+        f"({points(effect.low)} to {points(effect.high)}{several}){f', at {told}' if told else ''}."
     )
 
 
 def _finding(name: str, effect: Measure, condition: str, recalls: list[Measure]) -> str:
     """Return what the class that loses most loses, in one sentence."""
-    before, after = (percent(value.estimate, 1) for value in recalls)
+    before, after = (percent(value.estimate) for value in recalls)
     if not effect.estimate > 0:
         return f"{in_words(condition)}: no class loses recall."
     return f"{in_words(condition)}: recall of {plain_name(name)}, which loses most, falls from {before} to {after}."
@@ -118,11 +118,11 @@ def _table(
     rows = []
     for name, harmed in harms.items():
         called = [answers.score(f"called_{name}", at, refused.films).estimate for at in (CLEAN, condition)]
-        before, after = (percent(value.estimate, 1) for value in recalls[name])
+        before, after = (percent(value.estimate) for value in recalls[name])
         interval = f"{points(harmed.estimate)} ({points(harmed.low)} to {points(harmed.high)})"
         rows.append({
             "class": plain_name(name), "films": harmed.n, "patients": harmed.patients, "recall, clean": before,
             "recall, changed": after, "points lost (95 %)": interval,
-            "called so of all films, clean": percent(called[0], 1), "changed": percent(called[1], 1),
+            "called so of all films, clean": percent(called[0]), "changed": percent(called[1]),
         })  # fmt: skip
     return pd.DataFrame(rows)

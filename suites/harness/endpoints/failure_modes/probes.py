@@ -22,7 +22,7 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.formatting import film_figures
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import percent, whole_percent
 from suites.harness.formatting.severities import in_words, with_units
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
@@ -93,10 +93,10 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             f"{opened(whose)} made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, "
             f"{_between(estimates, least, most)}. "
             f"{_all_calls(answers, causes, everywhere)} Whatever is called, "
-            f"{percent(sure.estimate)} of all answers are above {percent(CONFIDENT)} confidence, where abstaining "
-            f"would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
+            f"{percent(sure.estimate)} of all answers are above {whole_percent(CONFIDENT)} confidence, where "
+            f"abstaining would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
-        finding=f"{percent(effect.estimate, 1)} of {whose} made white are called {plain_name(name)}.",
+        finding=f"{percent(effect.estimate)} of {whose} made white are called {plain_name(name)}.",
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
@@ -128,14 +128,16 @@ def _causes(
     items = []
     for index in np.flatnonzero(films)[:3]:
         image = answers.images[index]
-        caption = "; ".join(
-            f"{in_words(name)}: {call} {percent(sure)}"
+        calls = "; ".join(
+            f"{in_words(name)}: {call} {whole_percent(sure)}"
             for name in causes
             for call, sure in [film_figures.called(answers, image, name)]
         )
         draw = partial(film_figures.film_by_film, answers, image, [CLEAN, *causes])
         items.append(
-            GalleryItem(caption=f"{image}. {caption}", draw=draw, facts={"image": image, "conditions": causes})
+            GalleryItem(
+                caption=f"{image}; truth {film_figures.truth_of(answers, image)}", draw=draw, facts={"calls": calls}
+            )
         )
     return {"The same films, white for different reasons": items}
 
@@ -180,9 +182,9 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         films=films,
         measures=[*measures, *measured_right],
         summary=(
-            f"{percent(share.estimate)} of {n} {films} are called with more than {percent(CONFIDENT)} confidence, "
-            f"{_rightly(share, right, known, n, role)}; its own confidence tells them from the usual films with "
-            f"an AUROC of {against_chance(caught)}."
+            f"{percent(share.estimate)} of {n} {films} are called with more than {whole_percent(CONFIDENT)} "
+            f"confidence, {_rightly(share, right, known, n, role)}; its own confidence tells them from the usual films "
+            f"with an AUROC of {against_chance(caught)}."
         ),
         galleries=_surest(probe, films),
     )
@@ -204,7 +206,7 @@ def _surest(probe: Answers, films: str, how_many: int = 6) -> dict[str, list[Gal
     for index in np.argsort(-confidence, kind="stable")[:how_many]:
         image = probe.images[index]
         finding = str(probe.cohort.table["finding"].iloc[index]) or "not labelled"
-        caption = f"{image}: {finding}, called {film_figures.called(probe, image)[0]} ({percent(confidence[index])})"
+        call = f"{film_figures.called(probe, image)[0]} {whole_percent(confidence[index])}"
         draw = partial(film_figures.film_by_film, probe, image, [CLEAN])
-        items.append(GalleryItem(caption=caption, draw=draw, facts={"image": image, "finding": finding}))
+        items.append(GalleryItem(caption=f"{image}: {finding}", draw=draw, facts={"calls": call}))
     return {f"Most confident calls on {films}": items}

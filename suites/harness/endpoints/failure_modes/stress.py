@@ -18,8 +18,8 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures, film_figures
-from suites.harness.formatting.cells import percent, points
-from suites.harness.formatting.severities import in_words, with_units
+from suites.harness.formatting.cells import percent, points, whole_percent
+from suites.harness.formatting.severities import in_units, in_words
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import RISING, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
@@ -133,23 +133,23 @@ def hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, h
     if not unexplained.low > 2 * abs(claim.margin):
         return ""
     return (
-        f"{percent(flips.estimate, 1)} of calls change, {points(unexplained.estimate, signed=False)} points more than "
+        f"{percent(flips.estimate)} of calls change, {points(unexplained.estimate, signed=False)} points more than "
         f"that explains ({points(unexplained.low, signed=False)} to {points(unexplained.high, signed=False)}): losses "
         "and gains cancel, which is not robustness"
     )
 
 
 def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> str:
-    before, after = (percent(value.estimate, 1) for value in measures[:2])
+    told = in_units(condition)
     return (
-        f"{_spoken(measure)} goes from {before} on clean films to {after} under {with_units(condition)}: "
-        f"{points(effect.estimate)} points of harm ({points(effect.low)} to {points(effect.high)})."
+        f"{_finding(measure, condition, measures)} That is {points(effect.estimate)} points of harm "
+        f"({points(effect.low)} to {points(effect.high)}){f', at {told}' if told else ''}."
     )
 
 
 def _finding(measure: str, condition: str, measures: Sequence[Measure]) -> str:
     """Return what became of the measure under the condition."""
-    before, after = (percent(value.estimate, 1) for value in measures[:2])
+    before, after = (percent(value.estimate) for value in measures[:2])
     moved = measures[1].estimate - measures[0].estimate
     how = "stays at" if before == after else "rises to" if moved > 0 else "falls to"
     start = "" if before == after else f" from {before}"
@@ -300,10 +300,14 @@ def gallery(answers: Answers, condition: str, films: Films, how_many: int = 4) -
         (before, sure_before), (after, sure_after) = (
             film_figures.called(answers, image, name) for name in (CLEAN, condition)
         )
-        truth = plain_name(answers.subject.classes[answers.labels[index]]) if answers.labels[index] >= 0 else "unknown"
-        caption = f"{image}: {before} ({percent(sure_before)}) becomes {after} ({percent(sure_after)}); truth {truth}"
+        truth = film_figures.truth_of(answers, image)
+        calls = f"{before} ({whole_percent(sure_before)}) becomes {after} ({whole_percent(sure_after)})"
         draw = partial(film_figures.film_by_film, answers, image, [CLEAN, condition])
         items.append(
-            GalleryItem(caption=caption, draw=draw, facts={"image": image, "condition": condition, "truth": truth})
+            GalleryItem(
+                caption=image if truth in (before, after) else f"{image}; truth {truth}",
+                draw=draw,
+                facts={"calls": calls, "condition": condition},
+            )
         )
     return {f"Most confident changes under {in_words(condition, inside=True)}": items} if items else {}

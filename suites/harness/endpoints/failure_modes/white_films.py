@@ -21,8 +21,8 @@ from robustness.opacity import side_of
 from suites.harness.claims import Measure
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.endpoints.registry import measured
+from suites.harness.formatting.cells import cell, percent, whole_percent
 from suites.harness.formatting.cells import columns as numbers_of
-from suites.harness.formatting.cells import percent
 from suites.harness.formatting.severities import in_units
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers
@@ -148,22 +148,14 @@ def cause(condition: str) -> str:
     return plain_name(parse(condition).perturbation).removeprefix("whiteout ")
 
 
-def extent(condition: str) -> str:
-    """Return a severity with what it stands for."""
-    told = in_units(condition)
-    return f"{parse(condition).severity}: {told}" if told else str(parse(condition).severity or "")
-
-
 def table(rows: Iterable[Said]) -> pd.DataFrame:
     """Return the rows as a reader reads them: shares with their 95 % intervals."""
     rows = list(rows)
-    sided = any(row.side in {"left", "right"} for row in rows)
     return pd.DataFrame([
-        {"cause": cause(row.condition), "severity": extent(row.condition), "film before": row.before}
-        | ({"white side": row.side} if sided else {})
+        {"cause": cause(row.condition), "severity": parse(row.condition).severity or "", "film before": row.before}
         | {"films": row.n, "patients": row.patients}
         | {f"called {plain_name(name)}": _share(share) for name, share in row.called.items()}
-        | {"mean confidence": percent(row.confidence.estimate), f"above {percent(CONFIDENT)}": _share(row.sure)}
+        | {"mean confidence": percent(row.confidence.estimate), f"above {whole_percent(CONFIDENT)}": _share(row.sure)}
         | ({} if row.left is None else {"left to a person": _share(row.left)})
         for row in rows
     ])  # fmt: skip
@@ -173,7 +165,7 @@ def numbers(rows: Iterable[Said], subject: str) -> pd.DataFrame:
     """Return the rows as numbers for a CSV, one per condition, group and side."""
     return pd.DataFrame([
         {"subject": subject, "condition": row.condition, "severity": parse(row.condition).severity}
-        | {"severity_in_units": in_units(row.condition), "film_before": row.before, "white_side": row.side}
+        | {"severity_in_units": in_units(row.condition, plain=True), "film_before": row.before, "white_side": row.side}
         | {"films": row.n, "patients": row.patients}
         | {
             f"{name}{end}": value
@@ -192,9 +184,7 @@ def _intervals(row: Said) -> dict[str, Interval | None]:
 
 
 def _share(share: Sampled) -> str:
-    found = share.interval()
-    low, high = (f"{100 * end:.0f}" for end in (found.low, found.high))
-    return f"{100 * found.estimate:.0f} % ({low}-{high})"
+    return cell(share.interval(), "share")
 
 
 def shares(rows: Sequence[Said]) -> dict[str, dict[str, list[float]]]:

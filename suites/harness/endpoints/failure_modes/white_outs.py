@@ -15,13 +15,15 @@ from suites.harness.endpoints.failure_modes.white_films import Said
 from suites.harness.endpoints.parameters import REQUIRED, Conditions, FurtherConditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting import figures
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import percent, whole_percent
 from suites.harness.formatting.wording import opened, plain_name, slug
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
 
 TITLE = "What it says to a white film"
-LEFT = f"left to a person: less sure than clean films that may be answered with {percent(white_films.RISK)} errors"
+LEFT = (
+    f"left to a person: less sure than clean films that may be answered with {whole_percent(white_films.RISK)} errors"
+)
 
 
 @endpoint(
@@ -45,6 +47,7 @@ def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     rows = [row for condition in _shown(evidence, claim, causes) for row in white_films.said(answers, condition, films)]
     judged = [row for row in rows if row.condition in causes]
     whole = [row for row in rows if row.side not in {"left", "right"}]
+    file = f"white-films-{slug(answers.subject.name)}.csv"
     return Result(
         effect=effect,
         p_beyond=beyond(mean, claim),
@@ -56,9 +59,9 @@ def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             *(measure for row in judged if row in whole for measure in row.measures),
         ],
         summary=(
-            f"{percent(effect.estimate)} of answers to films made white are above {percent(CONFIDENT)} confidence, as "
-            f"are {percent(usual.estimate)} of those to the same films untouched. {_told(answers, judged)} "
-            f"{refused.sentence}"
+            f"{percent(effect.estimate)} of answers to films made white are above {whole_percent(CONFIDENT)} "
+            f"confidence, as are {percent(usual.estimate)} of those to the same films untouched. "
+            f"{_told(answers, judged)} {refused.sentence}"
         ).strip(),
         figures={
             "white_films": partial(
@@ -66,12 +69,11 @@ def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             )
         },
         tables={
-            f"{TITLE} (95 % intervals; {LEFT})": white_films.table(whole),
-            f"{TITLE}, by the side that is white": white_films.table(row for row in judged if row not in whole),
+            f"{TITLE} (95 % intervals; {LEFT}; by the side that is white in {file})": white_films.table(whole),
             **refused.tables,
         },
         files={
-            f"white-films-{slug(answers.subject.name)}.csv": (
+            file: (
                 white_films.numbers(rows, answers.subject.name).to_csv(index=False),
                 f"what {answers.subject.name} says to white films, by cause, extent, side and film before",
             )
@@ -102,6 +104,6 @@ def _told(answers: Answers, rows: list[Said]) -> str:
         if left:
             sentences[-1] += (
                 f", and {percent(float(np.mean(left)))} are left to a person where "
-                f"{percent(white_films.RISK)} errors on clean films are allowed"
+                f"{whole_percent(white_films.RISK)} errors on clean films are allowed"
             )
     return " ".join(f"{sentence}." for sentence in sentences)

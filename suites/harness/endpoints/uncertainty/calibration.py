@@ -23,7 +23,8 @@ from suites.harness.endpoints.uncertainty import netcal_table
 from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.errors import NotEvaluable
-from suites.harness.formatting.cells import percent
+from suites.harness.formatting.cells import NONE, cell, percent, whole_percent
+from suites.harness.formatting.severities import in_words
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.statistics import Sampled
@@ -191,7 +192,7 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
         except NotEvaluable:
             if text == condition:
                 raise
-            rows.append((text, np.nan, np.nan, np.nan, np.nan))
+            rows.append((text, NONE, np.nan))
             continue  # a further condition that no film was answered under takes nothing from this one
         inside = films.keep[clean.keep]
         sets = np.zeros((len(films.labels), classes), dtype=bool)
@@ -211,9 +212,8 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
             measured("coverage", text, found[text], len(films.labels), unit="share", smallest=films.smallest)
         )
         printed.append(measured("set_size", text, size, len(films.labels), unit="plain", smallest=films.smallest))
-        rows.append(
-            (text, found[text].estimate, found[text].interval().low, found[text].interval().high, size.estimate)
-        )
+        rows.append((text, cell(found[text].interval(), "share"), size.estimate))
+    where = "of clean films" if condition == CLEAN else f"under {in_words(condition, inside=True)}"
     return Result(
         effect=printed[0],
         p_beyond=beyond(found[condition], claim),
@@ -221,18 +221,16 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.skill(answers), headroom.coverage_without_looking(printed[1], classes, claim.margin)],
         measures=printed[1:],
         summary=(
-            f"Sets that promise to hold the truth in {percent(1 - alpha)} of films do so in "
-            f"{percent(printed[0].estimate, 1)} {'of clean films' if condition == CLEAN else f'under {condition}'} "
-            "(class-conditional split conformal, score LAC, 1 - probability; threshold the ceil((n + 1)(1 - alpha))-th "
+            f"Sets that promise to hold the truth in {whole_percent(1 - alpha)} of films do so in "
+            f"{percent(printed[0].estimate)} {where} "
+            "(class-conditional split conformal, score LAC, 1 − probability; threshold the ceil((n + 1)(1 − alpha))-th "
             "smallest of n calibration patients, not interpolated; fitted on clean films of other patients)."
         ),
         finding=(
-            f"Sets of classes that promise to hold the truth in {percent(1 - alpha)} of films do so in "
-            f"{percent(printed[0].estimate, 1)} {'of clean films' if condition == CLEAN else f'under {condition}'}."
+            f"Sets of classes that promise to hold the truth in {whole_percent(1 - alpha)} of films do so in "
+            f"{percent(printed[0].estimate)} {where}."
         ),
         tables={
-            "Coverage and size of the sets": pd.DataFrame(
-                rows, columns=["condition", "coverage", "low", "high", "mean size"]
-            )
+            "Coverage and size of the sets": pd.DataFrame(rows, columns=["condition", "coverage (95 %)", "mean size"])
         },
     )

@@ -57,13 +57,12 @@ class Detection:
     problems: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        """Return the table of the report: two rows per score, a column per failure."""
-        rows = [("films", "usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
+        """Return the table of the report: AUROC, a row per score, a column per failure."""
+        rows = [("films, usual / failing", *(f"{a} / {b}" for a, b in self.films.values()), "")]
         for score in scores.all_names():
-            for statistic in STATISTICS:
-                shown = [cell(self.cells.get((score, failure, statistic))) for failure in self.films]
-                rows.append((score, statistic, *shown, self.problems.get(score, "") if NONE in shown else ""))
-        return pd.DataFrame(rows, columns=["score", "", *self.films, "why empty"])
+            shown = [cell(self.cells.get((score, failure, "AUROC"))) for failure in self.films]
+            rows.append((score, *shown, self.problems.get(score, "") if NONE in shown else ""))
+        return pd.DataFrame(rows, columns=["score", *self.films, "why empty"])
 
     def numbers(self) -> pd.DataFrame:
         """Return the same as numbers, one row per score, failure and statistic."""

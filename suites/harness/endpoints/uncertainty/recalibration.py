@@ -24,7 +24,9 @@ from suites.harness.endpoints.uncertainty.calibration import ECE
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable
 from suites.harness.foreign_code import foreign
-from suites.harness.formatting.cells import NONE, cell, columns
+from suites.harness.formatting.cells import cell, columns
+from suites.harness.formatting.severities import in_words
+from suites.harness.formatting.wording import condition_words, number
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Interval, Sampled, combined, difference
@@ -140,8 +142,8 @@ def told(rows: Sequence[UnderShift]) -> str:
     parts = []
     for word, words in (("helps", "helps somewhat"), ("harms", "harms")):
         places = [
-            f"{f'on {FILMS[row.name]}' if row.name in FILMS else f'under {row.name}'} "
-            f"(ECE from {row.before:.3f} to {row.after:.3f})"
+            f"{f'on {FILMS[row.name]}' if row.name in FILMS else f'under {in_words(row.name, inside=True)}'} "
+            f"(ECE from {number(row.before)} to {number(row.after)})"
             for row in shifted if row.word == word
         ]  # fmt: skip
         parts += [f"{words} {', '.join(places)}"] if places else []
@@ -153,13 +155,13 @@ def survival_table(rows: Sequence[UnderShift]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             (
-                row.name,
+                condition_words(row.name),
                 row.films,
                 cell(row.own.interval() if row.own else None),
                 cell(row.ratio.interval() if row.ratio else None),
-                NONE if math.isnan(row.before) else f"{row.before:.3f}",
-                NONE if math.isnan(row.after) else f"{row.after:.3f}",
-                cell(row.gain.interval() if row.gain else None, 3),
+                number(row.before),
+                number(row.after),
+                cell(row.gain.interval() if row.gain else None),
                 row.word,
             )
             for row in rows
@@ -248,8 +250,8 @@ def compared_table(rows: Sequence[Compared]) -> pd.DataFrame:
     values = [
         (
             row.method if row.ridge is None else f"{row.method} (ridge {row.ridge:g})",
-            *(cell(row.errors.get(name), 3) for name in (ECE, "nll", "brier")),
-            *(cell(row.gains.get(name), 4 if "debiased" in name else 3) for name in GAINS),
+            *(cell(row.errors.get(name)) for name in (ECE, "nll", "brier")),
+            *(cell(row.gains.get(name)) for name in GAINS),
             row.problem,
         )
         for row in rows

@@ -21,8 +21,8 @@ from suites.harness.endpoints.uncertainty import failure_detection, scores, view
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, reasoned
 from suites.harness.endpoints.uncertainty.scores import FilmSet, logit_scores
 from suites.harness.errors import NotEvaluable
-from suites.harness.formatting.cells import NONE, below_one, percent
-from suites.harness.formatting.wording import slug
+from suites.harness.formatting.cells import NONE, cell, percent, whole_percent
+from suites.harness.formatting.wording import number, slug, spanned
 from suites.harness.performance.clean_films import predictive
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -63,10 +63,12 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     caught = failure_detection.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
     effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, unit="share", smallest=films.smallest)
     rows = [
-        (name, *(float(np.asarray(part(key, uncertainty, None))) for key in ("coverage", "aurc", "excess_aurc")),
+        (name, percent(float(np.asarray(part("coverage", uncertainty, None)))),
+         *(float(np.asarray(part(key, uncertainty, None))) for key in ("aurc", "excess_aurc")),
          float(np.asarray(abstention.failure_auroc(uncertainty, wrong))))
         for name, uncertainty in uncertainty_by.items()
     ]  # fmt: skip
+    file = f"uncertainty-scores-{stem}.csv"
     return Result(
         effect=effect,
         p_beyond=beyond(kept, claim),
@@ -78,18 +80,19 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         ],
         summary=(
             f"If the least sure films were left to a person, {percent(effect.estimate)} of films could be answered "
-            f"with at most {percent(risk)} errors; a wrong call is less sure than a right one with probability "
-            f"{below_one(failure.estimate)}."
+            f"with at most {whole_percent(risk)} errors; a wrong call is less sure than a right one with probability "
+            f"{number(failure.estimate)}."
         ),
         figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, uncertainty_by, wrong, risk=risk)},
         tables={
             f"Abstention by score ({AREA})": pd.DataFrame(
-                rows, columns=["score", f"coverage at {percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"]
+                rows,
+                columns=["score", f"coverage at {whole_percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"],
             ),
-            "Which score catches which failure: AUROC, and false alarms where 95 % are caught": caught.table(),
+            f"Which score catches which failure: AUROC (false alarms where 95 % are caught: {file})": caught.table(),
         },
         files={
-            f"uncertainty-scores-{stem}.csv": (
+            file: (
                 caught.numbers().to_csv(index=False),
                 f"which uncertainty score catches which failure, {answers.subject.name}",
             )
@@ -110,7 +113,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
         found[name] = both.auroc(values)
         ends = found[name].interval()
         missed = float(np.asarray(ood.fpr_at_tpr(values, both.outside)))
-        rows.append((name, ends.estimate, ends.low, ends.high, missed))
+        rows.append((name, cell(ends), percent(missed)))
     own, size = found["max-softmax"], {"smallest": both.smallest, "needed": 50}
     guards = [view_guard.guard(evidence, role)] if role == "lateral" else []
     rows += [guard.row for guard in guards]
@@ -131,7 +134,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
         summary=(
             f"The subject's own confidence tells {films} from the usual films with an AUROC of "
             f"{against_chance(own)}; of {len(found)} scores the best on these films (chosen after looking) is {best}, "
-            f"with {below_one(found[best].estimate)}." + "".join(f" {guard.sentence}" for guard in guards)
+            f"with {number(found[best].estimate)}." + "".join(f" {guard.sentence}" for guard in guards)
         ),
         finding=f"Its own confidence tells {films} from the usual films with an AUROC of {against_chance(own)}.",
         # Of the score that is judged, never of the best one: a reader holds the drawing against the verdict.
@@ -143,9 +146,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
                 name="max-softmax",
             )
         },
-        tables={
-            "Which score catches it": pd.DataFrame(rows, columns=["score", "AUROC", "low", "high", "FPR at 95 % TPR"])
-        },
+        tables={"Which score catches it": pd.DataFrame(rows, columns=["score", "AUROC (95 %)", "FPR at 95 % TPR"])},
     )
 
 
@@ -177,7 +178,7 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
     printed = {name: measured(name, CLEAN, value, sizes[name], unit="share") for name, value in found.items()}
     rows = [
         (
-            percent(prevalence),
+            whole_percent(prevalence),
             *(
                 _predicted(value, prevalence, found.values())
                 for value in (operating.positive_value, operating.negative_value)
@@ -197,8 +198,8 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
         films="films with pneumonia" if side == "sensitivity" else "normal films",
         measures=[value for name, value in printed.items() if name != side],
         summary=(
-            f"Pneumonia of either kind is called in {percent(printed['sensitivity'].estimate, 1)} of the sick and in "
-            f"{percent(1 - printed['specificity'].estimate, 1)} of the healthy films."
+            f"Pneumonia of either kind is called in {percent(printed['sensitivity'].estimate)} of the sick and in "
+            f"{percent(1 - printed['specificity'].estimate)} of the healthy films."
             + (f" {WHERE_RARE} {rows[0][1]} of cases." if rows[0][1] != NONE else "")
         ),
         figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
@@ -215,4 +216,4 @@ def _predicted(value: Callable[..., Floats], prevalence: float, rates: Iterable[
     found = predictive(partial(value, prevalence=prevalence), list(rates))
     if np.isnan(found.value):
         return NONE
-    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
+    return spanned(found.value, found.low, found.high, "share")

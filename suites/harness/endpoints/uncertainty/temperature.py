@@ -24,7 +24,7 @@ from suites.harness.endpoints.uncertainty import recalibration
 from suites.harness.endpoints.uncertainty.calibration import ECE
 from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
-from suites.harness.formatting.wording import slug
+from suites.harness.formatting.wording import number, slug, spanned
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.statistics import Sampled
@@ -60,7 +60,7 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.skill(answers)],
         caveat=_unsure(effect, claim),
         summary=(
-            f"The best single temperature is {effect.estimate:.3g} ({effect.low:.3g} to {effect.high:.3g}); above 1 "
+            f"The best single temperature is {spanned(effect.estimate, effect.low, effect.high)}; above 1 "
             f"the subject is too sure, below 1 not sure enough. {beside.summary}"
         ),
     )
@@ -75,9 +75,9 @@ def _unsure(effect: Measure, claim: Claim) -> str:
     if not effect.high < bar:
         return ""
     return (
-        f"but its confidence is no good either: it is far too unsure (under-confident), T = {effect.estimate:.3g} "
-        f"({effect.low:.3g} to {effect.high:.3g}) lies below {bar:.3g}; this claim is about overconfidence only, the "
-        "calibration error counts both"
+        f"but its confidence is no good either: it is far too unsure (under-confident), T = "
+        f"{spanned(effect.estimate, effect.low, effect.high)} lies below {number(bar)}; this claim is about "
+        "overconfidence only, the calibration error counts both"
     )
 
 
@@ -105,7 +105,7 @@ def _recalibrated(
             if row.gain
         ],
         summary=(
-            f"Fitted on other patients it takes the ECE from {before:.3f} to {after:.3f}. "
+            f"Fitted on other patients it takes the ECE from {number(before)} to {number(after)}. "
             f"{recalibration.told(survival)}"
         ),
         figures={

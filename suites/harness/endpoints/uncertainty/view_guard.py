@@ -25,7 +25,8 @@ from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.probes import FILMS as FILMS_OF
 from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
-from suites.harness.formatting.cells import below_one, percent
+from suites.harness.formatting.cells import cell, percent
+from suites.harness.formatting.wording import number
 from suites.harness.predictions.answers import Answers, Evidence
 
 NAME = "view guard"
@@ -43,7 +44,7 @@ class Guarded:
         sentence: the same for a reader.
     """
 
-    row: tuple[str, float, float, float, float]
+    row: tuple[str, str, str]
     measures: list[Measure]
     sentence: str
 
@@ -69,12 +70,12 @@ def guard(evidence: Evidence, role: str) -> Guarded:
         measured("refused_share", f"{main.cohort.name}, {NAME}", cost, len(near), unit="share"),
     ]
     return Guarded(
-        row=(NAME, ends.estimate, ends.low, ends.high, false_alarms.estimate),
+        row=(NAME, cell(ends), percent(false_alarms.estimate)),
         measures=measures,
         sentence=(
             "A view guard that looks at one number per film, without any network, reaches "
-            f"{below_one(auroc.estimate)}; at its fixed threshold it refuses {percent(caught.estimate)} of {len(far)} "
-            f"{FILMS_OF.get(role, f'{role} films')}, and wrongly {percent(cost.estimate, 1)} of {len(near)} of the "
+            f"{number(auroc.estimate)}; at its fixed threshold it refuses {percent(caught.estimate)} of {len(far)} "
+            f"{FILMS_OF.get(role, f'{role} films')}, and wrongly {percent(cost.estimate)} of {len(near)} of the "
             "usual films."
         ),
     )

@@ -41,11 +41,14 @@ def test_each_shift_says_what_the_clean_temperature_does_there(result):
     assert words == {**dict.fromkeys(rows.index, "helps"), "grid_stripes@3": "harms"}
     assert rows.loc["grid_stripes@3", "relative_to_clean_high"] < 0.5
     helped, harmed = result.summary.split("; it harms ")
-    for name, place in {"window_widening@3": "under window_widening@3", "lateral": "on lateral films"}.items():
+    for name, place in {
+        "window_widening@3": "under window widening, severity 3",
+        "lateral": "on lateral films",
+    }.items():
         before, after = rows.loc[name, ["ece_before", "ece_after"]]
         assert f"{place} (ECE from {before:.3f} to {after:.3f})" in helped
     assert "mends" not in result.summary, "what is left is printed beside it"
-    assert harmed.startswith("under grid_stripes@3 (ECE from")
+    assert harmed.startswith("under grid stripes, severity 3 (ECE from")
 
 
 def test_recalibrations_are_compared_out_of_fold(result):
@@ -66,8 +69,8 @@ def test_recalibrations_are_compared_out_of_fold(result):
 def test_the_tables_read_like_a_paper(result):
     table = result.tables["Recalibrations, each fitted on other patients, against doing nothing"]
     assert table["recalibration"].tolist()[0] == "none"
-    assert table.set_index("recalibration").loc["none", "fall of the log loss"] == "\N{EN DASH}"
-    assert table["ECE"].str.fullmatch(r"0\.\d{3} \(0\.\d{3}-0\.\d{3}\)").all()
+    assert table.set_index("recalibration").loc["none", "fall of the log loss"] == "\N{EM DASH}"
+    assert table["ECE"].str.fullmatch(r"0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)").all()
 
 
 def test_a_recalibration_that_mends_nothing_says_so(tmp_path):
