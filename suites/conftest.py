@@ -294,7 +294,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         terminalreporter.write_line(f"model card: {card}")
     for wanted, written in outputs.beside:
         terminalreporter.write_line(
-            f"{wanted} is of a whole run and was left alone; this part is in {written}", red=True
+            f"{wanted} is of more claims and was left alone; this part is in {written}", red=True
         )
     for line in outputs.gate.lines() if outputs.gate else []:
         terminalreporter.write_line(line)

@@ -61,7 +61,7 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
 
 
 def refuse_part(config: pytest.Config, evaluation: Evaluation, asked: int) -> None:
-    """Refuse a run that is asked for some of the judgements of a whole one, and would replace what that has left.
+    """Refuse a run that is asked for some of the judgements of a whole one, and would replace one of more of them.
 
     Raises:
         UsageProblem: it would.
@@ -143,12 +143,13 @@ def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs)
 
 
 def _place(
-    config: pytest.Config, evaluation: Evaluation, outputs: Outputs, wanted: Path, elsewhere: Callable[[Path], Path]
-) -> Path:
+    config: pytest.Config, evaluation: Evaluation, outputs: Outputs, wanted: Path,
+    elsewhere: Callable[[Part, Path], Path],
+) -> Path:  # fmt: skip
     """Return where something is written: where it was wanted, but for a part that may not replace what is there."""
     if evaluation.part is None or value(config, "--force"):
         return wanted
-    place = elsewhere(wanted)
+    place = elsewhere(evaluation.part, wanted)
     if place != wanted:
         outputs.beside.append((wanted, place))
     return place
