@@ -119,7 +119,7 @@ class Run:
     def __init__(self, evaluation: Evaluation, config: pytest.Config) -> None:
         self.evaluation, self.only_plan = evaluation, bool(value(config, "--plan"))
         self.line = line_of(config, evaluation.progress)
-        self.expected = 0.0
+        self.refused = ""
 
     def showing(self) -> AbstractContextManager[None]:
         """Show the line while a block runs, where somebody looks."""
@@ -146,16 +146,17 @@ class Run:
         with self.showing(), self.evaluation.progress.doing("checking", "how fast this machine is"):
             try:
                 made = plan(self.evaluation, report=bool(value(config, "--report")))
-            except UsageProblem as problem:  # a run says it itself, in its own place
-                if self.only_plan:
-                    raise pytest.UsageError(" ".join(str(problem).split())) from problem
-                return []
+            except UsageProblem as problem:
+                raise pytest.UsageError(" ".join(str(problem).split())) from problem
         made.announce(self.evaluation.progress)
+        self.refused = made.refused
         return made.lines(every_claim=self.only_plan)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool | None:
-        """Judge nothing where only the plan was asked for."""
+        """Judge nothing where only the plan was asked for, or where it has shown that the run would be refused."""
+        if self.refused:
+            pytest.exit(self.refused, pytest.ExitCode.USAGE_ERROR)
         return True if self.only_plan else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -168,7 +169,7 @@ class Run:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say how far off the plan was, where it planned more than some seconds."""
         expected = self.evaluation.progress.expected
-        if expected >= WORTH_TELLING and not self.only_plan:
+        if expected >= WORTH_TELLING and not self.only_plan and not self.refused:
             took = sum(self.evaluation.progress.spent().values())
             terminalreporter.write_line(f"planned: {duration(expected)}; took: {duration(took)}")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from suites.harness.claims import load_claims
+from suites.harness.errors import CohortProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_finished, plan, planned, was_finished
 from suites.harness.plan.speed import Speed
@@ -94,6 +95,40 @@ def test_a_small_split_is_the_first_thing_said_and_the_lines_are_few(evaluation)
     assert not {name for name in opened if name.startswith(("published.", "dataset."))}
     whole = made.lines(every_claim=True)
     assert all(any(name in line for line in whole) for name in opened)
+
+
+def test_films_that_lack_a_class_are_counted_before_it_is_said_that_a_run_is_refused(evaluation):
+    run = evaluation()
+    run.cohort = run.cohort.select(run.cohort.table["label"] != "viral_pneumonia")
+    made = planned(run, SPEED)
+    first, second, third = made.lines()[:3]
+    assert first == "plan: films: 8 bacterial pneumonia, 8 normal, 0 viral pneumonia; 9 lateral probe, 6 adult probe"
+    assert "a run on these films is refused: " in second
+    assert "no film of class 'viral_pneumonia'" in second
+    assert "8 bacterial_pneumonia, 8 normal" in second
+    assert f"{len(made.open)} of {len(CLAIMS)} claims cannot be settled" in third
+    assert {"classes.balanced_accuracy", "classes.viral_recall"} <= {one.claim for one in made.open}
+    assert not any("room:" in line for line in made.lines())
+    assert json.loads(json.dumps(made.document()))["refused"] == made.refused
+    with pytest.raises(CohortProblem, match="no film of class") as caught:
+        run.run()
+    assert str(caught.value) == made.refused
+
+
+def test_labels_that_a_subject_does_not_know_are_counted_too(evaluation):
+    run = evaluation()
+    table = run.cohort.table
+    run.cohort = replace(run.cohort, table=table.assign(label=table["label"].replace("viral_pneumonia", "TB")))
+    made = planned(run, SPEED)
+    assert "0 viral pneumonia, 8 of no such class" in made.lines()[0]
+    assert "label 'TB'" in made.refused
+
+
+def test_a_run_that_asks_no_subject_is_not_refused_for_a_class(evaluation):
+    run = evaluation("published.accuracy_interval")
+    run.claims = [claim for claim in CLAIMS if claim.id == "published.accuracy_interval"]
+    run.cohort = run.cohort.select(run.cohort.table["label"] != "viral_pneumonia")
+    assert planned(run, SPEED).refused == ""
 
 
 def test_what_is_missing_is_named_with_the_claims_it_costs(evaluation):
