@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import pandas as pd
-
-from suites.harness.cache import Shards
-from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of
 from suites.harness.claims import Claim
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import align_labels
@@ -26,6 +22,7 @@ from suites.harness.formatting.wording import plain_name
 from suites.harness.plan.cost import Cost, cost
 from suites.harness.plan.precision import Group, Precision, precision
 from suites.harness.plan.speed import Speed, measure
+from suites.harness.plan.stored import Stored, stored
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
@@ -133,18 +130,21 @@ def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) 
     Raises:
         CohortProblem: two classes of a subject are spellings of one label.
     """
-    kept = was_finished(evaluation)
-    if kept or not evaluation.plan:
-        return planned(evaluation, Speed({}, {}, 0.0, 0.0, frozenset(), 0), report=report, kept=kept)
+    there = stored(evaluation)
+    asked = {claim.id for claim in evaluation.running if get(claim.endpoint).about == "subject"}
+    if not there.changes and asked <= there.worked:
+        return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), 0), there, report=report)
+    asked_of = {"main": evaluation.cohort, **evaluation.probes}
     speed = measure(
-        evaluation.subjects, evaluation.cohort, evaluation.plan.get("main", ()), evaluation.working,
+        evaluation.subjects, {role: asked_of[role] for role in evaluation.plan}, evaluation.plan.get("main", ()),
+        evaluation.working,
         seed=evaluation.seed, seconds=seconds,
     )  # fmt: skip
-    return planned(evaluation, speed, report=report)
+    return planned(evaluation, speed, there, report=report)
 
 
-def planned(evaluation: Evaluation, speed: Speed, *, report: bool = False, kept: bool = False) -> Plan:
-    """Return the plan of a run on a machine of this speed; what depends on nothing but the run and the speed."""
+def planned(evaluation: Evaluation, speed: Speed, there: Stored, *, report: bool = False) -> Plan:
+    """Return the plan of a run on a machine of this speed; what depends on nothing but the run, that and its cache."""
     subject = evaluation.subjects[0]
     claims = [claim for claim in evaluation.claims if not evaluation.selected or claim.id in evaluation.selected]
     about = [claim for claim in claims if get(claim.endpoint).about == "subject"]
@@ -173,7 +173,7 @@ def planned(evaluation: Evaluation, speed: Speed, *, report: bool = False, kept:
         claims=len(claims),
         open=still,
         missing=missing,
-        cost=cost(evaluation, speed, report=report, kept=kept),
+        cost=cost(evaluation, speed, there, report=report),
         simulated=evaluation.cohort.simulated,
         refused=refused,
         strange=int((~labels.isin(subject.classes)).sum()) if refused else 0,
@@ -192,28 +192,6 @@ def _aligned(evaluation: Evaluation) -> tuple[Cohort, str]:
         except CohortProblem as problem:
             refused = refused or str(problem)
     return align_labels(cohort, first, probe=bool(refused) or "main" not in evaluation.plan), refused
-
-
-def was_finished(evaluation: Evaluation) -> bool:
-    """Whether this very run was finished before, so that its cache has what it needs and nothing is to be timed."""
-    return bool(len(_finished(evaluation).read()))
-
-
-def note_finished(evaluation: Evaluation) -> None:
-    """Remember that a run has been finished."""
-    _finished(evaluation).once(lambda: pd.DataFrame([{"finished": True}]))
-
-
-def _finished(evaluation: Evaluation) -> Shards:
-    claims = sorted(evaluation.selected or {claim.id for claim in evaluation.claims})
-    key = {
-        "subjects": [subject.cache_key for subject in evaluation.subjects],
-        "films": [cohort.fingerprint for cohort in (evaluation.cohort, *evaluation.probes.values())],
-        "claims": [asdict(claim) for claim in evaluation.claims if claim.id in claims],
-        "settings": [evaluation.profile, evaluation.preset, evaluation.resolution, evaluation.seed],
-        "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
-    }
-    return Shards(evaluation.cache, "runs", key, {"finished": "flag"})
 
 
 def _group(cohort: Cohort, subject: Subject) -> Group:

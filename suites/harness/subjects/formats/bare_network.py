@@ -50,7 +50,9 @@ def subject_of(name: str, network: nn.Module, named: Sequence[object] | None) ->
     inside = network if normalised else Normalised(network)
     inside.eval()
     seen: list[object] = []
-    watched = inside.backbone.register_forward_hook(lambda _network, _given, answer: seen.append(answer))
+    watched = inside.get_submodule("backbone").register_forward_hook(
+        lambda _network, _given, answer: seen.append(answer)
+    )
     with (
         foreign(SubjectProblem, f"{name}: the network fails on 3 x 224 x 224 pixels; for another input {_NEXT}"),
         torch.inference_mode(),
