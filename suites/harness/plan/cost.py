@@ -151,7 +151,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         film=film,
         units=units,
         seconds=seconds,
-        timed=not any(rows.values()) or all(subject.name in speed.forward for subject in subjects),
+        timed=all(subject.name in speed.forward for subject in subjects if stored.left[subject.name]),
         stored=stored.predictions,
         disk=disk,
         memory=RUNTIME + max(peak, speed.film * (STORED_IMAGES + WORKING_IMAGES)) + WAITING,

@@ -81,12 +81,12 @@ def stored(evaluation: Evaluation) -> Stored:
 
 
 def note_judged(evaluation: Evaluation, *, drawn: bool) -> None:
-    """Remember what a run has judged on everything it is about, and whether it was drawn."""
-    judged = {(judgement.claim.id, judgement.subject) for judgement in evaluation.judgements}
+    """Remember which claims a run has judged on all they are about, with their sections, and whether it drew them."""
+    judged = {(judgement.claim.section, judgement.subject) for judgement in evaluation.judgements}
     rows = [
         {"work": _work(claim), "result": _result(claim, evaluation), "drawn": drawn}
         for claim in evaluation.claims
-        if all((claim.id, one) in judged for one in evaluation.about(claim))
+        if all((claim.section, one) in judged for one in evaluation.about(claim))
     ]
     _noted(evaluation).add(pd.DataFrame(rows))
 

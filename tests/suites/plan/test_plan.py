@@ -181,6 +181,8 @@ def test_what_is_stored_is_left_out_of_the_time_and_said(evaluation):
     assert warm.seconds["measuring"] == 0 < warm.seconds["drawing"]
     note_judged(first, drawn=True)
     assert planned(again, SPEED, report=True).cost.seconds["drawing"] < warm.seconds["drawing"]
+    again.subjects[0].network.register_forward_hook(lambda *_: untouchable({"id": "a pass"}))
+    assert "on this machine" in "\n".join(plan(again, report=True).lines()), "nothing is to be timed"
 
 
 def test_an_attack_and_maps_that_are_kept_are_not_planned_again(evaluation):
