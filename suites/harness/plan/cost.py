@@ -43,7 +43,7 @@ ROW_BYTES = 60
 """Bytes of an answer in the cache, compressed; of a map `4 * side ** 2`."""
 LOOKED_AT = 64
 """Films that galleries and maps decode again, and that are kept where that is slow."""
-PICTURE_SECONDS = 0.06
+PICTURE_SECONDS = 0.04
 PICTURES: Mapping[str, int] = {"quick": 140, "standard": 260, "full": 500}
 CURVES = 15
 """Seconds of drawing a picture, and pictures of a report for each subject; without its galleries, curves only."""

@@ -113,4 +113,5 @@ def _is_single(answer: object) -> bool:
 
 def _one_output(second: str) -> str:
     """Return how the one number of a network is read, a logit or (see `output_scale`) a probability."""
-    return f"its one output as the probability of {second}, the second class (through a sigmoid, unless it ends in one)"
+    how = "read, through a sigmoid unless it ends in one, as the probability of"
+    return f"its one output {how} {second}, the second class"
