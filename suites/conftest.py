@@ -250,7 +250,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
         return
     judged = {(judgement.claim.id, judgement.subject) for judgement in evaluation.judgements}
-    missing = [claim for claim, subject in config.stash[ASKED] if (claim, subject) not in judged]
+    in_order = [case for item in session.items if (case := _case(item)) is not None]  # the cheap ones first
+    missing = [claim for claim, subject in in_order if (claim, subject) not in judged]
     if missing:
         interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
         how = config.stash[TERMINATION].how if interrupted else "stopped at a failure"

@@ -35,11 +35,14 @@ FIRST = '[[claim]]\nid = "dataset.first"\nsection = "P"\nstatement = "s."\nendpo
 FIRST += 'kind = "limitation"\nmargin = 0.01\nclasses = ["a", "b"]\nconfusion = [[20, 1], [2, 30]]\n'
 SECOND = '[[claim]]\nid = "contrast.later"\nsection = "S"\nstatement = "s."\nendpoint = "stress"\n'
 SECOND += 'kind = "limitation"\ncondition = "gamma_high@5"\nmargin = 0.05\n'
+LAST = '[[claim]]\nid = "adversarial.last"\nsection = "A"\nstatement = "s."\nendpoint = "robust_accuracy"\n'
+LAST += 'kind = "limitation"\nlevels = 1.0\ndirection = "below"\nmargin = 0.5\n'
+"""Its file comes first, and it is judged last."""
 
 
 def test_a_run_that_is_terminated_writes_what_it_judged_and_has_the_exit_code_of_an_interrupted_one(place):  # noqa: F811
     (place / "toys.py").write_text((place / "toys.py").read_text() + WAITING)
-    (place / "ended.toml").write_text(FIRST + SECOND)
+    (place / "ended.toml").write_text(FIRST + SECOND + LAST)
     words = [
         sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", "--weights=toys:waiting",
         f"--data={place / 'films'}", f"--cache={place / 'ended'}", f"--claims={place / 'ended.toml'}",
@@ -56,12 +59,12 @@ def test_a_run_that_is_terminated_writes_what_it_judged_and_has_the_exit_code_of
         started.send_signal(signal.SIGTERM)
         text, _ = started.communicate(timeout=100)
     assert started.returncode == 2, text
-    told = "incomplete: 1 of 2 claims (terminated before contrast.later)"
+    told = "incomplete: 1 of 3 claims (terminated before contrast.later)"
     assert told in text
     results = json.loads((place / "ended-report" / "results.json").read_text())
     assert [claim["id"] for claim in results["claims"]] == ["dataset.first"]
     assert results["incomplete"]["why"] == "terminated before contrast.later"
-    assert "1 of 2 claims (terminated" in (place / "ended.xml").read_text()
+    assert "1 of 3 claims (terminated before contrast.later)" in (place / "ended.xml").read_text()
 
 
 @pytest.fixture
