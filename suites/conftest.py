@@ -13,13 +13,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from itertools import starmap
 from pathlib import Path
 
 import pytest
-from _pytest.junitxml import xml_key
 
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.cohorts.layouts import load_cohort
@@ -33,15 +32,18 @@ from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.naming import with_names
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
+from suites.junit import locate_skip, properties, say_incomplete
 from suites.limits import memory_line
 from suites.options import DEFAULT_WEIGHTS, RUN, STARTED, deciding, value
 from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, write
 from suites.progress_line import Run
+from suites.termination import Termination
 
 EVALUATION = pytest.StashKey[Evaluation]()
 OUTPUTS = pytest.StashKey[Outputs]()
 PROBLEM = pytest.StashKey[str]()
 ASKED = pytest.StashKey[list[tuple[str, str]]]()
+TERMINATION = pytest.StashKey[Termination]()
 BROKEN = pytest.StashKey[bool]()
 """Whether code or weights of the user's ended the run: what was judged of them before is not written down."""
 UNFINISHED = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
@@ -54,6 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("the suites share one prediction table and use every core already; run them without -n")
     if config.option.help or config.option.version:
         return
+    if _judges(config):
+        config.stash[TERMINATION] = Termination()
+        config.pluginmanager.register(config.stash[TERMINATION], "termination")
     try:
         config.stash[EVALUATION] = _evaluation(config)
         run = Run(config.stash[EVALUATION], config)
@@ -194,7 +199,7 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
             line = memory_line(problem) if isinstance(problem, MemoryError) else _one_line(problem)
             interrupted = isinstance(problem, PredictionProblem)
             pytest.exit(line, pytest.ExitCode.INTERRUPTED if interrupted else pytest.ExitCode.USAGE_ERROR)
-        request.node.user_properties += _properties(judgement)
+        request.node.user_properties += properties(judgement)
         # JUnit carries the reason to wherever results are collected.
         told = f"{wording.settled_by(judgement).lower()}: {without_folders(judgement.reason)}"
         if judgement.beyond_documented or judgement.verdict is Verdict.VIOLATED:
@@ -213,17 +218,12 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
     return conclude
 
 
-def _properties(judgement: Judgement) -> list[tuple[str, object]]:
-    """Return what `--junitxml` carries of a judgement beside the outcome."""
-    claim, result = judgement.claim, judgement.result
-    told: list[tuple[str, object]] = [("claim", claim.id), ("subject", judgement.subject), ("kind", claim.kind)]
-    told.append(("verdict", str(judgement.verdict)))
-    if result:
-        effect = result.effect
-        told += [("measure", effect.name), ("effect", effect.estimate), ("low", effect.low), ("high", effect.high)]
-        told += [("margin", claim.margin), ("n", effect.n)]
-        told += [("patients", effect.patients)] if effect.patients is not None else []
-    return told
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Name the suite where a claim is skipped."""
+    report = yield
+    locate_skip(report)
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -250,28 +250,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
         return
     judged = {(judgement.claim.id, judgement.subject) for judgement in evaluation.judgements}
-    missing = [claim for claim, subject in config.stash[ASKED] if (claim, subject) not in judged]
+    in_order = [case for item in session.items if (case := _case(item)) is not None]  # the cheap ones first
+    missing = [claim for claim, subject in in_order if (claim, subject) not in judged]
     if missing:
         interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-        evaluation.stopped = f"{'interrupted' if interrupted else 'stopped at a failure'} before {missing[0]}"
+        how = config.stash[TERMINATION].how if interrupted else "stopped at a failure"
+        evaluation.stopped = f"{how} before {missing[0]}"
     if not judged:
         if missing:
             config.stash[PROBLEM] = "the run stopped before anything was judged; what it computed is kept"
         return
     if evaluation.part is not None:
-        _say_in_junit(config, str(evaluation.part))
+        say_incomplete(config, str(evaluation.part))
     outputs = config.stash[OUTPUTS] = write(config, evaluation)
     if outputs.problems:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     gate = outputs.gate
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _say_in_junit(config: pytest.Config, told: str) -> None:
-    """Have `--junitxml`, which pytest writes whatever was there, say of the whole file that it is of part of a run."""
-    if (xml := config.stash.get(xml_key, None)) is not None:
-        xml.add_global_property("incomplete", told.removeprefix("incomplete: "))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -294,7 +290,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         terminalreporter.write_line(f"model card: {card}")
     for wanted, written in outputs.beside:
         terminalreporter.write_line(
-            f"{wanted} is of a whole run and was left alone; this part is in {written}", red=True
+            f"{wanted} is of more claims and was left alone; this part is in {written}", red=True
         )
     for line in outputs.gate.lines() if outputs.gate else []:
         terminalreporter.write_line(line)

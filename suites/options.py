@@ -73,7 +73,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--data": {
         "metavar": "SPEC",
         "default": DEFAULT_DATA,
-        "help": "cohort: a folder of films, a manifest, kaggle, phantom (default)",
+        "help": f"cohort: a folder of films, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
     },
     **{f"--probe-{role}": {"metavar": "SPEC", "help": f"cohort of {what}"} for role, what in PROBES.items()},
     "--report": {
@@ -86,7 +86,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--claims": {
         "metavar": "FILE",
         "type": _path,
-        "help": "claims table in TOML (`extends = true` overrides the project's own by id)",
+        "help": "claims table in TOML, `extends = true` overrides the project's own by id (default the project's own)",
     },
     "--temperature": {
         "action": "append",
@@ -111,7 +111,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "write verdict counts, the three worst and the gate as Markdown (in GitHub Actions also to "
         "$GITHUB_STEP_SUMMARY, unasked)",
     },
-    "--cache": {"metavar": "DIR", "type": _path, "help": "where finished predictions are kept"},
+    "--cache": {
+        "metavar": "DIR",
+        "type": _path,
+        "help": "where finished predictions are kept (default ~/.cache/chest-xray-reliability)",
+    },
     "--profile": {
         "choices": ("quick", "standard", "full"),
         "default": "quick",
@@ -121,7 +125,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "action": "append",
         "metavar": "NAME",
         "default": [],
-        "help": "how the report calls a subject, repeatable: one for each --weights, in their order",
+        "help": "how the report calls a subject, repeatable: one for each --weights, in their order (default "
+        "named after its weights)",
     },
     "--preset": {
         "metavar": "NAME",
@@ -130,13 +135,14 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--resolution": {
         "choices": ("working", "native"),
         "default": "working",
-        "help": "perturb films at the resolution their subjects can see (default), or as they are stored",
+        "help": "perturb films at the resolution their subjects can see, or as they are stored (default working)",
     },
-    "--preprocessing": {"metavar": "NAME", "help": "recipe by name: repository (default) or hub"},
+    "--preprocessing": {"metavar": "NAME", "help": "recipe by name, repository or hub (default the subject's own)"},
     "--plan": {
         "action": "store_true",
         "default": False,
-        "help": "say what the run would do, what its films cannot settle and what it would cost, and end (exit code 0)",
+        "help": "say what the run would do, what its films cannot settle and what it would cost, and end (exit code 0; "
+        "4 where the run would be refused)",
     },
     "--strict-verdicts": {
         "action": "store_true",
@@ -146,19 +152,19 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--limit": {
         "type": partial(_whole, "--limit"),
         "metavar": "N",
-        "help": "about N films, stratified by class, whole patients",
+        "help": "about N films, stratified by class, whole patients (default all)",
     },
-    "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1, mps"},
+    "--device": {"default": "cpu", "help": "where networks run: cpu, cuda, cuda:1, mps (default cpu)"},
     "--precision": {
         "choices": ("float32", "tf32", "bf16"),
         "default": "float32",
-        "help": "what networks multiply in: float32 (default), tf32 (CUDA only) or bf16; the report names it",
+        "help": "what networks multiply in, tf32 on CUDA only; the report names it (default float32)",
     },
     "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
     "--force": {
         "action": "store_true",
         "default": False,
-        "help": "let a run of part of the claims replace the report or card of a whole run",
+        "help": "let a run of part of the claims replace the report or card of more of them",
     },
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from suites.harness.cohorts.layouts import align_labels
-from suites.harness.errors import UsageProblem, one_line
+from suites.harness.errors import CohortProblem, UsageProblem, one_line
 from suites.harness.evaluation import Evaluation
 from suites.harness.local_paths import without_folders
 from suites.harness.record import Part
@@ -57,12 +58,14 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
         refuse_unwritable_file(Path(github), "the job's summary ($GITHUB_STEP_SUMMARY)")
     if baseline := value(config, "--baseline"):
         subjects, cohort = evaluation.subjects, evaluation.cohort
-        films = [cohort, align_labels(cohort, subjects[0].classes)]
+        films = [cohort]
+        with suppress(CohortProblem):  # the run is refused for it, once its films have been counted
+            films.append(align_labels(cohort, subjects[0].classes))
         refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in subjects}, films)
 
 
 def refuse_part(config: pytest.Config, evaluation: Evaluation, asked: int) -> None:
-    """Refuse a run that is asked for some of the judgements of a whole one, and would replace what that has left.
+    """Refuse a run that is asked for some of the judgements of a whole one, and would replace one of more of them.
 
     Raises:
         UsageProblem: it would.
@@ -144,12 +147,13 @@ def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs)
 
 
 def _place(
-    config: pytest.Config, evaluation: Evaluation, outputs: Outputs, wanted: Path, elsewhere: Callable[[Path], Path]
-) -> Path:
+    config: pytest.Config, evaluation: Evaluation, outputs: Outputs, wanted: Path,
+    elsewhere: Callable[[Part, Path], Path],
+) -> Path:  # fmt: skip
     """Return where something is written: where it was wanted, but for a part that may not replace what is there."""
     if evaluation.part is None or value(config, "--force"):
         return wanted
-    place = elsewhere(wanted)
+    place = elsewhere(evaluation.part, wanted)
     if place != wanted:
         outputs.beside.append((wanted, place))
     return place

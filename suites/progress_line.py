@@ -21,15 +21,14 @@ import pytest
 from suites.harness.claims import Claim
 from suites.harness.errors import UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.plan import note_finished, plan
+from suites.harness.plan import note_judged, plan
 from suites.harness.progress import Progress, duration
 from suites.options import value
 
 EVERY = {True: 0.25, False: 30.0}
 """Seconds between two lines, by whether there is a terminal."""
-WORTH_TELLING = 30.0
-"""Seconds of a plan from which on its error is told."""
-FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+WORTH_TELLING = 10.0
+"""Seconds of a plan or a run from which on the error of the plan is told."""
 
 
 class ProgressLine:
@@ -119,7 +118,8 @@ class Run:
     def __init__(self, evaluation: Evaluation, config: pytest.Config) -> None:
         self.evaluation, self.only_plan = evaluation, bool(value(config, "--plan"))
         self.line = line_of(config, evaluation.progress)
-        self.expected = 0.0
+        self.refused = ""
+        self._planned_at: float | None = None
 
     def showing(self) -> AbstractContextManager[None]:
         """Show the line while a block runs, where somebody looks."""
@@ -146,16 +146,17 @@ class Run:
         with self.showing(), self.evaluation.progress.doing("checking", "how fast this machine is"):
             try:
                 made = plan(self.evaluation, report=bool(value(config, "--report")))
-            except UsageProblem as problem:  # a run says it itself, in its own place
-                if self.only_plan:
-                    raise pytest.UsageError(" ".join(str(problem).split())) from problem
-                return []
+            except UsageProblem as problem:
+                raise pytest.UsageError(" ".join(str(problem).split())) from problem
         made.announce(self.evaluation.progress)
+        self.refused, self._planned_at = made.refused, time.monotonic()
         return made.lines(every_claim=self.only_plan)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool | None:
-        """Judge nothing where only the plan was asked for."""
+        """Judge nothing where only the plan was asked for, or where it has shown that the run would be refused."""
+        if self.refused:
+            pytest.exit(self.refused, pytest.ExitCode.USAGE_ERROR)
         return True if self.only_plan else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -166,20 +167,27 @@ class Run:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say how far off the plan was, where it planned more than some seconds."""
-        expected = self.evaluation.progress.expected
-        if expected >= WORTH_TELLING and not self.only_plan:
-            took = sum(self.evaluation.progress.spent().values())
-            terminalreporter.write_line(f"planned: {duration(expected)}; took: {duration(took)}")
+        """Say how far off the plan was, where it or the run came to more than some seconds."""
+        if self._planned_at is None or self.only_plan or self.refused:
+            return
+        expected, took = self.evaluation.progress.expected, time.monotonic() - self._planned_at
+        if max(expected, took) >= WORTH_TELLING:
+            terminalreporter.write_line(f"planned: {duration(expected)}; took: {duration(took)}{_off(expected, took)}")
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # within the terminal reporter's own, which writes after it
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
         """Show the line while the report is drawn; what was finished needs no planning the next time."""
         with self.showing():
             result = yield
-        if not self.only_plan and session.testscollected and session.exitstatus in FINISHED:
-            note_finished(self.evaluation)
+        if not self.only_plan and self.evaluation.judgements:
+            note_judged(self.evaluation, drawn=bool(value(session.config, "--report")))
         return result
+
+
+def _off(expected: float, took: float) -> str:
+    """Say how many times longer or shorter a run was than planned, where that is twice or more."""
+    longer, times = took > expected, max(took, expected) / max(min(took, expected), 1.0)
+    return f" ({times:.0f} times {'longer' if longer else 'shorter'} than planned)" if times >= 2 else ""
 
 
 def fitted(line: str, columns: int | None = None) -> str:

@@ -24,7 +24,8 @@ Examples:
   chest-xray-reliability COMMAND --help                     what a command takes, with examples
 
 Exit codes: 0 all as documented; 1 a verdict (a requirement violated, a limitation beyond its documented size, a
-worsening against --baseline); 2 interrupted; 3 an internal error; 4 something in what was given; 5 nothing to judge.
+worsening against --baseline); 2 interrupted (Ctrl-C, SIGTERM); 3 an internal error; 4 something in what was given;
+5 nothing to judge.
 
 Not a medical device. For research and education."""
 

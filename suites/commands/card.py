@@ -23,7 +23,7 @@ def card(arguments: Sequence[str]) -> int:
     shown = parser("card")
     shown.add_argument("report", type=Path, metavar="REPORT", help="folder of a finished report")
     shown.add_argument("--to", type=Path, metavar="FILE", help="where to write it (default REPORT/README.md)")
-    shown.add_argument("--force", action="store_true", help="let part of the claims replace a whole card")
+    shown.add_argument("--force", action="store_true", help="let part of the claims replace a card of more of them")
     given = shown.parse_args(arguments)
 
     from suites.harness.report.card import card_files, write_model_cards  # noqa: PLC0415 - takes seconds, --help should not

@@ -23,7 +23,9 @@ def compare(arguments: Sequence[str]) -> int:
     given.add_argument(
         "reports", nargs="+", type=Path, metavar="REPORT", help="folder of a report, or its results.json"
     )
-    given.add_argument("--out", type=Path, default=Path("leaderboard"), metavar="DIR", help="folder (leaderboard/)")
+    given.add_argument(
+        "--out", type=Path, default=Path("leaderboard"), metavar="DIR", help="folder (default leaderboard/)"
+    )
     words = given.parse_args(arguments)
 
     from suites.harness.report.leaderboard import leaderboard, write_leaderboard  # noqa: PLC0415 - heavy

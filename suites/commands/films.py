@@ -24,11 +24,17 @@ def films(arguments: Sequence[str]) -> int:
     """
     given = parser("films")
     given.add_argument("report", type=Path, metavar="REPORT", help="folder of a report")
-    given.add_argument("--condition", metavar="TEXT", help="under this condition only, as `scatter@3`")
-    given.add_argument("--which", choices=WHICH, default="lost", help="lost: right when clean (default)")
-    given.add_argument("--subject", metavar="NAME", help="of several subjects, this one")
+    given.add_argument("--condition", metavar="TEXT", help="under this condition only, as `scatter@3` (default any)")
+    given.add_argument(
+        "--which",
+        choices=WHICH,
+        default="lost",
+        help="changed: called otherwise than when clean; lost: right when clean, wrong under the condition; wrong: "
+        "called wrong; all (default lost)",
+    )
+    given.add_argument("--subject", metavar="NAME", help="of several subjects, this one (default all)")
     given.add_argument("--film", metavar="ID", help="one film, under every condition")
-    given.add_argument("--most", type=int, default=20, metavar="N", help="rows printed (20)")
+    given.add_argument("--most", type=int, default=20, metavar="N", help="rows printed (default 20)")
     words = given.parse_args(arguments)
 
     from suites.harness.report.stored_films import listed  # noqa: PLC0415 - heavy

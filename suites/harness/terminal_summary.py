@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,8 @@ from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.claims import Judgement
 from suites.harness.evaluation import Evaluation
 from suites.harness.formatting import wording
+from suites.harness.record import PAGE
+from suites.harness.subjects.formats.hub import PUBLISHED
 
 
 class Terminal(Protocol):
@@ -30,8 +32,38 @@ def size(judgement: Judgement) -> str:
     return f"{text}, exploratory" if effect.exploratory else text
 
 
+MODELS, FILM_FACTS, PAGE_FACTS = "found on the model", "facts about these films", "facts about a published page"
+
+
+def _apart(evaluation: Evaluation) -> dict[str, list[Judgement]]:
+    """Return the judgements by what they are about: facts about films or a page are nothing found on a subject.
+
+    The published page comes last, unless it is the one of a subject: then first, to be read against what was measured.
+    """
+    kinds = {evaluation.cohort.name: FILM_FACTS, PAGE: PAGE_FACTS}
+    own_page = any(PUBLISHED in subject.provenance.source for subject in evaluation.subjects)
+    order = [PAGE_FACTS, MODELS, FILM_FACTS] if own_page else [MODELS, FILM_FACTS, PAGE_FACTS]
+    found: dict[str, list[Judgement]] = {kind: [] for kind in order}
+    for judgement in evaluation.judgements:
+        found[kinds.get(judgement.subject, MODELS)].append(judgement)
+    return {kind: group for kind, group in found.items() if group}
+
+
+def _totals(evaluation: Evaluation) -> Iterator[str]:
+    """Yield how many judgements reached each verdict: of every subject, then of the films and the page."""
+    told = {evaluation.cohort.name: FILM_FACTS, PAGE: PAGE_FACTS}
+    for name in [*(subject.name for subject in evaluation.subjects), *told]:
+        found = Counter(judgement.verdict for judgement in evaluation.judgements if judgement.subject == name)
+        counted = (words.counted(found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict])
+        if found:
+            yield f"{told.get(name, f'found on {name}')}: {', '.join(counted)}"
+
+
 def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | None, problems: Sequence[str]) -> None:
-    """Print one line per claim and subject, then where the report lies; of a part, first and last that it is one."""
+    """Print a line per claim and subject, then totals and where the report lies; of a part, first and last that it is.
+
+    What was found on a model, facts about films and facts about a page stand apart, and are never added up.
+    """
     judgements, part = evaluation.judgements, evaluation.part
     if judgements:
         terminal.section("limitations page", sep="=", bold=True)
@@ -39,6 +71,25 @@ def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | Non
             terminal.write_line(str(part), red=True, bold=True)
         for note in evaluation.notes:
             terminal.write_line(note)
+    for kind, group in _apart(evaluation).items():
+        terminal.section(kind, sep="-")
+        _print_verdicts(terminal, group)
+    if judgements:
+        terminal.section("in all", sep="-")
+        for total in _totals(evaluation):
+            terminal.write_line(total, bold=True)
+        terminal.write_line("Not a medical device. Synthetic stress is necessary, not sufficient.")
+    for note in SET_ASIDE:
+        terminal.write_line(note)
+    if judgements and part:
+        terminal.write_line(str(part), red=True, bold=True)
+    for problem in problems:
+        terminal.write_line(problem if report else f"no report was written: {problem}", red=True)
+    if report:
+        terminal.write_line(f"report: {report}", bold=True)
+
+
+def _print_verdicts(terminal: Terminal, judgements: Sequence[Judgement]) -> None:
     heading = None
     for judgement in judgements:
         if judgement.claim.section != heading:
@@ -49,16 +100,3 @@ def print_summary(terminal: Terminal, evaluation: Evaluation, report: Path | Non
         terminal.write("  ")
         terminal.write(f"{word:<26}", **{colour: True})
         terminal.write_line(f"  {judgement.claim.id:<38} {judgement.subject:<20} {size(judgement)}")
-    if judgements:
-        found = Counter(judgement.verdict for judgement in judgements)
-        counted = (words.counted(found[verdict]) for verdict, words in wording.VERDICTS.items() if found[verdict])
-        terminal.write_line(", ".join(counted), bold=True)
-        terminal.write_line("Not a medical device. Synthetic stress is necessary, not sufficient.")
-    for note in SET_ASIDE:
-        terminal.write_line(note)
-    if judgements and part:
-        terminal.write_line(str(part), red=True, bold=True)
-    for problem in problems:
-        terminal.write_line(problem if report else f"no report was written: {problem}", red=True)
-    if report:
-        terminal.write_line(f"report: {report}", bold=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from suites import commands
@@ -31,6 +33,24 @@ def test_run_lists_every_option_of_the_suites(capsys):
     commands.main(["run", "--help"])
     text = capsys.readouterr().out
     assert all(option in text for option in OPTIONS)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if name != "plan"])  # which takes what run takes
+def test_whoever_reads_the_help_learns_every_default(name, monkeypatch, capsys):
+    seen = []
+    add = argparse.ArgumentParser.add_argument
+
+    def noted(self, *words, **described):
+        seen.append((words[-1], described))
+        return add(self, *words, **described)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "add_argument", noted)
+    commands.main([name, "--help"])
+    capsys.readouterr()
+    given = {word: one for word, one in seen if one.get("default") not in (None, False, [], argparse.SUPPRESS)}
+    assert {word for word, one in given.items() if f"(default {one['default']}" not in one["help"]} == set()
+    chosen = [word for word, one in seen if "choices" in one]
+    assert set(chosen) <= set(given)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import pty
 import re
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from suites.harness.progress import Progress
-from suites.progress_line import ProgressLine, fitted
+from suites.progress_line import ProgressLine, Run, fitted
 from tests.suites.test_suites_run import ROOT, place, run  # noqa: F401 - a fixture
 
 SLOW = """
@@ -157,6 +158,22 @@ def test_the_plan_alone_predicts_nothing_and_says_first_that_the_films_are_few(p
     assert "passed" not in done.stdout
     assert not (place / "none").exists()
     assert not list((place / "planned").rglob("shard-*")), "nothing was predicted, attacked or explained"
+
+
+@pytest.mark.parametrize("only_plan", [True, False])
+def test_what_would_be_refused_has_the_exit_code_of_a_refusal_planned_or_run(only_plan):
+    with pytest.raises(pytest.exit.Exception, match="why") as ended:
+        Run.pytest_runtestloop(SimpleNamespace(refused="why", only_plan=only_plan))
+    assert ended.value.returncode == 4
+
+
+def test_films_that_lack_a_class_are_counted_before_the_run_is_refused(place):  # noqa: F811
+    done = run(place, "--report", "refused", data="films?label=normal", claims=None)
+    assert done.returncode == 4, done.stdout + done.stderr
+    counted = done.stdout.index("plan: films: 0 bacterial pneumonia, 25 normal, 0 viral pneumonia")
+    assert counted < done.stdout.index("a run on these films is refused: ") < done.stdout.index("Exit: cohort films")
+    assert "planned: " not in done.stdout
+    assert not (place / "refused").exists()
 
 
 def test_where_there_is_little_room_the_name_goes_before_what_is_left():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,15 @@ def test_junit_carries_verdict_effect_and_interval(place, whole):
             wanted = [effect["estimate"], effect["low"], effect["high"], claim["margin"], effect["n"]]
             assert found == pytest.approx(wanted)
     assert "effect" not in told["grid.lost"]
+
+
+def test_junit_names_the_suite_where_a_claim_was_skipped_and_no_folder_of_this_machine(place, whole):
+    assert whole.returncode == 1
+    text = (place / "out.xml").read_text()
+    skipped = [item.text for item in ET.fromstring(text).iter("skipped") if item.get("type") == "pytest.skip"]
+    assert len(skipped) >= 2, "one inconclusive, one not evaluable"
+    assert all(re.match(r"suites/test_\w+\.py:\d+: (inconclusive|not evaluable): ", told) for told in skipped), skipped
+    assert [folder for folder in (place, ROOT, sys.prefix) if str(folder) in text] == []
 
 
 def test_a_log_shows_the_plan_and_no_progress_of_a_short_run(whole):

@@ -1,8 +1,11 @@
-"""What does a run cost? Passes of every network times what one takes here, bytes on disk and in memory."""
+"""What does a run cost? Passes of every network times what one takes here, bytes on disk and in memory.
+
+What the cache has is left out of the seconds, and of the units but for predictions, which are all counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Claim
@@ -17,6 +20,7 @@ from suites.harness.endpoints.explanations.method_comparison import CONTROLS, me
 from suites.harness.endpoints.explanations.method_comparison import FILMS as FEW
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan.speed import Speed, cores
+from suites.harness.plan.stored import Stored
 from suites.harness.predictions.ahead import AT_WORK, WAITING
 from suites.harness.predictions.table import STORED_IMAGES, WORKING_IMAGES
 from suites.harness.progress import STAGES, Stage, duration
@@ -39,10 +43,14 @@ ROW_BYTES = 60
 """Bytes of an answer in the cache, compressed; of a map `4 * side ** 2`."""
 LOOKED_AT = 64
 """Films that galleries and maps decode again, and that are kept where that is slow."""
-PICTURE_SECONDS = 0.12
+PICTURE_SECONDS = 0.04
 PICTURES: Mapping[str, int] = {"quick": 140, "standard": 260, "full": 500}
 CURVES = 15
 """Seconds of drawing a picture, and pictures of a report for each subject; without its galleries, curves only."""
+MEASURING = 0.05
+"""Seconds of resampling that a claim takes where its result is not kept."""
+PAGE_SECONDS = 2.5
+"""Seconds of writing a report whose pictures are all there."""
 RUNTIME = 600 * 1024**2
 """Bytes of Python with torch and its libraries."""
 
@@ -58,7 +66,7 @@ class Cost:
         units: stage -> units as `Progress` counts them, as far as they are known.
         seconds: stage -> about how long.
         timed: whether every network was timed; a service is not.
-        kept: whether this very run has been finished before, so that the cache has all of it.
+        stored: of the film-conditions, those that the cache has already.
         disk: bytes that the cache will grow by at most; `memory`: bytes at the peak, beside the networks' own work.
     """
 
@@ -68,7 +76,7 @@ class Cost:
     units: Mapping[Stage, int]
     seconds: Mapping[Stage, float]
     timed: bool
-    kept: bool
+    stored: int
     disk: int
     memory: int
 
@@ -80,20 +88,16 @@ class Cost:
     def lines(self) -> Iterator[str]:
         """Yield what is done and how long it will take, then disk and memory."""
         done = f"work: {self.film_conditions:,} films x conditions ({self.films:,} films)"
-        if self.kept:
-            yield f"{done}, all of it is in the cache: some seconds"
-            return
+        if self.stored:
+            done += f", {self.stored:,} of {self.film_conditions:,} predictions are already stored"
         parts = ", ".join(f"{stage} {duration(took)}" for stage, took in self.seconds.items() if took >= 1)
         whole = f"about {duration(self.whole)}" if self.timed else "as long as the service takes to answer"
-        yield (
-            f"{done}, {whole} on this machine"
-            f"{f' ({parts})' if parts and self.timed else ''}; less of what the cache has"
-        )
+        yield f"{done}, {whole} on this machine{f' ({parts})' if parts and self.timed else ''}"
         yield f"room: about {_size(self.disk)} of cache, {_size(self.memory)} of memory beside the network's own work"
 
 
-def cost(evaluation: Evaluation, speed: Speed, *, report: bool, kept: bool = False) -> Cost:
-    """Return what a run costs on a machine of this speed."""
+def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) -> Cost:
+    """Return what a run costs on a machine of this speed, with a cache that has that much of it."""
     subjects, profile = evaluation.subjects, evaluation.profile
     cohorts = {"main": evaluation.cohort, **evaluation.probes}
     rows = {
@@ -103,74 +107,84 @@ def cost(evaluation: Evaluation, speed: Speed, *, report: bool, kept: bool = Fal
     }
     films = sum(len(cohorts[role]) for role in evaluation.plan)
     asked = [claim for claim in evaluation.running if get(claim.endpoint).about == "subject"]
+    old = [claim for claim in asked if claim.id in stored.worked]
+    new = [claim for claim in asked if claim.id not in stored.worked]
     units: dict[Stage, int] = dict.fromkeys(STAGES, 0)
     seconds: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
-    changed = max((sum(rows[one.name, role] for role in evaluation.plan) for one in subjects), default=0)
-    seconds["predicting"] = (films * speed.decoding + changed * speed.changing) / cores()
+    decoded = sum(number * speed.decoding.get(role, 0.0) for role, number in stored.films.items()) / cores()
+    seconds["predicting"] = decoded + stored.changes * speed.changing / cores()
     units["predicting"] = sum(rows.values())
-    units["measuring"] = len(subjects) * sum(get(claim.endpoint).stage == "measuring" for claim in asked)
+    measuring = [claim for claim in asked if get(claim.endpoint).stage == "measuring"]
+    units["measuring"] = len(subjects) * len(measuring)
+    seconds["measuring"] = len(subjects) * MEASURING * sum(claim.id not in stored.measured for claim in asked)
     for subject in subjects:
         forward, backward = speed.forward.get(subject.name, 0.0), speed.backward.get(subject.name, 0.0)
-        seconds["predicting"] += forward * sum(rows[subject.name, role] for role in evaluation.plan)
+        seconds["predicting"] += forward * stored.left[subject.name]
         if "checks" not in vars(evaluation):
             units["checking"] += len(evaluation.cohort)
-            seconds["checking"] += len(evaluation.cohort) * (2 * forward + speed.decoding / cores())
+            seconds["checking"] += len(evaluation.cohort) * (2 * forward + speed.decoding.get("main", 0.0))
         if subject.network is None:
             continue
-        for number, (once, again) in _attacks(asked, len(evaluation.cohort), profile):
+        made, known = (dict(_attacks(claims, len(evaluation.cohort), profile)) for claims in (asked, old))
+        for number, (once, again) in (made[what] for what in made.keys() - known.keys()):
             units["attacking"] += number
             seconds["attacking"] += number * (once * forward + again * backward)
-        number = _maps(asked, evaluation)
+        number = _maps(new, evaluation)
         once, again = MAPS[profile]
         units["explaining"] += number
         seconds["explaining"] += number * (once * forward + again * backward)
         if report:
-            galleries = any(claim.endpoint == "map_goes_with_the_weights" for claim in asked)
-            seconds["drawing"] += (PICTURES[profile] if galleries else CURVES) * PICTURE_SECONDS
-    film = films * speed.decoding / cores()
-    each = (seconds["predicting"] - film) / max(1, sum(rows.values()))
-    film = film / max(1, films) / each if each > 0 else 0.0
+            pictured = [claim for claim in asked if claim.id not in stored.drawn]
+            galleries = any(claim.endpoint == "map_goes_with_the_weights" for claim in pictured)
+            pictures = PICTURES[profile] if galleries else min(CURVES, len(pictured))
+            seconds["drawing"] += pictures * PICTURE_SECONDS
+    seconds["drawing"] += PAGE_SECONDS if report else 0.0
+    each = (seconds["predicting"] - decoded) / max(1, sum(stored.left.values()))
+    film = decoded / max(1, sum(stored.films.values())) / each if each > 0 else 0.0
     side = max((subject.preprocessing.size for subject in subjects), default=0)
-    disk = sum(rows.values()) * ROW_BYTES + units["explaining"] * 4 * side**2 + min(films, LOOKED_AT) * speed.film
+    disk = sum(stored.left.values()) * ROW_BYTES + units["explaining"] * 4 * side**2
+    disk += min(sum(stored.films.values()), LOOKED_AT) * speed.film
     peak = min(AT_WORK, cores() * speed.film * (STORED_IMAGES + WORKING_IMAGES))
     return Cost(
         film_conditions=sum(rows.values()),
         films=films,
         film=film,
         units=units,
-        seconds=dict.fromkeys(STAGES, 0.0) if kept else seconds,
-        timed=not any(rows.values()) or all(subject.name in speed.forward for subject in subjects),
-        kept=kept,
+        seconds=seconds,
+        timed=all(subject.name in speed.forward for subject in subjects if stored.left[subject.name]),
+        stored=stored.predictions,
         disk=disk,
         memory=RUNTIME + max(peak, speed.film * (STORED_IMAGES + WORKING_IMAGES)) + WAITING,
     )
 
 
-def _attacks(claims: list[Claim], films: int, profile: str) -> Iterator[tuple[int, Passes]]:
-    """Yield the films of every attack that these claims run, and passes of each film."""
+def _attacks(claims: Sequence[Claim], films: int, profile: str) -> Iterator[tuple[Hashable, tuple[int, Passes]]]:
+    """Yield every attack that these claims run: what tells it from others, its films, and passes of each film.
+
+    The whole ensemble on whole films may come twice, of two claims; it is kept and counted once.
+    """
     wanted = [get(claim.endpoint).asked(claim) for claim in claims if claim.endpoint == "robust_accuracy"]
     patterned = any(claim.endpoint == "universal_pattern" for claim in claims)
     whole = min(films, protocols.WHOLE_FILMS[profile])
     if wanted or patterned:
         number = min(films, protocols.FILMS[profile])
         once, again = ENSEMBLE[profile]
-        yield number, (once + CHECKS / max(1, number), again)
+        yield "ensemble", (number, (once + CHECKS / max(1, number), again))
     for threat in sorted({str(asked["threat"]) for asked in wanted}):
         number = whole if threat == FILM else min(films, protocols.FILMS[profile])
-        yield number, CONTROL
+        yield ("control", threat), (number, CONTROL)
         if threat == FILM:
-            yield whole, ENSEMBLE[profile]
+            yield "whole films", (whole, ENSEMBLE[profile])
     if any(asked["side_by_side"] for asked in wanted):
         once, again = COMPARED[profile]
-        yield LINES * min(films, protocols.COMPARED_FILMS[profile]), (once / LINES, again / LINES)
-        if not any(asked["threat"] == FILM for asked in wanted):
-            yield whole, ENSEMBLE[profile]
+        yield "side by side", (LINES * min(films, protocols.COMPARED_FILMS[profile]), (once / LINES, again / LINES))
+        yield "whole films", (whole, ENSEMBLE[profile])
     if patterned:
         number = len(LEVELS) * min(films, protocols.PATTERN_FILMS[profile])
-        yield number, (EPOCHS[profile] + 2.0, float(EPOCHS[profile]))
+        yield "pattern", (number, (EPOCHS[profile] + 2.0, float(EPOCHS[profile])))
 
 
-def _maps(claims: list[Claim], evaluation: Evaluation) -> int:
+def _maps(claims: Sequence[Claim], evaluation: Evaluation) -> int:
     """Return about how many maps one subject's claims ask for; the checks of every method among them."""
     profile, main = evaluation.profile, len(evaluation.cohort)
     films, checks = min(main, attribution.FILMS[profile]), min(main, attribution.CHECKED) * (attribution.STAGES + 1)

@@ -7,12 +7,8 @@ plan(evaluation).lines()
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-import pandas as pd
-
-from suites.harness.cache import Shards
-from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of
 from suites.harness.claims import Claim
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import align_labels
@@ -20,11 +16,13 @@ from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import border_occlusion
+from suites.harness.errors import CohortProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.formatting.wording import plain_name
 from suites.harness.plan.cost import Cost, cost
 from suites.harness.plan.precision import Group, Precision, precision
 from suites.harness.plan.speed import Speed, measure
+from suites.harness.plan.stored import Stored, stored
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
@@ -44,6 +42,8 @@ class Plan:
         missing: why claims will not be evaluable -> their ids.
         cost: film-conditions, seconds by stage, bytes.
         simulated: whether the films are phantoms.
+        refused: why the run would be refused and what to do, empty where it would not be; `strange` then counts the
+            films of no class that the first subject has.
     """
 
     classes: Mapping[str, tuple[int, int]]
@@ -53,6 +53,8 @@ class Plan:
     missing: Mapping[str, Sequence[str]]
     cost: Cost
     simulated: bool = False
+    refused: str = ""
+    strange: int = 0
 
     def announce(self, progress: Progress) -> None:
         """Tell the progress of the run how much of every stage there will be."""
@@ -71,21 +73,28 @@ class Plan:
             "claims": self.claims,
             "open": [asdict(one) | {"wanted_patients": one.wanted} for one in self.open],
             "missing": {reason: list(ids) for reason, ids in self.missing.items()},
+            "refused": self.refused,
             "cost": asdict(self.cost) | {"seconds_in_all": self.cost.whole},
         }
 
     def lines(self, *, every_claim: bool = False) -> list[str]:
         """Return at most 12 lines for a terminal, what matters most first; one more for each open claim if asked."""
         films = ", ".join(_counted(plain_name(name), *pair) for name, pair in self.classes.items())
-        told = [f"films: {films or 'none of a class'}"]
+        told = [
+            f"films: {films or 'none of a class'}" + (f", {self.strange:,} of no such class" if self.strange else "")
+        ]
         if self.probes:
             told[0] += "; " + ", ".join(_counted(f"{role} probe", *pair) for role, pair in self.probes.items())
         unsettled = list(self._unsettled(every_claim=every_claim))
         few = min((patients for _, patients in self.classes.values()), default=0) < FEW
-        told = [*unsettled, *told] if few and unsettled else [*told, *unsettled]
+        if self.refused:
+            told += [f"a run on these films is refused: {self.refused}", *unsettled]
+        else:
+            told = [*unsettled, *told] if few and unsettled else [*told, *unsettled]
         for reason, ids in list(self.missing.items())[:4]:
             told.append(f"not evaluable: {reason} ({_some(ids)})")
-        return [f"plan: {told[0]}", *(f"      {line}" for line in [*told[1:], *self.cost.lines()])]
+        told += [] if self.refused else self.cost.lines()
+        return [f"plan: {told[0]}", *(f"      {line}" for line in told[1:])]
 
     def _unsettled(self, *, every_claim: bool) -> Iterator[str]:
         if not self.open:
@@ -119,27 +128,32 @@ def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) 
         seconds: of measuring.
 
     Raises:
-        CohortProblem: labels do not fit the subjects.
+        CohortProblem: two classes of a subject are spellings of one label.
     """
-    kept = was_finished(evaluation)
-    if kept or not evaluation.plan:
-        return planned(evaluation, Speed({}, {}, 0.0, 0.0, frozenset(), 0), report=report, kept=kept)
+    there = stored(evaluation)
+    asked = {claim.id for claim in evaluation.running if get(claim.endpoint).about == "subject"}
+    if not there.changes and asked <= there.worked:
+        return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), 0), there, report=report)
+    asked_of = {"main": evaluation.cohort, **evaluation.probes}
     speed = measure(
-        evaluation.subjects, evaluation.cohort, evaluation.plan.get("main", ()), evaluation.working,
+        evaluation.subjects, {role: asked_of[role] for role in evaluation.plan}, evaluation.plan.get("main", ()),
+        evaluation.working,
         seed=evaluation.seed, seconds=seconds,
     )  # fmt: skip
-    return planned(evaluation, speed, report=report)
+    return planned(evaluation, speed, there, report=report)
 
 
-def planned(evaluation: Evaluation, speed: Speed, *, report: bool = False, kept: bool = False) -> Plan:
-    """Return the plan of a run on a machine of this speed; what depends on nothing but the run and the speed."""
+def planned(evaluation: Evaluation, speed: Speed, there: Stored, *, report: bool = False) -> Plan:
+    """Return the plan of a run on a machine of this speed; what depends on nothing but the run, that and its cache."""
     subject = evaluation.subjects[0]
     claims = [claim for claim in evaluation.claims if not evaluation.selected or claim.id in evaluation.selected]
     about = [claim for claim in claims if get(claim.endpoint).about == "subject"]
-    films = {"main": align_labels(evaluation.cohort, subject.classes, probe=False)} | {
-        role: cohort for role, cohort in evaluation.probes.items() if role in evaluation.plan
-    }
+    main, refused = _aligned(evaluation)
+    films = {"main": main} | {role: cohort for role, cohort in evaluation.probes.items() if role in evaluation.plan}
     groups = {role: _group(cohort, subject) for role, cohort in films.items()}
+    if refused:  # a class without films counts: no score of all classes can be had
+        known = groups["main"].patients
+        groups["main"] = replace(groups["main"], patients={name: known.get(name, 0) for name in subject.classes})
     missing = dict(_missing(about, evaluation, speed))
     barred = {name for ids in missing.values() for name in ids}
     limits = {
@@ -151,41 +165,33 @@ def planned(evaluation: Evaluation, speed: Speed, *, report: bool = False, kept:
         precision(claim, get(claim.endpoint).asked(claim), groups, limits) for claim in about if claim.id not in barred
     ]
     still = sorted((one for one in found if one is not None and one.open), key=lambda one: one.wanted or 10**9)
-    main = films["main"].table
-    classes = {
-        name: (int((main["label"] == name).sum()), groups["main"].patients.get(name, 0)) for name in subject.classes
-    }
+    labels = main.table["label"]
+    classes = {name: (int((labels == name).sum()), groups["main"].patients.get(name, 0)) for name in subject.classes}
     return Plan(
-        classes={name: pair for name, pair in classes.items() if pair[0]},
+        classes={name: pair for name, pair in classes.items() if pair[0] or refused},
         probes={role: (len(cohort), cohort.patients) for role, cohort in films.items() if role != "main"},
         claims=len(claims),
         open=still,
         missing=missing,
-        cost=cost(evaluation, speed, report=report, kept=kept),
+        cost=cost(evaluation, speed, there, report=report),
         simulated=evaluation.cohort.simulated,
+        refused=refused,
+        strange=int((~labels.isin(subject.classes)).sum()) if refused else 0,
     )
 
 
-def was_finished(evaluation: Evaluation) -> bool:
-    """Whether this very run was finished before, so that its cache has what it needs and nothing is to be timed."""
-    return bool(len(_finished(evaluation).read()))
+def _aligned(evaluation: Evaluation) -> tuple[Cohort, str]:
+    """Return the films as the first subject spells their labels, and why a run that asks a subject is refused, else ''.
 
-
-def note_finished(evaluation: Evaluation) -> None:
-    """Remember that a run has been finished."""
-    _finished(evaluation).once(lambda: pd.DataFrame([{"finished": True}]))
-
-
-def _finished(evaluation: Evaluation) -> Shards:
-    claims = sorted(evaluation.selected or {claim.id for claim in evaluation.claims})
-    key = {
-        "subjects": [subject.cache_key for subject in evaluation.subjects],
-        "films": [cohort.fingerprint for cohort in (evaluation.cohort, *evaluation.probes.values())],
-        "claims": [asdict(claim) for claim in evaluation.claims if claim.id in claims],
-        "settings": [evaluation.profile, evaluation.preset, evaluation.resolution, evaluation.seed],
-        "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
-    }
-    return Shards(evaluation.cache, "runs", key, {"finished": "flag"})
+    Films that no run can be judged on can be counted all the same.
+    """
+    cohort, first, refused = evaluation.cohort, evaluation.subjects[0].classes, ""
+    for subject in evaluation.subjects if "main" in evaluation.plan else ():
+        try:
+            align_labels(cohort, subject.classes, probe=False)
+        except CohortProblem as problem:
+            refused = refused or str(problem)
+    return align_labels(cohort, first, probe=bool(refused) or "main" not in evaluation.plan), refused
 
 
 def _group(cohort: Cohort, subject: Subject) -> Group:

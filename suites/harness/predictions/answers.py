@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -172,10 +172,14 @@ class Answers:
         return self.subject.classes.index(own)
 
     def film(self, image: str) -> Film:
-        """Decode one film of the cohort again, to look at it."""
-        (row,) = self.cohort.rows([self.images.index(image)])
+        """Decode one film of the cohort again, to look at it: under many conditions in turn it is decoded once."""
+        found = self._last_film(image)
+        return replace(found, pixels=found.pixels.copy())
+
+    @cached_property
+    def _last_film(self) -> Callable[[str], Film]:
         decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
-        return decode(row)
+        return lru_cache(maxsize=1)(lambda image: decode(self.cohort.rows([self.images.index(image)])[0]))
 
     def under(self, image: str, condition: Condition) -> Tensor:
         """Return (V, H, W) views of a film as the subject was shown it under a condition.

@@ -38,7 +38,7 @@ HARMFUL = 0.01
 """Of a probability: from here on, or where a call changes, no number about the subject means anything. Below, as where
 activations are quantised by the range of their batch, numbers hold to that much, and the reader is told."""
 FLOAT_PATH = "gradients follow the recipe"
-VERSION = 3
+VERSION = 4
 COLUMNS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
 
 
@@ -49,7 +49,7 @@ class SubjectCheck:
     Attributes:
         name: short, unique.
         passed: whether it is as it should be.
-        detail: what was measured, in a sentence with numbers.
+        detail: what was measured, in a sentence with numbers that is true whether it passed or not.
         blocking: whether no claim about the subject can be judged where it fails.
     """
 
@@ -135,14 +135,16 @@ def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     trained = [name or type(module).__name__ for name, module in network.named_modules() if module.training]
+    mode = (
+        f"its network answers in training mode ({_few(trained)}), with dropout and batch statistics switched on"
+        if trained
+        else "its network answers in evaluation mode, with dropout and batch statistics switched off"
+    )
     turned = subject.answer(pixels.flip(0))[0].flip(0).cpu().double()
     # Beside other films: what a batch norm in training mode makes of a film depends on its neighbours.
     alone = torch.cat([subject.answer(one[None])[0] for one in pixels]).cpu().double()
     return (
-        SubjectCheck(
-            "in evaluation mode", not trained,
-            f"its network answers in training mode ({_few(trained)}), with dropout and batch statistics switched on",
-        ),
+        SubjectCheck("in evaluation mode", not trained, mode),
         _repeatable(answers),
         _independent([answers[0], turned, alone]),
         _saturated(answers[0]),
@@ -204,9 +206,10 @@ def _repeatable(answers: Sequence[Tensor], *, logits: bool = True) -> SubjectChe
     probability, share, calls = _difference(answers, logits=logits)
     steady = max(probability, share) <= STEADY
     films = len(answers[0])
+    found = "its answers stay the same from call to call" if steady else "its answers differ from call to call"
     detail = (
-        f"its answers differ from call to call: {len(answers)} passes over the same {films} films change a probability "
-        f"by up to {probability:.2g} and the call on {calls}"
+        f"{found}: {len(answers)} passes over the same {films} films change a probability by up to {probability:.2g} "
+        f"and the call on {calls}"
     )
     return SubjectCheck("the same answer twice", steady, detail, blocking=calls > 0 or probability > HARMFUL)
 
@@ -214,8 +217,9 @@ def _repeatable(answers: Sequence[Tensor], *, logits: bool = True) -> SubjectChe
 def _independent(answers: Sequence[Tensor]) -> SubjectCheck:
     probability, share, calls = _difference(answers)
     steady = max(probability, share) <= STEADY
+    found = "does not depend" if steady else "depends"
     detail = (
-        f"its answer to a film depends on the films beside it: in another order, or alone, a probability changes by up "
+        f"its answer to a film {found} on the films beside it: in another order, or alone, a probability changes by up "
         f"to {probability:.2g} and the call on {calls} of {len(answers[0])} films"
     )
     return SubjectCheck("a film is answered alone", steady, detail, blocking=calls > 0 or probability > HARMFUL)
@@ -224,11 +228,14 @@ def _independent(answers: Sequence[Tensor]) -> SubjectCheck:
 def _saturated(logits: Tensor) -> SubjectCheck:
     """In float32, as it is served, a softmax of such logits is exactly 1, and one film is as sure as another."""
     full = int((logits.float().softmax(-1).amax(-1) == 1).sum())
+    free = 2 * full < len(logits)
+    measured = f"in float32 the probability of the class called is exactly 1 on {full} of {len(logits)} films"
     detail = (
-        f"its head is saturated: in float32 the probability of the class called is exactly 1 on {full} of "
-        f"{len(logits)} films, so its confidence cannot tell them apart"
+        f"its head is not saturated: {measured}"
+        if free
+        else f"its head is saturated: {measured}, so its confidence cannot tell them apart"
     )
-    return SubjectCheck("not saturated", 2 * full < len(logits), detail, blocking=False)
+    return SubjectCheck("not saturated", free, detail, blocking=False)
 
 
 def _gradients(
@@ -252,8 +259,12 @@ def _gradients(
     constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
     # White-box attacks and gradient maps need it; they refuse on their own, this says so first.
     detail = (
-        "no gradient reaches its input (quantised, detached or computed elsewhere): of attacks and maps only those "
-        "without gradients can say anything"
+        "gradients of its logits reach its input"
+        if there
+        else "its logits of a film are all the same, so that there is no gradient of their difference to look for"
+        if constant
+        else "no gradient reaches its input (quantised, detached or computed elsewhere): of attacks and maps only "
+        "those without gradients can say anything"
     )
     reach = SubjectCheck("gradients reach the film", there or constant, detail, blocking=False)
     if not recipe.eight_bit:

@@ -83,7 +83,8 @@ def _lines(
         return
     yield "### Verdicts"
     yield ""
-    subjects = list(dict.fromkeys(judgement.subject for judgement in judgements))
+    judged = dict.fromkeys(judgement.subject for judgement in judgements)
+    subjects = sorted(judged, key=lambda name: name not in names)  # those of the run first
     yield f"| | {' | '.join(map(_text, subjects))} |"
     yield f"| --- |{' ---: |' * len(subjects)}"
     counted = Counter((judgement.verdict, judgement.subject) for judgement in judgements)

@@ -67,6 +67,7 @@ def render(
     names = [subject.name for subject in record.subjects]
     absent = {"comparison" if len(names) < 2 else "", "grid" if grid is None else ""}
     parts = views.sections(record, evidence)
+    tallies = views.tallies(record)  # a run that ended early may have judged nothing of a subject
     return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
@@ -76,11 +77,11 @@ def render(
         appendix=[entry for entry in APPENDIX if entry[0] not in absent],
         sections=parts,
         judged=bool(record.judgements),
-        tallies={name: items for name, items in views.tallies(record).items() if name in names},
+        tallies=tallies,
         beside=views.beside(record),
         counts=views.claim_counts(parts),
         all_words=list(wording.VERDICTS.values()),
-        first=[_first(record, subject) for subject in record.subjects],
+        first=[_first(record, subject) for subject in record.subjects if subject.name in tallies],
         performance=[_performance(record, index) for index in range(len(names))],
         estimators=repetition.Estimators.of(record.judgements),
         resamples=f"{RESAMPLES:,}",

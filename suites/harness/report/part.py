@@ -1,4 +1,4 @@
-"""What may a run of part of the claims replace? Another part, and nothing that a whole run has left.
+"""What may a run of part of the claims replace? A part that is no larger, and nothing that a whole run has left.
 
 Known before the work (`-k`, one file), such a run is refused; known at its end only (`-x`, Ctrl-C), it is written
 beside what it may not replace, so that no finished work is lost.
@@ -6,7 +6,10 @@ beside what it may not replace, so that no finished work is lost.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 from suites.harness.errors import UsageProblem
@@ -18,31 +21,40 @@ from suites.harness.report.results import load_results, part_of
 TAG = "incomplete-run"
 """A tag in the metadata of a card that tells of part of the claims."""
 _METADATA = re.compile(r"\A---\n(.*?)^---$", re.DOTALL | re.MULTILINE)
+_TOLD = re.compile(r"^> \*\*Incomplete: (\d+) of \d+ ", re.MULTILINE)
+"""How a card says of how many claims it tells."""
+WHOLE = math.inf
+"""Stands for what a whole run judged: more than any part."""
 
 
-def is_whole_report(folder: Path) -> bool:
-    """Whether a folder holds the report of a whole run, or one that does not say so."""
+def judged_in_report(folder: Path) -> float:
+    """Return how many judgements a folder holds the report of: `WHOLE`, also of one that does not say; 0 of none."""
     if not (folder / LAST).exists():
-        return False
+        return 0
     try:
-        return part_of(load_results(folder)) is None
+        part = part_of(load_results(folder))
     except UsageProblem:
-        return True
+        return WHOLE
+    return part.judged if part else WHOLE
 
 
-def is_whole_card(file: Path) -> bool:
-    """Whether a file is there that is not the card of part of the claims."""
+def judged_in_card(file: Path) -> float:
+    """Return how many judgements a card tells of: `WHOLE`, also of a file that is no such card; 0 where none is."""
     if not file.is_file():  # a device keeps nothing that could be lost
-        return False
+        return 0
     try:
-        metadata = _METADATA.match(read_text(file))
+        text = read_text(file)
     except (OSError, ValueError):
-        return True
-    return not (metadata and re.search(rf"^- {TAG}$", metadata[1], re.MULTILINE))
+        return WHOLE
+    metadata = _METADATA.match(text)
+    if not metadata or not re.search(rf"^- {TAG}$", metadata[1], re.MULTILINE):
+        return WHOLE
+    told = _TOLD.search(text)
+    return int(told[1]) if told else 0
 
 
 def refuse_to_replace(part: Part, report: Path | None, cards: list[Path]) -> None:
-    """Refuse, before anything is predicted, a part that would replace what a whole run has left.
+    """Refuse, before anything is predicted, a part that would replace what a whole run or a larger part has left.
 
     Args:
         part: what this run will judge.
@@ -52,23 +64,44 @@ def refuse_to_replace(part: Part, report: Path | None, cards: list[Path]) -> Non
     Raises:
         UsageProblem: it would; the message says what to do.
     """
-    whole = [report] if report is not None and is_whole_report(report) else []
-    whole += [file for file in cards if is_whole_card(file)]
-    if whole:
-        what = (
-            "the report of a whole run" if whole[0] == report else "the card of a whole run, or what no run has written"
-        )
-        raise UsageProblem(
-            f"{part}: {whole[0]} holds {what}, which it would replace; name another place, or add --force"
-        )
+    there = [("report", report, judged_in_report(report))] if report is not None else []
+    there += [("card", file, judged_in_card(file)) for file in cards]
+    for what, place, judged in there:
+        if judged > part.judged:
+            raise UsageProblem(
+                f"{part}: {place} holds {_left(what, judged)}, which it would replace; name another place, or add "
+                "--force"
+            )
 
 
-def report_place(folder: Path) -> Path:
-    """Return where the report of a part is written that was to go to a folder: there, or to `FOLDER.incomplete`."""
+def _left(what: str, judged: float) -> str:
+    """Return what a place holds, in words."""
+    if judged < WHOLE:
+        return f"the {what} of more of them ({judged:.0f})"
+    return f"the {what} of a whole run" + (", or what no run has written" if what == "card" else "")
+
+
+def report_place(part: Part, folder: Path) -> Path:
+    """Return where the report of a part is written that was to go to a folder: there, or beside what must stay.
+
+    That is `FOLDER.incomplete`; where a larger part lies there, too, `FOLDER.incomplete-2` and so on.
+    """
     whole = folder.absolute()
-    return whole.with_name(f"{whole.name}.incomplete") if is_whole_report(folder) else folder
+    beside = (whole.with_name(f"{whole.name}{ending}") for ending in _endings())
+    return _first(part, judged_in_report, folder, beside)
 
 
-def card_place(file: Path) -> Path:
-    """Return where the card of a part is written that was to go to a file: there, or to `FILE.incomplete.md`."""
-    return file.with_name(f"{file.stem}.incomplete{file.suffix}") if is_whole_card(file) else file
+def card_place(part: Part, file: Path) -> Path:
+    """Return where the card of a part is written that was to go to a file: there, or to `FILE.incomplete.md`, ..."""
+    beside = (file.with_name(f"{file.stem}{ending}{file.suffix}") for ending in _endings())
+    return _first(part, judged_in_card, file, beside)
+
+
+def _endings() -> Iterator[str]:
+    return (".incomplete" if number == 1 else f".incomplete-{number}" for number in count(1))
+
+
+def _first(part: Part, judged: Callable[[Path], float], wanted: Path, beside: Iterator[Path]) -> Path:
+    if judged(wanted) <= part.judged:
+        return wanted
+    return next(place for place in beside if judged(place) <= part.judged)

@@ -8,15 +8,24 @@ from dataclasses import replace
 import pytest
 
 from suites.harness.claims import load_claims
+from suites.harness.errors import CohortProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.plan import note_finished, plan, planned, was_finished
-from suites.harness.plan.speed import Speed
+from suites.harness.plan import note_judged, plan, stored
+from suites.harness.plan import planned as planned_with
+from suites.harness.plan.speed import Speed, cores
 from tests.controls.films import cohort_of, inverted
 from tests.controls.subjects import Calm, Reader, subject_of
 
 CLAIMS = load_claims()
 PROBES = {"lateral": 9, "adult": 6}
-SPEED = Speed({"reader": 0.01, "calm": 0.02}, {"reader": 0.02, "calm": 0.04}, 0.1, 0.002, frozenset({"lung"}), 16384)
+DECODING = {"main": 0.1, "lateral": 0.2, "adult": 0.1}
+SPEED = Speed(
+    {"reader": 0.01, "calm": 0.02}, {"reader": 0.02, "calm": 0.04}, DECODING, 0.002, frozenset({"lung"}), 16384
+)
+
+
+def planned(run, speed, **given):
+    return planned_with(run, speed, stored(run), **given)
 
 
 @pytest.fixture
@@ -96,6 +105,40 @@ def test_a_small_split_is_the_first_thing_said_and_the_lines_are_few(evaluation)
     assert all(any(name in line for line in whole) for name in opened)
 
 
+def test_films_that_lack_a_class_are_counted_before_it_is_said_that_a_run_is_refused(evaluation):
+    run = evaluation()
+    run.cohort = run.cohort.select(run.cohort.table["label"] != "viral_pneumonia")
+    made = planned(run, SPEED)
+    first, second, third = made.lines()[:3]
+    assert first == "plan: films: 8 bacterial pneumonia, 8 normal, 0 viral pneumonia; 9 lateral probe, 6 adult probe"
+    assert "a run on these films is refused: " in second
+    assert "no film of class 'viral_pneumonia'" in second
+    assert "8 bacterial_pneumonia, 8 normal" in second
+    assert f"{len(made.open)} of {len(CLAIMS)} claims cannot be settled" in third
+    assert {"classes.balanced_accuracy", "classes.viral_recall"} <= {one.claim for one in made.open}
+    assert not any("room:" in line for line in made.lines())
+    assert json.loads(json.dumps(made.document()))["refused"] == made.refused
+    with pytest.raises(CohortProblem, match="no film of class") as caught:
+        run.run()
+    assert str(caught.value) == made.refused
+
+
+def test_labels_that_a_subject_does_not_know_are_counted_too(evaluation):
+    run = evaluation()
+    table = run.cohort.table
+    run.cohort = replace(run.cohort, table=table.assign(label=table["label"].replace("viral_pneumonia", "TB")))
+    made = planned(run, SPEED)
+    assert "0 viral pneumonia, 8 of no such class" in made.lines()[0]
+    assert "label 'TB'" in made.refused
+
+
+def test_a_run_that_asks_no_subject_is_not_refused_for_a_class(evaluation):
+    run = evaluation("published.accuracy_interval")
+    run.claims = [claim for claim in CLAIMS if claim.id == "published.accuracy_interval"]
+    run.cohort = run.cohort.select(run.cohort.table["label"] != "viral_pneumonia")
+    assert planned(run, SPEED).refused == ""
+
+
 def test_what_is_missing_is_named_with_the_claims_it_costs(evaluation):
     missing = planned(evaluation(), SPEED).missing
     unseen = next(ids for reason, ids in missing.items() if "--probe-unseen" in reason)
@@ -108,7 +151,7 @@ def test_more_work_takes_longer_and_a_slow_network_takes_its_time(evaluation):
     few, all_of_it = (planned(evaluation(*names), SPEED).cost for names in (("classes.recall_gap",), ()))
     assert 0 < few.seconds["predicting"] < all_of_it.seconds["predicting"]
     assert few.seconds["attacking"] == 0 < all_of_it.seconds["attacking"]
-    slow = Speed({"reader": 0.1}, {"reader": 0.2}, 0.1, 0.002, frozenset(), 16384)
+    slow = Speed({"reader": 0.1}, {"reader": 0.2}, DECODING, 0.002, frozenset(), 16384)
     assert planned(evaluation(), slow).cost.seconds["attacking"] == pytest.approx(10 * all_of_it.seconds["attacking"])
 
 
@@ -118,16 +161,65 @@ def test_it_can_be_written_as_json(evaluation):
     assert document["open"][0]["wanted_patients"] is None or document["open"][0]["wanted_patients"] > 0
 
 
-def test_a_second_is_measured_once_and_not_again_for_a_run_that_was_finished(evaluation):
-    run = evaluation("classes.recall_gap")
-    assert plan(run, seconds=0.05).cost.seconds["predicting"] > 0
-    assert not was_finished(run)
-    note_finished(run)
-    made = plan(evaluation("classes.recall_gap"))
-    assert made.cost.kept
-    assert made.cost.whole == 0
-    assert "some seconds" in "\n".join(made.lines())
-    assert not was_finished(evaluation("grid.stripes"))
+def test_what_is_stored_is_left_out_of_the_time_and_said(evaluation):
+    first = evaluation("grid.stripes")
+    cold = planned(first, SPEED, report=True).cost
+    assert cold.stored == 0
+    assert "stored" not in "\n".join(cold.lines())
+    first.run()
+    again = evaluation("grid.stripes")
+    predicted = planned(again, SPEED, report=True).cost
+    assert predicted.stored == predicted.film_conditions == cold.film_conditions
+    decoded = 24 * DECODING["main"] / cores()  # such films are known by their pixels only
+    assert predicted.seconds["predicting"] == pytest.approx(decoded)
+    assert predicted.seconds["predicting"] < cold.seconds["predicting"]
+    told = f"{cold.film_conditions:,} of {cold.film_conditions:,} predictions are already stored, about "
+    assert told in "\n".join(predicted.lines())
+    assert predicted.seconds["measuring"] > 0, "nobody noted that it was measured"
+    note_judged(first, drawn=False)
+    warm = planned(again, SPEED, report=True).cost
+    assert warm.seconds["measuring"] == 0 < warm.seconds["drawing"]
+    note_judged(first, drawn=True)
+    assert planned(again, SPEED, report=True).cost.seconds["drawing"] < warm.seconds["drawing"]
+    again.subjects[0].network.register_forward_hook(lambda *_: untouchable({"id": "a pass"}))
+    assert "on this machine" in "\n".join(plan(again, report=True).lines()), "nothing is to be timed"
+
+
+def test_an_attack_and_maps_that_are_kept_are_not_planned_again(evaluation):
+    run = evaluation()
+    some = {claim.id for claim in CLAIMS if claim.endpoint in ("robust_accuracy", "looks_off_the_lung")}
+    cold, there = planned(run, SPEED).cost, stored(run)
+    warm = planned_with(run, SPEED, replace(there, worked=frozenset(some))).cost
+    assert 0 < warm.seconds["attacking"] < cold.seconds["attacking"], "the common pattern is left"
+    assert 0 < warm.seconds["explaining"] < cold.seconds["explaining"]
+    everything = frozenset(claim.id for claim in CLAIMS)
+    nothing = planned_with(run, SPEED, replace(there, worked=everything)).cost
+    assert nothing.seconds["attacking"] == nothing.seconds["explaining"] == 0
+
+
+def test_of_a_run_that_asks_for_more_only_that_counts(evaluation):
+    first = evaluation("grid.stripes").run()
+    note_judged(first, drawn=True)
+    more = evaluation("grid.stripes", "contrast.gamma")
+    there, made = stored(more), planned(more, SPEED).cost
+    assert 0 < there.predictions == made.stored < made.film_conditions
+    assert there.left == {"reader": made.film_conditions - made.stored}
+    assert there.changes == made.film_conditions - made.stored
+    assert there.films == {"main": 24}
+    assert "grid.stripes" in there.worked
+    assert "contrast.gamma" not in there.worked
+    assert not there.measured, "of other answers results are measured anew"
+    margin = [replace(claim, margin=claim.margin / 2) for claim in first.claims]
+    other = evaluation("grid.stripes")
+    other.claims = margin
+    assert "grid.stripes" in stored(other).worked - stored(other).measured
+
+
+def test_a_probe_counts_with_what_one_of_its_own_films_takes(evaluation):
+    run = evaluation("probes.lateral")
+    slow = replace(SPEED, decoding=DECODING | {"lateral": 10.0})
+    more = planned(run, slow).cost.seconds["predicting"] - planned(run, SPEED).cost.seconds["predicting"]
+    assert more == pytest.approx(PROBES["lateral"] * 9.8 / cores())
 
 
 def test_a_run_without_subjects_asks_no_network_and_no_film(evaluation):

@@ -58,6 +58,8 @@ def test_what_came_from_files_is_escaped_and_on_one_line():
 
 def test_the_worst_are_those_of_the_subjects_and_not_of_somebody_elses_page():
     page = replace(judged("a", Verdict.VIOLATED, 0.9, statement="A page."), subject="the published page")
+    both = [page, replace(judged("b", Verdict.SUPPORTED, 0.2), subject="mine")]
+    assert "\n| | mine | the published page |\n" in job_summary(both, subjects=["mine"])
     text = job_summary([page, judged("b", Verdict.SUPPORTED, 0.2, statement="Mine.")], subjects=["mine|<b>"])
     assert "Mine." in text
     assert "A page." not in text

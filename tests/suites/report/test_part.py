@@ -13,9 +13,10 @@ from suites.harness.record import Part
 from suites.harness.report import compare_with_baseline, load_results, write_report
 from suites.harness.report.card import write_model_cards
 from suites.harness.report.part import (
+    WHOLE,
     card_place,
-    is_whole_card,
-    is_whole_report,
+    judged_in_card,
+    judged_in_report,
     refuse_to_replace,
     report_place,
 )  # fmt: skip
@@ -56,28 +57,45 @@ def test_a_whole_run_says_nothing_of_the_kind(whole, tmp_path):
 def test_a_part_may_replace_a_part_and_goes_beside_what_is_whole(whole, partial, tmp_path):
     report, card = tmp_path / "report.v1", tmp_path / "card.md"
     refuse_to_replace(PART, report, [card])
-    assert (report_place(report), card_place(card)) == (report, card)
+    assert (report_place(PART, report), card_place(PART, card)) == (report, card)
+    assert (judged_in_report(report), judged_in_card(card)) == (0, 0)
     write_report(partial, report)
     write_model_cards(partial, card)
-    assert not is_whole_report(report)
-    assert not is_whole_card(card)
+    assert (judged_in_report(report), judged_in_card(card)) == (3, 3)
     refuse_to_replace(PART, report, [card])
     write_report(whole, report)
     write_model_cards(whole, card)
-    assert report_place(report) == tmp_path / "report.v1.incomplete"
-    assert card_place(card) == tmp_path / "card.incomplete.md"
+    assert report_place(PART, report) == tmp_path / "report.v1.incomplete"
+    assert card_place(PART, card) == tmp_path / "card.incomplete.md"
     for named in ((report, []), (None, [card])):
         with pytest.raises(UsageProblem, match=r"incomplete: 3 of 9 claims .*--force"):
             refuse_to_replace(PART, *named)
 
 
+def test_a_part_never_replaces_a_larger_one_wherever_that_lies(partial, whole, tmp_path):
+    fewer, report, card = Part(judged=2, of=9), tmp_path / "report", tmp_path / "card.md"
+    write_report(partial, report)
+    write_model_cards(partial, card)
+    for named in ((report, []), (None, [card])):
+        with pytest.raises(UsageProblem, match=r"incomplete: 2 of 9 .* of more of them \(3\).*--force"):
+            refuse_to_replace(fewer, *named)
+    assert report_place(fewer, report) == tmp_path / "report.incomplete"
+    assert card_place(fewer, card) == tmp_path / "card.incomplete.md"
+    # What lies beside from an earlier run may be the larger, too.
+    write_report(partial, tmp_path / "report.incomplete")
+    write_model_cards(partial, tmp_path / "card.incomplete.md")
+    assert report_place(fewer, report) == tmp_path / "report.incomplete-2"
+    assert card_place(fewer, card) == tmp_path / "card.incomplete-2.md"
+    assert report_place(Part(judged=4, of=9), report) == report
+
+
 def test_what_does_not_say_that_it_is_a_part_is_taken_for_whole(whole, tmp_path):
     folder = write_report(whole, tmp_path / "old").parent
     (folder / "results.json").write_text("damaged")
-    assert is_whole_report(folder)
+    assert judged_in_report(folder) == WHOLE
     (tmp_path / "README.md").write_text("a card of somebody's\n- incomplete-run\n")
-    assert is_whole_card(tmp_path / "README.md")
-    assert not is_whole_card(tmp_path)
+    assert judged_in_card(tmp_path / "README.md") == WHOLE
+    assert judged_in_card(tmp_path) == 0
 
 
 def test_a_gate_over_a_part_compares_the_part_and_says_so(whole, partial, tmp_path):

@@ -140,11 +140,13 @@ def _complete(cohort: Cohort, classes: Sequence[str]) -> Cohort:
         lost = cohort.table["id"][~labelled]
         note = f"{len(lost)} of {len(cohort)} films have no label and are left out, first {shown(lost.iloc[0])}"
         cohort = cohort.select(labelled, note=note)
-    empty = [name for name in classes if not (cohort.table["label"] == name).any()]
+    found = {name: int((cohort.table["label"] == name).sum()) for name in classes}
+    empty = [name for name, films in found.items() if not films]
     if empty:
+        there = listed((f"{films:,} {name}" for name, films in found.items() if films), 60)
         raise CohortProblem(
-            f"cohort {shown(cohort.name, 60)}: no film of class {listed(map(repr, empty))}, which the subject tells "
-            "apart; give films of every class, or other `split=`"
+            f"cohort {shown(cohort.name, 60)}: no film of class {listed(map(repr, empty), 60)}, which the subject "
+            f"tells apart (films: {there}); give films of every class, or other `split=`"
         )
     return cohort
 

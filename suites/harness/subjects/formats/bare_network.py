@@ -49,16 +49,22 @@ def subject_of(name: str, network: nn.Module, named: Sequence[object] | None) ->
     normalised = isinstance(network, Normalised)
     inside = network if normalised else Normalised(network)
     inside.eval()
+    seen: list[object] = []
+    watched = inside.get_submodule("backbone").register_forward_hook(
+        lambda _network, _given, answer: seen.append(answer)
+    )
     with (
         foreign(SubjectProblem, f"{name}: the network fails on 3 x 224 x 224 pixels; for another input {_NEXT}"),
         torch.inference_mode(),
     ):
         logits = inside(REPOSITORY(torch.full((2, 256, 256), 0.5)))
+    watched.remove()
     if not isinstance(logits, Tensor):
         raise SubjectProblem(f"{name}: the network {no_tensor(logits)}")
     if logits.ndim != 2:
         raise SubjectProblem(f"{name}: two films give logits of shape {tuple(logits.shape)}; return films x classes")
     classes, how = _classes(name, network, named, int(logits.shape[1]))
+    single = f"{_one_output(classes[1])}, and " if any(map(_is_single, seen)) else ""
     films = INPUT.partition(", normalised")[0] if normalised else INPUT
     return Subject(
         name=name,
@@ -70,13 +76,14 @@ def subject_of(name: str, network: nn.Module, named: Sequence[object] | None) ->
             source=name,
             sha256="",
             architecture=type(network).__name__,
-            assumed=f"{how}films of {films}. Where that is not so, every number here is wrong: {_NEXT}",
+            assumed=f"Assumed: {how}{single}films of {films}. Where that is not so, every number here is wrong: "
+            f"{_NEXT}",
         ),
     )
 
 
 def _classes(name: str, network: nn.Module, named: Sequence[object] | None, logits: int) -> tuple[tuple[str, ...], str]:
-    """Return the classes, and how to say so where they are assumed."""
+    """Return the classes, and how to say so where they are assumed, else ''."""
     if named is None:
         found = next(iter(stated({key: value for key, value in vars(network).items() if key[0] != "_"}).items()), None)
         classes = found[1] if found else CLASSES.get(logits, ())
@@ -96,4 +103,15 @@ def _classes(name: str, network: nn.Module, named: Sequence[object] | None, logi
             f"{name}: {len(classes)} classes are named ({one_line(', '.join(classes), 60)}), but the network gives "
             f"{logits} logits; name each, in the order of the logits"
         )
-    return classes, f"Assumed: classes {how}" if how else "Assumed: "
+    return classes, f"classes {how}" if how else ""
+
+
+def _is_single(answer: object) -> bool:
+    """Whether a network answered two films with one number each (see `Normalised`)."""
+    return isinstance(answer, Tensor) and answer.ndim > 0 and answer.numel() == len(answer)
+
+
+def _one_output(second: str) -> str:
+    """Return how the one number of a network is read, a logit or (see `output_scale`) a probability."""
+    how = "read, through a sigmoid unless it ends in one, as the probability of"
+    return f"its one output {how} {second}, the second class"

@@ -35,11 +35,20 @@ def test_a_network_alone_is_asked_as_most_were_trained_and_that_is_said(logits, 
     assert subject.classes == classes
     assert ", ".join(classes) in subject.provenance.assumed
     assert "224 pixels" in subject.provenance.assumed
+    single = "its one output read, through a sigmoid unless it ends in one, as the probability of pneumonia, the second"
+    assert (single in subject.provenance.assumed) is (logits == 1)
     pixels = torch.rand(2, 3, 224, 224)
     mean, std = (torch.tensor(one).view(1, 3, 1, 1) for one in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     asked = network((pixels - mean) / std)
     assert torch.equal(subject.network(pixels)[:, -1], asked[:, -1])
     assert len(subject.provenance.sha256) == 64
+
+
+@pytest.mark.parametrize("returned", [Small(1), nn.Sequential(Small(1), nn.Flatten(0)), Normalised(Small(1))])
+def test_how_one_logit_is_read_is_said_of_named_classes_too(returned):
+    subject = subject_of("mine.load", *network_and_classes((returned, ["TB-", "TB+"])))
+    assert "the probability of TB+, the second class" in subject.provenance.assumed
+    assert subject.network(torch.rand(2, 3, 224, 224)).shape == (2, 2)
 
 
 def test_what_the_network_or_the_pair_says_is_not_assumed():
