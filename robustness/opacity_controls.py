@@ -11,6 +11,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from robustness.coarse import coarse, strips
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep
 from robustness.lungs import pleural_lungs
@@ -55,18 +56,18 @@ class DiffuseDoseMatched(Perturbation):
     name = "diffuse_dose_matched"
     rank = 1
     family = "control"
-    version = 5
+    version = 6
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch = self.pitch_mm(film)
-        thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
-        mottled = (1.0 + 0.2 * random_field(draws, "mottle", film.shape, beta=2.0)).clamp_min(0.1)
+        small, drawn = coarse(film, draws)
+        thorax, apart, dose = lobar_twin(self, small, level["extent"], drawn)
+        mottled = (1.0 + 0.2 * random_field(draws, "mottle", small.shape, beta=2.0)).clamp_min(0.1)
         spread = mottled * nearness(thorax, "both")
         share = (spread * (dose / max(total(spread * apart.lacking), 1e-6))).clamp_max(1.0)
-        return apart.filled(share, draws, apart.radiograph.counts(pitch))
+        return apart.filled(share, draws, apart.radiograph.counts(self.pitch_mm(film)), film)
 
 
 @register
@@ -87,17 +88,17 @@ class ShamOpacity(Perturbation):
 
     name = "sham_opacity"
     family = "control"
-    version = 5
+    version = 6
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch = self.pitch_mm(film)
-        thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
+        small, drawn = coarse(film, draws)
+        thorax, apart, dose = lobar_twin(self, small, level["extent"], drawn)
         radiograph = apart.radiograph
         white = max(apart.white, percentiles(radiograph.attenuation, 99.8)[0])
-        room = room_outside(thorax, apart, film, pitch, white)
+        room = room_outside(thorax, apart, small, self.pitch_mm(small), white)
         below_bone = (white - radiograph.attenuation).clamp_min(0.0)
         most = total(torch.minimum(room, below_bone))
         if most * MOST_ROOM < dose:
@@ -105,16 +106,19 @@ class ShamOpacity(Perturbation):
         # As faint and as wide as the film allows.
         taken = min(max(1.6 * dose / most, LEAST_ROOM), MOST_ROOM)
         place = draws.choice("place", ("abdomen", "shoulder"))
-        rows, columns = coordinates(film)
-        row = (thorax.bottom if place == "abdomen" else thorax.top) - film.shape[0] / 2.0
-        column = (thorax.left if side_of(draws) == "left" else thorax.right) - film.shape[1] / 2.0
+        rows, columns = coordinates(small)
+        row = (thorax.bottom if place == "abdomen" else thorax.top) - small.shape[0] / 2.0
+        column = (thorax.left if side_of(draws) == "left" else thorax.right) - small.shape[1] / 2.0
         distance = ((rows - row).square() + (columns - column).square()).sqrt() / (0.5 * thorax.height)
         low, high = 0.05, 20.0
         for _ in range(16):
             wide = (low * high) ** 0.5
             added = torch.minimum(room * (taken * exp(-0.5 * (distance / wide).square())), below_bone)
             low, high = (wide, high) if total(added) < dose else (low, wide)
-        return radiograph.display(radiograph.attenuation + added)
+        result, after = torch.empty_like(film), radiograph.attenuation + added
+        for strip in strips(film, radiograph):
+            result[strip.rows] = strip.display(strip.refined(after))
+        return result
 
 
 def room_outside(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float, white: float) -> Tensor:

@@ -32,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness.coarse import strips
 from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
@@ -113,28 +114,35 @@ class Aerated:
     depth_cm: Tensor
     white: float
 
-    def filled(self, share: Tensor, draws: Draws, counts: float) -> Tensor:
-        """The film (H, W) with a share (H, W), 0 to 1, of the air along each ray replaced by water.
+    def filled(self, share: Tensor, draws: Draws, counts: float, film: Tensor | None = None) -> Tensor:
+        """The film (H, W) with a share (h, w), 0 to 1, of the air along each ray replaced by water.
 
         Args:
             share: of the path through the lung.
             draws: where the grain comes from, the same for every severity and cause.
-            counts: photons a pixel detects where the intensity is typical.
+            counts: photons a pixel of the film detects where the intensity is typical.
+            film: whose coarse film was taken apart (see `coarse`); unless given, the film that was.
         """
-        before = self.radiograph.attenuation
+        film = self.radiograph.film if film is None else film
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
         detail = kept * (
             self.ribs + (1.0 - VESSELS_LOST * share) * self.vessels - (1.2 * share).clamp_max(1.0) * self.outline
         )
-        after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
+        most = self.radiograph.attenuation.clamp_min(self.white)
+        after = torch.minimum(self.base + share * self.lacking + detail, most)
+        faded = kept * (1.0 - VESSELS_LOST * share)
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
-        faded = kept * (1.0 - VESSELS_LOST * share)
-        lost = exp(after - typical) - faded.square() * exp(before - typical)
-        grain = draws.twin("whiteout").normals("grain", *before.shape)
-        after = after + (lost.clamp_min(0.0) / counts).sqrt() * grain
-        return self.radiograph.display(torch.where(share > 0.0, after, before))
+        grain = draws.twin("whiteout").normals("grain", *film.shape)
+        result = torch.empty_like(film)
+        for strip in strips(film, self.radiograph):
+            before, left = strip.attenuation, strip.of(faded)
+            changed = strip.refined(after, left)
+            lost = exp(changed - typical) - left.square() * exp(before - typical)
+            changed = changed + (lost.clamp_min(0.0) / counts).sqrt() * grain[strip.rows]
+            result[strip.rows] = strip.display(torch.where(strip.of(share) > 0.0, changed, before))
+        return result
 
 
 def contrast_left(water_cm: Tensor) -> Tensor:
