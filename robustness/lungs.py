@@ -313,8 +313,11 @@ def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     It grows over what hangs together with it within RIM_MM and is dark as lung, not toward the spine (the trachea).
     """
     lungs = lungs_of(film, draws)
-    if draws.lungs is not None:
-        return lungs
+    return lungs if draws.lungs is not None else _to_the_pleura(lungs, film, pitch_mm)
+
+
+@remembered(2)
+def _to_the_pleura(lungs: Tensor, film: Tensor, pitch_mm: float) -> Tensor:
     mask, grey = lungs.numpy().view(np.uint8), film.numpy()
     reach = max(1, round(RIM_MM / pitch_mm))
     around = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > mask

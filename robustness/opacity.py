@@ -22,7 +22,7 @@ import cv2
 import torch
 from torch import Tensor
 
-from robustness.coarse import coarse, spans
+from robustness.coarse import PIECE, Coarse
 from robustness.content_cache import remembered
 from robustness.curves import Point, chords
 from robustness.draws import Draws
@@ -91,17 +91,18 @@ class _WhiteOut(Perturbation):
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        small, drawn = coarse(film, draws)
-        pitch, extent = self.pitch_mm(small), level["extent"]
-        thorax, radiograph = thorax_of(pleural_lungs(small, drawn, pitch)), Radiograph.of(small, drawn)
-        share = self.share(thorax, extent, drawn, pitch)
+        coarse, extent = Coarse.of(film, draws), level["extent"]
+        pitch = self.pitch_mm(film) * coarse.block
+        thorax = thorax_of(pleural_lungs(coarse.film, coarse.draws, pitch))
+        radiograph = Radiograph.of(coarse.film, draws)
+        share = self.share(thorax, extent, coarse.draws, pitch)
         counts = radiograph.counts(self.pitch_mm(film))
-        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, counts, film)
+        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, counts, film, coarse.block)
         shift, rise = self.shift_cm(extent), self.rise_cm(extent)
         if not shift and not rise:
             return white
         per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
-        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws))
+        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block)
 
     @abstractmethod
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
@@ -121,7 +122,7 @@ def side_of(draws: Draws) -> str:
     return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
-def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str) -> Tensor:
+def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str, *, block: int = 1) -> Tensor:
     """Shift heart and great vessels away from a side and draw the dome of that side up; bones stay where they are.
 
     A smooth warp: across, neither the spine nor the chest walls move, what lies half way between them moves by the
@@ -134,10 +135,13 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str)
         away_px: of the heart, in pixels of the thorax's mask.
         up_px: of the dome, likewise.
         side: "left" or "right".
+        block: pixels of the film along each side of one of the mask.
     """
     height, width = thorax.lungs.shape
-    finer = (film.shape[0] / height, film.shape[1] / width)
-    rows, columns = (places / times for places, times in zip(coordinates(film), finer, strict=True))
+    down, across, result = *coordinates(film), torch.empty_like(film)
+    # From centre to centre: the blocks at the lower and right border may go beyond the film.
+    rows = down / block + 0.5 * (film.shape[0] / block - height)
+    columns = across / block + 0.5 * (film.shape[1] / block - width)
     middle = thorax.midline - (width - 1) / 2.0
     half = 0.5 * (thorax.right - thorax.left)
     sign = 1.0 if side == "left" else -1.0
@@ -153,10 +157,10 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str)
     along = along * smoothstep((0.47 * height - rows) / max(room, 1.0))
     along = min(up_px, max(room, 0.0) / 3.0) * along
     beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
-    down, across, result = *coordinates(film), torch.empty_like(film)
-    for part in spans(*film.shape):
-        from_rows = down[part] + finer[0] * (along[part] * beside) + (film.shape[0] - 1) / 2.0
-        from_columns = across - finer[1] * (soft * below_apex[part]) + (film.shape[1] - 1) / 2.0
+    step = max(1, PIECE // film.shape[1])
+    for part in (slice(first, first + step) for first in range(0, len(film), step)):
+        from_rows = down[part] + block * (along[part] * beside) + (film.shape[0] - 1) / 2.0
+        from_columns = across - block * (soft * below_apex[part]) + (film.shape[1] - 1) / 2.0
         cv2.remap(
             film.numpy(), from_columns.numpy(), from_rows.numpy(), cv2.INTER_LINEAR, dst=result[part].numpy(),
             borderMode=cv2.BORDER_REPLICATE,
@@ -187,7 +191,7 @@ class WhiteOutLobar(_WhiteOut):
         return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
 
 
-@remembered(1)
+@remembered(5)
 def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
     draws = Draws(image_id, WhiteOutLobar.name, seed)

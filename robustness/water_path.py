@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustness.coarse import strips
+from robustness.coarse import pieces
 from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
@@ -114,14 +114,15 @@ class Aerated:
     depth_cm: Tensor
     white: float
 
-    def filled(self, share: Tensor, draws: Draws, counts: float, film: Tensor | None = None) -> Tensor:
+    def filled(self, share: Tensor, draws: Draws, counts: float, film: Tensor | None = None, block: int = 1) -> Tensor:
         """The film (H, W) with a share (h, w), 0 to 1, of the air along each ray replaced by water.
 
         Args:
             share: of the path through the lung.
             draws: where the grain comes from, the same for every severity and cause.
             counts: photons a pixel of the film detects where the intensity is typical.
-            film: whose coarse film was taken apart (see `coarse`); unless given, the film that was.
+            film: whose coarse film was taken apart; unless given, the film that was.
+            block: pixels of the film along each side of one that was taken apart (see `coarse`).
         """
         film = self.radiograph.film if film is None else film
         kept = contrast_left(share * self.depth_cm)
@@ -135,13 +136,14 @@ class Aerated:
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
         grain = draws.twin("whiteout").normals("grain", *film.shape)
-        result = torch.empty_like(film)
-        for strip in strips(film, self.radiograph):
-            before, left = strip.attenuation, strip.of(faded)
-            changed = strip.refined(after, left)
+        result = film.clone()
+        # A small film is displayed anew altogether, to the last bit as it always was.
+        for piece in pieces(film, self.radiograph, block, share > 0.0 if block > 1 else None):
+            before, left = piece.attenuation, piece.of(faded)
+            changed = piece.refined(after, left)
             lost = exp(changed - typical) - left.square() * exp(before - typical)
-            changed = changed + (lost.clamp_min(0.0) / counts).sqrt() * grain[strip.rows]
-            result[strip.rows] = strip.display(torch.where(strip.of(share) > 0.0, changed, before))
+            changed = changed + lost.clamp_min_(0.0).div_(counts).sqrt_().mul_(grain[piece.place])
+            result[piece.place] = piece.display(torch.where(piece.of(share) > 0.0, changed, before))
         return result
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robustness import coarse, get
+from robustness.coarse import Coarse, pieces
 from robustness.draws import Draws
 from robustness.filters import gaussian_blur, resize
 from robustness.lungs import estimate_lungs
+from robustness.radiograph import Radiograph
 from tests.robustness.test_opacity import CAUSES
 
 GREY = 1 / 255
@@ -25,7 +27,7 @@ def fine(chest, monkeypatch):
     film, lungs = resize(film, 384, 512), resize(lungs.float(), 384, 512) > 0.5
     grain = torch.randn(384, 512, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(coarse, "PIXELS", 192 * 256)
-    monkeypatch.setattr(coarse, "STRIP", 24 * 512)
+    monkeypatch.setattr(coarse, "PIECE", 24 * 512)
     return (film + 0.003 * grain * (film > 0.05)).clamp(0.0, 1.0), lungs
 
 
@@ -51,16 +53,40 @@ def perturbed(name: str, film: Tensor, lungs: Tensor, severity: int = 4) -> Tens
 def test_a_film_that_is_small_is_its_own_coarse_film(chest):
     film, lungs = chest(0, 192, 256)
     draws = Draws("a", "b", lungs=lungs)
-    assert coarse.coarse(film, draws) == (film, draws)
+    coarse = Coarse.of(film, draws)
+    assert (coarse.film, coarse.draws, coarse.block) == (film, draws, 1)
 
 
 def test_a_large_film_is_averaged_and_its_lungs_with_it(fine):
-    film, lungs = fine
-    small, draws = coarse.coarse(film, Draws("a", "b", 7, lungs=lungs))
-    assert small.shape == draws.lungs.shape == (192, 256)
-    torch.testing.assert_close(small, F.avg_pool2d(film[None], 2)[0], atol=1e-6, rtol=0)
-    assert (draws.image_id, draws.name, draws.seed) == ("a", "b", 7)
-    assert float((draws.lungs != (F.avg_pool2d(lungs[None].float(), 2)[0] >= 0.5)).float().mean()) < 1e-3
+    film, lungs = (one[:383, :511].contiguous() for one in fine)
+    coarse = Coarse.of(film, Draws("a", "b", 7, lungs=lungs))
+    whole = F.pad(film[None, None], (0, 1, 0, 1), mode="replicate")[0]
+    assert coarse.block == 2
+    torch.testing.assert_close(coarse.film, F.avg_pool2d(whole, 2)[0], atol=1e-6, rtol=0)
+    assert coarse.draws.lungs.shape == (192, 256)
+    assert float((coarse.draws.lungs[:191, :255] != lungs[:382:2, :510:2]).float().mean()) < 0.03
+    assert (coarse.draws.image_id, coarse.draws.name, coarse.draws.seed) == ("a", "b", 7)
+
+
+@pytest.mark.parametrize("shape", [(60, 75), (59, 73), (31, 44)])
+def test_pieces_of_an_enlarged_image_fit_together(shape, monkeypatch):
+    monkeypatch.setattr(coarse, "PIXELS", 300)
+    monkeypatch.setattr(coarse, "PIECE", 200)
+    film = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.3
+    small = Coarse.of(film, Draws("a", "b"))
+    enlarged = F.interpolate(small.film[None, None], scale_factor=small.block, mode="bilinear")[0, 0]
+    found = torch.zeros(shape)
+    for piece in pieces(film, Radiograph.of(small.film, small.draws), small.block):
+        found[piece.place] = piece.of(small.film)
+    torch.testing.assert_close(found, enlarged[: shape[0], : shape[1]], atol=1e-5, rtol=0)
+    where = torch.zeros(small.film.shape, dtype=torch.bool)
+    where[3:5, 4:9] = True
+    covered = torch.zeros(shape)
+    for piece in pieces(film, Radiograph.of(small.film, small.draws), small.block, where):
+        covered[piece.place] += 1
+    size = small.block
+    assert torch.equal(covered[3 * size : 5 * size, 4 * size : 9 * size], torch.ones(2 * size, 5 * size))
+    assert int(covered.sum()) == 10 * size**2
 
 
 @pytest.mark.parametrize("name", CHANGED)
@@ -104,8 +130,8 @@ def test_lungs_of_a_film_of_any_size_are_remembered_by_few_pixels(chest):
     assert sizes.made <= 1, "the mask before it is cut at a half"
 
 
-def test_what_is_enlarged_strip_by_strip_is_what_is_enlarged_at_once(fine, monkeypatch):
+def test_a_film_changed_in_other_pieces_is_the_same_film(fine, monkeypatch):
     film, lungs = fine
     whole = perturbed("whiteout_collapse", film, lungs)
-    monkeypatch.setattr(coarse, "STRIP", 7 * 512)
+    monkeypatch.setattr(coarse, "PIECE", 7 * 512)
     assert torch.equal(perturbed("whiteout_collapse", film, lungs), whole)
