@@ -36,6 +36,8 @@ included."""
 
 LARGE = 16 * 1024**2
 """Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
+HUGE = 48 * 1024**2
+"""Bytes of a film from which on it is handed back after each condition: half a gigabyte would lie idle else."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,8 @@ class _Making:
                         yield from ((_Undefined(one, identity, condition, reason), 0) for one in askers[condition])
                     else:
                         yield from _inputs(askers[condition], identity, condition, views)
+                    if film.pixels.nbytes > HUGE and (condition.native or self.resolution.side is None):
+                        give_back()
         finally:
             forget()
             if large:

@@ -214,7 +214,7 @@ def test_films_are_held_one_at_a_time(tmp_path):
         most.append(sum(one() is not None for one in films))
         return replace(film, pixels=pixels)
 
-    subject = replace(subject_of(Reader(), "sound"), preprocessing=Preprocessing(name="small", short_side=40, size=32))
+    subject = replace(subject_of(Reader(), "sound"), preprocessing=Preprocessing(name="small", short_side=80, size=64))
     subject_checks(subject, replace(COHORT, decode=decode, identify=None), tmp_path)
     assert len(most) >= FILMS
     assert max(most) <= 3
