@@ -152,6 +152,15 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
         beta: spectral exponent; 3.5 gives clouds, 2 finer ones.
         shortest: wavelengths below this many pixels are left out.
     """
+    return _field(draws.image_id, draws.name, draws.seed, label, tuple(shape), beta, shortest)
+
+
+@remembered(8)
+def _field(  # noqa: PLR0917 - what is remembered is given by position
+    image_id: str, name: str, seed: int, label: str, shape: tuple[int, ...], beta: float, shortest: float
+) -> Tensor:
+    """The field, which is the same for every severity."""
+    draws = Draws(image_id, name, seed)
     # Fields of this kind hold nothing fine: they are made on a grid of at most 64 along the shorter side.
     factor = max(1.0, min(shape) / 64.0)
     height, width = (max(8, math.ceil(side / factor)) for side in shape)
@@ -167,6 +176,7 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
     return resize((field - field.mean()) / field.std().clamp_min(1e-9), shape[0], shape[1])
 
 
+@remembered(3)
 def nearness(thorax: Thorax, side: str) -> Tensor:
     """(H, W), 1 in the hemithorax of a side, falling to 0 beyond it, where the film's own edges end an opacity.
 

@@ -135,7 +135,7 @@ class Aerated:
         faded = kept * (1.0 - VESSELS_LOST * share)
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
-        grain = draws.twin("whiteout").normals("grain", *film.shape)
+        grain = _grain(draws.image_id, draws.seed, *film.shape)
         result = film.clone()
         # A small film is displayed anew altogether, to the last bit as it always was.
         for piece in pieces(film, self.radiograph, block, share > 0.0 if block > 1 else None):
@@ -145,6 +145,12 @@ class Aerated:
             changed = changed + lost.clamp_min_(0.0).div_(counts).sqrt_().mul_(grain[piece.place])
             result[piece.place] = piece.display(torch.where(piece.of(share) > 0.0, changed, before))
         return result
+
+
+@remembered(1)
+def _grain(image_id: str, seed: int, height: int, width: int) -> Tensor:
+    """(H, W) standard normal numbers of a film, the same for every severity and cause."""
+    return Draws(image_id, "whiteout", seed).normals("grain", height, width)
 
 
 def contrast_left(water_cm: Tensor) -> Tensor:
