@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from robustness.curves import Point, chords, smooth_curve, tube_chords
+from robustness.curves import Point, box_around, chords, smooth_curve, tube_chords
 from robustness.draws import Draws
-from robustness.filters import coordinates, smoothstep
+from robustness.filters import smoothstep
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import power
 from robustness.radiograph import DT, beam_blocks, tone
@@ -106,23 +106,21 @@ class EcgLeads(Perturbation):
         wires = [wire(film, draws, f"wire {index}", clipped=index < clipped) for index in range(level["wires"])]
         radius = level["radius_mm"] / pitch
         path = chords(film.shape, [(points, radius) for points in wires])
-        added = path * (MU_COPPER * level["copper_mm"] / (2.0 * radius))
+        added = path.mul_(MU_COPPER * level["copper_mm"] / (2.0 * radius))
         for index in range(clipped):
-            added = added + electrode(film, wires[index][0], level["electrode_mm"] / pitch)
+            add_electrode(added, wires[index][0], level["electrode_mm"] / pitch)
         return laid_over(film, added, draws)
 
 
-def electrode(film: Tensor, centre: Point, radius_px: float) -> Tensor:
-    """(H, W) attenuation of an adhesive electrode: a faint disc with a dense snap in its middle."""
-    rows, columns = _from(film, centre)
-    distance = (rows.square() + columns.square()).sqrt()
+def add_electrode(added: Tensor, centre: Point, radius_px: float) -> None:
+    """Add the attenuation of an adhesive electrode to (H, W): a faint disc with a dense snap in its middle."""
+    box = box_around(tuple(added.shape), np.asarray([centre], dtype=np.float32), radius_px + 1.0)
+    if box is None:
+        return
+    rows, columns = (torch.arange(part.start, part.stop, dtype=torch.float32) for part in box)
+    distance = ((rows - centre[0])[:, None].square() + (columns - centre[1])[None].square()).sqrt()
     disc = 0.25 * smoothstep(radius_px - distance + 0.5)
-    return disc + 1.5 * smoothstep(0.35 * radius_px - distance + 0.5)
-
-
-def _from(film: Tensor, centre: Point) -> tuple[Tensor, Tensor]:
-    rows, columns = coordinates(film)
-    return rows + (film.shape[0] - 1) / 2.0 - centre[0], columns + (film.shape[1] - 1) / 2.0 - centre[1]
+    added[box] += disc + 1.5 * smoothstep(0.35 * radius_px - distance + 0.5)
 
 
 @register
@@ -179,16 +177,17 @@ class Tubes(Perturbation):
         ):
             if present:
                 points = smooth_curve([(row * height, middle + column) for row, column in route])
-                added = added + tube(film, points, diameter / pitch, level["stripe"])
+                add_tube(added, points, diameter / pitch, level["stripe"])
         return laid_over(film, added, draws)
 
 
-def tube(film: Tensor, points: Sequence[Point], diameter_px: float, stripe: float) -> Tensor:
-    """(H, W) attenuation of a hollow tube with a radio-opaque stripe along its middle."""
+def add_tube(added: Tensor, points: Sequence[Point], diameter_px: float, stripe: float) -> None:
+    """Add the attenuation of a hollow tube with a radio-opaque stripe along its middle to (H, W)."""
     radii = (diameter_px / 2.0, diameter_px / 3.0, max(0.35, diameter_px / 10.0))
-    outer, inner, line = tube_chords(film.shape, points, radii)
+    box, (outer, inner, line) = tube_chords(tuple(added.shape), points, radii)
     wall = (outer - inner).clamp_min(0.0)
-    return 0.2 * stripe * wall / wall.max().clamp_min(1e-6) + stripe * line / line.max().clamp_min(1e-6)
+    if wall.numel():
+        added[box] += 0.2 * stripe * wall / wall.max().clamp_min(1e-6) + stripe * line / line.max().clamp_min(1e-6)
 
 
 @register

@@ -40,6 +40,24 @@ class _Memory(threading.local):
             self.known.pop()
 
 
+_MEMORIES: list[_Memory] = []
+
+
+def forget() -> None:
+    """Let go of all that this thread remembers: it is done with its film, and may wait long for the next."""
+    for memory in _MEMORIES:
+        memory.known.clear()
+
+
+def held() -> int:
+    """Bytes of all that this thread remembers, images that several calls have in common once."""
+    images: dict[int, int] = {}
+    for memory in _MEMORIES:
+        for call in memory.known:
+            images |= _images(call)
+    return sum(images.values())
+
+
 def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Remember the results, or ValueErrors, of the last calls of a function.
 
@@ -52,6 +70,7 @@ def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         memory = _Memory(calls)
+        _MEMORIES.append(memory)
         compute: Callable[..., T] = function
 
         @functools.wraps(function)
@@ -91,11 +110,18 @@ def _same(known: object, given: object) -> bool:
 
 
 def _size(known: object) -> int:
-    """Bytes of the images in arguments or a result, in tuples and dataclasses too."""
+    """Bytes of the images in arguments or a result."""
+    return sum(_images(known).values())
+
+
+def _images(known: object) -> dict[int, int]:
+    """Where the memory of images begins and how many bytes it has; in tuples, arrays and dataclasses, too."""
     if isinstance(known, Tensor):
-        return known.nbytes
+        return {known.untyped_storage().data_ptr(): known.untyped_storage().nbytes()}
+    if isinstance(known, np.ndarray):
+        return {known.ctypes.data: known.nbytes}
     parts = known if isinstance(known, tuple | list) else vars(known).values() if is_dataclass(known) else ()
-    return sum(map(_size, parts))
+    return {place: size for part in parts for place, size in _images(part).items()}
 
 
 def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

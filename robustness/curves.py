@@ -41,37 +41,46 @@ def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float
         if squared is None:
             continue
         (rows, columns), distance = squared
-        inside = np.maximum(drawn**2 - distance, 0.0)
-        total[rows, columns] += 2.0 * np.sqrt(inside) * (radius / drawn) ** 2
+        total[rows, columns] += _through(distance, radius)
     return torch.from_numpy(total)
 
 
-def tube_chords(shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float]) -> list[Tensor]:
-    """(H, W) path lengths in pixels through concentric tubes along one curve, one for each radius."""
-    widest = max(*radii, THINNEST)
-    found = _squared_distance(shape, np.asarray(points, dtype=np.float32), widest)
-    results = []
-    for radius in radii:
-        drawn = max(radius, THINNEST)
-        path = np.zeros(shape, dtype=np.float32)
-        if found is not None:
-            (rows, columns), distance = found
-            path[rows, columns] = 2.0 * np.sqrt(np.maximum(drawn**2 - distance, 0.0)) * (radius / drawn) ** 2
-        results.append(torch.from_numpy(path))
-    return results
+def tube_chords(
+    shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float]
+) -> tuple[tuple[slice, slice], list[Tensor]]:
+    """Path lengths in pixels through concentric tubes along a curve, one for each radius, in the box (h, w) around it.
+
+    Returns:
+        Rows and columns of the box in (H, W), empty where the curve lies off it, and the path lengths there.
+    """
+    found = _squared_distance(shape, np.asarray(points, dtype=np.float32), max(*radii, THINNEST))
+    if found is None:
+        return (slice(0, 0), slice(0, 0)), [torch.zeros(0, 0) for _ in radii]
+    box, distance = found
+    return box, [torch.from_numpy(_through(distance, radius)) for radius in radii]
+
+
+def _through(squared: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+    """Path length through a tube from the squared distance to its middle."""
+    drawn = max(radius, THINNEST)
+    inside = np.maximum(drawn**2 - squared, 0.0)
+    path: NDArray[np.float32] = np.sqrt(inside, out=inside)
+    path *= np.float32(2.0)
+    path *= np.float32((radius / drawn) ** 2)
+    return path
 
 
 def _squared_distance(
     shape: tuple[int, ...], points: NDArray[np.float32], reach: float
 ) -> tuple[tuple[slice, slice], NDArray[np.float32]] | None:
     """Squared distance to a polyline, right within `reach`, in the box around it; None if it lies off the film."""
-    box = _box(shape, points, reach)
+    box = box_around(shape, points, reach)
     if box is None:
         return None
     rows, columns = box
     nearest = np.full((rows.stop - rows.start, columns.stop - columns.start), reach**2, dtype=np.float32)
     for start, end in itertools.pairwise(points):
-        piece = _box(shape, np.stack([start, end]), reach)
+        piece = box_around(shape, np.stack([start, end]), reach)
         if piece is None:
             continue
         y = np.arange(piece[0].start, piece[0].stop, dtype=np.float32)[:, None] - start[0]
@@ -86,7 +95,7 @@ def _squared_distance(
     return box, nearest
 
 
-def _box(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> tuple[slice, slice] | None:
+def box_around(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> tuple[slice, slice] | None:
     """Rows and columns within `reach` of the bounding box of the points, cut at the film."""
     low = np.floor(points.min(axis=0) - reach).astype(int)
     high = np.ceil(points.max(axis=0) + reach).astype(int) + 1

@@ -10,7 +10,7 @@ measuring anything; where a mask exists (phantom, manifest) that one is used.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -171,9 +171,8 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     return match, top + place // columns, left + place % columns, *sizes[kind]
 
 
-@remembered(8)
 def estimate_lungs(film: Tensor) -> LungField:
-    """Estimate the lungs of a frontal film; the last few films are remembered.
+    """Estimate the lungs of a frontal film; the last few reduced films are remembered.
 
     Args:
         film: (H, W) float32 in [0, 1], white = dense.
@@ -181,7 +180,15 @@ def estimate_lungs(film: Tensor) -> LungField:
     Raises:
         PerturbationUndefined: no plausible pair of lungs was found; the reason is in the message.
     """
-    reduced = _without_air(_reduced(film, FINE))
+    found = _estimated(_reduced(film, FINE))
+    fine = found.mask[None, None].float()
+    return replace(found, mask=F.interpolate(fine, tuple(film.shape), mode="bilinear")[0, 0] > 0.5)
+
+
+@remembered(8)
+def _estimated(film: Tensor) -> LungField:
+    """The estimate of a reduced film, its mask of that size."""
+    reduced = _without_air(film)
     match, row, column, height, width = _match(_reduced(reduced, COARSE))
     if match < LEAST_MATCH:
         raise PerturbationUndefined(f"no lung field found (match {match:.2f}, needed {LEAST_MATCH})")
@@ -193,8 +200,7 @@ def estimate_lungs(film: Tensor) -> LungField:
     closure = _closure(fine, mask, contrast, round((column + 0.5) * scale))
     agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
     _check(mask, contrast, agreement, closure, round((column + 0.5) * scale))
-    full = F.interpolate(torch.from_numpy(mask)[None, None].float(), tuple(film.shape), mode="bilinear")[0, 0] > 0.5
-    return LungField(full, match, agreement, contrast, closure)
+    return LungField(torch.from_numpy(mask), match, agreement, contrast, closure)
 
 
 def _place(image: Array, shape: tuple[int, ...], row: float, column: float) -> Array:
@@ -312,8 +318,11 @@ def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     It grows over what hangs together with it within RIM_MM and is dark as lung, not toward the spine (the trachea).
     """
     lungs = lungs_of(film, draws)
-    if draws.lungs is not None:
-        return lungs
+    return lungs if draws.lungs is not None else _to_the_pleura(lungs, film, pitch_mm)
+
+
+@remembered(2)
+def _to_the_pleura(lungs: Tensor, film: Tensor, pitch_mm: float) -> Tensor:
     mask, grey = lungs.numpy().view(np.uint8), film.numpy()
     reach = max(1, round(RIM_MM / pitch_mm))
     around = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > mask

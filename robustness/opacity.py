@@ -18,14 +18,16 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
+import cv2
 import torch
 from torch import Tensor
 
+from robustness.coarse import PIECE, Coarse
 from robustness.content_cache import remembered
 from robustness.curves import Point, chords
 from robustness.draws import Draws
 from robustness.filling import beside_first, cloudy, distance_to_organs, spread
-from robustness.filters import coordinates, gaussian_blur, smoothstep, warp
+from robustness.filters import coordinates, gaussian_blur, smoothstep
 from robustness.lungs import pleural_lungs
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
@@ -89,15 +91,18 @@ class _WhiteOut(Perturbation):
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch, extent = self.pitch_mm(film), level["extent"]
-        thorax, radiograph = thorax_of(pleural_lungs(film, draws, pitch)), Radiograph.of(film, draws)
-        share = self.share(thorax, extent, draws, pitch)
-        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, radiograph.counts(pitch))
+        coarse, extent = Coarse.of(film, draws), level["extent"]
+        pitch = self.pitch_mm(film) * coarse.block
+        thorax = thorax_of(pleural_lungs(coarse.film, coarse.draws, pitch))
+        radiograph = Radiograph.of(coarse.film, draws)
+        share = self.share(thorax, extent, coarse.draws, pitch)
+        counts = radiograph.counts(self.pitch_mm(film))
+        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, counts, film, coarse.block)
         shift, rise = self.shift_cm(extent, draws), self.rise_cm(extent)
         if not shift and not rise:
             return white
         per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
-        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws))
+        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block)
 
     @abstractmethod
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
@@ -117,30 +122,50 @@ def side_of(draws: Draws) -> str:
     return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
-def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str) -> Tensor:
+def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str, *, block: int = 1) -> Tensor:
     """Shift heart and great vessels away from a side and draw the dome of that side up; bones stay where they are.
 
     A smooth warp: across, neither the spine nor the chest walls move, what lies half way between them moves by the
     whole shift, less above the hila; the rise is largest at the dome in the middle of the side, and crowds the ribs
     above.
+
+    Args:
+        film: (H, W).
+        thorax: of the film, or of its coarse film.
+        away_px: of the heart, in pixels of the thorax's mask.
+        up_px: of the dome, likewise.
+        side: "left" or "right".
+        block: pixels of the film along each side of one of the mask.
     """
-    rows, columns = coordinates(film)
-    middle = thorax.midline - (film.shape[1] - 1) / 2.0
+    height, width = thorax.lungs.shape
+    down, across, result = *coordinates(film), torch.empty_like(film)
+    # From centre to centre: the blocks at the lower and right border may go beyond the film.
+    rows = down / block + 0.5 * (film.shape[0] / block - height)
+    columns = across / block + 0.5 * (film.shape[1] / block - width)
+    middle = thorax.midline - (width - 1) / 2.0
     half = 0.5 * (thorax.right - thorax.left)
     sign = 1.0 if side == "left" else -1.0
     out = (columns - middle).abs() / half
     soft = smoothstep((out - SPINE) / (PEAK - SPINE)) * smoothstep((0.98 - out) / (0.98 - PEAK))
-    below_apex = smoothstep((rows - thorax.top + (film.shape[0] - 1) / 2.0) / (0.6 * thorax.height))
+    below_apex = smoothstep((rows - thorax.top + (height - 1) / 2.0) / (0.6 * thorax.height))
     most = STEEPEST * min(PEAK - SPINE, 0.98 - PEAK) * half / 1.5
-    across = sign * max(-most, min(most, away_px)) * soft * below_apex
-    dome = thorax.bottom - 0.15 * thorax.height - (film.shape[0] - 1) / 2.0
+    soft = sign * max(-most, min(most, away_px)) * soft
+    dome = thorax.bottom - 0.15 * thorax.height - (height - 1) / 2.0
     along = torch.exp(-0.5 * ((rows - dome) / (0.33 * thorax.height)).square())
     # What is at the lower border of the film stays there, and nothing is stretched to more than twice its length.
-    room = 0.47 * film.shape[0] - dome
-    along = along * smoothstep((0.47 * film.shape[0] - rows) / max(room, 1.0))
-    up_px = min(up_px, max(room, 0.0) / 3.0)
+    room = 0.47 * height - dome
+    along = along * smoothstep((0.47 * height - rows) / max(room, 1.0))
+    along = min(up_px, max(room, 0.0) / 3.0) * along
     beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
-    return warp(film, rows + up_px * along * beside, columns - across)
+    step = max(1, PIECE // film.shape[1])
+    for part in (slice(first, first + step) for first in range(0, len(film), step)):
+        from_rows = down[part] + block * (along[part] * beside) + (film.shape[0] - 1) / 2.0
+        from_columns = across - block * (soft * below_apex[part]) + (film.shape[1] - 1) / 2.0
+        cv2.remap(
+            film.numpy(), from_columns.numpy(), from_rows.numpy(), cv2.INTER_LINEAR, dst=result[part].numpy(),
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+    return result
 
 
 @register
@@ -166,7 +191,7 @@ class WhiteOutLobar(_WhiteOut):
         return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
 
 
-@remembered(1)
+@remembered(5)
 def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
     draws = Draws(image_id, WhiteOutLobar.name, seed)

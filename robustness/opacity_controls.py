@@ -11,6 +11,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from robustness.coarse import Coarse, pieces
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep
 from robustness.lungs import pleural_lungs
@@ -27,11 +28,11 @@ LEAST_ROOM, MOST_ROOM = 0.25, 1.0
 """Share of the room below the white of bone that a dose outside the lungs takes in its middle."""
 
 
-def lobar_twin(control: Perturbation, film: Tensor, extent: float, draws: Draws) -> tuple[Thorax, Aerated, float]:
-    """The film taken apart, and the sum of the attenuation whiteout_lobar adds to it at the scale of a control."""
-    pitch_mm, field_cm = control.pitch_mm(film), control.field_cm
-    thorax = thorax_of(pleural_lungs(film, draws, pitch_mm))
-    apart = aerated(thorax, Radiograph.of(film, draws), pitch_mm, field_cm)
+def lobar_twin(coarse: Coarse, extent: float, pitch_mm: float, field_cm: float) -> tuple[Thorax, Aerated, float]:
+    """The coarse film taken apart, and the sum of the attenuation whiteout_lobar adds to it."""
+    draws = coarse.draws
+    thorax = thorax_of(pleural_lungs(coarse.film, draws, pitch_mm))
+    apart = aerated(thorax, Radiograph.of(coarse.film, draws), pitch_mm, field_cm)
     share = WhiteOutLobar().share(thorax, extent, draws.twin(WhiteOutLobar.name), pitch_mm)
     return thorax, apart, total(share * apart.lacking)
 
@@ -61,12 +62,13 @@ class DiffuseDoseMatched(Perturbation):
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch = self.pitch_mm(film)
-        thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
-        mottled = (1.0 + 0.2 * random_field(draws, "mottle", film.shape, beta=2.0)).clamp_min(0.1)
+        coarse = Coarse.of(film, draws)
+        pitch = self.pitch_mm(film) * coarse.block
+        thorax, apart, dose = lobar_twin(coarse, level["extent"], pitch, self.field_cm)
+        mottled = (1.0 + 0.2 * random_field(draws, "mottle", coarse.film.shape, beta=2.0)).clamp_min(0.1)
         spread = mottled * nearness(thorax, "both")
         share = (spread * (dose / max(total(spread * apart.lacking), 1e-6))).clamp_max(1.0)
-        return apart.filled(share, draws, apart.radiograph.counts(pitch))
+        return apart.filled(share, draws, apart.radiograph.counts(self.pitch_mm(film)), film, coarse.block)
 
 
 @register
@@ -93,11 +95,12 @@ class ShamOpacity(Perturbation):
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        pitch = self.pitch_mm(film)
-        thorax, apart, dose = lobar_twin(self, film, level["extent"], draws)
+        coarse = Coarse.of(film, draws)
+        pitch = self.pitch_mm(film) * coarse.block
+        thorax, apart, dose = lobar_twin(coarse, level["extent"], pitch, self.field_cm)
         radiograph = apart.radiograph
         white = max(apart.white, percentiles(radiograph.attenuation, 99.8)[0])
-        room = room_outside(thorax, apart, film, pitch, white)
+        room = room_outside(thorax, apart, coarse.film, pitch, white)
         below_bone = (white - radiograph.attenuation).clamp_min(0.0)
         most = total(torch.minimum(room, below_bone))
         if most * MOST_ROOM < dose:
@@ -105,16 +108,19 @@ class ShamOpacity(Perturbation):
         # As faint and as wide as the film allows.
         taken = min(max(1.6 * dose / most, LEAST_ROOM), MOST_ROOM)
         place = draws.choice("place", ("abdomen", "shoulder"))
-        rows, columns = coordinates(film)
-        row = (thorax.bottom if place == "abdomen" else thorax.top) - film.shape[0] / 2.0
-        column = (thorax.left if side_of(draws) == "left" else thorax.right) - film.shape[1] / 2.0
+        rows, columns = coordinates(coarse.film)
+        row = (thorax.bottom if place == "abdomen" else thorax.top) - coarse.film.shape[0] / 2.0
+        column = (thorax.left if side_of(draws) == "left" else thorax.right) - coarse.film.shape[1] / 2.0
         distance = ((rows - row).square() + (columns - column).square()).sqrt() / (0.5 * thorax.height)
         low, high = 0.05, 20.0
         for _ in range(16):
             wide = (low * high) ** 0.5
             added = torch.minimum(room * (taken * exp(-0.5 * (distance / wide).square())), below_bone)
             low, high = (wide, high) if total(added) < dose else (low, wide)
-        return radiograph.display(radiograph.attenuation + added)
+        result, after = torch.empty_like(film), radiograph.attenuation + added
+        for piece in pieces(film, radiograph, coarse.block):
+            result[piece.place] = piece.display(piece.refined(after))
+        return result
 
 
 def room_outside(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float, white: float) -> Tensor:

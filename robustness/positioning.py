@@ -7,7 +7,6 @@ perturbations are undefined (roll and magnification excepted).
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
@@ -122,7 +122,7 @@ class Magnification(Perturbation):
         return warp(film, *_seen_from(film.shape, level["distance_cm"], self.pitch_mm(film)))
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _seen_from(shape: torch.Size, distance_cm: float, pitch_mm: float) -> tuple[Tensor, Tensor]:
     """Rows and columns (H, W) where the pixels of a magnified film come from, the same for all films of a shape."""
     rows, columns = centred(*shape)
@@ -188,9 +188,11 @@ class LowInspiration(Perturbation):
         midline = thorax.midline - middle
         heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
         hill = gaussian_hill(rows - heart_row, columns - midline, 0.22 * thorax.height)
-        source_columns = midline + (columns - midline) / (1.0 + 0.5 * level["rise"] * hill)
+        broader = hill.mul_(0.5 * level["rise"]).add_(1.0)
+        source_columns = torch.div(columns - midline, broader, out=broader).add_(midline)
         moved = warp(film, source_rows, source_columns)
         aerated = warp(gaussian_blur(lungs.float(), 2.0), source_rows, source_columns)
+        del source_rows, source_columns, hill, broader
         radiograph = Radiograph.of(moved, draws)
         denser = self.LUNG_TISSUE * (1.0 / (1.0 - level["rise"]) - 1.0)
         return radiograph.display(radiograph.attenuation + denser * smoothstep(aerated))

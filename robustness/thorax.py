@@ -38,19 +38,28 @@ class Thorax:
     Attributes:
         lungs: (H, W) bool.
         midline: column between the lungs, pixels.
-        depth: (H, W) float32, path through the lung in cm: the chord of an ellipse, LUNG_DEPTH_CM * sqrt(1 - (1 - d)^2)
-            with d the distance to the edge of the mask over the largest one.
         top, bottom: first and last row of the lungs.
         left, right: first and last column of the lungs.
     """
 
     lungs: Tensor
     midline: float
-    depth: Tensor
     top: int
     bottom: int
     left: int
     right: int
+
+    @cached_property
+    def depth(self) -> Tensor:
+        """(H, W) float32, path through the lung in cm, found at half resolution.
+
+        It is the chord of an ellipse, LUNG_DEPTH_CM * sqrt(1 - (1 - d)^2) with d the distance to the edge of the mask
+        over the largest one.
+        """
+        distance = ndimage.distance_transform_edt(_halved(self.lungs).numpy()).astype(np.float32)
+        inward = resize(torch.from_numpy(distance), *self.lungs.shape)
+        inward = (inward / float(inward.max())).clamp(0.0, 1.0)
+        return LUNG_DEPTH_CM * (inward * (2.0 - inward)).sqrt() * self.lungs
 
     def side(self, which: str) -> Tensor:
         """(H, W) bool: the lung on the "left" or "right" of the film, or "both"."""
@@ -126,20 +135,15 @@ def thorax_of(lungs: Tensor) -> Thorax:
     sides = (bool(lungs[:, : round(midline)].any()), bool(lungs[:, round(midline) :].any()))
     if not all(sides):
         raise PerturbationUndefined("the lung mask holds only one side")
-    return Thorax(lungs, midline, _depth(lungs), int(rows[0]), int(rows[-1]), left, right)
-
-
-def _depth(lungs: Tensor) -> Tensor:
-    """Path length through the lungs (cm), from the distance to the edge of the mask, found at half resolution."""
-    height, width = lungs.shape
-    half = resize(lungs.float(), max(8, height // 2), max(8, width // 2)) > 0.5
-    distance = torch.from_numpy(ndimage.distance_transform_edt(half.numpy()).astype(np.float32))
-    distance = resize(distance, height, width)
-    deepest = float(distance.max())
-    if deepest <= 0.0:
+    if not bool(_halved(lungs).any()):
         raise PerturbationUndefined("the lung mask is thinner than two pixels")
-    inward = (distance / deepest).clamp(0.0, 1.0)
-    return LUNG_DEPTH_CM * (inward * (2.0 - inward)).sqrt() * lungs
+    return Thorax(lungs, midline, int(rows[0]), int(rows[-1]), left, right)
+
+
+def _halved(lungs: Tensor) -> Tensor:
+    """(H / 2, W / 2) bool: a mask (H, W) at half resolution."""
+    height, width = lungs.shape
+    return resize(lungs.float(), max(8, height // 2), max(8, width // 2)) > 0.5
 
 
 def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, shortest: float = 0.0) -> Tensor:
@@ -152,6 +156,15 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
         beta: spectral exponent; 3.5 gives clouds, 2 finer ones.
         shortest: wavelengths below this many pixels are left out.
     """
+    return _field(draws.image_id, draws.name, draws.seed, label, tuple(shape), beta, shortest)
+
+
+@remembered(8)
+def _field(  # noqa: PLR0917 - what is remembered is given by position
+    image_id: str, name: str, seed: int, label: str, shape: tuple[int, ...], beta: float, shortest: float
+) -> Tensor:
+    """The field, which is the same for every severity."""
+    draws = Draws(image_id, name, seed)
     # Fields of this kind hold nothing fine: they are made on a grid of at most 64 along the shorter side.
     factor = max(1.0, min(shape) / 64.0)
     height, width = (max(8, math.ceil(side / factor)) for side in shape)
@@ -167,6 +180,7 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
     return resize((field - field.mean()) / field.std().clamp_min(1e-9), shape[0], shape[1])
 
 
+@remembered(3)
 def nearness(thorax: Thorax, side: str) -> Tensor:
     """(H, W), 1 in the hemithorax of a side, falling to 0 beyond it, where the film's own edges end an opacity.
 

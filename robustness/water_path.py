@@ -32,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness.coarse import pieces
 from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
@@ -122,15 +123,17 @@ class Aerated:
     depth_cm: Tensor
     white: float
 
-    def filled(self, share: Tensor, draws: Draws, counts: float) -> Tensor:
-        """The film (H, W) with a share (H, W), 0 to 1, of the air along each ray replaced by water.
+    def filled(self, share: Tensor, draws: Draws, counts: float, film: Tensor | None = None, block: int = 1) -> Tensor:
+        """The film (H, W) with a share (h, w), 0 to 1, of the air along each ray replaced by water.
 
         Args:
             share: of the path through the lung.
             draws: where the grain comes from, the same for every severity and cause.
-            counts: photons a pixel detects where the intensity is typical.
+            counts: photons a pixel of the film detects where the intensity is typical.
+            film: whose coarse film was taken apart; unless given, the film that was.
+            block: pixels of the film along each side of one that was taken apart (see `coarse`).
         """
-        before = self.radiograph.attenuation
+        film = self.radiograph.film if film is None else film
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
         detail = kept * (
@@ -139,14 +142,27 @@ class Aerated:
             + (1.0 - GRAIN_LOST * share) * self.grain
             + (1.0 - 1.2 * share).clamp_min(0.0) * self.outline
         )
-        after = torch.minimum(self.base + share * self.lacking + detail, before.clamp_min(self.white))
+        most = self.radiograph.attenuation.clamp_min(self.white)
+        after = torch.minimum(self.base + share * self.lacking + detail, most)
+        faded = kept * (1.0 - GRAIN_LOST * share)
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
-        faded = kept * (1.0 - GRAIN_LOST * share)
-        lost = exp(after - typical) - faded.square() * exp(before - typical)
-        grain = draws.twin("whiteout").normals("grain", *before.shape)
-        after = after + (lost.clamp_min(0.0) / counts).sqrt() * grain
-        return self.radiograph.display(torch.where(share > 0.0, after, before))
+        grain = _grain(draws.image_id, draws.seed, *film.shape)
+        result = film.clone()
+        # A small film is displayed anew altogether, to the last bit as it always was.
+        for piece in pieces(film, self.radiograph, block, share > 0.0 if block > 1 else None):
+            before, left = piece.attenuation, piece.of(faded)
+            changed = piece.refined(after, left)
+            lost = exp(changed - typical) - left.square() * exp(before - typical)
+            changed = changed + lost.clamp_min_(0.0).div_(counts).sqrt_().mul_(grain[piece.place])
+            result[piece.place] = piece.display(torch.where(piece.of(share) > 0.0, changed, before))
+        return result
+
+
+@remembered(1)
+def _grain(image_id: str, seed: int, height: int, width: int) -> Tensor:
+    """(H, W) standard normal numbers of a film, the same for every severity and cause."""
+    return Draws(image_id, "whiteout", seed).normals("grain", height, width)
 
 
 def contrast_left(water_cm: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 import torch
@@ -120,3 +121,38 @@ def test_of_large_images_fewer_calls_are_remembered(monkeypatch):
             total(image, factor)
         # Small ones are all found again; of large ones the last.
         assert made == ([1, 2, 3] if len(image) == 10 else [1, 2, 3, 1])
+
+
+def test_what_is_held_is_counted_in_bytes_images_shared_once_and_forgotten_by_its_thread_alone():
+    twice = remembered(2)(lambda image, name: (image, image[:2]))
+    image, before = torch.ones(4, 8), content_cache.held()
+    twice(image, "a")
+    assert content_cache.held() - before == image.nbytes
+    twice(image, "b")
+    assert content_cache.held() - before == 2 * image.nbytes
+
+    def elsewhere():
+        twice(image, "c")
+        found.append(content_cache.held())
+        content_cache.forget()
+        found.append(content_cache.held())
+
+    found = []
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found == [image.nbytes, 0]
+    assert content_cache.held() - before == 2 * image.nbytes
+    content_cache.forget()
+    assert content_cache.held() == 0
+
+
+def test_of_a_large_film_no_more_is_held_than_a_dozen_images_of_its_size(chest, monkeypatch):
+    """Perturbed in every way, one after the other, as in a run."""
+    monkeypatch.setattr(content_cache, "MOST", 0)
+    film, lungs = (one.repeat_interleave(4, 0).repeat_interleave(4, 1) for one in chest(1, 192, 256))
+    content_cache.forget()
+    for name in perturbation.names():
+        with suppress(PerturbationUndefined):
+            get(name)(film[None], 4, ["one"], masks=lungs[None])
+        assert content_cache.held() <= 12 * film.nbytes, name

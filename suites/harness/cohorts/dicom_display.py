@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from suites.harness.errors import FilmUnreadable
 
 PERCENTILES = (0.5, 99.5)
 _MOST_LEVELS = 2**16
+_PART = 2**16
 
 DisplayRule = Literal["VOI LUT", "window", "full range", "percentiles 0.5 to 99.5"]
 
@@ -117,8 +119,17 @@ def displayed(
         found, places = np.unique(stored, return_inverse=True)
         levels = modality(found)
     film = places[~padding] if padding.any() and not padding.all() else places.ravel()
-    counts = np.bincount(film, minlength=len(levels))
-    return np.asarray(_grey_of(levels, counts, modality, dataset).astype(np.float32)[places])
+    # numpy widens what it counts or looks up to 64 bit: so many at a time are no second and third film.
+    counts = sum(np.bincount(film[part], minlength=len(levels)) for part in _parts(film.size))
+    grey = _grey_of(levels, np.asarray(counts), modality, dataset).astype(np.float32)
+    shown = np.empty(places.shape, dtype=np.float32)
+    for part in _parts(places.size):
+        grey.take(places.reshape(-1)[part], out=shown.reshape(-1)[part], mode="clip")
+    return shown
+
+
+def _parts(size: int) -> Iterator[slice]:
+    return (slice(first, first + _PART) for first in range(0, size, _PART))
 
 
 def _grey_of(

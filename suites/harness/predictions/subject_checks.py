@@ -7,8 +7,9 @@ from call to call, or with the films beside it, would be judged on noise, so all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def subject_checks(subject: Subject, cohort: Cohort, cache: Path) -> tuple[Subje
 
     def checked() -> pd.DataFrame:
         films = _films(cohort, rows, cache)
-        checks = (_of_network if subject.network is not None else _of_service)(subject, films) if films else ()
+        checks = _of_network(subject, films) if subject.network is not None else _of_service(subject, films)
         if subject.network is not None and len(everything) > len(rows) and checks and not barred(checks):
             checks = _with_all_films(checks, subject, everything, cohort, cache)
         return pd.DataFrame([asdict(check) for check in checks], columns=list(COLUMNS))
@@ -116,21 +117,26 @@ def _content(cohort: Cohort, row: Mapping[str, object]) -> str:
         return str(unreadable)
 
 
-def _films(cohort: Cohort, rows: Sequence[Mapping[str, object]], cache: Path) -> list[Tensor]:
-    """Return those of the films that can be read, (H, W) each."""
-    decode, found = remembering(cohort, cache), []
+def _films(cohort: Cohort, rows: Sequence[Mapping[str, object]], cache: Path) -> Iterator[Tensor]:
+    """Yield those of the films that can be read, (H, W) each, one at a time: a large one is as large as a network."""
+    decode = remembering(cohort, cache)
     for row in rows:
         try:
-            found.append(torch.from_numpy(decode(row).pixels))
+            yield torch.from_numpy(decode(row).pixels)
         except FilmUnreadable:
             continue
-    return found
 
 
-def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
-    network = subject.network
+def _of_network(subject: Subject, films: Iterable[Tensor]) -> tuple[SubjectCheck, ...]:
+    network, recipe = subject.network, subject.preprocessing
     assert network is not None  # noqa: S101 - the caller sent services elsewhere
-    pixels = torch.cat([subject.pixels(film[None]) for film in films])
+    made = [
+        (subject.pixels(film[None]), recipe.differentiable(film[None]) if recipe.eight_bit else None) for film in films
+    ]
+    if not made:
+        return ()
+    pixels = torch.cat([exact for exact, _ in made])
+    floats = torch.cat([inexact for _, inexact in made if inexact is not None]) if recipe.eight_bit else None
     answers = [subject.answer(pixels)[0].cpu().double() for _ in range(REPEATS)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
@@ -148,7 +154,7 @@ def _of_network(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck
         _repeatable(answers),
         _independent([answers[0], turned, alone]),
         _saturated(answers[0]),
-        *_gradients(subject, network, films, pixels, answers[0]),
+        *_gradients(subject, network, floats, pixels, answers[0]),
     )  # fmt: skip
 
 
@@ -162,9 +168,9 @@ def _with_all_films(
     """Return the checks, that for the same answer failed where two passes over all films differ harmfully."""
     first, second = [], []
     for start in range(0, len(rows), BATCH):
-        films = _films(cohort, rows[start : start + BATCH], cache)
-        if films:
-            pixels = torch.cat([subject.pixels(film[None]) for film in films])
+        made = [subject.pixels(film[None]) for film in _films(cohort, rows[start : start + BATCH], cache)]
+        if made:
+            pixels = torch.cat(made)
             first.append(subject.answer(pixels)[0].cpu().double())
             second.append(subject.answer(pixels.flip(0))[0].flip(0).cpu().double())
     answers = torch.cat(first), torch.cat(second)
@@ -176,8 +182,11 @@ def _with_all_films(
     return tuple(found if check.name == found.name else check for check in checks)
 
 
-def _of_service(subject: Subject, films: Sequence[Tensor]) -> tuple[SubjectCheck, ...]:
-    answers = [subject.reply(films[:ASKED]).cpu().double() for _ in range(2)]
+def _of_service(subject: Subject, films: Iterable[Tensor]) -> tuple[SubjectCheck, ...]:
+    asked = list(islice(films, ASKED))
+    if not asked:
+        return ()
+    answers = [subject.reply(asked).cpu().double() for _ in range(2)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     return _repeatable(answers, logits=False), _saturated(answers[0])
@@ -239,21 +248,18 @@ def _saturated(logits: Tensor) -> SubjectCheck:
 
 
 def _gradients(
-    subject: Subject, network: nn.Module, films: Sequence[Tensor], exact: Tensor, logits: Tensor
+    subject: Subject, network: nn.Module, floats: Tensor | None, exact: Tensor, logits: Tensor
 ) -> tuple[SubjectCheck, ...]:
     """Whether gradients reach the film, and how far from the recipe's own pixels they are taken.
 
     Args:
         subject: the classifier.
         network: its network.
-        films: (H, W) each.
+        floats: (N, C, S, S) pixels of the recipe without its rounding to 8 bit; `None` where it does not round.
         exact: (N, C, S, S) pixels of the recipe.
         logits: (N, K) of these.
     """
-    recipe = subject.preprocessing
-    pixels = exact
-    if recipe.eight_bit:
-        pixels = torch.cat([recipe.differentiable(film[None]) for film in films]).to(exact.device)
+    pixels = exact if floats is None else floats.to(exact.device)
     first, there = _with_gradient(network, pixels[:2])
     flat = logits[0]
     constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
@@ -267,7 +273,7 @@ def _gradients(
         "those without gradients can say anything"
     )
     reach = SubjectCheck("gradients reach the film", there or constant, detail, blocking=False)
-    if not recipe.eight_bit:
+    if floats is None:
         return (reach,)
     rest = pixels[len(first) :]
     answered = [part for part in (first, *([subject.answer(rest)[0].cpu().double()] if len(rest) else [])) if len(part)]

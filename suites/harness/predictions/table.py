@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from robustness.content_cache import forget
 from suites.harness.cohorts.cohort import Cohort, Row
 from suites.harness.errors import FilmUnreadable, PredictionProblem, one_line
 from suites.harness.foreign_code import foreign
@@ -35,6 +36,8 @@ included."""
 
 LARGE = 16 * 1024**2
 """Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
+HUGE = 48 * 1024**2
+"""Bytes of a film from which on it is handed back after each condition: half a gigabyte would lie idle else."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,7 @@ class _Making:
 
     def pieces(self, turn: int, row: Row) -> Generator[tuple[_Piece, int]]:
         """Yield what is missing of a film's conditions, each made once for all subjects, with the bytes of each."""
+        large = False
         try:
             image = str(row["id"])
             content, decode = self.cohort.opened(row)
@@ -212,6 +216,7 @@ class _Making:
             if not askers:
                 return
             film = decode()
+            large = film.pixels.nbytes > LARGE
             with self.room.holding(turn, _needed(film.pixels, self.resolution)):
                 for condition, views, reason in apply_all(
                     film, askers, image, seed=self.seed, resolution=self.resolution
@@ -222,9 +227,12 @@ class _Making:
                         yield from ((_Undefined(one, identity, condition, reason), 0) for one in askers[condition])
                     else:
                         yield from _inputs(askers[condition], identity, condition, views)
-            if film.pixels.nbytes > LARGE:
-                give_back()
+                    if film.pixels.nbytes > HUGE and (condition.native or self.resolution.side is None):
+                        give_back()
         finally:
+            forget()
+            if large:
+                give_back()
             self.room.passed(turn)
 
 

@@ -6,6 +6,7 @@ The stored values and their grey are computed here from the film's own values, b
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from scipy.special import expit
 
 from suites.harness.cohorts.decoding import decode_image
 from suites.harness.cohorts.dicom_decoding import display_rule
-from suites.harness.cohorts.dicom_display import _percentile
+from suites.harness.cohorts.dicom_display import Modality, _percentile, displayed
 from suites.harness.errors import FilmUnreadable
 from tests.suites.cohorts.film_files import STORED, bare, lut, radiograph, run_length_encoded, stored_bytes
 
@@ -279,3 +280,17 @@ def test_an_old_file_without_samples_per_pixel_is_grey(tmp_path: Path) -> None:
     plain = read(tmp_path, stored_bytes(film))
     del film.SamplesPerPixel
     np.testing.assert_array_equal(read(tmp_path, bare(film, ExplicitVRLittleEndian)), plain)
+
+
+def test_a_film_is_displayed_in_the_memory_of_a_few_of_its_size() -> None:
+    dataset = Dataset()
+    dataset.BitsStored, dataset.PixelRepresentation = 12, 0
+    stored = (np.arange(2**20, dtype=np.uint32) * 7919 % 4096).astype(np.uint16).reshape(1024, 1024)
+    nothing = np.zeros(stored.shape, dtype=bool)
+    tracemalloc.start()
+    grey = displayed(stored, Modality(dataset), dataset, nothing)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10 * stored.size, "what is looked up and the film, 4 bytes a pixel each"
+    assert float(grey.min()) == 0.0
+    assert float(grey.max()) == 1.0

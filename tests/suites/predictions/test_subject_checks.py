@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from suites.harness import evaluate, load_claims, load_cohort, load_subject
 from suites.harness.claims import Verdict
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.subject_checks import FILMS, barred, subject_checks
-from suites.harness.subjects.preprocessing import Untouched
+from suites.harness.subjects.preprocessing import Preprocessing, Untouched
 from tests.controls.subjects import Calm, Memoriser, Mistaken, Reader, cohort_of, subject_of
 
 COHORT = cohort_of(24)
@@ -215,3 +216,23 @@ def test_the_report_says_how_far_gradients_lie_from_the_recipe(tmp_path):
     share = float(found["gradients follow the recipe"]["detail"].split("where ")[1].split(" %")[0])
     assert 0 < share < 40
     assert all(check["passed"] for check in found.values())
+
+
+def test_films_are_held_one_at_a_time(tmp_path):
+    """Eight films as they come from a detector take as much memory as a network."""
+    films, most = [], []
+
+    class Pixels(np.ndarray):
+        pass
+
+    def decode(row):
+        film = COHORT.decode(row)
+        pixels = film.pixels.view(Pixels)
+        films.append(weakref.ref(pixels))
+        most.append(sum(one() is not None for one in films))
+        return replace(film, pixels=pixels)
+
+    subject = replace(subject_of(Reader(), "sound"), preprocessing=Preprocessing(name="small", short_side=80, size=64))
+    subject_checks(subject, replace(COHORT, decode=decode, identify=None), tmp_path)
+    assert len(most) >= FILMS
+    assert max(most) <= 3

@@ -17,8 +17,10 @@ import pytest
 import torch
 from torch import nn
 
+from robustness import content_cache
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
+from suites.harness.predictions import table as predicting
 from suites.harness.predictions.conditions import expand, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import predict as predict_all
@@ -280,3 +282,23 @@ def test_answers_at_different_resolutions_are_never_mixed(tmp_path):
     pd.testing.assert_frame_equal(small, again)
     changed = (small[["logit_0", "logit_1"]] != stored[["logit_0", "logit_1"]]).any(axis=1)
     assert changed.tolist() == (stored["condition"] != "clean").tolist(), "a clean film is shown as it is stored"
+
+
+def test_what_a_thread_remembered_of_a_film_goes_with_it(tmp_path):
+    """Else every thread holds its last film, all that was found out about it included, for as long as it waits."""
+    held = []
+
+    def decode(row) -> Film:
+        held.append(content_cache.held())
+        return film_of(row)
+
+    predict(subject_of(), cohort_of(12, decode), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert held == [0] * 12
+
+
+def test_of_a_large_film_memory_is_handed_back_once_it_is_forgotten(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(predicting, "LARGE", 0)
+    monkeypatch.setattr(predicting, "give_back", lambda: given.append(content_cache.held()))
+    predict(subject_of(), cohort_of(3), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+    assert given == [0, 0, 0], "after it was forgotten"

@@ -7,9 +7,10 @@ alone, so a map does not depend on its neighbours and serves claims, tables and 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +46,8 @@ STAGES = 3
 """Steps in which a network's weights are redrawn for that; a map of every film before them and after each."""
 CHECKED = 8
 """Films on which a method's sanity is checked."""
+MOST_SEEN = 96 * 1024**2
+"""Bytes of what networks see of films that are remembered, whatever the number of films and of their pixels."""
 
 
 @dataclass(frozen=True)
@@ -129,16 +132,6 @@ def network_of(answers: Answers) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One film under one condition for one subject; `identity` is all that is compared."""
-
-    identity: tuple[str, ...]
-    answers: Answers = field(compare=False)
-    image: str = field(compare=False)
-    condition: str = field(compare=False)
-
-
-@dataclass(frozen=True)
 class _Seen:
     """What the network sees of a film: grey (1, 1, S, S), masks by name (S, S), share of each mask that is visible."""
 
@@ -146,26 +139,34 @@ class _Seen:
     masks: Mapping[str, Mask]
     visible: Mapping[str, float]
 
+    @property
+    def bytes(self) -> int:
+        return self.grey.nbytes + sum(mask.nbytes for mask in self.masks.values())
+
 
 def _seen(answers: Answers, at: int, condition: str) -> _Seen:
+    """Return what is seen of a film; that of the last ones is remembered, for several claims look at the same."""
     subject, image = answers.subject, answers.images[at]
     names = (str(subject.cache_key), answers.content(image), image)
-    return _looked(
-        _Wanted(
-            (*names, parse(condition).identity, str(answers.seed), str(answers.resolution)), answers, image, condition
-        )
-    )
+    identity = (*names, parse(condition).identity, str(answers.seed), str(answers.resolution))
+    if identity not in _REMEMBERED:
+        _REMEMBERED[identity] = _looked(answers, image, condition)
+    _REMEMBERED.move_to_end(identity)
+    while len(_REMEMBERED) > 1 and sum(one.bytes for one in _REMEMBERED.values()) > MOST_SEEN:
+        _REMEMBERED.popitem(last=False)
+    return _REMEMBERED[identity]
 
 
-@lru_cache(maxsize=512)
-def _looked(asked: _Wanted) -> _Seen:
-    """Decode, change and preprocess one film; the last ones are remembered, for several claims look at the same."""
-    answers = asked.answers
-    grey = answers.subject.pixels(torch.from_numpy(under(answers, asked.image, asked.condition)).unsqueeze(0))[:, :1]
+_REMEMBERED: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
+
+
+def _looked(answers: Answers, image: str, condition: str) -> _Seen:
+    """Decode, change and preprocess one film."""
+    grey = answers.subject.pixels(torch.from_numpy(under(answers, image, condition)).unsqueeze(0))[:, :1]
     masks, visible = {}, {}
     recipe = answers.subject.preprocessing
-    if asked.condition == CLEAN:  # a mask is carried through the same resize and crop as its film
-        film = answers.film(asked.image)
+    if condition == CLEAN:  # a mask is carried through the same resize and crop as its film
+        film = answers.film(image)
         rows, columns = recipe.resized_shape(*film.pixels.shape)
         for name, mask in film.masks.items():
             whole = torch.from_numpy(mask).unsqueeze(0)

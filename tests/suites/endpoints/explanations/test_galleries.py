@@ -108,7 +108,7 @@ def test_maps_are_computed_once_and_read_without_decoding(evidence, counted, mon
     answers, index = evidence.main, np.array([3, 4])
     first = attribution.attribute(answers, index, IG, evidence.cache)
     again = len(counted)
-    attribution._looked.cache_clear()
+    attribution._REMEMBERED.clear()
     monkeypatch.setattr(attribution, "under", lambda *_: pytest.fail("a film was decoded"))
     second = attribution.attribute(answers, np.array([4, 3]), IG, evidence.cache)
     assert len(counted) == again, "a finished map was computed again"

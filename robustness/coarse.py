@@ -1,0 +1,150 @@
+"""How does what was found on a coarse film come onto a fine one? Piece by piece, with what only the fine one shows.
+
+Nothing that a white-out looks for is finer than a millimetre and a half, and films have ten pixels there. So a large
+film is averaged over blocks of whole pixels first, and what becomes of the coarse film is enlarged again, as one level
+of a Laplacian pyramid is (Burt and Adelson 1983): what the coarse film cannot hold is taken from the film itself.
+Besides film and result, memory and most of the time are those of the coarse film, whatever the size of the film. Films
+that are no larger are their own coarse films, and nothing is averaged or enlarged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustness.draws import Draws
+from robustness.pointwise import affine
+from robustness.radiograph import DT, T0, Radiograph
+
+PIXELS = 512 * 768
+"""Most pixels of a coarse film: of a child's chest, two a millimetre."""
+PIECE = 2**17
+"""Pixels of a piece: a few images of this size stay in the processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """A film averaged over blocks of whole pixels.
+
+    Attributes:
+        film: (h, w) means of blocks; those at the lower and right border go on beyond the film as its border does.
+        draws: of the film, with a lung mask (h, w) where it has one.
+        block: pixels of the film along each side of a block, 1 where nothing was averaged.
+    """
+
+    film: Tensor
+    draws: Draws
+    block: int
+
+    @classmethod
+    def of(cls, film: Tensor, draws: Draws) -> Coarse:
+        """Average a film (H, W) to no more than PIXELS."""
+        block = max(1, math.ceil(math.sqrt(film.numel() / PIXELS)))
+        if block == 1:
+            return cls(film, draws, 1)
+        lungs = draws.lungs
+        if lungs is not None:
+            grey = lungs.contiguous().view(torch.uint8) * 255
+            lungs = _averaged(grey, block) >= 128
+        small = Draws(draws.image_id, draws.name, draws.seed, lungs=lungs, device=draws.device)
+        return cls(_averaged(film, block), small, block)
+
+
+def _averaged(image: Tensor, block: int) -> Tensor:
+    height, width = image.shape
+    whole = cv2.copyMakeBorder(image.numpy(), 0, -height % block, 0, -width % block, cv2.BORDER_REPLICATE)
+    size = (whole.shape[1] // block, whole.shape[0] // block)
+    return torch.from_numpy(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A rectangle of a film, and the radiograph of its coarse film.
+
+    Attributes:
+        film: (H, W) float32 in [0, 1], all of it.
+        radiograph: of the coarse film (h, w).
+        block: pixels of the film along each side of a pixel of the coarse one.
+        rows: of the coarse film.
+        columns: of the coarse film.
+    """
+
+    film: Tensor
+    radiograph: Radiograph
+    block: int
+    rows: slice
+    columns: slice
+
+    @cached_property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns of the film."""
+        spans = zip((self.rows, self.columns), self.film.shape, strict=True)
+        rows, columns = (slice(span.start * self.block, min(span.stop * self.block, size)) for span, size in spans)
+        return rows, columns
+
+    @cached_property
+    def attenuation(self) -> Tensor:
+        """(rows, columns) of the film."""
+        if self.block == 1:
+            return self.radiograph.attenuation[self.place]
+        return affine(self.radiograph.line(self.film[self.place].contiguous()), DT, T0)
+
+    def of(self, image: Tensor) -> Tensor:
+        """The piece (rows, columns) of an image (h, w), interpolated linearly."""
+        if self.block == 1:
+            return image[self.place]
+        # With a pixel more on each side, the border pixel continued, so that pieces fit together.
+        lines = np.arange(self.rows.start - 1, self.rows.stop + 1).clip(0, image.shape[0] - 1)
+        first, last = max(self.columns.start - 1, 0), min(self.columns.stop + 1, image.shape[1])
+        more = (first - self.columns.start + 1, self.columns.stop + 1 - last)
+        part = cv2.copyMakeBorder(image.numpy()[lines, first:last], 0, 0, *more, cv2.BORDER_REPLICATE)
+        size = (part.shape[1] * self.block, part.shape[0] * self.block)
+        large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        height, width = (span.stop - span.start for span in self.place)
+        return torch.from_numpy(large[self.block : self.block + height, self.block : self.block + width])
+
+    def refined(self, changed: Tensor, kept: Tensor | float = 1.0) -> Tensor:
+        """(rows, columns) attenuation of the film where that of the coarse film is `changed`.
+
+        Args:
+            changed: (h, w) attenuation.
+            kept: share of what only the film itself shows that is left, a number or (rows, columns).
+        """
+        if self.block == 1:
+            return changed[self.place]
+        return self.of(changed) + kept * (self.attenuation - self.of(self.radiograph.attenuation))
+
+    def display(self, attenuation: Tensor) -> Tensor:
+        """(rows, columns) attenuation to film, raw beam as it was; see `Radiograph.display`."""
+        shown = self.radiograph.toned((attenuation - T0).div_(DT))
+        weight = self.radiograph.weight
+        return shown if weight is None else torch.lerp(self.film[self.place], shown, self.of(weight), out=shown)
+
+
+def pieces(film: Tensor, radiograph: Radiograph, block: int, where: Tensor | None = None) -> Iterator[Piece]:
+    """Pieces of a film (H, W), one below the other.
+
+    Args:
+        film: all of it.
+        radiograph: of its coarse film.
+        block: pixels of the film along each side of a pixel of the coarse one.
+        where: (h, w) bool, what the pieces must cover; unless given, everything.
+    """
+    rows, columns = (slice(0, size) for size in radiograph.film.shape)
+    if where is not None:
+        rows, columns = (_span(where.any(dim=dim)) for dim in (1, 0))
+    step = max(1, PIECE // max(1, (columns.stop - columns.start) * block**2))
+    for first in range(rows.start, rows.stop, step):
+        yield Piece(film, radiograph, block, slice(first, min(first + step, rows.stop)), columns)
+
+
+def _span(occupied: Tensor) -> slice:
+    places = torch.nonzero(occupied).squeeze(1)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)

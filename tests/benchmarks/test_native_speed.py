@@ -1,0 +1,112 @@
+"""What does a condition cost on films of the sizes they come in? Beside a pass of a network, and beside other packages.
+
+    uv run pytest -s tests/benchmarks/test_native_speed.py
+
+@TABLE@
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from statistics import median
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+
+from robustness import presets
+from suites.harness.cohorts.cohort import Film
+from suites.harness.predictions.conditions import apply_all, parse
+from suites.harness.predictions.resolution import Resolution
+from suites.harness.subjects.preprocessing import REPOSITORY
+from tests.benchmarks.test_perturbation_speed import (
+    ALBUMENTATIONS,
+    MEDMNISTC,
+    Bytes,
+    beside_albumentations,
+    corruptions,
+    films,
+    lungs_of_film,
+    one_thread,
+    run_medmnistc,
+    side_by_side,
+    summed,
+)
+
+__all__ = ["corruptions", "films", "one_thread"]
+
+SIZES = {(320, 256): (10, 0.06), (1344, 968): (3, 0.3), (3056, 2544): (2, 0.5)}
+"""Width and height, rounds, and the most that a condition may take of a pass here, on a machine that is busy."""
+OF_A_SHAPE = {"aspect_squeeze", "aspect_stretch"}
+"""Their counterpart makes films of one number of pixels only."""
+
+
+def enlarged(grey: Bytes, width: int, height: int) -> Bytes:
+    """A film of that size, with grain of single pixels."""
+    large = cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC)
+    grain = np.random.default_rng(0).normal(0.0, 1.5, large.shape)
+    return (large + grain * (large > 5)).clip(0, 255).astype(np.uint8)
+
+
+def lungs_of(width: int, height: int) -> np.ndarray:
+    return cv2.resize(lungs_of_film().astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_condition_is_a_small_part_of_a_pass(size, films, capsys):
+    """Perturbed at the working resolution and resized, as a run does it, all conditions of the standard grid."""
+    rounds, most = SIZES[size]
+    networks = {name: timm.create_model(name, num_classes=3).eval() for name in ("convnextv2_tiny", "convnextv2_atto")}
+    batch, working = torch.rand(4, 3, 224, 224), Resolution.enough_for([REPOSITORY])
+    grid = [parse(f"{name}@{severity}") for name, severity in presets.get("standard")]
+    passes, totals, spent = defaultdict(list), [], defaultdict(list)
+    for index, grey in enumerate(films[:rounds]):
+        pixels = enlarged(grey, *size).astype(np.float32) / np.float32(255)
+        film = Film(pixels=pixels, content=f"{index}", masks={"lung": lungs_of(*size)})
+        with torch.inference_mode():
+            for name, network in networks.items():
+                began = time.process_time()
+                network(batch)
+                passes[name].append((time.process_time() - began) / len(batch))
+            began = last = time.process_time()
+            for condition, views, _ in apply_all(film, grid, f"film {index}", seed=0, resolution=working):
+                if views is not None:
+                    REPOSITORY(views)
+                now = time.process_time()
+                spent[condition.perturbation].append(now - last)
+                last = now
+            totals.append((last - began) / len(grid))
+    mean, of = median(totals), {name: median(took) for name, took in passes.items()}
+    shares = ", ".join(f"{mean / took:.1%} of {name}'s {1e3 * took:.0f} ms" for name, took in of.items())
+    dearest = sorted(spent, key=lambda name: -sum(spent[name]))[:8]
+    with capsys.disabled():
+        print(
+            f"\n{size[0]} x {size[1]}: {1e3 * mean:.1f} ms for one of {len(grid)} conditions, {shares}; most of it for"
+        )
+        print(", ".join(f"{name} {1e3 * median(spent[name]):.0f} ms" for name in dearest))
+    assert mean < most * of["convnextv2_tiny"]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_packages_take_longer_at_every_size(size, films, corruptions, capsys):
+    """Films as stored, 8 bit and floats, every perturbation beside what does about the same elsewhere."""
+    rounds, _ = SIZES[size]
+    large = [enlarged(grey, *size) for grey in films[: rounds + 1]]
+    pairs = {name: steps for name, steps in ALBUMENTATIONS.items() if name not in OF_A_SHAPE}
+    found = {
+        "medmnistc": [
+            side_by_side(name, "", run_medmnistc(*((corruptions[what], level) for what, level in steps)), large)
+            for name, steps in MEDMNISTC.items()
+        ],
+        "albumentations": beside_albumentations(pairs, large),
+    }
+    with capsys.disabled():
+        for package, rows in found.items():
+            stored, floats = summed(rows).ratios
+            slower = [f"{row.ours} {row.ratios[0]:.2f}" for row in rows if row.ratios[0] < 1.0]
+            print(f"\n{size[0]} x {size[1]}, {package}: {stored:.2f} x on 8-bit films, {floats:.2f} x on floats")
+            print(f"slower on 8 bit: {', '.join(slower) or 'none'}")
+            assert min(stored, floats) > 0.8, "ahead in total, less what a busy machine adds"
