@@ -32,13 +32,13 @@ class Failure:
     Attributes:
         outside: (n,) true for the failing films.
         resamples: of patients.
-        patients: of the usual or the failing films, whichever has fewer: the bound where nothing varies.
+        fewest: patients of the usual or the failing films, whichever has fewer: the bound where nothing varies.
         scores: name -> (n,).
     """
 
     outside: npt.NDArray[np.bool_]
     resamples: Resamples
-    patients: int
+    fewest: int
     scores: dict[str, FloatArray]
 
 
@@ -96,7 +96,8 @@ def detection(evidence: Evidence, whiteout: str, views: str) -> Detection:
             )
             for statistic, estimate, *samples in zip(STATISTICS, estimates, drawn, left_out, strict=True):
                 sample, alone = map(np.asarray, samples)
-                sampled = Sampled(float(estimate), sample, failure.patients, (0.0, 1.0), left_out=alone)
+                patients, strata = failure.resamples.patients, (failure.fewest,)
+                sampled = Sampled(float(estimate), sample, patients, strata=strata, left_out=alone)
                 found.cells[score, name, statistic] = sampled.interval()
     return found
 
@@ -143,10 +144,10 @@ def _failures(sets: dict[str, FilmSet]) -> Iterator[tuple[str, Failure]]:
             usual.answers.resamples.subset(usual.keep).subset(near),
             films.answers.resamples.subset(films.keep),
         )
-        patients = min(ours.patients, theirs.patients)
+        fewest = min(ours.patients, theirs.patients)
         both = {score: np.concatenate([usual.scores[score][near], films.scores[score]]) for score in shared}
         outside = np.repeat([False, True], [int(near.sum()), int(films.keep.sum())])
-        yield name, Failure(outside, ours.beside(theirs), patients, both)
+        yield name, Failure(outside, ours.beside(theirs), fewest, both)
     right = usual.answers.correct()[usual.keep]
     known = np.isfinite(right)
     wrong = right[known] == 0

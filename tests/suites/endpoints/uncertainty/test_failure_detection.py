@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from calibration import scores
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
+from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.endpoints.uncertainty import failure_detection
 from suites.harness.formatting.cells import NONE
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
@@ -68,6 +70,9 @@ def test_features_catch_what_confidence_cannot_and_the_other_way_round(tmp_path)
         assert found.cells[score, "misclassified", "AUROC"].low > 0.65
         assert found.cells[score, "white-out", "AUROC"].low > 0.8
     assert found.cells["mahalanobis", "misclassified", "AUROC"].high < 0.6
+    doubt = np.concatenate([scores.get("max-softmax")(answers.logits()) for answers in (main, lateral)])
+    judged_by_a_claim = TwoCohorts.of(main, lateral).auroc(doubt).interval()
+    assert found.cells["max-softmax", "lateral", "AUROC"] == judged_by_a_claim, "one number has one interval"
     table = found.table().set_index("score")
     assert table.loc["MC dropout", "why empty"] == "profiles standard and full only"
     assert table.loc["vim", "why empty"] == "features of white films: profiles standard and full only"
