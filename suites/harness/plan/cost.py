@@ -18,7 +18,7 @@ from suites.harness.endpoints.explanations.method_comparison import FILMS as FEW
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan.speed import Speed, cores
 from suites.harness.predictions.ahead import AT_WORK, WAITING
-from suites.harness.predictions.table import STORED_IMAGES, WORKING_IMAGES
+from suites.harness.predictions.pieces import STORED_IMAGES, WORKING_IMAGES
 from suites.harness.progress import STAGES, Stage, duration
 
 Passes = tuple[float, float]

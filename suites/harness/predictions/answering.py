@@ -1,0 +1,148 @@
+"""How is a block of films answered? By one function that runs in this process or in any other.
+
+What it gives depends on nothing but the job and the films: not on who ran it, nor on what was answered before or beside
+it. Its result are shards on disk, one for each subject; it returns the receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from suites.harness.cache.shards import SET_ASIDE
+from suites.harness.errors import FilmUnreadable
+from suites.harness.predictions.ahead import ahead
+from suites.harness.predictions.blocks import Block, Filed, Job, Receipt, Told
+from suites.harness.predictions.conditions import Condition
+from suites.harness.predictions.engine import Engine
+from suites.harness.predictions.opened import Opened, opened
+from suites.harness.predictions.pieces import Asked, Failed, Making, Undefined
+
+
+@dataclass(frozen=True)
+class _LookedUp:
+    """What is known of a block before anything is predicted: its films, and the subjects whose answers are missing."""
+
+    films: Sequence[Opened]
+    unreadable: Sequence[tuple[str, str]]
+    lacking: Mapping[str, Engine]
+    set_aside: int
+
+
+def found_block(job: Job, engines: Mapping[str, Engine], block: Block, told: Told) -> Receipt | None:
+    """Return the receipt of a block whose answers are all in the cache, `None` where some are not."""
+    known = _looked_up(job, engines, block)
+    return None if known.lacking else _found(job, block, known, told)
+
+
+def answer_block(job: Job, engines: Mapping[str, Engine], block: Block, told: Told) -> Receipt:
+    """Return the receipt of a block, whose answers are in the cache when this returns.
+
+    Args:
+        job: what is asked.
+        engines: of `job.engines`, made once for many blocks.
+        block: the films.
+        told: how far it is.
+
+    Raises:
+        PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
+        UsageProblem: the cache cannot be written, or a film changed while it was read.
+    """
+    known = _looked_up(job, engines, block)
+    if not known.lacking:
+        return _found(job, block, known, told)
+    for _ in known.unreadable:
+        told.film(job.per_film)
+    failed, broken = _predicted(job, known, told)
+    readable = [film for film in known.films if film.key not in broken]
+    filed = {}
+    for name, conditions in job.conditions.items():
+        ran = [condition.identity for condition in _without(failed, conditions)]
+        engine = known.lacking.get(name)
+        filed[name] = (
+            Filed([film.key for film in readable], ran, engine.computed) if engine else _all_of(job, known, name)
+        )
+    return Receipt(
+        number=block.number,
+        films=[film.key for film in readable],
+        filed=filed,
+        unreadable=[*known.unreadable, *((str(film.row["file"]), broken[film.key]) for film in known.films
+                                         if film.key in broken)],
+        notes=_notes(readable),
+        failed=failed,
+        set_aside=SET_ASIDE[known.set_aside :],
+    )  # fmt: skip
+
+
+def _looked_up(job: Job, engines: Mapping[str, Engine], block: Block) -> _LookedUp:
+    aside = len(SET_ASIDE)
+    films, unreadable = opened(job.cohort, block.rows, job.threads)
+    keys = [film.key for film in films]
+    lacking = {
+        name: engine
+        for name, engine in engines.items()
+        if keys and engine.shards.read(keys, job.identities(name)) is None
+    }
+    return _LookedUp(films, unreadable, lacking, aside)
+
+
+def _found(job: Job, block: Block, known: _LookedUp, told: Told) -> Receipt:
+    for _ in block.rows:
+        told.film(job.per_film)
+    return Receipt(
+        number=block.number,
+        films=[film.key for film in known.films],
+        filed={name: _all_of(job, known, name) for name in job.conditions},
+        unreadable=known.unreadable,
+        notes=_notes(known.films),
+        set_aside=SET_ASIDE[known.set_aside :],
+    )
+
+
+def _predicted(job: Job, known: _LookedUp, told: Told) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """Predict what is missing of a block; return the conditions that failed, and the films that are broken after all.
+
+    Both with the reason: text of a condition, id and content of a film.
+    """
+    keys = [film.key for film in known.films]
+    wanted = [(engine, job.conditions[name]) for name, engine in known.lacking.items()]
+    failed: dict[str, str] = {}
+    broken: dict[tuple[str, str], str] = {}
+    with ExitStack() as kept:
+        for engine, conditions in wanted:
+            kept.enter_context(engine.answering(keys, conditions))
+        making = Making(wanted, job.seed, job.resolution)
+        for film, pieces in ahead(known.films, making.pieces, job.threads):
+            made = 0
+            try:
+                for piece in pieces:
+                    match piece:
+                        case Failed(condition, how):
+                            failed.setdefault(condition.text, how)
+                            continue
+                        case Undefined(engine, key, condition, reason):
+                            engine.note_undefined(key, condition, reason)
+                        case Asked(engine, key, condition, views):
+                            engine.ask(key, condition, views)
+                    made += 1
+                    told.done(1)
+            except FilmUnreadable as problem:
+                broken[film.key] = str(problem)
+            told.film(job.per_film - made)
+        readable = [key for key in keys if key not in broken]
+        for engine, conditions in wanted:
+            engine.finished(readable, _without(failed, conditions))
+    return failed, broken
+
+
+def _all_of(job: Job, known: _LookedUp, name: str) -> Filed:
+    return Filed([film.key for film in known.films], job.identities(name))
+
+
+def _notes(films: Sequence[Opened]) -> list[tuple[str, str]]:
+    return [(film.key[0], film.note) for film in films if film.note]
+
+
+def _without(failed: Mapping[str, str], conditions: Sequence[Condition]) -> list[Condition]:
+    return [condition for condition in conditions if condition.text not in failed]
