@@ -52,8 +52,7 @@ def answer_block(job: Job, engines: Mapping[str, Engine], block: Block, told: To
     known = _looked_up(job, engines, block)
     if not known.lacking:
         return _found(job, block, known, told)
-    for _ in known.unreadable:
-        told.film(job.per_film)
+    told.films(len(known.unreadable), len(known.unreadable) * job.per_film)
     failed, broken = _predicted(job, known, told)
     readable = [film for film in known.films if film.key not in broken]
     filed = {}
@@ -88,8 +87,7 @@ def _looked_up(job: Job, engines: Mapping[str, Engine], block: Block) -> _Looked
 
 
 def _found(job: Job, block: Block, known: _LookedUp, told: Told) -> Receipt:
-    for _ in block.rows:
-        told.film(job.per_film)
+    told.films(len(block.rows), len(block.rows) * job.per_film)
     return Receipt(
         number=block.number,
         films=[film.key for film in known.films],
@@ -129,7 +127,7 @@ def _predicted(job: Job, known: _LookedUp, told: Told) -> tuple[dict[str, str], 
                     told.done(1)
             except FilmUnreadable as problem:
                 broken[film.key] = str(problem)
-            told.film(job.per_film - made)
+            told.films(1, job.per_film - made)
         readable = [key for key in keys if key not in broken]
         for engine, conditions in wanted:
             engine.finished(readable, _without(failed, conditions))

@@ -25,8 +25,8 @@ class Told(Protocol):
     def done(self, units: int) -> None:
         """Take note of answers, one for each subject, film and condition."""
 
-    def film(self, found: int) -> None:
-        """Take note of a film that is through, and of how many of its answers were there already."""
+    def films(self, count: int, found: int) -> None:
+        """Take note of films that are through, and of how many of their answers were there already."""
 
 
 @dataclass(frozen=True)

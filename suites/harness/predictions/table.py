@@ -106,15 +106,15 @@ class _Following:
     """Tells the progress of a run how far its blocks are."""
 
     progress: Progress
-    bar: "tqdm[NoReturn]"
+    bar: tqdm[NoReturn]
 
     def done(self, units: int) -> None:
         self.progress.done(units)
 
-    def film(self, found: int) -> None:
-        self.bar.update()
+    def films(self, count: int, found: int) -> None:
+        self.bar.update(count)
         self.progress.found(found)
-        self.progress.decoded()
+        self.progress.decoded(count)
 
 
 @contextmanager
