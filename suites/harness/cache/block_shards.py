@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class BlockShards:
         return found
 
     def write(self, films: Sequence[FilmKey], identities: Iterable[str], rows: Mapping[RowKey, Row]) -> str:
-        """Keep a finished block, and remove the parts that it makes superfluous.
+        """Keep a finished block.
 
         Args:
             films: id and content of each.
@@ -93,12 +93,14 @@ class BlockShards:
         keys = _keys(films, identities)
         name = self.name(films, identities)
         self._write(self.folder / name, [rows[key] for key in keys])
-        whole = set(keys)
+        return name
+
+    def tidy(self, films: Sequence[FilmKey], rows: Container[RowKey]) -> None:
+        """Remove the parts of a block that hold nothing but these rows, now that they are kept as a whole."""
         for path in self.folder.glob(f"part-{_films_digest(films)}-*.parquet"):
             part = self._believed(path)
-            if part is not None and set(map(_row_key, part.select(KEY).to_pylist())) <= whole:
+            if part is not None and all(_row_key(row) in rows for row in part.select(KEY).to_pylist()):
                 path.unlink(missing_ok=True)
-        return name
 
     def write_part(self, films: Sequence[FilmKey], rows: Sequence[Row]) -> None:
         """Keep some rows of a block that is not finished.

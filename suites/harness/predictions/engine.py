@@ -91,8 +91,10 @@ class Engine:
         """
         while self._waiting:
             self._answer(min(self.batch, len(self._waiting)))
-        self.shards.write(films, [condition.identity for condition in conditions], self._rows)
+        identities = [condition.identity for condition in conditions]
+        self.shards.write(films, identities, self._rows)
         self._fresh = []
+        self.shards.tidy(self._films, {(one, image, what) for image, one in films for what in identities})
 
     def _flush(self) -> None:
         self.shards.write_part(self._films, self._fresh)
