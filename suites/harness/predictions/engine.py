@@ -20,10 +20,9 @@ from torch import Tensor
 
 from suites.harness.cache import FLUSH_SECONDS, BlockShards, FilmKey, Row, RowKey
 from suites.harness.cache.code_digest import decoding
-from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
+from suites.harness.errors import PredictionProblem, QuestionFailed, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.resolution import AS_STORED, Resolution
-from suites.harness.subjects.formats.http_client import QuestionFailed
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,9 @@ def meet(file: Path) -> None:
         file.unlink()
         if how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "wait":
+            file.with_suffix(".waiting").write_text(str(os.getpid()))
+            time.sleep(60)
         raise ValueError("boom")
 
 
