@@ -36,8 +36,9 @@ from suites.harness.predictions.workers import THIS_PROCESS, LocalProcesses, Thi
 from suites.harness.subjects.preprocessing import REPOSITORY
 from suites.harness.subjects.subject import Provenance, Subject
 
-SIZES = {"256 x 320": ((256, 320), 512), "968 x 1344": ((968, 1344), 256)}
-"""Size of a film, and how many there are."""
+SIZES = {"256 x 320": ((256, 320), 20), "968 x 1344": ((968, 1344), 4)}
+"""Size of a film, and under how many conditions it is prepared."""
+FILMS = 128
 ROUNDS = 3
 STORED = 200, 150
 """Films and conditions that are stored."""
@@ -90,13 +91,13 @@ def in_turns(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 def scaling(folder: Path) -> Iterator[str]:
     one, cores = subject(), os.cpu_count() or 1
-    conditions = expand([f"{name}@{severity}" for name, severity in presets.get("quick")])
+    grid = expand([f"{name}@{severity}" for name, severity in presets.get("quick")])
     pool = LocalProcesses(cores, [one])
-    yield f"films ready a second, of {len(conditions)} conditions each, {cores} cores (load {os.getloadavg()[0]:.0f})"
-    for name, (shape, films) in SIZES.items():
-        cohort = cohort_of(films, shape)
+    yield f"film-conditions a second (times one thread) on {cores} cores, load {os.getloadavg()[0]:.0f}"
+    for name, (shape, few) in SIZES.items():
+        cohort, conditions = cohort_of(FILMS, shape), grid[:: len(grid) // few][:few]
 
-        def run(by, films=cohort) -> None:
+        def run(by, films=cohort, conditions=conditions) -> None:
             here = Path(tempfile.mkdtemp(dir=folder))
             asked, resolution = {"bench": (one, conditions)}, Resolution.enough_for([REPOSITORY])
             predict(asked, films, seed=0, cache=here, quiet=True, resolution=resolution, workers=by)
@@ -108,9 +109,9 @@ def scaling(folder: Path) -> Iterator[str]:
         )  # fmt: skip
         ways = {"one thread": OneThread(), "one process": THIS_PROCESS, f"{cores} processes": pool}
         took = in_turns({way: lambda by=by: run(by) for way, by in ways.items()})
-        base = took["one thread"]
+        base, asked = took["one thread"], FILMS * len(conditions)
         yield f"  {name}: " + ", ".join(
-            f"{way} {films / spent:.1f} ({base / spent:.2f})" for way, spent in took.items()
+            f"{way} {asked / spent:.0f} ({base / spent:.2f})" for way, spent in took.items()
         )
     pool.close()
 
