@@ -73,8 +73,8 @@ def subject() -> Subject:
 
 
 class OneThread(ThisProcess):
-    def receipts(self, job, engines, blocks, told):
-        return super().receipts(replace(job, threads=1), engines, blocks, told)
+    def receipts(self, here, blocks, told):
+        return super().receipts(replace(here, job=here.job.in_threads(1)), blocks, told)
 
 
 def seconds(work: Callable[[], object]) -> float:

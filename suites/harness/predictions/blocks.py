@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 from suites.harness.cache import FilmKey
 from suites.harness.cohorts.cohort import Cohort, Row
-from suites.harness.predictions.batch_size import batch_size
 from suites.harness.predictions.conditions import Condition
-from suites.harness.predictions.engine import Engine
-from suites.harness.predictions.resolution import Resolution
 from suites.harness.subjects.subject import Subject
 
 FILMS = 64
@@ -45,61 +41,6 @@ class Block:
 def cut(rows: Sequence[Row]) -> list[Block]:
     """Return the films of a cohort in blocks, in their order."""
     return [Block(at // FILMS, rows[at : at + FILMS]) for at in range(0, len(rows), FILMS)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Everything that decides the answers besides subjects and films; it can be sent to another process.
-
-    Attributes:
-        conditions: name of a subject -> those it is asked under.
-        batches: name of a subject -> films that its network answers at once.
-        cohort: how films are read; of its table only the first row.
-        seed: of the run.
-        cache: root of the cache.
-        resolution: at which films are perturbed.
-        threads: that films are prepared in; decides no answer. `None`: one for each core.
-    """
-
-    conditions: Mapping[str, Sequence[Condition]]
-    batches: Mapping[str, int]
-    cohort: Cohort
-    seed: int
-    cache: Path
-    resolution: Resolution
-    threads: int | None = None
-
-    @classmethod
-    def of(
-        cls, subjects: Mapping[str, tuple[Subject, Sequence[Condition]]], cohort: Cohort, *, seed: int, cache: Path,
-        resolution: Resolution,
-    ) -> Job:  # fmt: skip
-        """Return the job of asking these subjects under these conditions."""
-        return cls(
-            conditions={name: list(conditions) for name, (_, conditions) in subjects.items()},
-            batches={name: batch_size(subject, cache) for name, (subject, _) in subjects.items()},
-            # Whoever answers a block is given its rows; a table of a million is needed by nobody else.
-            cohort=replace(cohort, table=cohort.table.head(1), notes=()),
-            seed=seed,
-            cache=cache,
-            resolution=resolution,
-        )
-
-    def identities(self, name: str) -> list[str]:
-        """Return what one subject's answers to a film are known by."""
-        return [condition.identity for condition in self.conditions[name]]
-
-    @property
-    def per_film(self) -> int:
-        """Answers to every film, of all subjects together."""
-        return sum(map(len, self.conditions.values()))
-
-    def engines(self, subjects: Mapping[str, Subject]) -> dict[str, Engine]:
-        """Return what asks these subjects."""
-        return {
-            name: Engine(subjects[name], self.batches[name], self.seed, self.cache, self.resolution)
-            for name in self.conditions
-        }
 
 
 @dataclass(frozen=True)
@@ -138,3 +79,45 @@ class Receipt:
     notes: Sequence[tuple[str, str]] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     set_aside: Sequence[str] = ()
+
+
+class Answering(Protocol):
+    """A job that has its subjects."""
+
+    @property
+    def job(self) -> Job:
+        """What is asked."""
+
+    def found_block(self, block: Block, told: Told) -> Receipt | None:
+        """Return the receipt of a block whose answers are all in the cache, `None` where some are not."""
+
+    def answer_block(self, block: Block, told: Told) -> Receipt:
+        """Return the receipt of a block, whose answers are in the cache when this returns.
+
+        What it gives depends on nothing but the job and the films: not on the process, nor on what was answered before.
+        """
+
+
+class Job(Protocol):
+    """Everything that decides answers besides subjects and films; it can be sent to another process."""
+
+    @property
+    def cohort(self) -> Cohort:
+        """How films are read."""
+
+    def asked(self) -> Iterable[Condition]:
+        """Yield the conditions that films are answered under."""
+
+    def in_threads(self, threads: int) -> Job:
+        """Return the same job with films prepared in so many threads, which decides no answer."""
+
+    def ready(self, subjects: Mapping[str, Subject]) -> Answering:
+        """Return the job with its subjects, by name."""
+
+
+def way_to_read(cohort: Cohort) -> Cohort:
+    """Return what a job knows of a cohort: of its table only the first row.
+
+    Whoever answers a block is given its rows; a table of a million is needed by nobody else.
+    """
+    return replace(cohort, table=cohort.table.head(1), notes=())

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from suites.harness.cache.block_shards import KEY
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import UsageProblem, one_line
-from suites.harness.predictions.blocks import Job, Receipt, cut
+from suites.harness.predictions.answering import PredictionJob
+from suites.harness.predictions.blocks import Receipt, cut
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
@@ -82,18 +83,18 @@ def predict(
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
         UsageProblem: the cache cannot be written, or a film changed while it was read.
     """
-    job = Job.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution)
-    engines = job.engines({name: subject for name, (subject, _) in subjects.items()})
+    job = PredictionJob.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution)
+    predicting = job.ready({name: subject for name, (subject, _) in subjects.items()})
     blocks = cut(cohort.rows())
     with _following(progress or Progress(), cohort, quiet=quiet) as told:
-        receipts = sorted(workers.receipts(job, engines, blocks, told), key=lambda receipt: receipt.number)
+        receipts = sorted(workers.receipts(predicting, blocks, told), key=lambda receipt: receipt.number)
     contents = {image: content for receipt in receipts for image, content in receipt.films}
     failed = {text: how for receipt in reversed(receipts) for text, how in receipt.failed.items()}
     excluded = [(cohort.name, file, reason) for receipt in receipts for file, reason in receipt.unreadable]
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
     notes = _notes(receipts, cohort)
     found = {}
-    for name, engine in engines.items():
+    for name, engine in predicting.engines.items():
         ran = [condition for condition in subjects[name][1] if condition.text not in failed]
         table, features = _collect(engine, _rows(name, engine, receipts), cohort, ran, contents)
         computed = sum(receipt.filed[name].computed for receipt in receipts)

@@ -28,10 +28,8 @@ from suites.harness.cache.code_digest import OUR_PACKAGES, decoding, digest_of
 from suites.harness.cache.versions import library_versions
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import SPEAKING, foreign
-from suites.harness.predictions.answering import answer_block
-from suites.harness.predictions.blocks import Block, Job
+from suites.harness.predictions.blocks import Answering, Block, Job
 from suites.harness.predictions.conditions import parse
-from suites.harness.predictions.engine import Engine
 from suites.harness.subjects.subject import Subject, device_kind
 
 GRACE = 10.0
@@ -165,8 +163,7 @@ def work(connection: Connection, number: int) -> NoReturn:
 
 def _serve(connection: Connection, number: int) -> None:
     subjects: dict[str, Subject] = {}
-    engines: dict[str, Engine] = {}
-    job: Job | None = None
+    answering: Answering | None = None
     while True:
         data = connection.recv_bytes()
         try:
@@ -175,11 +172,10 @@ def _serve(connection: Connection, number: int) -> None:
                     subjects = setting.taken(number)
                     connection.send(standing(list(subjects.values())))
                 case Task() as task:
-                    job = task.taken()
-                    engines = job.engines(subjects)
-                case Block() as block if job is not None:
+                    answering = task.taken().ready(subjects)
+                case Block() as block if answering is not None:
                     telling = _Telling(connection)
-                    receipt = answer_block(job, engines, block, telling)
+                    receipt = answering.answer_block(block, telling)
                     telling.tell()
                     connection.send(receipt)
         except (EOFError, BrokenPipeError, SystemExit):

@@ -27,9 +27,7 @@ from robustness import perturbation
 from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import foreign
-from suites.harness.predictions.answering import answer_block, found_block
-from suites.harness.predictions.blocks import Block, Job, Receipt, Told
-from suites.harness.predictions.engine import Engine
+from suites.harness.predictions.blocks import Answering, Block, Job, Receipt, Told
 from suites.harness.predictions.worker_process import GRACE, Setting, Tally, Task, standing, work
 from suites.harness.subjects.subject import Subject
 
@@ -41,14 +39,11 @@ MOST_WORKERS = 256
 class Workers(Protocol):
     """Whoever answers blocks."""
 
-    def receipts(
-        self, job: Job, engines: Mapping[str, Engine], blocks: Sequence[Block], told: Told
-    ) -> Iterator[Receipt]:
+    def receipts(self, here: Answering, blocks: Sequence[Block], told: Told) -> Iterator[Receipt]:
         """Yield the receipt of every block, in any order, when its answers are in the cache.
 
         Args:
-            job: what is asked.
-            engines: of this process.
+            here: the job, with the subjects of this process.
             blocks: the films.
             told: how far they are.
         """
@@ -57,11 +52,9 @@ class Workers(Protocol):
 class ThisProcess:
     """Answers one block after the other."""
 
-    def receipts(
-        self, job: Job, engines: Mapping[str, Engine], blocks: Sequence[Block], told: Told
-    ) -> Iterator[Receipt]:
+    def receipts(self, here: Answering, blocks: Sequence[Block], told: Told) -> Iterator[Receipt]:
         """Yield the receipts in the order of the blocks."""
-        return (answer_block(job, engines, block, told) for block in blocks)
+        return (here.answer_block(block, told) for block in blocks)
 
 
 THIS_PROCESS = ThisProcess()
@@ -104,9 +97,7 @@ class LocalProcesses:
         self._workers: list[_Worker] = []
         self._over = weakref.finalize(self, _end, self._workers)
 
-    def receipts(
-        self, job: Job, engines: Mapping[str, Engine], blocks: Sequence[Block], told: Told
-    ) -> Iterator[Receipt]:
+    def receipts(self, here: Answering, blocks: Sequence[Block], told: Told) -> Iterator[Receipt]:
         """Yield the receipts as they come.
 
         Raises:
@@ -115,14 +106,14 @@ class LocalProcesses:
         left = deque[Block]()
         for block in blocks:
             # Where films are known without being decoded, a run that finds everything needs no workers.
-            receipt = found_block(job, engines, block, told) if job.cohort.identify is not None else None
+            receipt = here.found_block(block, told) if here.job.cohort.identify is not None else None
             if receipt is None:
                 left.append(block)
             else:
                 yield receipt
         try:
             if left:
-                yield from self._answered(job, left, told)
+                yield from self._answered(here.job, left, told)
         except BaseException:
             self.close()
             raise
@@ -132,7 +123,7 @@ class LocalProcesses:
         _end(self._workers)
 
     def _answered(self, job: Job, left: deque[Block], told: Told) -> Iterator[Receipt]:
-        task = _task(replace(job, threads=max(1, (os.cpu_count() or 1) // self.count)))
+        task = _task(job.in_threads(max(1, (os.cpu_count() or 1) // self.count)))
         deaths = Counter[int]()
         for worker in self._workers:
             worker.send(task)
@@ -266,7 +257,7 @@ def _tell(told: Told, tally: Tally, *, back: bool = False) -> None:
 
 
 def _task(job: Job) -> bytes:
-    conditions = {condition.text: condition for asked in job.conditions.values() for condition in asked}
+    conditions = {condition.text: condition for condition in job.asked()}
     names = {name for condition in conditions.values() for name, severity in condition.steps if severity}
     code = [type(perturbation.get(name)) for name in sorted(names)]
     identities = {text: condition.identity for text, condition in conditions.items()}

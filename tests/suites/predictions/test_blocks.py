@@ -16,7 +16,8 @@ from suites.harness.cache import shards
 from suites.harness.errors import CohortProblem, UsageProblem
 from suites.harness.predictions import blocks, engine, opened
 from suites.harness.predictions import table as module
-from suites.harness.predictions.blocks import Job, cut
+from suites.harness.predictions.answering import PredictionJob
+from suites.harness.predictions.blocks import cut
 from suites.harness.predictions.conditions import expand
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions, predict
@@ -145,7 +146,7 @@ HELD = {
     "version of torch": ("torch.__version__", "9.9.9"),
     "precision": ("torch.get_float32_matmul_precision", lambda: "medium"),
     "threads": ("torch.get_num_threads", lambda: 7),
-    "batch size": ("suites.harness.predictions.blocks.batch_size", lambda subject, cache: 32),
+    "batch size": ("suites.harness.predictions.answering.batch_size", lambda subject, cache: 32),
     "decoders": ("suites.harness.predictions.engine.decoding", lambda: {"version": -1}),
     "version of the engine": ("suites.harness.predictions.engine.ENGINE_VERSION", -1),
 }
@@ -153,7 +154,7 @@ HELD = {
 
 def names(folder: Path, *, cohort=None, conditions=CONDITIONS, subject=None, seed=0, resolution=AS_STORED) -> set[str]:
     subject, cohort = subject or subject_of(), cohort or cohort_of(6)
-    job = Job.of({"mortal": (subject, conditions)}, cohort, seed=seed, cache=folder, resolution=resolution)
+    job = PredictionJob.of({"mortal": (subject, conditions)}, cohort, seed=seed, cache=folder, resolution=resolution)
     (one,) = job.engines({"mortal": subject}).values()
     rows = [row for row in cohort.rows() if row["number"] != BROKEN]
     films = [(str(row["id"]), cohort.content(row)) for row in rows]
@@ -283,8 +284,8 @@ def test_a_full_disk_is_one_line_and_finished_blocks_stay(tmp_path, monkeypatch)
 
 def test_a_shard_that_vanishes_before_it_is_gathered_is_one_line(tmp_path, monkeypatch):
     class Thief:
-        def receipts(self, job, engines, blocks, told):
-            yield from module.THIS_PROCESS.receipts(job, engines, blocks, told)
+        def receipts(self, here, blocks, told):
+            yield from module.THIS_PROCESS.receipts(here, blocks, told)
             for path in tmp_path.rglob("shard-*"):
                 path.unlink()
 
