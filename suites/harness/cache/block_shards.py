@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from suites.harness.cache.shards import MOST, Row, Shards, set_aside, write_atomically
+from suites.harness.cache.shards import FLUSH_SECONDS, MOST, Row, Shards, set_aside, write_atomically
 from suites.harness.foreign_file import read_bytes
 
 KEY = ("content", "image", "identity")
@@ -76,7 +77,7 @@ class BlockShards:
                 found |= {key: row for key, row in rows if key in wanted}
         return found
 
-    def write(self, films: Sequence[FilmKey], identities: Iterable[str], rows: Mapping[RowKey, Row]) -> str:
+    def write(self, films: Sequence[FilmKey], identities: Iterable[str], rows: Mapping[RowKey, Row]) -> None:
         """Keep a finished block.
 
         Args:
@@ -84,16 +85,10 @@ class BlockShards:
             identities: of the conditions.
             rows: one for every film and condition, in any order; others are left out.
 
-        Returns:
-            The name of the shard.
-
         Raises:
             UsageProblem: the disk is full or the folder not writable.
         """
-        keys = _keys(films, identities)
-        name = self.name(films, identities)
-        self._write(self.folder / name, [rows[key] for key in keys])
-        return name
+        self._write(self.folder / self.name(films, identities), [rows[key] for key in _keys(films, identities)])
 
     def tidy(self, films: Sequence[FilmKey], rows: Container[RowKey]) -> None:
         """Remove the parts of a block that hold nothing but these rows, now that they are kept as a whole."""
@@ -173,6 +168,49 @@ class BlockShards:
                 with suppress(FileNotFoundError):
                     for image in _images(path):
                         self._holding.setdefault(image, []).append(path)
+
+
+class Unfinished(AbstractContextManager["Unfinished"]):
+    """The rows of a block on their way into the cache; what is there when something ends it is kept as a part.
+
+    Args:
+        shards: where they go.
+        films: id and content of each film of the block.
+        identities: of the conditions it is asked under.
+
+    Attributes:
+        rows: those known, found ones and new ones.
+        computed: number of the new ones.
+    """
+
+    def __init__(self, shards: BlockShards, films: Sequence[FilmKey], identities: Iterable[str]) -> None:
+        self.shards, self.films = shards, films
+        self.rows = shards.known(films, identities)
+        self.computed = 0
+        self._fresh: list[Row] = []
+        self._flushed = time.monotonic()
+
+    def keep(self, row: Row) -> None:
+        """Take one new row."""
+        self.rows[_row_key(row)] = row
+        self._fresh.append(row)
+        self.computed += 1
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+
+    def finished(self, films: Sequence[FilmKey], identities: Sequence[str]) -> None:
+        """Keep the block as done, for those of its films and conditions that there are rows for."""
+        self.shards.write(films, identities, self.rows)
+        self._fresh = []
+        self.shards.tidy(self.films, set(_keys(films, identities)))
+
+    def _flush(self) -> None:
+        self.shards.write_part(self.films, self._fresh)
+        self._fresh, self._flushed = [], time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what is not, whatever ended the block."""
+        self._flush()
 
 
 def _images(path: Path) -> list[str]:

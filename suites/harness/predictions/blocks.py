@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from suites.harness.cache import FilmKey
+import pyarrow as pa
+
+from suites.harness.cache import BlockShards, FilmKey
 from suites.harness.cohorts.cohort import Cohort, Row
+from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition
 from suites.harness.subjects.subject import Subject
 
@@ -113,6 +116,35 @@ class Job(Protocol):
 
     def ready(self, subjects: Mapping[str, Subject]) -> Answering:
         """Return the job with its subjects, by name."""
+
+
+class Nobody:
+    """Wants to know nothing."""
+
+    def done(self, units: int) -> None:
+        """Take no note."""
+
+    def films(self, count: int, found: int) -> None:
+        """Take no note."""
+
+
+def gathered(shards: BlockShards, name: str, receipts: Iterable[Receipt]) -> pa.Table:
+    """Return all rows that are filed under a name, in the order of the receipts.
+
+    Raises:
+        UsageProblem: a shard that was there a moment ago is not what it was.
+    """
+    tables = [shards.schema.empty_table()]
+    for filed in (receipt.filed[name] for receipt in receipts):
+        if filed.films:
+            table = shards.read(filed.films, filed.identities)
+            if table is None:
+                raise UsageProblem(
+                    f"a finished block in {shards.folder} was removed or damaged while this run was reading it; run "
+                    "again: what is lost is computed again"
+                )
+            tables.append(table.replace_schema_metadata())
+    return pa.concat_tables(tables)
 
 
 def way_to_read(cohort: Cohort) -> Cohort:

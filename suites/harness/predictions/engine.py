@@ -7,7 +7,6 @@ same bytes as one that was not.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from suites.harness.cache import FLUSH_SECONDS, BlockShards, FilmKey, Row, RowKey
+from suites.harness.cache import BlockShards, FilmKey, Unfinished
 from suites.harness.cache.code_digest import decoding
 from suites.harness.errors import PredictionProblem, QuestionFailed, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
@@ -44,7 +43,6 @@ class Engine:
 
     Attributes:
         shards: where finished blocks are kept.
-        computed: rows of this block that were not in the cache.
     """
 
     def __init__(
@@ -53,11 +51,7 @@ class Engine:
         self.subject, self.batch = subject, batch
         self.width = len(subject.classes)
         self.shards = BlockShards(cache, "predictions", _key(subject, batch, seed, resolution), _columns(self.width))
-        self.computed = 0
-        self._films: Sequence[FilmKey] = ()
-        self._rows: dict[RowKey, Row] = {}
-        self._fresh: list[Row] = []
-        self._flushed = 0.0
+        self._block: Unfinished
         self._waiting: list[tuple[str, str, Condition, Tensor]] = []
         self._views: dict[tuple[str, str], tuple[int, list[Numbers]]] = {}
 
@@ -69,17 +63,13 @@ class Engine:
             films: id and content of each.
             conditions: they are asked under.
         """
-        self._films, self._rows = films, self.shards.known(films, [condition.identity for condition in conditions])
-        self._fresh, self._flushed, self.computed = [], time.monotonic(), 0
         self._waiting, self._views = [], {}
-        try:
+        with Unfinished(self.shards, films, [condition.identity for condition in conditions]) as self._block:
             yield
-        finally:
-            self._flush()
 
     def missing(self, image: str, content: str, conditions: Sequence[Condition]) -> list[Condition]:
         """Return the conditions under which a film of this block has not been answered yet."""
-        return [condition for condition in conditions if (content, image, condition.identity) not in self._rows]
+        return [condition for condition in conditions if (content, image, condition.identity) not in self._block.rows]
 
     def finished(self, films: Sequence[FilmKey], conditions: Sequence[Condition]) -> None:
         """Answer what is still waiting, and keep the block as done.
@@ -90,14 +80,12 @@ class Engine:
         """
         while self._waiting:
             self._answer(min(self.batch, len(self._waiting)))
-        identities = [condition.identity for condition in conditions]
-        self.shards.write(films, identities, self._rows)
-        self._fresh = []
-        self.shards.tidy(self._films, {(one, image, what) for image, one in films for what in identities})
+        self._block.finished(films, [condition.identity for condition in conditions])
 
-    def _flush(self) -> None:
-        self.shards.write_part(self._films, self._fresh)
-        self._fresh, self._flushed = [], time.monotonic()
+    @property
+    def computed(self) -> int:
+        """Rows of the block that were not in the cache."""
+        return self._block.computed
 
     def recipe(self, condition: Condition) -> Preprocessing:
         """Return the preprocessing a condition asks for."""
@@ -173,11 +161,7 @@ class Engine:
         row: dict[str, object] = {"content": content, "image": image, "identity": condition.identity}
         row |= {"undefined": undefined, "features": None if features is None else features.tobytes()}
         row |= {f"logit_{index}": value for index, value in enumerate(values)}
-        self._rows[content, image, condition.identity] = row
-        self._fresh.append(row)
-        self.computed += 1
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._flush()
+        self._block.keep(row)
 
 
 def _key(subject: Subject, batch: int, seed: int, resolution: Resolution) -> dict[str, object]:

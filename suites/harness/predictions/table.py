@@ -15,14 +15,13 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 from tqdm import tqdm
 
 from suites.harness.cache.block_shards import KEY
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.errors import UsageProblem, one_line
+from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
-from suites.harness.predictions.blocks import Receipt, cut
+from suites.harness.predictions.blocks import Receipt, cut, gathered
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
@@ -96,7 +95,7 @@ def predict(
     found = {}
     for name, engine in predicting.engines.items():
         ran = [condition for condition in subjects[name][1] if condition.text not in failed]
-        table, features = _collect(engine, _rows(name, engine, receipts), cohort, ran, contents)
+        table, features = _collect(engine, gathered(engine.shards, name, receipts).to_pandas(), cohort, ran, contents)
         computed = sum(receipt.filed[name].computed for receipt in receipts)
         found[name] = Predictions(table, features, left_out, computed, contents, notes, failed)
     return found
@@ -136,27 +135,6 @@ def _notes(receipts: Sequence[Receipt], cohort: Cohort) -> tuple[str, ...]:
         f"{len(films)} of {len(cohort)} films of {cohort.name} (first {films[0]}): {note}"
         for note, films in sorted(noted.items())
     )
-
-
-def _rows(name: str, engine: Engine, receipts: Sequence[Receipt]) -> pd.DataFrame:
-    """Return all rows of one subject.
-
-    Raises:
-        UsageProblem: a shard that was there a moment ago is not what it was.
-    """
-    tables = []
-    for receipt in receipts:
-        filed = receipt.filed[name]
-        if filed.films:
-            table = engine.shards.read(filed.films, filed.identities)
-            if table is None:
-                raise UsageProblem(
-                    f"a finished block in {engine.shards.folder} was removed or damaged while this run was reading it; "
-                    "run again: what is lost is computed again"
-                )
-            tables.append(table)
-    rows: pd.DataFrame = pa.concat_tables(tables or [engine.shards.schema.empty_table()]).to_pandas()
-    return rows
 
 
 def _collect(

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from suites.harness.cache import shards
+from suites.harness.cache import block_shards, shards
 from suites.harness.errors import CohortProblem, UsageProblem
-from suites.harness.predictions import blocks, engine, opened
+from suites.harness.predictions import blocks, opened
 from suites.harness.predictions import table as module
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import cut
@@ -118,11 +118,11 @@ def test_what_was_answered_when_a_block_was_interrupted_is_taken_over_and_then_t
 
 
 def test_a_slow_block_leaves_parts_for_whoever_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(block_shards, "FLUSH_SECONDS", 0.0)
     left = []
-    write = engine.BlockShards.write
+    write = block_shards.BlockShards.write
     monkeypatch.setattr(
-        engine.BlockShards, "write", lambda *given: left.extend(tmp_path.rglob("part-*")) or write(*given)
+        block_shards.BlockShards, "write", lambda *given: left.extend(tmp_path.rglob("part-*")) or write(*given)
     )
     asked(cohort_of(8), tmp_path)
     assert len(left) == 7 * len(CONDITIONS)

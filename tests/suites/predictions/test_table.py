@@ -193,10 +193,10 @@ def test_a_broken_shard_is_done_again(tmp_path):
 SLOW = """
 import sys, time
 sys.path.insert(0, {here!r})
-from suites.harness.predictions import engine
+from suites.harness.cache import block_shards
 from pathlib import Path
 import test_table as here
-engine.FLUSH_SECONDS = 0.05
+block_shards.FLUSH_SECONDS = 0.05
 def slowly(row):
     time.sleep(0.05)
     return here.film_of(row)

@@ -131,10 +131,11 @@ def test_what_is_finished_starts_no_workers(tmp_path, undisturbed, monkeypatch):
 KILLED = """
 import os, sys
 from pathlib import Path
-from suites.harness.predictions import blocks, engine
+from suites.harness.cache import block_shards
+from suites.harness.predictions import blocks
 from suites.harness.predictions.table import predict
 from tests.suites.predictions import mortal
-blocks.FILMS, engine.FLUSH_SECONDS = {films}, 0.0
+blocks.FILMS, block_shards.FLUSH_SECONDS = {films}, 0.0
 folder = Path(sys.argv[1])
 for moment in map(int, sys.argv[2:]):
     if not (child := os.fork()):
