@@ -249,7 +249,7 @@ class PredictedRun:
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
                     other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache,
-                    resolution=self.working, progress=self.progress,
+                    resolution=self.working, progress=self.progress, workers=self._workers,
                 )  # fmt: skip
         return self._answers[subject.name, role]
 

@@ -166,11 +166,15 @@ class Engine:
 
 def _key(subject: Subject, batch: int, seed: int, resolution: Resolution) -> dict[str, object]:
     key = {**subject.cache_key, "seed": seed, "batch": batch, "engine": ENGINE_VERSION, "decoding": decoding()}
-    if subject.network is not None and torch.device(subject.device).type == "cpu":
-        # Among how many threads a sum is divided decides its last digits.
-        key["threads"] = torch.get_num_threads()
+    key |= threads_of(subject)
     # Of films perturbed as stored nothing has changed: their key is that of earlier versions.
     return key if resolution.side is None else {**key, "resolution": str(resolution)}
+
+
+def threads_of(subject: Subject) -> dict[str, int]:
+    """Return the threads that a CPU divides a sum among, for they decide its last digits: a part of a cache's key."""
+    on_cpu = subject.network is not None and torch.device(subject.device).type == "cpu"
+    return {"threads": torch.get_num_threads()} if on_cpu else {}
 
 
 def _columns(width: int) -> dict[str, str]:
