@@ -59,7 +59,12 @@ class Mortal(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+            nn.Conv2d(3, 4, 5, stride=4),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(4, 3),
         )
 
     def forward(self, pixels):

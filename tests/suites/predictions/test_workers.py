@@ -18,6 +18,8 @@ from suites.harness.claims import Claim
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions import blocks, workers
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 from suites.harness.predictions.table import predict
 from suites.harness.predictions.worker_process import standing
 from suites.harness.predictions.workers import THIS_PROCESS, LocalProcesses, workers_of
@@ -119,6 +121,24 @@ def test_the_results_of_a_run_are_the_same_bytes_with_workers(tmp_path, pool, mo
         assert one == two, name
 
 
+def test_passes_beyond_the_table_are_the_same_bytes_with_workers(tmp_path, pool, fatal, undisturbed):
+    """Features of changed films and dropout; one worker dies in the middle of the second."""
+    found = []
+    for name, by in (("one", THIS_PROCESS), ("two", pool)):
+        _, predicted, _ = undisturbed
+        answers = Answers.of(subject_of(), cohort_of(MANY), predicted, seed=0, workers=by)
+        features = features_under(answers, "gamma_low@3", tmp_path / name)
+        if by is pool:
+            arm(fatal, 5)
+        passes = dropout_passes(answers, "clean", tmp_path / name)
+        found.append((features.tobytes(), passes.tobytes(), files(tmp_path / name)))
+        assert features.shape == (MANY - 1, 4)
+        assert passes.shape == (16, MANY - 1, 3)
+        assert passes.std(axis=0).max() > 0.01
+        assert not fatal.exists()
+    assert found[0] == found[1]
+
+
 def test_what_is_finished_starts_no_workers(tmp_path, undisturbed, monkeypatch):
     monkeypatch.setattr(workers.multiprocessing, "get_context", None)
     known, subject = cohort_of(MANY - BROKEN - 1, known=True, first=BROKEN + 1), subject_of()
@@ -188,6 +208,8 @@ def test_workers_that_keep_dying_end_the_run_with_one_line(tmp_path, fatal, monk
 ORPHANED = """
 import sys
 from pathlib import Path
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 from suites.harness.predictions.table import predict
 from suites.harness.predictions.workers import LocalProcesses
 from tests.suites.predictions import mortal
