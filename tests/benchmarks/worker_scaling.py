@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -151,5 +152,5 @@ def storing(folder: Path) -> Iterator[str]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        for line in [*storing(Path(place)), *scaling(Path(place))]:
+        for line in chain(storing(Path(place)), scaling(Path(place))):
             print(line, flush=True)
