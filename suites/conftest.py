@@ -105,7 +105,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
-        seed=option("--seed"), quiet=True, command=command, **settings,
+        seed=option("--seed"), workers=option("--workers"), quiet=True, command=command, **settings,
     )  # fmt: skip
 
 

@@ -161,6 +161,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "what networks multiply in, tf32 on CUDA only; the report names it (default float32)",
     },
     "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
+    "--workers": {
+        "type": partial(_whole, "--workers"),
+        "metavar": "N",
+        "default": 1,
+        "help": "processes that predict: one for each GPU, or sharing the cores; the numbers are the same (default 1)",
+    },
     "--force": {
         "action": "store_true",
         "default": False,
@@ -169,7 +175,17 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """Name of an option -> how it is declared. Those whose values are files, folders or specs come first."""
 OUTPUTS = frozenset(
-    {"--report", "--model-card", "--baseline", "--cache", "--force", "--summary", "--plan", "--strict-verdicts"}
+    {
+        "--report",
+        "--model-card",
+        "--baseline",
+        "--cache",
+        "--force",
+        "--summary",
+        "--plan",
+        "--strict-verdicts",
+        "--workers",
+    }
 )
 """Options that decide no result: what is written and where, what is compared with, what fails."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]

@@ -55,6 +55,18 @@ class SubjectProblem(UsageProblem):
     """The weights cannot be loaded as a subject (missing keys, wrong classes, refused pickle, unreachable hub)."""
 
 
+class QuestionFailed(SubjectProblem):
+    """One of several questions to a service was not answered.
+
+    Attributes:
+        at: its position among them.
+    """
+
+    def __init__(self, problem: SubjectProblem, at: int) -> None:
+        super().__init__(str(problem))
+        self.at = at
+
+
 class CohortProblem(UsageProblem):
     """The films cannot be used as a cohort (missing folder, empty class, unknown label, too many broken files)."""
 

@@ -23,6 +23,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
+from suites.harness.predictions.workers import Workers, checked, workers_of
 from suites.harness.progress import Progress
 from suites.harness.record import PAGE
 from suites.harness.stress_grid.whole import preset_conditions
@@ -44,6 +45,7 @@ class PredictedRun:
         preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
         resolution: `working`: films are perturbed at what their subjects can tell from more (see `Resolution`), or
             `native`: as they are stored.
+        workers: processes that predict; they decide no number.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
             them; empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen, in a few words.
         progress: told of whatever is done.
@@ -59,6 +61,7 @@ class PredictedRun:
     seed: int = 0
     cache: Path = field(default_factory=default_folder)
     quiet: bool = False
+    workers: int = 1
     selected: frozenset[str] = frozenset()
     chosen_by: str = ""
     progress: Progress = field(default_factory=Progress, repr=False)
@@ -83,6 +86,7 @@ class PredictedRun:
         self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
         self._check_classes()
         preset_conditions(self.preset)
+        checked(self.workers)
 
     def _check_classes(self) -> None:
         """Refuse a class that no subject of the run has and that is spelt almost like one they have.
@@ -239,15 +243,19 @@ class PredictedRun:
             aligned = self._aligned[role]
             found = predict(
                 asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet, resolution=self.working,
-                progress=self.progress,
+                progress=self.progress, workers=self._workers,
             )  # fmt: skip
             check_exclusions(found[subject.name].excluded, len(cohort))
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
                     other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache,
-                    resolution=self.working, progress=self.progress,
+                    resolution=self.working, progress=self.progress, workers=self._workers,
                 )  # fmt: skip
         return self._answers[subject.name, role]
+
+    @cached_property
+    def _workers(self) -> Workers:
+        return workers_of(self.workers, self.judged)
 
     @cached_property
     def _aligned(self) -> Mapping[str, Mapping[str, Cohort]]:

@@ -136,10 +136,10 @@ class Progress:
         if self._stack:
             self.work[self._stack[-1][0]].done += units
 
-    def decoded(self) -> None:
-        """Say that one more film is through with the stage at work."""
+    def decoded(self, films: int = 1) -> None:
+        """Say that one film more, or several, are through with the stage at work."""
         if self._stack:
-            self.work[self._stack[-1][0]].decoded += 1
+            self.work[self._stack[-1][0]].decoded += films
 
     def found(self, units: int, once: str = "") -> None:
         """Say that so many units of the stage at work need not be done: the cache has them.

@@ -141,7 +141,7 @@ class Shards:
             except FileNotFoundError:  # set aside by another run, a moment ago
                 continue
             except (pa.ArrowException, OSError, ValueError) as fault:
-                _set_aside(path, fault)
+                set_aside(path, fault)
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def _verified(self, path: Path) -> pd.DataFrame:
@@ -214,7 +214,7 @@ class Shards:
         return rows
 
 
-def _set_aside(path: Path, fault: Exception) -> None:
+def set_aside(path: Path, fault: Exception) -> None:
     """Move a file that cannot be believed out of the way, where that may be done, and say so."""
     with suppress(OSError):
         path.replace(path.with_suffix(".broken"))

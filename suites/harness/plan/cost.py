@@ -22,7 +22,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.plan.speed import Speed, cores
 from suites.harness.plan.stored import Stored
 from suites.harness.predictions.ahead import AT_WORK, WAITING
-from suites.harness.predictions.table import STORED_IMAGES, WORKING_IMAGES
+from suites.harness.predictions.pieces import STORED_IMAGES, WORKING_IMAGES
 from suites.harness.progress import STAGES, Stage, duration
 
 Passes = tuple[float, float]

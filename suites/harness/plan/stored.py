@@ -14,6 +14,7 @@ from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of
 from suites.harness.claims import Claim
 from suites.harness.endpoints import get
 from suites.harness.evaluation import Evaluation
+from suites.harness.predictions.batch_size import batch_size
 from suites.harness.predictions.engine import Engine
 from suites.harness.subjects.subject import Subject
 
@@ -93,10 +94,8 @@ def note_judged(evaluation: Evaluation, *, drawn: bool) -> None:
 
 def _answered(subject: Subject, evaluation: Evaluation) -> dict[str, set[str]]:
     """Return film -> the conditions under which the cache has a subject's answer."""
-    found: dict[str, set[str]] = {}
-    for _, image, identity in Engine(subject, evaluation.seed, evaluation.cache, evaluation.working).done:
-        found.setdefault(image, set()).add(identity)
-    return found
+    batch = batch_size(subject, evaluation.cache)
+    return Engine(subject, batch, evaluation.seed, evaluation.cache, evaluation.working).shards.answered()
 
 
 def _work(claim: Claim) -> str:

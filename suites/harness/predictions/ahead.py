@@ -16,9 +16,8 @@ from typing import Generic, TypeVar
 
 import torch
 
-from suites.harness.cohorts.cohort import Row
-
 T = TypeVar("T")
+Of = TypeVar("Of")
 MIB = 1024**2
 WAITING = 192 * MIB
 """Bytes of what is made and not taken yet, of all films together; a single piece may have more."""
@@ -129,24 +128,25 @@ class _Stream(Generic[T]):
 
 
 def ahead(
-    rows: Sequence[Row], made: Callable[[int, Row], Generator[tuple[T, int]]]
-) -> Iterator[tuple[Row, Iterator[T]]]:
-    """Yield every row and what is made of it, made in threads a few films ahead.
+    films: Sequence[Of], made: Callable[[int, Of], Generator[tuple[T, int]]], threads: int | None = None
+) -> Iterator[tuple[Of, Iterator[T]]]:
+    """Yield every film and what is made of it, made in threads a few films ahead.
 
     Args:
-        rows: in the order in which they are yielded.
-        made: from a row and its place yields what becomes of it, each piece with its bytes; what it raises is raised
+        films: rows of a cohort, or whatever stands for a film, in the order in which they are yielded.
+        made: from a film and its place yields what becomes of it, each piece with its bytes; what it raises is raised
             where the pieces are taken.
+        threads: to make them in; `None`: one for each core.
     """
-    threads = os.cpu_count() or 1
+    threads = threads or os.cpu_count() or 1
     # Each film on one core: its operations are so small that a second thread costs more than it does.
     with ThreadPoolExecutor(max_workers=threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        pending: deque[tuple[Row, _Stream[T]]] = deque()
+        pending: deque[tuple[Of, _Stream[T]]] = deque()
         try:
-            for turn, row in enumerate(rows):
+            for turn, film in enumerate(films):
                 stream = _Stream[T](WAITING // (threads + 1))
-                pool.submit(stream.fill, made(turn, row))
-                pending.append((row, stream))
+                pool.submit(stream.fill, made(turn, film))
+                pending.append((film, stream))
                 if len(pending) > threads:
                     first = pending[0]
                     yield first[0], iter(first[1])

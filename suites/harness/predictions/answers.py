@@ -26,6 +26,7 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
+from suites.harness.predictions.workers import THIS_PROCESS, Workers
 from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
@@ -47,6 +48,7 @@ class Answers:
         cache: root of the cache, where films that are costly to make are kept once somebody has looked at them.
         resolution: at which films were perturbed.
         progress: told of what is computed from them.
+        workers: who passes these films through the subject once more, where somebody asks for that.
     """
 
     subject: Subject
@@ -56,6 +58,7 @@ class Answers:
     cache: Path | None = None
     resolution: Resolution = AS_STORED
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
+    workers: Workers = field(default=THIS_PROCESS, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -68,6 +71,7 @@ class Answers:
         cache: Path | None = None,
         resolution: Resolution = AS_STORED,
         progress: Progress | None = None,
+        workers: Workers = THIS_PROCESS,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -86,6 +90,7 @@ class Answers:
             cache=cache,
             resolution=resolution,
             progress=progress or Progress(),
+            workers=workers,
         )
 
     @cached_property

@@ -1,67 +1,91 @@
-"""How does one subject predict films? The cache of finished rows, and batches of constant size.
+"""How does one subject predict the films of a block? What is known of them already, and batches of constant size.
 
-With a constant batch size (the last one padded) the logits of an input do not depend on its neighbours, so a run that
-was killed and resumed, or one that finds half its rows in the cache, ends with the same bytes as one that was not.
+With a constant batch size (the last one of a block padded) the logits of an input do not depend on its neighbours, so a
+run that was killed and resumed, one that finds half its rows in the cache, or one of several processes, ends with the
+same bytes as one that was not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from suites.harness.cache import Keeping, Shards
+from suites.harness.cache import BlockShards, FilmKey, Unfinished
 from suites.harness.cache.code_digest import decoding
-from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
-from suites.harness.predictions.batch_size import batch_size
+from suites.harness.errors import PredictionProblem, QuestionFailed, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.resolution import AS_STORED, Resolution
-from suites.harness.subjects.formats.http_client import QuestionFailed
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 
 MOST_WAITING = 128 * 1024**2
 """Bytes of whole films that wait for a service."""
-ENGINE_VERSION = 2
-KEY = ["content", "image", "identity"]
+ENGINE_VERSION = 3
 Numbers = npt.NDArray[np.float32]
 
 
 class Engine:
-    """Answers films for one subject and keeps what it answered.
+    """Answers films for one subject, block by block, and keeps what it answered.
 
     Args:
         subject: the classifier.
+        batch: films that its network answers at once.
         seed: of the run; part of the cache's key.
         cache: root of the cache.
         resolution: at which films are perturbed.
 
     Attributes:
-        keeping: moves what is answered into the cache; films are asked within its block.
+        shards: where finished blocks are kept.
     """
 
-    def __init__(self, subject: Subject, seed: int, cache: Path, resolution: Resolution = AS_STORED) -> None:
-        self.subject = subject
-        self.batch = batch_size(subject, cache)
+    def __init__(
+        self, subject: Subject, batch: int, seed: int, cache: Path, resolution: Resolution = AS_STORED
+    ) -> None:
+        self.subject, self.batch = subject, batch
         self.width = len(subject.classes)
-        shards = Shards(cache, "predictions", _key(subject, self.batch, seed, resolution), _columns(self.width))
-        known = shards.read()
-        self.frames = [known]
-        self.keeping = Keeping(shards, written=self.frames.append)
-        self.done = set(zip(*(known[name] for name in KEY), strict=True)) if len(known) else set()
-        self.computed = 0
+        self.shards = BlockShards(cache, "predictions", _key(subject, batch, seed, resolution), _columns(self.width))
+        self._block: Unfinished
         self._waiting: list[tuple[str, str, Condition, Tensor]] = []
         self._views: dict[tuple[str, str], tuple[int, list[Numbers]]] = {}
 
+    @contextmanager
+    def answering(self, films: Sequence[FilmKey], conditions: Sequence[Condition]) -> Iterator[None]:
+        """Begin a block; what was answered when something ends it, an interrupt included, is kept as a part.
+
+        Args:
+            films: id and content of each.
+            conditions: they are asked under.
+        """
+        self._waiting, self._views = [], {}
+        with Unfinished(self.shards, films, [condition.identity for condition in conditions]) as self._block:
+            yield
+
     def missing(self, image: str, content: str, conditions: Sequence[Condition]) -> list[Condition]:
-        """Return the conditions under which a film has not been answered yet."""
-        return [condition for condition in conditions if (content, image, condition.identity) not in self.done]
+        """Return the conditions under which a film of this block has not been answered yet."""
+        return [condition for condition in conditions if (content, image, condition.identity) not in self._block.rows]
+
+    def finished(self, films: Sequence[FilmKey], conditions: Sequence[Condition]) -> None:
+        """Answer what is still waiting, and keep the block as done.
+
+        Args:
+            films: of the block, those that could be read.
+            conditions: whose code did not fail.
+        """
+        while self._waiting:
+            self._answer(min(self.batch, len(self._waiting)))
+        self._block.finished(films, [condition.identity for condition in conditions])
+
+    @property
+    def computed(self) -> int:
+        """Rows of the block that were not in the cache."""
+        return self._block.computed
 
     def recipe(self, condition: Condition) -> Preprocessing:
         """Return the preprocessing a condition asks for."""
@@ -87,20 +111,6 @@ class Engine:
     def note_undefined(self, film: tuple[str, str], condition: Condition, reason: str) -> None:
         """Keep a row without logits for a film that a condition has no meaning for."""
         self._keep(film, condition, undefined=reason)
-
-    def finish(self) -> None:
-        """Answer what is still waiting."""
-        while self._waiting:
-            self._answer(min(self.batch, len(self._waiting)))
-
-    def rows(self) -> pd.DataFrame:
-        """Return every row known, from the cache and from this run."""
-        frames = [frame for frame in self.frames if len(frame)]
-        return pd.concat(frames, ignore_index=True).drop_duplicates(KEY) if frames else self._nothing()
-
-    def _nothing(self) -> pd.DataFrame:
-        logits = [f"logit_{index}" for index in range(self.width)]
-        return pd.DataFrame(columns=[*KEY, "undefined", "features", *logits])
 
     def _answer(self, size: int) -> None:
         batch = self._waiting[:size]
@@ -151,19 +161,25 @@ class Engine:
         row: dict[str, object] = {"content": content, "image": image, "identity": condition.identity}
         row |= {"undefined": undefined, "features": None if features is None else features.tobytes()}
         row |= {f"logit_{index}": value for index, value in enumerate(values)}
-        self.keeping.keep(row)
-        self.computed += 1
+        self._block.keep(row)
 
 
 def _key(subject: Subject, batch: int, seed: int, resolution: Resolution) -> dict[str, object]:
     key = {**subject.cache_key, "seed": seed, "batch": batch, "engine": ENGINE_VERSION, "decoding": decoding()}
+    key |= threads_of(subject)
     # Of films perturbed as stored nothing has changed: their key is that of earlier versions.
     return key if resolution.side is None else {**key, "resolution": str(resolution)}
 
 
+def threads_of(subject: Subject) -> dict[str, int]:
+    """Return the threads that a CPU divides a sum among, for they decide its last digits: a part of a cache's key."""
+    on_cpu = subject.network is not None and torch.device(subject.device).type == "cpu"
+    return {"threads": torch.get_num_threads()} if on_cpu else {}
+
+
 def _columns(width: int) -> dict[str, str]:
     logits = {f"logit_{index}": "number" for index in range(width)}
-    return {**dict.fromkeys(KEY, "text"), "undefined": "text", "features": "bytes", **logits}
+    return {"undefined": "text", "features": "bytes", **logits}
 
 
 def _averaged(views: Sequence[Numbers]) -> Numbers:

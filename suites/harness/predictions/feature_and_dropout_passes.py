@@ -1,15 +1,16 @@
 """Which passes go beyond the prediction table? Features of changed films, and Monte Carlo dropout.
 
-Kept in the same cache, film by film, so that an interrupted run goes on where it stopped. Every film is a batch of its
-own, and its random numbers come from (image, condition, seed): no answer depends on its neighbours.
+Kept in the same cache, in the same blocks, so that an interrupted run goes on where it stopped and workers share them.
+Every film is a batch of its own, and its random numbers come from (image, condition, seed): no answer depends on its
+neighbours.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,22 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from robustness.perturbation import PerturbationUndefined
-from suites.harness.cache import Shards
+from suites.harness.cache import BlockShards, Unfinished
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cohorts.cohort import Film
+from suites.harness.cache.shards import SET_ASIDE
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.errors import FilmUnreadable
 from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.blocks import Block, Filed, Nobody, Receipt, Told, cut, gathered, way_to_read
 from suites.harness.predictions.conditions import CLEAN, Condition, parse, shown
+from suites.harness.predictions.engine import threads_of
+from suites.harness.predictions.opened import Opened, opened
+from suites.harness.predictions.resolution import Resolution
 from suites.harness.subjects.subject import Subject
 
 PASSES = 16
 """Passes of Monte Carlo dropout per film."""
-COLUMNS = {"content": "text", "image": "text", "identity": "text", "values": "bytes"}
+VERSION = 3
 Numbers = npt.NDArray[np.float32]
 Compute = Callable[[Subject, Tensor, int], Numbers]
 
@@ -42,7 +49,7 @@ def features_under(answers: Answers, condition: str, cache: Path) -> Numbers | N
         return answers.predictions.features
     if answers.subject.head is None:
         return None
-    return _kept(answers, condition, "features", _features, cache)
+    return _kept(answers, condition, "features", cache)
 
 
 def dropout_passes(answers: Answers, condition: str, cache: Path) -> Numbers | None:
@@ -52,7 +59,7 @@ def dropout_passes(answers: Answers, condition: str, cache: Path) -> Numbers | N
     """
     if not dropouts(answers.subject):
         return None
-    stacked = _kept(answers, condition, "dropout", _dropped, cache)
+    stacked = _kept(answers, condition, "dropout", cache)
     return stacked.reshape(len(stacked), PASSES, -1).transpose(1, 0, 2)
 
 
@@ -87,46 +94,128 @@ def _left_on(layers: list[nn.Module]) -> Iterator[None]:
             layer.eval()
 
 
-def _kept(answers: Answers, condition: str, kind: str, compute: Compute, cache: Path) -> Numbers:
-    """Return (N, ...) values of every film, computing what the cache lacks."""
-    shards, asked = Shards(cache, kind, _key(answers, kind), COLUMNS), parse(condition)
-    opened = (
-        (image, *answers.cohort.opened(row)) for image, row in zip(answers.images, answers.cohort.rows(), strict=True)
-    )
-    rows = shards.fill(
-        tuple(COLUMNS)[:3],
-        (
-            ((content, image, asked.identity), partial(_computed, answers, image, decode, asked, compute))
-            for image, content, decode in opened
-        ),
-    )
-    found = [np.frombuffer(row["values"], np.float32) for row in rows]
+PASSES_OF: Mapping[str, Compute] = {"features": _features, "dropout": _dropped}
+"""Kind of a pass -> what gives a film's values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassJob:
+    """Passes of one kind over films under one condition.
+
+    Attributes:
+        subject: its name.
+        kind: of `PASSES_OF`.
+        condition: what is done to the films.
+        cohort: how films are read.
+        seed: of the run.
+        cache: root of the cache.
+        resolution: at which films are perturbed.
+        threads: that films are decoded in; `None`: one for each core.
+    """
+
+    subject: str
+    kind: str
+    condition: Condition
+    cohort: Cohort
+    seed: int
+    cache: Path
+    resolution: Resolution
+    threads: int | None = None
+
+    def asked(self) -> Iterable[Condition]:
+        """Yield the condition."""
+        yield self.condition
+
+    def in_threads(self, threads: int) -> PassJob:
+        """Return the same job with films decoded in so many threads."""
+        return replace(self, threads=threads)
+
+    def ready(self, subjects: Mapping[str, Subject]) -> Passing:
+        """Return the job with its subject."""
+        subject = subjects[self.subject]
+        key = {
+            **subject.cache_key,
+            "kind": self.kind,
+            "seed": self.seed,
+            "passes": PASSES,
+            "decoding": decoding(),
+            "resolution": str(self.resolution),
+            "version": VERSION,
+            **threads_of(subject),
+        }
+        return Passing(self, subject, BlockShards(self.cache, self.kind, key, {"values": "bytes"}))
+
+
+@dataclass(frozen=True)
+class Passing:
+    """A job of passes with its subject, and where finished blocks are kept."""
+
+    job: PassJob
+    subject: Subject
+    shards: BlockShards
+
+    def found_block(self, block: Block, told: Told) -> Receipt | None:  # noqa: ARG002 - films, not passes, are counted
+        """Return the receipt of a block whose values are all in the cache, `None` where some are not."""
+        films, unreadable, aside = self._opened(block)
+        found = not films or self.shards.read([film.key for film in films], [self.job.condition.identity]) is not None
+        return self._receipt(block, films, unreadable, aside, 0) if found else None
+
+    def answer_block(self, block: Block, told: Told) -> Receipt:  # noqa: ARG002 - as above
+        """Return the receipt of a block, whose values are in the cache when this returns."""
+        films, unreadable, aside = self._opened(block)
+        keys, identity = [film.key for film in films], self.job.condition.identity
+        computed = 0
+        if films and self.shards.read(keys, [identity]) is None:
+            with Unfinished(self.shards, keys, [identity]) as unfinished:
+                for film, (image, content) in zip(films, keys, strict=True):
+                    if (content, image, identity) not in unfinished.rows:
+                        row = {"content": content, "image": image, "identity": identity, "values": self._values(film)}
+                        unfinished.keep(row)
+                unfinished.finished(keys, [identity])
+            computed = unfinished.computed
+        return self._receipt(block, films, unreadable, aside, computed)
+
+    def _opened(self, block: Block) -> tuple[list[Opened], list[tuple[str, str]], int]:
+        return *opened(self.job.cohort, block.rows, self.job.threads), len(SET_ASIDE)
+
+    def _receipt(
+        self, block: Block, films: Sequence[Opened], unreadable: Sequence[tuple[str, str]], aside: int, computed: int
+    ) -> Receipt:
+        keys = [film.key for film in films]
+        filed = {self.job.subject: Filed(keys, [self.job.condition.identity], computed)}
+        return Receipt(number=block.number, films=keys, filed=filed, unreadable=unreadable, set_aside=SET_ASIDE[aside:])
+
+    def _values(self, film: Opened) -> bytes:
+        """Return the values of one film as bytes, none where the condition is undefined for it."""
+        job, image = self.job, film.key[0]
+        try:
+            with torch.inference_mode():
+                views = shown(film.decode(), job.condition, image, seed=job.seed, resolution=job.resolution)
+                pixels = self.subject.pixels(views)
+        except PerturbationUndefined:
+            return b""
+        digest = hashlib.sha256(f"{image}\x1f{job.condition.text}\x1f{job.seed}".encode()).digest()
+        values = PASSES_OF[job.kind](self.subject, pixels, int.from_bytes(digest[:7], "little"))
+        return np.ascontiguousarray(values, dtype=np.float32).tobytes()
+
+
+def _kept(answers: Answers, condition: str, kind: str, cache: Path) -> Numbers:
+    """Return (N, ...) values of every film, computing what the cache lacks.
+
+    Raises:
+        FilmUnreadable: a film that was predicted cannot be read any more.
+    """
+    name = answers.subject.name
+    job = PassJob(
+        subject=name, kind=kind, condition=parse(condition), cohort=way_to_read(answers.cohort), seed=answers.seed,
+        cache=cache, resolution=answers.resolution,
+    )  # fmt: skip
+    passing = job.ready({name: answers.subject})
+    blocks = cut(answers.cohort.rows())
+    receipts = sorted(answers.workers.receipts(passing, blocks, Nobody()), key=lambda receipt: receipt.number)
+    for file, reason in (film for receipt in receipts for film in receipt.unreadable):
+        raise FilmUnreadable(reason, file=file)
+    rows = gathered(passing.shards, name, receipts)
+    found = [np.frombuffer(values, np.float32) for values in rows["values"].to_pylist()]
     width = max(len(values) for values in found)
     return np.stack([values if len(values) else np.full(width, np.nan, np.float32) for values in found])
-
-
-def _computed(
-    answers: Answers, image: str, decode: Callable[[], Film], condition: Condition, compute: Compute
-) -> dict[str, bytes]:
-    """Return the `values` of one film as bytes, none where the condition is undefined for it."""
-    try:
-        with torch.inference_mode():
-            views = shown(decode(), condition, image, seed=answers.seed, resolution=answers.resolution)
-            pixels = answers.subject.pixels(views)
-    except PerturbationUndefined:
-        return {"values": b""}
-    digest = hashlib.sha256(f"{image}\x1f{condition.text}\x1f{answers.seed}".encode()).digest()
-    values = compute(answers.subject, pixels, int.from_bytes(digest[:7], "little"))
-    return {"values": np.ascontiguousarray(values, dtype=np.float32).tobytes()}
-
-
-def _key(answers: Answers, kind: str) -> dict[str, object]:
-    return {
-        **answers.subject.cache_key,
-        "kind": kind,
-        "seed": answers.seed,
-        "passes": PASSES,
-        "decoding": decoding(),
-        "resolution": str(answers.resolution),
-        "version": 2,
-    }

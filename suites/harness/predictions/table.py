@@ -1,43 +1,33 @@
 """What did every subject predict for every film and condition? One row each: predict once, judge many.
 
-Every film is decoded once and changed once into each of its conditions, for all subjects together, ahead of the
-networks in threads of its own; what the cache holds already is not done again.
+Films are answered in blocks, for all subjects together, by this process or by several; what the cache holds already is
+not done again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from robustness.content_cache import forget
-from suites.harness.cohorts.cohort import Cohort, Row
-from suites.harness.errors import FilmUnreadable, PredictionProblem, one_line
-from suites.harness.foreign_code import foreign
-from suites.harness.predictions.ahead import AT_WORK, Room, ahead
-from suites.harness.predictions.conditions import CLEAN, Condition, ConditionFailed, apply_all
-from suites.harness.predictions.engine import KEY, Engine
+from suites.harness.cache.block_shards import KEY
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.errors import one_line
+from suites.harness.predictions.answering import PredictionJob
+from suites.harness.predictions.blocks import Receipt, cut, gathered
+from suites.harness.predictions.conditions import CLEAN, Condition
+from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
-from suites.harness.process import give_back
+from suites.harness.predictions.workers import THIS_PROCESS, Workers
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
-
-STORED_IMAGES, WORKING_IMAGES = 12, 40
-"""Images of the size of a film, as stored and as it is perturbed, that are in use at once, what is remembered of it
-included."""
-
-LARGE = 16 * 1024**2
-"""Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
-HUGE = 48 * 1024**2
-"""Bytes of a film from which on it is handed back after each condition: half a gigabyte would lie idle else."""
 
 
 @dataclass(frozen=True)
@@ -65,45 +55,6 @@ class Predictions:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A film that could be read: its identity, and what must be known of how it was."""
-
-    film: tuple[str, str]
-    note: str
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What an engine is asked about a film under a condition."""
-
-    engine: Engine
-    film: tuple[str, str]
-    condition: Condition
-    views: Tensor
-
-
-@dataclass(frozen=True)
-class _Undefined:
-    """Why an engine is not asked about a film under a condition."""
-
-    engine: Engine
-    film: tuple[str, str]
-    condition: Condition
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """A condition whose code failed, and how."""
-
-    condition: Condition
-    how: str
-
-
-_Piece = _Opened | _Asked | _Undefined | _Failed
-
-
 def predict(
     subjects: Mapping[str, tuple[Subject, Sequence[Condition]]],
     cohort: Cohort,
@@ -113,6 +64,7 @@ def predict(
     quiet: bool = False,
     resolution: Resolution = AS_STORED,
     progress: Progress | None = None,
+    workers: Workers = THIS_PROCESS,
 ) -> dict[str, Predictions]:
     """Return the predictions of every subject on every film, computing only what the cache lacks.
 
@@ -124,148 +76,75 @@ def predict(
         quiet: show no progress.
         resolution: at which films are perturbed.
         progress: told of every film and condition that is answered, for each subject.
+        workers: who does it; the answers are the same.
 
     Raises:
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
-        UsageProblem: the cache cannot be written.
+        UsageProblem: the cache cannot be written, or a film changed while it was read.
     """
-    engines = {name: Engine(subject, seed, cache, resolution) for name, (subject, _) in subjects.items()}
-    wanted = [(engines[name], list(conditions)) for name, (_, conditions) in subjects.items()]
-    progress = progress or Progress()
-    rows, per_film = cohort.rows(), sum(len(conditions) for _, conditions in wanted)
-    contents: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    excluded: list[tuple[str, str, str]] = []
-    noted: dict[str, list[str]] = {}
-    with (
-        tqdm(total=len(rows), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar,
-        progress.doing("predicting", one_line(cohort.name, 30)),
-        ExitStack() as kept,
-    ):
-        for engine in engines.values():
-            kept.enter_context(engine.keeping)
-        for row, pieces in ahead(rows, _Making(cohort, wanted, seed, resolution).pieces):
-            made = 0
-            try:
-                for piece in pieces:
-                    match piece:
-                        case _Opened(film, note):
-                            contents[film[0]] = film[1]
-                            if note:
-                                noted.setdefault(note, []).append(film[0])
-                        case _Failed(condition, how):
-                            failed.setdefault(condition.text, how)
-                        case _Undefined(engine, film, condition, reason):
-                            engine.note_undefined(film, condition, reason)
-                            made += 1
-                            progress.done()
-                        case _Asked(engine, film, condition, views):
-                            engine.ask(film, condition, views)
-                            made += 1
-                            progress.done()
-            except FilmUnreadable as unreadable:
-                excluded.append((cohort.name, str(row["file"]), str(unreadable)))
-            bar.update()
-            progress.found(per_film - made)
-            progress.decoded()
-        for engine in engines.values():
-            engine.finish()
+    job = PredictionJob.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution)
+    predicting = job.ready({name: subject for name, (subject, _) in subjects.items()})
+    blocks = cut(cohort.rows())
+    with _following(progress or Progress(), cohort, quiet=quiet) as told:
+        receipts = sorted(workers.receipts(predicting, blocks, told), key=lambda receipt: receipt.number)
+    contents = {image: content for receipt in receipts for image, content in receipt.films}
+    failed = {text: how for receipt in reversed(receipts) for text, how in receipt.failed.items()}
+    excluded = [(cohort.name, file, reason) for receipt in receipts for file, reason in receipt.unreadable]
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
-    notes = tuple(
-        f"{len(films)} of {len(rows)} films of {cohort.name} (first {films[0]}): {note}"
-        for note, films in sorted(noted.items())
-    )
+    notes = _notes(receipts, cohort)
     found = {}
-    for name, engine in engines.items():
+    for name, engine in predicting.engines.items():
         ran = [condition for condition in subjects[name][1] if condition.text not in failed]
-        table, features = _collect(engine, cohort, ran, contents)
-        found[name] = Predictions(table, features, left_out, engine.computed, contents, notes, failed)
+        table, features = _collect(engine, gathered(engine.shards, name, receipts).to_pandas(), cohort, ran, contents)
+        computed = sum(receipt.filed[name].computed for receipt in receipts)
+        found[name] = Predictions(table, features, left_out, computed, contents, notes, failed)
     return found
 
 
 @dataclass(frozen=True)
-class _Making:
-    """How a film becomes what the engines are asked about it.
+class _Following:
+    """Tells the progress of a run how far its blocks are."""
 
-    Attributes:
-        cohort: it is of.
-        wanted: engines, and the conditions each is asked under.
-        seed: of the run.
-        resolution: at which it is perturbed.
-        room: for films that are worked on at once.
-    """
+    progress: Progress
+    bar: tqdm[NoReturn]
 
-    cohort: Cohort
-    wanted: Sequence[tuple[Engine, list[Condition]]]
-    seed: int
-    resolution: Resolution
-    room: Room = field(default_factory=lambda: Room(AT_WORK))
+    def done(self, units: int) -> None:
+        self.progress.done(units)
 
-    def pieces(self, turn: int, row: Row) -> Generator[tuple[_Piece, int]]:
-        """Yield what is missing of a film's conditions, each made once for all subjects, with the bytes of each."""
-        large = False
-        try:
-            image = str(row["id"])
-            content, decode = self.cohort.opened(row)
-            identity = (image, content)
-            yield _Opened(identity, "" if self.cohort.identify else decode().note), 0  # else it is decoded already
-            askers: dict[Condition, list[Engine]] = {}
-            for engine, conditions in self.wanted:
-                for condition in engine.missing(image, content, conditions):
-                    askers.setdefault(condition, []).append(engine)
-            if not askers:
-                return
-            film = decode()
-            large = film.pixels.nbytes > LARGE
-            with self.room.holding(turn, _needed(film.pixels, self.resolution)):
-                for condition, views, reason in apply_all(
-                    film, askers, image, seed=self.seed, resolution=self.resolution
-                ):
-                    if isinstance(reason, ConditionFailed):
-                        yield _Failed(condition, str(reason)), 0
-                    elif views is None:
-                        yield from ((_Undefined(one, identity, condition, reason), 0) for one in askers[condition])
-                    else:
-                        yield from _inputs(askers[condition], identity, condition, views)
-                    if film.pixels.nbytes > HUGE and (condition.native or self.resolution.side is None):
-                        give_back()
-        finally:
-            forget()
-            if large:
-                give_back()
-            self.room.passed(turn)
+    def films(self, count: int, found: int) -> None:
+        self.bar.update(count)
+        self.progress.found(found)
+        self.progress.decoded(count)
 
 
-def _needed(film: npt.NDArray[np.float32], resolution: Resolution) -> int:
-    """Return the bytes that are in use while a film is perturbed: images of it, and of what is worked on of it."""
-    height, width = film.shape
-    shorter = min(height, width)
-    scale = 1.0 if resolution.side is None else min(1.0, resolution.side / shorter)
-    return round(film.nbytes * (STORED_IMAGES + WORKING_IMAGES * scale * scale))
+@contextmanager
+def _following(progress: Progress, cohort: Cohort, *, quiet: bool) -> Iterator[_Following]:
+    with (
+        tqdm(total=len(cohort), unit="film", desc=cohort.name, disable=quiet or None, leave=False) as bar,
+        progress.doing("predicting", one_line(cohort.name, 30)),
+    ):
+        yield _Following(progress, bar)
 
 
-def _inputs(
-    engines: Sequence[Engine], film: tuple[str, str], condition: Condition, views: Tensor
-) -> Iterator[tuple[_Piece, int]]:
-    """Yield what each engine is asked about a film's views; the same recipe is run once."""
-    inputs: dict[object, Tensor] = {}
-    for engine in engines:
-        if engine.subject.network is None:
-            yield _Asked(engine, film, condition, views), views.nbytes
-            continue
-        recipe = engine.recipe(condition)
-        key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
-        if key not in inputs:
-            what = f"the preprocessing {recipe.name!r} failed on image {one_line(film[0], 40)}"
-            with foreign(PredictionProblem, what, at=type(recipe)), torch.inference_mode():
-                inputs[key] = recipe(views)
-        yield _Asked(engine, film, condition, inputs[key]), inputs[key].untyped_storage().nbytes()
+def _notes(receipts: Sequence[Receipt], cohort: Cohort) -> tuple[str, ...]:
+    noted: dict[str, list[str]] = {}
+    for receipt in receipts:
+        for image, note in receipt.notes:
+            noted.setdefault(note, []).append(image)
+    return tuple(
+        f"{len(films)} of {len(cohort)} films of {cohort.name} (first {films[0]}): {note}"
+        for note, films in sorted(noted.items())
+    )
 
 
 def _collect(
-    engine: Engine, cohort: Cohort, conditions: Sequence[Condition], contents: Mapping[str, str]
+    engine: Engine,
+    rows: pd.DataFrame,
+    cohort: Cohort,
+    conditions: Sequence[Condition],
+    contents: Mapping[str, str],
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float32] | None]:
-    """Return the table in cohort order, and the features of the clean films, from the rows an engine knows."""
+    """Return the table in cohort order, and the features of the clean films."""
     order = pd.DataFrame(
         [
             (contents[image], image, condition.identity, condition.text, condition.severity)
@@ -275,7 +154,7 @@ def _collect(
         ],
         columns=[*KEY, "condition", "severity"],
     )
-    table = order.merge(engine.rows(), on=KEY, how="left", validate="many_to_one")
+    table = order.merge(rows, on=list(KEY), how="left", validate="many_to_one")
     clean = table.loc[table["condition"] == CLEAN, "features"]
     features = None
     if len(clean) and clean.notna().all():

@@ -116,27 +116,34 @@ def test_a_film_is_identified_without_decoding_where_that_can_be_and_decoded_onc
     assert decoded == [rows[0]["id"]]
 
 
-def test_predictions_of_earlier_versions_are_found(tmp_path, monkeypatch):
-    """The key and the columns are those of 50c0f40; libraries and machines are held, for they belong into the key."""
+def test_predictions_of_this_version_are_found_by_later_ones_and_those_of_earlier_ones_left_alone(
+    tmp_path, monkeypatch
+):
+    """Of this key and these columns; libraries and machines are held, for they belong into the key."""
     subject = subject_of(Reader(), "reader")
     monkeypatch.setattr(engine, "decoding", lambda: {"version": 1})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     known = {"torch": "t", "torchvision": "v", "device": "cpu", "precision": ["highest", "torch.float32"]}
     subject.__dict__["cache_key"] = subject.cache_key | known | {"subject": "fingerprint"}
-    predict({"reader": (subject, expand(["clean", "gamma_low@3"]))}, cohort_of(3), seed=7, cache=tmp_path, quiet=True)
+    asked, films = {"reader": (subject, expand(["clean", "gamma_low@3"]))}, cohort_of(3)
+    predict(asked, films, seed=7, cache=tmp_path, quiet=True)
     (folder,) = (tmp_path / "predictions").iterdir()
-    assert folder.name == "f4d767f77b06ab5e1a2726a2"
+    assert folder.name == "710070bffb5bdbf920ad7e59"
     assert sorted(json.loads((folder / "key.json").read_text())) == [
-        "batch", "decoding", "device", "engine", "precision", "preprocessing", "recipes", "seed", "subject", "torch",
-        "torchvision",
+        "batch", "decoding", "device", "engine", "precision", "preprocessing", "recipes", "seed", "subject", "threads",
+        "torch", "torchvision",
     ]  # fmt: skip
     (shard,) = folder.glob("shard-*.parquet")
     schema = pq.read_schema(shard)
     assert {name: str(schema.field(name).type) for name in schema.names} == {
-        "content": "large_string", "image": "large_string", "identity": "large_string", "undefined": "large_string",
+        "content": "string", "image": "string", "identity": "string", "undefined": "string",
         "features": "binary",
         "logit_0": "float", "logit_1": "float", "logit_2": "float",
     }  # fmt: skip
     assert torch.isfinite(torch.tensor(pq.read_table(shard)["logit_0"].to_pylist())).all()
+    assert predict(asked, films, seed=7, cache=tmp_path, quiet=True)["reader"].computed == 0
+    monkeypatch.setattr(engine, "ENGINE_VERSION", engine.ENGINE_VERSION - 1)
+    assert predict(asked, films, seed=7, cache=tmp_path, quiet=True)["reader"].computed == 6
 
 
 KNOWN = {"film": "text", "value": "number"}

@@ -46,6 +46,11 @@ def cohort_of(n=10, decode=film_of) -> Cohort:
     return Cohort(name="drawn", spec="drawn", table=pd.DataFrame(rows), decode=decode)
 
 
+def identified(cohort: Cohort) -> Cohort:
+    """The same films, known without being decoded: they are decoded one by one as they are answered."""
+    return replace(cohort, identify=lambda row: film_of(row).content)
+
+
 def subject_of(classes=("a", "b"), seed=0, scale=1.0) -> Subject:
     torch.manual_seed(seed)
     network = nn.Sequential(
@@ -173,7 +178,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
         return film_of(row)
 
     with pytest.raises(KeyboardInterrupt):
-        predict(subject_of(), cohort_of(decode=decode), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
+        predict(subject_of(), identified(cohort_of(decode=decode)), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
     resumed = predict(subject_of(), cohort_of(), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
     assert resumed.computed < 10 * len(CONDITIONS)
 
@@ -190,15 +195,16 @@ def test_a_broken_shard_is_done_again(tmp_path):
 SLOW = """
 import sys, time
 sys.path.insert(0, {here!r})
-from suites.harness.cache import shards
+from suites.harness.cache import block_shards
 from pathlib import Path
 import test_table as here
-shards.FLUSH_SECONDS = 0.05
+block_shards.FLUSH_SECONDS = 0.05
 def slowly(row):
     time.sleep(0.05)
     return here.film_of(row)
 print("ready", flush=True)
-here.predict(here.subject_of(), here.cohort_of(30, slowly), here.CONDITIONS, seed=0, cache=Path({cache!r}), quiet=True)
+films = here.identified(here.cohort_of(30, slowly))
+here.predict(here.subject_of(), films, here.CONDITIONS, seed=0, cache=Path({cache!r}), quiet=True)
 """
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import httpcore
 import httpx
 
-from suites.harness.errors import SubjectProblem
+from suites.harness.errors import QuestionFailed, SubjectProblem
 from suites.harness.subjects.formats.service_network import AnswerTooLong, BoundedNetwork, pool_for
 from suites.harness.subjects.formats.wording import in_one_line, in_short
 
@@ -37,18 +37,6 @@ HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Ag
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Files = dict[str, tuple[str, bytes, str]]
-
-
-class QuestionFailed(SubjectProblem):
-    """One of several questions was not answered.
-
-    Attributes:
-        at: its position among them.
-    """
-
-    def __init__(self, problem: SubjectProblem, at: int) -> None:
-        super().__init__(str(problem))
-        self.at = at
 
 
 class Reply(NamedTuple):

@@ -1,0 +1,250 @@
+"""Where are the answers to a block of films kept? One Parquet shard, named by a hash of all that determines its rows.
+
+A shard that is there and verifies is done: that is how a run goes on where another stopped. Its footer holds the number
+of its rows, the key they belong to and a checksum over every value; what does not agree with it, or does not hold
+exactly the films and conditions that its name stands for, is set aside and computed again.
+
+The rows of a block that was asked under other conditions, or of a cohort that was cut otherwise, are found again film
+by film, and so are those of a block that was stopped in the middle: it leaves a part every few seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from suites.harness.cache.shards import FLUSH_SECONDS, MOST, Row, Shards, set_aside, write_atomically
+from suites.harness.foreign_file import read_bytes
+
+KEY = ("content", "image", "identity")
+"""Columns by which a row is known: the pixels of a film, its id, and what was done to it."""
+RowKey = tuple[str, str, str]
+FilmKey = tuple[str, str]
+"""Id and content of a film."""
+_TYPES = {"text": pa.string(), "number": pa.float32(), "bytes": pa.binary()}
+
+
+class BlockShards:
+    """The blocks of one key: subject, seed, batch size, device, versions.
+
+    Args:
+        folder: root of the cache.
+        kind: what is kept: one subfolder each.
+        key: everything that determines a row besides film and condition, JSON-serialisable.
+        columns: name -> kind (`text`, `number`, `bytes`) of the columns after those of `KEY`.
+
+    Raises:
+        UsageProblem: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, kind: str, key: Mapping[str, object], columns: Mapping[str, str]) -> None:
+        self.folder = Shards(folder, kind, key).folder
+        kinds = {**dict.fromkeys(KEY, "text"), **columns}
+        self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
+        self._about = json.dumps([kind, key, kinds], sort_keys=True, default=str)
+        self._seen: set[str] = set()
+        self._holding: dict[str, list[Path]] = {}
+
+    def name(self, films: Sequence[FilmKey], identities: Iterable[str]) -> str:
+        """Return the name of the shard of these films under these conditions, in whatever order these are asked."""
+        text = json.dumps([self._about, list(films), sorted(set(identities))])
+        return f"shard-{_films_digest(films)}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet"
+
+    def read(self, films: Sequence[FilmKey], identities: Iterable[str]) -> pa.Table | None:
+        """Return the rows of a block, film by film, within it by identity; `None` where it is not done."""
+        return self._believed(self.folder / self.name(films, identities), _keys(films, identities))
+
+    def known(self, films: Sequence[FilmKey], identities: Iterable[str]) -> dict[RowKey, Row]:
+        """Return what any shard or part holds of these films under these conditions."""
+        self._look_around()
+        wanted = set(_keys(films, identities))
+        images = [image for image, _ in films]
+        found: dict[RowKey, Row] = {}
+        for path in sorted({path for image in images for path in self._holding.get(image, ())}):
+            table = self._believed(path)
+            if table is not None:
+                mine = table.filter(pc.is_in(table["image"], pa.array(images, pa.string())))
+                rows = ((_row_key(row), row) for row in mine.to_pylist())
+                found |= {key: row for key, row in rows if key in wanted}
+        return found
+
+    def answered(self) -> dict[str, set[str]]:
+        """Return id of a film -> what it was answered under, as files say, which are verified when they are used."""
+        found: dict[str, set[str]] = {}
+        for path in sorted(self.folder.glob("*.parquet")):
+            for image, identity in _columns_of(path, "image", "identity"):
+                found.setdefault(image, set()).add(identity)
+        return found
+
+    def write(self, films: Sequence[FilmKey], identities: Iterable[str], rows: Mapping[RowKey, Row]) -> None:
+        """Keep a finished block.
+
+        Args:
+            films: id and content of each.
+            identities: of the conditions.
+            rows: one for every film and condition, in any order; others are left out.
+
+        Raises:
+            UsageProblem: the disk is full or the folder not writable.
+        """
+        self._write(self.folder / self.name(films, identities), [rows[key] for key in _keys(films, identities)])
+
+    def tidy(self, films: Sequence[FilmKey], rows: Container[RowKey]) -> None:
+        """Remove the parts of a block that hold nothing but these rows, now that they are kept as a whole."""
+        for path in self.folder.glob(f"part-{_films_digest(films)}-*.parquet"):
+            part = self._believed(path)
+            if part is not None and all(_row_key(row) in rows for row in part.select(KEY).to_pylist()):
+                path.unlink(missing_ok=True)
+
+    def write_part(self, films: Sequence[FilmKey], rows: Sequence[Row]) -> None:
+        """Keep some rows of a block that is not finished.
+
+        Raises:
+            UsageProblem: the disk is full or the folder not writable.
+        """
+        if rows:
+            text = json.dumps([_row_key(row) for row in rows])
+            name = f"part-{_films_digest(films)}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet"
+            self._write(self.folder / name, rows)
+
+    def _write(self, path: Path, rows: Sequence[Row]) -> None:
+        columns = [pa.array([row[field.name] for row in rows], field.type) for field in self.schema]
+        table = pa.table(columns, self.schema)
+        told = {"about": _sha(self._about), "rows": str(len(rows)), "checksum": self._checksum(table)}
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata(told), buffer, compression="zstd")
+        write_atomically(buffer.getvalue().to_pybytes(), path)
+
+    def _believed(self, path: Path, keys: Sequence[RowKey] | None = None) -> pa.Table | None:
+        """Return the rows of a file; where it is not as it was written, it is set aside."""
+        try:
+            return self._verified(path, keys)
+        except FileNotFoundError:  # not done yet, or moved by another run a moment ago
+            return None
+        except (pa.ArrowException, OSError, ValueError) as fault:
+            set_aside(path, fault)
+            return None
+
+    def _verified(self, path: Path, keys: Sequence[RowKey] | None) -> pa.Table:
+        """Return the rows of a file.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is not what was written for this key, these films and conditions; an ArrowException where it
+                is no table at all.
+        """
+        table = pq.read_table(pa.BufferReader(read_bytes(path, MOST)), use_threads=False)
+        told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        if told.get("about") != _sha(self._about) or not table.schema.equals(self.schema):
+            raise ValueError("it belongs to another run")
+        if told.get("rows") != str(table.num_rows):
+            raise ValueError(f"it holds {table.num_rows} rows, not {told.get('rows')}")
+        if told.get("checksum") != self._checksum(table):
+            raise ValueError("its checksum is not that of its rows")
+        if keys is not None and list(map(_row_key, table.select(KEY).to_pylist())) != list(keys):
+            raise ValueError("it does not hold the films and conditions that its name stands for")
+        return table
+
+    def _checksum(self, table: pa.Table) -> str:
+        """Return the sha256 of every value, whatever way it is stored; of the names and types of the columns, too."""
+        digest = hashlib.sha256(self._about.encode())
+        for field in table.schema:
+            column = table[field.name].combine_chunks()
+            digest.update(f"\x1e{field.name} {field.type} {len(column)}\x1f".encode())
+            if pa.types.is_floating(field.type):
+                digest.update(np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype="<f4").tobytes())
+                continue
+            sizes = pc.fill_null(pc.binary_length(column), -1)
+            digest.update(sizes.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+            digest.update(b"".join(column.cast(pa.binary()).drop_null().to_pylist()))
+        return digest.hexdigest()
+
+    def _look_around(self) -> None:
+        """Learn which films the files hold that have come since the last time."""
+        for path in sorted(self.folder.glob("*.parquet")):
+            if path.name not in self._seen:
+                self._seen.add(path.name)
+                for image in dict.fromkeys(image for (image,) in _columns_of(path, "image")):
+                    self._holding.setdefault(image, []).append(path)
+
+
+class Unfinished(AbstractContextManager["Unfinished"]):
+    """The rows of a block on their way into the cache; what is there when something ends it is kept as a part.
+
+    Args:
+        shards: where they go.
+        films: id and content of each film of the block.
+        identities: of the conditions it is asked under.
+
+    Attributes:
+        rows: those known, found ones and new ones.
+        computed: number of the new ones.
+    """
+
+    def __init__(self, shards: BlockShards, films: Sequence[FilmKey], identities: Iterable[str]) -> None:
+        self.shards, self.films = shards, films
+        self.rows = shards.known(films, identities)
+        self.computed = 0
+        self._fresh: list[Row] = []
+        self._flushed = time.monotonic()
+
+    def keep(self, row: Row) -> None:
+        """Take one new row."""
+        self.rows[_row_key(row)] = row
+        self._fresh.append(row)
+        self.computed += 1
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+
+    def finished(self, films: Sequence[FilmKey], identities: Sequence[str]) -> None:
+        """Keep the block as done, for those of its films and conditions that there are rows for."""
+        self.shards.write(films, identities, self.rows)
+        self._fresh = []
+        self.shards.tidy(self.films, set(_keys(films, identities)))
+
+    def _flush(self) -> None:
+        self.shards.write_part(self.films, self._fresh)
+        self._fresh, self._flushed = [], time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what is not, whatever ended the block."""
+        self._flush()
+
+
+def _columns_of(path: Path, *names: str) -> list[tuple[str, ...]]:
+    """Return columns of a file, row by row, as it says of itself; it is verified when one of its films is asked for."""
+    try:
+        table = pq.read_table(path, columns=list(names), use_threads=False)
+    except FileNotFoundError:  # another run has moved it
+        return []
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        set_aside(path, fault)
+        return []
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+
+
+def _keys(films: Sequence[FilmKey], identities: Iterable[str]) -> list[RowKey]:
+    """Return the keys of the rows of a block, in their order."""
+    ordered = sorted(set(identities))
+    return [(content, image, identity) for image, content in films for identity in ordered]
+
+
+def _row_key(row: Row) -> RowKey:
+    return row["content"], row["image"], row["identity"]
+
+
+def _films_digest(films: Sequence[FilmKey]) -> str:
+    return _sha(json.dumps(list(films)))[:16]
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,86 @@
+"""Which films does a block hold? What identifies the pixels of each, and a way to have them, decoded once.
+
+A film that cannot be identified without being decoded is kept until it is asked for, as long as there is room for it;
+the rest are decoded again, and must then be what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from suites.harness.cache import FilmKey
+from suites.harness.cohorts.cohort import Cohort, Film, Row
+from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
+from suites.harness.predictions.ahead import ahead
+
+HELD = 128 * 1024**2
+"""Bytes of the films of a block that are kept from being identified until they are asked for."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A film that could be read.
+
+    Attributes:
+        row: of the cohort's table.
+        key: its id and content.
+        note: what a reader must know of how it was read.
+        decode: gives the film; raises `FilmUnreadable`.
+    """
+
+    row: Row
+    key: FilmKey
+    note: str
+    decode: Callable[[], Film]
+
+
+def opened(
+    cohort: Cohort, rows: Sequence[Row], threads: int | None = None
+) -> tuple[list[Opened], list[tuple[str, str]]]:
+    """Return the films of these rows, and of those that cannot be read the file and why.
+
+    Args:
+        cohort: tells how they are read.
+        rows: of its table.
+        threads: they are read in; `None`: one for each core.
+    """
+    films: list[Opened] = []
+    unreadable: list[tuple[str, str]] = []
+    held = 0
+
+    def identified(_: int, row: Row) -> Generator[tuple[tuple[Opened, int], int]]:
+        content, decode = cohort.opened(row)
+        key = str(row["id"]), content
+        if cohort.identify is not None:
+            yield (Opened(row, key, "", partial(_again, cohort, row, key)), 0), 0
+            return
+        film = decode()  # it has been decoded already
+        size = film.pixels.nbytes + sum(mask.nbytes for mask in film.masks.values())
+        yield (Opened(row, key, film.note, decode), size), size
+
+    for row, found in ahead(rows, identified, threads):
+        try:
+            for film, size in found:
+                fits = held + size <= HELD
+                held += size if fits else 0
+                films.append(film if fits else replace(film, decode=partial(_again, cohort, row, film.key)))
+        except FilmUnreadable as problem:
+            unreadable.append((str(row["file"]), str(problem)))
+    return films, unreadable
+
+
+def _again(cohort: Cohort, row: Row, known: FilmKey) -> Film:
+    """Decode a film that was identified before, and keep no hold of it.
+
+    Raises:
+        CohortProblem: it is another by now.
+    """
+    content, decode = cohort.opened(row)
+    if content != known[1]:
+        raise CohortProblem(
+            f"the film {one_line(known[0], 60)} of {one_line(cohort.name, 40)} changed while it was read; run again "
+            "when nobody writes to its files: what is finished is kept"
+        )
+    return decode()

@@ -1,0 +1,219 @@
+"""What does a worker process do? It is given the subjects once, then blocks of films, and returns their receipts.
+
+Film pixels, network inputs and answers never travel: a worker reads films where they lie and writes its answers into
+the cache. It ends with the process that started it, and keeps what it has answered of a block when it is told to end.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import NoReturn
+
+import torch
+
+from suites.harness.cache.code_digest import OUR_PACKAGES, decoding, digest_of
+from suites.harness.cache.versions import library_versions
+from suites.harness.errors import UsageProblem, one_line
+from suites.harness.foreign_code import SPEAKING, foreign
+from suites.harness.predictions.blocks import Answering, Block, Job
+from suites.harness.predictions.conditions import parse
+from suites.harness.subjects.subject import Subject, device_kind
+
+GRACE = 10.0
+"""Seconds that a worker has to keep what it has answered, once it is told to end."""
+TELLING = 0.2
+"""Seconds between two words on how far a block is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a worker is, beside the blocks that it answers.
+
+    Attributes:
+        subjects: with their networks on the CPU; `devices`: where each goes, just `cuda` to a GPU in turn.
+        threads: that a network's operation is divided among, as in the process that started it: they decide the last
+            digits of a logit.
+        matmul: torch's precision of matrix products; `dtype`: its default type.
+    """
+
+    subjects: Sequence[Subject]
+    devices: Sequence[str]
+    threads: int
+    matmul: str
+    dtype: torch.dtype
+
+    def taken(self, number: int) -> dict[str, Subject]:
+        """Set torch up, and return the subjects by name, with nothing remembered of the process they come from.
+
+        Args:
+            number: of the worker.
+        """
+        torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision(self.matmul)
+        torch.set_default_dtype(self.dtype)
+        pairs = zip(self.subjects, self.devices, strict=True)
+        return {subject.name: replace(subject, device=_own(device, number)) for subject, device in pairs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A job as it is sent.
+
+    Attributes:
+        job: what is asked.
+        identities: text of each of its conditions -> what it is known by in the process that sent it.
+        code: the perturbations of these conditions; unpickling them imports, and so registers, those of a user.
+    """
+
+    job: Job
+    identities: dict[str, str]
+    code: Sequence[type]
+
+    def taken(self) -> Job:
+        """Return the job.
+
+        Raises:
+            UsageProblem: a condition is another one here.
+        """
+        for text, identity in self.identities.items():
+            if parse(text).identity != identity:
+                raise UsageProblem(
+                    f"{one_line(text, 60)} is {one_line(parse(text).identity, 60)} in a worker process and "
+                    f"{one_line(identity, 60)} where it was started: its code changed meanwhile; run again"
+                )
+        return self.job
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How much was done since the last word."""
+
+    done: int = 0
+    films: int = 0
+    found: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.done + other.done, self.films + other.films, self.found + other.found)
+
+
+class _Telling:
+    """Tells how far a block is, a few times a second."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._tally, self._last = connection, Tally(), time.monotonic()
+
+    def done(self, units: int) -> None:
+        self._add(Tally(done=units))
+
+    def films(self, count: int, found: int) -> None:
+        self._add(Tally(films=count, found=found))
+
+    def _add(self, more: Tally) -> None:
+        self._tally += more
+        if time.monotonic() - self._last > TELLING:
+            self.tell()
+
+    def tell(self) -> None:
+        """Say what has not been said."""
+        self._connection.send(self._tally)
+        self._tally, self._last = Tally(), time.monotonic()
+
+
+def standing(subjects: Sequence[Subject]) -> dict[str, str]:
+    """Return everything about a process that decides its answers, in words: two that differ here may differ there."""
+    devices = [device_kind(subject.device) for subject in subjects]
+    versions = library_versions(devices, [subject.precision for subject in subjects if subject.network is not None])
+    told = {name: version for name, version in versions.items() if name != "platform"}
+    told["instructions of the CPU"] = torch.backends.cpu.get_cpu_capability()
+    told["threads of torch"] = str(torch.get_num_threads())
+    told["decoders of films"] = json.dumps(decoding(), sort_keys=True)
+    told["code of this project"] = " ".join(digest_of(package, "**/*.py")[:16] for package in OUR_PACKAGES)
+    return told | {f"the subject {one.name}": json.dumps(one.cache_key, sort_keys=True) for one in subjects}
+
+
+def _own(device: str, number: int) -> str:
+    return f"cuda:{number % torch.cuda.device_count()}" if device == "cuda" else device
+
+
+def work(connection: Connection, number: int) -> NoReturn:
+    """Do what is sent until nobody sends any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
+    signal.signal(signal.SIGTERM, _told_to_end)
+    threading.Thread(target=_end_with_parent, daemon=True, name="ends with its parent").start()
+    code = 1
+    with suppress(EOFError, OSError, SystemExit):
+        _serve(connection, number)
+        code = 0
+    sys.stdout.flush()
+    os._exit(code)  # threads that prepare films have nobody to make them for
+
+
+def _serve(connection: Connection, number: int) -> None:
+    subjects: dict[str, Subject] = {}
+    answering: Answering | None = None
+    while True:
+        data = connection.recv_bytes()
+        try:
+            match _unpickled(data):
+                case Setting() as setting:
+                    subjects = setting.taken(number)
+                    connection.send(standing(list(subjects.values())))
+                case Task() as task:
+                    answering = task.taken().ready(subjects)
+                case Block() as block if answering is not None:
+                    telling = _Telling(connection)
+                    receipt = answering.answer_block(block, telling)
+                    telling.tell()
+                    connection.send(receipt)
+        except (EOFError, BrokenPipeError, SystemExit):
+            raise
+        except BaseException as problem:  # noqa: BLE001 - raised again in the process that waits for the answer
+            connection.send(_sendable(problem))
+            return
+
+
+def _unpickled(data: bytes) -> object:
+    """Return what was sent; modules of the user's are found where the run was started, too."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as the import system has it
+    try:
+        with foreign(UsageProblem, "a worker process cannot have what the run is made of; pass --workers 1"):
+            return pickle.loads(data)  # noqa: S301 - from the process that started this one
+    finally:
+        sys.path.pop(0)
+
+
+def _sendable(problem: BaseException) -> BaseException:
+    """Return a problem as it can be sent; a fault of ours with its traceback."""
+    if not isinstance(problem, SPEAKING):
+        problem.add_note("in a worker process:\n" + "".join(traceback.format_exception(problem)))
+    try:
+        pickle.loads(pickle.dumps(problem))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever its class does when it is copied
+        return RuntimeError("".join(traceback.format_exception(problem)))
+    return problem
+
+
+def _told_to_end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)

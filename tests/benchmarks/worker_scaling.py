@@ -1,0 +1,162 @@
+"""What do local processes gain, and what do shards of blocks cost? Measured side by side, in turns, in one run.
+
+    uv run python -m tests.benchmarks.worker_scaling
+
+Films are drawn, perturbed and resized as `predict` does it, for a subject that costs next to nothing, so that preparing
+them dominates; workers are started before the clock is. One process prepares films in as many threads as there are
+cores, so that processes are compared with one thread and with these.
+
+Storing is compared with the store of single rows that predictions were kept in before.
+
+Measured in November 2026 on two cores that six others used as well (load 13), so wall times say little; of 128 films of
+256 x 320 under 12 conditions (CPU seconds): one thread 5.2, one process of two threads 5.1, two processes 2.6 each.
+Nothing is done twice and both have the same to do: twice as fast as one thread where both cores are free, and 1.3 to
+1.5 times as fast as one process, whose two threads are 1.33 to 1.58 times as fast as one (`core_scaling`).
+Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s, of minutes that predicting them takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from robustness import presets
+from suites.harness.cache import BlockShards, Keeping, Shards
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.predictions.conditions import expand
+from suites.harness.predictions.engine import _columns
+from suites.harness.predictions.resolution import Resolution
+from suites.harness.predictions.table import predict
+from suites.harness.predictions.workers import THIS_PROCESS, LocalProcesses, ThisProcess
+from suites.harness.subjects.preprocessing import REPOSITORY
+from suites.harness.subjects.subject import Provenance, Subject
+
+SIZES = {"256 x 320": ((256, 320), 20), "968 x 1344": ((968, 1344), 4)}
+"""Size of a film, and under how many conditions it is prepared."""
+FILMS = 128
+ROUNDS = 3
+STORED = 200, 150
+"""Films and conditions that are stored."""
+
+
+def decode(row) -> Film:
+    generator = np.random.default_rng(int(row["number"]))
+    coarse = torch.from_numpy(generator.random((1, 1, 24, 24), dtype=np.float32))
+    shape = int(row["height"]), int(row["width"])
+    pixels = torch.nn.functional.interpolate(coarse, shape, mode="bicubic").clamp(0, 1)[0, 0].numpy()
+    return Film(pixels=pixels, content=identify(row))
+
+
+def identify(row) -> str:
+    return hashlib.sha256(f"{row['number']} {row['height']} {row['width']}".encode()).hexdigest()
+
+
+def cohort_of(films: int, shape: tuple[int, int]) -> Cohort:
+    columns = dict.fromkeys(("view", "age_group", "finding", "split"), "") | {"height": shape[0], "width": shape[1]}
+    rows = [
+        {"id": f"{number}", "file": "", "label": "ab"[number % 2], "patient": f"{number}", "number": number, **columns}
+        for number in range(films)
+    ]
+    return Cohort(name="drawn", spec="drawn", table=pd.DataFrame(rows), decode=decode, identify=identify)
+
+
+def subject() -> Subject:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(56), torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    origin = Provenance(spec="bench", format="user", source="random weights", sha256="0" * 64)
+    return Subject(name="bench", classes=("a", "b"), network=network, provenance=origin)
+
+
+class OneThread(ThisProcess):
+    def receipts(self, here, blocks, told):
+        return super().receipts(replace(here, job=here.job.in_threads(1)), blocks, told)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def in_turns(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """The median of some rounds, in which every way has its turn."""
+    rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(one[name] for one in rounds) for name in ways}
+
+
+def scaling(folder: Path) -> Iterator[str]:
+    one, cores = subject(), os.cpu_count() or 1
+    grid = expand([f"{name}@{severity}" for name, severity in presets.get("quick")])
+    pool = LocalProcesses(cores, [one])
+    yield f"film-conditions a second (times one thread) on {cores} cores, load {os.getloadavg()[0]:.0f}"
+    for name, (shape, few) in SIZES.items():
+        cohort, conditions = cohort_of(FILMS, shape), grid[:: len(grid) // few][:few]
+
+        def run(by, films=cohort, conditions=conditions) -> None:
+            here = Path(tempfile.mkdtemp(dir=folder))
+            asked, resolution = {"bench": (one, conditions)}, Resolution.enough_for([REPOSITORY])
+            predict(asked, films, seed=0, cache=here, quiet=True, resolution=resolution, workers=by)
+            shutil.rmtree(here)
+
+        predict(
+            {"bench": (one, conditions[:1])}, cohort_of(64 * cores, (64, 64)), seed=0, cache=folder / name, quiet=True,
+            workers=pool,
+        )  # fmt: skip
+        ways = {"one thread": OneThread(), "one process": THIS_PROCESS, f"{cores} processes": pool}
+        took = in_turns({way: lambda by=by: run(by) for way, by in ways.items()})
+        base, asked = took["one thread"], FILMS * len(conditions)
+        yield f"  {name}: " + ", ".join(
+            f"{way} {asked / spent:.0f} ({base / spent:.2f})" for way, spent in took.items()
+        )
+    pool.close()
+
+
+def storing(folder: Path) -> Iterator[str]:
+    films, conditions = STORED
+    keys = [(f"film {number}", identify({"number": number, "height": 1, "width": 1})) for number in range(films)]
+    identities = [f"condition {number}" for number in range(conditions)]
+    rows = {
+        (content, image, what): {
+            "content": content, "image": image, "identity": what, "undefined": "", "features": None,
+            **{f"logit_{index}": np.float32(index / (1 + place)) for index in range(3)},
+        }
+        for image, content in keys
+        for place, what in enumerate(identities)
+    }  # fmt: skip
+    fresh = (Path(tempfile.mkdtemp(dir=folder)) for _ in iter(int, 1))
+
+    def single() -> None:
+        store = Shards(next(fresh), "predictions", {}, {"content": "text"})
+        with Keeping(store) as keeping:
+            for row in rows.values():
+                keeping.keep(row)
+        store.read()
+
+    def blocks() -> None:
+        store = BlockShards(next(fresh), "predictions", {}, _columns(3))
+        for at in range(0, films, 64):
+            store.known(keys[at : at + 64], identities)
+            store.write(keys[at : at + 64], identities, rows)
+            store.read(keys[at : at + 64], identities)
+
+    took = in_turns({"single rows": single, "blocks": blocks})
+    each = ", ".join(f"{way} {spent:.2f} s" for way, spent in took.items())
+    yield f"writing and reading {films} films x {conditions} conditions: {each}"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        for line in chain(storing(Path(place)), scaling(Path(place))):
+            print(line, flush=True)
