@@ -20,7 +20,7 @@ from torch import nn
 from robustness import content_cache
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
-from suites.harness.predictions import table as predicting
+from suites.harness.predictions import pieces
 from suites.harness.predictions.conditions import expand, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import predict as predict_all
@@ -304,7 +304,7 @@ def test_what_a_thread_remembered_of_a_film_goes_with_it(tmp_path):
 
 def test_of_a_large_film_memory_is_handed_back_once_it_is_forgotten(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(predicting, "LARGE", 0)
-    monkeypatch.setattr(predicting, "give_back", lambda: given.append(content_cache.held()))
+    monkeypatch.setattr(pieces, "LARGE", 0)
+    monkeypatch.setattr(pieces, "give_back", lambda: given.append(content_cache.held()))
     predict(subject_of(), cohort_of(3), CONDITIONS, seed=0, cache=tmp_path, quiet=True)
     assert given == [0, 0, 0], "after it was forgotten"
