@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from torch import Tensor
 
-from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.perturbation import PerturbationUndefined
 
 Array = NDArray[np.float32]
@@ -166,7 +166,7 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     return match, top + place // columns, left + place % columns, *sizes[kind]
 
 
-@remembered(8)
+@fact(8, "pieces are labelled, grown and filled pixel by pixel")
 def estimate_lungs(film: Tensor) -> LungField:
     """Estimate the lungs of a frontal film; the last few films are remembered.
 
@@ -307,8 +307,12 @@ def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     It grows over what hangs together with it within RIM_MM and is dark as lung, not toward the spine (the trachea).
     """
     lungs = lungs_of(film, draws)
-    if draws.lungs is not None:
-        return lungs
+    return lungs if draws.lungs is not None else grown_to_pleura(film, lungs, pitch_mm)
+
+
+@fact(1, "grown pixel by pixel over what hangs together")
+def grown_to_pleura(film: Tensor, lungs: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) bool: lungs with the dark rim around them, within RIM_MM."""
     mask, grey = lungs.numpy().view(np.uint8), film.numpy()
     reach = max(1, round(RIM_MM / pitch_mm))
     around = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > mask

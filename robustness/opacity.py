@@ -169,7 +169,7 @@ class WhiteOutLobar(_WhiteOut):
 @remembered(1)
 def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
-    draws = Draws(image_id, WhiteOutLobar.name, seed)
+    draws = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device)
     side = side_of(draws)
     rows, _ = coordinates(thorax.depth)
     shape = thorax.depth.shape
@@ -203,7 +203,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
     texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
     texture = texture + beside * (1.0 - texture)
-    air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
+    air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device), 0.6 / pitch_mm)
     return opaque * (texture - 0.6 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
 
 
@@ -349,7 +349,7 @@ class WhiteOutBilateral(_WhiteOut):
         rows, columns = coordinates(thorax.depth)
         shape = thorax.depth.shape
         clouds = random_field(draws, "clouds", shape, beta=3.0)
-        near = torch.zeros(shape)
+        near = torch.zeros_like(thorax.depth)
         for side in ("left", "right"):
             row, column = thorax.hilum(side)
             across = (columns - column + (shape[1] - 1) / 2.0) / (0.35 * (thorax.right - thorax.left))

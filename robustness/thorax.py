@@ -12,8 +12,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.filters import blur_within, coordinates, gaussian_blur, resize, smoothstep
 from robustness.perturbation import PerturbationUndefined
 
@@ -52,7 +52,7 @@ class Thorax:
         """(H, W) bool: the lung on the "left" or "right" of the film, or "both"."""
         if which == "both":
             return self.lungs
-        columns = torch.arange(self.lungs.shape[1])
+        columns = torch.arange(self.lungs.shape[1], device=self.lungs.device)
         half = columns < self.midline if which == "left" else columns >= self.midline
         return self.lungs & half[None, :]
 
@@ -70,22 +70,15 @@ class Thorax:
     def _hemithoraces(self) -> tuple[Tensor, Tensor]:
         found = []
         for which in ("left", "right"):
-            seen = self.side(which).numpy()
-            rows = np.flatnonzero(seen.any(axis=1))
             half = self.midline - self.left if which == "left" else self.right - self.midline
             spine = round(self.midline + (-0.125 if which == "left" else 0.125) * half)
-            top, bottom = int(rows[0]), int(rows[-1])
-            strip = [[spine, round(top + 0.2 * (bottom - top))], [spine, round(bottom - 0.04 * (bottom - top))]]
-            first, last = seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)
-            places = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1), strip]).astype(np.int32)
-            hull = cv2.fillConvexPoly(np.zeros(seen.shape, dtype=np.uint8), cv2.convexHull(places), 1)
-            found.append(torch.from_numpy(hull.view(bool)))
+            found.append(hull(self.side(which), spine))
         return found[0], found[1]
 
     @cached_property
     def mediastinum(self) -> Tensor:
         """(H, W) bool: the space between the lungs, in the middle third of their height."""
-        rows = torch.arange(self.lungs.shape[0])[:, None]
+        rows = torch.arange(self.lungs.shape[0], device=self.lungs.device)[:, None]
         between = (self.side("left").cumsum(1) > 0) & (self.side("right").flip(1).cumsum(1).flip(1) > 0) & ~self.lungs
         return between & (rows > self.top + self.height / 3) & (rows < self.bottom - self.height / 3)
 
@@ -101,7 +94,20 @@ class Thorax:
         return self.top + 0.45 * self.height, self.midline + sign * 0.22 * half
 
 
-@remembered(3)
+@fact(2, "a convex hull")
+def hull(lung: Tensor, spine: int) -> Tensor:
+    """(H, W) bool: convex hull of a lung and of a strip beside the spine, at a column (see `Thorax.hemithorax`)."""
+    seen = lung.numpy()
+    rows = np.flatnonzero(seen.any(axis=1))
+    top, bottom = int(rows[0]), int(rows[-1])
+    strip = [[spine, round(top + 0.2 * (bottom - top))], [spine, round(bottom - 0.04 * (bottom - top))]]
+    first, last = seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)
+    places = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1), strip]).astype(np.int32)
+    filled = cv2.fillConvexPoly(np.zeros(seen.shape, dtype=np.uint8), cv2.convexHull(places), 1)
+    return torch.from_numpy(filled.view(bool))
+
+
+@fact(3, "distances to the edge of a mask")
 def thorax_of(lungs: Tensor) -> Thorax:
     """Read the geometry off a mask (H, W).
 
@@ -152,8 +158,8 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
     factor = max(1.0, min(shape) / 64.0)
     height, width = (max(8, math.ceil(side / factor)) for side in shape)
     spectrum = torch.fft.rfft2(draws.normals(label, height, width))
-    rows = torch.fft.fftfreq(height)[:, None]
-    columns = torch.fft.rfftfreq(width)[None, :]
+    rows = torch.fft.fftfreq(height, device=spectrum.device)[:, None]
+    columns = torch.fft.rfftfreq(width, device=spectrum.device)[None, :]
     radius = (rows.square() + columns.square()).sqrt()
     gain = radius.clamp_min(0.5 / min(height, width)).pow(-beta / 2.0)
     gain[0, 0] = 0.0

@@ -32,8 +32,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
@@ -142,7 +142,7 @@ def contrast_left(water_cm: Tensor) -> Tensor:
     return (1.0 + SCATTER_RATIO) / (1.0 + SCATTER_RATIO * exp(DMU * water_cm))
 
 
-@remembered(3)
+@fact(3, "once per film, by opening, relaxing and distances")
 def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: float) -> Aerated:
     """Take a film apart (see the module's docstring)."""
     attenuation = radiograph.attenuation

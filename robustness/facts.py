@@ -1,0 +1,89 @@
+"""Which facts of a film are found on the CPU, wherever the film lies, and why?
+
+What a perturbation does to a film runs where the film lies. A few things that it needs to know are found once per film
+by algorithms that go from pixel to pixel and have no good form on a GPU. They are functions marked `fact`: what they
+are given goes to the CPU, what they find is remembered and goes back. Nothing else does (`FACTS` names them all), but
+for changes that exist on the CPU only (`by_way_of_cpu`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from robustness.content_cache import remembered
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+FACTS: dict[str, str] = {}
+"""Why a fact is found on the CPU, by its name."""
+
+
+def fact(calls: int, why: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Mark a function of images that is computed on the CPU and remembered (see `content_cache.remembered`).
+
+    Args:
+        calls: how many with different arguments are remembered, of each thread.
+        why: it is not computed where the film lies.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        FACTS[function.__name__] = why
+        compute: Callable[..., T] = function
+
+        @remembered(calls)
+        @functools.wraps(function)
+        def found(*given: P.args, **_: P.kwargs) -> T:
+            device = _device(given)
+            if device.type == "cpu":
+                return compute(*given)
+            there: T = _placed(compute(*_on_cpu(function.__name__, given)), device)
+            return there
+
+        return found
+
+    return decorate
+
+
+def by_way_of_cpu(name: str, image: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change an image by something that exists on the CPU only.
+
+    Args:
+        name: of what changes it.
+        image: on any device.
+        change: a function of an image on the CPU.
+    """
+    return change(image) if image.is_cpu else change(_on_cpu(name, image)).to(image.device)
+
+
+def _on_cpu(name: str, given: T) -> T:  # noqa: ARG001 - told to who looks on
+    """Every image goes to the CPU here, and nowhere else."""
+    here: T = _placed(given, torch.device("cpu"))
+    return here
+
+
+def _device(given: Iterable[object]) -> torch.device:
+    """Where the first image among arguments, or in a dataclass of images, lies."""
+    for one in given:
+        if isinstance(one, Tensor):
+            return one.device
+        if is_dataclass(one):
+            return _device(getattr(one, field.name) for field in fields(one))
+    return torch.device("cpu")
+
+
+def _placed(given: Any, device: torch.device) -> Any:  # noqa: ANN401 - anything that holds images
+    """The same on a device: an image, or a tuple or dataclass of images and values."""
+    if isinstance(given, Tensor):
+        return given.to(device)
+    if isinstance(given, tuple):
+        return tuple(_placed(one, device) for one in given)
+    if is_dataclass(given) and not isinstance(given, type):
+        return replace(given, **{field.name: _placed(getattr(given, field.name), device) for field in fields(given)})
+    return given

@@ -1,0 +1,99 @@
+"""How does Pillow resize an 8-bit film? To the last bit, on any device: its weights are whole numbers.
+
+Weights of 22 binary places are added up exactly, across first, then down, each time rounded and cut to 8 bit.
+
+Source: Pillow, src/libImaging/Resample.c.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from robustness.primitives.resampling import Taps, weighed
+
+PLACES = 22
+"""Binary places of a weight."""
+
+
+def _triangle(x: Tensor) -> Tensor:
+    return (1.0 - x.abs()).clamp_min(0.0)
+
+
+def _box(x: Tensor) -> Tensor:
+    return ((x > -0.5) & (x <= 0.5)).double()
+
+
+def _cubic(x: Tensor, a: float = -0.5) -> Tensor:
+    x = x.abs()
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    return torch.where(x < 1.0, near, torch.where(x < 2.0, far, torch.zeros_like(x)))
+
+
+def _lanczos(x: Tensor) -> Tensor:
+    return torch.where(x.abs() < 3.0, torch.sinc(x) * torch.sinc(x / 3.0), torch.zeros_like(x))
+
+
+FILTERS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "box": (_box, 0.5),
+    "bilinear": (_triangle, 1.0),
+    "bicubic": (_cubic, 2.0),
+    "lanczos": (_lanczos, 3.0),
+}
+"""Function and half its width, by Pillow's name of the filter."""
+
+
+def pillow_resized(grey: Tensor, height: int, width: int, how: str = "bilinear") -> Tensor:
+    """An 8-bit film (H, W) with other numbers of pixels, bit for bit as `PIL.Image.resize` makes it.
+
+    Args:
+        grey: (H, W) uint8 on any device.
+        height: of the result, pixels.
+        width: of the result, pixels.
+        how: a name of FILTERS.
+
+    Returns:
+        (height, width) uint8.
+    """
+    if grey.is_cpu:
+        film = Image.fromarray(grey.numpy()).resize((width, height), Image.Resampling[how.upper()])
+        return torch.from_numpy(np.array(film))
+    if width != grey.shape[1]:
+        grey = _passed(grey, None, _taps(grey.shape[1], width, how, grey.device))
+    if height != grey.shape[0]:
+        grey = _passed(grey, _taps(grey.shape[0], height, how, grey.device), None)
+    return grey
+
+
+def _passed(grey: Tensor, rows: Taps | None, columns: Taps | None) -> Tensor:
+    nothing = (grey.new_empty((0, 0), dtype=torch.int64), grey.new_empty((0, 0), dtype=torch.int32))
+    summed = weighed(grey.int(), rows or nothing, columns or nothing)
+    return ((summed + (1 << (PLACES - 1))) >> PLACES).clamp(0, 255).to(torch.uint8)
+
+
+@functools.lru_cache(maxsize=64)
+def _taps(before: int, after: int, how: str, device: torch.device) -> Taps:
+    function, reach = FILTERS[how]
+    scale = before / after
+    wide = max(scale, 1.0)
+    support = reach * wide
+    middle = (torch.arange(after, dtype=torch.float64) + 0.5) * scale
+    first = (middle - support + 0.5).trunc().clamp_min(0.0)
+    last = (middle + support + 0.5).trunc().clamp_max(float(before))
+    steps = torch.arange(2 * math.ceil(support) + 1, dtype=torch.float64)[:, None]
+    weights = function((steps + first - middle + 0.5) * (1.0 / wide)) * (steps < last - first)
+    # Added up one after the other, as Pillow does it: another order ends in another last bit.
+    summed = torch.zeros_like(middle)
+    for weight in weights:
+        summed = summed + weight
+    whole = weights / summed * float(1 << PLACES)
+    whole = torch.where(weights < 0.0, whole - 0.5, whole + 0.5).trunc()
+    places = (first + steps).clamp_max(before - 1).long()
+    return places.to(device), whole.int().to(device)
