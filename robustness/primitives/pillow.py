@@ -1,6 +1,7 @@
 """How does Pillow resize an 8-bit film? To the last bit, on any device: its weights are whole numbers.
 
-Weights of 22 binary places are added up exactly, across first, then down, each time rounded and cut to 8 bit.
+Weights of 22 binary places are added up exactly along one axis, then along the other, each time rounded and cut to 8
+bit. Which axis comes first depends on the sizes and on Pillow's version; so it is asked, once for each size.
 
 Source: Pillow, src/libImaging/Resample.c.
 """
@@ -65,17 +66,25 @@ def pillow_resized(grey: Tensor, height: int, width: int, how: str = "bilinear")
     if grey.is_cpu:
         film = Image.fromarray(grey.numpy()).resize((width, height), Image.Resampling[how.upper()])
         return torch.from_numpy(np.array(film))
-    if width != grey.shape[1]:
-        grey = _passed(grey, None, _taps(grey.shape[1], width, how, grey.device))
-    if height != grey.shape[0]:
-        grey = _passed(grey, _taps(grey.shape[0], height, how, grey.device), None)
+    return _resized(grey, (height, width), how, 1 if _across_first(tuple(grey.shape), (height, width), how) else 0)
+
+
+@functools.lru_cache(maxsize=256)
+def _across_first(before: tuple[int, ...], after: tuple[int, ...], how: str) -> bool:
+    """Whether Pillow, which is tried out, resizes across before it does down."""
+    if before[0] == after[0] or before[1] == after[1]:
+        return True
+    noise = (torch.arange(math.prod(before)) * 7919 % 257 % 256).to(torch.uint8).reshape(before)
+    return torch.equal(_resized(noise, after, how, 1), pillow_resized(noise, after[0], after[1], how))
+
+
+def _resized(grey: Tensor, size: tuple[int, ...], how: str, first: int) -> Tensor:
+    """In torch, along the first of the axes before the other."""
+    for dim in (first, 1 - first):
+        if grey.shape[dim] != size[dim]:
+            summed = weighed(grey.int(), _taps(grey.shape[dim], size[dim], how, grey.device), dim)
+            grey = ((summed + (1 << (PLACES - 1))) >> PLACES).clamp(0, 255).to(torch.uint8)
     return grey
-
-
-def _passed(grey: Tensor, rows: Taps | None, columns: Taps | None) -> Tensor:
-    nothing = (grey.new_empty((0, 0), dtype=torch.int64), grey.new_empty((0, 0), dtype=torch.int32))
-    summed = weighed(grey.int(), rows or nothing, columns or nothing)
-    return ((summed + (1 << (PLACES - 1))) >> PLACES).clamp(0, 255).to(torch.uint8)
 
 
 @functools.lru_cache(maxsize=64)

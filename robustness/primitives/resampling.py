@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import cv2
@@ -35,9 +36,15 @@ def averaged(image: Tensor, height: int, width: int) -> Tensor:
         return torch.from_numpy(small)
     down, across = (image.shape[0] // height, image.shape[1] // width)
     if image.shape == (height * down, width * across):
-        return _as(image.dtype, image.reshape(height, down, width, across).float().mean(dim=(1, 3)))
-    taps = (_areas(before, after, image.device) for before, after in zip(image.shape, (height, width), strict=True))
-    return _as(image.dtype, weighed(image.float(), *taps))
+        means = image.reshape(height, down, width, across).float().mean(dim=(1, 3))
+        # Of four pixels OpenCV rounds halves up, else to the even number.
+        return (
+            (means + 0.5).to(torch.uint8)
+            if (image.dtype, down, across) == (torch.uint8, 2, 2)
+            else _as(image.dtype, means)
+        )
+    rows, columns = (_areas(image.shape[dim], after, image.device) for dim, after in enumerate((height, width)))
+    return _as(image.dtype, weighed(weighed(image.float(), columns, 1), rows, 0))
 
 
 def interpolated(image: Tensor, height: int, width: int) -> Tensor:
@@ -46,12 +53,12 @@ def interpolated(image: Tensor, height: int, width: int) -> Tensor:
         large: NDArray[Any] = cv2.resize(image.numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(large)
     (rows, down), (columns, across) = (
-        _neighbours(before, after, image.device) for before, after in zip(image.shape, (height, width), strict=True)
+        _neighbours(image.shape[dim], after, image.device) for dim, after in enumerate((height, width))
     )
     if image.dtype != torch.uint8:
-        return weighed(image, (rows, down), (columns, across))
+        return weighed(weighed(image, (columns, across), 1), (rows, down), 0)
     # OpenCV's whole numbers: shares of 11 binary places, of which four are dropped on the way and sixteen at the end.
-    mixed = _along(image.int(), (columns, (across * 2048.0).round_().int()), 1) >> 4
+    mixed = weighed(image.int(), (columns, (across * 2048.0).round_().int()), 1) >> 4
     lines = (mixed.index_select(0, row) for row in rows)
     above, below = (
         line * (share * 2048.0).round().int()[:, None] >> 16 for line, share in zip(lines, down, strict=True)
@@ -75,19 +82,14 @@ def doubled(image: Tensor, height: int, width: int) -> Tensor:
     return torch.from_numpy(large).view(image.dtype)[:height, :width]
 
 
-def weighed(image: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """Weighted sums across, then down, in the numbers that the image and the weights are of."""
-    return _along(_along(image, columns, 1), rows, 0)
-
-
-def _along(image: Tensor, taps: Taps, dim: int) -> Tensor:
+def weighed(image: Tensor, taps: Taps, dim: int) -> Tensor:
+    """Weighted sums along an axis, in the numbers that the image and the weights are of."""
     places, weights = taps
     shape = (1, -1) if dim else (-1, 1)
-    found: Tensor | None = None
-    for place, weight in zip(places, weights, strict=True):
-        part = image.index_select(dim, place) * weight.reshape(shape)
-        found = part if found is None else found.add_(part)
-    return image if found is None else found
+    found = image.index_select(dim, places[0]) * weights[0].reshape(shape)
+    for place, weight in zip(places[1:], weights[1:], strict=True):
+        found.add_(image.index_select(dim, place).mul_(weight.reshape(shape)))
+    return found
 
 
 def _as(dtype: torch.dtype, means: Tensor) -> Tensor:
@@ -109,9 +111,9 @@ def _areas(before: int, after: int, device: torch.device) -> Taps:
 @functools.lru_cache(maxsize=64)
 def _neighbours(before: int, after: int, device: torch.device) -> Taps:
     """The two values between which each of `after` new ones lies, and their shares."""
-    place = ((torch.arange(after, dtype=torch.float64) + 0.5) * (before / after) - 0.5).float().clamp(0, before - 1)
+    place = ((torch.arange(after, dtype=torch.float64) + 0.5) * (before / after) - 0.5).clamp(0, before - 1)
     below = place.floor()
-    share = place - below
+    share = (place - below).float()
     places = torch.stack([below, below + 1.0]).clamp_max(before - 1).long()
     return places.to(device), torch.stack([1.0 - share, share]).to(device)
 
@@ -141,18 +143,19 @@ def rotated(grey: Tensor, degrees: float, around: Tensor | str) -> Tensor:
         around: what lies beyond it: (H, W) uint8, not turned, or a name of OUTSIDE.
     """
     (height, width), outside = grey.shape, around if isinstance(around, str) else "zeros"
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
     if grey.is_cpu:
         film, size = grey.numpy(), (width, height)
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
         if isinstance(around, str):
             return torch.from_numpy(cv2.warpAffine(film, turn, size, borderMode=OUTSIDE[around]))
         beyond, kept = around.numpy().copy(), cv2.BORDER_TRANSPARENT
         whole: NDArray[Any] = cv2.warpAffine(film, turn, size, dst=beyond, borderMode=kept)
         return torch.from_numpy(whole)
-    (a, b, across), (c, d, down) = cv2.invertAffineTransform(turn).tolist()
-    row = torch.arange(height, dtype=torch.float32, device=grey.device)[:, None]
-    column = torch.arange(width, dtype=torch.float32, device=grey.device)[None, :]
-    rows, columns = column * c + row * d + down, column * a + row * b + across
+    down, across, angle = (height - 1) / 2.0, (width - 1) / 2.0, math.radians(degrees)
+    row = torch.arange(height, dtype=torch.float32, device=grey.device)[:, None] - down
+    column = torch.arange(width, dtype=torch.float32, device=grey.device)[None, :] - across
+    rows = row * math.cos(angle) - column * math.sin(angle) + down
+    columns = row * math.sin(angle) + column * math.cos(angle) + across
     mixed = _mixed(grey, rows, columns, outside)
     if not isinstance(around, str):
         covered = _mixed(torch.ones_like(grey), rows, columns, outside)

@@ -1,7 +1,7 @@
 """A device that is not the CPU, for machines that have none: who mixes it with the CPU or reads from it is found out.
 
-Its tensors claim to lie on `meta`, so no fast path of the CPU takes them and numpy and OpenCV cannot; what they hold is
-computed all the same, by the CPU, behind their back. As on a GPU, images of two devices do not mix.
+Its tensors claim to lie on a second `meta`, so no fast path of the CPU takes them, and numpy and OpenCV cannot; what
+they hold is computed all the same, by the CPU, behind their back. As on a GPU, images of two devices do not mix.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-DEVICE = torch.device("meta")
+DEVICE = torch.device("meta", 1)
 
 
 class There(Tensor):
@@ -41,7 +41,7 @@ class There(Tensor):
 
 
 class Elsewhere(TorchDispatchMode):
-    """While entered, `meta` is that device.
+    """While entered, that device is there.
 
     Args:
         allowed: names of functions below which images may go to the CPU; elsewhere that is an error.
@@ -56,6 +56,10 @@ class Elsewhere(TorchDispatchMode):
         self.allowed = allowed.__code__ if allowed else None
         self.crossed: Counter[str] = Counter()
         self.numbers = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch's compiler is imported, which takes longer than all that is tested
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
