@@ -20,7 +20,8 @@ from robustness.curves import Point, chords, smooth_curve, tube_chords
 from robustness.draws import Draws
 from robustness.filters import coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.pointwise import power, shaded
+from robustness.pointwise import power
+from robustness.primitives.collimator import collimated
 from robustness.primitives.ordering import places, taken
 from robustness.radiograph import DT, beam_blocks, tone
 
@@ -210,17 +211,7 @@ class Collimation(Perturbation):
     units: ClassVar = {"border": "{} of each side"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        soft = draws.uniform("softness", 1.0, 3.0)
-        down, across = (_lit(side, level["border"], soft) for side in film.shape)
-        return shaded(film, down, across)
-
-
-def _lit(side: int, border: float, soft: float) -> Tensor:
-    """(N,) which share of the beam a collimator leaves to the pixels along a side, on the CPU."""
-    near = torch.arange((side + 1) // 2, dtype=torch.float32)
-    inward = (0.5 - border) * side - (near - (side - 1) / 2.0).abs()
-    share = smoothstep(inward / torch.tensor(soft) + 0.5)
-    return torch.cat([share, share[: side // 2].flip(0)])
+        return collimated(film, level["border"], draws.uniform("softness", 1.0, 3.0))
 
 
 @register

@@ -29,22 +29,25 @@ def fact(calls: int, why: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Mark a function of images that is computed on the CPU and remembered (see `content_cache.remembered`).
 
     Args:
-        calls: how many with different arguments are remembered, of each thread.
+        calls: how many with different arguments are remembered, of each thread; 0: none of films on the CPU, where to
+            compare them takes as long.
         why: it is not computed where the film lies.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        FACTS[function.__name__] = why
+        name = function.__name__
+        FACTS[name] = why
         compute: Callable[..., T] = function
+        here: Callable[..., T] = remembered(calls)(compute) if calls else compute
 
-        @remembered(calls)
+        @remembered(max(calls, 2))
+        def there(*given: object) -> T:
+            found: T = _placed(compute(*_on_cpu(name, given)), _device(given))
+            return found
+
         @functools.wraps(function)
-        def found(*given: P.args, **_: P.kwargs) -> T:
-            device = _device(given)
-            if device.type == "cpu":
-                return compute(*given)
-            there: T = _placed(compute(*_on_cpu(function.__name__, given)), device)
-            return there
+        def found(*given: P.args, **named: P.kwargs) -> T:
+            return here(*given, **named) if _device(given).type == "cpu" else there(*given, **named)
 
         return found
 
@@ -69,10 +72,12 @@ def _on_cpu(name: str, given: T) -> T:  # noqa: ARG001 - told to who looks on
 
 
 def _device(given: Iterable[object]) -> torch.device:
-    """Where the first image among arguments, or in a dataclass of images, lies."""
+    """Where the first image among arguments, or in a dataclass of images, lies; a device may be given in its place."""
     for one in given:
         if isinstance(one, Tensor):
             return one.device
+        if isinstance(one, torch.device):
+            return one
         if is_dataclass(one):
             return _device(getattr(one, field.name) for field in fields(one))
     return torch.device("cpu")

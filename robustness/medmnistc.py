@@ -34,7 +34,7 @@ from robustness.facts import fact
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import cut, looked_up
 from robustness.primitives.jpeg import jpeg
-from robustness.primitives.ordering import total
+from robustness.primitives.ordering import places, taken, total
 from robustness.primitives.pillow import pillow_resized
 from robustness.primitives.smoothing import mirrored_blur
 
@@ -175,16 +175,16 @@ class ImpulseNoise(_MedMnistC):
     def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
         size = grey.numel()
         hits, chance = impulses(draws.image_id, draws.seed, size, self.levels[-1]["amount"], grey.device)
-        hits, chance = hits[chance < value], chance[chance < value]
-        channels = grey.reshape(1, -1).repeat(3, 1)
+        inside = places(chance < value)
+        hits, chance = taken(hits, inside), taken(chance, inside)
         # scikit-image draws which values are hit and which of those become white; one number can hold both.
-        channels.reshape(-1)[hits] = (chance < 0.5 * value).to(torch.uint8) * 255
-        result, pixels = grey.reshape(-1).clone(), hits % size
-        result[pixels] = as_grey(channels[:, pixels].float())
-        return result.reshape(grey.shape)
+        white = (chance < 0.5 * value).to(torch.uint8).mul_(255)
+        channels, pixels = grey.reshape(-1).repeat(3).scatter_(0, hits, white), hits % size
+        luma = as_grey(taken(channels, pixels + channel * size).float() for channel in range(3))
+        return grey.reshape(-1).scatter(0, pixels, luma).reshape(grey.shape)
 
 
-@fact(1, "drawn one after the other by numpy, without a look at the film")
+@fact(0, "drawn one after the other by numpy, without a look at the film")
 def impulses(image_id: str, seed: int, size: int, most: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Which of three channels' values the highest severity hits, and for each up to which amount it does not."""
     generator = Draws(image_id, ImpulseNoise.name, seed).generator("impulses")

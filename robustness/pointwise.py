@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import stringzilla
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -94,36 +93,3 @@ def in_bytes(film: Tensor) -> Tensor:
 def cut(film: Tensor) -> Tensor:
     """Numbers from 0 to 255 as 8 bit: what is behind the point is cut off."""
     return torch.from_numpy(film.numpy().astype(np.uint8)) if film.is_cpu else film.to(torch.uint8)
-
-
-def shaded(grey: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """An 8-bit film (H, W) times what two profiles leave of it, rounded.
-
-    Args:
-        grey: (H, W) uint8.
-        down: (H,) shares, 0 to 1, on the CPU; they rise to one and fall again.
-        across: (W,) likewise.
-    """
-    if not grey.is_cpu:
-        share = down.to(grey.device)[:, None] * across.to(grey.device)[None, :]
-        return (grey * share + 0.5).to(torch.uint8)
-    (top, first, last, bottom), (left, start, end, right) = (_steps(profile.numpy()) for profile in (down, across))
-    film, shares = grey.numpy(), (down.numpy(), across.numpy())
-    lit = cv2.copyMakeBorder(
-        film[top:bottom, left:right], top, len(film) - bottom, left, film.shape[1] - right, cv2.BORDER_CONSTANT
-    )
-    # Between the four edges nothing changes, and most of the film lies there.
-    edges = [(slice(top, bottom), slice(left, start)), (slice(top, bottom), slice(end, right))]
-    edges += [(slice(top, first), slice(start, end)), (slice(last, bottom), slice(start, end))]
-    for rows, columns in edges:
-        share = shares[0][rows, None] * shares[1][None, columns]
-        lit[rows, columns] = lit[rows, columns] * share + np.float32(0.5)
-    return torch.from_numpy(lit)
-
-
-def _steps(profile: NDArray[np.float32]) -> tuple[int, int, int, int]:
-    """First place that is lit, first and last (one more) that is lit in full, last that is lit (one more)."""
-    lit, full = np.flatnonzero(profile > 0.0), np.flatnonzero(profile >= 1.0)
-    if not len(full):
-        return int(lit[0]), int(lit[-1]) + 1, int(lit[-1]) + 1, int(lit[-1]) + 1
-    return int(lit[0]), int(full[0]), int(full[-1]) + 1, int(lit[-1]) + 1

@@ -251,7 +251,7 @@ def _dark_from_border(film: Tensor) -> Tensor | None:
     return from_border(darker(film, darkest))
 
 
-@fact(1, "filled from the border, neighbour by neighbour")
+@fact(0, "filled from the border, neighbour by neighbour")
 def from_border(dark: Tensor) -> Tensor | None:
     """What is dark (255 of 255) and hangs together with the border, bool, specks in it too; None where nothing is."""
     # Filled from a dark ring around the film, which touches whatever is dark at its border.

@@ -94,7 +94,7 @@ class Thorax:
         return self.top + 0.45 * self.height, self.midline + sign * 0.22 * half
 
 
-@fact(2, "a convex hull")
+@fact(0, "a convex hull")
 def hull(lung: Tensor, spine: int) -> Tensor:
     """(H, W) bool: convex hull of a lung and of a strip beside the spine, at a column (see `Thorax.hemithorax`)."""
     seen = lung.numpy()

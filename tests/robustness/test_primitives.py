@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, turned, warp
-from robustness.pointwise import in_bytes, looked_up, shaded
+from robustness.pointwise import in_bytes, looked_up
 from robustness.primitives import blocks, ordering, resampling, smoothing
+from robustness.primitives.collimator import collimated
 from robustness.primitives.equalisation import equalised
 from robustness.primitives.jpeg import jpeg
 from robustness.primitives.pillow import FILTERS, pillow_resized
@@ -140,9 +141,8 @@ def test_tables_and_rounding(noise):
             assert torch.equal(fetched(looked_up(sent(noise), table)), here)
     halves = (torch.arange(0, 600).reshape(20, 30) / 2.0 - 0.0) / 255.0
     agree(in_bytes, halves)
-    down, across = (torch.linspace(0.0, 3.0, side).clamp_max(1.0) for side in noise.shape)
-    down = torch.minimum(down, down.flip(0))
-    here = shaded(noise, down, across)
-    with Elsewhere():
-        assert torch.equal(fetched(shaded(sent(noise), down, across)), here)
-    assert torch.equal(here, (noise * (down[:, None] * across[None, :]) + 0.5).to(torch.uint8))
+
+
+@pytest.mark.parametrize("border", [0.02, 0.1, 0.45])
+def test_collimation(border, noise):
+    agree(collimated, noise, border, 2.3)
