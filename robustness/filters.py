@@ -58,7 +58,7 @@ def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
 
 def blur_within_blocks(image: Tensor, blocks: Tensor, sigma: float) -> Tensor:
     """As `blur_within`, for a region by blocks of 2 x 2 pixels and a sigma of at least 2 * WIDE: at half resolution."""
-    inside = blocks.float()
+    inside = blocks.view(torch.uint8).float()
     source = continued(image, image.shape[0] % 2, image.shape[1] % 2)
     half = averaged(source, *blocks.shape).mul_(inside)
     covered, size = _blurred_blocks(half, sigma / 2.0)
@@ -85,8 +85,8 @@ def _enlarged(blocks: Tensor, size: int, shape: tuple[int, ...]) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _kernel(sigma: float) -> tuple[float, ...]:
-    return tuple(gaussian_kernel(sigma).tolist())
+def _kernel(sigma: float) -> Tensor:
+    return gaussian_kernel(sigma)
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:

@@ -242,11 +242,11 @@ class GaussianBlur(_MedMnistC):
 
 
 @functools.cache
-def _kernel(size: int) -> tuple[float, ...]:
+def _kernel(size: int) -> Tensor:
     """The kernel of torchvision's Gaussian blur along one axis, made with the same operations."""
     position = torch.linspace(-(size - 1) * 0.5, (size - 1) * 0.5, steps=size)
     samples = torch.exp(-0.5 * (position / (0.15 * size + 0.35)).pow(2))
-    return tuple((samples / samples.sum()).tolist())
+    return samples / samples.sum()
 
 
 RAMP = Image.fromarray(np.arange(256, dtype=np.uint8)[None])

@@ -119,12 +119,14 @@ class Radiograph:
         rows, columns = (
             slice(span.start // 2, span.start // 2 + len(range(*span.indices(span.stop)))) for span in part
         )
-        beam = self.blocks[rows, columns]
-        if bool(beam.all()):
-            part, beam = (slice(None), slice(None)), self.beam
-        if bool(beam.all()):
+        tissue = ~self.blocks[rows, columns]
+        inside = places(tissue)
+        if not len(inside):
+            part, tissue = (slice(None), slice(None)), ~self.beam
+            inside = places(tissue)
+        if not len(inside):
             raise PerturbationUndefined("the whole film is unexposed or raw beam")
-        return part, places(~beam) if bool(beam.any()) else None
+        return part, inside if len(inside) < tissue.numel() else None
 
     def typical(self, image: Tensor) -> float:
         """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees.
@@ -219,7 +221,7 @@ def binned(image: Tensor, size: int) -> Tensor:
 def _weight(blocks: Tensor | None, film: Tensor) -> Tensor | None:
     if blocks is None:
         return None
-    small = gaussian_blur((~blocks).float(), 0.86)
+    small = gaussian_blur((~blocks).view(torch.uint8).float(), 0.86)
     small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
     return resize(small, 2 * len(blocks), 2 * blocks.shape[1])[: film.shape[0], : film.shape[1]].contiguous()
 

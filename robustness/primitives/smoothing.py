@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import cv2
 import numpy as np
 import torch
@@ -11,10 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def convolved(image: Tensor, kernel: tuple[float, ...]) -> Tensor:
-    """Convolve with a symmetric kernel along both axes, floats or 8 bit; the border pixel is continued outward."""
+def convolved(image: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve along both axes, floats or 8 bit; the border pixel is continued outward.
+
+    Args:
+        image: (H, W).
+        kernel: (2 R + 1,) float32, symmetric, on the CPU.
+    """
     if image.is_cpu:
-        weights = _as_array(kernel)
+        weights = kernel.numpy()
         return torch.from_numpy(cv2.sepFilter2D(image.numpy(), -1, weights, weights, borderType=cv2.BORDER_REPLICATE))
     radius = len(kernel) // 2
     source = F.pad(image.float()[None, None], [radius] * 4, mode="replicate")[0, 0]
@@ -22,19 +25,15 @@ def convolved(image: Tensor, kernel: tuple[float, ...]) -> Tensor:
     return blurred.round_().clamp_(0, 255).to(torch.uint8) if image.dtype == torch.uint8 else blurred
 
 
-@functools.lru_cache(maxsize=64)
-def _as_array(kernel: tuple[float, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return np.array(kernel, dtype=np.float32)
-
-
-def windowed(image: Tensor, kernel: tuple[float, ...], dim: int) -> Tensor:
+def windowed(image: Tensor, kernel: Tensor, dim: int) -> Tensor:
     """Weighted sums of neighbours along an axis, which gets shorter by all of the kernel but one.
 
     Written as sums of shifted images: what multiplies matrices or convolves may do so in reduced precision on a GPU.
     """
     length = image.shape[dim] - len(kernel) + 1
-    found = image.narrow(dim, 0, length) * kernel[0]
-    for shift, weight in enumerate(kernel[1:], start=1):
+    weights: list[float] = kernel.tolist()
+    found = image.narrow(dim, 0, length) * weights[0]
+    for shift, weight in enumerate(weights[1:], start=1):
         found.add_(image.narrow(dim, shift, length), alpha=weight)
     return found
 
@@ -64,14 +63,13 @@ def _mirrored(image: Tensor, radius: int, dim: int) -> Tensor:
     return image.index_select(dim, place)
 
 
-def mirrored_blur(grey: Tensor, kernel: tuple[float, ...]) -> Tensor:
+def mirrored_blur(grey: Tensor, kernel: Tensor) -> Tensor:
     """An 8-bit image convolved along both axes and rounded; beyond the border lies its mirror image."""
     radius = len(kernel) // 2
     if grey.is_cpu:
         # OpenCV adds up taps row by row with fused operations, as torchvision does, except in the last columns, hence a
         # margin of a few more.
-        row = torch.tensor(kernel)
-        both, (height, width) = torch.mm(row[:, None], row[None, :]).numpy(), grey.shape
+        both, (height, width) = torch.mm(kernel[:, None], kernel[None, :]).numpy(), grey.shape
         padded = cv2.copyMakeBorder(grey.numpy(), radius, radius, radius, radius + 32, cv2.BORDER_REFLECT_101)
         blurred = cv2.filter2D(padded.astype(np.float32), -1, both)
         return torch.from_numpy(cv2.convertScaleAbs(blurred[radius : radius + height, radius : radius + width]))
