@@ -35,7 +35,7 @@ from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import cut, looked_up
 from robustness.primitives.jpeg import jpeg
 from robustness.primitives.ordering import places, taken, total
-from robustness.primitives.pillow import pillow_resized
+from robustness.primitives.resize_bytes import pillow_resized
 from robustness.primitives.smoothing import mirrored_blur
 
 SOURCE = "Di Salvo, Doerrich, Ledig 2024, arXiv:2406.17536 (MedMNIST-C); code medmnistc 0.1.0, Apache-2.0"

@@ -5,6 +5,7 @@ Source: Zuiderveld 1994, Graphics Gems IV; redistribution of what the limit cuts
 
 from __future__ import annotations
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -22,6 +23,8 @@ def equalised(grey: Tensor, clip: float, tiles: int = 8) -> Tensor:
     Returns:
         (H, W) uint8.
     """
+    if grey.is_cpu:
+        return torch.from_numpy(cv2.createCLAHE(clip, (tiles, tiles)).apply(grey.numpy()))
     (height, width), down, across = grey.shape, -grey.shape[0] % tiles, -grey.shape[1] % tiles
     # OpenCV adds a whole row and column of tiles' worth where only one side does not divide.
     if down or across:

@@ -85,7 +85,8 @@ def doubled(image: Tensor, height: int, width: int) -> Tensor:
 def weighed(image: Tensor, taps: Taps, dim: int) -> Tensor:
     """Weighted sums along an axis, in the numbers that the image and the weights are of."""
     places, weights = taps
-    shape = (1, -1) if dim else (-1, 1)
+    shape = [1] * image.ndim
+    shape[dim] = -1
     found = image.index_select(dim, places[0]) * weights[0].reshape(shape)
     for place, weight in zip(places[1:], weights[1:], strict=True):
         found.add_(image.index_select(dim, place).mul_(weight.reshape(shape)))

@@ -13,6 +13,7 @@ from robustness import facts, get, names
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation
 from robustness.radiograph import raw_beam
+from robustness.remedies import REMEDIES
 from tests.robustness.elsewhere import DEVICE, Elsewhere, fetched, sent
 
 BEAM = {"from_border"}
@@ -119,6 +120,15 @@ def test_a_gpu_agrees_with_the_cpu(name, film):
         found = get(name)(film.cuda(), severity, ["film"])
         assert found.is_cuda
         assert compared(found.cpu(), get(name)(film, severity, ["film"]))[0] <= 1e-4
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_remedies_work_there_too(name, film):
+    striped = get("grid_stripes")(film, 5, ["film"])
+    with Elsewhere(facts._on_cpu) as device:
+        found = fetched(REMEDIES[name](sent(striped)))
+    torch.testing.assert_close(found, REMEDIES[name](striped), atol=1e-5, rtol=0.0)
+    assert set(device.crossed) <= ({"from_border"} if name == "rewindow" else set())
 
 
 @pytest.mark.parametrize("name", CLEAR)

@@ -1,9 +1,11 @@
-"""How does Pillow resize an 8-bit film? To the last bit, on any device: its weights are whole numbers.
+"""How do Pillow and torchvision resize 8-bit films? To the last bit, on any device: their weights are whole numbers.
 
-Weights of 22 binary places are added up exactly along one axis, then along the other, each time rounded and cut to 8
-bit. Which axis comes first depends on the sizes and on Pillow's version; so it is asked, once for each size.
+Weights of 22 binary places (Pillow) or as many as fit into 16 bit (torchvision) are added up exactly along one axis,
+then along the other, each time rounded and cut to 8 bit. Which axis comes first depends on the sizes and on Pillow's
+version; so it is asked, once for each size. torchvision begins across.
 
-Source: Pillow, src/libImaging/Resample.c.
+Source: Pillow, src/libImaging/Resample.c; PyTorch, aten/src/ATen/native/cpu/UpSampleKernel.cpp and
+UpSampleKernelAVXAntialias.h.
 """
 
 from __future__ import annotations
@@ -66,7 +68,23 @@ def pillow_resized(grey: Tensor, height: int, width: int, how: str = "bilinear")
     if grey.is_cpu:
         film = Image.fromarray(grey.numpy()).resize((width, height), Image.Resampling[how.upper()])
         return torch.from_numpy(np.array(film))
-    return _resized(grey, (height, width), how, 1 if _across_first(tuple(grey.shape), (height, width), how) else 0)
+    first = -1 if _across_first(tuple(grey.shape), (height, width), how) else -2
+    return _resized(grey, (height, width), how, first, PLACES)
+
+
+def torchvision_resized(films: Tensor, height: int, width: int, how: str = "bilinear") -> Tensor:
+    """8-bit films (..., H, W), bit for bit as torchvision's antialiased resize of bytes makes them on a CPU with AVX2.
+
+    Args:
+        films: (..., H, W) uint8 on any device.
+        height: of the result, pixels.
+        width: of the result, pixels.
+        how: "bilinear" or "bicubic".
+
+    Returns:
+        (..., height, width) uint8.
+    """
+    return _resized(films, (height, width), how, -1, None)
 
 
 @functools.lru_cache(maxsize=256)
@@ -75,20 +93,22 @@ def _across_first(before: tuple[int, ...], after: tuple[int, ...], how: str) -> 
     if before[0] == after[0] or before[1] == after[1]:
         return True
     noise = (torch.arange(math.prod(before)) * 7919 % 257 % 256).to(torch.uint8).reshape(before)
-    return torch.equal(_resized(noise, after, how, 1), pillow_resized(noise, after[0], after[1], how))
+    return torch.equal(_resized(noise, after, how, -1, PLACES), pillow_resized(noise, after[0], after[1], how))
 
 
-def _resized(grey: Tensor, size: tuple[int, ...], how: str, first: int) -> Tensor:
-    """In torch, along the first of the axes before the other."""
-    for dim in (first, 1 - first):
-        if grey.shape[dim] != size[dim]:
-            summed = weighed(grey.int(), _taps(grey.shape[dim], size[dim], how, grey.device), dim)
-            grey = ((summed + (1 << (PLACES - 1))) >> PLACES).clamp(0, 255).to(torch.uint8)
-    return grey
+def _resized(films: Tensor, size: tuple[int, ...], how: str, first: int, places: int | None) -> Tensor:
+    """In torch, along the first of the last two axes before the other."""
+    for dim in (first, -3 - first):
+        if films.shape[dim] != size[dim]:
+            (taps, weights), bits = _taps(films.shape[dim], size[dim], how, places, films.device)
+            summed = weighed(films.int(), (taps, weights), dim)
+            films = ((summed + (1 << (bits - 1))) >> bits).clamp(0, 255).to(torch.uint8)
+    return films
 
 
 @functools.lru_cache(maxsize=64)
-def _taps(before: int, after: int, how: str, device: torch.device) -> Taps:
+def _taps(before: int, after: int, how: str, bits: int | None, device: torch.device) -> tuple[Taps, int]:
+    """Places and whole weights along an axis, and the binary places of these (given, or as many as 16 bit hold)."""
     function, reach = FILTERS[how]
     scale = before / after
     wide = max(scale, 1.0)
@@ -98,11 +118,15 @@ def _taps(before: int, after: int, how: str, device: torch.device) -> Taps:
     last = (middle + support + 0.5).trunc().clamp_max(float(before))
     steps = torch.arange(2 * math.ceil(support) + 1, dtype=torch.float64)[:, None]
     weights = function((steps + first - middle + 0.5) * (1.0 / wide)) * (steps < last - first)
-    # Added up one after the other, as Pillow does it: another order ends in another last bit.
+    # Added up one after the other, as both do it: another order ends in another last bit.
     summed = torch.zeros_like(middle)
     for weight in weights:
         summed = summed + weight
-    whole = weights / summed * float(1 << PLACES)
-    whole = torch.where(weights < 0.0, whole - 0.5, whole + 0.5).trunc()
+    weights = weights / summed
+    if bits is None:
+        most = float(weights.max())
+        bits = next((n for n in range(PLACES) if int(0.5 + most * (1 << (n + 1))) >= 1 << 15), PLACES)
+    whole = weights * float(1 << bits)
+    whole = torch.where(whole < 0.0, whole - 0.5, whole + 0.5).trunc()
     places = (first + steps).clamp_max(before - 1).long()
-    return places.to(device), whole.int().to(device)
+    return (places.to(device), whole.int().to(device)), bits
