@@ -104,6 +104,16 @@ def test_an_8_bit_film_elsewhere_too(name, film):
     assert other <= 5e-3
 
 
+@pytest.mark.parametrize("name", ["underexposure", "tube_voltage", "scatter", "window_widening", "grid_cutoff"])
+def test_raw_beam_in_the_middle_of_a_film_too(name, chest):
+    film = chest(1, 96, 230)[0][None]
+    assert raw_beam(film[0])[20:-20, 46:-46].any(), "where exposure control looks"
+    with Elsewhere(facts._on_cpu):
+        far, other = compared(fetched(get(name)(sent(film), 3, ["film"])), get(name)(film, 3, ["film"]))
+    assert far <= 1e-4
+    assert other <= 5e-3
+
+
 @pytest.mark.parametrize("name", ["low_inspiration", "whiteout_lobar", "sham_opacity"])
 def test_a_mask_goes_where_the_films_are(name, chest):
     film, lungs = (image[None] for image in chest(3, 131, 177))
