@@ -141,7 +141,7 @@ class Resave(Perturbation):
     eight_bit = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return by_way_of_cpu("PNG", film, lambda here: _loaded_again(here, level["compression"]))
+        return by_way_of_cpu("PNG", lambda here: _loaded_again(here, level["compression"]), film)
 
 
 def _loaded_again(film: Tensor, compression: int) -> Tensor:

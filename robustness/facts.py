@@ -54,15 +54,16 @@ def fact(calls: int, why: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return decorate
 
 
-def by_way_of_cpu(name: str, image: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+def by_way_of_cpu(name: str, change: Callable[..., Tensor], image: Tensor, *others: Tensor | None) -> Tensor:
     """Change an image by something that exists on the CPU only.
 
     Args:
         name: of what changes it.
+        change: a function of images on the CPU.
         image: on any device.
-        change: a function of an image on the CPU.
+        others: what else it is given.
     """
-    return change(image) if image.is_cpu else change(_on_cpu(name, image)).to(image.device)
+    return change(*_on_cpu(name, (image, *others))).to(image.device)
 
 
 def _on_cpu(name: str, given: T) -> T:  # noqa: ARG001 - told to who looks on

@@ -4,6 +4,7 @@ To add one, write a class in the file of its family, or in a new file of this fo
 
     from torch import Tensor
     from robustness.draws import Draws
+from robustness.facts import by_way_of_cpu
     from robustness.perturbation import Level, Perturbation, register
 
     @register
@@ -52,6 +53,7 @@ from torch import Tensor
 
 from robustness.card import Card, card_of
 from robustness.draws import Draws
+from robustness.facts import by_way_of_cpu
 from robustness.filters import stored
 from robustness.pointwise import in_bytes
 from robustness.registration import defined_in, taken, unknown_name
@@ -105,6 +107,8 @@ class Perturbation(ABC):
         presets: grids it belongs to, by name (see `presets`).
         rank: place within its family in these grids; equals stand in the order they were registered in.
         constant: whether every severity gives the same film; a grid then runs one, after all others.
+        anywhere: whether `perturb` takes a film on whatever device it lies; others are given it on the CPU. So do all
+            of this package; one of somebody else's says so.
     """
 
     name: ClassVar[str]
@@ -119,6 +123,12 @@ class Perturbation(ABC):
     presets: ClassVar[tuple[str, ...]] = ("standard",)
     rank: ClassVar[int] = 0
     constant: ClassVar[bool] = False
+    anywhere: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **named: Any) -> None:  # noqa: ANN401 - whatever else is declared
+        super().__init_subclass__(**named)
+        if "anywhere" not in vars(cls):
+            cls.anywhere = cls.__module__.startswith(f"{__package__}.")
 
     def __init__(self, *, field_cm: float = 22.0) -> None:
         if not 1.0 <= field_cm <= 100.0:
@@ -130,8 +140,8 @@ class Perturbation(ABC):
         """Return the changed film.
 
         Args:
-            film: (H, W) float32 in [0, 1] (uint8 where `eight_bit`), white = dense, on any device; must not be changed
-                in place.
+            film: (H, W) float32 in [0, 1] (uint8 where `eight_bit`), white = dense, on any device where `anywhere`,
+                else on the CPU; must not be changed in place.
             level: parameters of the severity.
             draws: random numbers of this film, and its lung mask where one came with it.
 
@@ -181,6 +191,10 @@ class Perturbation(ABC):
             raise PerturbationError(f"{self.name}: {len(image_ids)} image ids for {len(films)} films")
         if severity == 0 or len(image_ids) == 0:
             return films.clone()
+        if not (films.is_cpu or self.anywhere):
+            return by_way_of_cpu(
+                self.name, lambda here, lungs: self(here, severity, image_ids, seed=seed, masks=lungs), films, lungs
+            )
         level, results, here = self.levels[severity - 1], [], films.contiguous()
         for index, image_id in enumerate(image_ids):
             mask = None if lungs is None else lungs[index]

@@ -89,7 +89,7 @@ class StandardPerturbation(Perturbation):
 
     def elsewhere(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """The same for a film that does not lie on the CPU: by way of it, where no operation of ours does the same."""
-        return by_way_of_cpu(self.transform, film, lambda here: self.perturb(here, level, draws))
+        return by_way_of_cpu(self.transform, lambda here: self.perturb(here, level, draws), film)
 
     @abstractmethod
     def arguments(self, level: Level) -> Mapping[str, Any]:
