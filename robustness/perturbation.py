@@ -4,7 +4,6 @@ To add one, write a class in the file of its family, or in a new file of this fo
 
     from torch import Tensor
     from robustness.draws import Draws
-from robustness.facts import by_way_of_cpu
     from robustness.perturbation import Level, Perturbation, register
 
     @register
