@@ -37,12 +37,9 @@ def averaged(image: Tensor, height: int, width: int) -> Tensor:
     down, across = (image.shape[0] // height, image.shape[1] // width)
     if image.shape == (height * down, width * across):
         means = image.reshape(height, down, width, across).float().mean(dim=(1, 3))
-        # Of four pixels OpenCV rounds halves up, else to the even number.
-        return (
-            (means + 0.5).to(torch.uint8)
-            if (image.dtype, down, across) == (torch.uint8, 2, 2)
-            else _as(image.dtype, means)
-        )
+        if (image.dtype, down, across) == (torch.uint8, 2, 2):
+            return (means + 0.5).to(torch.uint8)  # of four pixels OpenCV rounds halves up, else to the even number
+        return _as(image.dtype, means)
     rows, columns = (_areas(image.shape[dim], after, image.device) for dim, after in enumerate((height, width)))
     return _as(image.dtype, weighed(weighed(image.float(), columns, 1), rows, 0))
 
