@@ -9,12 +9,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -23,6 +21,8 @@ from robustness.draws import Draws
 from robustness.filters import smoothstep
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import power
+from robustness.primitives.collimator import collimated
+from robustness.primitives.ordering import places, taken
 from robustness.radiograph import DT, beam_blocks, tone
 
 MU_COPPER = 1.43
@@ -32,14 +32,12 @@ MU_COPPER = 1.43
 def laid_over(film: Tensor, added: Tensor, draws: Draws, top: int = 0, left: int = 0) -> Tensor:
     """The film with attenuation (h, w) added from a row and column on, raw beam included: metal shows there too."""
     beam_blocks(film)  # only to refuse a film that shows no tissue
-    gamma = tone(draws)
-    laid = film.clone()
-    rows, columns = np.nonzero(added.numpy())
-    places = (rows + top) * film.shape[1] + columns + left
-    covered = power(torch.from_numpy(film.numpy().take(places)), 1.0 / gamma)
-    covered.add_(torch.from_numpy(added.numpy()[rows, columns]), alpha=1.0 / DT).clamp_(0.0, 1.0)
-    laid.numpy().put(places, power(covered, gamma, out=covered).numpy())
-    return laid
+    gamma, inside = tone(draws), places(added)
+    under = (inside // added.shape[1] + top) * film.shape[1] + inside % added.shape[1] + left
+    covered = power(taken(film, under), 1.0 / gamma)
+    covered.add_(taken(added, inside), alpha=1.0 / DT).clamp_(0.0, 1.0)
+    laid = film.reshape(-1).scatter(0, under, power(covered, gamma, out=covered))
+    return laid.reshape(film.shape)
 
 
 def wire(film: Tensor, draws: Draws, label: str, *, clipped: bool) -> list[Point]:
@@ -105,7 +103,7 @@ class EcgLeads(Perturbation):
         clipped = level["electrodes"]
         wires = [wire(film, draws, f"wire {index}", clipped=index < clipped) for index in range(level["wires"])]
         radius = level["radius_mm"] / pitch
-        path = chords(film.shape, [(points, radius) for points in wires])
+        path = chords(film.shape, [(points, radius) for points in wires], film.device)
         added = path.mul_(MU_COPPER * level["copper_mm"] / (2.0 * radius))
         for index in range(clipped):
             add_electrode(added, wires[index][0], level["electrode_mm"] / pitch)
@@ -117,7 +115,7 @@ def add_electrode(added: Tensor, centre: Point, radius_px: float) -> None:
     box = box_around(tuple(added.shape), np.asarray([centre], dtype=np.float32), radius_px + 1.0)
     if box is None:
         return
-    rows, columns = (torch.arange(part.start, part.stop, dtype=torch.float32) for part in box)
+    rows, columns = (torch.arange(part.start, part.stop, dtype=torch.float32, device=added.device) for part in box)
     distance = ((rows - centre[0])[:, None].square() + (columns - centre[1])[None].square()).sqrt()
     disc = 0.25 * smoothstep(radius_px - distance + 0.5)
     added[box] += disc + 1.5 * smoothstep(0.35 * radius_px - distance + 0.5)
@@ -184,7 +182,7 @@ class Tubes(Perturbation):
 def add_tube(added: Tensor, points: Sequence[Point], diameter_px: float, stripe: float) -> None:
     """Add the attenuation of a hollow tube with a radio-opaque stripe along its middle to (H, W)."""
     radii = (diameter_px / 2.0, diameter_px / 3.0, max(0.35, diameter_px / 10.0))
-    box, (outer, inner, line) = tube_chords(tuple(added.shape), points, radii)
+    box, (outer, inner, line) = tube_chords(tuple(added.shape), points, radii, added.device)
     wall = (outer - inner).clamp_min(0.0)
     if wall.numel():
         added[box] += 0.2 * stripe * wall / wall.max().clamp_min(1e-6) + stripe * line / line.max().clamp_min(1e-6)
@@ -212,38 +210,7 @@ class Collimation(Perturbation):
     units: ClassVar = {"border": "{} of each side"}
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        soft = draws.uniform("softness", 1.0, 3.0)
-        (top, rise), (left, slope) = (_penumbra(side, level["border"], soft) for side in film.shape)
-        bottom, right = film.shape[0] - top, film.shape[1] - left
-        lit = film.numpy()[top:bottom, left:right]
-        grey = cv2.copyMakeBorder(lit, top, top, left, left, cv2.BORDER_CONSTANT)
-        # Between the four edges nothing changes, and most of the film lies there.
-        down = np.ones((bottom - top, 1), dtype=np.float32)
-        down[: len(rise), 0], down[len(down) - len(rise) :, 0] = rise, rise[::-1]
-        for columns, share in (
-            (slice(left, left + len(slope)), slope),
-            (slice(right - len(slope), right), slope[::-1]),
-        ):
-            _shade(grey[top:bottom, columns], down * share)
-        inner = slice(left + len(slope), right - len(slope))
-        for rows, share in ((slice(top, top + len(rise)), rise), (slice(bottom - len(rise), bottom), rise[::-1])):
-            _shade(grey[rows, inner], share[:, None])
-        return torch.from_numpy(grey)
-
-
-def _shade(grey: NDArray[Any], share: NDArray[np.float32]) -> None:
-    """Leave a share of the grey value, rounded."""
-    grey[...] = grey * share + np.float32(0.5)
-
-
-def _penumbra(side: int, border: float, soft: float) -> tuple[int, NDArray[np.float32]]:
-    """How many pixels at each end of a side a collimator leaves dark, and what share of the beam the next ones get."""
-    near = np.arange(min(side // 2, math.ceil(border * side + soft) + 1), dtype=np.float32)
-    inward = (0.5 - border) * side - np.abs(near - np.float32((side - 1) / 2.0))
-    rise = np.clip(inward / np.float32(soft) + np.float32(0.5), 0.0, 1.0)
-    share = rise * rise * (3.0 - 2.0 * rise)
-    dark = int(np.count_nonzero(share <= 0.0))
-    return dark, share[dark : int(np.count_nonzero(share < 1.0))]
+        return collimated(film, level["border"], draws.uniform("softness", 1.0, 3.0))
 
 
 @register
@@ -267,7 +234,7 @@ class Markers(Perturbation):
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         text = draws.choice("text", ("L", "R", "PORTABLE", "AP SUPINE"))
-        letters = torch.from_numpy(_letters(text, max(4, round(level["height"] * film.shape[0]))))
+        letters = _letters(text, max(4, round(level["height"] * film.shape[0]))).to(film.device)
         height, width = letters.shape
         if width > film.shape[1] - 2:
             letters = letters[:, : film.shape[1] - 2]
@@ -278,10 +245,10 @@ class Markers(Perturbation):
 
 
 @functools.lru_cache(maxsize=256)
-def _letters(text: str, height: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _letters(text: str, height: int) -> Tensor:
     """Coverage (h, w), 0 to 1, of a line of text whose capital letters are `height` pixels high."""
     font = ImageFont.load_default(round(height / 0.7))
     left, top, right, bottom = font.getbbox(text)
     image = Image.new("L", (math.ceil(right - left) + 2, math.ceil(bottom - top) + 2))
     ImageDraw.Draw(image).text((1 - left, 1 - top), text, fill=255, font=font)
-    return np.asarray(image, dtype=np.float32) / 255.0
+    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.pointwise import affine
+from robustness.primitives.resampling import averaged, continued, interpolated
 from robustness.radiograph import DT, T0, Radiograph
 
 PIXELS = 512 * 768
@@ -59,9 +58,8 @@ class Coarse:
 
 def _averaged(image: Tensor, block: int) -> Tensor:
     height, width = image.shape
-    whole = cv2.copyMakeBorder(image.numpy(), 0, -height % block, 0, -width % block, cv2.BORDER_REPLICATE)
-    size = (whole.shape[1] // block, whole.shape[0] // block)
-    return torch.from_numpy(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    whole = continued(image, -height % block, -width % block)
+    return averaged(whole, whole.shape[0] // block, whole.shape[1] // block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +99,14 @@ class Piece:
         if self.block == 1:
             return image[self.place]
         # With a pixel more on each side, the border pixel continued, so that pieces fit together.
-        lines = np.arange(self.rows.start - 1, self.rows.stop + 1).clip(0, image.shape[0] - 1)
-        first, last = max(self.columns.start - 1, 0), min(self.columns.stop + 1, image.shape[1])
-        more = (first - self.columns.start + 1, self.columns.stop + 1 - last)
-        part = cv2.copyMakeBorder(image.numpy()[lines, first:last], 0, 0, *more, cv2.BORDER_REPLICATE)
-        size = (part.shape[1] * self.block, part.shape[0] * self.block)
-        large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        lines, posts = (
+            torch.arange(span.start - 1, span.stop + 1, device=image.device).clamp_(0, size - 1)
+            for span, size in zip((self.rows, self.columns), image.shape, strict=True)
+        )
+        part = image.index_select(0, lines).index_select(1, posts)
+        large = interpolated(part, part.shape[0] * self.block, part.shape[1] * self.block)
         height, width = (span.stop - span.start for span in self.place)
-        return torch.from_numpy(large[self.block : self.block + height, self.block : self.block + width])
+        return large[self.block : self.block + height, self.block : self.block + width]
 
     def refined(self, changed: Tensor, kept: Tensor | float = 1.0) -> Tensor:
         """(rows, columns) attenuation of the film where that of the coarse film is `changed`.

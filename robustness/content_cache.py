@@ -106,6 +106,8 @@ def _same(known: object, given: object) -> bool:
         return known is given or bool(known == given)
     if known.shape != given.shape or known.dtype != given.dtype or known.device != given.device:
         return False
+    if not known.is_cpu:
+        return not known.numel() or torch.equal(*(one.contiguous().view(torch.uint8) for one in (known, given)))
     return np.array_equal(_bytes(known), _bytes(given))
 
 
@@ -126,4 +128,4 @@ def _images(known: object) -> dict[int, int]:
 
 def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Every byte, so that no two images are the same that differ in the sign of a zero."""
-    return image.detach().cpu().contiguous().view(torch.uint8).numpy() if image.numel() else np.empty(0, np.uint8)
+    return image.detach().contiguous().view(torch.uint8).numpy() if image.numel() else np.empty(0, np.uint8)

@@ -12,7 +12,6 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -21,8 +20,10 @@ from torch import Tensor
 from robustness.antiscatter_grid import MODEL_SIDE, GridStripes, modulated
 from robustness.draws import Draws
 from robustness.exposure import UnderexposureFixedWindow
+from robustness.facts import by_way_of_cpu
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
+from robustness.primitives.ordering import norm
 from robustness.radiograph import DT, Radiograph
 from robustness.tone_curve import ToneCurve
 
@@ -47,7 +48,7 @@ class _InsteadOfStripes(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
         noise = self.noise(film, level, draws)
-        noise.mul_(cv2.norm(stripes.numpy()) / max(cv2.norm(noise.numpy()), 1e-6))
+        noise.mul_(norm(stripes) / max(norm(noise), 1e-6))
         return modulated(Radiograph.of(film, draws), level["amplitude"], noise, self.pitch_mm(film))
 
     @abstractmethod
@@ -85,8 +86,8 @@ class StripesAsBandNoise(_InsteadOfStripes):
         twin = draws.twin(GridStripes.name)
         frequency = MODEL_SIDE / min(film.shape) / twin.uniform("period", *level["period"])
         spectrum = torch.fft.rfft2(draws.normals("noise", *film.shape))
-        rows = torch.fft.fftfreq(film.shape[0])[:, None]
-        columns = torch.fft.rfftfreq(film.shape[1])[None, :]
+        rows = torch.fft.fftfreq(film.shape[0], device=film.device)[:, None]
+        columns = torch.fft.rfftfreq(film.shape[1], device=film.device)[None, :]
         radius = (rows.square() + columns.square()).sqrt_()
         ring = radius.sub_(frequency).div_(0.25 * frequency).square_().mul_(-0.5)
         noise: Tensor = torch.fft.irfft2(spectrum.mul_(exp(ring, out=ring)), s=tuple(film.shape))
@@ -140,7 +141,11 @@ class Resave(Perturbation):
     eight_bit = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        stored = io.BytesIO()
-        Image.fromarray(film.numpy()).save(stored, format="PNG", compress_level=level["compression"])
-        with Image.open(stored) as image:
-            return torch.from_numpy(np.array(image))
+        return by_way_of_cpu("PNG", lambda here: _loaded_again(here, level["compression"]), film)
+
+
+def _loaded_again(film: Tensor, compression: int) -> Tensor:
+    stored = io.BytesIO()
+    Image.fromarray(film.numpy()).save(stored, format="PNG", compress_level=compression)
+    with Image.open(stored) as image:
+        return torch.from_numpy(np.array(image))

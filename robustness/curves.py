@@ -10,7 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness.pointwise import root
+
 Point = tuple[float, float]
+Box = tuple[slice, slice]
+Piece = tuple[Box, NDArray[np.float32], NDArray[np.float32]]
+"""The box around a straight piece, its start and its end."""
 THINNEST = 0.75
 """Radius in pixels below which a tube is drawn this thick and correspondingly fainter (its mass is kept)."""
 
@@ -26,63 +31,67 @@ def smooth_curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
     return [(float(row), float(column)) for row, column in curve]
 
 
-def chords(shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float]]) -> Tensor:
+def chords(
+    shape: tuple[int, ...], curves: Sequence[tuple[Sequence[Point], float]], device: torch.device | str = "cpu"
+) -> Tensor:
     """(H, W) path length in pixels through round tubes.
 
     Args:
         shape: height and width.
         curves: polylines of (row, column) in pixels, each with its radius in pixels. Where pieces of one tube meet they
             count once; where tubes cross they add.
+        device: where it is wanted.
     """
-    total = np.zeros(shape, dtype=np.float32)
+    total = torch.zeros(shape, device=device)
     for points, radius in curves:
         drawn = max(radius, THINNEST)
-        squared = _squared_distance(shape, np.asarray(points, dtype=np.float32), drawn)
+        squared = _squared_distance(shape, np.asarray(points, dtype=np.float32), drawn, device)
         if squared is None:
             continue
-        (rows, columns), distance = squared
-        total[rows, columns] += _through(distance, radius)
-    return torch.from_numpy(total)
+        box, distance = squared
+        total[box] += _through(distance, radius)
+    return total
 
 
 def tube_chords(
-    shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float]
-) -> tuple[tuple[slice, slice], list[Tensor]]:
+    shape: tuple[int, ...], points: Sequence[Point], radii: Sequence[float], device: torch.device | str = "cpu"
+) -> tuple[Box, list[Tensor]]:
     """Path lengths in pixels through concentric tubes along a curve, one for each radius, in the box (h, w) around it.
 
     Returns:
         Rows and columns of the box in (H, W), empty where the curve lies off it, and the path lengths there.
     """
-    found = _squared_distance(shape, np.asarray(points, dtype=np.float32), max(*radii, THINNEST))
+    found = _squared_distance(shape, np.asarray(points, dtype=np.float32), max(*radii, THINNEST), device)
     if found is None:
-        return (slice(0, 0), slice(0, 0)), [torch.zeros(0, 0) for _ in radii]
+        return (slice(0, 0), slice(0, 0)), [torch.zeros(0, 0, device=device) for _ in radii]
     box, distance = found
-    return box, [torch.from_numpy(_through(distance, radius)) for radius in radii]
+    return box, [_through(distance, radius) for radius in radii]
 
 
-def _through(squared: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
-    """Path length through a tube from the squared distance to its middle."""
+def _through(squared: Tensor, radius: float) -> Tensor:
+    """Path length through a tube at squared distances from its middle."""
     drawn = max(radius, THINNEST)
-    inside = np.maximum(drawn**2 - squared, 0.0)
-    path: NDArray[np.float32] = np.sqrt(inside, out=inside)
-    path *= np.float32(2.0)
-    path *= np.float32((radius / drawn) ** 2)
-    return path
+    inside = (drawn**2 - squared).clamp_min_(0.0)
+    return root(inside, out=inside).mul_(2.0).mul_((radius / drawn) ** 2)
 
 
 def _squared_distance(
-    shape: tuple[int, ...], points: NDArray[np.float32], reach: float
-) -> tuple[tuple[slice, slice], NDArray[np.float32]] | None:
+    shape: tuple[int, ...], points: NDArray[np.float32], reach: float, device: torch.device | str
+) -> tuple[Box, Tensor] | None:
     """Squared distance to a polyline, right within `reach`, in the box around it; None if it lies off the film."""
     box = box_around(shape, points, reach)
     if box is None:
         return None
     rows, columns = box
+    pieces = [
+        (piece, start, end)
+        for start, end in itertools.pairwise(points)
+        if (piece := box_around(shape, np.stack([start, end]), reach))
+    ]
+    if torch.device(device).type != "cpu":
+        return box, _in_torch(box, pieces, reach, device)
     nearest = np.full((rows.stop - rows.start, columns.stop - columns.start), reach**2, dtype=np.float32)
-    for start, end in itertools.pairwise(points):
-        piece = box_around(shape, np.stack([start, end]), reach)
-        if piece is None:
-            continue
+    for piece, start, end in pieces:
         y = np.arange(piece[0].start, piece[0].stop, dtype=np.float32)[:, None] - start[0]
         x = np.arange(piece[1].start, piece[1].stop, dtype=np.float32)[None, :] - start[1]
         along = end - start
@@ -92,10 +101,27 @@ def _squared_distance(
         top, left = piece[0].start - rows.start, piece[1].start - columns.start
         part = nearest[top : top + distance.shape[0], left : left + distance.shape[1]]
         np.minimum(part, distance, out=part)
-    return box, nearest
+    return box, torch.from_numpy(nearest)
 
 
-def box_around(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> tuple[slice, slice] | None:
+def _in_torch(box: Box, pieces: list[Piece], reach: float, device: torch.device | str) -> Tensor:
+    """The same off the CPU, where numpy, quicker with small pieces, cannot reach."""
+    rows, columns = box
+    size = (rows.stop - rows.start, columns.stop - columns.start)
+    nearest = torch.full(size, reach**2, dtype=torch.float32, device=device)
+    down, across = (torch.arange(s.start, s.stop, dtype=torch.float32, device=device) for s in box)
+    for piece, start, end in pieces:
+        lines, posts = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(piece, box, strict=True))
+        y, x = down[lines, None] - float(start[0]), across[None, posts] - float(start[1])
+        along = end - start
+        length, (dy, dx) = float(along @ along), along.tolist()
+        share = (y * dy + x * dx).div_(length).clamp_(0.0, 1.0) if length > 0.0 else torch.zeros_like(y)
+        part = nearest[lines, posts]
+        torch.minimum(part, (y - share * dy).square_() + (x - share * dx).square_(), out=part)
+    return nearest
+
+
+def box_around(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> Box | None:
     """Rows and columns within `reach` of the bounding box of the points, cut at the film."""
     low = np.floor(points.min(axis=0) - reach).astype(int)
     high = np.ceil(points.max(axis=0) + reach).astype(int) + 1

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.filters import coordinates, smoothstep
 from robustness.thorax import Thorax, opacified, outward, random_field
 
@@ -38,7 +38,7 @@ def cloudy(
     return sharp + smoothstep(0.4 + 0.35 * random_field(draws, "softness", order.shape, beta=2.2)) * (vague - sharp)
 
 
-@remembered(2)
+@fact(2, "ranks of a whole lung, once per film")
 def beside_first(thorax: Thorax, side: str, name: str, image_id: str, seed: int) -> Tensor:
     """(H, W) share of the lung of a side that fills later than a place: 1 along heart and dome, 0 at apex and flank."""
     clouds = random_field(Draws(image_id, name, seed), "clouds", thorax.depth.shape, beta=3.5)
@@ -51,7 +51,7 @@ def beside_first(thorax: Thorax, side: str, name: str, image_id: str, seed: int)
     return torch.from_numpy(later.astype(np.float32))
 
 
-@remembered(2)
+@fact(2, "distances to the edge of a mask")
 def distance_to_organs(thorax: Thorax, side: str) -> Tensor:
     """(H, W) distance to what of a hemithorax lies behind heart and dome, in heights of the lungs, at most 1."""
     hidden = (thorax.hemithorax(side) & ~thorax.side(side)).numpy().view(np.uint8)
@@ -75,5 +75,6 @@ def spread(later: Tensor, extent: float, veil: float) -> Tensor:
     least = veil * extent
     beyond = (extent - least) / (1.0 - least) if least < 1.0 else 1.0
     width = min(RAMP, 2.0 * beyond, 2.0 * (1.0 - beyond))
-    ramp = (0.5 + (later - (1.0 - beyond)) / max(width, 1e-6)).clamp(0.0, 1.0) if beyond < 1.0 else 1.0
-    return torch.as_tensor(least + (1.0 - least) * ramp).expand(later.shape)
+    if beyond >= 1.0:
+        return torch.ones_like(later)
+    return least + (1.0 - least) * (0.5 + (later - (1.0 - beyond)) / max(width, 1e-6)).clamp(0.0, 1.0)

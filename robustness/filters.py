@@ -1,20 +1,23 @@
-"""How is one film (H, W) filtered and warped fast on the CPU?
+"""How is one film (H, W) filtered and warped?
 
-Sigmas, shifts and sizes are in pixels of the film that is passed in.
+Sigmas, shifts and sizes are in pixels of the film that is passed in. Written in `robustness.primitives`, so a film may
+lie anywhere.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from robustness.pointwise import cut
+from robustness.primitives.ordering import opened, ranked
+from robustness.primitives.resampling import antialiased, averaged, continued, interpolated, rotated, sampled
+from robustness.primitives.smoothing import boxed_bytes, convolved
 
 WIDE = 3.6
 """From this sigma (pixels) on a blur is done on a reduced film: its result holds no finer detail anyway."""
@@ -23,9 +26,6 @@ REDUCED = 1.8
 
 BLACK = 12
 """Grey value, of 255, up to which the border of a film counts as black: compression and fog leave some grey there."""
-
-OUTSIDE = {"border": cv2.BORDER_REPLICATE, "reflection": cv2.BORDER_REFLECT_101, "zeros": cv2.BORDER_CONSTANT}
-"""What `warp` finds beyond the film, by name."""
 
 
 def gaussian_kernel(sigma: float) -> Tensor:
@@ -40,83 +40,72 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Blur (H, W) with a Gaussian; the border pixel is continued outward. Sigma 0 returns the image."""
     if sigma <= 0.0:
         return image
-    small, size = _blurred_blocks(image.numpy(), sigma)
-    return torch.from_numpy(_enlarged(small, size, image.shape))
+    small, size = _blurred_blocks(image, sigma)
+    return _enlarged(small, size, image.shape)
 
 
 def blurred_bytes(grey: Tensor, sigma: float) -> Tensor:
     """Blur an 8-bit film (H, W) with a Gaussian at full resolution; the border pixel is continued outward."""
-    return torch.from_numpy(_convolved(grey.numpy(), sigma))
+    return convolved(grey, _kernel(sigma))
 
 
 def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
     """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region."""
-    inside = region.numpy()
-    covered, size = _blurred_blocks((image * region).numpy(), sigma)
-    covered /= np.maximum(_blurred_blocks(inside, sigma)[0], 1e-3)
-    return torch.from_numpy(_enlarged(covered, size, image.shape))
+    covered, size = _blurred_blocks(image * region, sigma)
+    covered /= _blurred_blocks(region, sigma)[0].clamp_min(1e-3)
+    return _enlarged(covered, size, image.shape)
 
 
-def blur_within_blocks(image: Tensor, blocks: NDArray[np.bool_], sigma: float) -> Tensor:
+def blur_within_blocks(image: Tensor, blocks: Tensor, sigma: float) -> Tensor:
     """As `blur_within`, for a region by blocks of 2 x 2 pixels and a sigma of at least 2 * WIDE: at half resolution."""
-    source = image.numpy()
-    if source.shape[0] % 2 or source.shape[1] % 2:
-        source = cv2.copyMakeBorder(source, 0, source.shape[0] % 2, 0, source.shape[1] % 2, cv2.BORDER_REPLICATE)
-    inside = blocks.astype(np.float32)
-    half = cv2.resize(source, (blocks.shape[1], blocks.shape[0]), interpolation=cv2.INTER_AREA) * inside
+    inside = blocks.view(torch.uint8).float()
+    source = continued(image, image.shape[0] % 2, image.shape[1] % 2)
+    half = averaged(source, *blocks.shape).mul_(inside)
     covered, size = _blurred_blocks(half, sigma / 2.0)
-    covered /= np.maximum(_blurred_blocks(inside, sigma / 2.0)[0], 1e-3)
-    return torch.from_numpy(_enlarged(covered, 2 * size, image.shape))
+    covered /= _blurred_blocks(inside, sigma / 2.0)[0].clamp_min(1e-3)
+    return _enlarged(covered, 2 * size, image.shape)
 
 
-def _blurred_blocks(image: NDArray[Any], sigma: float) -> tuple[NDArray[Any], int]:
+def _blurred_blocks(image: Tensor, sigma: float) -> tuple[Tensor, int]:
     """The blurred image, averaged over blocks of whole pixels before if the blur is wide, and the size of a block."""
     if sigma < WIDE:
-        return _convolved(image, sigma), 1
-    # OpenCV averages whole pixels several times as fast as areas that share pixels.
+        return convolved(image, _kernel(sigma)), 1
+    # Averaging whole pixels is several times as fast as averaging areas that share pixels.
     size, (height, width) = int(sigma / REDUCED), image.shape
-    padded = cv2.copyMakeBorder(image, 0, -height % size, 0, -width % size, cv2.BORDER_REPLICATE)
-    small = cv2.resize(padded, (padded.shape[1] // size, padded.shape[0] // size), interpolation=cv2.INTER_AREA)
+    padded = continued(image, -height % size, -width % size)
+    small = averaged(padded, padded.shape[0] // size, padded.shape[1] // size)
     # Averaging and enlarging blur too; their variance (in blocks, 1/12 + 1/6) is taken off.
-    return _convolved(small, math.sqrt((sigma / size) ** 2 - 0.25)), size
+    return convolved(small, _kernel(math.sqrt((sigma / size) ** 2 - 0.25))), size
 
 
-def _enlarged(blocks: NDArray[Any], size: int, shape: tuple[int, ...]) -> NDArray[Any]:
+def _enlarged(blocks: Tensor, size: int, shape: tuple[int, ...]) -> Tensor:
     if size == 1:
         return blocks
-    large = cv2.resize(blocks, (blocks.shape[1] * size, blocks.shape[0] * size), interpolation=cv2.INTER_LINEAR)
-    return large[: shape[0], : shape[1]]
-
-
-def _convolved(image: NDArray[Any], sigma: float) -> NDArray[Any]:
-    kernel = _kernel(sigma)
-    return cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    return interpolated(blocks, blocks.shape[0] * size, blocks.shape[1] * size)[: shape[0], : shape[1]]
 
 
 @functools.lru_cache(maxsize=64)
-def _kernel(sigma: float) -> NDArray[np.float32]:
-    return gaussian_kernel(sigma).numpy()
+def _kernel(sigma: float) -> Tensor:
+    return gaussian_kernel(sigma)
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:
     """Resample (H, W) to (height, width): bilinear, antialiased when reducing."""
     if height < image.shape[0] or width < image.shape[1]:
-        return F.interpolate(image[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
-    if image.shape == (height, width):
-        return image
-    return torch.from_numpy(cv2.resize(image.numpy(), (width, height), interpolation=cv2.INTER_LINEAR))
+        return antialiased(image, height, width)
+    return image if image.shape == (height, width) else interpolated(image, height, width)
 
 
 def coordinates(image: Tensor) -> tuple[Tensor, Tensor]:
     """Row (H, 1) and column (1, W) in pixels, zero at the centre of the film; shared, not to be changed in place."""
-    return centred(*image.shape)
+    return centred(image.shape[0], image.shape[1], image.device)
 
 
 @functools.lru_cache(maxsize=32)
-def centred(height: int, width: int) -> tuple[Tensor, Tensor]:
+def centred(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Coordinates of a film of that many pixels, as `coordinates` gives them."""
-    rows = torch.arange(height, dtype=torch.float32) - (height - 1) / 2.0
-    columns = torch.arange(width, dtype=torch.float32) - (width - 1) / 2.0
+    rows = torch.arange(height, dtype=torch.float32, device=device) - (height - 1) / 2.0
+    columns = torch.arange(width, dtype=torch.float32, device=device) - (width - 1) / 2.0
     return rows[:, None], columns[None, :]
 
 
@@ -127,17 +116,12 @@ def turned(grey: Tensor, degrees: float, largest: float) -> Tensor:
     ribs): a letter or a clavicle seen twice, once from behind, gives a film away. Where most of the film's border is
     black, so is what lies outside: that is a collimator or the frame of a scan, and no tissue begins beyond it.
     """
-    height, width = grey.shape
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), -degrees, 1.0)
-    film, size = grey.numpy(), (width, height)
-    if np.median(np.concatenate([film[0], film[-1], film[:, 0], film[:, -1]])) <= BLACK:
-        return torch.from_numpy(cv2.warpAffine(film, turn, size, borderMode=cv2.BORDER_CONSTANT))
+    border = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    if sum(ranked(border, (len(border) - 1) // 2, len(border) // 2)) / 2.0 <= BLACK:
+        return rotated(grey, degrees, "zeros")
     side = 2 * math.ceil(largest / 2.0) + 1
-    plain = cv2.morphologyEx(film, cv2.MORPH_OPEN, np.ones((side, side), dtype=np.uint8))
-    smooth = cv2.blur(plain, (side, side))
-    around = cv2.warpAffine(smooth, turn, size, borderMode=cv2.BORDER_REPLICATE)
-    whole: NDArray[Any] = cv2.warpAffine(film, turn, size, dst=around, borderMode=cv2.BORDER_TRANSPARENT)
-    return torch.from_numpy(whole)
+    plain = boxed_bytes(opened(grey, side), side)
+    return rotated(grey, degrees, rotated(plain, degrees, "border"))
 
 
 def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") -> Tensor:
@@ -151,30 +135,29 @@ def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") 
     """
     height, width = image.shape
     rows, columns = rows.expand(height, width), columns.expand(height, width)
-    across = (columns + (width - 1) / 2.0).numpy()
-    down = (rows + (height - 1) / 2.0).numpy()
-    sampled = cv2.remap(image.numpy(), across, down, cv2.INTER_LINEAR, borderMode=OUTSIDE[outside])
-    return torch.from_numpy(sampled)
+    return sampled(image, rows + (height - 1) / 2.0, columns + (width - 1) / 2.0, outside)
 
 
 def percentiles(values: Tensor, *percents: float) -> tuple[float, ...]:
     """Percentiles of any tensor, linearly interpolated."""
-    numbers = values.reshape(-1).numpy()
-    positions = [percent / 100.0 * (len(numbers) - 1) for percent in percents]
-    last = len(numbers) - 1
+    last = values.numel() - 1
+    positions = [percent / 100.0 * last for percent in percents]
     pairs = [(int(position), min(int(position) + 1, last)) for position in positions]
-    ordered = np.partition(numbers, sorted({place for pair in pairs for place in pair}))
+    ordered = ranked(values, *(place for pair in pairs for place in pair))
     found = []
-    for position, (below, above) in zip(positions, pairs, strict=True):
-        low, high = float(ordered[below]), float(ordered[above])
-        found.append(low + (position - below) * (high - low))
+    for position, low, high in zip(positions, ordered[::2], ordered[1::2], strict=True):
+        found.append(low + (position - int(position)) * (high - low))
     return tuple(found)
 
 
 def to_bytes(film: Tensor) -> NDArray[np.uint8]:
     """(H, W) in [0, 1] to 8 bit, rounded, on the CPU."""
-    scaled = film.cpu().mul(255.0).add_(0.5).numpy()
-    return scaled.astype(np.uint8)
+    return stored(film.cpu()).numpy()
+
+
+def stored(film: Tensor) -> Tensor:
+    """(H, W) in [0, 1] to 8 bit, rounded."""
+    return cut(film.mul(255.0).add_(0.5))
 
 
 def resized(grey: Tensor, height: int, width: int) -> Tensor:
@@ -182,14 +165,7 @@ def resized(grey: Tensor, height: int, width: int) -> Tensor:
     if grey.shape == (height, width):
         return grey
     reduced = height < grey.shape[0] or width < grey.shape[1]
-    how = cv2.INTER_AREA if reduced else cv2.INTER_LINEAR
-    return torch.from_numpy(cv2.resize(grey.numpy(), (width, height), interpolation=how))
-
-
-def jpeg(grey: NDArray[Any], quality: int) -> NDArray[Any]:
-    """An 8-bit film (H, W) after JPEG compression, quality 1 to 100 of libjpeg."""
-    stored = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE))
+    return averaged(grey, height, width) if reduced else interpolated(grey, height, width)
 
 
 def smoothstep(values: Tensor) -> Tensor:

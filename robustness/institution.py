@@ -16,6 +16,8 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.filters import blurred_bytes, gaussian_blur, resized
 from robustness.perturbation import Level, Perturbation, register
+from robustness.primitives.equalisation import equalised
+from robustness.primitives.jpeg import jpeg
 from robustness.standard import StandardPerturbation
 from robustness.tone_curve import ToneCurve
 
@@ -45,6 +47,9 @@ class JpegQuality(StandardPerturbation):
 
     def arguments(self, level: Level) -> Mapping[str, Any]:
         return {"quality_range": (level["quality"], level["quality"]), "compression_type": "jpeg"}
+
+    def elsewhere(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return jpeg(film, level["quality"])
 
 
 @register
@@ -212,6 +217,9 @@ class Clahe(StandardPerturbation):
 
     def arguments(self, level: Level) -> Mapping[str, Any]:
         return {"clip_limit": (level["clip"], level["clip"]), "tile_grid_size": (8, 8)}
+
+    def elsewhere(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        return equalised(film, level["clip"])
 
 
 @register

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.perturbation import PerturbationUndefined
 
 Array = NDArray[np.float32]
@@ -171,6 +172,7 @@ def _match(film: Tensor) -> tuple[float, float, float, float, float]:
     return match, top + place // columns, left + place % columns, *sizes[kind]
 
 
+@fact(0, "pieces are labelled, grown and filled pixel by pixel")
 def estimate_lungs(film: Tensor) -> LungField:
     """Estimate the lungs of a frontal film; the last few reduced films are remembered.
 
@@ -318,11 +320,12 @@ def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     It grows over what hangs together with it within RIM_MM and is dark as lung, not toward the spine (the trachea).
     """
     lungs = lungs_of(film, draws)
-    return lungs if draws.lungs is not None else _to_the_pleura(lungs, film, pitch_mm)
+    return lungs if draws.lungs is not None else grown_to_pleura(film, lungs, pitch_mm)
 
 
-@remembered(2)
-def _to_the_pleura(lungs: Tensor, film: Tensor, pitch_mm: float) -> Tensor:
+@fact(2, "grown pixel by pixel over what hangs together")
+def grown_to_pleura(film: Tensor, lungs: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) bool: lungs with the dark rim around them, within RIM_MM."""
     mask, grey = lungs.numpy().view(np.uint8), film.numpy()
     reach = max(1, round(RIM_MM / pitch_mm))
     around = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > mask

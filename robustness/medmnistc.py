@@ -22,22 +22,23 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from robustness.draws import Draws
-from robustness.filters import jpeg
+from robustness.facts import fact
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import cut, looked_up
+from robustness.primitives.jpeg import jpeg
+from robustness.primitives.ordering import places, taken, total
+from robustness.primitives.resize_bytes import pillow_resized
+from robustness.primitives.smoothing import mirrored_blur
 
 SOURCE = "Di Salvo, Doerrich, Ledig 2024, arXiv:2406.17536 (MedMNIST-C); code medmnistc 0.1.0, Apache-2.0"
-Grey = NDArray[Any]
-"""8-bit film (H, W)."""
 
 
 def levels_of(parameter: str, values: Sequence[float]) -> tuple[Level, ...]:
@@ -59,11 +60,10 @@ class _MedMnistC(Perturbation):
     eight_bit = True
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        corrupted = self.corrupt(film.numpy(), next(iter(level.values())), draws)
-        return torch.from_numpy(np.ascontiguousarray(corrupted))
+        return self.corrupt(film, next(iter(level.values())), draws).contiguous()
 
     @abstractmethod
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
         """Corrupt an 8-bit film (H, W)."""
 
 
@@ -71,7 +71,7 @@ LUMA = (19595.0, 38470.0, 7471.0)
 """Pillow's weights of red, green and blue, in 1/65536."""
 
 
-def as_grey(channels: Iterable[Tensor]) -> Grey:
+def as_grey(channels: Iterable[Tensor]) -> Tensor:
     """Three channels (H, W) of whole numbers 0 to 255 to grey by Pillow's integer luma, which the benchmark uses.
 
     All sums stay below 2^24, so float32 holds them exactly. The channels are overwritten.
@@ -80,12 +80,7 @@ def as_grey(channels: Iterable[Tensor]) -> Grey:
     luma = next(colours).mul_(LUMA[0]).add_(32768.0)
     for channel, weight in zip(colours, LUMA[1:], strict=True):
         luma.add_(channel, alpha=weight)
-    return luma.mul_(2.0**-16).numpy().astype(np.uint8)
-
-
-def looked_up(grey: Grey, table: Grey) -> Grey:
-    """Every grey value (H, W) replaced by its entry in a table of 256."""
-    return cv2.LUT(grey, table)
+    return cut(luma.mul_(2.0**-16))
 
 
 class _ThreeChannelNoise(_MedMnistC):
@@ -93,8 +88,8 @@ class _ThreeChannelNoise(_MedMnistC):
 
     version = 4
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        noisy = self.noisy(torch.from_numpy(grey).to(torch.float32).div_(255.0), value)
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
+        noisy = self.noisy(grey.to(torch.float32).div_(255.0), value)
         noises = (draws.normals(f"noise {colour}", *grey.shape) for colour in ("red", "green", "blue"))
         # One channel after the other: memory that grows and shrinks by megabytes costs more than the arithmetic.
         return as_grey(noisy(noise).clamp_(0.0, 1.0).mul_(255.0).floor_() for noise in noises)
@@ -177,19 +172,25 @@ class ImpulseNoise(_MedMnistC):
     levels = levels_of("amount", (0.005, 0.01, 0.013, 0.017, 0.02))
     units: ClassVar = {"amount": "probability {}"}
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        size, most = grey.size, self.levels[-1]["amount"]
-        generator = draws.generator("impulses")
-        # Of three channels, the values that the highest severity hits; the others hit the first of them only.
-        hits = generator.choice(3 * size, generator.binomial(3 * size, most), replace=False, shuffle=False)
-        chance = most * generator.random(len(hits))
-        hits, chance = hits[chance < value], chance[chance < value]
-        channels = np.broadcast_to(grey.reshape(-1), (3, size)).copy()
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
+        size = grey.numel()
+        hits, chance = impulses(draws.image_id, draws.seed, size, self.levels[-1]["amount"], grey.device)
+        inside = places(chance < value)
+        hits, chance = taken(hits, inside), taken(chance, inside)
         # scikit-image draws which values are hit and which of those become white; one number can hold both.
-        channels.reshape(-1)[hits] = np.where(chance < 0.5 * value, 255, 0)
-        result, pixels = grey.reshape(-1).copy(), hits % size
-        result[pixels] = as_grey(torch.from_numpy(channels[:, pixels].astype(np.float32)))
-        return result.reshape(grey.shape)
+        white = (chance < 0.5 * value).to(torch.uint8).mul_(255)
+        channels, pixels = grey.reshape(-1).repeat(3).scatter_(0, hits, white), hits % size
+        luma = as_grey(taken(channels, pixels + channel * size).float() for channel in range(3))
+        return grey.reshape(-1).scatter(0, pixels, luma).reshape(grey.shape)
+
+
+@fact(0, "drawn one after the other by numpy, without a look at the film")
+def impulses(image_id: str, seed: int, size: int, most: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which of three channels' values the highest severity hits, and for each up to which amount it does not."""
+    generator = Draws(image_id, ImpulseNoise.name, seed).generator("impulses")
+    hits = generator.choice(3 * size, generator.binomial(3 * size, most), replace=False, shuffle=False)
+    chance = most * generator.random(len(hits))
+    return torch.from_numpy(hits).to(device), torch.from_numpy(chance).to(device)
 
 
 @register
@@ -203,11 +204,10 @@ class Pixelate(_MedMnistC):
     levels = levels_of("scale", (0.8, 0.7, 0.6, 0.5, 0.4))
     units: ClassVar = {"scale": "{} of both sides"}
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
         height, width = grey.shape
-        box = Image.Resampling.BOX
-        small = Image.fromarray(grey).resize((int(width * value), int(height * value)), box)
-        return np.array(small.resize((width, height), box))
+        small = pillow_resized(grey, int(height * value), int(width * value), "box")
+        return pillow_resized(small, height, width, "box")
 
 
 @register
@@ -221,7 +221,7 @@ class JpegCompression(_MedMnistC):
     levels = levels_of("quality", (50, 30, 15, 10, 7))
     units: ClassVar = {"quality": "libjpeg quality {}"}
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
         # Equal channels have constant chroma, which JPEG keeps exactly: the luma plane alone gives the same film.
         return jpeg(grey, int(value))
 
@@ -237,42 +237,35 @@ class GaussianBlur(_MedMnistC):
     levels = levels_of("kernel", (3, 5, 7, 9, 11))
     units: ClassVar = {"kernel": "kernel of {} pixels"}
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
-        kernel, radius = _kernel(int(value)), int(value) // 2
-        # torchvision adds up the taps of its kernel row by row with fused operations; so does OpenCV, except in the
-        # last columns, hence a margin of a few more.
-        padded = cv2.copyMakeBorder(grey, radius, radius, radius, radius + 32, cv2.BORDER_REFLECT_101)
-        blurred = cv2.filter2D(padded.astype(np.float32), -1, kernel)
-        within = blurred[radius : radius + grey.shape[0], radius : radius + grey.shape[1]]
-        return cv2.convertScaleAbs(within)
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
+        return mirrored_blur(grey, _kernel(int(value)))
 
 
 @functools.cache
-def _kernel(size: int) -> NDArray[np.float32]:
-    """The kernel (size, size) of torchvision's Gaussian blur, made with the same operations."""
+def _kernel(size: int) -> Tensor:
+    """The kernel of torchvision's Gaussian blur along one axis, made with the same operations."""
     position = torch.linspace(-(size - 1) * 0.5, (size - 1) * 0.5, steps=size)
     samples = torch.exp(-0.5 * (position / (0.15 * size + 0.35)).pow(2))
-    samples = samples / samples.sum()
-    return torch.mm(samples[:, None], samples[None, :]).numpy()
+    return samples / samples.sum()
 
 
 RAMP = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
 
 
 @functools.lru_cache(maxsize=1024)
-def _blended(toward: int, factor: float) -> Grey:
+def _blended(toward: int, factor: float) -> Tensor:
     """Every grey value after Pillow's blend with one of them."""
-    return np.array(Image.blend(Image.new("L", RAMP.size, toward), RAMP, factor)).reshape(256)
+    return torch.from_numpy(np.array(Image.blend(Image.new("L", RAMP.size, toward), RAMP, factor)).reshape(256))
 
 
 class _Enhance(_MedMnistC):
     """Pillow's brightness and contrast: every grey value is blended with one grey, so a table of 256 does it."""
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
         return looked_up(grey, _blended(self.toward(grey), value))
 
     @abstractmethod
-    def toward(self, grey: Grey) -> int:
+    def toward(self, grey: Tensor) -> int:
         """Grey value that stays where it is."""
 
 
@@ -284,7 +277,7 @@ class _Brightness(_Enhance):
 
     units: ClassVar = {"factor": "factor {}"}
 
-    def toward(self, grey: Grey) -> int:
+    def toward(self, grey: Tensor) -> int:
         return 0
 
 
@@ -296,8 +289,8 @@ class _Contrast(_Enhance):
 
     units: ClassVar = {"factor": "factor {}"}
 
-    def toward(self, grey: Grey) -> int:
-        return int(cv2.sumElems(grey)[0] / grey.size + 0.5)
+    def toward(self, grey: Tensor) -> int:
+        return int(total(grey) / grey.numel() + 0.5)
 
 
 @register
@@ -340,13 +333,14 @@ class _Gamma(_MedMnistC):
 
     units: ClassVar = {"gamma": "exponent {}"}
 
-    def corrupt(self, grey: Grey, value: float, draws: Draws) -> Grey:
+    def corrupt(self, grey: Tensor, value: float, draws: Draws) -> Tensor:
         return looked_up(grey, _tone_curve(value))
 
 
 @functools.lru_cache(maxsize=64)
-def _tone_curve(gamma: float) -> Grey:
-    return np.array([int((255 + 1 - 1e-3) * math.pow(entry / 255.0, gamma)) for entry in range(256)], dtype=np.uint8)
+def _tone_curve(gamma: float) -> Tensor:
+    curve = [int((255 + 1 - 1e-3) * math.pow(entry / 255.0, gamma)) for entry in range(256)]
+    return torch.tensor(curve, dtype=torch.uint8)
 
 
 @register

@@ -18,7 +18,6 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
-import cv2
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from robustness.filters import coordinates, gaussian_blur, smoothstep
 from robustness.lungs import pleural_lungs
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
+from robustness.primitives.resampling import sampled
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
 from robustness.water_path import CHILD_FIELD_CM, aerated
@@ -161,10 +161,7 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str,
     for part in (slice(first, first + step) for first in range(0, len(film), step)):
         from_rows = down[part] + block * (along[part] * beside) + (film.shape[0] - 1) / 2.0
         from_columns = across - block * (soft * below_apex[part]) + (film.shape[1] - 1) / 2.0
-        cv2.remap(
-            film.numpy(), from_columns.numpy(), from_rows.numpy(), cv2.INTER_LINEAR, dst=result[part].numpy(),
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        result[part] = sampled(film, from_rows, from_columns, "border")
     return result
 
 
@@ -194,7 +191,7 @@ class WhiteOutLobar(_WhiteOut):
 @remembered(5)
 def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
-    draws = Draws(image_id, WhiteOutLobar.name, seed)
+    draws = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device)
     side = side_of(draws)
     rows, _ = coordinates(thorax.depth)
     shape = thorax.depth.shape
@@ -228,7 +225,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
     texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
     texture = texture + beside * (1.0 - texture)
-    air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm)), 0.6 / pitch_mm)
+    air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device), 0.6 / pitch_mm)
     return opaque * (texture - 0.9 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
 
 
@@ -377,7 +374,7 @@ class WhiteOutBilateral(_WhiteOut):
         rows, columns = coordinates(thorax.depth)
         shape = thorax.depth.shape
         clouds = random_field(draws, "clouds", shape, beta=3.0)
-        near = torch.zeros(shape)
+        near = torch.zeros_like(thorax.depth)
         for side in ("left", "right"):
             row, column = thorax.hilum(side)
             across = (columns - column + (shape[1] - 1) / 2.0) / (0.35 * (thorax.right - thorax.left))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import cv2
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from robustness.lungs import pleural_lungs
 from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.pointwise import exp
+from robustness.primitives.ordering import total
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, random_field, thorax_of
 from robustness.water_path import Aerated, aerated
@@ -35,11 +35,6 @@ def lobar_twin(coarse: Coarse, extent: float, pitch_mm: float, field_cm: float) 
     apart = aerated(thorax, Radiograph.of(coarse.film, draws), pitch_mm, field_cm)
     share = WhiteOutLobar().share(thorax, extent, draws.twin(WhiteOutLobar.name), pitch_mm)
     return thorax, apart, total(share * apart.lacking)
-
-
-def total(image: Tensor) -> float:
-    """Sum of all pixels, the same on any number of threads."""
-    return float(cv2.sumElems(image.numpy())[0])
 
 
 @register

@@ -47,13 +47,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, final
 
-import cv2
 import torch
 from torch import Tensor
 
 from robustness.card import Card, card_of
 from robustness.draws import Draws
-from robustness.filters import to_bytes
+from robustness.facts import by_way_of_cpu
+from robustness.filters import stored
+from robustness.pointwise import in_bytes
 from robustness.registration import defined_in, taken, unknown_name
 
 Level = Mapping[str, Any]
@@ -105,6 +106,8 @@ class Perturbation(ABC):
         presets: grids it belongs to, by name (see `presets`).
         rank: place within its family in these grids; equals stand in the order they were registered in.
         constant: whether every severity gives the same film; a grid then runs one, after all others.
+        anywhere: whether `perturb` takes a film on whatever device it lies; others are given it on the CPU. So do all
+            of this package; one of somebody else's says so.
     """
 
     name: ClassVar[str]
@@ -119,6 +122,12 @@ class Perturbation(ABC):
     presets: ClassVar[tuple[str, ...]] = ("standard",)
     rank: ClassVar[int] = 0
     constant: ClassVar[bool] = False
+    anywhere: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **named: Any) -> None:  # noqa: ANN401 - whatever else is declared
+        super().__init_subclass__(**named)
+        if "anywhere" not in vars(cls):
+            cls.anywhere = cls.__module__.startswith(f"{__package__}.")
 
     def __init__(self, *, field_cm: float = 22.0) -> None:
         if not 1.0 <= field_cm <= 100.0:
@@ -130,13 +139,14 @@ class Perturbation(ABC):
         """Return the changed film.
 
         Args:
-            film: (H, W) float32 in [0, 1] (uint8 where `eight_bit`), white = dense, on the CPU; must not be changed in
-                place.
+            film: (H, W) float32 in [0, 1] (uint8 where `eight_bit`), white = dense, on any device where `anywhere`,
+                else on the CPU; must not be changed in place.
             level: parameters of the severity.
             draws: random numbers of this film, and its lung mask where one came with it.
 
         Returns:
-            (H, W) floats, clipped to [0, 1] by the caller, or 8 bit; (H', W') only where `changes_shape`.
+            (H, W) floats, clipped to [0, 1] by the caller, or 8 bit, where the film lies; (H', W') only where
+            `changes_shape`.
 
         Raises:
             PerturbationUndefined: the film does not allow it.
@@ -154,8 +164,9 @@ class Perturbation(ABC):
     ) -> Tensor:
         """Perturb a batch of films; the result is what could have been stored as an 8-bit film.
 
-        Films are handled one at a time and on the CPU, so that the values of a film are bit-identical whatever else is
-        in the batch and on whatever device it lies. An 8-bit film gives the same grey values as that film in floats.
+        Films are handled one at a time, so that the values of a film are bit-identical whatever else is in the batch,
+        and where they lie: another device gives the grey values of a CPU, or their neighbours (one pixel in 10,000 may
+        be further off). An 8-bit film gives the same grey values as that film in floats.
 
         Args:
             films: (B, H, W) float32 in [0, 1], or uint8 for 0/255 to 255/255, on any device, white = dense.
@@ -179,13 +190,17 @@ class Perturbation(ABC):
             raise PerturbationError(f"{self.name}: {len(image_ids)} image ids for {len(films)} films")
         if severity == 0 or len(image_ids) == 0:
             return films.clone()
-        level, results, here = self.levels[severity - 1], [], films.cpu().contiguous()
+        if not (films.is_cpu or self.anywhere):
+            return by_way_of_cpu(
+                self.name, lambda here, lungs: self(here, severity, image_ids, seed=seed, masks=lungs), films, lungs
+            )
+        level, results, here = self.levels[severity - 1], [], films.contiguous()
         for index, image_id in enumerate(image_ids):
-            draws = Draws(str(image_id), self.name, seed, lungs=None if lungs is None else lungs[index])
+            mask = None if lungs is None else lungs[index]
+            draws = Draws(str(image_id), self.name, seed, lungs=mask, device=films.device)
             results.append(self._stored(here[index], level, draws))
         grey = results[0][None] if len(results) == 1 else torch.stack(results)
-        grey = grey if films.dtype == torch.uint8 else grey / 255.0
-        return grey if films.is_cpu else grey.to(films.device)
+        return grey if films.dtype == torch.uint8 else grey / 255.0
 
     def perturb_bytes(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """As `perturb`, for an 8-bit film (H, W); overwritten where the same result is found faster than in floats."""
@@ -194,7 +209,7 @@ class Perturbation(ABC):
     def _stored(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """One film through `perturb`, checked, clipped and quantised to uint8."""
         if self.eight_bit and film.dtype != torch.uint8:
-            film = torch.from_numpy(to_bytes(film))
+            film = stored(film)
         change = self.perturb_bytes if film.dtype == torch.uint8 else self.perturb
         try:
             result = change(film, level, draws)
@@ -209,9 +224,7 @@ class Perturbation(ABC):
             raise PerturbationError(
                 f"{self.name} made non-finite pixels of image {draws.image_id!r} at {dict(level)} ({place})"
             )
-        # OpenCV scales, rounds and cuts at 255 in one pass, but takes absolute values.
-        grey = cv2.convertScaleAbs((result if lowest >= 0.0 else result.clamp_min(0.0)).numpy(), alpha=255.0)
-        return torch.from_numpy(grey)
+        return in_bytes(result if lowest >= 0.0 else result.clamp_min(0.0))
 
     def _check(self, result: object, film: Tensor) -> None:
         """Refuse what `perturb` may not return, with the place where it is written."""
@@ -219,13 +232,13 @@ class Perturbation(ABC):
             given = type(result).__name__
         elif result.ndim != 2 or 0 in result.shape or (result.shape != film.shape and not self.changes_shape):
             given = f"{tuple(result.shape)}"
-        elif not (result.is_floating_point() or result.dtype == torch.uint8) or not result.is_cpu:
+        elif not (result.is_floating_point() or result.dtype == torch.uint8) or result.device != film.device:
             given = f"{result.dtype} on {result.device}"
         else:
             return
         raise PerturbationError(
-            f"{self.name} turned a film of {tuple(film.shape)} into {given}; `perturb` must return a tensor (height, "
-            f"width) of floats in [0, 1] or 8 bit ({defined_in(type(self))})"
+            f"{self.name} turned a film of {tuple(film.shape)} on {film.device} into {given}; `perturb` must return a "
+            f"tensor (height, width) of floats in [0, 1] or 8 bit, on that device ({defined_in(type(self))})"
         )
 
     @classmethod
@@ -295,7 +308,7 @@ def _checked_masks(masks: Tensor | None, films: Tensor) -> Tensor | None:
         raise PerturbationError(f"masks are {tuple(masks.shape)}, films {tuple(films.shape)}; they must agree")
     if masks.dtype != torch.bool and not bool(((masks == 0) | (masks == 1)).all()):
         raise PerturbationError("masks hold values other than 0 and 1; threshold them first")
-    return masks.to(device="cpu", dtype=torch.bool)
+    return masks.to(device=films.device, dtype=torch.bool)
 
 
 _REGISTRY: dict[str, type[Perturbation]] = {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from robustness.draws import Draws
 from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
+from robustness.primitives.ordering import read_off
 from robustness.radiograph import Radiograph, raw_beam
 from robustness.thorax import Thorax, thorax_of
 
@@ -119,13 +119,13 @@ class Magnification(Perturbation):
         return f"chest x {chest:.3f}, heart x {heart:.3f} of those at 180 cm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return warp(film, *_seen_from(film.shape, level["distance_cm"], self.pitch_mm(film)))
+        return warp(film, *_seen_from(film.shape, film.device, level["distance_cm"], self.pitch_mm(film)))
 
 
 @remembered(2)
-def _seen_from(shape: torch.Size, distance_cm: float, pitch_mm: float) -> tuple[Tensor, Tensor]:
+def _seen_from(shape: torch.Size, device: torch.device, distance_cm: float, pitch_mm: float) -> tuple[Tensor, Tensor]:
     """Rows and columns (H, W) where the pixels of a magnified film come from, the same for all films of a shape."""
-    rows, columns = centred(*shape)
+    rows, columns = centred(shape[0], shape[1], device)
     chest, heart = (_magnified(distance_cm, height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
     central = gaussian_hill(rows - 0.08 * shape[0], columns - 0.03 * shape[1], 50.0 / pitch_mm)
     scale = chest + (heart - chest) * central
@@ -214,10 +214,10 @@ def _breathed_out(thorax: Thorax, rise: float, rows: tuple[int, int]) -> Tensor:
     film shows so little abdomen that it would be stretched more than twofold, the movement fades out from higher up.
     """
     height, exposed = rows
-    row = np.arange(height, dtype=np.float64)
+    row = torch.arange(height, dtype=torch.float64, device=thorax.lungs.device)
     most = LowInspiration.levels[-1]["rise"] * thorax.height
     dome = min(thorax.bottom + 0.15 * (exposed - thorax.bottom), exposed - most)
-    lung = np.clip((row - thorax.top) / (dome - thorax.top), 0.0, 1.0) ** 1.5
-    abdomen = np.clip((exposed - row) / (exposed - dome), 0.0, 1.0)
-    up = rise * thorax.height * np.minimum(lung, abdomen)
-    return torch.from_numpy(np.interp(row, row - up, row) - (height - 1) / 2.0).float()
+    lung = ((row - thorax.top) / (dome - thorax.top)).clamp(0.0, 1.0).pow(1.5)
+    abdomen = ((exposed - row) / (exposed - dome)).clamp(0.0, 1.0)
+    up = rise * thorax.height * torch.minimum(lung, abdomen)
+    return (read_off(row, row - up, row) - (height - 1) / 2.0).float()

@@ -16,19 +16,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.filters import WIDE, blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, log, power
+from robustness.primitives.blocks import darker
+from robustness.primitives.ordering import places, ranked, taken
+from robustness.primitives.resampling import averaged, doubled
 
 T0 = 0.9
 DT = 3.0
@@ -59,7 +61,7 @@ class Radiograph:
     """
 
     film: Tensor
-    blocks: NDArray[np.bool_] | None
+    blocks: Tensor | None
     gamma: float
     weight: Tensor | None = None
 
@@ -108,7 +110,7 @@ class Radiograph:
         return _in_pixels(self.blocks, self.film)
 
     @cached_property
-    def _exposed(self) -> tuple[tuple[slice, ...], NDArray[np.intp] | None]:
+    def _exposed(self) -> tuple[tuple[slice, ...], Tensor | None]:
         """Where exposure control looks: a part of the film, and indices into that part (None: all of it)."""
         part = tuple(slice(side // 5, side - side // 5, 2) for side in self.film.shape)
         if self.blocks is None:
@@ -117,12 +119,14 @@ class Radiograph:
         rows, columns = (
             slice(span.start // 2, span.start // 2 + len(range(*span.indices(span.stop)))) for span in part
         )
-        beam = self.blocks[rows, columns]
-        if beam.all():
-            part, beam = (slice(None), slice(None)), self.beam.numpy()
-        if beam.all():
+        tissue = ~self.blocks[rows, columns]
+        inside = places(tissue)
+        if not len(inside):
+            part, tissue = (slice(None), slice(None)), ~self.beam
+            inside = places(tissue)
+        if not len(inside):
             raise PerturbationUndefined("the whole film is unexposed or raw beam")
-        return part, np.flatnonzero(~beam) if beam.any() else None
+        return part, inside if len(inside) < tissue.numel() else None
 
     def typical(self, image: Tensor) -> float:
         """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees.
@@ -130,10 +134,9 @@ class Radiograph:
         One pixel in four is looked at.
         """
         part, inside = self._exposed
-        values = image[part].numpy().reshape(-1)
-        values = values if inside is None else values[inside]
-        middle = (len(values) - 1) // 2
-        return float(np.partition(values, middle)[middle])
+        values = image[part].reshape(-1)
+        values = values if inside is None else taken(values, inside)
+        return ranked(values, (len(values) - 1) // 2)[0]
 
     def display(self, attenuation: Tensor) -> Tensor:
         """Attenuation to film through the film's own window and tone curve; raw beam as it was."""
@@ -171,17 +174,26 @@ class Radiograph:
 
     def _window(self, intensity: Tensor) -> tuple[float, float]:
         """1st and 99th percentile of the attenuation of tissue, of a binned image."""
-        size = 4 if min(intensity.shape) >= 64 else 2
+        size, tissue = self._bins
         attenuation = attenuation_of(binned(intensity, size))
-        if self.blocks is not None:
-            height, width = attenuation.shape
-            beam: NDArray[Any] = self.blocks[: height * size // 2, : width * size // 2].view(np.uint8) * np.uint8(255)
-            tissue = np.flatnonzero(cv2.resize(beam, (width, height), interpolation=cv2.INTER_AREA) == 0)
-            attenuation = torch.from_numpy(attenuation.numpy().take(tissue))
+        if tissue is not None:
+            attenuation = taken(attenuation, tissue)
         if attenuation.numel() < 16:
             raise PerturbationUndefined("too little of the film is tissue, a window cannot be fitted")
         low, high = percentiles(attenuation, 1.0, 99.0)
         return low, high
+
+    @cached_property
+    def _bins(self) -> tuple[int, Tensor | None]:
+        """Side of the bins a window is fitted to, and indices of those that hold tissue only (None: all do)."""
+        size = 4 if min(self.film.shape) >= 64 else 2
+        if self.blocks is None:
+            return size, None
+        height, width = (side // size for side in self.film.shape)
+        beam = self.blocks[: height * size // 2, : width * size // 2]
+        if size == 4:
+            beam = beam[::2, ::2] | beam[1::2, ::2] | beam[::2, 1::2] | beam[1::2, 1::2]
+        return size, places(~beam)
 
     def display_shifted(self, intensity: Tensor) -> Tensor:
         """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
@@ -203,14 +215,13 @@ def _taken_back(film: Tensor, gamma: float) -> Radiograph:
 def binned(image: Tensor, size: int) -> Tensor:
     """Means of (H, W) over blocks of size x size pixels; rows and columns that fill no block are left out."""
     height, width = (side // size for side in image.shape)
-    whole = image[: height * size, : width * size].numpy()
-    return torch.from_numpy(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+    return averaged(image[: height * size, : width * size], height, width)
 
 
-def _weight(blocks: NDArray[np.bool_] | None, film: Tensor) -> Tensor | None:
+def _weight(blocks: Tensor | None, film: Tensor) -> Tensor | None:
     if blocks is None:
         return None
-    small = gaussian_blur(torch.from_numpy((~blocks).astype(np.float32)), 0.86)
+    small = gaussian_blur((~blocks).view(torch.uint8).float(), 0.86)
     small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
     return resize(small, 2 * len(blocks), 2 * blocks.shape[1])[: film.shape[0], : film.shape[1]].contiguous()
 
@@ -225,49 +236,47 @@ def raw_beam(film: Tensor) -> Tensor:
     return _in_pixels(_dark_from_border(film), film)
 
 
-def beam_blocks(film: Tensor) -> NDArray[np.bool_] | None:
-    """Raw beam of (H, W) by blocks of 2 x 2 pixels, None where there is none.
+def beam_blocks(film: Tensor) -> Tensor | None:
+    """Raw beam of (H, W) by blocks of 2 x 2 pixels, bool, None where there is none.
 
     Raises:
         PerturbationUndefined: less than a tenth of the film is tissue.
     """
     blocks = _dark_from_border(film)
-    if blocks is not None and np.count_nonzero(blocks) > 0.9 * blocks.size:
+    if blocks is not None and int(blocks.count_nonzero()) > 0.9 * blocks.numel():
         raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
     return blocks
 
 
-def _dark_from_border(film: Tensor) -> NDArray[np.bool_] | None:
-    height, width = film.shape
+def _dark_from_border(film: Tensor) -> Tensor | None:
     darkest = math.ceil(RAW_BEAM * 255.0) if film.dtype == torch.uint8 else RAW_BEAM
-    dark: NDArray[Any] = cv2.compare(film.numpy(), darkest, cv2.CMP_LT)  # type: ignore[call-overload] # takes numbers
-    if height % 2 or width % 2:
-        dark = cv2.copyMakeBorder(dark, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    # A block is dark when all of it is: only then is its mean 255.
-    blocks = cv2.resize(dark, (dark.shape[1] // 2, dark.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return from_border(darker(film, darkest))
+
+
+@fact(0, "filled from the border, neighbour by neighbour")
+def from_border(dark: Tensor) -> Tensor | None:
+    """What is dark (255 of 255) and hangs together with the border, bool, specks in it too; None where nothing is."""
     # Filled from a dark ring around the film, which touches whatever is dark at its border.
-    ringed = cv2.copyMakeBorder(blocks, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=255)
+    ringed = cv2.copyMakeBorder(dark.numpy(), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=255)
     filled = cv2.floodFill(ringed, None, (0, 0), FILLED, flags=4)[0]
-    if filled == ringed.size - blocks.size:
+    if filled == ringed.size - dark.numel():
         return None
-    rest: NDArray[Any] = (ringed != FILLED).view(np.uint8)
+    rest = (ringed != FILLED).view(np.uint8)
     # Filling what is left from one place shows whether it hangs together, in half the time that labelling takes.
     row, column = divmod(int(rest.argmax()), rest.shape[1])
     left = ringed.size - filled
     if left and cv2.floodFill(rest, None, (column, row), 2, flags=4)[0] != left:
         # Compression noise and lead letters in the raw beam are no tissue either.
         count, pieces = cv2.connectedComponents((rest > 0).view(np.uint8), connectivity=4)
-        rest *= (np.bincount(pieces.reshape(-1), minlength=count) >= SPECK * blocks.size)[pieces]
-    return np.ascontiguousarray(rest[1:-1, 1:-1] == 0)
+        rest *= (np.bincount(pieces.reshape(-1), minlength=count) >= SPECK * dark.numel())[pieces]
+    return torch.from_numpy(np.ascontiguousarray(rest[1:-1, 1:-1] == 0))
 
 
-def _in_pixels(blocks: NDArray[np.bool_] | None, film: Tensor) -> Tensor:
+def _in_pixels(blocks: Tensor | None, film: Tensor) -> Tensor:
     """Blocks of 2 x 2 pixels as (H, W) bool."""
-    height, width = film.shape
     if blocks is None:
-        return torch.zeros(height, width, dtype=torch.bool)
-    large = cv2.resize(blocks.view(np.uint8), (2 * blocks.shape[1], 2 * len(blocks)), interpolation=cv2.INTER_NEAREST)
-    return torch.from_numpy(large.view(bool)[:height, :width])
+        return torch.zeros(film.shape, dtype=torch.bool, device=film.device)
+    return doubled(blocks, *film.shape)
 
 
 def attenuation_of(intensity: Tensor) -> Tensor:

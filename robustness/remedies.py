@@ -10,15 +10,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from robustness.filters import coordinates, gaussian_blur, percentiles, to_bytes, warp
+from robustness.filters import coordinates, gaussian_blur, percentiles, stored, warp
 from robustness.perturbation import check_films
+from robustness.primitives.equalisation import equalised as tiles_equalised
+from robustness.primitives.ordering import dilated, places, taken
 from robustness.radiograph import raw_beam
-from robustness.standard import apply_standard
 
 PEAK = 8.0
 """A spectral line counts as a grid line when it exceeds its surroundings by this factor."""
@@ -51,22 +50,19 @@ class Remedy:
             PerturbationError: invalid films.
         """
         check_films(films)
-        return self.views(films.cpu()).clamp(0.0, 1.0).to(films.device)
+        return self.views(films).clamp(0.0, 1.0)
 
 
 def equalised(film: Tensor) -> Tensor:
     """CLAHE, clip limit 2, 8 x 8 tiles."""
-    parameters = {"clip_limit": (2.0, 2.0), "tile_grid_size": (8, 8)}
-    stored = torch.from_numpy(to_bytes(film))
-    return apply_standard(stored, "CLAHE", parameters, None).to(torch.float32).div_(255.0)
+    return tiles_equalised(stored(film), 2.0).to(torch.float32).div_(255.0)
 
 
 def rewindowed(film: Tensor) -> Tensor:
     """Grey values stretched so that the 1st and 99th percentile of what is not raw beam come to 0.02 and 0.98."""
     # The edge of the body passes over into the beam; its grey values belong to neither.
-    beam = cv2.dilate(raw_beam(film).numpy().view(np.uint8), np.ones((9, 9), np.uint8))
-    tissue = film.numpy()[beam == 0]
-    low, high = percentiles(torch.from_numpy(tissue), 1.0, 99.0) if len(tissue) else (0.0, 1.0)
+    tissue = taken(film, places(dilated(raw_beam(film).view(torch.uint8), 9) == 0))
+    low, high = percentiles(tissue, 1.0, 99.0) if len(tissue) else (0.0, 1.0)
     return film if high - low < 1e-3 else 0.02 + 0.96 * (film - low) / (high - low)
 
 
@@ -79,7 +75,9 @@ def without_lines(film: Tensor) -> Tensor:
     height, width = film.shape
     spectrum = torch.fft.fft2(film - film.mean())
     # Peaks are looked for in fine detail only, faded out toward the border: its jump would spread along both axes.
-    fade = torch.hann_window(height)[:, None] * torch.hann_window(width)[None, :]
+    fade = (
+        torch.hann_window(height, device=film.device)[:, None] * torch.hann_window(width, device=film.device)[None, :]
+    )
     power = torch.fft.fft2((film - gaussian_blur(film, 4.0)) * fade).abs()
     gain = torch.ones_like(power)
     for along, across, length in ((0, 1, width), (1, 0, height)):
@@ -87,10 +85,10 @@ def without_lines(film: Tensor) -> Tensor:
         near = torch.cat([power.narrow(along, 0, 4), power.narrow(along, power.shape[along] - 3, 3)], dim=along)
         profile = near.max(dim=along).values[: length // 2]
         for peak in _peaks(profile, length):
-            bins = torch.arange(length)
+            bins = torch.arange(length, device=film.device)
             distance = torch.minimum((bins - peak).abs(), (bins - (length - peak)).abs())
             notch = 1.0 - (-0.5 * (distance / NOTCH).square()).exp()
-            other = torch.arange(power.shape[along])
+            other = torch.arange(power.shape[along], device=film.device)
             off_axis = torch.minimum(other, power.shape[along] - other)
             beside = (-0.5 * (off_axis / 3.0).square()).exp()
             notch, beside = notch.unsqueeze(along), beside.unsqueeze(across)
@@ -111,8 +109,8 @@ def _peaks(profile: Tensor, length: int) -> list[int]:
     ratio = torch.zeros_like(profile)
     ratio[reach : reach + len(windows)] = profile[reach : reach + len(windows)] / windows.clamp_min(1e-6)
     ratio[:first] = 0.0
-    strongest = torch.argsort(ratio, descending=True)[:4].tolist()
-    return [bin_ for bin_ in strongest if float(ratio[bin_]) > PEAK]
+    strongest = [int(place) for place in torch.argsort(ratio, descending=True)[:4]]
+    return [place for place in strongest if float(ratio[place]) > PEAK]
 
 
 def shifted_views(films: Tensor) -> Tensor:

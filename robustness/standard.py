@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from robustness.draws import Draws
+from robustness.facts import by_way_of_cpu
 from robustness.perturbation import Level, Perturbation, PerturbationError
 
 
@@ -82,7 +83,13 @@ class StandardPerturbation(Perturbation):
     """Whether the transform draws anything once its arguments are given."""
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        if not film.is_cpu:
+            return self.elsewhere(film, level, draws)
         return apply_standard(film, self.transform, self.arguments(level), draws if self.random else None)
+
+    def elsewhere(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
+        """The same for a film that does not lie on the CPU: by way of it, where no operation of ours does the same."""
+        return by_way_of_cpu(self.transform, lambda here: self.perturb(here, level, draws), film)
 
     @abstractmethod
     def arguments(self, level: Level) -> Mapping[str, Any]:

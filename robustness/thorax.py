@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.filters import blur_within, coordinates, gaussian_blur, resize, smoothstep
 from robustness.perturbation import PerturbationUndefined
 
@@ -51,21 +52,14 @@ class Thorax:
 
     @cached_property
     def depth(self) -> Tensor:
-        """(H, W) float32, path through the lung in cm, found at half resolution.
-
-        It is the chord of an ellipse, LUNG_DEPTH_CM * sqrt(1 - (1 - d)^2) with d the distance to the edge of the mask
-        over the largest one.
-        """
-        distance = ndimage.distance_transform_edt(_halved(self.lungs).numpy()).astype(np.float32)
-        inward = resize(torch.from_numpy(distance), *self.lungs.shape)
-        inward = (inward / float(inward.max())).clamp(0.0, 1.0)
-        return LUNG_DEPTH_CM * (inward * (2.0 - inward)).sqrt() * self.lungs
+        """(H, W) float32, path through the lung in cm, see `lung_depth`."""
+        return lung_depth(self.lungs)
 
     def side(self, which: str) -> Tensor:
         """(H, W) bool: the lung on the "left" or "right" of the film, or "both"."""
         if which == "both":
             return self.lungs
-        columns = torch.arange(self.lungs.shape[1])
+        columns = torch.arange(self.lungs.shape[1], device=self.lungs.device)
         half = columns < self.midline if which == "left" else columns >= self.midline
         return self.lungs & half[None, :]
 
@@ -83,22 +77,15 @@ class Thorax:
     def _hemithoraces(self) -> tuple[Tensor, Tensor]:
         found = []
         for which in ("left", "right"):
-            seen = self.side(which).numpy()
-            rows = np.flatnonzero(seen.any(axis=1))
             half = self.midline - self.left if which == "left" else self.right - self.midline
             spine = round(self.midline + (-0.125 if which == "left" else 0.125) * half)
-            top, bottom = int(rows[0]), int(rows[-1])
-            strip = [[spine, round(top + 0.2 * (bottom - top))], [spine, round(bottom - 0.04 * (bottom - top))]]
-            first, last = seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)
-            places = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1), strip]).astype(np.int32)
-            hull = cv2.fillConvexPoly(np.zeros(seen.shape, dtype=np.uint8), cv2.convexHull(places), 1)
-            found.append(torch.from_numpy(hull.view(bool)))
+            found.append(hull(self.side(which), spine))
         return found[0], found[1]
 
     @cached_property
     def mediastinum(self) -> Tensor:
         """(H, W) bool: the space between the lungs, in the middle third of their height."""
-        rows = torch.arange(self.lungs.shape[0])[:, None]
+        rows = torch.arange(self.lungs.shape[0], device=self.lungs.device)[:, None]
         between = (self.side("left").cumsum(1) > 0) & (self.side("right").flip(1).cumsum(1).flip(1) > 0) & ~self.lungs
         return between & (rows > self.top + self.height / 3) & (rows < self.bottom - self.height / 3)
 
@@ -114,7 +101,20 @@ class Thorax:
         return self.top + 0.45 * self.height, self.midline + sign * 0.22 * half
 
 
-@remembered(3)
+@fact(0, "a convex hull")
+def hull(lung: Tensor, spine: int) -> Tensor:
+    """(H, W) bool: convex hull of a lung and of a strip beside the spine, at a column (see `Thorax.hemithorax`)."""
+    seen = lung.numpy()
+    rows = np.flatnonzero(seen.any(axis=1))
+    top, bottom = int(rows[0]), int(rows[-1])
+    strip = [[spine, round(top + 0.2 * (bottom - top))], [spine, round(bottom - 0.04 * (bottom - top))]]
+    first, last = seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)
+    places = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1), strip]).astype(np.int32)
+    filled = cv2.fillConvexPoly(np.zeros(seen.shape, dtype=np.uint8), cv2.convexHull(places), 1)
+    return torch.from_numpy(filled.view(bool))
+
+
+@fact(3, "distances to the edge of a mask")
 def thorax_of(lungs: Tensor) -> Thorax:
     """Read the geometry off a mask (H, W).
 
@@ -140,6 +140,19 @@ def thorax_of(lungs: Tensor) -> Thorax:
     return Thorax(lungs, midline, int(rows[0]), int(rows[-1]), left, right)
 
 
+@fact(0, "distances to the edge of a mask")
+def lung_depth(lungs: Tensor) -> Tensor:
+    """(H, W) float32, path through the lung in cm, found at half resolution.
+
+    It is the chord of an ellipse, LUNG_DEPTH_CM * sqrt(1 - (1 - d)^2) with d the distance to the edge of the mask over
+    the largest one.
+    """
+    distance = ndimage.distance_transform_edt(_halved(lungs).numpy()).astype(np.float32)
+    inward = resize(torch.from_numpy(distance), *lungs.shape)
+    inward = (inward / float(inward.max())).clamp(0.0, 1.0)
+    return LUNG_DEPTH_CM * (inward * (2.0 - inward)).sqrt() * lungs
+
+
 def _halved(lungs: Tensor) -> Tensor:
     """(H / 2, W / 2) bool: a mask (H, W) at half resolution."""
     height, width = lungs.shape
@@ -156,21 +169,24 @@ def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, 
         beta: spectral exponent; 3.5 gives clouds, 2 finer ones.
         shortest: wavelengths below this many pixels are left out.
     """
-    return _field(draws.image_id, draws.name, draws.seed, label, tuple(shape), beta, shortest)
+    return _field(
+        draws.image_id, draws.name, draws.seed, label, tuple(shape), beta, shortest, torch.device(draws.device)
+    )
 
 
 @remembered(8)
 def _field(  # noqa: PLR0917 - what is remembered is given by position
-    image_id: str, name: str, seed: int, label: str, shape: tuple[int, ...], beta: float, shortest: float
-) -> Tensor:
+    image_id: str, name: str, seed: int, label: str, shape: tuple[int, ...], beta: float, shortest: float,
+    device: torch.device,
+) -> Tensor:  # fmt: skip
     """The field, which is the same for every severity."""
-    draws = Draws(image_id, name, seed)
+    draws = Draws(image_id, name, seed, device=device)
     # Fields of this kind hold nothing fine: they are made on a grid of at most 64 along the shorter side.
     factor = max(1.0, min(shape) / 64.0)
     height, width = (max(8, math.ceil(side / factor)) for side in shape)
     spectrum = torch.fft.rfft2(draws.normals(label, height, width))
-    rows = torch.fft.fftfreq(height)[:, None]
-    columns = torch.fft.rfftfreq(width)[None, :]
+    rows = torch.fft.fftfreq(height, device=spectrum.device)[:, None]
+    columns = torch.fft.rfftfreq(width, device=spectrum.device)[None, :]
     radius = (rows.square() + columns.square()).sqrt()
     gain = radius.clamp_min(0.5 / min(height, width)).pow(-beta / 2.0)
     gain[0, 0] = 0.0

@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation
-from robustness.pointwise import looked_up
+from robustness.pointwise import in_bytes, looked_up
 from robustness.radiograph import Radiograph
 
 
@@ -31,8 +28,8 @@ class ToneCurve(Perturbation):
 
 
 @functools.lru_cache(maxsize=128)
-def _table(kind: type[ToneCurve], level: tuple[tuple[str, float], ...]) -> NDArray[np.uint8]:
-    return _in_bytes(kind().curve(_every_grey(), dict(level)))
+def _table(kind: type[ToneCurve], level: tuple[tuple[str, float], ...]) -> Tensor:
+    return in_bytes(kind().curve(_every_grey(), dict(level)).clamp(0.0, 1.0)).reshape(-1)
 
 
 class TissueCurve(Perturbation):
@@ -56,16 +53,12 @@ class TissueCurve(Perturbation):
         radiograph = Radiograph.of(film, draws)
         curve = self.curve(_every_grey(), level, radiograph)
         if radiograph.weight is None:
-            return looked_up(film, _in_bytes(curve))
-        changed = torch.from_numpy(cv2.LUT(film.numpy(), curve.numpy()))
+            return looked_up(film, in_bytes(curve.clamp(0.0, 1.0)).reshape(-1))
+        changed = looked_up(film, curve)
         torch.lerp(film / 255.0, changed, radiograph.weight, out=changed)
-        return torch.from_numpy(cv2.convertScaleAbs(changed.numpy(), alpha=255.0))
+        return in_bytes(changed)
 
 
 def _every_grey() -> Tensor:
     """(256,) every grey value of an 8-bit film."""
     return torch.arange(256, dtype=torch.float32).div_(255.0)
-
-
-def _in_bytes(grey: Tensor) -> NDArray[np.uint8]:
-    return np.asarray(cv2.convertScaleAbs(grey.clamp(0.0, 1.0).numpy(), alpha=255.0), dtype=np.uint8).reshape(-1)

@@ -35,6 +35,7 @@ from torch import Tensor
 from robustness.coarse import pieces
 from robustness.content_cache import remembered
 from robustness.draws import Draws
+from robustness.facts import fact
 from robustness.filters import blur_within, coordinates, gaussian_blur, percentiles, resize, smoothstep
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
@@ -147,7 +148,7 @@ class Aerated:
         faded = kept * (1.0 - GRAIN_LOST * share)
         # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
         typical = -math.log(self.radiograph.typical_intensity)
-        grain = _grain(draws.image_id, draws.seed, *film.shape)
+        grain = _grain(draws.image_id, draws.seed, film.shape, film.device)
         result = film.clone()
         # A small film is displayed anew altogether, to the last bit as it always was.
         for piece in pieces(film, self.radiograph, block, share > 0.0 if block > 1 else None):
@@ -160,9 +161,9 @@ class Aerated:
 
 
 @remembered(1)
-def _grain(image_id: str, seed: int, height: int, width: int) -> Tensor:
+def _grain(image_id: str, seed: int, shape: torch.Size, device: torch.device) -> Tensor:
     """(H, W) standard normal numbers of a film, the same for every severity and cause."""
-    return Draws(image_id, "whiteout", seed).normals("grain", height, width)
+    return Draws(image_id, "whiteout", seed, device=device).normals("grain", *shape)
 
 
 def contrast_left(water_cm: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ def contrast_left(water_cm: Tensor) -> Tensor:
     return (1.0 + SCATTER_RATIO) / (1.0 + SCATTER_RATIO * exp(DMU * water_cm))
 
 
-@remembered(3)
+@fact(3, "once per film, by opening, relaxing and distances")
 def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: float) -> Aerated:
     """Take a film apart (see the module's docstring)."""
     attenuation = radiograph.attenuation

@@ -5,11 +5,12 @@ the repository's evaluation transform (short side 255, bilinear) and the Hub's i
 `preprocessor_config.json`, there usually short side 256, bicubic). Both resize 8-bit images with an integer kernel,
 which rounds after each of its two passes: torchvision's differs from Pillow's, and a resize in floats that is rounded
 once differs from both, in up to a fifth of the pixels. Calling a recipe therefore runs the kernel it names, bit for
-bit, always on the CPU (on a GPU torchvision resizes in floats). `differentiable` resizes in floats so that gradients
-pass, and nothing is predicted or called a flip from its pixels alone.
+bit, wherever the films lie (torchvision itself resizes in floats on a GPU); `nearest`, and what does not low-pass, on
+the CPU. `differentiable` resizes in floats so that gradients pass, and nothing is predicted or called a flip from its
+pixels alone.
 
 torchvision has its 8-bit bilinear kernel on processors with AVX2 (all x86 servers since 2015) and resizes in floats
-elsewhere; so does the recipe itself when it is run there.
+on others; so does the recipe itself when it is run there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
+
+from robustness.primitives.resize_bytes import FILTERS, pillow_resized, torchvision_resized
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Kernel = Literal["torchvision", "pillow"]
@@ -84,8 +87,8 @@ class Preprocessing:
         """
         if not self.eight_bit:
             return self.differentiable(films)
-        levels = self._cropped(self._resized_levels(as_levels(films).unsqueeze(1)))
-        return levels.to(films.device, torch.float32).div_(255).expand(-1, self.channels, -1, -1)
+        levels = self._cropped(self._resized_levels(_rounded(films).unsqueeze(1)))
+        return levels.to(torch.float32).div_(255).expand(-1, self.channels, -1, -1)
 
     def differentiable(self, films: Tensor) -> Tensor:
         """Return the pixels of a resize in floats, near the recipe's own, so that gradients reach the film."""
@@ -110,6 +113,8 @@ class Preprocessing:
         rows, columns = self.resized_shape(*levels.shape[-2:])
         if (rows, columns) == tuple(levels.shape[-2:]):
             return levels
+        if not levels.is_cpu:
+            return self._resized_elsewhere(levels, rows, columns)
         if self.kernel == "torchvision":
             mode = InterpolationMode(self.interpolation)
             resized: Tensor = vision.resize(levels, [rows, columns], interpolation=mode, antialias=self.antialias)
@@ -117,6 +122,15 @@ class Preprocessing:
         code = Image.Resampling[self.interpolation.upper()]
         films = [Image.fromarray(film).resize((columns, rows), code) for film in levels[:, 0].numpy()]
         return torch.from_numpy(np.stack([np.asarray(film) for film in films])).unsqueeze(1)
+
+    def _resized_elsewhere(self, levels: Tensor, rows: int, columns: int) -> Tensor:
+        """Return the same bytes for films that do not lie on the CPU."""
+        how = self.interpolation
+        if self.kernel == "pillow" and how in FILTERS:
+            return torch.stack([pillow_resized(film, rows, columns, how) for film in levels[:, 0]]).unsqueeze(1)
+        if self.kernel == "torchvision" and self.antialias and how in {"bilinear", "bicubic"}:
+            return torchvision_resized(levels, rows, columns, how)
+        return self._resized_levels(levels.cpu()).to(levels.device)
 
     def _cropped(self, pixels: Tensor) -> Tensor:
         """Return the centre of (B, 1, H, W) pixels, padded with black where they are smaller than the crop."""
@@ -180,7 +194,11 @@ class Untouched(Preprocessing):
 
 def as_levels(films: Tensor) -> Tensor:
     """Return films in [0, 1] as bytes on the CPU, each value at the nearest of 256 grey levels."""
-    return (films.detach().to("cpu", torch.float32) * 255).round_().clamp_(0, 255).to(torch.uint8)
+    return _rounded(films.cpu())
+
+
+def _rounded(films: Tensor) -> Tensor:
+    return (films.detach().to(torch.float32) * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 REPOSITORY = Preprocessing(name="repository")

@@ -192,7 +192,7 @@ class Subject:
 
     def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
         """Return (B, C, S, S) network input for (B, H, W) films, on the subject's device."""
-        # Resized where the films are, on the CPU: a GPU's resize gives other pixels than the recipe's own.
+        # Resized where the films are: any device gives the bytes of a CPU, and there are fewer of them to move.
         return (preprocessing or self.preprocessing)(films).to(self.device)
 
     def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from suites.harness.cohorts.decoding import decode_image
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing, as_levels
+from tests.robustness.elsewhere import Elsewhere, fetched, sent
 
 PUBLISHED = v2.Compose(
     [v2.ToImage(), v2.Resize(255, antialias=True), v2.CenterCrop(224), v2.ToDtype(torch.float32, scale=True)]
@@ -42,6 +43,26 @@ def test_the_published_transform_of_a_file(tmp_path, mode, shape):
     got = REPOSITORY(torch.from_numpy(decode_image(file).pixels)[None])
     assert torch.equal(as_levels(got), as_levels(expected))
     torch.testing.assert_close(got, expected, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "interpolation"),
+    [
+        ("torchvision", "bilinear"),
+        ("torchvision", "bicubic"),
+        ("pillow", "bilinear"),
+        ("pillow", "bicubic"),
+        ("pillow", "lanczos"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(224, 224), (301, 417), (410, 255), (60, 90)])
+def test_films_elsewhere_become_the_same_pixels_without_a_way_by_the_cpu(kernel, interpolation, shape):
+    if kernel == "torchvision" and "AVX" not in torch.backends.cpu.get_cpu_capability():
+        pytest.skip("this processor resizes bytes in floats")
+    recipe = Preprocessing(name="any", kernel=kernel, interpolation=interpolation)
+    films = torch.cat([floats(drawn(*shape, seed)) for seed in (1, 2)])
+    with Elsewhere():
+        assert torch.equal(fetched(recipe(sent(films))), recipe(films))
 
 
 @settings(max_examples=40)
