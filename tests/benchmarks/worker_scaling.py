@@ -12,7 +12,7 @@ Measured in November 2026 on two cores that six others used as well (load 13), s
 256 x 320 under 12 conditions (CPU seconds): one thread 5.2, one process of two threads 5.1, two processes 2.6 each.
 Nothing is done twice and both have the same to do: twice as fast as one thread where both cores are free, and 1.3 to
 1.5 times as fast as one process, whose two threads are 1.33 to 1.58 times as fast as one (`core_scaling`).
-Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s, of minutes that predicting them takes.
+Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s; predicting them takes minutes.
 """
 
 from __future__ import annotations
