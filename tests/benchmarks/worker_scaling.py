@@ -8,11 +8,10 @@ cores, so that processes are compared with one thread and with these.
 
 Storing is compared with the store of single rows that predictions were kept in before.
 
-Measured in November 2026 on two cores that six others used as well (load 13), so wall times say little; of 128 films of
-256 x 320 under 12 conditions (CPU seconds): one thread 5.2, one process of two threads 5.1, two processes 2.6 each.
-Nothing is done twice and both have the same to do: twice as fast as one thread where both cores are free, and 1.3 to
-1.5 times as fast as one process, whose two threads are 1.33 to 1.58 times as fast as one (`core_scaling`).
-Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s, of minutes that predicting them takes.
+Measured in November 2026 on two cores that others used as well (load 7 to 9), 256 x 320 under 10 conditions, in
+film-conditions a second: one thread 155, one process of two threads 173 (1.11), two processes 271 (1.74). In CPU
+seconds of 128 films under 12 conditions: 5.2, 5.1, and 2.6 for each of the two: nothing is done twice.
+Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s; predicting them takes minutes.
 """
 
 from __future__ import annotations

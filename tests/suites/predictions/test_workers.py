@@ -155,7 +155,7 @@ from suites.harness.cache import block_shards
 from suites.harness.predictions import blocks
 from suites.harness.predictions.table import predict
 from tests.suites.predictions import mortal
-blocks.FILMS, block_shards.FLUSH_SECONDS = {films}, 0.0
+blocks.FILMS, block_shards.FLUSH_SECONDS = {films}, 0.02
 folder = Path(sys.argv[1])
 for moment in map(int, sys.argv[2:]):
     if not (child := os.fork()):
