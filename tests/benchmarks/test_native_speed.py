@@ -27,6 +27,7 @@ Beside other packages on the films as stored, in total (theirs over ours, 8 bit 
     film          medmnistc    albumentations
     320 x 256     4.0, 3.7     1.9, 1.7
     1344 x 968    8.4, 7.5     3.0, 2.8
+    3056 x 2544   8.0, 6.7     2.7, 2.6
 """
 
 from __future__ import annotations
