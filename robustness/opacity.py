@@ -2,7 +2,8 @@
 
 A share of the air along each ray is replaced by water, in attenuation, never blended into grey values; what that does
 to brightness, ribs, vessels and grain stands in `water_path`. Causes differ in where the water is, in its border, and
-in what moves. The lung goes on behind heart and diaphragm (`Thorax.hemithorax`), and so does its water.
+in what moves. The lung goes on behind heart and diaphragm (`Thorax.hemithorax`), and so does its water. All of it is
+found on at most 400,000 pixels, and brought onto a larger film with the detail that only that one shows (`coarse`).
 
 Extent is the share of one hemithorax (bilateral: of both) that is opaque: 0.2, 0.4, 0.6, 0.8, 1.0; larger extents
 contain smaller ones. It is counted on the lung that is seen, and what is hidden goes along. In a child of three a ray

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from robustness import content_cache, get, perturbation
+from robustness import coarse, content_cache, get, perturbation
 from robustness.content_cache import remembered
 from robustness.perturbation import PerturbationUndefined
 
@@ -150,6 +150,7 @@ def test_what_is_held_is_counted_in_bytes_images_shared_once_and_forgotten_by_it
 def test_of_a_large_film_no_more_is_held_than_a_dozen_images_of_its_size(chest, monkeypatch):
     """Perturbed in every way, one after the other, as in a run."""
     monkeypatch.setattr(content_cache, "MOST", 0)
+    monkeypatch.setattr(coarse, "PIXELS", 192 * 256)
     film, lungs = (one.repeat_interleave(4, 0).repeat_interleave(4, 1) for one in chest(1, 192, 256))
     content_cache.forget()
     for name in perturbation.names():
