@@ -26,7 +26,7 @@ STRIP_MM, ACROSS_MM = 7.0, 1.5
 """Sigma along and across of the strip over which the strength of a direction is taken; a rib goes on beyond it."""
 STEP_MM = 1.1
 """Pitch of the grid on which directions are told apart; what is finer stays as it is."""
-STEEPEST = ((0.68, 0.86), (0.85, 1.05))
+STEEPEST = ((0.68, 0.86), (1.0, 1.2))
 """Angles to the horizontal (radians) up to which ribs run, and from which on none does but in its lateral arch: ribs
 behind the lungs, which fall outward from the spine (the left border of the heart does too, more steeply), and those in
 front, which fall inward."""

@@ -58,8 +58,8 @@ RIB_EDGE_MM, VESSEL_CONTRAST = 2.0, 0.025
 """Half the side of the square over which vessels are averaged away, edges of ribs are not, and their contrast."""
 VESSELS_LOST = 0.9
 """Share of what is finer and fainter than ribs that is seen against air only."""
-GRAIN_MM, GRAIN_LOST = 0.6, 0.3
-"""Sigma over which grain is averaged away, and share of what is so fine that is seen against air only."""
+GRAIN_MM, GRAIN_CONTRAST, GRAIN_LOST = 0.6, 0.015, 0.3
+"""Sigma over which grain is averaged away, its contrast at most, and share of it that is seen against air only."""
 VESSEL_MM, VESSELS_FROM_CM = 4.5, 4.0
 """What is brighter than its surroundings and narrower is a vessel, where the lung is so deep."""
 BESIDE_CM, BESIDE_MM = 6.0, 22.0
@@ -76,8 +76,6 @@ STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
 HILAR = 0.3
 """Share of what is seen at the hila that is vessels, the rest are ribs."""
-HAIRLINE_MM = 1.5
-"""Sigma of the blur that takes away what is left of that edge in ribs."""
 AROUND_MM = 5.0
 """Sigma of the blur that finds what is near that edge."""
 AT_THE_WALL = 0.3
@@ -225,13 +223,10 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm) - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
-    # What is fine along heart and dome is a hairline of theirs.
-    hairline = smoothstep(6.0 * around * (1.0 - around)) * near
-    ribs = ribs - hairline * (ribs - gaussian_blur(ribs, HAIRLINE_MM / pitch_mm))
-    vessels = (1.0 - hairline) * (detail - ribs)
-    outline = rest - ribs - vessels
-    coarse = gaussian_blur(vessels, GRAIN_MM / pitch_mm)
-    return Aerated(radiograph, base, ribs, coarse, vessels - coarse, outline, lacking, depth, white)
+    vessels = detail - ribs
+    # The edges of what is lost are as fine, but stronger.
+    grain = (vessels - gaussian_blur(vessels, GRAIN_MM / pitch_mm)).clamp(-GRAIN_CONTRAST, GRAIN_CONTRAST)
+    return Aerated(radiograph, base, ribs, vessels - grain, grain, outline, lacking, depth, white)
 
 
 def without_silhouettes(airless: Tensor, inside: Tensor, thin: Tensor, pitch_mm: float) -> Tensor:
