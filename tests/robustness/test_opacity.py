@@ -621,3 +621,14 @@ def test_an_estimate_grows_into_a_pocket_that_is_shut_in_and_not_through_a_gap_i
     assert bool(grown[mask].all())
     assert bool(grown[180:187, 180:186].all()), "lung as well"
     assert int(grown[150:180, :26].sum()) == 0, "outside of the chest"
+
+
+@pytest.mark.parametrize("name", ["whiteout_total", "whiteout_lobar"])
+def test_a_white_lung_is_grainy_and_its_ribs_sharp_everywhere(name, phantoms):
+    """A reader finds frames without grain at once, however smooth they join what is around them."""
+    for film, lungs in phantoms:
+        region = shrunk(hit(thorax_of(lungs)), 3).numpy()
+        changed = white(name, film, lungs, 5).numpy()
+        fine = changed - ndimage.gaussian_filter(changed, 1.0)
+        local = np.sqrt(np.maximum(ndimage.uniform_filter(fine**2, 7), 0.0))[region]
+        assert np.percentile(local, 10) > 0.4 * np.median(local)
