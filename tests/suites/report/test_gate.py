@@ -18,6 +18,7 @@ from suites.harness.claims import Verdict
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.report import compare_with_baseline, gate, results, write_report
 from suites.harness.report.gate import GateOutcome
+from suites.harness.report.job_summary import job_summary
 from suites.harness.statistics import Resamples
 
 
@@ -145,6 +146,17 @@ def test_one_subject_may_be_renamed(record, baseline):
     outcome = compare_with_baseline(renamed, baseline)
     assert outcome.passed
     assert any(change.paired for change in outcome.changes)
+    told = f"next release compared with the baseline's {was} (the same weights)"
+    assert list(outcome.renamed) == [told]
+    assert outcome.lines()[1] == f"  another name: {told}"
+    assert told in job_summary([], gate=outcome).replace("\\", "")
+
+
+def test_who_has_no_baseline_is_named(make_record, baseline):
+    two = make_record(subjects=2, films=300, skill=2.0, plain=True)
+    outcome = compare_with_baseline(two, baseline)
+    assert not outcome.renamed
+    assert any(f"{two.subjects[1].name} is not compared" in note for note in outcome.notes)
 
 
 def test_another_schema_and_damaged_predictions_are_named(record, baseline, tmp_path):

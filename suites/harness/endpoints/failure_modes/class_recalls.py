@@ -79,7 +79,8 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
                   *toll(answers, [condition], refused.films)],
         summary=(
             f"{_sentence(worst, effect, condition, recalls[worst], classes=len(judged), base=base)} "
-            f"{percent(flips.estimate)} of calls change. {f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
+            f"{percent(flips.estimate)} of calls change. "
+            f"{f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
         finding=_finding(worst, effect, condition, recalls[worst], base),
         tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},

@@ -47,12 +47,13 @@ def test_a_sham_that_costs_viral_recall_only_was_met_and_is_not(tmp_path):
     assert result.effect.estimate == pytest.approx(26 / 80)
     assert "the class that loses most is viral pneumonia" in now.reason
     assert result.summary.startswith(
-        "Sham opacity, severity 4: recall of viral pneumonia, which loses most, falls from 100.0 % to 67.5 %. "
+        "Water of a lobar white-out outside the lungs, severity 4: recall of viral pneumonia, which loses most, "
+        "falls from 100.0 % to 67.5 %. "
         "That is +32.5 "
     )
     assert "at sum of a lobar opacity of 0.8" in result.summary
     assert result.finding.startswith(
-        "Sham opacity, severity 4: recall of viral pneumonia, which loses most, falls from"
+        "Water of a lobar white-out outside the lungs, severity 4: recall of viral pneumonia, which loses most, falls"
     )
     assert list(result.tables["Every class"]["class"]) == ["bacterial pneumonia", "normal", "viral pneumonia"]
 
