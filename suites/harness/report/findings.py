@@ -54,7 +54,7 @@ class Findings:
         strengths: what holds, with its sentence and its place on the one scale.
         on_purpose: the gravest of what was settled of attacks. Nobody counts such films among a hundred patients, so it
             stands beside the harms.
-        violated: every requirement that is, which decides how a run ends.
+        violated: every requirement that is, which decides how a run ends, the gravest first.
     """
 
     harms: Sequence[Harm]
@@ -82,7 +82,7 @@ def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients
         advice=advice(harmful) if len(helped) < MOST else (),
         strengths=strengths(own, who),
         on_purpose=attacked(own),
-        violated=[one for one in own if one.verdict is Verdict.VIOLATED],
+        violated=sorted((one for one in own if one.verdict is Verdict.VIOLATED), key=_graver),
     )
 
 

@@ -216,7 +216,8 @@ def test_a_condition_of_a_claim_is_printed_in_words():
     assert parameters._text("roll@3") == "film turned in its plane, severity 3"
     for other in ("roll@6", "nobody@3", "clean", "a@b@3", ""):
         assert parameters._text(other) == other
-    assert parameters._text(["roll@3", "clean", "scatter@1-5"]) == "roll, severity 3; clean; scatter, severities 1 to 5"
+    several = parameters._text(["tubes@3", "clean", "scatter@1-5"])
+    assert several == "tubes, severity 3; clean; scatter, severities 1 to 5"
     assert parameters._text(["clahe", "notch_filter"]) == "CLAHE, notch filter"
     assert parameters._text("recall_viral_pneumonia") == "recall viral pneumonia"
 
