@@ -58,6 +58,17 @@ def test_a_sham_that_costs_viral_recall_only_was_met_and_is_not(tmp_path):
     assert list(result.tables["Every class"]["class"]) == ["bacterial pneumonia", "normal", "viral pneumonia"]
 
 
+def test_a_fall_on_some_of_the_films_says_on_how_many(tmp_path):
+    whole = losing(VIRAL, 0.32, NORMAL)
+    _, result = judged(CLAIMS["whiteout.sham"], whole, tmp_path)
+    assert result.finding.endswith("falls from 100.0 % to 67.5 %.")
+    refused = dict.fromkeys(range(VIRAL, 60, 3), "sham_opacity is undefined: there is less room")
+    calls = np.where(np.arange(240) % 6 == VIRAL, NORMAL, RIGHT)
+    part = planted({SHAM: calls}, films=240, undefined={SHAM: refused})
+    _, result = judged(CLAIMS["whiteout.sham"], part, tmp_path)
+    assert result.finding.endswith("falls from 100.0 % to 50.0 % (on the 60 of 80 films on which it can be made).")
+
+
 def test_a_sham_that_costs_nothing_is_met(tmp_path):
     now, _ = judged(CLAIMS["whiteout.sham"], losing(VIRAL, 0.0, NORMAL), tmp_path)
     assert now.verdict is Verdict.MET, now.reason
