@@ -89,6 +89,7 @@ class GammaLow(TissueCurve):
     """
 
     name = "gamma_low"
+    display = "brightened mid-greys (gamma)"
     family = "contrast"
     version = 2
     source = "power-law tone curve"
@@ -112,6 +113,7 @@ class GammaHigh(ToneCurve):
     """
 
     name = "gamma_high"
+    display = "darkened mid-greys (gamma)"
     family = "contrast"
     version = 3
     source = "power-law tone curve"

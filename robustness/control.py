@@ -64,6 +64,7 @@ class StripesAsWhiteNoise(_InsteadOfStripes):
     """
 
     name = "stripes_as_white_noise"
+    display = "white noise as strong as grid stripes"
     rank = 2
     source = "control of equal energy"
 
@@ -79,6 +80,7 @@ class StripesAsBandNoise(_InsteadOfStripes):
     """
 
     name = "stripes_as_band_noise"
+    display = "blotchy noise as strong as grid stripes"
     rank = 2
     source = "control of equal energy and spatial frequency"
 
@@ -133,6 +135,7 @@ class Resave(Perturbation):
     """
 
     name = "resave"
+    display = "saving the film once more"
     constant = True
     family = "control"
     source = "identity"

@@ -108,6 +108,7 @@ class UnderexposureStress(Perturbation):
     """
 
     name = "underexposure_stress"
+    display = "extreme underexposure"
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     presets = ("quick", "standard")
     family = "exposure"
@@ -141,6 +142,7 @@ class UnderexposureFixedWindow(Perturbation):
     """
 
     name = "underexposure_fixed_window"
+    display = "underexposure in a fixed window"
     presets = ("quick", "standard")
     family = "exposure"
     version = 5
@@ -173,6 +175,7 @@ class OverexposureFixedWindow(TissueCurve):
     """
 
     name = "overexposure_fixed_window"
+    display = "overexposure in a fixed window"
     family = "exposure"
     version = 5
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
@@ -284,6 +287,7 @@ class BadPortable(Perturbation):
     """
 
     name = "bad_portable"
+    display = "poor portable film"
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
     version = 4

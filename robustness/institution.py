@@ -36,6 +36,7 @@ class JpegQuality(StandardPerturbation):
     """
 
     name = "jpeg_quality"
+    display = "JPEG compression"
     native = "a JPEG compresses blocks of 8 pixels of the file"
     presets = ("quick", "standard")
     family = "institution"
@@ -109,6 +110,7 @@ class AspectSqueeze(_Aspect):
     """
 
     name = "aspect_squeeze"
+    display = "squeezing the film across"
     native = "it resamples the pixels of the file"
     levels = tuple({"width": width} for width in (0.95, 0.90, 0.84, 0.77, 0.68))
 
@@ -121,6 +123,7 @@ class AspectStretch(_Aspect):
     """
 
     name = "aspect_stretch"
+    display = "stretching the film across"
     native = "it resamples the pixels of the file"
     levels = tuple({"width": width} for width in (1.05, 1.11, 1.19, 1.30, 1.47))
 
@@ -261,6 +264,7 @@ class BitDepth(ToneCurve):
     """
 
     name = "bit_depth"
+    display = "fewer grey levels"
     native = "it leaves so many levels to each pixel of the file"
     family = "institution"
     version = 2
@@ -289,6 +293,7 @@ class Inversion(ToneCurve):
     """
 
     name = "inversion"
+    display = "black and white exchanged"
     constant = True
     family = "institution"
     version = 2

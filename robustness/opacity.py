@@ -182,6 +182,7 @@ class WhiteOutLobar(_WhiteOut):
     """
 
     name = "whiteout_lobar"
+    display = "lobar white-out"
     presets = ("quick", "standard")
     levels = levels_of(0.95)
 
@@ -263,6 +264,7 @@ class WhiteOutEffusion(_WhiteOut):
     """
 
     name = "whiteout_effusion"
+    display = "white-out by an effusion"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
@@ -295,6 +297,7 @@ class WhiteOutCollapse(_WhiteOut):
     """
 
     name = "whiteout_collapse"
+    display = "white-out by a collapse"
     levels = levels_of(0.9)
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
@@ -324,6 +327,7 @@ class WhiteOutMass(_WhiteOut):
     """
 
     name = "whiteout_mass"
+    display = "white-out by a mass"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
         side = side_of(draws)
@@ -366,6 +370,7 @@ class WhiteOutBilateral(_WhiteOut):
     """
 
     name = "whiteout_bilateral"
+    display = "white-out of both lungs"
     levels = tuple(
         {"extent": extent, "water_cm": round(extent * (0.5 + 0.35 * extent) * MEAN_DEPTH_CM, 1)} for extent in EXTENTS
     )
@@ -399,6 +404,7 @@ class WhiteOutTotal(_WhiteOut):
     """
 
     name = "whiteout_total"
+    display = "white-out of all of one side"
     units: ClassVar = {"extent": "{} of the air of the hemithorax", "water_cm": "{} cm of water in its mean"}
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:

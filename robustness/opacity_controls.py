@@ -49,6 +49,7 @@ class DiffuseDoseMatched(Perturbation):
     """
 
     name = "diffuse_dose_matched"
+    display = "water of a lobar white-out spread over both lungs"
     rank = 1
     family = "control"
     version = 6
@@ -83,6 +84,7 @@ class ShamOpacity(Perturbation):
     """
 
     name = "sham_opacity"
+    display = "water of a lobar white-out outside the lungs"
     family = "control"
     version = 6
     source = SOURCE

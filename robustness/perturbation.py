@@ -95,6 +95,7 @@ class Perturbation(ABC):
     Attributes:
         name: unique, snake_case.
         family: one of FAMILIES.
+        display: what it is called where people read, as inside a sentence; empty where the words of its name say it.
         version: raised whenever results change; part of every cache key.
         levels: parameters of severities 1..5.
         units: words for the card by parameter, `{}` for its number ("{} of the exposure"); "" leaves it out.
@@ -112,6 +113,7 @@ class Perturbation(ABC):
 
     name: ClassVar[str]
     family: ClassVar[str]
+    display: ClassVar[str] = ""
     version: ClassVar[int] = 1
     levels: ClassVar[tuple[Level, ...]]
     units: ClassVar[Mapping[str, str]] = {}
@@ -332,6 +334,8 @@ def register(kind: P) -> P:
         raise PerturbationError(f"{kind.name}: levels must be five mappings with the same keys")
     if not kind.__dict__.get("__doc__"):
         raise PerturbationError(f"{kind.name} has no docstring; it must name units")
+    if not isinstance(kind.display, str):
+        raise PerturbationError(f"{kind.name}: display must be words for people, not {type(kind.display).__name__}")
     if not isinstance(kind.units, Mapping) or not all(isinstance(unit, str) for unit in kind.units.values()):
         raise PerturbationError(f"{kind.name}: units must be a mapping from parameters to words")
     known = _REGISTRY.get(kind.name, kind)
@@ -350,6 +354,11 @@ def get(name: str, *, field_cm: float = 22.0) -> Perturbation:
     if name not in _REGISTRY:
         raise PerturbationError(unknown_name("perturbation", name, names()))
     return _REGISTRY[name](field_cm=field_cm)
+
+
+def display(name: str) -> str:
+    """Return the display name of a perturbation; empty where it has none, or none of that name is registered."""
+    return _REGISTRY[name].display if name in _REGISTRY else ""
 
 
 def names(family: str | None = None, pattern: str = "*") -> list[str]:

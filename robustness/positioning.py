@@ -80,6 +80,7 @@ class Roll(Perturbation):
     """
 
     name = "roll"
+    display = "film turned in its plane"
     family = "bedside"
     version = 5
     eight_bit = True

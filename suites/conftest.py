@@ -101,11 +101,13 @@ def _evaluation(config: pytest.Config) -> Evaluation:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
     settings = {"cache": option("--cache")} if option("--cache") else {}
-    command = " ".join([STARTED, *starmap(_word, deciding(config))])
+    told = deciding(config)
+    command = " ".join([STARTED, *starmap(_word, told)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
-        seed=option("--seed"), workers=option("--workers"), quiet=True, command=command, **settings,
+        seed=option("--seed"), workers=option("--workers"), quiet=True, command=command,
+        shortened=any(spec_without_folders(given) != given for _, given in told), **settings,
     )  # fmt: skip
 
 

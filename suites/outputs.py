@@ -116,6 +116,7 @@ def _one(step: Step, config: pytest.Config, evaluation: Evaluation, outputs: Out
 def _compared(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
     if baseline := value(config, "--baseline"):
         outputs.gate = compare_with_baseline(evaluation.record(), baseline)
+        evaluation.remarks += [f"Release gate: {told}." for told in outputs.gate.renamed]
 
 
 def _reported(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:

@@ -34,7 +34,9 @@ def compare(arguments: Sequence[str]) -> int:
     page = write_leaderboard(boards, words.out.expanduser())
     for board in boards:
         print(f"{board.title} ({len(board.shared)} shared claims)")
+        if board.unranked:
+            print(f"  no rank: {board.unranked}")
         for entry, rank in zip(board.entries, board.ranks, strict=True):
-            print(f"  {rank:.2f}  {entry.name}" if board.shared else f"        {entry.name}")
+            print(f"  {rank:.2f}  {entry.name}" if not board.unranked else f"        {entry.name}")
     print(f"leaderboard: {page}")
     return 0

@@ -37,7 +37,7 @@ def films(arguments: Sequence[str]) -> int:
     given.add_argument("--most", type=int, default=20, metavar="N", help="rows printed (default 20)")
     words = given.parse_args(arguments)
 
-    from suites.harness.report.stored_films import listed  # noqa: PLC0415 - heavy
+    from suites.harness.report.stored_films import as_text, listed  # noqa: PLC0415 - heavy
 
     if words.most < 1:
         raise UsageProblem(f"--most is {words.most}; expected a number of rows")
@@ -45,7 +45,7 @@ def films(arguments: Sequence[str]) -> int:
         words.report.expanduser(), which=words.which, condition=words.condition, subject=words.subject, film=words.film
     )
     shown = table.head(words.most)
-    told = shown.to_string(index=False, float_format=lambda value: f"{100 * value:.0f} %")
+    told = as_text(shown).to_string(index=False)
     print(told if len(shown) else "no such films")
     if len(table) > len(shown):
         print(f"... {len(table) - len(shown)} more rows; film-answers.parquet has all")

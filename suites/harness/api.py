@@ -85,6 +85,7 @@ def evaluate(
     }  # fmt: skip
     arguments = [repr(specs[0] if len(specs) == 1 else specs), repr(spec_without_folders(films.spec))]
     arguments += [f"{key}={value!r}" for key, value in told.items() if value not in (None, [], {})]
+    texts = [films.spec, *(str(one) for one in (*given, claims, *files) if isinstance(one, str | Path))]
     evaluation = Evaluation(
         subjects=with_names(tempered, called, taken=(PAGE, films.name)),
         cohort=films if limit is None else films.limited(limit, seed),
@@ -98,6 +99,7 @@ def evaluate(
         quiet=quiet,
         workers=workers,
         command=f"evaluate({', '.join(arguments)})",
+        shortened=any(spec_without_folders(text) != text for text in texts),
     )
     return evaluation.run()
 

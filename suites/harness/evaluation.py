@@ -44,13 +44,16 @@ class Evaluation(PredictedRun):
     """A run that predicts, measures and judges as it is asked, and remembers.
 
     Attributes:
-        command: the command line that does the same again.
+        command: the command line that does the same again; `shortened` where paths in it are cut to their last name.
         stopped: what ended the run before it judged all of its claims, in a few words; a report then shows what is
             there.
+        remarks: what became known after all was judged, for the notes (which subject a gate compared with which).
     """
 
     command: str = ""
+    shortened: bool = False
     stopped: str = ""
+    remarks: list[str] = field(default_factory=list, repr=False)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
@@ -186,6 +189,7 @@ class Evaluation(PredictedRun):
             profile=self.profile,
             seed=self.seed,
             command=printable(self.command),
+            shortened=self.shortened,
             started=self._started,
             seconds=time.monotonic() - self._began,
             resolution=str(self.working),
@@ -231,8 +235,8 @@ class Evaluation(PredictedRun):
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
-            *self.warnings, *self.assumptions, *self.cohort.notes, *read, *filter(None, map(caveat, judged)),
-            *self._shared_films(),
+            *self.remarks, *self.warnings, *self.assumptions, *self.cohort.notes, *read,
+            *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:
             notes.insert(

@@ -50,6 +50,7 @@ class Record:
         excluded: films left out, columns `cohort`, `file`, `reason`.
         profile: `quick`, `standard` or `full`.
         command: the command line that gives the same results; it names nothing that is written.
+        shortened: whether paths of this machine are cut down to their last name in it.
         resolution: at which films were perturbed, a sentence.
         started: local time with offset, ISO 8601; `seconds`: duration.
         versions: package -> version, with `python`, `platform` and `device`.
@@ -76,6 +77,7 @@ class Record:
     resolution: str = str(AS_STORED)
     part: Part | None = None
     expected: float = 0.0
+    shortened: bool = False
 
 
 def writable(cohort: Cohort) -> Cohort:

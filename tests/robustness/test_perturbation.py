@@ -207,6 +207,14 @@ def test_empty_batch(films):
     assert get("scatter")(films[0][:0], 3, []).shape == films[0][:0].shape
 
 
+def test_display_names_tell_perturbations_apart_and_stand_inside_a_sentence():
+    shown = [perturbation.display(name) or name.replace("_", " ") for name in perturbation.names()]
+    assert len(set(shown)) == len(shown)
+    assert not any("_" in words or words.endswith(".") or len(words) > 50 for words in shown)
+    assert perturbation.display("diffuse_dose_matched") == "water of a lobar white-out spread over both lungs"
+    assert perturbation.display("scatter") == perturbation.display("nobody") == ""
+
+
 def test_unknown_names_suggest_near_ones():
     with pytest.raises(ValueError, match="grid_stripes"):
         get("grid_stripe")
@@ -229,6 +237,7 @@ def test_unknown_names_suggest_near_ones():
         ({"source": ""}, "source"),
         ({"__doc__": None}, "docstring"),
         ({"name": "scatter"}, "two perturbations"),
+        ({"display": 3}, "display"),
     ],
 )
 def test_incomplete_declarations_are_refused(fault, message):

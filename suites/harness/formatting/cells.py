@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from suites.harness.claims import Unit
-from suites.harness.formatting.wording import number, spanned
+from suites.harness.formatting.wording import number, rounded, spanned
 from suites.harness.statistics import Interval
 
 NONE = "\N{EM DASH}"
@@ -24,7 +24,7 @@ def whole_percent(share: float) -> str:
     if 0 < share < 0.001 or 0.999 < share < 1:
         return "<0.1 %" if share < 0.5 else ">99.9 %"
     digits = 1 if 0 < share < 0.01 or 0.99 < share < 1 else 0
-    return f"{100 * share:.{digits}f} %"
+    return f"{rounded(share, digits, times=100)} %"
 
 
 def points(difference: float, *, signed: bool = True) -> str:

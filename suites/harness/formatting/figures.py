@@ -19,7 +19,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from calibration.style import LOOKS
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.wording import plain_name, rounded, stress
 
 INK, QUIET, ALARM = "#20242b", "#8a919c", "#b3261e"
 SERIES = tuple((look.color, look.line, look.marker) for look in LOOKS)
@@ -105,7 +105,7 @@ def severity_curve(
         colour, dash, marker = SERIES[index % len(SERIES)]
         values = np.asarray(middle, dtype=np.float64)
         axes.fill_between(places, np.asarray(low), np.asarray(high), color=colour, alpha=0.14, linewidth=0)
-        axes.plot(places, values, color=colour, linestyle=dash, marker=marker, label=_short(plain_name(name)))
+        axes.plot(places, values, color=colour, linestyle=dash, marker=marker, label=_short(stress(name)))
     if margin is not None:
         axes.axhline(margin, color=ALARM, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
@@ -160,7 +160,7 @@ def confusion_matrix(
         axes.text(
             column + 0.5,
             row + 0.74,
-            f"{100 * shares[row, column]:.1f} %",
+            f"{rounded(shares[row, column], 1, times=100)} %",
             ha="center",
             va="center",
             fontsize=8,

@@ -8,7 +8,7 @@ from typing import Any
 from robustness import perturbation
 from robustness.card import Card
 from robustness.perturbation import PerturbationError
-from suites.harness.formatting.wording import opened, plain_name, signs
+from suites.harness.formatting.wording import opened, plain_name, signs, stress
 from suites.harness.predictions.conditions import parse
 
 
@@ -59,6 +59,6 @@ def in_words(condition: str, *, inside: bool = False) -> str:
     if asked.preprocessing is not None and not asked.steps:
         told = f"the recipe {plain_name(asked.preprocessing)}"
         return told if inside else opened(told)
-    steps = (f"{plain_name(name)}{f', severity {severity}' if severity else ''}" for name, severity in asked.steps)
+    steps = (f"{stress(name)}{f', severity {severity}' if severity else ''}" for name, severity in asked.steps)
     told = ", then ".join(steps) or "clean films"
     return told if inside else opened(told)

@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 from robustness import perturbation
 from suites.harness.claims import Claim, Judgement, Measure, Unit, Verdict
@@ -21,15 +22,17 @@ INITIALS = {
         "Brier",
         "CLAHE",
         "ECE",
+        "ECG",
         "F1",
         "FPR95",
+        "Gaussian",
         "JPEG",
         "MCE",
         "NLL",
         "NPV",
         "PPV",
     )
-}
+} | {"medmnistc": "MedMNIST-C"}
 """Words of measure names that are not written in lower case."""
 MINUS = "\N{MINUS SIGN}"
 BEYOND = "Beyond the documented size"
@@ -118,6 +121,17 @@ VERDICTS: dict[Verdict, VerdictWords] = {
 """In the order a reader should meet them: what hurts first."""
 
 
+def rounded(value: float, digits: int = 0, *, times: int = 1) -> str:
+    """Return `times` a finite number with so many digits, halves away from zero as people round, and no sign before 0.
+
+    The decimals that a float is written with are rounded, so that .145 of a hundred is 15 and .125 is 13.
+    """
+    if abs(value) >= 1e15:  # no digits are left to round
+        return f"{times * value:,.{digits}f}"
+    exact = (Decimal(repr(float(value))) * times).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{exact + 0:,}"
+
+
 def number(value: float, unit: Unit = "plain") -> str:
     """Return a number as printed, with its unit: `82.4 %`, `−7.3 pp`, `0.038`, `—` for a number that is none."""
     if not math.isfinite(value):
@@ -125,24 +139,25 @@ def number(value: float, unit: Unit = "plain") -> str:
     if abs(value) < 1e-9:
         value = 0.0  # what is left of a sum that is zero has no sign
     if unit == "share":
-        if 1e-9 < value < 1 - 1e-9 and round(100 * value, 1) in {0.0, 100.0}:
+        text = rounded(value, 1, times=100)
+        if 1e-9 < value < 1 - 1e-9 and text in {"0.0", "100.0"}:
             return "<0.1 %" if value < 0.5 else ">99.9 %"  # neither none nor all of them where it is not
-        return f"{value * 100:z.1f} %".replace("-", MINUS)
-    if unit == "width":
-        return f"{value * 100:z.1f} pp".replace("-", MINUS)
-    if unit == "points":
-        text = f"{value * 100:+.1f} pp"
-        return (text[1:] if text[1:] == "0.0 pp" else text).replace("-", MINUS)
+        return f"{text} %".replace("-", MINUS)
+    if unit in ("width", "points"):
+        text = rounded(value, 1, times=100)
+        sign = "+" if unit == "points" and value > 0 and text != "0.0" else ""
+        return f"{sign}{text} pp".replace("-", MINUS)
     if unit == "count":
-        return f"{value:,.0f}".replace("-", MINUS)
+        return rounded(value).replace("-", MINUS)
     if unit in ("levels", "nats"):
         return f"{number(value)} {unit}"
     if 0 < abs(value) < 0.0005:
         return "<0.001" if value > 0 else f">{MINUS}0.001"
     digits = 0 if float(value).is_integer() and abs(value) >= 2 else 3 if abs(value) < 10 else 1
-    if 0 < value < 1 - 1e-9 and round(value, digits) == 1:
+    text = rounded(value, digits)
+    if 0 < value < 1 - 1e-9 and text == "1.000":
         return ">0.999"
-    return f"{value:,.{digits}f}".replace("-", MINUS)
+    return text.replace("-", MINUS)
 
 
 def spanned(estimate: float, low: float, high: float, unit: Unit = "plain") -> str:
@@ -208,6 +223,11 @@ def plain_name(name: str) -> str:
     return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
 
 
+def stress(name: str) -> str:
+    """Return what a perturbation is called where people read: its display name, else the words of its name."""
+    return perturbation.display(name) or plain_name(name)
+
+
 def spoken(text: str) -> str:
     """Return a text with the conditions in it as words: `scatter@3 | clahe` as `scatter, severity 3, then CLAHE`.
 
@@ -219,7 +239,7 @@ def spoken(text: str) -> str:
         name, low, high, remedy = found.groups()
         if name not in known:
             return found[0]
-        told = f"{plain_name(name)}, " + (f"severities {low} to {high}" if high else f"severity {low}")
+        told = f"{stress(name)}, " + (f"severities {low} to {high}" if high else f"severity {low}")
         return f"{told}, then {plain_name(remedy)}" if remedy else told
 
     told = re.sub(r"\b([a-z][a-z0-9_]*)@([1-5])(?:-([1-5]))?\b(?: \| ([a-z][a-z0-9_]*))?", words, text)
@@ -229,7 +249,7 @@ def spoken(text: str) -> str:
 def condition_words(condition: str) -> str:
     """Return the condition of a measure in words, a difference with its sign."""
     parts = condition.split(" - ")
-    return f" {MINUS} ".join(plain_name(part) if re.fullmatch(r"[a-z0-9_]+", part) else spoken(part) for part in parts)
+    return f" {MINUS} ".join(stress(part) if re.fullmatch(r"[a-z0-9_]+", part) else spoken(part) for part in parts)
 
 
 def in_one_piece(text: str) -> bool:
@@ -273,6 +293,16 @@ def headline(judgement: Judgement) -> str:
     if judgement.result is not None and judgement.result.finding:
         return spoken(judgement.result.finding)
     return re.split(r"(?<=[^\s.])\. (?=[A-Z])", finding(judgement), maxsplit=1)[0].rstrip(".") + "."
+
+
+def sized(judgement: Judgement) -> str:
+    """Return what was found with the size that was judged: `Tubes, severity 3: recall falls (+30.5 pp, ...)`."""
+    text = headline(judgement).rstrip(".")
+    if judgement.result is None:
+        return text
+    effect = judgement.result.effect
+    few = ", exploratory" if effect.exploratory else ""
+    return f"{text} ({estimate(effect)}, {interval(effect)}{few})"
 
 
 def with_name(effect: Measure) -> str:

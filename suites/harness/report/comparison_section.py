@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from suites.harness.formatting.wording import ends, number, opened, p_value, plain_name, slug
+from suites.harness.formatting.wording import ends, number, opened, p_value, plain_name, slug, stress
 from suites.harness.performance.paired_comparison import Pair
 from suites.harness.report import pictures
 from suites.harness.report.forest_plot import drawable, forest_plot
@@ -149,7 +149,7 @@ def _under_stress(under: PairUnderStress) -> str:
         worse = under.worse(name)
         if worse:
             told = ", ".join(
-                f"{plain_name(harm.perturbation)} ({number(abs(harm.difference), 'points').removeprefix('+')})"
+                f"{stress(harm.perturbation)} ({number(abs(harm.difference), 'points').removeprefix('+')})"
                 for harm in worse[:4]
             )
             more = f" and {len(worse) - 4} more" if len(worse) > 4 else ""
@@ -194,7 +194,7 @@ def _stress_table(under: PairUnderStress) -> pd.DataFrame:
 
     return pd.DataFrame([
         {
-            "stress": plain_name(one.perturbation) + (" (control)" if one.family == "control" else ""),
+            "stress": stress(one.perturbation) + (" (control)" if one.family == "control" else ""),
             "severities": ", ".join(map(str, one.severities)),
             f"costs {under.first}": number(one.first, "points"),
             f"costs {under.second}": number(one.second, "points"),

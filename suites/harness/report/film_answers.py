@@ -15,7 +15,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from robustness import perturbation
-from suites.harness.formatting.severities import in_units
+from suites.harness.formatting.severities import in_units, in_words
+from suites.harness.formatting.wording import stress
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.record import Record
 
@@ -174,7 +175,9 @@ def described(condition: str) -> dict[str, Any]:
     known = single is not None and single["name"] in perturbation.names()
     return {
         "text": condition,
+        "words": in_words(condition, inside=True) if known or not single else condition,
         "group": single["name"] if single else condition,
+        "name": stress(single["name"]) if single else condition,
         "severity": int(single["severity"]) if single else 0,
         "units": in_units(condition) if known else "",
     }

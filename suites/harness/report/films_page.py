@@ -115,8 +115,14 @@ def _pictures(
                 shot, size = _stored(look, image, entry["text"], file)
                 spent += size
                 shots.append(shot | {"severity": entry["severity"]})
-            series.append({"group": group[0]["group"], "shots": [shot for shot in shots if shot["file"]]})
-        found[str(at)] = series or [{"group": CLEAN, "shots": [clean]}]
+            series.append(
+                {
+                    "group": group[0]["group"],
+                    "name": group[0]["name"],
+                    "shots": [shot for shot in shots if shot["file"]],
+                }
+            )
+        found[str(at)] = series or [{"group": CLEAN, "name": CLEAN, "shots": [clean]}]
     return found
 
 

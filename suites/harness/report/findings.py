@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from robustness import perturbation
 from suites.harness.claims import Help, Judgement, Measure, Verdict
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED
@@ -22,6 +23,9 @@ from suites.harness.verdicts import needed
 HARMFUL = (Verdict.VIOLATED, Verdict.SUPPORTED)
 GOOD = (Verdict.MET, Verdict.NOT_SUPPORTED)
 MOST = 3
+OF_WHITE_OUTS = frozenset({"diffuse_dose_matched", "sham_opacity"})
+"""Controls that add the water of a white-out elsewhere: with the white-outs they tell one kind of harm."""
+WHITE_OUT = "white-out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,7 @@ class Findings:
         strengths: what holds, with its sentence and its place on the one scale.
         on_purpose: the gravest of what was settled of attacks. Nobody counts such films among a hundred patients, so it
             stands beside the harms.
+        violated: every requirement that is, which decides how a run ends, the gravest first.
     """
 
     harms: Sequence[Harm]
@@ -57,6 +62,7 @@ class Findings:
     advice: Sequence[tuple[Judgement, str]]
     strengths: Sequence[tuple[Judgement, str, str]]
     on_purpose: Judgement | None = None
+    violated: Sequence[Judgement] = ()
 
 
 def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients") -> Findings:
@@ -76,6 +82,7 @@ def findings(judgements: Iterable[Judgement], subject: str, who: str = "patients
         advice=advice(harmful) if len(helped) < MOST else (),
         strengths=strengths(own, who),
         on_purpose=attacked(own),
+        violated=sorted((one for one in own if one.verdict is Verdict.VIOLATED), key=_graver),
     )
 
 
@@ -107,6 +114,8 @@ def harms(judgements: Sequence[Judgement], who: str = "patients", most: int = MO
 def stresses(judgement: Judgement) -> frozenset[str]:
     """Return what was done to the films of a finding: perturbations or the role of a probe; empty for clean films.
 
+    White-outs, whatever made them, and the controls of equal water are one thing that is done.
+
     A finding under several of them (the calls that change under any low contrast) is one of each: beside a finding
     under one of these it would tell the same harm twice.
     """
@@ -115,8 +124,21 @@ def stresses(judgement: Judgement) -> frozenset[str]:
     if not any("@" in text for text in texts):
         listed = parameters.get("conditions", ())
         texts = [str(text) for text in listed] if isinstance(listed, list | tuple) else []
-    under = {text.partition("@")[0] for text in texts if "@" in text}
+    under = {_kind(text.partition("@")[0]) for text in texts if "@" in text}
     return frozenset(under | ({str(parameters["role"])} if parameters.get("role") else set()))
+
+
+def _kind(name: str) -> str:
+    return WHITE_OUT if name in OF_WHITE_OUTS or name in perturbation.names("opacity") else name
+
+
+def made_white(judgement: Judgement) -> bool:
+    """Return whether a finding is about films made white by a white-out itself, for which no class is right."""
+    under = perturbation.names("opacity")
+    effect = judgement.result.effect.condition if judgement.result else ""
+    listed = judgement.claim.parameters.get("conditions", ())
+    told = [effect] if "@" in effect else list(listed) if isinstance(listed, list | tuple) else []
+    return bool(told) and all(str(text).partition("@")[0] in under for text in told)
 
 
 def attacked(judgements: Sequence[Judgement]) -> Judgement | None:
@@ -168,14 +190,18 @@ def toll_low(judgement: Judgement) -> float:
 
 
 def per_hundred(judgement: Judgement, who: str = "patients") -> str:
-    """Return the toll in whole people of a hundred: `Of 100 ill children, 12 more are missed (8 to 16); ...`."""
+    """Return the toll in whole people of a hundred: `Of 100 ill children, 12 more are missed (8 to 16); ...`.
+
+    Of films made white it is the calls that are counted so: no class is right for them, which is said.
+    """
     told = toll_of(judgement)
     sides = [
         f"of 100 {kind} {who}, {_people(told[name])} {what} ({_range(told[name])})"
         for name, kind, what in ((MISSED, "ill", "missed"), (CALLED_ILL, "healthy", "called ill"))
         if name in told
     ]
-    return wording.opened("; ".join(sides)) + "." if sides else ""
+    caveat = ", although no class is right for a film made white" if made_white(judgement) else ""
+    return wording.opened("; ".join(sides)) + f"{caveat}." if sides else ""
 
 
 def shown(record: Record, subject: str) -> str:
@@ -254,15 +280,20 @@ def _gain(one: Help) -> float:
 
 
 def _people(measure: Measure) -> str:
-    count = round(100 * measure.estimate)
+    count = _of_hundred(measure.estimate)
     return f"{abs(count)} {'fewer' if count < 0 else 'more'} {'is' if abs(count) == 1 else 'are'}"
 
 
 def _range(measure: Measure) -> str:
-    if round(100 * measure.estimate) < 0:
-        return f"{_whole(-measure.high)} to {_whole(-measure.low)} fewer"
-    return f"{_whole(measure.low)} to {_whole(measure.high)}"
+    """Return an interval in people: `8 to 16` on the side of the estimate, else `from 14 more to 39 fewer`."""
+    ends = _of_hundred(measure.low), _of_hundred(measure.high)
+    fewer = _of_hundred(measure.estimate) < 0
+    low, high = sorted((-end for end in ends) if fewer else ends)
+    if low >= 0:
+        return f"{low} to {high}"
+    side, other = ("fewer", "more") if fewer else ("more", "fewer")
+    return f"from {-low} {other} to {abs(high)} {side if high >= 0 else other}"
 
 
-def _whole(share: float) -> str:
-    return f"{round(100 * share)}".replace("-", wording.MINUS)
+def _of_hundred(share: float) -> int:
+    return int(wording.rounded(share, times=100))

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from suites.harness.formatting.figures import INK, QUIET, SERIES, STYLE
-from suites.harness.formatting.wording import number, plain_name
+from suites.harness.formatting.wording import number, stress
 from suites.harness.stress_grid.paired import PairUnderStress
 
 ROW = 0.24
@@ -46,7 +46,7 @@ def forest_plot(pairs: Sequence[PairUnderStress], reach: float | None = None) ->
                     markerfacecolor=colour if harm.settled else "white", linestyle="none",
                 )  # fmt: skip
         axes.axvline(0, color=INK, linewidth=0.9)
-        axes.set_yticks(range(len(order)), [plain_name(name) for name in order])
+        axes.set_yticks(range(len(order)), [stress(name) for name in order])
         axes.set_ylim(-0.8, len(order) - 0.2)
         axes.grid(visible=True, axis="x", color="#d9dce1")
         axes.grid(visible=False, axis="y")

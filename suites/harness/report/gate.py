@@ -80,6 +80,7 @@ class GateOutcome:
     Attributes:
         changes: every comparison made, worst first.
         lost: what the baseline judged and this run did not: a check that vanished must not pass.
+        renamed: `hardened compared with the baseline's fragile`, for each subject that has another name there.
         notes: what a reader must know (no paired comparison was possible, and why).
         part: whether it compared part of the claims only, this run or the baseline having judged no more.
     """
@@ -87,6 +88,7 @@ class GateOutcome:
     changes: Sequence[Change]
     lost: Sequence[str] = ()
     part: bool = False
+    renamed: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -105,6 +107,7 @@ class GateOutcome:
         lines = [
             f"release gate {verdict}: {len(self.worsened)} of {len(self.changes)} comparisons worse than tolerated"
         ]
+        lines += [f"  another name: {told}" for told in self.renamed]
         lines += [f"  worse: {change}" for change in self.worsened]
         lines += [f"  no longer judged: {what}" for what in self.lost]
         return lines + [f"  note: {note}" for note in self.notes]
@@ -132,6 +135,8 @@ def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: 
     raw, notes = _paired(now, then, names, tolerance)
     effects, lost, unasked = _effects(now.document, then.document, names, tolerance)
     raw += effects
+    strange = [subject["name"] for subject in now.document["subjects"] if subject["name"] not in names]
+    notes += [f"{name} is not compared: the baseline judged nobody of that name" for name in strange]
     notes += _otherwise_run(now.document, then.document)
     parts = {"this run": results.part_of(now.document), "the baseline": results.part_of(then.document)}
     notes += [f"{whose} is {part}" for whose, part in parts.items() if part]
@@ -139,7 +144,12 @@ def compare_with_baseline(current: Record | Path, baseline: Path, *, tolerance: 
     adjusted = holm([change.p for change in raw])
     changes = [Change(**(vars(change) | {"p": float(p)})) for change, p in zip(raw, adjusted, strict=True)]
     changes.sort(key=lambda change: (not change.fails, change.p, -change.worsening))
-    return GateOutcome(changes=changes, lost=lost, notes=notes, part=any(parts.values()))
+    renamed = [
+        f"{name} compared with the baseline's {other}{_same_weights(now.document, name, then.document, other)}"
+        for name, other in names.items()
+        if name != other
+    ]
+    return GateOutcome(changes=changes, lost=lost, renamed=renamed, notes=notes, part=any(parts.values()))
 
 
 def refuse_unfit_baseline(baseline: Path, subjects: Mapping[str, Sequence[str]], films: Sequence[Cohort]) -> None:
@@ -224,6 +234,15 @@ def _matched(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, str]:
         if list(ours[name]) != list(theirs[other]):
             raise UsageProblem(f"{name}: classes {theirs[other]} in the baseline, {ours[name]} now; not comparable")
     return pairs
+
+
+def _same_weights(now: Mapping[str, Any], name: str, then: Mapping[str, Any], other: str) -> str:
+    """Return whether two subjects of different names are the same network, in words; empty where a side has no hash."""
+    ours, theirs = (
+        next((subject.get("sha256", "") for subject in side["subjects"] if subject["name"] == wanted), "")
+        for side, wanted in ((now, name), (then, other))
+    )
+    return f" ({'the same' if ours == theirs else 'other'} weights)" if ours and theirs else ""
 
 
 def _paired(now: Run, then: Run, names: Mapping[str, str], tolerance: float) -> tuple[list[Change], list[str]]:

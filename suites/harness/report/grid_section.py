@@ -11,7 +11,7 @@ import pandas as pd
 
 from robustness.card import Card
 from suites.harness.formatting.severities import card
-from suites.harness.formatting.wording import ends, number, p_value, plain_name, slug, spanned
+from suites.harness.formatting.wording import ends, number, p_value, plain_name, slug, spanned, stress
 from suites.harness.report import pictures
 from suites.harness.report.heat_map import heat_map
 from suites.harness.report.pictures import Picture
@@ -74,7 +74,7 @@ def write_grid(grid: StressGrid, folder: Path) -> GridSection:
     for strip in grid.strips():
         name = f"figures/grid.{slug(strip.name)}.jpg"
         (folder / name).write_bytes(strip.jpeg)
-        title = plain_name(strip.name)
+        title = stress(strip.name)
         width, height = strip.size
         picture = Picture(file=name, title=title, kind="film", width=width, height=height, labels=strip.labels)
         shots.append(Shot(picture=picture, caption=title, facts={"calls": strip.caption}))
@@ -109,11 +109,11 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
         png = f"figures/{stem}.png"
         draw().savefig(folder / png, dpi=130, facecolor="white", metadata={"Software": None})
         picture = replace(picture, title=f"{title}: points of balanced accuracy lost by perturbation and severity")
-    left_out = [f"{plain_name(name)} is undefined for every film: {reason}." for name, reason in grid.missing.items()]
+    left_out = [f"{stress(name)} is undefined for every film: {reason}." for name, reason in grid.missing.items()]
     for row in grid.rows:
         counts = [f"{cell.undefined} films at severity {cell.severity}" for cell in row.cells if cell.undefined]
         if counts:
-            left_out.append(f"{plain_name(row.name)} is undefined for {', '.join(counts)}.")
+            left_out.append(f"{stress(row.name)} is undefined for {', '.join(counts)}.")
     return SubjectPart(name=grid.name, picture=picture, png=png, table=as_table(_table(grid)), left_out=left_out)
 
 
@@ -123,7 +123,7 @@ def _holds_zero(drop: Sampled) -> bool:
 
 
 def _named(row: Row) -> str:
-    return plain_name(row.name) + (" (control)" if row.family == CONTROL else "")
+    return stress(row.name) + (" (control)" if row.family == CONTROL else "")
 
 
 def _run(row: Row) -> tuple[int, ...]:
@@ -180,6 +180,6 @@ def _notes(grid: StressGrid) -> list[str]:
         for name, reason in score.left_out.items():
             told.setdefault((score.reference, name, reason), []).append(f"{score.name} of {score.subject}")
     return [
-        f"{plain_name(name)} is left out of {', '.join(whose)} against {reference}: {reason}."
+        f"{stress(name)} is left out of {', '.join(whose)} against {reference}: {reason}."
         for (reference, name, reason), whose in told.items()
     ]

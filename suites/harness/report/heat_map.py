@@ -39,7 +39,8 @@ def heat_map(
         title: printed above.
         unsure: (perturbation, severity) whose interval holds 0, printed in brackets: it may be chance.
     """
-    figure = Figure(figsize=(2.9 + 0.72 * len(severities), 1.0 + 0.25 * len(rows)))
+    longest = max((len(name) for name in rows), default=0)
+    figure = Figure(figsize=(max(2.9, 0.9 + 0.06 * longest) + 0.72 * len(severities), 1.0 + 0.25 * len(rows)))
     axes = figure.subplots()
     shades = mpl.colormaps["Blues"]
     for number, (name, values) in enumerate(rows.items()):

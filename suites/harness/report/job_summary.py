@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from suites.harness.claims import Judgement
+from suites.harness.claims import Judgement, Verdict
 from suites.harness.errors import UsageProblem, reason
 from suites.harness.formatting import wording
 from suites.harness.report.card import SPECIAL
@@ -91,6 +91,11 @@ def _lines(
     for verdict, words in wording.VERDICTS.items():
         yield f"| {words.word} | {' | '.join(str(counted[verdict, subject]) for subject in subjects)} |"
     yield ""
+    if violated := [judgement for judgement in judgements if judgement.verdict is Verdict.VIOLATED]:
+        yield "### Requirements violated"
+        yield ""
+        yield from (f"- {_text(judgement.subject)}: {_text(wording.sized(judgement))}" for judgement in violated)
+        yield ""
     own = [judgement for judgement in judgements if judgement.subject in names or not names]
     if worst := [harm for harm in harms(own, who, most=WORST) if harm.settled]:
         yield "### The worst"

@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from suites.harness.claims import Verdict
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.formatting import wording
 from suites.harness.report import page
@@ -29,9 +30,12 @@ FILES = (
     ("leaderboard-claims.csv", "one row per claim and subject: effect with interval, verdict"),
     ("leaderboard.json", "both, for programs"),
 )
+OPEN = Verdict.INCONCLUSIVE.value
 SETTINGS = ("profile", "seed")
 """Of a run, what must be the same for its numbers to stand beside another's. The resolution need not: it is chosen so
 that a subject cannot tell."""
+LEAST = 5
+"""Shared claims, each settled for one of the subjects at least, from which subjects are ranked."""
 ACCURACIES = ("accuracy", "balanced_accuracy")
 
 
@@ -86,6 +90,7 @@ class Board:
         told: what else was the same, and what a reader must know.
         entries: in the order of their mean rank.
         ranks: mean rank of each entry over the shared claims; NaN where there is none.
+        unranked: why there is none, in words; empty where there is.
         shared: ids of the claims that every entry has an effect for, judged by the same measure.
     """
 
@@ -94,6 +99,7 @@ class Board:
     entries: tuple[Entry, ...]
     ranks: tuple[float, ...]
     shared: tuple[str, ...]
+    unranked: str = ""
 
     def summary(self) -> pd.DataFrame:
         """Return one row per subject."""
@@ -102,7 +108,7 @@ class Board:
             found = [claim["verdict"] for claim in entry.claims.values()]
             rows.append(
                 {"films": self.title, "subject": entry.name, "report": entry.report, "mean_rank": rank,
-                 "claims_ranked": len(self.shared)}
+                 "claims_ranked": 0 if self.unranked else len(self.shared)}
                 | {f"{name}{end}": (entry.measure(name) or {}).get(part, math.nan)
                    for name in ACCURACIES
                    for end, part in (("", "estimate"), ("_low", "low"), ("_high", "high"))}
@@ -115,7 +121,8 @@ class Board:
         """Return one row per claim and subject."""
         rows = [
             {"films": self.title, "claim": name, "section": claim.get("section", ""), "subject": entry.name,
-             "ranked": name in self.shared, "verdict": claim["verdict"], "measure": effect.get("name", ""),
+             "ranked": name in self.shared and not self.unranked, "verdict": claim["verdict"],
+             "measure": effect.get("name", ""),
              "estimate": effect.get("estimate"), "low": effect.get("low"), "high": effect.get("high"),
              "margin": claim.get("margin")}
             for entry in self.entries
@@ -174,10 +181,10 @@ def _entry(subject: Mapping[str, Any], report: str, document: Mapping[str, Any])
 
 
 def _apart(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries, those of the same name with their report's, and with a number where that is not enough."""
+    """Return the entries, those of one name or of a part with their report's, and with a number where it takes one."""
     names: list[str] = []
     for entry in entries:
-        alone = sum(other.name == entry.name for other in entries) == 1
+        alone = sum(other.name == entry.name for other in entries) == 1 and part_of(entry.document) is None
         name = entry.name if alone else f"{entry.name} ({entry.report})"
         again = names.count(name)
         names.append(name)
@@ -194,7 +201,8 @@ def _board(entries: Sequence[Entry]) -> Board:
     harms = pd.DataFrame(
         {at: [_harm(entry.claims[name]) for name in shared] for at, entry in enumerate(entries)}, dtype=float
     )
-    means = harms.rank(axis=1).mean() if shared else pd.Series([math.nan] * len(entries))
+    unranked = _unranked(shared, entries)
+    means = harms.rank(axis=1).mean() if not unranked else pd.Series([math.nan] * len(entries))
     order = sorted(range(len(entries)), key=lambda at: (means[at] if math.isfinite(means[at]) else math.inf, at))
     cohort, run = entries[0].document["cohort"], entries[0].document.get("run", {})
     partial = list(dict.fromkeys(entry.report for entry in entries if part_of(entry.document) is not None))
@@ -213,7 +221,18 @@ def _board(entries: Sequence[Entry]) -> Board:
         entries=tuple(entries[at] for at in order),
         ranks=tuple(float(means[at]) for at in order),
         shared=shared,
+        unranked=unranked,
     )
+
+
+def _unranked(shared: Sequence[str], entries: Sequence[Entry]) -> str:
+    """Return why entries cannot be ranked; empty where they can."""
+    if len(entries) < 2:
+        return "nobody else was judged on these films and with these settings"
+    settled = sum(any(entry.claims[name]["verdict"] != OPEN for entry in entries) for name in shared)
+    if settled >= LEAST:
+        return ""
+    return f"a rank takes {LEAST} shared claims that are settled for one of the subjects, and there are {settled}"
 
 
 def _comparable(name: str, entries: Sequence[Entry]) -> bool:

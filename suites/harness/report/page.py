@@ -100,14 +100,14 @@ def render(
     )  # fmt: skip
 
 
-def render_cards(cards: Sequence[Card]) -> str:
+def render_cards(record: Record, cards: Sequence[Card]) -> str:
     """Return perturbations.html: the physics card of every perturbation of the run."""
-    return environment().get_template("perturbations.html.j2").render(cards=cards, **assets())
+    return environment().get_template("perturbations.html.j2").render(record=record, cards=cards, **assets())
 
 
 def render_checks(record: Record) -> str:
     """Return checks.html: every check and warning a report can carry."""
-    return environment().get_template("checks.html.j2").render(groups=flags.entries(record), **assets())
+    return environment().get_template("checks.html.j2").render(record=record, groups=flags.entries(record), **assets())
 
 
 def environment() -> jinja2.Environment:
@@ -123,8 +123,10 @@ def environment() -> jinja2.Environment:
     found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
     found.filters |= {
         "opened": wording.opened,
+        "stress": wording.stress,
         "anchor": checklist.claim_anchor,
         "headline": wording.headline,
+        "sized": wording.sized,
         "condition": wording.condition_words,
         "run_of": repetition.run_of,
     }

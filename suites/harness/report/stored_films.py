@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
 from pyarrow import ArrowException
 
 from suites.harness.errors import UsageProblem, one_line, reason
+from suites.harness.formatting import wording
+from suites.harness.formatting.cells import whole_percent
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.films_page import FILES, PAGE
 
@@ -50,6 +53,16 @@ def listed(
         "all": pd.Series(data=True, index=table.index),
     }
     return table[kept[which].astype(bool)].sort_values("confidence", ascending=False, kind="stable")
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as the page of films writes them: classes and conditions in words, confidences in percent."""
+    classes = {name: wording.plain_name(name) for column in ("truth", "call") for name in table[column].unique()}
+    return table.assign(
+        truth=table["truth"].map(classes),
+        call=table["call"].map(classes),
+        confidence=[whole_percent(value) if math.isfinite(value) else "" for value in table["confidence"]],
+    )
 
 
 def _read(report: Path) -> pd.DataFrame:

@@ -77,7 +77,7 @@ def write_report(
             further = (*further, *films_page.FILES)
         downloads = (*DOWNLOADS, CHECKS, *further, *_files(record, partial))
         if section:
-            (partial / grid_section.CARDS).write_text(page.render_cards(section.cards), encoding="utf-8")
+            (partial / grid_section.CARDS).write_text(page.render_cards(record, section.cards), encoding="utf-8")
         (partial / CHECKS[0]).write_text(page.render_checks(record), encoding="utf-8")
         html = page.render(record, evidence, downloads, pairs, section)
         (partial / "index.html").write_text(html, encoding="utf-8")

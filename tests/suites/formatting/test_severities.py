@@ -6,7 +6,7 @@ import pytest
 
 from robustness import perturbation
 from suites.harness.formatting.severities import in_units, in_words, with_units
-from suites.harness.formatting.wording import plain_name
+from suites.harness.formatting.wording import stress
 
 
 @pytest.mark.parametrize("name", perturbation.names())
@@ -15,7 +15,7 @@ def test_every_severity_of_every_perturbation_has_words(name):
     for severity in range(1, 6):
         told = in_units(f"{name}@{severity}")
         assert told == card.severities[severity].replace("(DI -", "(DI −").replace(", -", ", −") != ""
-        assert with_units(f"{name}@{severity}") == f"{plain_name(name)}, severity {severity} ({told})"
+        assert with_units(f"{name}@{severity}") == f"{stress(name)}, severity {severity} ({told})"
 
 
 def test_steps_are_told_in_order_and_what_has_no_severity_tells_nothing():
@@ -25,5 +25,5 @@ def test_steps_are_told_in_order_and_what_has_no_severity_tells_nothing():
     assert in_units("whiteout_lobar@4 | scatter@2 | clahe") == f"{first}; then {second}"
     assert in_units("clean") == in_units("clahe") == in_units("preprocessing:hub") == ""
     assert with_units("clean") == "clean films"
-    assert in_words("whiteout_lobar@4 | clahe") == "Whiteout lobar, severity 4, then CLAHE"
+    assert in_words("whiteout_lobar@4 | clahe") == "Lobar white-out, severity 4, then CLAHE"
     assert in_words("preprocessing:hub", inside=True) == "the recipe hub"

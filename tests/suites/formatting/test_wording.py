@@ -37,6 +37,20 @@ def claim(**more) -> Claim:
     return Claim(**(facts | more))
 
 
+def test_halves_are_rounded_away_from_zero_by_the_decimals_they_are_written_with():
+    told = [wording.rounded(value, times=100) for value in (0.125, 0.135, 0.145, -0.125, -0.004, 0.5)]
+    assert told == ["13", "14", "15", "-13", "0", "50"]
+    assert whole_percent(0.125) == "13 %"
+
+
+def test_a_perturbation_is_called_by_its_display_name_wherever_it_is_spoken_of():
+    assert wording.spoken("under gamma_low@3 | clahe.") == "under brightened mid-greys (gamma), severity 3, then CLAHE."
+    assert wording.condition_words("whiteout_lobar@4 - clean") == "lobar white-out, severity 4 − clean"
+    assert wording.stress("scatter") == "scatter"
+    assert wording.stress("medmnistc_gaussian_noise") == "MedMNIST-C Gaussian noise"
+    assert wording.stress("none_of_that_name") == "none of that name"
+
+
 @pytest.mark.parametrize(
     ("value", "how", "text"),
     [
@@ -53,6 +67,10 @@ def claim(**more) -> Claim:
         (math.nan, "share", "—"),
         (math.inf, "plain", "—"),
         (12.0, "count", "12"),
+        (0.0625, "share", "6.3 %"),
+        (-0.0625, "points", "−6.3 pp"),
+        (2.5, "count", "3"),
+        (1e300, "count", f"{1e300:,.0f}"),
         (12345.0, "count", "12,345"),
         (1.5, "levels", "1.500 levels"),
         (-0.0213, "nats", "−0.021 nats"),

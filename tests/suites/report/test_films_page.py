@@ -13,7 +13,8 @@ import pytest
 from scipy.special import softmax
 
 from robustness.perturbation import PerturbationUndefined
-from suites.harness.report.film_answers import NOT_ASKED, UNDEFINED, film_answers
+from suites.harness.record import Part
+from suites.harness.report.film_answers import NOT_ASKED, UNDEFINED, described, film_answers
 from suites.harness.report.films_page import PICTURED, embedded, write_films
 
 LOGITS = ["logit_0", "logit_1", "logit_2"]
@@ -109,6 +110,24 @@ def test_what_a_film_cannot_be_shown_under_is_left_out(record, tmp_path):
     shots = [shot for series in data_of(tmp_path)["pictures"].values() for one in series for shot in one["shots"]]
     assert shots
     assert {shot["severity"] for shot in shots} == {0}
+
+
+def test_conditions_are_told_in_words():
+    told = described("window_widening@3 | clahe"), described("whiteout_bilateral@4"), described("preprocessing:hub")
+    assert [one["words"] for one in told] == [
+        "window widening, severity 3, then CLAHE", "white-out of both lungs, severity 4", "the recipe hub"
+    ]  # fmt: skip
+    assert told[1]["name"] == "white-out of both lungs"
+    assert described("nobody_knows@3")["words"] == "nobody_knows@3"
+
+
+def test_the_rule_of_the_pictures_is_stated_and_a_part_says_so(record, page, tmp_path):
+    assert "those that most conditions turn from right to wrong" in (page / "films.html").read_text()
+    assert "Incomplete" not in (page / "films.html").read_text()
+    write_films(replace(record, part=Part(judged=3, of=17, what="judgements", why="-k x")), None, tmp_path)
+    text = (tmp_path / "films.html").read_text()
+    assert "Incomplete: 3 of 17 judgements" in text
+    assert "have pictures" not in text
 
 
 def test_nothing_in_the_data_ends_its_element():

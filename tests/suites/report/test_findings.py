@@ -106,9 +106,55 @@ def test_the_one_scale_counts_people(judged):
     told = findings.per_hundred(judged("x", Verdict.SUPPORTED, missed=0.123, called_ill=-0.014), "children")
     assert told == (
         "Of 100 ill children, 12 more are missed (10 to 14); of 100 healthy children, 1 fewer is called ill "
-        "(\N{MINUS SIGN}1 to 3 fewer)."
+        "(from 1 more to 3 fewer)."
     )
     assert findings.per_hundred(judged("x", Verdict.SUPPORTED)) == ""
+
+
+@pytest.mark.parametrize(
+    ("missed", "half", "told"),
+    [
+        (-0.125, 0.265, "13 fewer are missed (from 14 more to 39 fewer)"),
+        (0.875, 0.02, "88 more are missed (86 to 90)"),
+        (0.10, 0.14, "10 more are missed (from 4 fewer to 24 more)"),
+        (-0.10, 0.04, "10 fewer are missed (6 to 14)"),
+        (0.04, 0.04, "4 more are missed (0 to 8)"),
+    ],
+)
+def test_people_are_rounded_as_people_do_and_intervals_say_more_or_fewer(judged, missed, half, told):
+    one = judged("x", Verdict.SUPPORTED, missed=missed, half=half)
+    assert findings.per_hundred(one) == f"Of 100 ill patients, {told}."
+
+
+def test_white_outs_and_their_controls_are_one_harm_and_no_class_is_said_to_be_right(judged):
+    made = [
+        judged("white", Verdict.SUPPORTED, missed=0.9, condition="whiteout_mass@4 - clean"),
+        judged("veil", Verdict.SUPPORTED, missed=0.8, condition="diffuse_dose_matched@4 - clean"),
+        judged("sham", Verdict.VIOLATED, missed=0.7, condition="sham_opacity@4 - clean"),
+        judged("other", Verdict.SUPPORTED, missed=0.1, condition="scatter@3 - clean"),
+    ]
+    found = findings.harms(made)
+    assert names(found) == ["white", "other"]
+    assert found[0].scale.endswith(", although no class is right for a film made white.")
+    assert not findings.made_white(made[1]), "outside the lungs, or as a veil, nothing is made white"
+    assert "white" not in found[1].scale
+    several = replace(
+        made[0], claim=replace(made[0].claim, parameters={"conditions": ["scatter@3", "whiteout_mass@4"]})
+    )
+    mean = replace(several.result, effect=replace(several.result.effect, condition="mean over conditions"))
+    assert not findings.made_white(replace(several, result=mean)), "only some of its films are white"
+
+
+def test_every_violated_requirement_is_named_with_its_size(judged):
+    made = [
+        judged("white", Verdict.SUPPORTED, missed=0.9, condition="whiteout_mass@4 - clean"),
+        judged("sham", Verdict.VIOLATED, missed=0.7, condition="sham_opacity@4 - clean"),
+    ]
+    (violated,) = findings.findings(made, made[0].subject).violated
+    assert violated is made[1]
+    assert wording.sized(violated) == "sham was found (+21.0 pp, +17.4 to +24.6)"
+    few = replace(violated.result, effect=replace(violated.result.effect, exploratory=True))
+    assert wording.sized(replace(violated, result=few)).endswith(", exploratory)")
 
 
 def test_nothing_untrue_is_said_of_a_violated_requirement(judged):

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from suites import outputs
 from suites.harness.claims import Verdict
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.report import compare_with_baseline, gate, results, write_report
 from suites.harness.report.gate import GateOutcome
+from suites.harness.report.job_summary import job_summary
 from suites.harness.statistics import Resamples
 
 
@@ -145,6 +148,26 @@ def test_one_subject_may_be_renamed(record, baseline):
     outcome = compare_with_baseline(renamed, baseline)
     assert outcome.passed
     assert any(change.paired for change in outcome.changes)
+    told = f"next release compared with the baseline's {was} (the same weights)"
+    assert list(outcome.renamed) == [told]
+    assert outcome.lines()[1] == f"  another name: {told}"
+    assert told in job_summary([], gate=outcome).replace("\\", "")
+
+
+def test_the_page_is_told_whom_the_gate_compared(monkeypatch):
+    monkeypatch.setattr(outputs, "value", lambda config, name: Path("baseline"))
+    found = GateOutcome(changes=(), renamed=["new compared with the baseline's old"])
+    monkeypatch.setattr(outputs, "compare_with_baseline", lambda record, baseline: found)
+    run = SimpleNamespace(record=lambda: None, remarks=[])
+    outputs._compared(None, run, outputs.Outputs())
+    assert run.remarks == ["Release gate: new compared with the baseline's old."]
+
+
+def test_who_has_no_baseline_is_named(make_record, baseline):
+    two = make_record(subjects=2, films=300, skill=2.0, plain=True)
+    outcome = compare_with_baseline(two, baseline)
+    assert not outcome.renamed
+    assert any(f"{two.subjects[1].name} is not compared" in note for note in outcome.notes)
 
 
 def test_another_schema_and_damaged_predictions_are_named(record, baseline, tmp_path):

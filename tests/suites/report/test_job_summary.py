@@ -39,6 +39,7 @@ def test_the_three_worst_come_first_and_what_fails_the_run_before_them():
     assert "limitation confirmed" in worst[1]
     assert "requirement violated" in worst[0]
     assert "| Limitation confirmed | 4 |" in text
+    assert "### Requirements violated\n\n- mine\\|\\<b\\>: Required \\(5.0 %, 4.0 to 6.0\\)\n" in text
     assert "| Requirement met | 1 |" in text
     assert "Not a medical device" in text
 

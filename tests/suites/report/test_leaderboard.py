@@ -9,6 +9,7 @@ import math
 import pandas as pd
 import pytest
 
+from suites.commands.compare import compare
 from suites.harness.errors import UsageProblem
 from suites.harness.report.leaderboard import leaderboard, write_leaderboard
 from suites.harness.report.results import load_results
@@ -93,6 +94,38 @@ def test_a_claim_judged_by_another_measure_is_shown_and_not_ranked(stored):
 def test_subjects_of_one_name_are_told_apart_by_their_report(stored):
     (board,) = leaderboard([stored("v1", subject="net"), stored("v2", subject="net", change=worse(0.1))])
     assert [entry.name for entry in board.entries] == ["net (v1)", "net (v2)"]
+
+
+def test_every_subject_of_a_part_is_marked(stored):
+    def part(document):
+        document["incomplete"] = {"judged": 4, "of": 120, "what": "judgements", "why": "-k x"}
+
+    (board,) = leaderboard([stored("v1", subject="net"), stored("v2", subject="other", change=part)])
+    assert {entry.name for entry in board.entries} == {"net", "other (v2, 4 of 120 judgements)"}
+
+
+def open_but(settled):
+    """Return what leaves all but so many claims inconclusive."""
+
+    def change(document):
+        for claim in document["claims"][settled:]:
+            claim["verdict"] = "inconclusive"
+
+    return change
+
+
+def test_too_little_in_common_is_not_ranked_and_says_why(stored, tmp_path, capsys):
+    reports = [stored(name, subject=name, change=open_but(2)) for name in ("one", "two")]
+    (board,) = leaderboard(reports)
+    assert len(board.shared) > 2
+    assert all(math.isnan(rank) for rank in board.ranks)
+    assert "5 shared claims" in board.unranked
+    assert not board.claims()["ranked"].any()
+    assert compare([*map(str, reports), "--out", str(tmp_path / "board")]) == 0
+    printed = capsys.readouterr().out
+    assert f"no rank: {board.unranked}" in printed
+    assert "1.00" not in printed
+    assert f"No rank: {board.unranked}." in (tmp_path / "board" / "index.html").read_text()
 
 
 def test_one_report_twice_is_refused(stored):

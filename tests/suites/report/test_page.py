@@ -336,3 +336,18 @@ def test_simulated_films_foretell_nothing(make_record, tmp_path: Path, simulated
     ).read_text()
     assert ("will likely break it in practice" in text) == (not simulated)
     assert ("neither a failure nor its absence says anything about real ones" in text) == simulated
+
+
+def test_violated_requirements_stand_on_the_first_screen_and_lead_to_their_claims(text: str):
+    first = text.split('<section id="summary"')[1].split("</section>", maxsplit=1)[0]
+    told = re.findall(r'class="scope violations">(.*?)</p>', first)
+    assert len(told) == 2, "one line for each subject"
+    assert 'href="#claim-' in told[0]
+    assert "34.0 %, 29.0 to 39.0" in told[0]
+
+
+def test_a_command_without_its_folders_says_so(make_record, tmp_path):
+    made = make_record(subjects=1, films=30, plain=True)
+    told = "Give the paths on your machine"
+    assert told not in write_report(made, tmp_path / "whole").read_text()
+    assert told in write_report(replace(made, shortened=True), tmp_path / "cut").read_text()

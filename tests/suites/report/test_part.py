@@ -12,6 +12,7 @@ from suites.harness.errors import UsageProblem
 from suites.harness.record import Part
 from suites.harness.report import compare_with_baseline, load_results, write_report
 from suites.harness.report.card import write_model_cards
+from suites.harness.report.page import render_cards
 from suites.harness.report.part import (
     WHOLE,
     card_place,
@@ -39,6 +40,9 @@ def test_every_file_says_that_it_is_of_a_part(partial, tmp_path):
     page = write_report(partial, tmp_path / "part").read_text()
     assert '<p class="incomplete"' in page
     assert "Incomplete: 3 of 9 claims (-k &#39;x&#39;)." in page
+    for name in ("films.html", "checks.html"):
+        assert "Incomplete: 3 of 9 claims (-k &#39;x&#39;)." in (tmp_path / "part" / name).read_text(), name
+    assert "Incomplete: 3 of 9 claims" in render_cards(partial, [])
     assert part_of(load_results(tmp_path / "part")) == PART
     assert set(pd.read_csv(tmp_path / "part" / "results.csv")["incomplete"]) == {str(PART)}
     (card,) = write_model_cards(partial, tmp_path / "card.md")

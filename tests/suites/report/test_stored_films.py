@@ -7,7 +7,7 @@ import pytest
 
 from suites import commands
 from suites.harness.errors import UsageProblem
-from suites.harness.report.stored_films import FILE, listed
+from suites.harness.report.stored_films import FILE, as_text, listed
 
 ROWS = [
     ("a", "films", "one", "ill", "clean", "ill", 0.9, True, False),
@@ -79,3 +79,13 @@ def test_the_command_prints_them(report, capsys):
     assert "two" in text
     assert "80 %" in text
     assert "3 more rows" in text
+
+
+def test_rows_are_written_as_the_page_writes_them():
+    row = ("a", "films", "one", "bacterial_pneumonia", "scatter@3", "viral_pneumonia", 0.9999, False, True)
+    undefined = (*row[:5], "", float("nan"), None, False)
+    shown = as_text(pd.DataFrame([row, undefined], columns=NAMES))
+    assert list(shown["truth"]) == ["bacterial pneumonia"] * 2
+    assert list(shown["call"]) == ["viral pneumonia", ""]
+    assert list(shown["confidence"]) == [">99.9 %", ""]
+    assert set(shown["condition"]) == {"scatter@3"}, "as --condition takes it"

@@ -182,11 +182,12 @@ def test_means_are_ranked_only_among_the_same_severities_and_controls_are_marked
     places = part.table.columns.index("severities")
     rows = [(row[0], row[places]) for row in part.table.rows]
     assert rows == [
-        ("JPEG quality", "1, 3, 5"), ("scatter", "1, 3, 5"), ("roll", "3"),
-        ("whiteout mass", "4"), ("whiteout lobar", "4"), ("sham opacity (control)", "4"),
+        ("JPEG compression", "1, 3, 5"), ("scatter", "1, 3, 5"), ("film turned in its plane", "3"),
+        ("white-out by a mass", "4"), ("lobar white-out", "4"),
+        ("water of a lobar white-out outside the lungs (control)", "4"),
     ]  # fmt: skip
     drawn = (tmp_path / part.picture.file).read_text()
-    assert "sham opacity (control)" in drawn
+    assert "water of a lobar white-out outside the lungs (control)" in drawn
     assert "(in the cells: points of balanced accuracy lost)" in drawn
     assert part.left_out == ["scatter is undefined for 30 films at severity 3, 7 films at severity 5."]
 
@@ -212,10 +213,11 @@ def test_a_card_that_fails_leaves_its_reason_in_the_report(monkeypatch):
 
 
 def test_a_condition_of_a_claim_is_printed_in_words():
-    assert parameters._text("roll@3") == "roll, severity 3"
+    assert parameters._text("roll@3") == "film turned in its plane, severity 3"
     for other in ("roll@6", "nobody@3", "clean", "a@b@3", ""):
         assert parameters._text(other) == other
-    assert parameters._text(["roll@3", "clean", "scatter@1-5"]) == "roll, severity 3; clean; scatter, severities 1 to 5"
+    several = parameters._text(["tubes@3", "clean", "scatter@1-5"])
+    assert several == "tubes, severity 3; clean; scatter, severities 1 to 5"
     assert parameters._text(["clahe", "notch_filter"]) == "CLAHE, notch filter"
     assert parameters._text("recall_viral_pneumonia") == "recall viral pneumonia"
 

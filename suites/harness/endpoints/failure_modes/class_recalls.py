@@ -8,7 +8,7 @@ import pandas as pd
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.failure_modes.refused_films import Refused
-from suites.harness.endpoints.failure_modes.stress import gallery, harm, hidden_flips
+from suites.harness.endpoints.failure_modes.stress import base_of, gallery, harm, hidden_flips
 from suites.harness.endpoints.parameters import REQUIRED, ConditionName
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
@@ -61,6 +61,8 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
             for name, part in harms.items()
         )), "",
     )  # fmt: skip
+    labelled = np.isfinite(answers.called()) & (answers.labels == answers.class_index(worst))
+    base = base_of(sizes[worst][0], int(labelled.sum()))
     few_told = ", ".join(f"{plain_name(name)} ({sizes[name][0]} films)" for name in few)
     # No class may be cleared by the others: one that has films and cannot be judged leaves the question open.
     open_question = hidden or (f"too few films to judge: {few_told}" if any(sizes[name][0] for name in few) else "")
@@ -76,33 +78,35 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
         measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips,
                   *toll(answers, [condition], refused.films)],
         summary=(
-            f"{_sentence(worst, effect, condition, recalls[worst], len(judged))} {percent(flips.estimate)} of calls "
-            f"change. {f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
+            f"{_sentence(worst, effect, condition, recalls[worst], classes=len(judged), base=base)} "
+            f"{percent(flips.estimate)} of calls change. "
+            f"{f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
-        finding=_finding(worst, effect, condition, recalls[worst]),
+        finding=_finding(worst, effect, condition, recalls[worst], base),
         tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
         galleries=gallery(answers, condition, refused.films),
     )  # fmt: skip
 
 
-def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], classes: int) -> str:
+def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], *, classes: int, base: str) -> str:
     """Return what the class that loses most loses."""
     before, after = (percent(value.estimate) for value in recalls)
     rest = "" if effect.estimate > 0 else f"That of {plain_name(name)} goes from {before} to {after}. "
     several = f", the largest of {classes} classes" if classes > 1 else ""
     told = in_units(condition)
     return (
-        f"{_finding(name, effect, condition, recalls)} {rest}That is {points(effect.estimate)} points of harm "
+        f"{_finding(name, effect, condition, recalls, base)} {rest}That is {points(effect.estimate)} points of harm "
         f"({points(effect.low)} to {points(effect.high)}{several}){f', at {told}' if told else ''}."
     )
 
 
-def _finding(name: str, effect: Measure, condition: str, recalls: list[Measure]) -> str:
+def _finding(name: str, effect: Measure, condition: str, recalls: list[Measure], base: str) -> str:
     """Return what the class that loses most loses, in one sentence."""
     before, after = (percent(value.estimate) for value in recalls)
     if not effect.estimate > 0:
         return f"{in_words(condition)}: no class loses recall."
-    return f"{in_words(condition)}: recall of {plain_name(name)}, which loses most, falls from {before} to {after}."
+    fall = f"recall of {plain_name(name)}, which loses most, falls from {before} to {after}"
+    return f"{in_words(condition)}: {fall}{base}."
 
 
 def _size(answers: Answers, name: str, refused: Refused) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from suites.harness.formatting import figures, film_figures
 from suites.harness.formatting.cells import percent, points, whole_percent
 from suites.harness.formatting.severities import in_units, in_words
 from suites.harness.formatting.wording import opened, plain_name
+from suites.harness.formatting.wording import stress as stress_name
 from suites.harness.predictions.answers import RISING, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand, parse
 from suites.harness.statistics import Sampled, difference
@@ -80,6 +81,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
     refused = Refused.of(answers, [condition], among)
     primary, both = harm(answers, measure, condition, among)
     n, smallest = counted(answers, measure, both)
+    base = base_of(n, counted(answers, measure, among & np.isfinite(answers.called()))[0])
     effect = measured(f"{measure}_harm", f"{condition} - clean", primary, n, unit="points", smallest=smallest)
     measures = [
         measured(measure, name, answers.score(measure, name, both), n, unit="share", smallest=smallest)
@@ -103,9 +105,9 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         only_within=hidden if claim.kind == "requirement" else "",
         films=_whose(measure, claim),
         measures=[*measures, *toll(answers, [condition], both), *extra, *series[1]],
-        summary=" ".join([_sentence(measure, condition, measures, effect), *sentences]),
-        finding=_finding(measure, condition, measures),
-        helps=[*([_helped_by_it(measure, condition, measures, effect)] if gained(primary) else []), *helps],
+        summary=" ".join([_sentence(measure, condition, measures, effect, base), *sentences]),
+        finding=_finding(measure, condition, measures, base),
+        helps=[*([_helped_by_it(measure, condition, measures, effect, base)] if gained(primary) else []), *helps],
         figures={"severity": series[0]} if series[0] else {},
         tables=refused.tables,
         galleries=gallery(answers, condition, both),
@@ -139,21 +141,29 @@ def hidden_flips(answers: Answers, claim: Claim, flipped: Films, films: Films, h
     )
 
 
-def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> str:
+def base_of(n: int, of: int) -> str:
+    """Return on how many films a change was measured, for a sentence; empty where those are all that are answered.
+
+    What a measure is on these need not be what it is on all of them.
+    """
+    return f" (on the {n:,} of {of:,} films on which it can be made)" if n != of else ""
+
+
+def _sentence(measure: str, condition: str, measures: Sequence[Measure], effect: Measure, base: str) -> str:
     told = in_units(condition)
     return (
-        f"{_finding(measure, condition, measures)} That is {points(effect.estimate)} points of harm "
+        f"{_finding(measure, condition, measures, base)} That is {points(effect.estimate)} points of harm "
         f"({points(effect.low)} to {points(effect.high)}){f', at {told}' if told else ''}."
     )
 
 
-def _finding(measure: str, condition: str, measures: Sequence[Measure]) -> str:
-    """Return what became of the measure under the condition."""
+def _finding(measure: str, condition: str, measures: Sequence[Measure], base: str) -> str:
+    """Return what became of the measure under the condition, on the films that `base` names."""
     before, after = (percent(value.estimate) for value in measures[:2])
     moved = measures[1].estimate - measures[0].estimate
     how = "stays at" if before == after else "rises to" if moved > 0 else "falls to"
     start = "" if before == after else f" from {before}"
-    return f"{in_words(condition)}: {_spoken(measure, inside=True)} {how.replace(' to', f'{start} to')} {after}."
+    return f"{in_words(condition)}: {_spoken(measure, inside=True)} {how.replace(' to', f'{start} to')} {after}{base}."
 
 
 def gained(harmed: Sampled) -> bool:
@@ -161,11 +171,11 @@ def gained(harmed: Sampled) -> bool:
     return not harmed.too_few and harmed.interval().high < 0 and harmed.p_below(0.0) <= 0.001
 
 
-def _helped_by_it(measure: str, condition: str, measures: Sequence[Measure], effect: Measure) -> Help:
+def _helped_by_it(measure: str, condition: str, measures: Sequence[Measure], effect: Measure, base: str) -> Help:
     """Return that the change itself helps: the films then come otherwise than those the subject learned on."""
     gain = replace(effect, name=f"{measure}_gain", estimate=-effect.estimate, low=-effect.high, high=-effect.low)
     sentence = (
-        f"{_finding(measure, condition, measures).removesuffix('.')} ({points(gain.estimate)} points, "
+        f"{_finding(measure, condition, measures, base).removesuffix('.')} ({points(gain.estimate)} points, "
         f"{points(gain.low)} to {points(gain.high)}). A change that helps points to preprocessing that does not match "
         "what the subject was trained on: compare the two first."
     )
@@ -247,7 +257,7 @@ def _help(condition: str, remedy: str, effect: Measure, gain: Measure, cost: Mea
     return (
         f"{opened(plain_name(remedy))} before the network gives back {points(gain.estimate, signed=False)} points "
         f"({points(gain.low, signed=False)} to {points(gain.high, signed=False)}) of the "
-        f"{points(effect.estimate, signed=False)} lost to {plain_name(parse(condition).perturbation)}; on clean films "
+        f"{points(effect.estimate, signed=False)} lost to {stress_name(parse(condition).perturbation)}; on clean films "
         f"it costs {_cost(cost)}."
     )
 

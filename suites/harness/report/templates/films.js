@@ -5,7 +5,11 @@
   const conditions = data.conditions, UNDEFINED = 254, NOT_ASKED = 255, PAGE = 100;
   const words = (name) => name.replaceAll("_", " ");
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const percent = (step) => (100 * step / data.steps).toFixed(0) + " %";
+  // A confidence is kept in steps: the last one holds all that is nearer to 1 than to the step before it.
+  function percent(step) {
+    const share = 100 * step / data.steps;
+    return step === data.steps ? ">" + (100 - 50 / data.steps).toFixed(2) + " %" : share.toFixed(share > 99 ? 1 : 0) + " %";
+  }
   data.subjects.forEach(function (subject) {
     subject.calls = bytes(subject.calls);
     subject.confidence = bytes(subject.confidence);
@@ -89,7 +93,7 @@
       add(line, "td", row.confidence < 0 ? "" : percent(row.confidence), "number");
       add(line, "td", row.asked ? row.changed + " of " + row.asked : "", "number");
       add(line, "td", row.worst < 0 ? "" : words(subject.classes[subject.calls[cell(row.at, row.worst)]]) + " "
-        + percent(row.surest) + ", " + conditions[row.worst].text);
+        + percent(row.surest) + ", " + conditions[row.worst].words);
     });
     one("count").textContent = kept.length + " of " + rows.length + " films";
     one("more").hidden = kept.length <= shown;
@@ -121,7 +125,7 @@
     conditions.forEach(function (condition, place) {
       const call = subject.calls[cell(row.at, place)];
       if (call === NOT_ASKED) return;
-      const line = add(body, "tr"), head = add(line, "th", condition.text);
+      const line = add(body, "tr"), head = add(line, "th", condition.words);
       head.scope = "row";
       add(line, "td", condition.units);
       const told = call === UNDEFINED ? "undefined for this film" : words(subject.classes[call])
@@ -139,7 +143,7 @@
     one("viewer").hidden = !series;
     if (!series) return;
     group.textContent = "";
-    series.forEach(function (entry, at) { add(group, "option", words(entry.group)).value = String(at); });
+    series.forEach(function (entry, at) { add(group, "option", entry.name).value = String(at); });
     function picture() {
       const shots = series[Number(group.value)].shots, shot = shots[Math.min(Number(severity.value), shots.length - 1)];
       severity.max = String(shots.length - 1);
@@ -161,7 +165,7 @@
     picture();
   }
 
-  conditions.forEach(function (condition, place) { if (place) add(one("condition"), "option", condition.text).value = String(place); });
+  conditions.forEach(function (condition, place) { if (place) add(one("condition"), "option", condition.words).value = String(place); });
   ["text", "which", "condition"].forEach(function (id) { one(id).addEventListener("input", function () { shown = PAGE; list(); }); });
   if (one("subject")) one("subject").addEventListener("input", function () {
     subject = data.subjects[Number(one("subject").value)];

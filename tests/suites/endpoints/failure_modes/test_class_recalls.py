@@ -47,14 +47,26 @@ def test_a_sham_that_costs_viral_recall_only_was_met_and_is_not(tmp_path):
     assert result.effect.estimate == pytest.approx(26 / 80)
     assert "the class that loses most is viral pneumonia" in now.reason
     assert result.summary.startswith(
-        "Sham opacity, severity 4: recall of viral pneumonia, which loses most, falls from 100.0 % to 67.5 %. "
+        "Water of a lobar white-out outside the lungs, severity 4: recall of viral pneumonia, which loses most, "
+        "falls from 100.0 % to 67.5 %. "
         "That is +32.5 "
     )
     assert "at sum of a lobar opacity of 0.8" in result.summary
     assert result.finding.startswith(
-        "Sham opacity, severity 4: recall of viral pneumonia, which loses most, falls from"
+        "Water of a lobar white-out outside the lungs, severity 4: recall of viral pneumonia, which loses most, falls"
     )
     assert list(result.tables["Every class"]["class"]) == ["bacterial pneumonia", "normal", "viral pneumonia"]
+
+
+def test_a_fall_on_some_of_the_films_says_on_how_many(tmp_path):
+    whole = losing(VIRAL, 0.32, NORMAL)
+    _, result = judged(CLAIMS["whiteout.sham"], whole, tmp_path)
+    assert result.finding.endswith("falls from 100.0 % to 67.5 %.")
+    refused = dict.fromkeys(range(VIRAL, 60, 3), "sham_opacity is undefined: there is less room")
+    calls = np.where(np.arange(240) % 6 == VIRAL, NORMAL, RIGHT)
+    part = planted({SHAM: calls}, films=240, undefined={SHAM: refused})
+    _, result = judged(CLAIMS["whiteout.sham"], part, tmp_path)
+    assert result.finding.endswith("falls from 100.0 % to 50.0 % (on the 60 of 80 films on which it can be made).")
 
 
 def test_a_sham_that_costs_nothing_is_met(tmp_path):

@@ -168,4 +168,6 @@ def test_a_sham_that_no_film_allows_is_said_and_the_claim_judged(tmp_path):
     answers = answered(NORMAL, undefined=refused)
     result = result_of("whiteout.normal", answers, tmp_path)
     assert result.effect.estimate == 1
-    assert result.summary.endswith("The control, sham opacity, severity 4, is evaluable on none of them.")
+    assert result.summary.endswith(
+        "The control, water of a lobar white-out outside the lungs, severity 4, is evaluable on none of them."
+    )
