@@ -16,11 +16,10 @@ To add one, write a function in a file of this folder (or below it)::
         return Result(effect=effect, p_beyond=beyond(share, claim), p_within=within(share, claim))
 
 and name it in the claims table. An endpoint finds every parameter it declares in `claim.parameters`, typed, defaults
-filled in (see `parameters.py`), and whatever conditions they name have been predicted before it runs; it reads no others,
-which are there or not as other claims are selected. A parameter that moves neither effect nor p values is declared so
-(`Conditions(beside_verdict=True)`), and where it fails the verdict stands. What the subject
-has to lose goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the same would be
-called robust.
+filled in (see `parameters.py`), and whatever conditions they name have been predicted before it runs; it reads no
+others, for these are there or not as other claims are selected. A parameter that moves neither effect nor p values is
+declared so (`Conditions(beside_verdict=True)`), and where it fails the verdict stands. What the subject has to lose
+goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the same would be called robust.
 """
 
 from __future__ import annotations

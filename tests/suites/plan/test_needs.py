@@ -33,8 +33,8 @@ TABLE = (
     "abstention.conformal", "doubt.lateral", "doubt.adult",
 )  # fmt: skip
 """Claims that have controls, remedies, severities or probes beside their verdicts, or stand among such in a section."""
-ALONE = ("contrast.scatter", "contrast.fixed_window", "whiteout.sham", "whiteout.confident", "calibration.temperature",
-         "doubt.adult")  # fmt: skip
+ALONE = ("contrast.scatter", "contrast.fixed_window", "whiteout.sham", "whiteout.bacterial", "whiteout.confident",
+         "calibration.temperature", "doubt.adult")  # fmt: skip
 
 
 def found(row) -> Film:
