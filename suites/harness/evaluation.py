@@ -60,11 +60,17 @@ class Evaluation(PredictedRun):
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
     def judgement(self, claim: Claim, subject: str) -> Judgement:
-        """Return the judgement of one claim on one subject; its whole section is judged with it."""
+        """Return the judgement of one claim on one subject; its whole section is judged with it.
+
+        Raises:
+            ValueError: this run is about other claims.
+        """
+        if not self.is_selected(claim):
+            raise ValueError(f"{claim.id} is none of the claims that were selected, and is not measured as a whole")
         key = claim.section, subject
         if key not in self._judged:
             section = [
-                other for other in self.claims if other.section == claim.section and subject in self.about(other)
+                other for other in self.running if other.section == claim.section and subject in self.about(other)
             ]
             results = {other.id: self._measure(other, subject) for other in section}
             self._judged[key] = judge_section(section, subject, results)
@@ -75,7 +81,7 @@ class Evaluation(PredictedRun):
     def run(self) -> Evaluation:
         """Judge every selected claim on everything it is about, the cheap ones first."""
         for claim in sorted(self.claims, key=self.cost):
-            if not self.selected or claim.id in self.selected:
+            if self.is_selected(claim):
                 for subject in self.about(claim):
                     self.judgement(claim, subject)
         return self
@@ -113,8 +119,9 @@ class Evaluation(PredictedRun):
                 return measured_alone(measure, self.cohort, claim)
             refuse(self._named(subject), self.checks[subject])
             looked: set[str] = set()
-            evidence = self.evidence(subject, looked)
-            roles = measure.roles(claim, self.probes)
+            roles = self.roles(claim)
+            every = measure.roles(claim, self.probes)
+            evidence = self.evidence(subject, looked, without=set(every) - set(roles))
             for role in roles:
                 self.answers(self._named(subject), self.probes[role], role)
 
@@ -164,7 +171,7 @@ class Evaluation(PredictedRun):
         """Everything judged so far, in the order of the claims table, then of the subjects."""
         order = {claim.id: position for position, claim in enumerate(self.claims)}
         flat = [judgement for section in self._judged.values() for judgement in section]
-        shown = [judgement for judgement in flat if not self.selected or judgement.claim.id in self.selected]
+        shown = [judgement for judgement in flat if self.is_selected(judgement.claim)]
         names = [PAGE, self.cohort.name, *(subject.name for subject in self.subjects)]
         return sorted(shown, key=lambda judgement: (order[judgement.claim.id], names.index(judgement.subject)))
 
@@ -226,7 +233,7 @@ class Evaluation(PredictedRun):
     @property
     def unfit(self) -> list[str]:
         """Which claims name classes that a subject does not have, a sentence for each subject."""
-        asked = [claim for claim in self.claims if not self.selected or claim.id in self.selected]
+        asked = filter(self.is_selected, self.claims)
         return [told for subject in self.subjects if (told := without_their_classes(asked, subject))]
 
     @property
@@ -265,7 +272,8 @@ class Evaluation(PredictedRun):
 
     def _drawn(self, folder: Path) -> Path:
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
-        grid = stress_grid(judged, self.preset)
+        asked = self.conditions(filter(self.is_selected, self.claims))
+        grid = stress_grid(judged, self.preset, {condition.text for condition in asked})
         if not all(is_ours(judgement.claim) for judgement in self.judgements):
             return write_report(self.record(), folder, comparison=compare(judged), grid=grid)
         looked = [role for role in self.probes if any(key[1] == role for key in self._answers)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -47,7 +47,7 @@ class PredictedRun:
             `native`: as they are stored.
         workers: processes that predict; they decide no number.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
-            them; empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen, in a few words.
+            them (see `running`); empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen.
         progress: told of whatever is done.
     """
 
@@ -136,13 +136,13 @@ class PredictedRun:
     def plan(self) -> Mapping[str, Sequence[Condition]]:
         """Role of a cohort (`main`, a probe's) -> what it is predicted under.
 
-        Made once, before the first prediction, from all claims whose section is judged: what a claim needs never
-        depends on which of them is judged first. Nothing is predicted of a cohort that no such claim looks at.
+        Made once, before the first prediction, from all claims that are measured: what a claim needs never depends on
+        which of them is judged first. Nothing is predicted that no such claim looks at.
         """
         wanted = [claim for claim in self.running if get(claim.endpoint).about == "subject"]
         plan = {"main": self._asked(wanted)} if wanted or self.preset else {}
         for role in self.probes:
-            looking = [claim for claim in wanted if role in get(claim.endpoint).roles(claim, self.probes)]
+            looking = [claim for claim in wanted if role in self.roles(claim)]
             if looking:
                 plan[role] = self._probed(looking)
         return plan
@@ -157,16 +157,33 @@ class PredictedRun:
 
     @property
     def running(self) -> list[Claim]:
-        """The claims whose section is judged in this run: they share Holm's correction with a selected one."""
-        sections = {other.section for other in self.claims if other.id in self.selected}
-        return [claim for claim in self.claims if not self.selected or claim.section in sections]
+        """The claims that are measured in this run.
 
-    def evidence(self, name: str, looked: set[str] | None = None) -> Evidence:
+        Those that are selected, whole; and the others of their sections, for the p values that Holm's correction takes,
+        without what only stands beside their verdicts (controls, remedies, other severities, probes for a table).
+        """
+        sections = {other.section for other in self.claims if self.is_selected(other)}
+        return [
+            claim if self.is_selected(claim) else get(claim.endpoint).for_verdict(claim)
+            for claim in self.claims
+            if claim.section in sections
+        ]
+
+    def is_selected(self, claim: Claim) -> bool:
+        """Return whether this run is about a claim."""
+        return not self.selected or claim.id in self.selected
+
+    def roles(self, claim: Claim) -> list[str]:
+        """Return the probes that one of the running claims looks at."""
+        return get(claim.endpoint).roles(claim, self.probes, for_verdict=not self.is_selected(claim))
+
+    def evidence(self, name: str, looked: set[str] | None = None, without: Collection[str] = ()) -> Evidence:
         """Return the answers of one subject, predicting what is missing; on a probe when somebody looks at it.
 
         Args:
             name: of the subject.
             looked: takes the roles that somebody has looked at.
+            without: roles of probes that are not to be had.
 
         Raises:
             NotEvaluable: the subject is no function of the film (see `checks`).
@@ -186,7 +203,7 @@ class PredictedRun:
 
         return Evidence(
             main=self.answers(subject, self.cohort, "main"), profile=self.profile, seed=self.seed, cache=self.cache,
-            probes=WhenAsked(self.probes, there),
+            probes=WhenAsked((role for role in self.probes if role not in without), there),
             severities=SEVERITIES[self.profile], peers=WhenAsked(cohorts, beside),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -31,11 +31,15 @@ class Parameter:
 
     Attributes:
         default: what an endpoint gets where the claim does not name the parameter; `REQUIRED` where it must.
+        beside_verdict: whether what it names only stands beside the verdict: neither the effect, nor its p values, nor
+            whether the claim is evaluable at all depend on it. A claim that is measured for the sake of Holm's
+            correction alone goes without.
         words: what a value must be, for messages.
         thorough_only: whether what it names is predicted in the profiles standard and full only.
     """
 
     default: Any = REQUIRED
+    beside_verdict: bool = field(default=False, kw_only=True)
     words: ClassVar[str] = "text"
     thorough_only: ClassVar[bool] = False
 

@@ -16,9 +16,10 @@ To add one, write a function in a file of this folder (or below it)::
         return Result(effect=effect, p_beyond=beyond(share, claim), p_within=within(share, claim))
 
 and name it in the claims table. An endpoint finds every parameter it declares in `claim.parameters`, typed, defaults
-filled in (see `parameters.py`), and whatever conditions they name have been predicted before it runs. What the subject
-has to lose goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the same would be
-called robust.
+filled in (see `parameters.py`), and whatever conditions they name have been predicted before it runs; it reads no
+others, for these are there or not as other claims are selected. A parameter that moves neither effect nor p values is
+declared so (`Conditions(beside_verdict=True)`), and where it fails the verdict stands. What the subject has to lose
+goes into `Result.headroom` (see `headroom.py`): without it, one that always answers the same would be called robust.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Endpoint:
         parameters: what a claim may ask of it, by name.
         every_probe: whether it looks at all probes; else at those that its parameters name. One that looks at others
             all the same has them predicted when it does, which no plan knew of.
+        probes_beside_verdict: whether those of all probes that no parameter names only stand beside the verdict (see
+            `Parameter.beside_verdict`).
         stage: what it does beside the predictions: cheap claims are judged before those that attack or explain.
     """
 
@@ -60,6 +63,7 @@ class Endpoint:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     every_probe: bool = False
     stage: Stage = "measuring"
+    probes_beside_verdict: bool = False
 
     def __call__(self, evidence: Any, claim: Claim) -> Result:  # noqa: ANN401 - what it is about decides the type
         """Measure a claim, its parameters typed and complete."""
@@ -87,11 +91,19 @@ class Endpoint:
         texts = (one.probe_conditions(asked[name]) for name, one in self._named(thorough=thorough))
         return expand(text for named in texts for text in named)
 
-    def roles(self, claim: Claim, given: Iterable[str]) -> list[str]:
-        """Return the probes a claim looks at, of those that were given."""
+    def roles(self, claim: Claim, given: Iterable[str], *, for_verdict: bool = False) -> list[str]:
+        """Return the probes a claim looks at, of those that were given; if asked, those that its verdict rests on."""
         asked = self.asked(claim)
         named = {asked[name] for name, one in self.parameters.items() if isinstance(one, Role)}
-        return [role for role in given if self.every_probe or role in named]
+        every = self.every_probe and not (for_verdict and self.probes_beside_verdict)
+        return [role for role in given if every or role in named]
+
+    def for_verdict(self, claim: Claim) -> Claim:
+        """Return the claim without what only stands beside its verdict: the same effect and p values, for less."""
+        beside = {name for name, one in self.parameters.items() if one.beside_verdict}
+        return replace(
+            claim, parameters={name: value for name, value in claim.parameters.items() if name not in beside}
+        )
 
     def classes_named(self, claim: Claim) -> dict[str, str]:
         """Return the classes that a claim names, by parameter."""
@@ -120,18 +132,21 @@ def endpoint(
     parameters: Mapping[str, Parameter] | None = None,
     every_probe: bool = False,
     stage: Stage = "measuring",
+    probes_beside_verdict: bool = False,
 ) -> Callable[[Measuring], Measuring]:
     """Register a function as an endpoint; see `Endpoint` for the arguments.
 
     Raises:
-        ValueError: another function is registered under that name.
+        ValueError: another function is registered under that name, or a parameter beside the verdict has no default.
     """
+    if needed := [key for key, one in (parameters or {}).items() if one.beside_verdict and one.required]:
+        raise ValueError(f"endpoint {name!r}: {needed[0]} stands beside the verdict and needs a default to go without")
 
     def register(function: Measuring) -> Measuring:
         known = _REGISTRY[name].measure if name in _REGISTRY else function
         if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(taken("endpoint", name, known, function))
-        _REGISTRY[name] = Endpoint(name, function, about, parameters or {}, every_probe, stage)
+        _REGISTRY[name] = Endpoint(name, function, about, parameters or {}, every_probe, stage, probes_beside_verdict)
         return function
 
     return register

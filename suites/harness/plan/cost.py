@@ -134,7 +134,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         units["explaining"] += number
         seconds["explaining"] += number * (once * forward + again * backward)
         if report:
-            pictured = [claim for claim in asked if claim.id not in stored.drawn]
+            pictured = [one for one in asked if evaluation.is_selected(one) and one.id not in stored.drawn]
             galleries = any(claim.endpoint == "map_goes_with_the_weights" for claim in pictured)
             pictures = PICTURES[profile] if galleries else min(CURVES, len(pictured))
             seconds["drawing"] += pictures * PICTURE_SECONDS

@@ -69,13 +69,13 @@ def stored(evaluation: Evaluation) -> Stored:
     noted = _noted(evaluation).read().to_dict("records")
     worked = {str(row["work"]) for row in noted}
     results = {str(row["result"]): bool(row["drawn"]) for row in sorted(noted, key=lambda row: bool(row["drawn"]))}
-    named = {claim.id: _result(claim, evaluation) for claim in evaluation.claims}
+    named = {claim.id: _result(claim, evaluation) for claim in evaluation.running}
     return Stored(
         predictions=predictions,
         left=left,
         changes=changes,
         films=films,
-        worked=frozenset(claim.id for claim in evaluation.claims if _work(claim) in worked),
+        worked=frozenset(claim.id for claim in evaluation.running if _work(claim) in worked),
         measured=frozenset(name for name, result in named.items() if result in results),
         drawn=frozenset(name for name, result in named.items() if results.get(result)),
     )
@@ -86,7 +86,7 @@ def note_judged(evaluation: Evaluation, *, drawn: bool) -> None:
     judged = {(judgement.claim.section, judgement.subject) for judgement in evaluation.judgements}
     rows = [
         {"work": _work(claim), "result": _result(claim, evaluation), "drawn": drawn}
-        for claim in evaluation.claims
+        for claim in evaluation.running
         if all((claim.section, one) in judged for one in evaluation.about(claim))
     ]
     _noted(evaluation).add(pd.DataFrame(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -95,17 +95,21 @@ def preset_conditions(name: str | None) -> list[Condition]:
         raise UsageProblem(str(unknown)) from unknown
 
 
-def stress_grid(answers: Sequence[Answers], name: str | None) -> StressGrid | None:
+def stress_grid(
+    answers: Sequence[Answers], name: str | None, asked: Collection[str] | None = None
+) -> StressGrid | None:
     """Return the grid of a run; `None` where no film is labelled or no perturbation was run.
 
     Args:
         answers: of every subject on the cohort under test; the first is the reference of the others.
         name: of the preset, or `None`: whatever perturbations the claims needed.
+        asked: conditions that were asked for; without a preset no others are shown. By default all that were run.
     """
     chosen = preset_conditions(name)
     grids = []
     for item in answers:
-        ran = [parse(str(text)) for text in item.predictions.table["condition"].unique()]
+        texts = map(str, item.predictions.table["condition"].unique())
+        ran = [parse(text) for text in texts if asked is None or text in asked]
         wanted = [c for c in chosen if c.text not in item.predictions.failed] or [
             c for c in ran if len(c.steps) == 1 and c.severity and c.preprocessing is None
         ]

@@ -44,7 +44,7 @@ MISSED = "no robustness can be concluded from a search that may have missed"
     parameters={
         "levels": OneOf(1.0, tuple(round(budget * 255, 6) for budget in BUDGETS)),
         "threat": OneOf(INPUT, tuple(THREATS)),
-        "side_by_side": Flag(),
+        "side_by_side": Flag(beside_verdict=True),
         "transfer": Flag(),
     },
     stage="attacking",

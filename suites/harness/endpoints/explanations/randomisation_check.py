@@ -21,9 +21,10 @@ from suites.harness.subjects.attribution_layer import described, method_for
     "map_goes_with_the_weights",
     parameters={
         "method": OneOf(method_comparison.methods("quick")[0], tuple(explain.names())),
-        "conditions": Conditions(),
+        "conditions": Conditions(beside_verdict=True),
     },
     every_probe=True,
+    probes_beside_verdict=True,
     stage="explaining",
 )
 def map_goes_with_the_weights(evidence: Evidence, claim: Claim) -> Result:

@@ -21,6 +21,7 @@ from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionNa
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
+from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent, whole_percent
 from suites.harness.formatting.severities import in_words, with_units
@@ -36,8 +37,8 @@ from suites.harness.statistics import Sampled, difference
         "class": ClassName(),
         "truth": ClassName(""),
         "other_than": ClassName(""),
-        "sham": ConditionName(""),
-        "matched": ConditionName(""),
+        "sham": ConditionName("", beside_verdict=True),
+        "matched": ConditionName("", beside_verdict=True),
         "conditions": Conditions(REQUIRED),
     },
 )
@@ -69,7 +70,11 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     )
     unseen: list[str] = []
     for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
-        seen = everywhere & np.isfinite(answers.called(condition))
+        try:
+            seen = everywhere & np.isfinite(answers.called(condition))
+        except NotEvaluable as reason:  # a control takes nothing from the verdict
+            unseen.append(f"The control, {in_words(condition, inside=True)}, is not evaluable: {reason}.")
+            continue
         if not seen.any():
             unseen.append(f"The control, {in_words(condition, inside=True)}, is evaluable on none of them.")
             continue

@@ -68,9 +68,9 @@ def films_of(answers: Answers, claim: Claim) -> Films:
         "measure": Score("balanced_accuracy"),
         "truth": ClassName(""),
         "condition": ConditionName(),
-        "control": ConditionName(""),
-        "conditions": Conditions(),
-        "remedies": Remedies(of="condition"),
+        "control": ConditionName("", beside_verdict=True),
+        "conditions": Conditions(beside_verdict=True),
+        "remedies": Remedies(of="condition", beside_verdict=True),
     },
 )
 def stress(evidence: Evidence, claim: Claim) -> Result:
@@ -93,7 +93,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         measured("flip_rate", f"{condition} - clean", flips, int(both.sum()), unit="share", smallest=of_any_class)
     )
     hidden = hidden_flips(answers, claim, flipped, both & _of_measure(answers, measure), primary)
-    extra, sentences, helps = _beside(answers, claim, measure, among, effect)
+    extra, sentences, helps = _beside(answers, claim, among, effect)
     series = _curve(evidence, claim, measure, among)
     sentences += filter(None, [refused.sentence])
     return Result(
@@ -201,47 +201,71 @@ def _whose(measure: str, claim: Claim) -> str:
 
 
 def _beside(
-    answers: Answers, claim: Claim, measure: str, among: Films, effect: Measure
+    answers: Answers, claim: Claim, among: Films, effect: Measure
 ) -> tuple[list[Measure], list[str], list[Help]]:
     """Return the measures and sentences for the control and the remedies a claim names, and which of these help.
 
     `effect` is the harm that the remedies meet.
     """
     measures, sentences, helps = [], [], []
-    condition = claim.parameters["condition"]
+    # What cannot be had of these is said, and takes nothing from the verdict.
     if control := claim.parameters["control"]:
-        alone, films = harm(answers, measure, control, among)
-        n, smallest = counted(answers, measure, films)
-        measures.append(measured(f"{measure}_harm", f"{control} - clean", alone, n, unit="points", smallest=smallest))
-        excess, films = harm(answers, measure, condition, among, reference=control)
-        n, smallest = counted(answers, measure, films)
-        more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, unit="points", smallest=smallest)
-        measures.append(more)
-        sentences.append(
-            f"The control, {in_words(control, inside=True)}, costs {_cost(measures[-2])} points, so "
-            f"{points(more.estimate)} ({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
-        )
+        try:
+            found, told = _against_control(answers, claim, among)
+        except NotEvaluable as reason:
+            found, told = [], f"The control, {in_words(control, inside=True)}, is not evaluable: {reason}."
+        measures += found
+        sentences.append(told)
     for name in claim.parameters["remedies"]:
-        for text in (f"{condition} | {name}", name):
-            remedied, films = harm(answers, measure, parse(text).text, among)
-            n, smallest = counted(answers, measure, films)
-            measures.append(
-                measured(
-                    f"{measure}_harm", f"{parse(text).text} - clean", remedied, n, unit="points", smallest=smallest
-                )
-            )
-        left, cost = measures[-2:]
-        change = round(1000 * left.estimate) - round(1000 * effect.estimate)
-        worse = " (worse than without)" if change > 0 else " (as without)" if change == 0 else ""
-        sentences.append(
-            f"With {plain_name(name)} the harm is {_cost(left)} points{worse}; on clean films {plain_name(name)} costs "
-            f"{_cost(cost)}."
-        )
-        measures.append(_gain(answers, measure, condition, name, among))
-        # What costs healthy films as much as it gives back, or costs them something for sure, is no help.
-        if measures[-1].low > 0 and not cost.low > 0 and cost.estimate < measures[-1].estimate / 2:
-            helps.append(Help(sentence=_help(condition, name, effect, measures[-1], cost), gain=measures[-1]))
+        try:
+            found, told, helped = _with_remedy(answers, claim, name, among, effect)
+        except NotEvaluable as reason:
+            found, told, helped = [], f"{opened(plain_name(name))} is not evaluable: {reason}.", None
+        measures += found
+        sentences.append(told)
+        helps += [helped] if helped else []
     return measures, sentences, helps
+
+
+def _against_control(answers: Answers, claim: Claim, among: Films) -> tuple[list[Measure], str]:
+    """Return the harm of the control and what the condition does beyond it, and both in a sentence."""
+    measure, condition, control = (claim.parameters[name] for name in ("measure", "condition", "control"))
+    alone, films = harm(answers, measure, control, among)
+    n, smallest = counted(answers, measure, films)
+    cost = measured(f"{measure}_harm", f"{control} - clean", alone, n, unit="points", smallest=smallest)
+    excess, films = harm(answers, measure, condition, among, reference=control)
+    n, smallest = counted(answers, measure, films)
+    more = measured(f"{measure}_harm", f"{condition} - {control}", excess, n, unit="points", smallest=smallest)
+    return [cost, more], (
+        f"The control, {in_words(control, inside=True)}, costs {_cost(cost)} points, so "
+        f"{points(more.estimate)} ({points(more.low)} to {points(more.high)}) belong to the kind of change itself."
+    )
+
+
+def _with_remedy(
+    answers: Answers, claim: Claim, name: str, among: Films, effect: Measure
+) -> tuple[list[Measure], str, Help | None]:
+    """Return the harm that a remedy leaves, its price and its gain; the first two in a sentence; and if it helps."""
+    measure, condition = claim.parameters["measure"], claim.parameters["condition"]
+    measures = []
+    for text in (f"{condition} | {name}", name):
+        remedied, films = harm(answers, measure, parse(text).text, among)
+        n, smallest = counted(answers, measure, films)
+        measures.append(
+            measured(f"{measure}_harm", f"{parse(text).text} - clean", remedied, n, unit="points", smallest=smallest)
+        )
+    left, cost = measures
+    change = round(1000 * left.estimate) - round(1000 * effect.estimate)
+    worse = " (worse than without)" if change > 0 else " (as without)" if change == 0 else ""
+    told = (
+        f"With {plain_name(name)} the harm is {_cost(left)} points{worse}; on clean films {plain_name(name)} costs "
+        f"{_cost(cost)}."
+    )
+    gain = _gain(answers, measure, condition, name, among)
+    # What costs healthy films as much as it gives back, or costs them something for sure, is no help.
+    useful = gain.low > 0 and not cost.low > 0 and cost.estimate < gain.estimate / 2
+    helped = Help(sentence=_help(condition, name, effect, gain, cost), gain=gain) if useful else None
+    return [left, cost, gain], told, helped
 
 
 def _gain(answers: Answers, measure: str, condition: str, remedy: str, among: Films) -> Measure:

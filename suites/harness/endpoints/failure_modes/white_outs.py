@@ -28,7 +28,7 @@ LEFT = (
 
 @endpoint(
     "confident_whatever_the_cause",
-    parameters={"conditions": Conditions(REQUIRED), "extents": FurtherConditions(())},
+    parameters={"conditions": Conditions(REQUIRED), "extents": FurtherConditions((), beside_verdict=True)},
 )
 def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     """Mean over `conditions` of the share of films called with more than 90 % confidence; with all that is called.
@@ -87,7 +87,9 @@ def _shown(evidence: Evidence, claim: Claim, causes: list[str]) -> list[str]:
     wanted = [*map(parse, causes), *expand(further, evidence.severities)]
     order = list(dict.fromkeys(item.perturbation for item in wanted))
     wanted.sort(key=lambda item: (order.index(item.perturbation), item.severity))
-    return list(dict.fromkeys(item.text for item in wanted))
+    # A further extent that could not be had takes nothing from the causes.
+    failed = evidence.main.predictions.failed
+    return [text for text in dict.fromkeys(item.text for item in wanted) if text in causes or text not in failed]
 
 
 def _told(answers: Answers, rows: list[Said]) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from calibration import conformal, crossfit, diagrams, measures, null_band
-from calibration.validation import softmax
+from calibration.validation import CalibrationError, softmax
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ConditionName, Conditions, Number
@@ -27,7 +28,7 @@ from suites.harness.formatting.cells import NONE, cell, percent, whole_percent
 from suites.harness.formatting.severities import in_words
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
-from suites.harness.statistics import Sampled
+from suites.harness.statistics import Integers, Sampled
 
 ECE = "ece/top-label/15/equal-width"
 BESIDE = (
@@ -48,7 +49,10 @@ CURVE_FILMS = 200
 """Films per class below which a calibration curve is exploratory."""
 
 
-@endpoint("calibration_error", parameters={"condition": ConditionName(CLEAN), "conditions": Conditions()})
+@endpoint(
+    "calibration_error",
+    parameters={"condition": ConditionName(CLEAN), "conditions": Conditions(beside_verdict=True)},
+)
 @reasoned
 @held_out
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
@@ -171,9 +175,11 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
 @endpoint(
     "conformal_coverage",
     parameters={
-        "condition": ConditionName(CLEAN), "conditions": Conditions(), "alpha": Number(0.1, low=0.001, high=0.999),
+        "condition": ConditionName(CLEAN),
+        "conditions": Conditions(beside_verdict=True),
+        "alpha": Number(0.1, low=0.001, high=0.999),
     },
-)  # fmt: skip
+)
 @reasoned
 @held_out
 def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
@@ -189,23 +195,12 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
     ):
         try:
             films = LabelledFilms.of(answers, CLEAN, text)
-        except NotEvaluable:
+            sets = _sets(films, clean, fold, alpha)
+        except (NotEvaluable, CalibrationError):
             if text == condition:
                 raise
             rows.append((text, NONE, np.nan))
-            continue  # a further condition that no film was answered under takes nothing from this one
-        inside = films.keep[clean.keep]
-        sets = np.zeros((len(films.labels), classes), dtype=bool)
-        for held in np.unique(fold):
-            others, mine = fold != held, fold[inside] == held
-            rule = conformal.fit_sets(
-                softmax(clean.logits[others]),
-                clean.labels[others],
-                alpha=alpha,
-                per_class=True,
-                groups=clean.patients[others],
-            )
-            sets[mine] = rule.sets(softmax(films.logits[mine]))
+            continue  # a further condition that cannot be had takes nothing from this one
         found[text] = films.sampled(partial(conformal.coverage, sets, films.labels), (0.0, 1.0))
         size = films.sampled(partial(conformal.set_size, sets), (0.0, float(classes)))
         printed.append(
@@ -234,3 +229,20 @@ def conformal_coverage(evidence: Evidence, claim: Claim) -> Result:
             "Coverage and size of the sets": pd.DataFrame(rows, columns=["condition", "coverage (95 %)", "mean size"])
         },
     )
+
+
+def _sets(films: LabelledFilms, clean: LabelledFilms, fold: Integers, alpha: float) -> npt.NDArray[np.bool_]:
+    """Return (n, K) the sets of some films, each by the rule that was fitted on the clean films of other folds."""
+    inside = films.keep[clean.keep]
+    sets = np.zeros(films.logits.shape, dtype=bool)
+    for held in np.unique(fold):
+        others, mine = fold != held, fold[inside] == held
+        rule = conformal.fit_sets(
+            softmax(clean.logits[others]),
+            clean.labels[others],
+            alpha=alpha,
+            per_class=True,
+            groups=clean.patients[others],
+        )
+        sets[mine] = rule.sets(softmax(films.logits[mine]))
+    return sets

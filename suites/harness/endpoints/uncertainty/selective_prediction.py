@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
-from calibration.validation import FloatArray, softmax
+from calibration.validation import CalibrationError, FloatArray, softmax
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
@@ -38,10 +39,13 @@ WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be
 @endpoint(
     "selective",
     parameters={
-        "risk": Number(0.05, low=0.0, high=1.0), "whiteout": ConditionName(""), "views": Views(of="whiteout"),
+        "risk": Number(0.05, low=0.0, high=1.0),
+        "whiteout": ConditionName("", beside_verdict=True),
+        "views": Views(of="whiteout", beside_verdict=True),
     },
     every_probe=True,
-)  # fmt: skip
+    probes_beside_verdict=True,
+)
 @reasoned
 def selective(evidence: Evidence, claim: Claim) -> Result:
     """Share of films that can be answered at an error of at most `risk` when the least sure are left out."""
@@ -59,8 +63,8 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
     kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0), films.events)
     failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events)
     area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
-    n, stem = len(films.labels), slug(answers.subject.name)
-    caught = failure_detection.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
+    n = len(films.labels)
+    caught = _caught(evidence, claim)
     effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, unit="share", smallest=films.smallest)
     rows = [
         (name, percent(float(np.asarray(part("coverage", uncertainty, None)))),
@@ -68,7 +72,6 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
          float(np.asarray(abstention.failure_auroc(uncertainty, wrong))))
         for name, uncertainty in uncertainty_by.items()
     ]  # fmt: skip
-    file = f"uncertainty-scores-{stem}.csv"
     return Result(
         effect=effect,
         p_beyond=beyond(kept, claim),
@@ -81,7 +84,7 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         summary=(
             f"If the least sure films were left to a person, {percent(effect.estimate)} of films could be answered "
             f"with at most {whole_percent(risk)} errors; a wrong call is less sure than a right one with probability "
-            f"{number(failure.estimate)}."
+            f"{number(failure.estimate)}.{caught.problem}"
         ),
         figures={"risk_coverage": partial(decision_diagrams.risk_against_coverage, uncertainty_by, wrong, risk=risk)},
         tables={
@@ -89,15 +92,32 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
                 rows,
                 columns=["score", f"coverage at {whole_percent(risk)} risk", "AURC", "excess AURC", "failure AUROC"],
             ),
-            f"Which score catches which failure: AUROC (false alarms where 95 % are caught: {file})": caught.table(),
+            **caught.tables,
         },
-        files={
-            file: (
-                caught.numbers().to_csv(index=False),
-                f"which uncertainty score catches which failure, {answers.subject.name}",
-            )
-        },
+        files=caught.files,
     )
+
+
+@dataclass(frozen=True)
+class _Caught:
+    """Which score catches which failure, as table and file; where that cannot be had, why."""
+
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    problem: str = ""
+
+
+def _caught(evidence: Evidence, claim: Claim) -> _Caught:
+    """Return which score catches which failure; the verdict stands without."""
+    name = evidence.subject.name
+    file = f"uncertainty-scores-{slug(name)}.csv"
+    try:
+        found = failure_detection.detection(evidence, claim.parameters["whiteout"], claim.parameters["views"])
+    except (NotEvaluable, CalibrationError) as reason:
+        return _Caught(problem=f" Which score catches which failure cannot be said: {reason}.")
+    title = f"Which score catches which failure: AUROC (false alarms where 95 % are caught: {file})"
+    told = f"which uncertainty score catches which failure, {name}"
+    return _Caught({title: found.table()}, {file: (found.numbers().to_csv(index=False), told)})
 
 
 @endpoint("probe_detection", parameters={"role": Role()})

@@ -33,7 +33,12 @@ from suites.harness.subjects.subject import recipe_digest
 from suites.harness.subjects.temperature_file import FittedTemperature, digests
 
 
-@endpoint("temperature", parameters={"conditions": Conditions()}, every_probe=True)
+@endpoint(
+    "temperature",
+    parameters={"conditions": Conditions(beside_verdict=True)},
+    every_probe=True,
+    probes_beside_verdict=True,
+)
 @reasoned
 @held_out
 def temperature(evidence: Evidence, claim: Claim) -> Result:
