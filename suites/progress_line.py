@@ -150,13 +150,13 @@ class Run:
                 raise pytest.UsageError(" ".join(str(problem).split())) from problem
         made.announce(self.evaluation.progress)
         self.refused, self._planned_at = made.refused, time.monotonic()
-        return made.lines(every_claim=self.only_plan)
+        return made.lines(every_claim=self.only_plan, refusal=False)  # which ends the run, as its last line
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool | None:
         """Judge nothing where only the plan was asked for, or where it has shown that the run would be refused."""
         if self.refused:
-            pytest.exit(self.refused, pytest.ExitCode.USAGE_ERROR)
+            raise pytest.UsageError(self.refused)
         return True if self.only_plan else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
