@@ -69,7 +69,8 @@ class Plan:
                 films, film = self.cost.films, self.cost.film
                 progress.expect(stage, units=units, seconds=self.cost.seconds[stage], films=films, film=film)
             else:
-                progress.expect(stage, units=units, seconds=self.cost.seconds[stage])
+                worth = self.cost.passes if stage == "attacking" else None
+                progress.expect(stage, units=units, seconds=self.cost.seconds[stage], worth=worth)
 
     def document(self) -> dict[str, object]:
         """Return the plan as plain JSON values."""
