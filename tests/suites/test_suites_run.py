@@ -17,6 +17,7 @@ from PIL import Image
 
 from suites.harness.claims import Verdict
 from suites.harness.formatting import wording
+from suites.harness.report.folder import MANIFEST
 
 ROOT = Path(__file__).parents[2]
 FACTORY = """
@@ -305,9 +306,11 @@ def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_a_w
 
 def test_a_home_that_no_shell_has_written_out_is_found(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place / "home"))
-    done = run(place, "-k", "good", "--report=~/out")
+    done = run(place, "-k", "good", "--report=~/out", "--model-card=~/out/card.md")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (place / "home" / "out" / "index.html").exists()
+    assert (place / "home" / "out" / "card.md").exists(), "the report makes its folder"
+    assert "card.md" in (place / "home" / "out" / MANIFEST).read_text(), "else the next report would be refused there"
     assert not (place / "~").exists()
 
 
