@@ -11,8 +11,8 @@ SUITES = ("--pyargs", "suites")
 """How pytest is told to run the suites, wherever they are installed."""
 
 CODES = """Exit codes: 0 all as documented; 1 a verdict (a requirement violated, a limitation beyond its documented
-size, a worsening against --baseline); 2 interrupted (Ctrl-C, SIGTERM); 3 an internal error; 4 something in what was given;
-5 nothing to judge."""
+size, a worsening against --baseline); 2 interrupted (Ctrl-C, SIGTERM); 3 an internal error; 4 something in what was
+given; 5 nothing to judge."""
 
 
 @register("run")
