@@ -32,7 +32,7 @@ from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.naming import with_names
 from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
-from suites.junit import locate_skip, properties, say_incomplete
+from suites.junit import CODE, locate_skip, properties, say_incomplete
 from suites.limits import memory_line
 from suites.options import DEFAULT_WEIGHTS, RUN, STARTED, deciding, value
 from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, write
@@ -45,7 +45,8 @@ PROBLEM = pytest.StashKey[str]()
 ASKED = pytest.StashKey[list[tuple[str, str]]]()
 TERMINATION = pytest.StashKey[Termination]()
 BROKEN = pytest.StashKey[bool]()
-"""Whether code or weights of the user's ended the run: what was judged of them before is not written down."""
+"""There where a problem of the user's ended the run: what was judged before is not written down. Whether it is one that
+another run may not meet, as a service that fails."""
 UNFINISHED = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 
 
@@ -57,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.help or config.option.version:
         return
     if _judges(config):
-        config.stash[TERMINATION] = Termination()
+        config.stash[TERMINATION] = Termination(config)
         config.pluginmanager.register(config.stash[TERMINATION], "termination")
     try:
         config.stash[EVALUATION] = _evaluation(config)
@@ -197,9 +198,8 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
         try:
             judgement = evaluation.judgement(claim, subject)
         except (UsageProblem, PredictionProblem, MemoryError) as problem:
-            request.config.stash[BROKEN] = True
+            request.config.stash[BROKEN] = interrupted = isinstance(problem, PredictionProblem)
             line = memory_line(problem) if isinstance(problem, MemoryError) else _one_line(problem)
-            interrupted = isinstance(problem, PredictionProblem)
             pytest.exit(line, pytest.ExitCode.INTERRUPTED if interrupted else pytest.ExitCode.USAGE_ERROR)
         request.node.user_properties += properties(judgement)
         # JUnit carries the reason to wherever results are collected.
@@ -231,7 +231,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """Say a verdict in the words of the page, on the line of progress too; pytest counts it as it always does."""
-    verdict = dict(getattr(report, "user_properties", ())).get("verdict")
+    verdict = dict(getattr(report, "user_properties", ())).get(CODE)
     if verdict is None or report.when != "call" or report.failed:
         return None
     expected = "xfailed" if report.skipped else "xpassed"
@@ -248,7 +248,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     evaluation = config.stash[EVALUATION]
     if BROKEN in config.stash or session.exitstatus in UNFINISHED:
-        if BROKEN in config.stash or evaluation.judgements:
+        if config.stash.get(BROKEN, bool(evaluation.judgements)):
             config.stash[PROBLEM] = "the run stopped before its end; what it computed is kept, so run it again"
         return
     judged = {(judgement.claim.id, judgement.subject) for judgement in evaluation.judgements}

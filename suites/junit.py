@@ -8,13 +8,17 @@ import pytest
 from _pytest.junitxml import xml_key
 
 from suites.harness.claims import Judgement
+from suites.harness.formatting import wording
+
+CODE = "verdict_code"
+"""Name of the verdict as results.json has it, beside the words of page and terminal."""
 
 
 def properties(judgement: Judgement) -> list[tuple[str, object]]:
     """Return what it carries of a judgement beside the outcome."""
     claim, result = judgement.claim, judgement.result
     told: list[tuple[str, object]] = [("claim", claim.id), ("subject", judgement.subject), ("kind", claim.kind)]
-    told.append(("verdict", str(judgement.verdict)))
+    told += [("verdict", wording.settled_by(judgement).lower()), (CODE, str(judgement.verdict))]
     if result:
         effect = result.effect
         told += [("measure", effect.name), ("effect", effect.estimate), ("low", effect.low), ("high", effect.high)]

@@ -141,7 +141,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--plan": {
         "action": "store_true",
         "default": False,
-        "help": "say what the run would do, what its films cannot settle and what it would cost, and end (exit code 0; "
+        "help": "say what the run would do, what to expect of its films and what it would cost, and end (exit code 0; "
         "4 where the run would be refused)",
     },
     "--strict-verdicts": {

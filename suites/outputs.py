@@ -18,7 +18,7 @@ from suites.harness.local_paths import without_folders
 from suites.harness.record import Part
 from suites.harness.report.card import card_files, write_model_cards
 from suites.harness.report.findings import whose
-from suites.harness.report.folder import refuse_unwritable_file, refuse_unwritable_folder
+from suites.harness.report.folder import belongs, refuse_unwritable_file, refuse_unwritable_folder
 from suites.harness.report.gate import GateOutcome, compare_with_baseline, refuse_unfit_baseline
 from suites.harness.report.job_summary import job_summary, write_job_summary
 from suites.harness.report.part import card_place, refuse_to_replace, report_place
@@ -49,11 +49,13 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
     """
     if folder := value(config, "--report"):
         refuse_unwritable_folder(Path(folder))
+    files = [(Path(summary), "the summary")] if (summary := value(config, "--summary")) else []
     if card := value(config, "--model-card"):
-        for file in card_files(evaluation.subjects, card):
-            refuse_unwritable_file(file, "the model card")
-    if summary := value(config, "--summary"):
-        refuse_unwritable_file(Path(summary), "the summary")
+        files += [(file, "the model card") for file in card_files(evaluation.subjects, card)]
+    for file, what in files:
+        made = folder and not file.parent.exists() and file.parent.resolve() == Path(folder).resolve()
+        if not made:  # by the report itself, which is written first
+            refuse_unwritable_file(file, what)
     if github := os.environ.get("GITHUB_STEP_SUMMARY"):
         refuse_unwritable_file(Path(github), "the job's summary ($GITHUB_STEP_SUMMARY)")
     if baseline := value(config, "--baseline"):
@@ -129,6 +131,7 @@ def _carded(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> 
     if card := value(config, "--model-card"):
         place = partial(_place, config, evaluation, outputs, elsewhere=card_place)
         outputs.cards = write_model_cards(evaluation.record(), card, place)
+        belongs(outputs.cards)
 
 
 def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:
@@ -145,6 +148,7 @@ def _summarised(config: pytest.Config, evaluation: Evaluation, outputs: Outputs)
     )  # fmt: skip
     for file, append in places:
         write_job_summary(text, file, append=append)
+    belongs([Path(asked)] if asked else [])
 
 
 def _place(

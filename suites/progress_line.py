@@ -27,6 +27,7 @@ from suites.options import value
 
 EVERY = {True: 0.25, False: 30.0}
 """Seconds between two lines, by whether there is a terminal."""
+ENDED_EARLY = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR)
 WORTH_TELLING = 10.0
 """Seconds of a plan or a run from which on the error of the plan is told."""
 
@@ -150,13 +151,13 @@ class Run:
                 raise pytest.UsageError(" ".join(str(problem).split())) from problem
         made.announce(self.evaluation.progress)
         self.refused, self._planned_at = made.refused, time.monotonic()
-        return made.lines(every_claim=self.only_plan)
+        return made.lines(every_claim=self.only_plan, refusal=False)  # which ends the run, as its last line
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool | None:
         """Judge nothing where only the plan was asked for, or where it has shown that the run would be refused."""
         if self.refused:
-            pytest.exit(self.refused, pytest.ExitCode.USAGE_ERROR)
+            raise pytest.UsageError(self.refused)
         return True if self.only_plan else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -166,12 +167,14 @@ class Run:
             return (yield)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say how far off the plan was, where it or the run came to more than some seconds."""
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        """Say how far off the plan of a whole run was, where it or the run came to more than some seconds."""
         if self._planned_at is None or self.only_plan or self.refused:
             return
         expected, took = self.evaluation.progress.expected, time.monotonic() - self._planned_at
-        if max(expected, took) >= WORTH_TELLING:
+        if self.evaluation.stopped or exitstatus in ENDED_EARLY:
+            terminalreporter.write_line(f"ended after {duration(took)}")
+        elif max(expected, took) >= WORTH_TELLING:
             terminalreporter.write_line(f"planned: {duration(expected)}; took: {duration(took)}{_off(expected, took)}")
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # within the terminal reporter's own, which writes after it

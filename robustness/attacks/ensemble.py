@@ -15,7 +15,7 @@ their passes through the network.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -78,6 +78,7 @@ def attack_each(
     batch_size: int = 16,
     done: Collection[str] = (),
     examples: bool = True,
+    watch: Callable[[int], None] | None = None,
 ) -> Iterator[AttackResult]:
     """Attack films batch by batch and yield one record per film, so that a caller can store each and resume.
 
@@ -98,6 +99,7 @@ def attack_each(
         batch_size: films per batch.
         done: ids whose records the caller already has.
         examples: keep film, adversarial film and stored 8-bit image in the record.
+        watch: told of the batch at work, whenever some passes were made, how many, forward and backward, film by film.
 
     Returns:
         One `AttackResult` per film, in order (films of a partly done batch come again, with the same values).
@@ -126,6 +128,7 @@ def attack_each(
                 continue
             stack = torch.stack([pixels[at] for at in batch])
             films = AttackedFilms(attacked, stack, targets[batch], [ids[at] for at in batch], seed)
+            films.watch = watch
             barred = _run(films, grid, plan)
             yield from _records(films, grid, plan, barred, examples=examples)
 

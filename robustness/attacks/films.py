@@ -7,7 +7,7 @@ nothing outside a budget can count as inside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ class AttackedFilms:
         logits: (B, K) at that point.
         found_by: which attack found it; "clean" where the clean film is wrong, "" where none was found.
         passes: per attack, (B, 2) counts of forward and backward passes.
+        watch: told, whenever passes are booked, how many, film by film.
         faults: per film, what went wrong numerically ("nan gradient", "nan logits", "zero gradient"), or "".
     """
 
@@ -53,6 +54,7 @@ class AttackedFilms:
         self.threat = network.threat
         self.ids = [str(image_id) for image_id in image_ids]
         self.seed = seed
+        self.watch: Callable[[int], None] | None = None
         self.start = self.threat.start(pixels).to(network.device)
         self.labels = torch.as_tensor(labels, dtype=torch.long).to(network.device)
         number = len(self.ids)
@@ -79,6 +81,8 @@ class AttackedFilms:
         """Book passes of these films under an attack's name."""
         book = self.passes.setdefault(attack, torch.zeros(len(self.ids), 2, dtype=torch.long))
         book[index.cpu()] += torch.tensor([forward, backward])
+        if self.watch is not None:
+            self.watch(len(index) * (forward + backward))
 
     def judge(self, attack: str, index: Tensor, moved: Tensor, logits: Tensor) -> None:
         """Keep each point that flips its film with a smaller change than any before."""

@@ -10,8 +10,10 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from suites.commands import registry
+from suites.commands.run import CODES
 from suites.harness.errors import UsageProblem
 
 for _module in pkgutil.iter_modules(__path__):
@@ -22,10 +24,9 @@ Examples:
   chest-xray-reliability run --report                       a self-test: bundled weights on simulated films
   chest-xray-reliability run --report --weights my_model:load --data films.csv
   chest-xray-reliability COMMAND --help                     what a command takes, with examples
+  chest-xray-reliability --version
 
-Exit codes: 0 all as documented; 1 a verdict (a requirement violated, a limitation beyond its documented size, a
-worsening against --baseline); 2 interrupted (Ctrl-C, SIGTERM); 3 an internal error; 4 something in what was given;
-5 nothing to judge.
+{codes}
 
 Not a medical device. For research and education."""
 
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words or words[0] in ("-h", "--help"):
             print(_overview(), flush=True)
             return 0 if words else 4
+        if words[0] in ("-V", "--version"):
+            print(f"{registry.PROGRAM} {version(registry.PROGRAM)}", flush=True)
+            return 0
         return registry.get(words[0]).run(words[1:])
     except UsageProblem as problem:
         print(f"ERROR: {problem}", file=sys.stderr)
@@ -61,4 +65,4 @@ def _overview() -> str:
     width = max(map(len, registry.names()))
     lines = [f"  {name:<{width}}   {registry.get(name).summary}" for name in registry.names()]
     head = "chest-xray-reliability COMMAND ...: how reliable is a chest X-ray classifier?"
-    return "\n".join([head, "", "Commands:", *lines, _EPILOG])
+    return "\n".join([head, "", "Commands:", *lines, _EPILOG.format(codes=CODES)])

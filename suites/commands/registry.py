@@ -88,14 +88,18 @@ class _Parser(argparse.ArgumentParser):
         raise UsageProblem(f"{self.prog}: {message}; `{self.prog} --help` shows examples")
 
 
-def parser(name: str) -> argparse.ArgumentParser:
-    """Return a parser of a command's words whose `--help` prints the command's docstring.
+DONE = "Exit codes: 0 done; 2 interrupted (Ctrl-C); 3 an internal error; 4 something in what was given."
+
+
+def parser(name: str, codes: str = DONE) -> argparse.ArgumentParser:
+    """Return a parser of a command's words whose `--help` prints the command's docstring, and last its exit codes.
 
     What it cannot read is a `UsageProblem`: one line, exit code 4.
     """
     return _Parser(
         prog=f"{PROGRAM} {name}",
         description=get(name).text,
+        epilog=codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -10,6 +10,10 @@ from suites.commands.registry import parser, register
 SUITES = ("--pyargs", "suites")
 """How pytest is told to run the suites, wherever they are installed."""
 
+CODES = """Exit codes: 0 all as documented; 1 a verdict (a requirement violated, a limitation beyond its documented
+size, a worsening against --baseline); 2 interrupted (Ctrl-C, SIGTERM); 3 an internal error; 4 something in what was
+given; 5 nothing to judge."""
+
 
 @register("run")
 def run(arguments: Sequence[str]) -> int:
@@ -30,19 +34,27 @@ def run(arguments: Sequence[str]) -> int:
           the names of all claims
     """
     if any(word in ("-h", "--help") for word in arguments):
-        return _teach()
+        return teach("run", CODES)
     know_the_options()  # where Python did not read our file at its start (`pip install --target`)
     import pytest  # noqa: PLC0415 - not before
 
     return int(pytest.main([*SUITES, *arguments]))
 
 
-def _teach() -> int:
+def teach(name: str, codes: str, *without: str) -> int:
+    """Print the help of a command that takes the options of the suites, and return its exit code.
+
+    Args:
+        name: of the command.
+        codes: its exit codes.
+        without: options that it does not take.
+    """
     from suites.options import OPTIONS  # noqa: PLC0415 - which needs pytest
 
-    shown = parser("run")
+    shown = parser(name, codes)
     shown.usage = "%(prog)s [options of the suites] [options of pytest]"
-    for name, described in OPTIONS.items():
-        shown.add_argument(name, **described)
+    for option, described in OPTIONS.items():
+        if option not in without:
+            shown.add_argument(option, **described)
     shown.print_help()
     return 0

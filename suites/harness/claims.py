@@ -270,7 +270,11 @@ class GalleryItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A claim, the subject it was judged on, the result, and the verdict with its reason."""
+    """A claim, the subject it was judged on, the result, and the verdict with its reason.
+
+    Attributes:
+        because: in a few words, why the verdict is not what the interval and the margin alone would say; else empty.
+    """
 
     claim: Claim
     subject: str
@@ -278,6 +282,7 @@ class Judgement:
     reason: str
     result: Result | None = None
     beyond_documented: bool = False
+    because: str = ""
 
 
 def load_claims(path: Path | None = None) -> list[Claim]:

@@ -205,7 +205,7 @@ class Evaluation(PredictedRun):
             checks=self.checks,
             notes=self.notes,
             part=self.part,
-            expected=self.progress.expected,
+            expected=0.0 if self.stopped else self.progress.expected,  # the plan is of a whole run
         )
 
     def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:

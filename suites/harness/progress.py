@@ -24,6 +24,10 @@ STAGES: Mapping[Stage, str] = {
 """What a run does, in this order, and what its units are."""
 
 
+TRIED = 0.1
+"""Share of a stage after which its rate is taken as measured; before, the planned one fades out."""
+
+
 @dataclass
 class Work:
     """One stage of a run.
@@ -32,14 +36,22 @@ class Work:
         units: planned, as far as they can be counted before they are done; 0 where nobody knows.
         seconds: that they were expected to take, nan where nobody knows; `spent` those they have taken so far.
         done: units finished, those that were found in the cache among them; `found` only these.
+        part: units that are under way, each counted as the share of it that is done.
+        worth: of all planned units, in the time of a unit that is worth one; `earned` by what is done, `given` by what
+            was found, and `each` what the unit at work is worth.
         began: whether it has been worked on.
-        films: planned to be decoded for it, each worth `film` units of time; `decoded` so far.
+        films: planned to be decoded for it, each worth `film`; `decoded` so far.
     """
 
     units: int = 0
     seconds: float = 0.0
     done: int = 0
     found: int = 0
+    part: float = 0.0
+    worth: float = 0.0
+    earned: float = 0.0
+    given: float = 0.0
+    each: float = 1.0
     spent: float = 0.0
     began: bool = False
     films: int = 0
@@ -47,21 +59,25 @@ class Work:
     decoded: int = 0
 
     @property
-    def made(self) -> int:
-        """Units that were not in the cache."""
-        return self.done - self.found
+    def made(self) -> float:
+        """Units that were not in the cache, the share of those under way among them."""
+        return self.done - self.found + self.part
 
     @property
     def todo(self) -> float:
-        """What is left, in units of time of one unit."""
-        return max(0, self.units - self.done) + self.film * max(0, self.films - self.decoded)
+        """What is left, by its worth."""
+        units = 0.0 if self.done >= self.units else max(0.0, self.worth - self.earned - self.part * self.each)
+        return units + self.film * max(0, self.films - self.decoded)
 
     def left(self, spent: float) -> float:
-        """Return about how many seconds are left after so many: by the rate so far, else as expected."""
-        if self.made > 0 and spent > 0:
-            return self.todo * spent / (self.made + self.film * self.decoded)
-        planned = self.units + self.film * self.films
-        return self.seconds * self.todo / planned if planned else max(0.0, self.seconds - spent)
+        """Return about how many seconds are left after so many: by the rate so far, at first rather as planned."""
+        planned = self.worth + self.film * self.films
+        if self.made <= 0 or spent <= 0:
+            return self.seconds * self.todo / planned if planned else max(0.0, self.seconds - spent)
+        made = self.earned - self.given + self.part * self.each + self.film * self.decoded
+        trust = min(1.0, made / (TRIED * planned)) if planned and self.seconds > 0 else 1.0
+        rate = trust * spent / made + ((1.0 - trust) * self.seconds / planned if trust < 1.0 else 0.0)
+        return self.todo * rate
 
 
 class Progress:
@@ -91,7 +107,14 @@ class Progress:
         self._since = 0.0
 
     def expect(
-        self, stage: Stage, *, units: int, seconds: float | None = None, films: int = 0, film: float = 0.0
+        self,
+        stage: Stage,
+        *,
+        units: int,
+        seconds: float | None = None,
+        films: int = 0,
+        film: float = 0.0,
+        worth: float | None = None,
     ) -> None:
         """Say how much of a stage there will be in the whole run, and about how long it will take.
 
@@ -101,11 +124,13 @@ class Progress:
             seconds: for all of them; what was expected before where none are given.
             films: that are decoded for it.
             film: units that take as long as one film takes to be decoded.
+            worth: of all of them, where one takes longer than another; each is worth one where it is not given.
         """
         work = self.work[stage]
         if work.began and not work.units and not self._stack:
             return
         work.units, work.films, work.film = units, films, film
+        work.worth = units if worth is None else worth
         work.seconds = work.seconds if seconds is None else seconds
 
     @property
@@ -114,27 +139,38 @@ class Progress:
         return sum(work.seconds for work in self.work.values())
 
     @contextmanager
-    def doing(self, stage: Stage, what: str = "") -> Iterator[None]:
+    def doing(self, stage: Stage, what: str = "", *, each: float = 1.0) -> Iterator[None]:
         """Count what passes within the block as that stage's.
 
         Args:
             stage: of the run.
             what: on what, for the reader.
+            each: what a unit of it is worth.
         """
         self._book()
         self._stack.append((stage, what))
         self._last = stage, what
-        self.work[stage].began = True
+        work = self.work[stage]
+        outer, work.began, work.each = work.each, True, each
         try:
             yield
         finally:
             self._book()
             self._stack.pop()
+            work.part, work.each = 0.0, outer
 
     def done(self, units: int = 1) -> None:
         """Say that so many units of the stage at work are finished."""
         if self._stack:
-            self.work[self._stack[-1][0]].done += units
+            work = self.work[self._stack[-1][0]]
+            work.done += units
+            work.earned += units * work.each
+            work.part = max(0.0, work.part - units)
+
+    def under_way(self, units: float) -> None:
+        """Say that of units of the stage at work which are not finished so much is done, by share, in all of them."""
+        if self._stack:
+            self.work[self._stack[-1][0]].part = units
 
     def decoded(self, films: int = 1) -> None:
         """Say that one film more, or several, are through with the stage at work."""
@@ -153,7 +189,9 @@ class Progress:
         self._counted.add(once)
         self.done(units)
         if self._stack:
-            self.work[self._stack[-1][0]].found += units
+            work = self.work[self._stack[-1][0]]
+            work.found += units
+            work.given += units * work.each
 
     def _book(self) -> None:
         now = self._clock()
@@ -192,7 +230,8 @@ class Progress:
         told = ""
         if work.units:
             planned = f" of {work.units:,}" if work.done <= work.units else ""
-            told = f"{':' if what else ''} {work.done:,}{planned} {STAGES[stage]}"
+            done = f"{work.done + work.part:,.1f}" if work.part else f"{work.done:,}"
+            told = f"{':' if what else ''} {done}{planned} {STAGES[stage]}"
             if work.made > 0 and spent[stage] > 0:
                 told += f", {_rate(work.made / spent[stage])}"
         left = self.left()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.claims import Judgement
+from suites.harness.errors import one_line
 from suites.harness.evaluation import Evaluation
 from suites.harness.formatting import wording
 from suites.harness.record import PAGE
@@ -23,13 +24,21 @@ class Terminal(Protocol):
     def write_line(self, line: str, **markup: bool) -> None: ...  # noqa: D102
 
 
+MOST = 160
+"""Characters of a reason."""
+
+
 def size(judgement: Judgement) -> str:
-    """Return the measured size as the page writes it, and its margin: `+12.3 pp (+10.1 to +15.0), margin 5.0 pp`."""
+    """Return the measured size as the page writes it, and its margin: `+12.3 pp (+10.1 to +15.0), margin 5.0 pp`.
+
+    Where the verdict does not follow from these, why not stands behind them.
+    """
     if judgement.result is None:
         return judgement.reason
     effect = judgement.result.effect
     text = f"{wording.estimate(effect)} ({wording.interval(effect)}), margin {wording.margin(judgement.claim, effect)}"
-    return f"{text}, exploratory" if effect.exploratory else text
+    text += ", exploratory" if effect.exploratory else ""
+    return f"{text}; {one_line(wording.spoken(judgement.because), MOST)}" if judgement.because else text
 
 
 MODELS, FILM_FACTS, PAGE_FACTS = "found on the model", "facts about these films", "facts about a published page"

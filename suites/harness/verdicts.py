@@ -60,13 +60,19 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     if not all(math.isfinite(value) for value in (effect.estimate, effect.low, effect.high)):
         known = "" if effect.patients is None else f", {effect.patients} patients"
         reason = f"{wording.plain_name(effect.name)} could not be computed ({effect.n} {result.films}{known})"
-        return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
+        return Judgement(
+            claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result,
+            because="could not be computed",
+        )  # fmt: skip
     above, limitation = claim.direction == "above", claim.kind == "limitation"
     word = "above" if effect.low > margin else "below" if effect.high < margin else ""
     is_beyond = word == claim.direction
     if idle := _nothing_to_lose(claim, result, word):
         reason = f"it has nothing to lose: {idle}. {wording.opened(size)} speaks neither for nor against it"
-        return Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result)
+        return Judgement(
+            claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result,
+            because=f"nothing to lose: {idle}",
+        )  # fmt: skip
     barred = result.unproven or effect.too_few or (result.only_within if is_beyond else result.only_beyond)
     if is_beyond:
         alone, p_value, corrected = Verdict.SUPPORTED if limitation else Verdict.MET, result.p_beyond, adjusted[0]
@@ -74,22 +80,24 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
         alone, p_value, corrected = (
             Verdict.NOT_SUPPORTED if limitation else Verdict.VIOLATED, result.p_within, adjusted[1]
         )  # fmt: skip
-    verdict = Verdict.INCONCLUSIVE
+    verdict, because = Verdict.INCONCLUSIVE, ""
     if not word:
         reason = f"{size} spans the margin {bar} at n = {effect.n} {result.films}"
         reason += _wanted(result, margin, tests, f"the strictest step of Holm's correction over {tests} claims")
     elif barred:
         reason = f"{size} clears the margin {bar}, but {barred}"
+        because = str(barred)
     elif corrected <= ALPHA:
         verdict, reason = alone, f"{size} lies {word} the margin {bar}"
     else:
         reason = f"{size} lies {word} the margin {bar}"
         if p_value is not None and p_value > ALPHA:
-            reason += f", but its test does not settle it (one-sided {wording.p_equals(p_value)}, level {ALPHA:g})"
+            because = f"its test does not settle it (one-sided {wording.p_equals(p_value)}, level {ALPHA:g})"
+            reason += f", but {because}"
         else:
             named = wording.VERDICTS[alone].word.lower()
-            reason += f": alone it would be '{named}', but not after Holm's correction over the {tests} claims of "
-            reason += "this section"
+            because = f"not after Holm's correction over the {tests} claims of this section"
+            reason += f": alone it would be '{named}', but {because}"
         reason += _wanted(result, margin, tests, "its strictest step")
     documented = claim.documented
     overshoot = documented is not None and (effect.low > documented if above else effect.high < documented)
@@ -98,7 +106,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     reason += _remarks(result)
     return Judgement(
         claim=claim, subject=subject, verdict=verdict, reason=reason, result=result,
-        beyond_documented=limitation and overshoot,
+        beyond_documented=limitation and overshoot, because=because,
     )  # fmt: skip
 
 

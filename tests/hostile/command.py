@@ -15,7 +15,7 @@ import pytest
 SUITES = str(Path(__file__).parents[2] / "suites")
 REFUSALS = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
 _BROKEN = re.compile(r"^.*(Traceback \(most recent|INTERNALERROR).*$", re.MULTILINE)
-_LINES = re.compile(r"^(?:ERROR: |!+ _pytest\.outcomes\.Exit: |.*no report was written: )(.*?)(?: !+)?$", re.MULTILINE)
+_LINES = re.compile(r"^(?:ERROR: |.*no report was written: )(.*?)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 
 import pytest
 
@@ -29,13 +30,28 @@ def test_every_command_teaches_with_examples(name, capsys):
     assert f"{registry.PROGRAM} {name} " in text.split("Examples:")[1]
 
 
-def test_run_lists_every_option_of_the_suites(capsys):
-    commands.main(["run", "--help"])
+@pytest.mark.parametrize("name", registry.names())
+def test_every_help_ends_with_the_exit_codes_of_its_command(name, capsys):
+    commands.main([name, "--help"])
+    last = " ".join(capsys.readouterr().out.rpartition("\n\n")[2].split())
+    assert last.startswith("Exit codes: 0 ")
+    assert "4 something in what was given" in last
+    assert ("1 a verdict" in last) == (name == "run")
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("run", set()), ("plan", {"--plan"})])
+def test_run_and_plan_list_every_option_of_the_suites(name, left_out, capsys):
+    commands.main([name, "--help"])
     text = capsys.readouterr().out
-    assert all(option in text for option in OPTIONS)
+    assert {option for option in OPTIONS if f"  {option}" not in text} == left_out
 
 
-@pytest.mark.parametrize("name", [name for name in registry.names() if name != "plan"])  # which takes what run takes
+def test_the_version_is_printed(capsys):
+    assert commands.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"chest-xray-reliability {version('chest-xray-reliability')}\n"
+
+
+@pytest.mark.parametrize("name", registry.names())
 def test_whoever_reads_the_help_learns_every_default(name, monkeypatch, capsys):
     seen = []
     add = argparse.ArgumentParser.add_argument

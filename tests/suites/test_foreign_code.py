@@ -137,6 +137,17 @@ def make():
     return {what}
 """
 NOT_A_SUBJECT = st.sampled_from(["None", "5", "Net", "(Net(), 'abc')", "(Net(), (1, 2, 3))", "[]", "Subject", "b'x'"])
+
+
+def test_a_factory_that_fails_is_told_with_the_one_place_where_it_failed(theirs, monkeypatch):
+    module = theirs("# a comment\ndef make():\n    raise ValueError('no weights')\n")
+    monkeypatch.setitem(importlib.sys.modules, module.__name__, module)
+    with pytest.raises(SubjectProblem) as caught:
+        load_user(f"{module.__name__}:make")
+    is_told(caught.value, module, line=3)
+    assert str(caught.value).count(", line ") == 1, caught.value
+
+
 FIELD = st.sampled_from(["name", "classes", "network", "provenance", "preprocessing", "preprocessings", "device",
                          "temperature", "attribution_layer"])  # fmt: skip
 VALUE = st.sampled_from(["None", "5", "2.5", "b'x'", "object()", "[1, 2]", "(1, 2, 3)", "{1: 2}", "'x y'", "len"])

@@ -84,6 +84,52 @@ def test_films_that_cost_more_than_their_conditions_are_not_forgotten(clock):
     assert progress.left() == pytest.approx(100 * 190 / 190 + 9 * 100)
 
 
+def test_it_moves_within_units_that_are_under_way_and_never_back(clock):
+    progress = Progress(clock)
+    progress.expect("attacking", units=32, seconds=64)
+    with progress.doing("attacking", "reader"):
+        clock.now += 10
+        progress.under_way(3.25)
+        assert progress.line().startswith("attacking reader: 3.2 of 32 films x attacks, 0.3/s; about ")
+        seen = [3.25]
+        for _ in range(16):
+            progress.done()
+            seen.append(progress.work["attacking"].done + progress.work["attacking"].part)
+        assert seen == sorted(seen)
+        assert seen[-1] == 16
+        assert progress.line().startswith("attacking reader: 16 of 32 films")
+        progress.under_way(2)
+    assert progress.work["attacking"].part == 0, "what was left undone is not done"
+
+
+def test_units_that_cost_more_come_first_and_the_time_left_does_not_grow_for_it(clock):
+    """Films under an ensemble, then under a control that takes a hundredth: each counts as one unit."""
+    progress = Progress(clock)
+    progress.expect("attacking", units=200, seconds=1010, worth=100 * 100 + 100)
+    left = [progress.left()]
+    for passes, seconds in ((100, 10), (1, 0.1)):
+        with progress.doing("attacking", each=passes):
+            for _ in range(100):
+                clock.now += seconds
+                progress.done()
+                left.append(progress.left())
+    assert left == sorted(left, reverse=True)
+    assert left[100] == pytest.approx(10)
+    assert left[-1] == 0
+
+
+def test_the_planned_rate_fades_out_where_the_first_units_take_long(clock):
+    progress = Progress(clock)
+    progress.expect("explaining", units=100, seconds=100)
+    with progress.doing("explaining"):
+        clock.now += 10
+        progress.done()
+        assert progress.left() == pytest.approx(99 * (0.1 * 10 + 0.9 * 1))
+        clock.now += 9
+        progress.done(9)
+        assert progress.left() == pytest.approx(90 * 19 / 10)
+
+
 def test_more_than_was_planned_is_no_longer_of_the_plan(clock):
     progress = Progress(clock)
     progress.expect("explaining", units=2)

@@ -15,6 +15,10 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from suites.harness.claims import Verdict
+from suites.harness.formatting import wording
+from suites.harness.report.folder import MANIFEST
+
 ROOT = Path(__file__).parents[2]
 FACTORY = """
 import torch
@@ -161,7 +165,9 @@ def test_junit_carries_verdict_effect_and_interval(place, whole):
         told[properties["claim"]] = properties
     assert set(told) == {claim["id"] for claim in results["claims"]}
     for claim in results["claims"]:
-        assert told[claim["id"]]["verdict"] == claim["verdict"]
+        assert told[claim["id"]]["verdict_code"] == claim["verdict"]
+        words = wording.VERDICTS[Verdict(claim["verdict"])].word.lower()
+        assert told[claim["id"]]["verdict"].removesuffix(", beyond the documented size") == words
         assert told[claim["id"]]["subject"] == "brightness"
         if effect := claim["effect"]:
             found = [float(told[claim["id"]][name]) for name in ("effect", "low", "high", "margin", "n")]
@@ -260,9 +266,24 @@ def test_nan_logits_stop_the_run_and_name_the_image_and_half_a_report_is_not_wri
     assert "not finite" in done.stdout + done.stderr
     assert "bacterial_pneumonia" in done.stdout + done.stderr
     assert "no report was written: the run stopped before its end" in done.stdout
+    assert "_pytest" not in done.stdout, "what is wrong is said in our own words"
     assert "dataset.first" in done.stdout, "something was judged before"
     assert not (place / "half").exists()
     assert not (place / "half.md").exists()
+
+
+@pytest.mark.parametrize("more", [("-q",), ("--plan",)], ids=["run without a plan", "plan"])
+def test_films_that_cannot_be_read_are_one_line_and_exit_code_4_planned_or_run(place, more):
+    for label in GREY:
+        (place / "junk" / label).mkdir(parents=True, exist_ok=True)
+        for number in range(3):
+            (place / "junk" / label / f"{label}{number}.jpeg").write_bytes(b"no picture")
+    done = run(place, "-k", "found", *more, data="junk", plain=True)
+    text = done.stdout + done.stderr
+    assert done.returncode == 4, text
+    (line,) = [line for line in text.splitlines() if "9 of 9 films cannot be read" in line]
+    assert line.startswith("ERROR: ")
+    assert not re.search("_pytest|run it again|3 bacterial|about", text)
 
 
 def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_a_whole_report_alone(place):
@@ -285,9 +306,11 @@ def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_a_w
 
 def test_a_home_that_no_shell_has_written_out_is_found(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place / "home"))
-    done = run(place, "-k", "good", "--report=~/out")
+    done = run(place, "-k", "good", "--report=~/out", "--model-card=~/out/card.md")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (place / "home" / "out" / "index.html").exists()
+    assert (place / "home" / "out" / "card.md").exists(), "the report makes its folder"
+    assert "card.md" in (place / "home" / "out" / MANIFEST).read_text(), "else the next report would be refused there"
     assert not (place / "~").exists()
 
 

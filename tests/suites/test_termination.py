@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,9 @@ def test_a_run_that_is_terminated_writes_what_it_judged_and_has_the_exit_code_of
     assert started.returncode == 2, text
     told = "incomplete: 1 of 3 claims (terminated before contrast.later)"
     assert told in text
+    assert "terminated (SIGTERM)" in text
+    assert "ended after " in text
+    assert not re.search(r"KeyboardInterrupt|--full-trace|termination\.py|planned: ", text), "of a whole run, or of us"
     results = json.loads((place / "ended-report" / "results.json").read_text())
     assert [claim["id"] for claim in results["claims"]] == ["dataset.first"]
     assert results["incomplete"]["why"] == "terminated before contrast.later"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suites.harness.claims import Claim, Headroom, Measure, Result, Verdict
+from suites.harness.terminal_summary import size
 from suites.harness.verdicts import judge_section, needed
 
 
@@ -77,6 +78,26 @@ def test_holm_over_the_section_takes_back_what_one_test_alone_would_claim():
         "above the margin 5.0 pp: alone it would be 'limitation confirmed', but not after Holm's correction over the 3 "
     )
     assert told in judged[0].reason
+    assert judged[0].because == "not after Holm's correction over the 3 claims of this section"
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({}, ""),
+        ({"unproven": "the map is not to be trusted"}, "the map is not to be trusted"),
+        ({"only_within": "the search was too short"}, "the search was too short"),
+        ({"p_beyond": 0.2}, "its test does not settle it (one-sided p = 0.200, level 0.025)"),
+    ],
+)
+def test_why_a_verdict_does_not_follow_from_its_interval_is_said_in_a_few_words(changes, because):
+    found = replace(result_of(0.06, 0.10, 0.14, p_beyond=0.001, p_within=0.99), **changes)
+    (judged,) = judge_section([claim_of()], "subject", {"suite.name": found})
+    assert (judged.verdict is Verdict.SUPPORTED) == (because == "")
+    assert judged.because == because
+    told = size(judged)
+    assert told.partition("; ")[2] == because
+    assert told.startswith("+10.0 pp (+6.0 to +14.0), margin 5.0 pp")
 
 
 @pytest.mark.parametrize("p_within", [0.0, 1.0])
@@ -221,6 +242,7 @@ def test_headroom_that_is_surely_enough_bars_nothing_and_every_one_of_several_mu
         "it has nothing to lose: balanced accuracy above chance +78.0 pp (+70.0 to +86.0) is not surely below 85.0 pp. "
         "Accuracy harm +2.0 pp (0.0 to +4.0) speaks neither for nor against it"
     )
+    assert "nothing to lose: balanced accuracy above chance +78.0 pp (+70.0 to +86.0) is not surely" in size(judged)
 
 
 def test_a_headroom_that_no_film_tells_is_not_enough():

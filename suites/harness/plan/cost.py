@@ -12,8 +12,7 @@ from suites.harness.claims import Claim
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.adversarial.runs.access import FILM
-from suites.harness.endpoints.adversarial.runs.side_by_side import CLAIMED
-from suites.harness.endpoints.adversarial.runs.side_by_side import LINES as ALL_LINES
+from suites.harness.endpoints.adversarial.runs.effort import CHECKS, CONTROL, ENSEMBLE, TABLE, TABLE_LINES, Passes
 from suites.harness.endpoints.adversarial.runs.universal import EPOCHS, LEVELS
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.method_comparison import CONTROLS, methods
@@ -25,18 +24,6 @@ from suites.harness.predictions.ahead import AT_WORK, WAITING
 from suites.harness.predictions.pieces import STORED_IMAGES, WORKING_IMAGES
 from suites.harness.progress import STAGES, Stage, duration
 
-Passes = tuple[float, float]
-"""Forward passes, and backward passes, of one film."""
-ENSEMBLE: Mapping[str, Passes] = {"quick": (82, 50), "standard": (870, 190), "full": (5000, 1000)}
-COMPARED: Mapping[str, Passes] = {"quick": (200, 70), "standard": (900, 330), "full": (3900, 1000)}
-"""Of the ensemble that verdicts rest on, and of the further lines of the side-by-side table together. Counted on the
-demonstration subject (quick; the ensemble of standard); those of full from the steps of its attacks. A subject that
-falls sooner takes fewer, one that stands takes more."""
-LINES = sum(line not in CLAIMED for line in ALL_LINES)
-"""Further lines of that table."""
-CONTROL: Passes = (6, 0)
-CHECKS = 8 * 60
-"""Forward passes in which the trust in an attack is checked."""
 MAPS: Mapping[str, Passes] = {"quick": (9, 9), "standard": (30, 30), "full": (60, 60)}
 """Of a film attributed by all methods of a profile, measured and checked together, by film attributed once."""
 ROW_BYTES = 60
@@ -63,6 +50,7 @@ class Cost:
         film_conditions: films x conditions to predict, of all subjects; exact.
         films: that are decoded for it.
         film: film-conditions that take as long as one film takes to be decoded.
+        passes: of the attacks: one film costs more than another, by what it is attacked with.
         units: stage -> units as `Progress` counts them, as far as they are known.
         seconds: stage -> about how long.
         timed: whether every network was timed; a service is not.
@@ -73,6 +61,7 @@ class Cost:
     film_conditions: int
     films: int
     film: float
+    passes: float
     units: Mapping[Stage, int]
     seconds: Mapping[Stage, float]
     timed: bool
@@ -109,7 +98,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
     asked = [claim for claim in evaluation.running if get(claim.endpoint).about == "subject"]
     old = [claim for claim in asked if claim.id in stored.worked]
     new = [claim for claim in asked if claim.id not in stored.worked]
-    units: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+    units, passes = dict[Stage, int].fromkeys(STAGES, 0), 0.0
     seconds: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
     decoded = sum(number * speed.decoding.get(role, 0.0) for role, number in stored.films.items()) / cores()
     seconds["predicting"] = decoded + stored.changes * speed.changing / cores()
@@ -128,6 +117,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         made, known = (dict(_attacks(claims, len(evaluation.cohort), profile)) for claims in (asked, old))
         for number, (once, again) in (made[what] for what in made.keys() - known.keys()):
             units["attacking"] += number
+            passes += number * (once + again)
             seconds["attacking"] += number * (once * forward + again * backward)
         number = _maps(new, evaluation)
         once, again = MAPS[profile]
@@ -149,6 +139,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         film_conditions=sum(rows.values()),
         films=films,
         film=film,
+        passes=passes,
         units=units,
         seconds=seconds,
         timed=all(subject.name in speed.forward for subject in subjects if stored.left[subject.name]),
@@ -176,8 +167,9 @@ def _attacks(claims: Sequence[Claim], films: int, profile: str) -> Iterator[tupl
         if threat == FILM:
             yield "whole films", (whole, ENSEMBLE[profile])
     if any(asked["side_by_side"] for asked in wanted):
-        once, again = COMPARED[profile]
-        yield "side by side", (LINES * min(films, protocols.COMPARED_FILMS[profile]), (once / LINES, again / LINES))
+        once, again = TABLE[profile]
+        number = TABLE_LINES * min(films, protocols.COMPARED_FILMS[profile])
+        yield "side by side", (number, (once / TABLE_LINES, again / TABLE_LINES))
         yield "whole films", (whole, ENSEMBLE[profile])
     if patterned:
         number = len(LEVELS) * min(films, protocols.PATTERN_FILMS[profile])

@@ -7,11 +7,13 @@ plan(evaluation).lines()
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+
+import pandas as pd
 
 from suites.harness.claims import Claim
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.layouts import align_labels
+from suites.harness.cohorts.layouts import align_labels, check_exclusions
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
@@ -21,6 +23,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.formatting.wording import plain_name
 from suites.harness.plan.cost import Cost, cost
 from suites.harness.plan.precision import Group, Precision, precision
+from suites.harness.plan.readable import Tried, tried
 from suites.harness.plan.speed import Speed, measure
 from suites.harness.plan.stored import Stored, stored
 from suites.harness.progress import Progress
@@ -44,6 +47,8 @@ class Plan:
         simulated: whether the films are phantoms.
         refused: why the run would be refused and what to do, empty where it would not be; `strange` then counts the
             films of no class that the first subject has.
+        tried: role of a cohort -> which of its films cannot be read, as far as they were tried; `classes` and `probes`
+            leave them out.
     """
 
     classes: Mapping[str, tuple[int, int]]
@@ -55,6 +60,7 @@ class Plan:
     simulated: bool = False
     refused: str = ""
     strange: int = 0
+    tried: Mapping[str, Tried] = field(default_factory=dict)
 
     def announce(self, progress: Progress) -> None:
         """Tell the progress of the run how much of every stage there will be."""
@@ -63,7 +69,8 @@ class Plan:
                 films, film = self.cost.films, self.cost.film
                 progress.expect(stage, units=units, seconds=self.cost.seconds[stage], films=films, film=film)
             else:
-                progress.expect(stage, units=units, seconds=self.cost.seconds[stage])
+                worth = self.cost.passes if stage == "attacking" else None
+                progress.expect(stage, units=units, seconds=self.cost.seconds[stage], worth=worth)
 
     def document(self) -> dict[str, object]:
         """Return the plan as plain JSON values."""
@@ -74,49 +81,64 @@ class Plan:
             "open": [asdict(one) | {"wanted_patients": one.wanted} for one in self.open],
             "missing": {reason: list(ids) for reason, ids in self.missing.items()},
             "refused": self.refused,
+            "unreadable": {role: [list(pair) for pair in one.unreadable.values()] for role, one in self.tried.items()},
             "cost": asdict(self.cost) | {"seconds_in_all": self.cost.whole},
         }
 
-    def lines(self, *, every_claim: bool = False) -> list[str]:
-        """Return at most 12 lines for a terminal, what matters most first; one more for each open claim if asked."""
-        films = ", ".join(_counted(plain_name(name), *pair) for name, pair in self.classes.items())
-        told = [
-            f"films: {films or 'none of a class'}" + (f", {self.strange:,} of no such class" if self.strange else "")
-        ]
-        if self.probes:
-            told[0] += "; " + ", ".join(_counted(f"{role} probe", *pair) for role, pair in self.probes.items())
-        unsettled = list(self._unsettled(every_claim=every_claim))
-        few = min((patients for _, patients in self.classes.values()), default=0) < FEW
-        if self.refused:
-            told += [f"a run on these films is refused: {self.refused}", *unsettled]
-        else:
-            told = [*unsettled, *told] if few and unsettled else [*told, *unsettled]
+    def lines(self, *, every_claim: bool = False, refusal: bool = True) -> list[str]:
+        """Return at most 12 lines for a terminal, the films first and a refusal last.
+
+        Args:
+            every_claim: one line more for each open claim, unless the run would be refused.
+            refusal: with the line that says so; without it where somebody says it after them.
+        """
+        told = [self._films()]
+        if not self.refused:
+            told += filter(None, (one.line() for one in self.tried.values()))
+        told += self._unsettled(every_claim=every_claim and not self.refused)
         for reason, ids in list(self.missing.items())[:4]:
             told.append(f"not evaluable: {reason} ({_some(ids)})")
-        told += [] if self.refused else self.cost.lines()
+        if not self.refused:
+            told += self.cost.lines()
+        elif refusal:
+            told.append(f"a run on these films is refused: {self.refused}")
         return [f"plan: {told[0]}", *(f"      {line}" for line in told[1:])]
 
+    def _films(self) -> str:
+        films = ", ".join(_counted(plain_name(name), *pair) for name, pair in self.classes.items())
+        strange = f", {self.strange:,} of no such class" if self.strange else ""
+        probes = [_counted(f"{role} probe", *pair) for role, pair in self.probes.items()]
+        broken = sum(len(one.unreadable) for one in self.tried.values())
+        groups = [
+            f"{films or 'none of a class'}{strange}",
+            ", ".join(probes),
+            f"{broken:,} unreadable" if broken else "",
+        ]
+        return f"films: {'; '.join(filter(None, groups))}"
+
     def _unsettled(self, *, every_claim: bool) -> Iterator[str]:
+        """Yield what is to be expected of the claims, as the expectation it is: a larger effect settles more."""
         if not self.open:
             return
         name, (films, patients) = min(self.classes.items(), key=lambda item: item[1][1], default=("", (0, 0)))
         only = f" (only {_counted(f'{plain_name(name)} films', films, patients)})" if patients < FEW else ""
         yield (
-            f"{len(self.open)} of {self.claims} claims cannot be settled by these films unless an effect is more than "
-            f"twice its margin{only}"
+            f"{len(self.open)} of {self.claims} {'claim' if self.claims == 1 else 'claims'} can be settled by these "
+            f"films only where the effect is more than twice its margin{only}"
         )
         known = [one for one in self.open if one.wanted is not None]
         if every_claim:
             for one in self.open:
-                wanted = f"about {one.wanted:,} patients" if one.wanted else "more patients of each class"
-                yield f"  {one.claim}: rests on {one.patients:,} patients, would take {wanted}"
+                wanted = f"about {one.wanted:,}" if one.wanted else "more of each class"
+                yield f"  {one.claim}: {_patients(one.patients)}; for an effect of twice its margin {wanted}"
         elif known:
             shown = ", ".join(f"{one.claim} (about {one.wanted:,} patients)" for one in known[:NAMED])
-            yield f"  the nearest: {shown}{f' and {len(self.open) - NAMED} more' if len(self.open) > NAMED else ''}"
+            more = f" and {len(self.open) - NAMED} more" if len(self.open) > NAMED else ""
+            yield f"  the nearest, for an effect of twice its margin: {shown}{more}"
 
 
 FEW = 50
-"""Patients of the smallest class below which the plan says first what cannot be settled."""
+"""Patients of the smallest class below which the plan names it."""
 
 
 def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) -> Plan:
@@ -131,26 +153,45 @@ def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) 
         CohortProblem: two classes of a subject are spellings of one label.
     """
     there = stored(evaluation)
+    asked_of = {"main": evaluation.cohort, **evaluation.probes}
+    seen = tried((role, asked_of[role]) for role in evaluation.plan)
     asked = {claim.id for claim in evaluation.running if get(claim.endpoint).about == "subject"}
     if not there.changes and asked <= there.worked:
-        return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), 0), there, report=report)
-    asked_of = {"main": evaluation.cohort, **evaluation.probes}
+        return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), 0), there, seen, report=report)
     speed = measure(
         evaluation.subjects, {role: asked_of[role] for role in evaluation.plan}, evaluation.plan.get("main", ()),
         evaluation.working,
         seed=evaluation.seed, seconds=seconds,
     )  # fmt: skip
-    return planned(evaluation, speed, there, report=report)
+    return planned(evaluation, speed, there, seen, report=report)
 
 
-def planned(evaluation: Evaluation, speed: Speed, there: Stored, *, report: bool = False) -> Plan:
-    """Return the plan of a run on a machine of this speed; what depends on nothing but the run, that and its cache."""
+def planned(
+    evaluation: Evaluation,
+    speed: Speed,
+    there: Stored,
+    seen: Mapping[str, Tried] | None = None,
+    *,
+    report: bool = False,
+) -> Plan:
+    """Return the plan of a run on a machine of this speed; what depends on nothing but the run, that and its cache.
+
+    Args:
+        evaluation: the run, its claims selected.
+        speed: of the machine.
+        there: what the cache has.
+        seen: role of a cohort -> which of its films cannot be read.
+        report: whether one will be written.
+    """
+    seen = seen or {}
     subject = evaluation.subjects[0]
     claims = [claim for claim in evaluation.claims if not evaluation.selected or claim.id in evaluation.selected]
     about = [claim for claim in claims if get(claim.endpoint).about == "subject"]
     main, refused = _aligned(evaluation)
-    films = {"main": main} | {role: cohort for role, cohort in evaluation.probes.items() if role in evaluation.plan}
-    groups = {role: _group(cohort, subject) for role, cohort in films.items()}
+    refused = refused or _broken(seen)
+    cohorts = {"main": main} | {role: cohort for role, cohort in evaluation.probes.items() if role in evaluation.plan}
+    films = {role: _readable(cohort.table, seen.get(role)) for role, cohort in cohorts.items()}
+    groups = {role: _group(table, subject) for role, table in films.items()}
     if refused:  # a class without films counts: no score of all classes can be had
         known = groups["main"].patients
         groups["main"] = replace(groups["main"], patients={name: known.get(name, 0) for name in subject.classes})
@@ -165,11 +206,11 @@ def planned(evaluation: Evaluation, speed: Speed, there: Stored, *, report: bool
         precision(claim, get(claim.endpoint).asked(claim), groups, limits) for claim in about if claim.id not in barred
     ]
     still = sorted((one for one in found if one is not None and one.open), key=lambda one: one.wanted or 10**9)
-    labels = main.table["label"]
+    labels = films["main"]["label"]
     classes = {name: (int((labels == name).sum()), groups["main"].patients.get(name, 0)) for name in subject.classes}
     return Plan(
         classes={name: pair for name, pair in classes.items() if pair[0] or refused},
-        probes={role: (len(cohort), cohort.patients) for role, cohort in films.items() if role != "main"},
+        probes={role: (group.films, group.everyone) for role, group in groups.items() if role != "main"},
         claims=len(claims),
         open=still,
         missing=missing,
@@ -177,7 +218,22 @@ def planned(evaluation: Evaluation, speed: Speed, there: Stored, *, report: bool
         simulated=evaluation.cohort.simulated,
         refused=refused,
         strange=int((~labels.isin(subject.classes)).sum()) if refused else 0,
+        tried=seen,
     )
+
+
+def _broken(seen: Mapping[str, Tried]) -> str:
+    """Return why a run is refused in which so many films cannot be read, else ''."""
+    for one in seen.values():
+        try:
+            check_exclusions(list(one.unreadable.values()), one.films)
+        except CohortProblem as problem:
+            return str(problem)
+    return ""
+
+
+def _readable(table: pd.DataFrame, seen: Tried | None) -> pd.DataFrame:
+    return table[~table["id"].astype(str).isin(seen.unreadable)] if seen else table
 
 
 def _aligned(evaluation: Evaluation) -> tuple[Cohort, str]:
@@ -194,11 +250,10 @@ def _aligned(evaluation: Evaluation) -> tuple[Cohort, str]:
     return align_labels(cohort, first, probe=bool(refused) or "main" not in evaluation.plan), refused
 
 
-def _group(cohort: Cohort, subject: Subject) -> Group:
-    table = cohort.table
+def _group(table: pd.DataFrame, subject: Subject) -> Group:
     known = table[table["label"].isin(subject.classes)]
     patients = {str(name): int(rows["patient"].nunique()) for name, rows in known.groupby("label", sort=True)}
-    return Group(patients, cohort.patients, len(cohort))
+    return Group(patients, int(table["patient"].nunique()), len(table))
 
 
 def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> Iterator[tuple[str, list[str]]]:
@@ -235,7 +290,11 @@ def _any_probe(name: str, claims: Sequence[Claim]) -> bool:
 
 
 def _counted(what: str, films: int, patients: int) -> str:
-    return f"{films:,} {what}" + (f" ({patients:,} patients)" if patients != films else "")
+    return f"{films:,} {what}" + (f" ({_patients(patients)})" if patients != films else "")
+
+
+def _patients(count: int) -> str:
+    return f"{count:,} patient{'' if count == 1 else 's'}"
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -123,7 +123,7 @@ def precision(
     if rule is None or (asked.get("role") or "main") not in groups:
         return None
     half_width, distance, patients = rule(claim, asked, groups)
-    shown = min(1.0, limits.get(claim.endpoint, main.films) / max(main.films, 1))
+    shown = min(1.0, limits.get(claim.endpoint, main.films) / main.films) if main.films else 1.0
     return Precision(claim.id, half_width / math.sqrt(shown), distance, round(patients * shown))
 
 

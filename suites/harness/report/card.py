@@ -84,7 +84,9 @@ def _chosen(record: Record, name: str | None) -> Subject:
     for subject in record.subjects:
         if name in (None, subject.name):
             return subject
-    raise UsageProblem(f"no subject {name!r} in this run; there are {', '.join(names)}")
+    raise UsageProblem(
+        f"no subject {name!r} in this run; there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+    )
 
 
 def _metadata(record: Record, subject: Subject) -> str:

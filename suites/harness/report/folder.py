@@ -7,6 +7,7 @@ manifest names what we wrote; a folder that holds anything else is refused.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,7 @@ def report_folder(folder: Path) -> Iterator[Path]:
             f"{folder}: another run is writing its report there; wait for it or name another folder"
         ) from None
     except OSError as error:
-        raise UsageProblem(f"{folder}: the report cannot be written ({reason(error)})") from None
+        raise UsageProblem(f"{folder}: the report cannot be written ({_cause(folder, error)})") from None
 
 
 def refuse_unwritable_folder(folder: Path) -> None:
@@ -76,7 +77,17 @@ def refuse_unwritable_folder(folder: Path) -> None:
         for path in made:
             path.rmdir()
     except (OSError, ValueError) as error:
-        raise UsageProblem(f"{folder}: the report cannot be written ({reason(error)}); name another folder") from None
+        raise UsageProblem(
+            f"{folder}: the report cannot be written ({_cause(folder, error)}); name another folder"
+        ) from None
+
+
+def _cause(folder: Path, error: OSError | ValueError) -> str:
+    """Return why a folder cannot be made or used, where the system's words say only that it was refused."""
+    for path in (folder, *folder.parents):
+        if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112 - pathlib's raise on long names
+            return "it is a file, not a folder" if path == folder else f"{path} is a file, not a folder"
+    return "no folder can be made there" if isinstance(error, FileNotFoundError) else reason(error)
 
 
 def belongs(files: Sequence[Path]) -> None:

@@ -86,4 +86,6 @@ def _known(what: str, wanted: str, table: pd.DataFrame) -> str:
         return wanted
     some = ", ".join(one_line(name, 40) for name in names[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    raise UsageProblem(f"no {what} {one_line(wanted, 60)!r} in this report; there are {some}{more}")
+    raise UsageProblem(
+        f"no {what} {one_line(wanted, 60)!r} in this report; there {'is' if len(names) == 1 else 'are'} {some}{more}"
+    )

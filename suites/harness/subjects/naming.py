@@ -29,7 +29,8 @@ def with_names(subjects: Sequence[Subject], names: Sequence[str], taken: Collect
         return list(subjects)
     if len(names) != len(subjects):
         raise SubjectProblem(
-            f"--name: {len(names)} names ({one_line(', '.join(names), 80)}) for {len(subjects)} subjects; give one for "
+            f"--name: {_counted(len(names), 'name')} ({one_line(', '.join(names), 80)}) for "
+            f"{_counted(len(subjects), 'subject')}; give one for "
             "each --weights, in their order"
         )
     for position, name in enumerate(names):
@@ -41,3 +42,7 @@ def with_names(subjects: Sequence[Subject], names: Sequence[str], taken: Collect
         if name in taken or name in names[:position]:
             raise SubjectProblem(f"--name: two things of this run would be called {name}; give one another name")
     return [replace(subject, name=name) for subject, name in zip(subjects, names, strict=True)]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -42,6 +42,19 @@ class Decoy(nn.Module):
         return torch.stack([torch.zeros_like(u), decoy, -3.0 - 1.0 * u], 1)
 
 
+def test_every_pass_of_a_batch_is_told_before_its_films_are_done() -> None:
+    subject, films = Decoy().eval(), torch.full((4, 1, 8, 8), 0.5)
+    told: list[int] = []
+    records = attack_each(
+        subject, films, torch.zeros(4, dtype=torch.long), names(4), budgets=GRID, profile=FAST, batch_size=2,
+        watch=told.append,
+    )  # fmt: skip
+    first = next(records)
+    assert len(told) > 8, "while a batch is attacked, not once at its end"
+    spent = [first, *records]
+    assert sum(told) == sum(result.forward + result.backward - 1 for result in spent), "all but the clean pass"
+
+
 def test_three_classes_where_cross_entropy_climbs_the_wrong_hill() -> None:
     subject, films = Decoy().eval(), torch.full((4, 1, 32, 32), 0.5)
     labels, budget = torch.zeros(4, dtype=torch.long), [4 / 255]

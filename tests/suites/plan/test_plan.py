@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from suites.harness.claims import load_claims
-from suites.harness.errors import CohortProblem
+from suites.harness.errors import CohortProblem, FilmUnreadable
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_judged, plan, stored
 from suites.harness.plan import planned as planned_with
+from suites.harness.plan.readable import tried
 from suites.harness.plan.speed import Speed, cores
-from tests.controls.films import cohort_of, inverted
+from tests.controls.films import cohort_of, draw, inverted
 from tests.controls.subjects import Calm, Reader, subject_of
 
 CLAIMS = load_claims()
@@ -91,36 +93,83 @@ def test_cheap_claims_come_first_attacks_late_and_explanations_last(evaluation):
     assert order[-1] == "explanations"
 
 
-def test_a_small_split_is_the_first_thing_said_and_the_lines_are_few(evaluation):
+def test_the_films_are_the_first_thing_said_then_what_a_small_split_leaves_open_and_the_lines_are_few(evaluation):
     run = evaluation()
     made = planned(run, SPEED)
     lines = made.lines()
     assert len(lines) <= 12
-    assert lines[0].startswith(f"plan: {len(made.open)} of {len(CLAIMS)} claims cannot be settled by these films")
-    assert "only 8" in lines[0]
+    assert lines[0].startswith("plan: films: 8 bacterial pneumonia, 8 normal, 8 viral pneumonia; 9 lateral probe")
+    told = "claims can be settled by these films only where the effect is more than twice its margin (only 8 "
+    assert f"{len(made.open)} of {len(CLAIMS)} {told}" in lines[1]
     opened = {one.claim for one in made.open}
     assert {"contrast.scatter", "classes.recall_gap"} <= opened
     assert not {name for name in opened if name.startswith(("published.", "dataset."))}
     whole = made.lines(every_claim=True)
+    assert whole[0] == lines[0]
     assert all(any(name in line for line in whole) for name in opened)
+    scatter = next(line for line in whole if "contrast.scatter:" in line)
+    assert re.search(r"24 patients; for an effect of twice its margin about \d+$", scatter)
 
 
 def test_films_that_lack_a_class_are_counted_before_it_is_said_that_a_run_is_refused(evaluation):
     run = evaluation()
     run.cohort = run.cohort.select(run.cohort.table["label"] != "viral_pneumonia")
     made = planned(run, SPEED)
-    first, second, third = made.lines()[:3]
+    first, second, *_, last = made.lines(every_claim=True)
     assert first == "plan: films: 8 bacterial pneumonia, 8 normal, 0 viral pneumonia; 9 lateral probe, 6 adult probe"
-    assert "a run on these films is refused: " in second
-    assert "no film of class 'viral_pneumonia'" in second
-    assert "8 bacterial_pneumonia, 8 normal" in second
-    assert f"{len(made.open)} of {len(CLAIMS)} claims cannot be settled" in third
+    assert "a run on these films is refused: " in last
+    assert "no film of class 'viral_pneumonia'" in last
+    assert "8 bacterial_pneumonia, 8 normal" in last
+    assert f"{len(made.open)} of {len(CLAIMS)} claims can be settled" in second
+    assert len(made.lines(every_claim=True)) <= 12, "a person who is refused looks for the reason"
+    assert made.lines(refusal=False) == made.lines()[:-1]
     assert {"classes.balanced_accuracy", "classes.viral_recall"} <= {one.claim for one in made.open}
     assert not any("room:" in line for line in made.lines())
     assert json.loads(json.dumps(made.document()))["refused"] == made.refused
     with pytest.raises(CohortProblem, match="no film of class") as caught:
         run.run()
     assert str(caught.value) == made.refused
+
+
+def junk(row):
+    if int(row["number"]) % 3 == 2:
+        raise FilmUnreadable("is no picture", file=str(row["file"]))
+    return draw(row)
+
+
+def test_films_that_cannot_be_read_are_named_left_out_of_the_counts_and_refused_as_the_run_would(evaluation):
+    run = evaluation("contrast.scatter", films=9)
+    run.cohort = replace(run.cohort, decode=junk)
+    made = plan(run, seconds=0.01)
+    assert sum(films for films, _ in made.classes.values()) == 6
+    assert made.lines()[0].endswith("; 3 unreadable")
+    assert made.refused.startswith("3 of 9 films cannot be read")
+    with pytest.raises(CohortProblem) as caught:
+        run.run()
+    assert made.refused == str(caught.value)
+
+
+def test_a_few_films_that_cannot_be_read_are_named_and_refuse_nothing(evaluation):
+    run = evaluation("contrast.scatter", films=30)
+    run.cohort = replace(run.cohort, decode=lambda row: (junk if int(row["number"]) == 8 else draw)(row))
+    made = plan(run, seconds=0.01)
+    assert made.refused == ""
+    assert sum(films for films, _ in made.classes.values()) == 29
+    assert "1 of 30 films cannot be read and is left out: " in made.lines()[1]
+    assert "is no picture" in made.lines()[1]
+    assert len(made.document()["unreadable"]["main"]) == 1
+
+
+def test_of_many_films_those_are_tried_that_the_time_allows_and_it_is_said_how_many():
+    clock = iter(range(0, 1000, 2))
+    cohort = replace(cohort_of(96), decode=draw)
+    found = tried([("main", cohort)], lambda: next(clock))["main"]
+    assert (found.films, found.tried, found.line()) == (96, 32, "")
+    clock = iter(range(0, 1000, 2))
+    found = tried([("main", replace(cohort, decode=junk))], lambda: next(clock))["main"]
+    assert found.tried == 96, "one that cannot be read says that there may be more"
+    assert len(found.unreadable) == 32
+    assert "; ..." in found.line()
 
 
 def test_labels_that_a_subject_does_not_know_are_counted_too(evaluation):

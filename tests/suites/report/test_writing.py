@@ -193,3 +193,15 @@ def test_no_text_of_a_report_or_card_names_a_folder(make_record, tmp_path):
     assert {"index.html", "results.json", "told.csv", "card.md"} <= {file.name for file in files}
     assert [file.name for file in files if b"jane" in file.read_bytes()] == []
     assert json.loads((tmp_path / "out" / "results.json").read_text())["cohort"]["spec"] == "films?view=PA"
+
+
+def test_a_place_for_a_report_that_is_none_is_named_for_what_it_is(tmp_path):
+    (tmp_path / "afile").write_text("mine")
+    for place, told in (
+        (tmp_path / "afile", "(it is a file, not a folder)"),
+        (tmp_path / "afile" / "report", "afile is a file, not a folder)"),
+        (Path("/proc/foo"), "(no folder can be made there)"),
+    ):
+        with pytest.raises(UsageProblem) as caught:
+            folder.refuse_unwritable_folder(place)
+        assert told in str(caught.value)

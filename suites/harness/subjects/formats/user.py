@@ -72,7 +72,7 @@ def load_user(spec: str) -> Subject:
             if isinstance(subject, Subject):
                 subject = identified(subject)
     except SubjectProblem as problem:
-        place = place_of(problem) or defined_in(factory)
+        place = place_of(problem.__cause__ or problem) or place_of(problem) or defined_in(factory)
         if place in str(problem):
             raise
         raise SubjectProblem(f"{problem} ({place})") from problem  # they made a subject of what cannot be one

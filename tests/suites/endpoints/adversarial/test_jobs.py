@@ -54,6 +54,16 @@ def test_an_interrupted_attack_goes_on_where_it_stopped(evidence, tmp_path, monk
     assert finished(answers, "quick", tmp_path / "cut") is not None
 
 
+def test_an_attack_says_how_far_it_is_within_a_batch(evidence, tmp_path, monkeypatch):
+    answers, seen = evidence(subject_of(Reader(), "reader"), films=9).main, []
+    work, told = answers.progress.work["attacking"], answers.progress.under_way
+    monkeypatch.setattr(answers.progress, "under_way", lambda units: (told(units), seen.append(work.done + work.part)))
+    attack(answers, "quick", tmp_path, protocol="noise")
+    assert len(set(seen)) >= 5
+    assert seen == sorted(seen)
+    assert 0 < min(seen) < max(seen) < 9 == work.done
+
+
 def test_fewer_films_are_among_the_more(evidence):
     answers = evidence(subject_of(Reader(), "reader"), films=90).main
     chosen = [set(protocols.chosen_films(answers, number)) for number in (12, 24, 60)]

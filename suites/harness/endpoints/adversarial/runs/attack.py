@@ -12,6 +12,7 @@ import numpy.typing as npt
 from robustness.attacks import Attacked, gather
 from robustness.attacks.masking_checks import SanityCheck, conclusive
 from suites.harness.endpoints.adversarial.runs.access import INPUT
+from suites.harness.endpoints.adversarial.runs.effort import passes_of
 from suites.harness.endpoints.adversarial.runs.job import Job
 from suites.harness.endpoints.adversarial.runs.protocols import (
     COMPARED_FILMS,
@@ -154,4 +155,5 @@ def _job(answers: Answers, profile: str, threat: str, protocol: str, *, compared
         plan_of(protocol, profile, remote=remote, compared=compared),
         threat,
         budgets_of(whole=whole, compared=compared),
+        passes_of(protocol, profile, compared=compared),
     )

@@ -21,6 +21,7 @@ from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row
 from suites.harness.endpoints.adversarial.runs.access import INPUT, network_of, threat_of
 from suites.harness.endpoints.adversarial.runs.decoded import film_of
+from suites.harness.endpoints.adversarial.runs.effort import share
 from suites.harness.endpoints.adversarial.runs.stored import COLUMNS, from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
@@ -42,6 +43,7 @@ class Job:
         plan: attacks in their order.
         threat: name of the threat model (see `access.threat_of`).
         budgets: ascending.
+        passes: that are expected of a film.
     """
 
     answers: Answers
@@ -49,6 +51,7 @@ class Job:
     plan: Protocol
     threat: str = INPUT
     budgets: tuple[float, ...] = BUDGETS
+    passes: float = 1.0
 
     @cached_property
     def model(self) -> ThreatModel:
@@ -104,18 +107,27 @@ class Job:
         """
         done, progress = self.kept(cache), self.answers.progress
         subject = self.answers.subject
-        with progress.doing("attacking", f"{subject.name}, {self.plan.name} ({self.threat})"):
+        with progress.doing("attacking", f"{subject.name}, {self.plan.name} ({self.threat})", each=self.passes):
             progress.found(len(set(self.ids) & set(done)), once=f"{subject.cache_key} {self.key}")
             if set(self.ids) <= set(done):
                 return gather(done[image] for image in self.ids)
+            batch, made = min(BATCH[subject.differentiable], len(self.ids)), 0
+
+            def watch(passes: int) -> None:
+                nonlocal made
+                made += passes
+                progress.under_way(batch * share(made, batch * self.passes))
+
             records = attack_each(
                 network_of(subject), self.pixels, self.labels, self.ids, self.model, budgets=self.budgets,
                 profile=self.plan, seed=self.answers.seed, batch_size=BATCH[subject.differentiable], done=set(done),
+                watch=watch,
             )  # fmt: skip
             try:
                 for result in self._each_kept(records, Shards(cache, "attacks", self.key, COLUMNS)):
                     done[result.image_id] = result
                     progress.done()
+                    made = 0  # the next pass is of another batch
             except AttackError as problem:
                 raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
         return gather(done[image] for image in self.ids)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from suites.harness.endpoints.adversarial.runs.access import FILM, INPUT
 from suites.harness.endpoints.adversarial.runs.attack import NO_GRADIENTS, Attack, attack
+from suites.harness.endpoints.adversarial.runs.effort import CLAIMED, LINES
 from suites.harness.endpoints.adversarial.runs.protocols import (
     COMPARED_ENSEMBLES,
     COMPARED_FILMS,
@@ -26,24 +27,10 @@ from suites.harness.endpoints.adversarial.runs.protocols import (
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 
-LINES = (
-    (INPUT, "ensemble"),
-    ("l2/grey", "ensemble"),
-    ("linf/colour", "ensemble"),
-    (FILM, "ensemble"),
-    (INPUT, "fgsm"),
-    (INPUT, "pgd"),
-    (INPUT, "apgd"),
-    (INPUT, "square"),
-    (INPUT, "noise"),
-    (INPUT, "blank"),
-)
 REMOTE_LINES = ((FILM, "square"), (FILM, "noise"), (FILM, "blank"), (FILM, "ensemble"), (FILM, "fgsm"), (FILM, "pgd"),
                 (FILM, "apgd"), (INPUT, "ensemble"), ("l2/grey", "ensemble"), ("linf/colour", "ensemble"))  # fmt: skip
 LIBRARY = ("fgsm", "pgd", "apgd")
 WHITE_BOX = ("ensemble", *LIBRARY)
-CLAIMED = frozenset({(INPUT, "ensemble"), (INPUT, "noise"), (FILM, "ensemble")})
-"""Lines that run on more films for the claims; their part on the films of this table costs nothing more."""
 
 
 @dataclass(frozen=True)

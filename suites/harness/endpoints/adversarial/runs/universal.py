@@ -70,7 +70,8 @@ def patterns(answers: Answers, profile: str, cache: Path) -> Patterns:
     shards = Shards(cache, "universal", {**job.key, **about, "patients": answers.patients[job.index].tolist()}, COLUMNS)
     known = shards.read()
     done = set(known["budget"]) if len(known) else set()
-    with answers.progress.doing("attacking", f"{subject.name}, one pattern for all films"):
+    passes = 2.0 * EPOCHS[profile] + 2.0
+    with answers.progress.doing("attacking", f"{subject.name}, one pattern for all films", each=passes):
         for budget in LEVELS:
             if budget not in done:
                 shards.add(_fitted(job, budget, EPOCHS[profile]))
