@@ -15,11 +15,12 @@ from scipy import ndimage
 from torch import Tensor
 
 from robustness import PerturbationUndefined, get
+from robustness.displacement import moved
 from robustness.draws import Draws
 from robustness.filling import distance_to_organs
 from robustness.filters import resize
 from robustness.lungs import estimate_lungs, lungs_of, pleural_lungs
-from robustness.opacity import moved, side_of
+from robustness.opacity import side_of
 from robustness.phantom import render, sample_patient
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
