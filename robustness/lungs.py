@@ -61,8 +61,9 @@ ACROSS = 4
 """How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
 RIM_MM = 10.0
 """By which an estimate may stop short of the pleura."""
-BASE, BASE_RIM_MM = 0.7, 2.5
-"""Share of the height of the lungs below which it stops no shorter than this, but for pockets of lung."""
+MIDDLE, BASE, BASE_RIM_MM = 0.35, 0.7, 2.5
+"""Share of the height of the lungs from which on it does so by less, and below which by no more than this, but for
+pockets of lung."""
 POCKET_MM, POCKET, FAIR, FLANK = 6.0, 0.12, 0.7, 0.6
 """A pocket is darker by such a share of the lungs' contrast than what shuts it in on all sides within such a radius,
 not as light as tissue, and so many half widths of the chest off its middle."""
@@ -336,14 +337,14 @@ def grown_to_pleura(film: Tensor, lungs: Tensor, pitch_mm: float) -> Tensor:
     off = np.abs(np.arange(mask.shape[1]) - 0.5 * (occupied[0] + occupied[-1])) / (0.5 * (occupied[-1] - occupied[0]))
     allowed = ((grey < 0.5 * (dark + light)) & (off > PARASPINAL)[None, :]).view(np.uint8)
     rows = np.flatnonzero(mask.any(axis=1))
-    low = (np.arange(len(mask)) > rows[0] + BASE * (rows[-1] - rows[0]))[:, None]
+    down = ((np.arange(len(mask)) - rows[0]) / max(rows[-1] - rows[0], 1))[:, None]
+    steps = np.interp(down, (MIDDLE, BASE), (RIM_MM, BASE_RIM_MM)) / pitch_mm
     # Where the chest wall is thin, what lies outside of it is as dark as lung, but no wall shuts it in.
-    pockets = low & (_closing(grey, POCKET_MM / pitch_mm) - grey > POCKET * (light - dark))
+    pockets = (down > BASE) & (_closing(grey, POCKET_MM / pitch_mm) - grey > POCKET * (light - dark))
     pockets = pockets & (grey < dark + FAIR * (light - dark)) & (off > FLANK)[None, :]
     grown, cross = mask.copy(), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     for step in range(reach):
-        far = step >= BASE_RIM_MM / pitch_mm
-        grown = cv2.dilate(grown, cross) & (allowed & (~low | (not far)) | pockets | grown)
+        grown = cv2.dilate(grown, cross) & (allowed & (step < steps) | pockets | grown)
     return torch.from_numpy(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, cross).view(bool))
 
 
