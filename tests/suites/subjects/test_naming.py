@@ -24,7 +24,7 @@ def test_names_go_by_the_order_of_the_weights_and_decide_no_prediction(pair):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["one"], "1 names .* for 2 subjects"),
+        (["one"], "1 name .* for 2 subjects"),
         (["same", "same"], "would be called same"),
         (["films", "b"], "would be called films"),
         (["", "b"], "should be up to"),
