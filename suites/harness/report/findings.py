@@ -26,6 +26,8 @@ MOST = 3
 OF_WHITE_OUTS = frozenset({"diffuse_dose_matched", "sham_opacity"})
 """Controls that add the water of a white-out elsewhere: with the white-outs they tell one kind of harm."""
 WHITE_OUT = "white-out"
+ATTACKED = "robust_accuracy"
+"""What claims about attacks measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +116,14 @@ def harms(judgements: Sequence[Judgement], who: str = "patients", most: int = MO
 def stresses(judgement: Judgement) -> frozenset[str]:
     """Return what was done to the films of a finding: perturbations or the role of a probe; empty for clean films.
 
-    White-outs, whatever made them, and the controls of equal water are one thing that is done.
+    White-outs, whatever made them, and the controls of equal water are one thing that is done; so is every attack.
 
     A finding under several of them (the calls that change under any low contrast) is one of each: beside a finding
     under one of these it would tell the same harm twice.
     """
     parameters, result = judgement.claim.parameters, judgement.result
+    if result and result.effect.name == ATTACKED:
+        return frozenset({ATTACKED})
     texts = result.effect.condition.split(" - ") if result else []
     if not any("@" in text for text in texts):
         listed = parameters.get("conditions", ())
@@ -143,7 +147,7 @@ def made_white(judgement: Judgement) -> bool:
 
 def attacked(judgements: Sequence[Judgement]) -> Judgement | None:
     """Return the claim about attacks, settled as a harm, that leaves fewest films right."""
-    found = [one for one in judgements if _settled(one) and one.result and one.result.effect.name == "robust_accuracy"]
+    found = [one for one in judgements if _settled(one) and one.result and one.result.effect.name == ATTACKED]
     return min(found, key=lambda one: one.result.effect.estimate if one.result else math.inf, default=None)
 
 

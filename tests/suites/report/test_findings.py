@@ -145,6 +145,18 @@ def test_white_outs_and_their_controls_are_one_harm_and_no_class_is_said_to_be_r
     assert not findings.made_white(replace(several, result=mean)), "only some of its films are white"
 
 
+def test_attacks_are_one_harm_however_they_are_made(judged):
+    made = [
+        judged("grey", Verdict.SUPPORTED, missed=0.9, condition="linf/grey 1/255"),
+        judged("pattern", Verdict.SUPPORTED, missed=0.8, condition="pattern 4/255"),
+        judged("other", Verdict.SUPPORTED, missed=0.1, condition="scatter@3 - clean"),
+    ]
+    for at in (0, 1):
+        effect = replace(made[at].result.effect, name=findings.ATTACKED)
+        made[at] = replace(made[at], result=replace(made[at].result, effect=effect))
+    assert names(findings.harms(made)) == ["grey", "other"]
+
+
 def test_every_violated_requirement_is_named_with_its_size(judged):
     made = [
         judged("white", Verdict.SUPPORTED, missed=0.9, condition="whiteout_mass@4 - clean"),
