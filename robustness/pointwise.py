@@ -6,6 +6,9 @@ hundred-thousandth of a grey level); off the CPU torch does. Images are float32;
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import cv2
 import numpy as np
 import stringzilla
@@ -13,22 +16,25 @@ import torch
 from torch import Tensor
 
 
-def exp(image: Tensor, out: Tensor | None = None) -> Tensor:
-    """Exponential of every pixel."""
+def _of_each(
+    image: Tensor, out: Tensor | None, there: Callable[..., Tensor], here: Callable[[Any, Any], object]
+) -> Tensor:
+    """A function of every pixel: of torch, `there`, off the CPU, and of arrays, `here`, on it."""
     out = torch.empty_like(image) if out is None else out
     if not image.is_cpu:
-        return torch.exp(image, out=out)
-    cv2.exp(image.numpy(), out.numpy())
+        return there(image, out=out)
+    here(image.numpy(), out.numpy())
     return out
+
+
+def exp(image: Tensor, out: Tensor | None = None) -> Tensor:
+    """Exponential of every pixel."""
+    return _of_each(image, out, torch.exp, cv2.exp)
 
 
 def log(image: Tensor, out: Tensor | None = None) -> Tensor:
     """Natural logarithm of every pixel; of zero, minus infinity."""
-    out = torch.empty_like(image) if out is None else out
-    if not image.is_cpu:
-        return torch.log(image, out=out)
-    cv2.log(image.numpy(), out.numpy())
-    return out
+    return _of_each(image, out, torch.log, cv2.log)
 
 
 def affine(image: Tensor, scale: float, offset: float) -> Tensor:
@@ -54,20 +60,12 @@ def power(image: Tensor, exponent: float, *, most: float = 1e6, out: Tensor | No
 
 def sine(image: Tensor, out: Tensor | None = None) -> Tensor:
     """Sine of every pixel (radians)."""
-    out = torch.empty_like(image) if out is None else out
-    if not image.is_cpu:
-        return torch.sin(image, out=out)
-    np.sin(image.numpy(), out=out.numpy())
-    return out
+    return _of_each(image, out, torch.sin, np.sin)
 
 
 def root(image: Tensor, out: Tensor | None = None) -> Tensor:
     """Square root of every pixel."""
-    out = torch.empty_like(image) if out is None else out
-    if not image.is_cpu:
-        return torch.sqrt(image, out=out)
-    np.sqrt(image.numpy(), out=out.numpy())
-    return out
+    return _of_each(image, out, torch.sqrt, np.sqrt)
 
 
 def looked_up(grey: Tensor, table: Tensor) -> Tensor:
