@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -59,16 +58,6 @@ LEAST_CONTRAST = 0.08
 LEAST_CLOSURE = 0.33
 ACROSS = 4
 """How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
-RIM_MM = 10.0
-"""By which an estimate may stop short of the pleura."""
-MIDDLE, BASE, BASE_RIM_MM = 0.35, 0.7, 2.5
-"""Share of the height of the lungs from which on it does so by less, and below which by no more than this, but for
-pockets of lung."""
-POCKET_MM, POCKET, FAIR, FLANK = 6.0, 0.12, 0.7, 0.6
-"""A pocket is darker by such a share of the lungs' contrast than what shuts it in on all sides within such a radius,
-not as light as tissue, and so many half widths of the chest off its middle."""
-PARASPINAL = 0.35
-"""Half widths of the chest beside its middle where a dark rim may be the trachea."""
 
 
 @dataclass(frozen=True)
@@ -313,46 +302,3 @@ def lungs_of(film: Tensor, draws: Draws) -> Tensor:
     if not bool(draws.lungs.any()):
         raise PerturbationUndefined("the lung mask is empty")
     return draws.lungs
-
-
-def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
-    """(H, W) bool: as `lungs_of`; an estimate is let grow to the pleura, where it stopped short of it.
-
-    It grows over what hangs together with it within RIM_MM and is dark as lung, not toward the spine (the trachea).
-    """
-    lungs = lungs_of(film, draws)
-    return lungs if draws.lungs is not None else grown_to_pleura(film, lungs, pitch_mm)
-
-
-@fact(2, "grown pixel by pixel over what hangs together")
-def grown_to_pleura(film: Tensor, lungs: Tensor, pitch_mm: float) -> Tensor:
-    """(H, W) bool: lungs with the dark rim around them, within RIM_MM."""
-    mask, grey = lungs.numpy().view(np.uint8), film.numpy()
-    reach = max(1, round(RIM_MM / pitch_mm))
-    around = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > mask
-    if not around.any():
-        return lungs
-    dark, light = np.median(grey[mask > 0]), np.median(grey[around])
-    occupied = np.flatnonzero(mask.any(axis=0))
-    off = np.abs(np.arange(mask.shape[1]) - 0.5 * (occupied[0] + occupied[-1])) / (0.5 * (occupied[-1] - occupied[0]))
-    allowed = ((grey < 0.5 * (dark + light)) & (off > PARASPINAL)[None, :]).view(np.uint8)
-    rows = np.flatnonzero(mask.any(axis=1))
-    down = ((np.arange(len(mask)) - rows[0]) / max(rows[-1] - rows[0], 1))[:, None]
-    steps = np.interp(down, (MIDDLE, BASE), (RIM_MM, BASE_RIM_MM)) / pitch_mm
-    # Where the chest wall is thin, what lies outside of it is as dark as lung, but no wall shuts it in.
-    pockets = (down > BASE) & (_closing(grey, POCKET_MM / pitch_mm) - grey > POCKET * (light - dark))
-    pockets = pockets & (grey < dark + FAIR * (light - dark)) & (off > FLANK)[None, :]
-    grown, cross = mask.copy(), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    for step in range(reach):
-        grown = cv2.dilate(grown, cross) & (allowed & (step < steps) | pockets | grown)
-    return torch.from_numpy(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, cross).view(bool))
-
-
-def _closing(image: Array, radius: float) -> Array:
-    """(H, W) without what is dark and narrower than a disc; found on a grid on which its radius is at most 6."""
-    factor = max(1.0, radius / 6.0)
-    small = cv2.resize(image, None, fx=1.0 / factor, fy=1.0 / factor, interpolation=cv2.INTER_AREA)
-    size = 2 * max(1, round(radius / factor)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, disc, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(closed, image.shape[::-1], interpolation=cv2.INTER_LINEAR))

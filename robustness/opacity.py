@@ -29,8 +29,8 @@ from robustness.displacement import moved
 from robustness.draws import Draws
 from robustness.filling import beside_first, cloudy, distance_to_organs, spread
 from robustness.filters import coordinates, gaussian_blur, smoothstep
-from robustness.lungs import pleural_lungs
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pleura import pleural_lungs
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
@@ -80,7 +80,7 @@ class _WhiteOut(Perturbation):
     """
 
     family = "opacity"
-    version = 6
+    version = 7
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}

@@ -13,9 +13,9 @@ from torch import Tensor
 from robustness.coarse import Coarse, pieces
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep
-from robustness.lungs import pleural_lungs
 from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
+from robustness.pleura import pleural_lungs
 from robustness.pointwise import exp
 from robustness.primitives.ordering import total
 from robustness.radiograph import Radiograph
@@ -52,7 +52,7 @@ class DiffuseDoseMatched(Perturbation):
     display = "water of a lobar white-out spread over both lungs"
     rank = 1
     family = "control"
-    version = 6
+    version = 7
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
@@ -86,7 +86,7 @@ class ShamOpacity(Perturbation):
     name = "sham_opacity"
     display = "water of a lobar white-out outside the lungs"
     family = "control"
-    version = 6
+    version = 7
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}

@@ -19,9 +19,10 @@ from robustness.displacement import moved
 from robustness.draws import Draws
 from robustness.filling import distance_to_organs
 from robustness.filters import resize
-from robustness.lungs import estimate_lungs, lungs_of, pleural_lungs
+from robustness.lungs import estimate_lungs, lungs_of
 from robustness.opacity import side_of
 from robustness.phantom import render, sample_patient
+from robustness.pleura import pleural_lungs
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, random_field, thorax_of
@@ -617,11 +618,31 @@ def test_an_estimate_grows_into_a_pocket_that_is_shut_in_and_not_through_a_gap_i
     # Below a lung a sliver of it, with chest wall around; beside the other soft tissue as dark, behind a gap.
     film[180:187, 180:186] = 0.3
     film[150:180, :30] = 0.32
-    monkeypatch.setattr("robustness.lungs.lungs_of", lambda film, draws: mask)
+    monkeypatch.setattr("robustness.pleura.lungs_of", lambda film, draws: mask)
     grown = pleural_lungs(film, Draws("a", "test"), 1.0)
     assert bool(grown[mask].all())
     assert bool(grown[180:187, 180:186].all()), "lung as well"
     assert int(grown[150:180, :26].sum()) == 0, "outside of the chest"
+
+
+def test_an_estimate_that_ran_out_of_the_ribs_is_cut_at_them_and_one_that_did_not_stays(monkeypatch):
+    film, within = torch.full((220, 220), 0.6), torch.zeros(220, 220, dtype=torch.bool)
+    for column in (30, 125):
+        within[40:180, column : column + 65] = True
+        film[40:180, column : column + 65] = 0.3
+    for row in range(60, 180, 20):
+        film[row : row + 6, 20:200] = 0.55  # ribs run to the wall and through the mask
+    # On the left of the film the chest wall is a line of bone, and what lies outside of it as dark as lung.
+    film[40:180, 8:26] = 0.32
+    leaked = within.clone()
+    leaked[100:170, 14:30] = True
+    monkeypatch.setattr("robustness.pleura.lungs_of", lambda film, draws: leaked)
+    cut = pleural_lungs(film, Draws("a", "test"), 1.0)
+    assert int(cut[104:166, 14:25].sum()) == 0, "outside of the ribs"
+    assert bool(cut[shrunk(within, 2)].all()), "and nothing is lost within them, at ribs neither"
+    # Where the wall of the chest lies further out, so does lung.
+    film[100:170, 14:30], film[100:170, 8:14] = 0.3, 0.6
+    assert bool(pleural_lungs(film, Draws("a", "test"), 1.0)[leaked].float().mean() > 0.98)
 
 
 @pytest.mark.parametrize("name", ["whiteout_total", "whiteout_lobar"])
