@@ -16,6 +16,7 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.facts import fact
 from robustness.lungs import lungs_of
+from robustness.tracing import lightening_left
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -36,8 +37,6 @@ BEYOND_MM, WITHIN_MM = 6.0, 24.0
 """How far outside of an estimate, and inside, the wall is looked for."""
 BESIDE_MM = 5.0
 """Width of the two strips, one to either side, whose greys tell a wall."""
-BEND = 0.02
-"""Grey that the wall costs by running one column further in one row; it never runs further than that."""
 OUTSIDE_MM, ALONG_MM = 4.0, 28.0
 """An estimate is outside of the wall where it passes it by more, along more of it: a rib that crosses is no wall."""
 
@@ -114,38 +113,10 @@ def _outside_left(grey: Array, mask: Mask, pitch_mm: float) -> Mask:
         return outside
     edge = mask[rows].argmax(axis=1)
     beyond, within = round(BEYOND_MM / pitch_mm), round(WITHIN_MM / pitch_mm)
-    first, last = max(0, int(edge.min()) - beyond), min(grey.shape[1] - 1, int(edge.max()) + within)
-    columns = np.arange(first, last + 1)
+    columns = np.arange(mask.shape[1])
     near = (columns >= edge[:, None] - beyond) & (columns <= edge[:, None] + within)
-    steps = np.where(near, _lighter_left(grey[rows], max(1, round(BESIDE_MM / pitch_mm)))[:, columns], -np.inf)
-    past = np.maximum(first + _best_path(steps) - edge, 0)
+    past = np.maximum(lightening_left(grey[rows], near, max(1, round(BESIDE_MM / pitch_mm))) - edge, 0)
     past = ndimage.grey_opening(past, 2 * round(ALONG_MM / 2 / pitch_mm) + 1, mode="nearest")
     past = np.where(past > OUTSIDE_MM / pitch_mm, past, 0)
-    at = np.arange(mask.shape[1])
-    outside[rows] = (at >= edge[:, None]) & (at < (edge + past)[:, None])
+    outside[rows] = (columns >= edge[:, None]) & (columns < (edge + past)[:, None])
     return outside
-
-
-def _lighter_left(grey: Array, width: int) -> Array:
-    """(N, W): mean grey of so many columns left of each, less that of as many from it to the right."""
-    sums = np.cumsum(np.pad(grey, ((0, 0), (width + 1, width)), mode="edge"), axis=1, dtype=np.float64)
-    last = grey.shape[1]
-    left, here, right = (sums[:, start : start + last] for start in (0, width, 2 * width))
-    return np.asarray((2 * here - left - right) / width, dtype=np.float32)
-
-
-def _best_path(gains: Array) -> NDArray[np.int64]:
-    """(N,) the column in each of N rows, a step aside at most, of the path with most gain (dynamic programming)."""
-    best, came = gains.astype(np.float64), np.zeros(gains.shape, dtype=np.int64)
-    for row in range(1, len(gains)):
-        before = np.pad(best[row - 1], 1, constant_values=-np.inf)
-        from_left, straight, from_right = before[:-2] - BEND, before[1:-1], before[2:] - BEND
-        choices = np.stack([straight, from_left, from_right])
-        taken = choices.argmax(axis=0)
-        came[row] = np.array([0, -1, 1])[taken]
-        best[row] += choices.max(axis=0)
-    path = np.empty(len(gains), dtype=np.int64)
-    path[-1] = best[-1].argmax()
-    for row in range(len(gains) - 1, 0, -1):
-        path[row - 1] = path[row] + came[row, path[row]]
-    return path

@@ -5,11 +5,13 @@ Three things happen along a ray on which w cm of aerated lung turn into w cm of 
 1. Attenuation rises. A lung without air is as dense as the soft tissue around it, so the broad attenuation T of heart,
    abdomen and chest wall is carried into the lung as a membrane is stretched over a frame, raised to what lies beside
    it where heart or abdomen are denser, from where it falls gently. ``T - t`` is what the air takes away; a share f of
-   it comes back: ``t' = t + f * (T - t)``. Heart and dome are seen against air: without it there is no step to them,
-   and of the detail what follows their borders is taken away. Lung in the shadow of heart and dome gains 3 cm.
+   it comes back: ``t' = t + f * (T - t)``. Heart and dome are seen against air: without it there is no step to them
+   (`silhouettes` finds where it was), and of the detail what follows their borders is taken away. Lung in the shadow
+   of heart and dome gains 3 cm.
 2. Contrast falls. The primary beam falls by ``exp(-DMU * w)``, the scatter that comes from all around stays, so the
    scatter-to-primary ratio k grows from 0.3 to ``k * exp(DMU * w)`` and what is left of the contrast of a rib is
-   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.90 behind 2 cm, 0.79 behind 4 cm, 0.54 behind 8 cm.
+   ``(1 + k) / (1 + k * exp(DMU * w))``: 0.90 behind 2 cm, 0.79 behind 4 cm, 0.54 behind 8 cm. Toward heart and dome
+   it falls to the contrast that the film shows behind these, where that is less: no rib ends at a silhouette gone.
    What is finer or narrower than ribs, or does not run along them (`ribs`), is mostly vessels, which stand out against
    air only: a share f takes away 0.9 f of it beyond that. What is finest and faint is the grain of film, bone and chest
    wall, of which it takes 0.3 f.
@@ -24,6 +26,7 @@ He, Sun and Tang 2013.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +36,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness.airless import SURFACE_MM, soft_tissue, without_silhouettes
 from robustness.coarse import pieces
 from robustness.content_cache import remembered
 from robustness.draws import Draws
@@ -41,7 +45,8 @@ from robustness.filters import blur_within, coordinates, gaussian_blur, percenti
 from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.ribs import along_ribs
-from robustness.thorax import LUNG_DEPTH_CM, PLEURA, SETTING_IN, Thorax, flanks, nearness
+from robustness.silhouettes import air_beside_organs, below_domes
+from robustness.thorax import SETTING_IN, Thorax, flanks, nearness
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
@@ -67,12 +72,10 @@ BESIDE_CM, BESIDE_MM = 6.0, 22.0
 """Path through the lung beside heart and dome, and sigma over which it grows shorter from there to the wall."""
 LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
+BORDER_MM = 1.0
+"""Sigma of the blur of an organ's edge on a film: of the focal spot, and of the heart that beats."""
 OUTLINE_MM = 4.0
 """Half the sigma over which the suppression of outlines sets in toward the edge of a hemithorax."""
-SURFACE_MM, FALL, REACH = 3.0, 0.10, 10
-"""Pixels of the surface without silhouettes, by how much it falls per cm, and over how many times two of them."""
-STEEPER = 4.0
-"""By how much more it falls where the chest is thin, toward the lower ends of its walls."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
 HILAR = 0.3
@@ -81,6 +84,8 @@ AROUND_MM = 5.0
 """Sigma of the blur that finds what is near that edge."""
 AT_THE_WALL = 0.3
 """Share of what is the same along the wall that is lost with the air, the rest are ribs."""
+FAINTEST = 0.35
+"""Share of a rib that is left at least."""
 LEVEL_MM = 10.0
 """Sigma over which ribs and the spaces between them cancel each other."""
 EDGE_MM = 2.5
@@ -91,10 +96,6 @@ CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
 AERATED = 0.6
 """Where between lung and mediastinum tissue begins."""
-BELLY = 0.85
-"""Share of what the membrane lacks of the mediastinum that the middle of a lung makes up for."""
-GRID = 56
-"""Shorter side, in pixels, of the grid on which the membrane is stretched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +111,7 @@ class Aerated:
         outline: (H, W) what the rest has in common along the borders of the lungs against heart and dome.
         lacking: (H, W) attenuation that the air in the lung takes away, 0 outside the hemithoraces.
         depth_cm: (H, W) path through the lung in cm, that behind heart and dome included.
+        fading: (H, W) share of the ribs that is lost besides, toward heart and dome, behind which they are fainter.
         white: attenuation of bone, which no white-out exceeds.
     """
 
@@ -121,6 +123,7 @@ class Aerated:
     outline: Tensor
     lacking: Tensor
     depth_cm: Tensor
+    fading: Tensor
     white: float
 
     def filled(self, share: Tensor, draws: Draws, counts: float, film: Tensor | None = None, block: int = 1) -> Tensor:
@@ -137,7 +140,7 @@ class Aerated:
         kept = contrast_left(share * self.depth_cm)
         # An outline that the fill has reached is no detail any more.
         detail = kept * (
-            self.ribs
+            (1.0 - self.fading * share) * self.ribs
             + (1.0 - VESSELS_LOST * share) * self.vessels
             + (1.0 - GRAIN_LOST * share) * self.grain
             + (1.0 - 1.2 * share).clamp_min(0.0) * self.outline
@@ -190,21 +193,23 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
     inside = nearness(thorax, "both")
-    # A mask follows an edge to a pixel or two: it is taken where the film is half way between both sides of it.
-    inner = blur_within(base, seen.float(), 0.5 * ALONG_MM / pitch_mm)
-    outer = blur_within(base, hull * (~seen).float(), 0.5 * ALONG_MM / pitch_mm)
-    film = gaussian_blur(attenuation, EDGE_MM / pitch_mm)
-    air = hull * (0.5 * (film + base) < 0.5 * (inner + outer))
-    organs, beside = hull - air, beside_organs(thorax, seen, BESIDE_MM, pitch_mm)
+    beside = beside_organs(thorax, seen, BESIDE_MM, pitch_mm)
+    plain = attenuation - inside * along_ribs(rest, 1.0 - beside, thorax.midline, pitch_mm)
+    blurred = 0.5 * (gaussian_blur(attenuation, EDGE_MM / pitch_mm) + base)
+    air = air_beside_organs(plain, blurred, seen, thorax, beside, pitch_mm=pitch_mm)
+    belly = below_domes(attenuation, air, thorax, pitch_mm)
+    regions = (air, belly, 1.0 - air - belly)
+    # Each is smoothed by itself, so that ribs are not taken for a part of a border, nor lost along it.
+    base = _each_by_itself(attenuation, regions, pitch_mm)
+    rest = attenuation - base
     # Ribs are as much brighter as their spaces are darker; what is left of the difference between both sides is not.
-    level = air * blur_within(rest, air, LEVEL_MM / pitch_mm) + organs * blur_within(rest, organs, LEVEL_MM / pitch_mm)
-    level = beside * level
+    level = beside * sum(region * blur_within(rest, region, LEVEL_MM / pitch_mm) for region in regions)
     outline = level + outline_in(rest - level, air > 0, pitch_mm)
-    border, around = (gaussian_blur(air, mm / pitch_mm) for mm in (EDGE_MM, AROUND_MM))
+    outline = outline + outline_in(rest - outline, belly > 0, pitch_mm)
+    around = gaussian_blur(air, AROUND_MM / pitch_mm)
     # Ribs that run along the wall are no outline of an organ.
     near = beside_organs(thorax, seen, AROUND_MM, pitch_mm)
     outline = (AT_THE_WALL + (1.0 - AT_THE_WALL) * near) * outline
-    outline = outline + 2.0 * border * (1.0 - border) * near * (rest - outline)
     # Dark or bright lines along heart and dome, which are what was missed.
     lines = narrow(rest - outline, pitch_mm) - narrow(outline - rest, pitch_mm)
     outline = outline + smoothstep(6.0 * around * (1.0 - around)) * near * lines
@@ -213,8 +218,9 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     soft = soft_tissue(thorax, radiograph, base + behind, seen, most)
     airless = torch.maximum(base + inside * (soft - base), base + behind)
     lacking = inside * (without_silhouettes(airless, inside, flanks(thorax), pitch_mm) - base).clamp_min(0.0)
-    # Gas below the dome is not in the lung: far off what is seen of it, not much is lacking.
-    lacking = torch.minimum(lacking, 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm))
+    # Gas below the dome is not in the lung: far off what is seen of it, not much is lacking there.
+    most_below = 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm)
+    lacking = torch.where(belly > 0.0, torch.minimum(lacking, most_below), lacking)
     # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
     deep = torch.maximum(thorax.depth, BESIDE_CM * beside * seen)
     detail = rest - outline
@@ -224,35 +230,13 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm) - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
+    # Behind heart and abdomen ribs are as faint as the film shows them; toward there those of a white lung fade.
+    behind_organs = rms_within(ribs, hull - air, pitch_mm) / rms_within(ribs, air, pitch_mm).clamp_min(1e-3)
+    fading = beside * (1.0 - behind_organs / contrast_left(depth)).clamp(0.0, 1.0 - FAINTEST)
     vessels = detail - ribs
     # The edges of what is lost are as fine, but stronger.
     grain = (vessels - gaussian_blur(vessels, GRAIN_MM / pitch_mm)).clamp(-GRAIN_CONTRAST, GRAIN_CONTRAST)
-    return Aerated(radiograph, base, ribs, vessels - grain, grain, outline, lacking, depth, white)
-
-
-def without_silhouettes(airless: Tensor, inside: Tensor, thin: Tensor, pitch_mm: float) -> Tensor:
-    """(H, W) attenuation of a chest without air in which neither lung nor heart nor dome has an outline.
-
-    The lowest surface above `airless` that falls by no more than FALL per cm: beside a heart the lung is as dense as
-    the heart and grows less dense from there, so that no step is left, nor dark lung at the border of a mask.
-    """
-    height, width = airless.shape
-    step = max(1.0, SURFACE_MM / pitch_mm)
-    rows, columns = max(8, round(height / step)), max(8, round(width / step))
-    small = cv2.resize(airless.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    within = cv2.resize(inside.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    # What is narrow and bright is bone.
-    plain = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    low = np.float32(plain.min())
-    surface = low + (plain - low) * np.clip(2.0 * within - 1.0, 0.0, 1.0)
-    steeper = 1.0 + STEEPER * cv2.resize(thin.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    falls = steeper * np.float32(2.0 * FALL * 0.1 * step * pitch_mm)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    for _ in range(REACH):
-        surface = np.maximum(surface, cv2.dilate(surface, disc, borderType=cv2.BORDER_REPLICATE) - falls)
-    surface = np.maximum(cv2.GaussianBlur(surface, (0, 0), 2.0, borderType=cv2.BORDER_REPLICATE), small)
-    surface = cv2.GaussianBlur(surface, (0, 0), 0.8, borderType=cv2.BORDER_REPLICATE)
-    return resize(torch.from_numpy(surface), height, width)
+    return Aerated(radiograph, base, ribs, vessels - grain, grain, outline, lacking, depth, fading, white)
 
 
 def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float) -> Tensor:
@@ -264,6 +248,11 @@ def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float
     covered = gaussian_blur(organs, sigma_mm / (step * pitch_mm))
     walls = gaussian_blur((1.0 - organs - lungs).clamp_min(0.0), sigma_mm / (step * pitch_mm))
     return resize(smoothstep(2.0 * covered / (covered + walls).clamp_min(1e-2)), *hull.shape)
+
+
+def rms_within(image: Tensor, region: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) root mean square of an image over the part of a region (0 or 1) that lies near each place."""
+    return blur_within(image.square(), region, ALONG_MM / pitch_mm).clamp_min(0.0).sqrt()
 
 
 def narrow(image: Tensor, pitch_mm: float) -> Tensor:
@@ -312,59 +301,36 @@ def outline_in(rest: Tensor, seen: Tensor, pitch_mm: float) -> Tensor:
     return found
 
 
-def _smoothed(image: Tensor, half: float, contrast: float) -> Tensor:
-    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than a contrast is averaged away."""
+def _each_by_itself(image: Tensor, regions: Sequence[Tensor], pitch_mm: float) -> Tensor:
+    """(H, W) an image without ribs, each of some regions smoothed by itself, their borders as blurred as on a film."""
+    found = torch.zeros_like(image)
+    for region in regions:
+        smooth = image
+        for _ in range(2):
+            smooth = _smoothed(smooth, RIB_MM / pitch_mm, RIB_CONTRAST, region)
+        found += gaussian_blur(region, BORDER_MM / pitch_mm) * smooth
+    return found
+
+
+def _smoothed(image: Tensor, half: float, contrast: float, region: Tensor | None = None) -> Tensor:
+    """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than a contrast is averaged away.
+
+    Of a region, if one is given (1 in it, 0 outside of it), only what lies in it; beyond its reach the image stays.
+    """
     size = 2 * max(1, round(half)) + 1
     source = image.numpy()
-    mean = _boxed(source, size)
-    variance = np.maximum(_boxed(source * source, size) - mean * mean, 0.0)
+    weight = None if region is None else region.numpy()
+    share = None if weight is None else np.maximum(_boxed(weight, size), np.float32(1e-6))
+
+    def averaged(values: NDArray[Any]) -> NDArray[Any]:
+        return _boxed(values, size) if weight is None else _boxed(values * weight, size) / share
+
+    mean = averaged(source)
+    variance = np.maximum(averaged(source * source) - mean * mean, 0.0)
     slope = variance / (variance + np.float32(contrast**2))
-    return torch.from_numpy(_boxed(slope, size) * source + _boxed(mean - slope * mean, size))
+    smooth = averaged(slope) * source + averaged(mean - slope * mean)
+    return torch.from_numpy(smooth if share is None else np.where(share > 1e-3, smooth, source))
 
 
 def _boxed(image: NDArray[Any], size: int) -> NDArray[Any]:
     return np.asarray(cv2.blur(image, (size, size), borderType=cv2.BORDER_REPLICATE))
-
-
-def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, seen: Tensor, most: float) -> Tensor:
-    """(H, W) attenuation of the chest were there no air in it: what lies around the lungs, carried into them.
-
-    It is harmonic inside the lungs but for a bulge toward the level of the mediastinum, so it neither exceeds what lies
-    around them nor shows an edge.
-
-    Args:
-        thorax: the geometry.
-        radiograph: the film.
-        base: (H, W) attenuation without ribs and vessels.
-        seen: (H, W) bool, lung with air in it.
-        most: attenuation of the mediastinum, which is what the spine counts for.
-    """
-    height, width = base.shape
-    scale = GRID / min(height, width)
-    rows, columns = max(8, round(height * scale)), max(8, round(width * scale))
-    lungs = gaussian_blur(seen.float(), PLEURA * thorax.height) > 0.02
-    known = (~(lungs | radiograph.beam)).float()
-    weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    summed = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
-    values = summed / np.maximum(weight, 1e-3)
-    middle, half = thorax.midline * scale, 0.5 * (thorax.right - thorax.left) * scale
-    spine = slice(max(0, round(middle - 0.2 * half)), round(middle + 0.2 * half) + 1)
-    values[:, spine] = np.minimum(values[:, spine], most)
-    fixed = (weight > 0.6).astype(np.float32)
-    membrane: NDArray[Any] = values * fixed
-    # A coarse guess, then relaxation, which only has to mend what is near the frame.
-    for sigma in (12.0, 6.0, 3.0):
-        summed = cv2.GaussianBlur(membrane * fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        covered = cv2.GaussianBlur(fixed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        guess = summed / np.maximum(covered, 1e-3)
-        trust = np.minimum(1.0, covered / 0.15)
-        membrane = guess if sigma == 12.0 else membrane + trust * (guess - membrane)
-        membrane = np.where(fixed > 0, values, membrane)
-    frame = fixed > 0
-    for _ in range(24):
-        membrane = cv2.blur(membrane, (5, 5), borderType=cv2.BORDER_REPLICATE)
-        np.copyto(membrane, values, where=frame)
-    # The chest is thicker in the middle of a lung than at its wall.
-    depth = resize(thorax.depth, rows, columns).numpy() / LUNG_DEPTH_CM
-    membrane = membrane + BELLY * depth * np.maximum(most - membrane, 0.0)
-    return resize(torch.from_numpy(cv2.GaussianBlur(membrane, (0, 0), 1.2)), height, width)
