@@ -74,8 +74,6 @@ LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
 BORDER_MM = 1.0
 """Sigma of the blur of an organ's edge on a film: of the focal spot, and of the heart that beats."""
-OUTLINE_MM = 4.0
-"""Half the sigma over which the suppression of outlines sets in toward the edge of a hemithorax."""
 STEP_MM, STEPS = 1.5, 5
 """Along the border of a lung an outline is sought in steps of so many mm, so many to either side."""
 HILAR = 0.3
