@@ -254,10 +254,10 @@ def printed(line: dict[str, object]) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    pattern = next((word for word in sys.argv[1:] if not word.startswith("-")), "*")
+    patterns = [word for word in sys.argv[1:] if not word.startswith("-")] or ["*"]
     lines = []
     for each in perturbation.names():
-        if fnmatch.fnmatchcase(each, pattern):
+        if any(fnmatch.fnmatchcase(each, pattern) for pattern in patterns):
             for where in PLACES[each]:
                 lines.append(row(each, where))
                 print(printed(lines[-1]), flush=True)
