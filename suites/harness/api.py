@@ -88,11 +88,12 @@ def evaluate(
     arguments = [repr(specs[0] if len(specs) == 1 else specs), repr(spec_without_folders(films.spec))]
     arguments += [f"{key}={value!r}" for key, value in told.items() if value not in (None, [], {})]
     texts = [films.spec, *(str(one) for one in (*given, claims, *files) if isinstance(one, str | Path))]
+    chosen = films if limit is None else films.limited(limit, seed)
     evaluation = Evaluation(
         subjects=with_names(tempered, called, taken=(PAGE, films.name)),
-        cohort=films if limit is None else films.limited(limit, seed),
+        cohort=chosen,
         claims=table if isinstance(table, list) else load_claims(table),
-        probes=load_probes(films, probes or {}),
+        probes=load_probes(chosen, probes or {}),
         profile=profile,
         preset=preset,
         resolution=resolution,

@@ -53,6 +53,7 @@ class Cohort:
         notes: what a reader must know (a label mapping, an exclusion, a licence).
         no_label: why no film has a label and what to do about it, where that is so.
         uncertain: what films count as whose finding is uncertain, one of `findings.POLICIES`.
+        laterals: the lateral films of the same source, which are no part of the cohort.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Cohort:
     notes: tuple[str, ...] = ()
     no_label: str = ""
     uncertain: str = LEAVE_OUT
+    laterals: Cohort | None = None
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.table]
@@ -180,4 +182,5 @@ class Cohort:
             taken = order[: int(np.searchsorted(filled, share)) + 1]
             chosen.update(str(sizes.index[index]) for index in taken)
         kept = self.table["patient"].astype(str).isin(chosen)
-        return self.select(kept, note=f"limited to {int(kept.sum())} of {len(self)} films (whole patients, by class)")
+        some = self.select(kept, note=f"limited to {int(kept.sum())} of {len(self)} films (whole patients, by class)")
+        return replace(some, laterals=self.laterals and self.laterals.limited(films, seed))

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suites.harness.cohorts.findings import PREFIX
 from suites.harness.cohorts.layouts.films import SPLITS, relative_name
 from suites.harness.cohorts.layouts.labels import merged_spellings, normalise_label
+from suites.harness.cohorts.layouts.manifest_findings import told_findings
+from suites.harness.cohorts.layouts.recorded import age_group
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.layouts.walk import true_paths
@@ -22,15 +25,12 @@ from suites.harness.errors import CohortProblem
 SUFFIXES = (".csv", ".tsv", ".parquet")
 BESIDE = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata", "labels") for suffix in SUFFIXES)
 TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split", "mask")
-ADULT_FROM_YEARS = 18
 NAMES = ("id", "file", "label")
 _SEEN = frozenset({"patient", "view", "age_group", "finding", "split"})
 _UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _FILES = frozenset(
     {"filename", "filepath", "path", "image", "imagepath", "imagefile", "imageindex", "img", "film", "dicom"}
 )
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWDymwd]?)$")
-_PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 
 
 def find_beside(folder: Path) -> Path | None:
@@ -62,7 +62,7 @@ def read_manifest(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """
     where = shown(path)
     raw = read_cells(path)
-    table = raw.rename(columns=lambda name: as_seen(str(name)).lower())
+    table = raw.rename(columns=_column_name)
     if "file" not in table:
         likely = next((name for name in map(str, table) if re.sub(r"\W|_", "", name) in _FILES), "")
         advice = f"; rename {shown(likely, 30)!r} to file" if likely else ""
@@ -70,7 +70,8 @@ def read_manifest(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if table.empty:
         raise CohortProblem(f"{where}: holds no row")
     notes = merged_spellings(table["label"].unique()) if "label" in table else ()
-    return _normalised(table, where), notes
+    known, more = told_findings(_normalised(table, where), shown(path.name, 60))
+    return known, (*notes, *more)
 
 
 def rows_of(told: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -140,23 +141,11 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     return completed, [*notes, *not_read_beside(manifest)]
 
 
-def age_group(age: str) -> str:
-    """Return `adult`, `child`, or "" for an age in years or in DICOM's form (003Y, 018M).
-
-    >>> age_group("71"), age_group("030M"), age_group("unknown")
-    ('adult', 'child', '')
-    """
-    found = _AGE.match(age.strip())
-    if not found:
-        return ""
-    return "adult" if float(found[1]) / _PER_YEAR[found[2].lower()] >= ADULT_FROM_YEARS else "child"
-
-
 def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in table.columns:
         texts = table[name] if name in NAMES else table[name].mask(table[name].isin(_UNKNOWN), "")
-        is_text = name in TEXT or name.endswith("_mask")
+        is_text = name in TEXT or name.endswith("_mask") or name.startswith(PREFIX)
         numbers = None if is_text else _numbers(texts)
         columns[name] = texts if numbers is None else numbers
     table = pd.DataFrame(columns)
@@ -173,6 +162,13 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if "age" in table and "age_group" not in table:
         table["age_group"] = table["age"].astype(str).map(age_group)
     return table
+
+
+def _column_name(written: str) -> str:
+    """Return a column's name in lower case; a finding keeps the spelling of its source."""
+    name = as_seen(str(written))
+    is_finding = name.lower().startswith(PREFIX)
+    return f"{PREFIX}{name[len(PREFIX) :].strip()}" if is_finding else name.lower()
 
 
 def _numbers(texts: pd.Series) -> pd.Series | None:

@@ -36,13 +36,14 @@ from urllib.parse import parse_qsl
 from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.findings import without_positives
+from suites.harness.cohorts.layouts.frontal import frontal_films
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 from suites.harness.foreign_code import defined_in, foreign
 
-EVERY_SPLIT = "all"
+EVERY = "all"
 _SIGN = re.compile(r"(?<![\w)])\+|\+(?![\w%(])")  # between words it is a blank, as in any query; `label=TB+` means it
 _NAMED = 4
 _LONGEST_NAME = 200
@@ -115,6 +116,7 @@ class Layout:
         precedence: layouts are asked in this order, the most specific first.
         options: query keys that the layout itself reads, so that they are no filters.
         described: how it is offered to a user whose spec fits nothing.
+        frontal: only frontal films are the cohort, unless the spec filters by view (see `frontal_films`).
     """
 
     name: str
@@ -123,6 +125,7 @@ class Layout:
     precedence: int
     options: tuple[str, ...]
     described: str
+    frontal: bool = False
 
 
 _REGISTRY: dict[str, Layout] = {}
@@ -135,6 +138,7 @@ def register(
     precedence: int = 50,
     options: Sequence[str] = (),
     described: str = "",
+    frontal: bool = False,
 ) -> Callable[[Callable[[Spec], Cohort]], Callable[[Spec], Cohort]]:
     """Register the decorated function as the loader of a layout; see `Layout` for the arguments.
 
@@ -152,6 +156,7 @@ def register(
             precedence=precedence,
             options=tuple(options),
             described=described or name,
+            frontal=frontal,
         )
         return load
 
@@ -209,14 +214,15 @@ def load_cohort(
     cohort = replace(found, spec=parsed.text, uncertain=uncertain or found.uncertain)
     filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
     by_split = bool((cohort.table["split"] != "").any())
-    unasked = (
-        by_split and split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters)
-    )
-    cohort = _filtered(cohort, [pair for pair in filters if pair != ("split", EVERY_SPLIT)])
+    unasked = by_split and split not in (None, EVERY) and not any(key.rstrip("!") == "split" for key, _ in filters)
+    every = [("split", EVERY), *[("view", EVERY)] * layout.frontal]
+    cohort = _filtered(cohort, [pair for pair in filters if pair not in every])
     if unasked:
         if not (cohort.table["split"] == split).any():
             raise CohortProblem(_why_no_split(cohort, str(split)))
         cohort = _filtered(cohort, [("split", str(split))])
+    if layout.frontal and not any(key.rstrip("!") == "view" for key, _ in filters):
+        cohort = frontal_films(cohort)
     cohort = replace(cohort, notes=(*cohort.notes, *without_positives(cohort.table, cohort.uncertain)))
     return align_labels(cohort, classes) if classes else cohort
 
