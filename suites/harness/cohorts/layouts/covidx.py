@@ -35,11 +35,13 @@ _CLASSES = {
 _LINE = re.compile(rf"(?P<patient>\S+) (?P<name>.+?) (?P<label>{'|'.join(_CLASSES)})(?: (?P<site>.+))?", re.IGNORECASE)
 
 
+def _begins_a_list(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return _LINE.fullmatch(stream.readline(4096).decode("latin-1").strip()) is not None
+
+
 def _recognises(spec: Spec) -> bool:
-    return spec.path.exists() and any(
-        _LINE.fullmatch(path.open("rb").readline(4096).decode("latin-1").strip())
-        for path in tables_in(spec.path, _LISTS)
-    )
+    return spec.path.exists() and any(map(_begins_a_list, tables_in(spec.path, _LISTS)))
 
 
 @register(

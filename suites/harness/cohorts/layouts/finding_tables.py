@@ -20,6 +20,8 @@ from suites.harness.errors import CohortProblem
 NUMBERS = {"1": POSITIVE, "0": NEGATIVE, "-1": UNCERTAIN, "": NOT_MENTIONED}
 """How most tables write the four values; `1.0` is read as `1`."""
 UNKNOWN = ("nan", "NaN", "None", "NULL")
+UNLABELLED = frozenset({"not labelled", "not labeled", "unlabelled", "unlabeled", "unknown", "todo"})
+"""Words in a list of findings that say that nobody has labelled the film."""
 _HEADER_BYTES = 2**14
 _FOLDERS = ("", "annotations", "labels", "csv")
 
@@ -121,6 +123,11 @@ def meanings(cells: pd.Series, where: str, known: Mapping[str, str] = NUMBERS) -
     return told.fillna(NOT_MENTIONED), (note,)
 
 
+def findings_in(text: str) -> frozenset[str]:
+    """Return the findings of a list joined by `|`, none where the film was not labelled."""
+    return frozenset(part for part in map(str.strip, text.split("|")) if part and part.lower() not in UNLABELLED)
+
+
 def joined(
     lists: pd.Series, names: Sequence[str], where: str, nothing: Iterable[str] = ()
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -135,7 +142,7 @@ def joined(
         where: the table, as the note calls it.
         nothing: words that say that there is no finding.
     """
-    parts = [frozenset(filter(None, (part.strip() for part in text.split("|")))) for text in lists]
+    parts = [findings_in(text) for text in lists]
     vocabulary = {*names, *nothing}
     foreign = np.array([not found <= vocabulary for found in parts], bool)
     complete = np.array([bool(found) for found in parts], bool) & ~foreign

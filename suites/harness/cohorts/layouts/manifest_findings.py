@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from suites.harness.cohorts.findings import NEGATIVE, NOT_MENTIONED, POSITIVE, PREFIX, VALUES
-from suites.harness.cohorts.layouts.finding_tables import NUMBERS, meanings
+from suites.harness.cohorts.findings import PREFIX, VALUES
+from suites.harness.cohorts.layouts.finding_tables import NUMBERS, findings_in, joined, meanings
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
@@ -46,14 +46,12 @@ def listed_findings(told: pd.DataFrame, asked: str, where: str) -> tuple[pd.Data
     column = next((name for name in LISTS if name in told), None)
     if column is None:
         raise CohortProblem(f"{where}: has no column `labels` or `finding` to read findings={shown(asked, 40)} from")
-    lists = [frozenset(part.strip() for part in str(text).split("|")) - {""} for text in told[column]]
-    if unknown := [name for name in names if not any(name in found for found in lists)]:
-        known = sorted(set().union(*lists))
+    lists = told[column].astype(str)
+    known = set().union(*map(findings_in, lists))
+    if unknown := [name for name in names if name not in known]:
         raise CohortProblem(
-            f"{where}: no film's {column} names {listed(map(repr, unknown), 40)}; it has {listed(known)}"
+            f"{where}: no film's {column} names {listed(map(repr, unknown), 40)}; it has {listed(sorted(known))}"
         )
-    table = told.copy()
-    for name in names:
-        values = [POSITIVE if name in found else NEGATIVE if found else NOT_MENTIONED for found in lists]
-        table[f"{PREFIX}{name}"] = values
-    return table, (f"{where}: a finding that a film's {column} does not name is negative",)
+    read, _ = joined(lists, names, where, known)
+    note = f"{where}: a finding that a film's {column} does not name is negative"
+    return told.drop(columns=list(read.add_prefix(PREFIX)), errors="ignore").join(read.add_prefix(PREFIX)), (note,)
