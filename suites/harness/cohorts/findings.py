@@ -49,7 +49,8 @@ def truth(table: pd.DataFrame, name: str, uncertain: str) -> NDArray[np.int64]:
             f"the films tell nothing of the finding {shown(name, 60)!r}; they tell of {known or 'none'}"
         )
     meaning = {POSITIVE: 1, NEGATIVE: 0, UNCERTAIN: POLICIES[uncertain], NOT_MENTIONED: LEFT_OUT}
-    return np.array(table[column].map(meaning), np.int64)
+    places, values = pd.factorize(table[column])  # four values, where tables have hundreds of thousands of rows
+    return np.array([meaning[value] for value in values], np.int64)[places]
 
 
 def counts(table: pd.DataFrame) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def _films(path: Path, spec: Spec, *, single: bool) -> tuple[pd.DataFrame, tuple
         {
             "name": table["Path"],
             # The paths begin with the collection's own folder, which is the root or lies in it.
-            "path": [str(_located(root, name)) for name in table["Path"]],
+            "path": [f"{root}/{_below(name)}" for name in table["Path"].tolist()],
             "patient": places["patient"],
             "study": (places["patient"] + "/" + places["study"]).str.strip("/"),
             "view": view.where(view != "", side),
@@ -94,6 +94,7 @@ def _films(path: Path, spec: Spec, *, single: bool) -> tuple[pd.DataFrame, tuple
     return films, notes
 
 
-def _located(root: Path, name: str) -> Path:
-    parts = name.replace("\\", "/").split("/")
-    return root.joinpath(*parts[1:]) if parts[0].lower().startswith("chexpert") else root.joinpath(*parts)
+def _below(name: str) -> str:
+    plain = name.replace("\\", "/")
+    first, _, rest = plain.partition("/")
+    return rest if first.lower().startswith("chexpert") else plain

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.cohorts.findings import NEGATIVE, NOT_MENTIONED, POSITIVE, UNCERTAIN
+from suites.harness.cohorts.layouts.recorded import of_each
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
@@ -110,17 +111,16 @@ def meanings(cells: pd.Series, where: str, known: Mapping[str, str] = NUMBERS) -
         where: the table and column, as the note calls them.
         known: cell -> one of `findings.VALUES`.
     """
-    plain = cells.str.replace(r"\.0+$", "", regex=True)
-    told = plain.map(known)
-    other = cells[told.isna()]
+    told = of_each(cells, lambda text: known.get(re.sub(r"\.0+$", "", text), ""))
+    other = cells[told == ""]
     if other.empty:
         return told, ()
     written = ", ".join(name or "blank" for name in known)
     note = (
         f"{where}: {len(other)} cell(s) hold {listed(map(repr, other.unique()), 40)}, first in row "
-        f"{int(np.flatnonzero(told.isna())[0]) + 1}; known are {written}, so these count as not mentioned"
+        f"{int(np.flatnonzero(told == '')[0]) + 1}; known are {written}, so these count as not mentioned"
     )
-    return told.fillna(NOT_MENTIONED), (note,)
+    return told.mask(told == "", NOT_MENTIONED), (note,)
 
 
 def findings_in(text: str) -> frozenset[str]:

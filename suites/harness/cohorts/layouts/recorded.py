@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,12 +65,19 @@ def sex_of(text: str) -> str:
     return _SEXES.get(text.strip().lower().removesuffix(".0"), "")
 
 
+def of_each(texts: pd.Series, read: Callable[[Any], object]) -> pd.Series:
+    """Return what is read of each text; a text that many films share is read once."""
+    places, known = pd.factorize(texts, use_na_sentinel=False)
+    found = np.array([*map(read, known), None], object)[:-1]
+    return pd.Series(found[places], index=texts.index, dtype=object)
+
+
 def normalised(table: pd.DataFrame) -> pd.DataFrame:
     """Return a cohort's table with `view`, `age` (years, float), `sex` as above, `age_group` from the age."""
-    known = table.assign(view=table["view"].map(view_of))
+    known = table.assign(view=of_each(table["view"], view_of))
     if "sex" in known:
-        known["sex"] = known["sex"].map(sex_of)
+        known["sex"] = of_each(known["sex"], sex_of)
     if "age" in known:
-        known["age"] = known["age"].map(age_of).astype(np.float64)
-        known["age_group"] = known["age_group"].where(known["age_group"] != "", known["age"].map(age_group))
+        known["age"] = of_each(known["age"], age_of).astype(np.float64)
+        known["age_group"] = known["age_group"].where(known["age_group"] != "", of_each(known["age"], age_group))
     return known
