@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robustness.phantom import SEVERAL
 from suites.harness.cohorts import findings
 from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
 from suites.harness.cohorts.layouts import load_cohort
@@ -74,3 +75,17 @@ def test_what_is_no_label_of_a_finding_is_refused(make, message):
 def test_the_option_knows_the_policies():
     assert tuple(OPTIONS["--uncertain"]["choices"]) == tuple(findings.POLICIES)
     assert OPTIONS["--uncertain"]["default"] == cohort_of().uncertain
+
+
+def test_a_simulated_cohort_of_several_findings_knows_each_and_where_it_is():
+    made = load_cohort("phantom:n=12,findings=several")
+    assert made.findings == SEVERAL
+    row = next(row for row in made.rows() if "+" in str(row["finding"]))
+    shown_on = str(row["finding"]).split("+")
+    assert [name for name in SEVERAL if row[f"finding:{name}"] == "positive"] == shown_on
+    film = made.decode(row)
+    assert [name for name in film.masks if name.startswith("lesion:")] == [f"lesion:{name}" for name in shown_on]
+    parts = np.stack([film.masks[f"lesion:{name}"] for name in shown_on])
+    assert np.array_equal(parts.any(0), film.masks["lesion"])
+    assert made.table["label"].unique().tolist() == [""]
+    assert "labelled with findings (consolidation, " in made.no_label
