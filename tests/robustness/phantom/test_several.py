@@ -8,19 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from robustness.phantom import (
-    SEVERAL,
-    Finding,
-    cohort_table,
-    names_in,
-    render,
-    render_several,
-    render_several_row,
-    sample_patient,
-)
+from robustness.phantom import Finding, cohort_table, draw_finding, render, sample_patient
+from robustness.phantom.cohort import names_in, render_several_row
 from robustness.phantom.film import optical_depth
-from robustness.phantom.findings import draw_finding
-from robustness.phantom.several import changes, draw_several, drawn_names
+from robustness.phantom.several import SEVERAL, changes, draw_several, drawn_names, render_several
 
 CHILD = sample_patient("child", 7, "child")
 KINDS = {name: "lobar" if name == "consolidation" else name for name in SEVERAL}

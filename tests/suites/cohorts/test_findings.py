@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustness.phantom import SEVERAL
+from robustness.phantom.several import SEVERAL
 from suites.harness.cohorts import findings
 from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
 from suites.harness.cohorts.layouts import load_cohort

@@ -12,7 +12,6 @@ import pandas as pd
 
 from suites.harness.cohorts.cohort import COLUMNS, Film
 from suites.harness.cohorts.decoding import decode_image, decode_mask
-from suites.harness.cohorts.findings import NOT_MENTIONED, PREFIX, findings_of
 from suites.harness.errors import printable
 
 SPLITS = {
@@ -101,7 +100,6 @@ def film_table(
         complete.append(known | filled)
     table = pd.DataFrame(complete, columns=None if complete else list(COLUMNS))
     table = table.fillna(dict.fromkeys(table.select_dtypes(["object", "string"]), ""))
-    table = table.replace({f"{PREFIX}{name}": {"": NOT_MENTIONED} for name in findings_of(table)})
     ordered = [*COLUMNS, *(column for column in table if column not in COLUMNS)]
     return table[ordered].sort_values("id", kind="stable", ignore_index=True), unprintable
 

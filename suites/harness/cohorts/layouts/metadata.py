@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suites.harness.cohorts.findings import PREFIX
+from suites.harness.cohorts.findings import NOT_MENTIONED, PREFIX
 from suites.harness.cohorts.layouts.films import SPLITS, relative_name
 from suites.harness.cohorts.layouts.labels import merged_spellings, normalise_label
 from suites.harness.cohorts.layouts.manifest_findings import told_findings
-from suites.harness.cohorts.layouts.recorded import age_group
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.layouts.walk import true_paths
@@ -25,12 +24,15 @@ from suites.harness.errors import CohortProblem
 SUFFIXES = (".csv", ".tsv", ".parquet")
 BESIDE = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata", "labels") for suffix in SUFFIXES)
 TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split", "mask")
+ADULT_FROM_YEARS = 18
 NAMES = ("id", "file", "label")
 _SEEN = frozenset({"patient", "view", "age_group", "finding", "split"})
 _UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _FILES = frozenset(
     {"filename", "filepath", "path", "image", "imagepath", "imagefile", "imageindex", "img", "film", "dicom"}
 )
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWDymwd]?)$")
+_PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 
 
 def find_beside(folder: Path) -> Path | None:
@@ -119,6 +121,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     told, spelt = read_manifest(manifest)
     known = dict(zip(true_paths(files_named(told, manifest)), rows_of(told), strict=True))
     completed, missing, regrouped = [], 0, 0
+    unsaid = {str(name): NOT_MENTIONED for name in told if str(name).startswith(PREFIX)}
     for row, true in zip(rows, true_paths(row["path"] for row in rows), strict=True):
         told_of = known.pop(true, None)
         missing += told_of is None
@@ -132,13 +135,25 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
                 )
         filled = {key: value for key, value in (told_of or {}).items() if key != "file" and value != ""}
         regrouped += bool(row.get("patient") and filled.get("patient", row["patient"]) != row["patient"])
-        completed.append(row | filled)
+        completed.append(row | unsaid | filled)
     notes = [*spelt, *[f"{missing} of {len(rows)} films are not in {manifest.name}"] * bool(missing)]
     notes += [f"patients of {regrouped} films are taken from {manifest.name}, not from their names"] * bool(regrouped)
     if known:
         first = shown(next(iter(known.values()))["file"])
         notes.append(f"{manifest.name} names {len(known)} files that are not in the folder, first {first}")
     return completed, [*notes, *not_read_beside(manifest)]
+
+
+def age_group(age: str) -> str:
+    """Return `adult`, `child`, or "" for an age in years or in DICOM's form (003Y, 018M).
+
+    >>> age_group("71"), age_group("030M"), age_group("unknown")
+    ('adult', 'child', '')
+    """
+    found = _AGE.match(age.strip())
+    if not found:
+        return ""
+    return "adult" if float(found[1]) / _PER_YEAR[found[2].lower()] >= ADULT_FROM_YEARS else "child"
 
 
 def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:

@@ -14,16 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustness.phantom import (
-    AGE_GROUPS,
-    SEVERAL,
-    VIEWS,
-    cohort_table,
-    names_in,
-    render_row,
-    render_several_row,
-)
-from robustness.phantom.cohort import SEVERAL_AT_ONCE
+from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
+from robustness.phantom.cohort import SEVERAL_AT_ONCE, names_in, render_several_row
+from robustness.phantom.several import SEVERAL
 from suites.harness.cache.code_digest import digest_of
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import KeptFilms

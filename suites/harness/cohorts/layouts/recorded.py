@@ -48,18 +48,6 @@ def age_of(text: object) -> float:
     return years if years <= OLDEST else math.nan
 
 
-def age_group(age: object) -> str:
-    """Return `adult`, `child`, or "" for an age in years or in DICOM's form (003Y, 018M).
-
-    >>> age_group("71"), age_group("030M"), age_group("unknown")
-    ('adult', 'child', '')
-    """
-    years = age_of(age)
-    if math.isnan(years):
-        return ""
-    return "adult" if years >= ADULT_FROM_YEARS else "child"
-
-
 def sex_of(text: str) -> str:
     """Return M or F, "" where a table tells neither (`Unknown`, `O`, nothing); 1 is male, 2 female (ISO 5218)."""
     return _SEXES.get(text.strip().lower().removesuffix(".0"), "")
@@ -79,5 +67,11 @@ def normalised(table: pd.DataFrame) -> pd.DataFrame:
         known["sex"] = of_each(known["sex"], sex_of)
     if "age" in known:
         known["age"] = of_each(known["age"], age_of).astype(np.float64)
-        known["age_group"] = known["age_group"].where(known["age_group"] != "", of_each(known["age"], age_group))
+        known["age_group"] = known["age_group"].where(known["age_group"] != "", of_each(known["age"], _group))
     return known
+
+
+def _group(years: float) -> str:
+    if math.isnan(years):
+        return ""
+    return "adult" if years >= ADULT_FROM_YEARS else "child"

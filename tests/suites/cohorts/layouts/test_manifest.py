@@ -194,30 +194,3 @@ def test_ids_of_films_that_lie_elsewhere_name_no_folder_above_them(films: Films,
     assert set(cohort.table["id"]) == {"a.png", f"{outside}/a.png", f"{outside}/deep/b.png", f"{outside}/c.png"}
     assert set(cohort.table["patient"]) == set(cohort.table["id"])
     assert all(cohort.decode(row).pixels.size for row in cohort.rows())
-
-
-def test_a_manifest_carries_findings_in_columns_or_lists(films: Films) -> None:
-    root = films("a.png", "b.png", "c.png", "d.png")
-    (root / "metadata.csv").write_text(
-        "file,Finding:Pleural Effusion,finding:edema,labels\na.png,1,positive,Mass|Pleural Effusion\n"
-        "b.png,0,uncertain,No Finding\nc.png,-1,,not labelled\nd.png,,not mentioned,\n"
-    )
-    cohort = load_cohort(str(root))
-    assert cohort.findings == ("Pleural Effusion", "edema")
-    known = cohort.table[["finding:Pleural Effusion", "finding:edema"]].to_numpy().tolist()
-    nothing = "not mentioned"
-    assert known == [["positive"] * 2, ["negative", "uncertain"], ["uncertain", nothing], [nothing] * 2]
-    asked = load_cohort(f"{root}?findings=Mass")
-    assert asked.finding("Mass").tolist() == [1, 0, -1, -1]
-    with pytest.raises(
-        CohortProblem, match=r"no film's labels names 'mass'; it has Mass, No Finding, Pleural Effusion"
-    ):
-        load_cohort(f"{root}?findings=mass")
-
-
-def test_findings_of_a_manifest_beside_class_folders_are_read(films: Films) -> None:
-    root = films("normal/a.png", "pneumonia/b.png", "pneumonia/c.png")
-    (root / "metadata.csv").write_text("file,finding:Mass\nnormal/a.png,0\npneumonia/b.png,2\n")
-    cohort = load_cohort(str(root))
-    assert cohort.table["finding:Mass"].tolist() == ["negative", "not mentioned", "not mentioned"]
-    assert any("Mass: 1 cell(s) hold '2', first in row 2" in note for note in cohort.notes)
