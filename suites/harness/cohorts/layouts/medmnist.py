@@ -23,7 +23,6 @@ from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film, Row
 from suites.harness.cohorts.findings import NEGATIVE, POSITIVE, PREFIX
 from suites.harness.cohorts.layouts.films import by_own_patients
 from suites.harness.cohorts.layouts.labels import NORMAL, PNEUMONIA
-from suites.harness.cohorts.layouts.nih import FINDINGS
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem, FilmUnreadable
@@ -34,7 +33,13 @@ MOST_BYTES = 4 * 2**30
 """Of one array, held in memory while its films are asked for; the training films of chestmnist_224 have 3.7 GiB."""
 _FILE = re.compile(r"(?P<set>pneumoniamnist|chestmnist)(?:_\d+)?(?:\.v\d+)?\.npz", re.IGNORECASE)
 _OPENING = Lock()  # of several threads each would hold the whole array
-_LABELS = {"pneumoniamnist": ("Pneumonia",), "chestmnist": FINDINGS}
+_LABELS = {
+    "pneumoniamnist": ("pneumonia",),
+    "chestmnist": (
+        "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax",
+        "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia",
+    ),
+}  # fmt: skip
 
 
 def _archive(spec: Spec) -> Path | None:
