@@ -74,10 +74,16 @@ def refuse_other_values(table: pd.DataFrame, where: str) -> None:
             )
 
 
-def without_positives(table: pd.DataFrame, uncertain: str) -> tuple[str, ...]:
-    """Return the note about findings that no film shows, none where every finding has one."""
+def notes_on(table: pd.DataFrame, uncertain: str) -> tuple[str, ...]:
+    """Return what a reader must know of a cohort's findings: labels that are left out, findings that no film shows."""
+    found = counts(table)
+    hedged, untold = int(found[UNCERTAIN].sum()), int(found[NOT_MENTIONED].sum())
+    counted = "left out" if uncertain == LEAVE_OUT else f"counted as {uncertain}"
+    told = f"labels of {len(found)} findings on {len(table)} films: {hedged} uncertain ({counted})"
+    notes = [f"{told}, {untold} not mentioned (left out)"] * bool(hedged or untold)
     empty = [name for name in findings_of(table) if not (truth(table, name, uncertain) == 1).any()]
-    return (f"no film shows {listed(empty)}, so that nothing can be said of how it is found",) * bool(empty)
+    notes += [f"no film shows {listed(empty)}, so that nothing can be said of how it is found"] * bool(empty)
+    return tuple(notes)
 
 
 def _values(column: pd.Series) -> dict[str, int]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from robustness.phantom.several import SEVERAL
 from suites.harness.cohorts import findings
@@ -46,6 +47,16 @@ def test_uncertain_films_count_as_the_user_says_and_unmentioned_ones_never(polic
     assert made.finding_counts().to_dict("records") == [
         {"finding": "Edema", "positive": 1, "negative": 1, "uncertain": 2, "not mentioned": 1}
     ]
+
+
+def test_the_number_of_labels_that_are_left_out_is_noted(tmp_path):
+    for name in "abcde":
+        Image.new("L", (8, 8), ord(name)).save(tmp_path / f"{name}.png")
+    lines = [f"{name}.png,{value}" for name, value in zip("abcde", EDEMA, strict=True)]
+    (tmp_path / "metadata.csv").write_text("\n".join(["file,finding:Edema", *lines]))
+    note = "labels of 1 findings on 5 films: 2 uncertain ({}), 1 not mentioned (left out)"
+    assert note.format("left out") in load_cohort(str(tmp_path)).notes
+    assert note.format("counted as positive") in load_cohort(str(tmp_path), uncertain="positive").notes
 
 
 def test_what_decides_the_counts_is_part_of_a_cohorts_identity():

@@ -35,7 +35,7 @@ from urllib.parse import parse_qsl
 
 from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.findings import without_positives
+from suites.harness.cohorts.findings import notes_on
 from suites.harness.cohorts.layouts.frontal import frontal_films
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.cohorts.layouts.spelling import as_seen
@@ -223,7 +223,7 @@ def load_cohort(
         cohort = _filtered(cohort, [("split", str(split))])
     if layout.frontal and not any(key.rstrip("!") == "view" for key, _ in filters):
         cohort = frontal_films(cohort)
-    cohort = replace(cohort, notes=(*cohort.notes, *without_positives(cohort.table, cohort.uncertain)))
+    cohort = replace(cohort, notes=(*cohort.notes, *notes_on(cohort.table, cohort.uncertain)))
     return align_labels(cohort, classes) if classes else cohort
 
 
