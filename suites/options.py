@@ -73,7 +73,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--data": {
         "metavar": "SPEC",
         "default": DEFAULT_DATA,
-        "help": f"cohort: a folder of films, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
+        "help": f"cohort: a folder of films, a public collection, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
     },
     **{f"--probe-{role}": {"metavar": "SPEC", "help": f"cohort of {what}"} for role, what in PROBES.items()},
     "--report": {

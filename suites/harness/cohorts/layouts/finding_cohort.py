@@ -108,6 +108,8 @@ def finding_cohort(
             "lie in, or say images=FOLDER"
         )
     films = films[there].reset_index(drop=True)
+    if COLUMN in films and not all_searched and not (films[COLUMN] != "").any():
+        films = films.drop(columns=COLUMN)
     rows = films[["path", *(name for name in FACTS if name in films)]].assign(**{_POSITION: np.arange(len(films))})
     dicom = [Path(path) for path in films["path"] if path.lower().endswith(DICOM_SUFFIXES)]
     names = findings_of(films)

@@ -26,7 +26,7 @@ def frontal_films(cohort: Cohort) -> Cohort:
     notes = [f"{len(others)} films of neither frontal nor lateral view are left out ({named})"] * bool(len(others))
     laterals = None
     if lateral.any():
-        laterals = replace(cohort.select(lateral), name=f"{cohort.name} laterals")
+        laterals = replace(cohort.select(lateral), name=f"{cohort.name} laterals", notes=())
         notes.append(f"{len(laterals)} lateral films are no part of the cohort; they are its lateral probe")
     kept = cohort.select(frontal)
     return replace(kept, notes=(*kept.notes, *notes), laterals=laterals)

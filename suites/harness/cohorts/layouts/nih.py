@@ -17,8 +17,8 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.findings import PREFIX
 from suites.harness.cohorts.layouts.boxes import Box, as_text, read_boxes
 from suites.harness.cohorts.layouts.finding_cohort import files_by_name, finding_cohort, root_of
-from suites.harness.cohorts.layouts.finding_tables import column, holds, joined, read_table, tables_in
-from suites.harness.cohorts.layouts.metadata import located_file
+from suites.harness.cohorts.layouts.finding_tables import column, header_of, holds, joined, read_table, tables_in
+from suites.harness.cohorts.layouts.metadata import find_beside, located_file
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
@@ -51,12 +51,13 @@ def nih(spec: Spec) -> Cohort:
         CohortProblem: there is no such table, it is of another release, or none of its films is there.
     """
     root = root_of(spec)
-    tables = tables_in(spec.path, _TABLE) or tables_in(spec.path, r"(manifest|metadata|labels)\.csv|.*_list\.csv")
-    if not tables:
+    tables = [spec.path] if spec.path.is_file() else tables_in(root, _TABLE)
+    path = tables[0] if tables else find_beside(root)
+    if path is None:
         raise CohortProblem(f"{shown(spec.text)}: holds no table Data_Entry_2017*.csv")
-    own = "file" not in (table := read_table(tables[0], [], "NIH ChestX-ray14"))
+    own = "Image Index" in header_of(path) or path.name.lower().startswith("data_entry")
     needed = ["Image Index", "Finding Labels"] if own else ["file", "finding"]
-    table = read_table(tables[0], needed, "NIH ChestX-ray14")
+    table = read_table(path, needed, "NIH ChestX-ray14")
     names = table[needed[0]]
     if own:
         known = files_by_name(spec)
@@ -80,12 +81,12 @@ def nih(spec: Spec) -> Cohort:
         }
     )
     films["study"] = (films["patient"] + "/" + films["study"]).where(films["study"] != "", "")
-    told, more = joined(table[needed[1]], FINDINGS, tables[0].name, NOTHING)
+    told, more = joined(table[needed[1]], FINDINGS, path.name, NOTHING)
     return finding_cohort(
         spec,
         films.join(told.add_prefix(PREFIX)),
-        table=tables[0].name,
-        notes=[f"{tables[0].name}: a finding that its labels do not name is negative", *more, *notes],
+        table=path.name,
+        notes=[f"{path.name}: a finding that its labels do not name is negative", *more, *notes],
         drawn_on=(SIDE, SIDE),
     )
 

@@ -266,6 +266,7 @@ def test_a_film_labelled_by_another_rule_tells_only_what_it_names(films: Films) 
     assert told(cohort, "view") == ["PA", "AP", "AP supine"]
     assert told(cohort, "finding:Pneumonia") == ["positive", "positive", "not mentioned"]
     assert told(cohort, "finding:Mass") == ["negative", "not mentioned", "not mentioned"]
+    assert len(load_cohort(f"{root / 'metadata.csv'}?layout=nih")) == 3
     assert any(note.startswith("metadata.csv: 1 films carry labels that are none of its 14") for note in cohort.notes)
     assert cohort.laterals is not None
 
