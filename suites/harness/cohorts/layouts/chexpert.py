@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.findings import PREFIX
+from suites.harness.cohorts.findings import NOT_MENTIONED, PREFIX
 from suites.harness.cohorts.layouts.finding_cohort import finding_cohort, root_of
 from suites.harness.cohorts.layouts.finding_tables import NUMBERS, column, holds, meanings, read_table, tables_in
 from suites.harness.cohorts.layouts.registry import Spec, register
@@ -50,9 +50,11 @@ def chexpert(spec: Spec) -> Cohort:
     if not tables:
         raise CohortProblem(f"{shown(spec.text)}: holds none of CheXpert's tables: train.csv, valid.csv, test.csv")
     read = [_films(table, spec, single=spec.path.is_file()) for table in tables]
+    films = pd.concat([films for films, _ in read], ignore_index=True)
+    named = {f"{PREFIX}{name}": NOT_MENTIONED for name in OBSERVATIONS if f"{PREFIX}{name}" in films}
     return finding_cohort(
         spec,
-        pd.concat([films for films, _ in read], ignore_index=True),
+        films.fillna(named),
         table=listed(table.name for table in tables),
         notes=[
             "CheXpert's labels: 1 positive, 0 negative, -1 uncertain, blank not mentioned",
@@ -87,7 +89,10 @@ def _films(path: Path, spec: Spec, *, single: bool) -> tuple[pd.DataFrame, tuple
             "split": "" if single else _SPLITS.get(path.name.split(".")[0].lower(), "test"),
         }
     )
-    notes: tuple[str, ...] = ()
+    missing = [name for name in OBSERVATIONS if name not in table]
+    notes = (f"{path.name}: has no column for {listed(missing, 60)}, so that it mentions none of these",) * bool(
+        missing
+    )
     for name in names:
         films[f"{PREFIX}{name}"], more = meanings(table[name], f"{path.name}, {name}", NUMBERS)
         notes += more

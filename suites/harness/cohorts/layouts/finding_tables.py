@@ -30,6 +30,8 @@ _FOLDERS = ("", "annotations", "labels", "csv")
 def tables_in(location: Path, name: str) -> list[Path]:
     """Return the tables of a folder, or the one table named itself, whose names match a pattern, in a fixed order.
 
+    Of a table that lies there unpacked and packed, the former.
+
     Args:
         location: a folder, whose subfolders for tables are looked into as well, or a file.
         name: regular expression of the whole name, whatever its case; `.csv` may be `.csv.gz`.
@@ -39,7 +41,8 @@ def tables_in(location: Path, name: str) -> list[Path]:
         return [location] if fits(location.name) else []
     folders = [location / folder for folder in _FOLDERS if (location / folder).is_dir()]
     found = [entry for folder in folders for entry in folder.iterdir() if fits(entry.name) and entry.is_file()]
-    return sorted(found, key=os.fsencode)
+    unpacked = {entry for entry in found if entry.suffix != ".gz"}
+    return sorted((entry for entry in found if entry.with_suffix("") not in unpacked), key=os.fsencode)
 
 
 def header_of(table: Path) -> tuple[str, ...]:

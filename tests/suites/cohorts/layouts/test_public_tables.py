@@ -143,6 +143,17 @@ def test_a_table_of_another_release_is_named_with_its_columns(films: Films) -> N
     refused(f"{root}?layout=rsna", "stage_2_train_labels.csv is missing")
 
 
+def test_tables_that_label_other_findings_are_one_cohort(chexpert: Path, films: Films) -> None:
+    films("test/patient64741/study1/view1_frontal.jpg", root=SMALL)
+    (chexpert / "test_labels.csv").write_text(
+        f"Path,Cardiomegaly,Edema\n{SMALL}/test/patient64741/study1/view1_frontal.jpg,1,0\n"
+    )
+    cohort = load_cohort(str(chexpert))
+    assert (told(cohort, "finding:Cardiomegaly"), told(cohort, "finding:Fracture")) == (["positive"], ["not mentioned"])
+    assert told(cohort, "view") == ["frontal"]
+    assert any(note.startswith("test_labels.csv: has no column for No Finding, ") for note in cohort.notes)
+
+
 def test_films_that_are_all_elsewhere_are_refused(chexpert: Path, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text((chexpert / "train.csv").read_text())
     refused(f"{tmp_path / 'train.csv'}", "none of the 4 films of train.csv is there")
@@ -212,6 +223,10 @@ def test_a_gzip_file_is_read_to_its_end_or_refused(mimic: Path) -> None:
     text = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(text[:200]) + gzip.compress(text[200:]))  # members, as block compressors write them
     assert load_cohort(str(mimic)).finding("No Finding").tolist() == [1]
+    path.with_suffix("").write_bytes(text)  # unpacked beside it
+    path.write_bytes(b"nonsense")
+    assert load_cohort(str(mimic)).finding("No Finding").tolist() == [1]
+    path.with_suffix("").unlink()
     path.write_bytes(gzip.compress(text)[:-20])
     refused(str(mimic), "ends before its compressed text does")
 
