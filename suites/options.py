@@ -73,7 +73,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--data": {
         "metavar": "SPEC",
         "default": DEFAULT_DATA,
-        "help": f"cohort: a folder of films, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
+        "help": f"cohort: a folder of films, a public collection, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
     },
     **{f"--probe-{role}": {"metavar": "SPEC", "help": f"cohort of {what}"} for role, what in PROBES.items()},
     "--report": {
@@ -148,6 +148,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "action": "store_true",
         "default": False,
         "help": "fail (exit code 1) on exploratory violations, too: those that rest on few films",
+    },
+    "--uncertain": {
+        "choices": ("leave-out", "positive", "negative"),
+        "default": "leave-out",
+        "help": "what films count as whose finding the labels call uncertain (default leave-out)",
     },
     "--limit": {
         "type": partial(_whole, "--limit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -52,6 +53,9 @@ class Depth:
     heart: Tensor
 
 
+Lesions = Callable[[Scene, Tensor], Tensor]
+
+
 def render(
     patient: Patient, finding: str | Finding = "normal", view: str = "AP", size: int = 256,
     *, device: str | torch.device = "cpu",
@@ -76,17 +80,18 @@ def render(
     numbers = patient.numbers() | {"view": view, "size": size}
     numbers |= {("finding" if k == "name" else f"finding_{k}"): v for k, v in asdict(found).items()}
     # Cloning outside inference mode gives ordinary tensors that attacks can differentiate through.
-    return PhantomFilm(film.clone(), _seen(depth.lung), _seen(depth.heart), _seen(change), numbers)
+    return PhantomFilm(film.clone(), seen(depth.lung), seen(depth.heart), seen(change), numbers)
 
 
-def _seen(amount: Tensor) -> Tensor:
+def seen(amount: Tensor) -> Tensor:
+    """Return (H, W) bool where a path or an optical depth exceeds a tenth of its largest value, if it has any."""
     largest = float(amount.max())
     return (amount > VISIBLE * largest).clone() if largest > 1e-6 else torch.zeros_like(amount, dtype=torch.bool)
 
 
 def optical_depth(
     patient: Patient, found: Finding, view: str, size: int, *, device: str | torch.device = "cpu",
-    without: bool = False, change: Change | None = None,
+    without: bool = False, change: Change | None = None, lesions: Lesions | None = None,
 ) -> Depth:  # fmt: skip
     """Integrate attenuation along every ray.
 
@@ -98,6 +103,8 @@ def optical_depth(
         device: where to compute.
         without: leave the finding's own opacity out but keep the chest as the finding has moved it.
         change: how the chest is moved; none means as the finding does.
+        lesions: what changes the optical depth in place of the finding, from the scene and the fine structure of its
+            lungs (H, W).
     """
     beam = cone_beam(patient, view, size, device=device)
     scene = Scene(patient, beam, view, change_of(found) if change is None else change)
@@ -123,13 +130,18 @@ def optical_depth(
     total += beam.accumulate(join(hard, hollow), weights)
     fine = _vessels(scene) * (mu.blood - mu.lung) + _parenchyma(scene, lung)
 
-    effect = Effect(scene.blank()) if without else effect_of(scene, found)
-    lesion = effect.depth
-    if effect.vessels is not None:
-        lesion = lesion + fine * (effect.vessels - 1.0)
+    if lesions is not None:
+        lesion = lesions(scene, fine)
+    else:
+        lesion = changed_depth(Effect(scene.blank()) if without else effect_of(scene, found), fine)
     total += fine
     total += lesion
     return Depth(total.clamp_(min=0.0), lesion, lung, heart)
+
+
+def changed_depth(effect: Effect, fine: Tensor) -> Tensor:
+    """Return (H, W) what an effect changes in optical depth, with the fine structure (H, W) of the lungs it hides."""
+    return effect.depth if effect.vessels is None else effect.depth + fine * (effect.vessels - 1.0)
 
 
 def _vessels(scene: Scene) -> Tensor:

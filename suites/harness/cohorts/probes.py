@@ -32,6 +32,8 @@ SIMULATED = {
 def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, Cohort]:
     """Return the probe cohorts of a run, each of another name than the cohort and the other probes.
 
+    Unasked, a cohort of frontal films has the lateral ones of its source as a probe, a simulated one simulated probes.
+
     They may hold the same films: answers are told apart by the names of their cohorts.
 
     Args:
@@ -43,10 +45,11 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
     """
     if unknown := [role for role in given if role not in ROLES]:
         raise CohortProblem(f"no probe is called {shown(unknown[0], 40)!r}; known are {', '.join(ROLES)}")
-    specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **given}
+    own = {} if cohort.laterals is None else {"lateral": cohort.laterals}
+    specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **own, **given}
     taken, probes = {cohort.name}, {}
     for role in (role for role in ROLES if role in specs):
-        probe = load_cohort(specs[role])
+        probe = load_cohort(specs[role], uncertain=cohort.uncertain)
         if probe.name in taken:
             probe = replace(probe, name=f"{probe.name} ({role} probe)")
         taken.add(probe.name)

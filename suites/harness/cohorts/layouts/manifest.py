@@ -1,9 +1,9 @@
 """How is a CSV, TSV or Parquet manifest read? One row per film, any columns beside `file`.
 
 Known columns: `file` (relative to the manifest, or absolute), `id`, `label`, `patient`, `view`, `age_group` (or `age`),
-`finding`, `split`, and masks in `lung_mask`, `heart_mask`, `lesion_mask` (`mask` is read as the lesion's). Further
-columns are kept, and can be filtered by. What it leaves empty of patient, view and age is taken from the headers of
-DICOM films.
+`finding`, `split`, `finding:NAME` (see `manifest_findings`), and masks in `lung_mask`, `heart_mask`, `lesion_mask`
+(`mask` is read as the lesion's). Further columns are kept, and can be filtered by. What it leaves empty of patient,
+view and age is taken from the headers of DICOM films.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.assembly import assembled
 from suites.harness.cohorts.layouts.headers import Headers
+from suites.harness.cohorts.layouts.manifest_findings import OPTION, listed_findings
 from suites.harness.cohorts.layouts.metadata import (
     SUFFIXES,
     files_named,
@@ -39,6 +40,7 @@ def manifest_path(location: Path) -> Path | None:
     "manifest",
     recognises=lambda spec: manifest_path(spec.path) is not None,
     precedence=40,
+    options=(OPTION,),
     described="a CSV, TSV or Parquet manifest with a column `file`, or a folder with metadata.csv",
 )
 def manifest(spec: Spec) -> Cohort:
@@ -48,6 +50,7 @@ def manifest(spec: Spec) -> Cohort:
         raise CohortProblem(f"{shown(spec.text)}: no manifest ({', '.join(SUFFIXES)}) there")
     root = path.parent
     told, spelt = read_manifest(path)
+    told, meant = listed_findings(told, spec.option(OPTION), shown(path.name, 60))
     columns = list(map(str, told))
     masks = {_mask_name(column): column for column in columns if column == "mask" or column.endswith("_mask")}
     if {"mask", "lesion_mask"} <= set(told):
@@ -70,6 +73,7 @@ def manifest(spec: Spec) -> Cohort:
         masks=masks,
         notes=[
             *spelt,
+            *meant,
             *["the masks of column `mask` are read as lesions"] * ("mask" in columns),
             *(not_read_beside(path) if whole_folder else ()),
         ],

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suites.harness.cohorts.findings import NOT_MENTIONED, PREFIX
 from suites.harness.cohorts.layouts.films import SPLITS, relative_name
 from suites.harness.cohorts.layouts.labels import merged_spellings, normalise_label
+from suites.harness.cohorts.layouts.manifest_findings import told_findings
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.layouts.walk import true_paths
@@ -62,7 +64,7 @@ def read_manifest(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """
     where = shown(path)
     raw = read_cells(path)
-    table = raw.rename(columns=lambda name: as_seen(str(name)).lower())
+    table = raw.rename(columns=_column_name)
     if "file" not in table:
         likely = next((name for name in map(str, table) if re.sub(r"\W|_", "", name) in _FILES), "")
         advice = f"; rename {shown(likely, 30)!r} to file" if likely else ""
@@ -70,7 +72,8 @@ def read_manifest(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if table.empty:
         raise CohortProblem(f"{where}: holds no row")
     notes = merged_spellings(table["label"].unique()) if "label" in table else ()
-    return _normalised(table, where), notes
+    known, more = told_findings(_normalised(table, where), shown(path.name, 60))
+    return known, (*notes, *more)
 
 
 def rows_of(told: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -118,6 +121,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
     told, spelt = read_manifest(manifest)
     known = dict(zip(true_paths(files_named(told, manifest)), rows_of(told), strict=True))
     completed, missing, regrouped = [], 0, 0
+    unsaid = {str(name): NOT_MENTIONED for name in told if str(name).startswith(PREFIX)}
     for row, true in zip(rows, true_paths(row["path"] for row in rows), strict=True):
         told_of = known.pop(true, None)
         missing += told_of is None
@@ -131,7 +135,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
                 )
         filled = {key: value for key, value in (told_of or {}).items() if key != "file" and value != ""}
         regrouped += bool(row.get("patient") and filled.get("patient", row["patient"]) != row["patient"])
-        completed.append(row | filled)
+        completed.append(row | unsaid | filled)
     notes = [*spelt, *[f"{missing} of {len(rows)} films are not in {manifest.name}"] * bool(missing)]
     notes += [f"patients of {regrouped} films are taken from {manifest.name}, not from their names"] * bool(regrouped)
     if known:
@@ -156,7 +160,7 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in table.columns:
         texts = table[name] if name in NAMES else table[name].mask(table[name].isin(_UNKNOWN), "")
-        is_text = name in TEXT or name.endswith("_mask")
+        is_text = name in TEXT or name.endswith("_mask") or name.startswith(PREFIX)
         numbers = None if is_text else _numbers(texts)
         columns[name] = texts if numbers is None else numbers
     table = pd.DataFrame(columns)
@@ -173,6 +177,13 @@ def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if "age" in table and "age_group" not in table:
         table["age_group"] = table["age"].astype(str).map(age_group)
     return table
+
+
+def _column_name(written: str) -> str:
+    """Return a column's name in lower case; a finding keeps the spelling of its source."""
+    name = as_seen(str(written))
+    is_finding = name.lower().startswith(PREFIX)
+    return f"{PREFIX}{name[len(PREFIX) :].strip()}" if is_finding else name.lower()
 
 
 def _numbers(texts: pd.Series) -> pd.Series | None:

@@ -1,4 +1,8 @@
-"""How are simulated films asked for? `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`."""
+"""How are simulated films asked for? `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`.
+
+Findings are taken in turn, one for each patient; with `findings=several` a patient has none to three of them at once,
+and the cohort is labelled with findings.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
+from robustness.phantom.cohort import SEVERAL_AT_ONCE, names_in, render_several_row
+from robustness.phantom.several import SEVERAL
 from suites.harness.cache.code_digest import digest_of
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import KeptFilms
+from suites.harness.cohorts.findings import NEGATIVE, POSITIVE
+from suites.harness.cohorts.findings import PREFIX as FINDING
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
@@ -29,18 +37,30 @@ _KEYS = ("n", "view", "age", "findings", "seed")
 
 @dataclass(frozen=True)
 class Renderer:
-    """Renders the film of a row when it is asked for, so memory does not grow with the cohort."""
+    """Renders the film of a row when it is asked for, so memory does not grow with the cohort.
+
+    Attributes:
+        several: the column `finding` names none to three findings of `robustness.phantom.SEVERAL`.
+    """
+
+    several: bool = False
 
     def __call__(self, row: Mapping[str, object]) -> Film:
-        """Return the film with its lung, heart and lesion masks."""
-        made = render_row(row)
-        masks = {"lung": made.lung.numpy(), "heart": made.heart.numpy(), "lesion": made.lesion.numpy()}
+        """Return the film with its lung, heart and lesion masks, of several findings with a mask of each as well."""
+        lesions = {}
+        if self.several:
+            drawn = render_several_row(row)
+            made, lesions = drawn.film, {f"lesion:{name}": mask.numpy() for name, mask in drawn.lesions.items()}
+        else:
+            made = render_row(row)
+        masks = {"lung": made.lung.numpy(), "heart": made.heart.numpy(), "lesion": made.lesion.numpy(), **lesions}
         return Film(pixels=made.film.numpy().astype(np.float32), content=self.identify(row), masks=masks)
 
     def identify(self, row: Mapping[str, object]) -> str:
         """Return what decides the film: its row, and the code that draws it."""
         keys = ("patient", "seed", "age_group", "film", "finding", "view")
         parts = [digest_of(f"{PREFIX}robustness.phantom"), *(str(row[key]) for key in keys)]
+        parts += ["several"] * self.several  # with masks of their own
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -68,7 +88,13 @@ def phantom(spec: Spec) -> Cohort:
         )
     except ValueError as problem:
         raise CohortProblem(f"{shown(spec.text)}: {shown(problem, 180)}") from problem
-    renderer = Renderer()
+    several = findings == SEVERAL_AT_ONCE
+    renderer = Renderer(several)
+    if several:
+        shown_on = [names_in(str(text)) for text in table["finding"]]
+        table = table.assign(
+            **{f"{FINDING}{name}": [POSITIVE if name in found else NEGATIVE for found in shown_on] for name in SEVERAL}
+        )
     return Cohort(
         name=shown(spec.location.replace("phantom:", "phantom ", 1)),
         spec=spec.text,
@@ -76,6 +102,7 @@ def phantom(spec: Spec) -> Cohort:
         decode=KeptFilms(renderer, renderer.identify),
         identify=renderer.identify,
         simulated=True,
+        no_label=f"they are labelled with findings ({', '.join(SEVERAL)}), not with classes" if several else "",
     )
 
 

@@ -35,13 +35,15 @@ from urllib.parse import parse_qsl
 
 from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.findings import notes_on
+from suites.harness.cohorts.layouts.frontal import frontal_films
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 from suites.harness.foreign_code import defined_in, foreign
 
-EVERY_SPLIT = "all"
+EVERY = "all"
 _SIGN = re.compile(r"(?<![\w)])\+|\+(?![\w%(])")  # between words it is a blank, as in any query; `label=TB+` means it
 _NAMED = 4
 _LONGEST_NAME = 200
@@ -114,6 +116,7 @@ class Layout:
         precedence: layouts are asked in this order, the most specific first.
         options: query keys that the layout itself reads, so that they are no filters.
         described: how it is offered to a user whose spec fits nothing.
+        frontal: only frontal films are the cohort, unless the spec filters by view (see `frontal_films`).
     """
 
     name: str
@@ -122,6 +125,7 @@ class Layout:
     precedence: int
     options: tuple[str, ...]
     described: str
+    frontal: bool = False
 
 
 _REGISTRY: dict[str, Layout] = {}
@@ -134,6 +138,7 @@ def register(
     precedence: int = 50,
     options: Sequence[str] = (),
     described: str = "",
+    frontal: bool = False,
 ) -> Callable[[Callable[[Spec], Cohort]], Callable[[Spec], Cohort]]:
     """Register the decorated function as the loader of a layout; see `Layout` for the arguments.
 
@@ -151,6 +156,7 @@ def register(
             precedence=precedence,
             options=tuple(options),
             described=described or name,
+            frontal=frontal,
         )
         return load
 
@@ -173,7 +179,13 @@ def names() -> list[str]:
     return [known.name for known in sorted(_REGISTRY.values(), key=lambda known: (known.precedence, known.name))]
 
 
-def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequence[str] | None = None) -> Cohort:
+def load_cohort(
+    spec: str | Cohort,
+    *,
+    split: str | None = "test",
+    classes: Sequence[str] | None = None,
+    uncertain: str | None = None,
+) -> Cohort:
     """Return the cohort that a spec names.
 
     Args:
@@ -181,12 +193,15 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
         split: which split to keep where the source has splits (`split=` in the spec goes before it); `None` or `all`
             keeps every film. A source without splits is kept whole.
         classes: the subject's classes; labels are then aligned to them (see `align_labels`).
+        uncertain: what films count as whose finding is uncertain, one of `findings.POLICIES`; `None`: they are left
+            out, and a `Cohort` keeps what it says itself.
 
     Raises:
         CohortProblem: nothing there, no layout fits, no film is left by the filters, or the labels do not fit.
     """
     if isinstance(spec, Cohort):
-        return align_labels(spec, classes) if classes else spec
+        given = spec if uncertain is None else replace(spec, uncertain=uncertain)
+        return align_labels(given, classes) if classes else given
     parsed = Spec.parse(spec, classes or ())
     layout = _layout_of(parsed)
     with foreign(CohortProblem, f"{shown(parsed.text, 60)}: the layout {layout.name!r} failed", only_theirs=True):
@@ -196,17 +211,19 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
             f"{shown(parsed.text, 60)}: the loader of the layout {layout.name!r} returned {type(found).__name__}, "
             f"not a Cohort ({defined_in(layout.load)})"
         )
-    cohort = replace(found, spec=parsed.text)
+    cohort = replace(found, spec=parsed.text, uncertain=uncertain or found.uncertain)
     filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
     by_split = bool((cohort.table["split"] != "").any())
-    unasked = (
-        by_split and split not in (None, EVERY_SPLIT) and not any(key.rstrip("!") == "split" for key, _ in filters)
-    )
-    cohort = _filtered(cohort, [pair for pair in filters if pair != ("split", EVERY_SPLIT)])
+    unasked = by_split and split not in (None, EVERY) and not any(key.rstrip("!") == "split" for key, _ in filters)
+    every = [("split", EVERY), *[("view", EVERY)] * layout.frontal]
+    cohort = _filtered(cohort, [pair for pair in filters if pair not in every])
     if unasked:
         if not (cohort.table["split"] == split).any():
             raise CohortProblem(_why_no_split(cohort, str(split)))
         cohort = _filtered(cohort, [("split", str(split))])
+    if layout.frontal and not any(key.rstrip("!") == "view" for key, _ in filters):
+        cohort = frontal_films(cohort)
+    cohort = replace(cohort, notes=(*cohort.notes, *notes_on(cohort.table, cohort.uncertain)))
     return align_labels(cohort, classes) if classes else cohort
 
 

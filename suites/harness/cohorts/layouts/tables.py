@@ -10,6 +10,7 @@ import codecs
 import csv
 import math
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,11 @@ _SEPARATOR = re.compile(r"\"?sep=([^\w\"\r\n])\"?[,;\t|]*", re.IGNORECASE)
 _REMEDY = "keep the rows and columns that are needed"
 
 
-def read_cells(path: Path) -> pd.DataFrame:
+def read_cells(path: Path, *, numbered: bool = False) -> pd.DataFrame:
     """Return the cells of a table as texts, by column as it is named in the file; an empty text is a missing value.
+
+    A name that ends in `.gz` is one of a compressed table. With `numbered`, a first column without a name holds the
+    numbers of rows, as pandas writes them, and is left out.
 
     Of Parquet the columns are read by their Arrow types alone: what pandas left about them in the file (an index, types
     of its own) is not looked at. Columns that hold lists or records are left out.
@@ -50,13 +54,32 @@ def read_cells(path: Path) -> pd.DataFrame:
     where = shown(path)
     try:
         data = read_bytes(path, MOST_BYTES)
-        return _parquet(data, where) if path.suffix.lower() == ".parquet" else _text(data, where)
+        if path.suffix.lower() == ".parquet":
+            return _parquet(data, where)
+        return _text(_inflated(data, where) if path.suffix.lower() == ".gz" else data, where, numbered=numbered)
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise CohortProblem(f"{where}: cannot be read as a manifest ({shown(reason)})") from problem
 
 
-def _text(data: bytes, where: str) -> pd.DataFrame:
+def _inflated(data: bytes, where: str) -> bytes:
+    """Return what a gzip file holds, whatever number of members it has."""
+    whole = b""
+    while data:
+        reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            whole += reader.decompress(data, MOST_BYTES + 1 - len(whole))
+        except zlib.error as problem:
+            raise CohortProblem(f"{where}: is no gzip file, or a damaged one ({problem}); get it again") from problem
+        if len(whole) > MOST_BYTES:
+            raise CohortProblem(f"{where}: inflates to more than {MOST_BYTES // MIB} MiB of text; {_REMEDY}")
+        if not reader.eof:
+            raise CohortProblem(f"{where}: ends before its compressed text does; get it again")
+        data = reader.unused_data
+    return whole
+
+
+def _text(data: bytes, where: str, *, numbered: bool = False) -> pd.DataFrame:
     """Return the cells as they are written; what would move a cell to another row or column is refused.
 
     The separator is a comma, a semicolon, a tab or a bar, or what Excel's first line `sep=;` says.
@@ -95,6 +118,8 @@ def _text(data: bytes, where: str) -> pd.DataFrame:
     _refuse_repeated(rows[0], where)
     table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
     nameless = np.array([not as_seen(name) for name in rows[0]])
+    if numbered and nameless[0]:
+        table, nameless = table.iloc[:, 1:], nameless[1:]
     if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
         raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
     return pd.DataFrame({name: table[name].str.strip() for name in table.columns[~nameless]})

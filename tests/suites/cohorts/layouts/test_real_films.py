@@ -83,3 +83,22 @@ def test_probe_cohorts_are_filters_of_one_manifest(shared: Path) -> None:
     assert len(load_cohort(f"{external}?finding=No Finding&view=AP")) > 200
     for row in lateral.table.to_dict("records"):
         assert min(lateral.decode(row).pixels.shape) >= 200
+
+
+@pytest.mark.parametrize(
+    ("query", "counts"),
+    [
+        ("layout=nih", {"Pneumonia": (376, 315, 140), "Effusion": (76, 615, 140), "Hernia": (0, 691, 140)}),
+        ("layout=nih&site=NIH ChestX-ray14 (Wang et al. 2017)", {"Pneumonia": (368, 311, 0), "Edema": (75, 604, 0)}),
+        ("findings=Pneumonia|Effusion&view!=L", {"Pneumonia": (376, 437, 18), "Effusion": (76, 737, 18)}),
+    ],
+    ids=["as NIH", "films of NIH alone", "as a manifest"],
+)
+def test_labels_joined_in_one_column_are_findings(
+    shared: Path, query: str, counts: dict[str, tuple[int, int, int]]
+) -> None:
+    cohort = load_cohort(f"{shared}/data/external?{query}")
+    found = cohort.finding_counts().set_index("finding")
+    told = {name: tuple(found.loc[name, ["positive", "negative", "not mentioned"]]) for name in counts}
+    assert told == counts
+    assert set(cohort.table["view"]) <= {"PA", "AP", "AP supine", "AP Supine"}
