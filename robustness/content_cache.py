@@ -126,6 +126,9 @@ def _images(known: object) -> dict[int, int]:
     return {place: size for part in parts for place, size in _images(part).items()}
 
 
-def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Every byte, so that no two images are the same that differ in the sign of a zero."""
-    return image.detach().contiguous().view(torch.uint8).numpy() if image.numel() else np.empty(0, np.uint8)
+def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.int64]]:
+    """Every byte, so that no two images are the same that differ in the sign of a zero; eight at a time if they can."""
+    if not image.numel():
+        return np.empty(0, np.uint8)
+    every = image.detach().contiguous().view(torch.uint8).numpy().reshape(-1)
+    return every.view(np.int64) if every.size % 8 == 0 else every

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from robustness import perturbation
+from robustness.filters import stored
 from robustness.perturbation import PerturbationUndefined
 from robustness.remedies import REMEDIES
 from suites.harness.cohorts.cohort import Film
@@ -76,6 +77,11 @@ class Condition:
         """Whether it acts on the film as stored, whatever the resolution others are perturbed at."""
         return not self.steps or any(level and perturbation.get(name).native for name, level in self.steps)
 
+    @cached_property
+    def begins_in_bytes(self) -> bool:
+        """Whether all that it asks of a film are its grey values rounded to 8 bit."""
+        return bool(self.steps and self.steps[0][1]) and perturbation.get(self.steps[0][0]).eight_bit
+
     def apply(
         self,
         film: Tensor,
@@ -84,15 +90,17 @@ class Condition:
         seed: int,
         lungs: Tensor | None = None,
         resolution: Resolution = AS_STORED,
+        as_bytes: bool = False,
     ) -> Tensor:
         """Return the changed film, as the subject is shown it.
 
         Args:
-            film: (H, W) float32 in [0, 1], as stored.
+            film: (H, W) float32 in [0, 1], as stored; or rounded to uint8, where it `begins_in_bytes`.
             image_id: decides, with the seed, every random number.
             seed: seed of the run.
             lungs: (H, W) bool lung mask where one is known.
             resolution: at which films are perturbed in this run.
+            as_bytes: whether grey values may be returned as uint8, where the last step leaves them so.
 
         Returns:
             (V, H', W') views whose probabilities are averaged; one, unless a remedy is a test-time augmentation.
@@ -103,9 +111,11 @@ class Condition:
         if not self.native:
             film, lungs = resolution.working(film, lungs)
         views, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
-        for name, severity in self.steps:
+        for index, (name, severity) in enumerate(self.steps, start=1):
             if severity:
-                views = perturbation.get(name)(views, severity, [image_id] * len(views), seed=seed, masks=masks)
+                ids, kept = [image_id] * len(views), as_bytes and index == len(self.steps)
+                views = perturbation.get(name)(views, severity, ids, seed=seed, masks=masks, as_bytes=kept)
+                views = views if kept else in_floats(views)
             else:
                 views = REMEDIES[name](views).flatten(0, 1)
             if masks is not None and masks.shape != views.shape:
@@ -180,19 +190,29 @@ def apply_all(
 ) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
     """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
 
+    Views are grey values in [0, 1], or of 8 bit (see `in_floats`): a recipe that rounds them to 8 bit need not do so.
     Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
     be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
     """
     pixels, lungs = _images(film)
-    working = cache(lambda: resolution.working(pixels, lungs))  # once, where any condition asks for it
+    # Each once, where any condition asks for it.
+    working = cache(lambda: resolution.working(pixels, lungs))
+    rounded = cache(lambda native: stored(pixels if native else working()[0]))
     for condition in conditions:
         given, mask = (pixels, lungs) if condition.native else working()
+        if condition.begins_in_bytes:
+            given = rounded(condition.native)
         try:
             yield condition, _changed(given, condition, image_id, seed=seed, lungs=mask), ""
         except PerturbationUndefined as undefined:
             yield condition, None, undefined.reason
         except ConditionFailed as failed:
             yield condition, None, failed
+
+
+def in_floats(views: Tensor) -> Tensor:
+    """Return grey values in [0, 1] of views that may be of 8 bit."""
+    return views / 255.0 if views.dtype == torch.uint8 else views
 
 
 def _images(film: Film) -> tuple[Tensor, Tensor | None]:
@@ -206,4 +226,4 @@ def _changed(film: Tensor, condition: Condition, image_id: str, *, seed: int, lu
     what = f"{condition.text} failed on image {one_line(image_id, 40)}"
     code = kinds[0] if kinds else None
     with foreign(ConditionFailed, what, at=code, passing=(PerturbationUndefined,)), torch.inference_mode():
-        return condition.apply(film, image_id, seed=seed, lungs=lungs)
+        return condition.apply(film, image_id, seed=seed, lungs=lungs, as_bytes=True)
