@@ -41,6 +41,7 @@ class _Memory(threading.local):
 
 
 _MEMORIES: list[_Memory] = []
+_SHARED: dict[str, _Memory] = {}
 
 
 def forget() -> None:
@@ -58,7 +59,7 @@ def held() -> int:
     return sum(images.values())
 
 
-def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def remembered(calls: int, among: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Remember the results, or ValueErrors, of the last calls of a function.
 
     Arguments are given by position: images (tensors, compared by their pixels) and values (compared by equality, hence
@@ -66,28 +67,30 @@ def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
     Args:
         calls: with different arguments, of each thread.
+        among: functions of the same word remember so many together; they are never all asked in turn.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        memory = _Memory(calls)
-        _MEMORIES.append(memory)
+        memory = _SHARED.setdefault(among, _Memory(calls)) if among else _Memory(calls)
+        if memory not in _MEMORIES:
+            _MEMORIES.append(memory)
         compute: Callable[..., T] = function
 
         @functools.wraps(function)
         def looked_up(*given: P.args, **named: P.kwargs) -> T:
             if named:
                 raise TypeError(f"{function.__name__}: {', '.join(named)} must be given by position")
-            known = memory.known
+            known, asked = memory.known, (compute, *given)
             for index, (arguments, found) in enumerate(known):
-                if all(map(_same, arguments, given)):
+                if len(arguments) == len(asked) and all(map(_same, arguments, asked)):
                     if index:
                         del known[index]
                         known.appendleft((arguments, found))
                     break
             else:
-                arguments = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in given)
+                arguments = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in asked)
                 try:
-                    found = compute(*arguments)
+                    found = compute(*arguments[1:])
                 except ValueError as refusal:
                     found = refusal
                 memory.keep(arguments, found)

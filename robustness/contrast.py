@@ -46,7 +46,7 @@ class Scatter(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         sigma = 10.0 * draws.uniform("scatter spread in cm", 3.0, 6.0) / self.pitch_mm(film)
-        scattered = scatter(radiograph, radiograph.intensity, level["ratio"], sigma)
+        scattered = scatter(radiograph, level["ratio"], sigma)
         return radiograph.display(attenuation_of(scattered))
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,24 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.philox import words
 
 T = TypeVar("T")
+
+
+class Source(NamedTuple):
+    """What all random numbers follow from that one perturbation draws for a film; what is drawn is remembered by it."""
+
+    image_id: str
+    name: str
+    seed: int
+    device: torch.device
+
+    @property
+    def draws(self) -> Draws:
+        """The draws themselves, without a lung mask."""
+        return Draws(self.image_id, self.name, self.seed, device=self.device)
 
 
 class Draws:
@@ -50,6 +65,11 @@ class Draws:
         self.seed = seed
         self.lungs = lungs
         self.device = device
+
+    @property
+    def source(self) -> Source:
+        """What the random numbers follow from."""
+        return Source(self.image_id, self.name, self.seed, torch.device(self.device))
 
     def twin(self, name: str) -> Draws:
         """The draws another perturbation makes for the same film: a control shares the choices of what it controls."""
@@ -102,6 +122,15 @@ class Draws:
             part = slice(first, first + 32768)
             quantiles().take(sixteen[part], out=values[part], mode="clip")
         return torch.from_numpy(values.reshape(shape))
+
+    def remembered_normals(self, label: str, *shape: int) -> Tensor:
+        """As `normals`, remembered for the next severity; not to be changed in place."""
+        return _normals(self.source, label, shape)
+
+
+@remembered(2, "drawn")
+def _normals(source: Source, label: str, shape: tuple[int, ...]) -> Tensor:
+    return source.draws.normals(label, *shape)
 
 
 @functools.cache

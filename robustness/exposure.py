@@ -17,7 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustness.draws import Draws
+from robustness.content_cache import remembered
+from robustness.draws import Draws, Source
 from robustness.filters import gaussian_blur, gaussian_kernel
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import DT, Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
@@ -42,13 +43,21 @@ def deviation_index(dose: float) -> str:
 
 
 def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
-    """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it."""
-    noise = draws.normals("quantum noise", *film.shape)
+    """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it.
+
+    Every severity of a film has the same; they are remembered for the next, and not to be changed in place.
+    """
+    return _detector_noise(draws.source, film.shape, pitch_mm)
+
+
+@remembered(2, "drawn")
+def _detector_noise(source: Source, shape: torch.Size, pitch_mm: float) -> Tensor:
+    noise = source.draws.normals("quantum noise", *shape)
     if not is_blurred(pitch_mm):
         return noise
     sigma = DETECTOR_BLUR_MM / pitch_mm
     # Along each axis blurring divides the variance of white noise by 1 / sum(k^2).
-    return gaussian_blur(noise, sigma) / float(gaussian_kernel(sigma).square().sum())
+    return gaussian_blur(noise, sigma).div_(float(gaussian_kernel(sigma).square().sum()))
 
 
 def is_blurred(pitch_mm: float) -> bool:
@@ -84,8 +93,7 @@ class Underexposure(Perturbation):
         radiograph = Radiograph.of(film, draws)
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
-        noise = detector_noise(film, draws, pitch)
-        typical = radiograph.typical(intensity)
+        noise, typical = detector_noise(film, draws, pitch), radiograph.typical_intensity
         noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
         return radiograph.display_auto(noisy)
 
@@ -126,7 +134,8 @@ class UnderexposureStress(Perturbation):
         intensity = radiograph.intensity
         photons = level["photons"] * (STRESS_SIDE / min(film.shape)) ** 2
         per_intensity = photons / radiograph.typical_intensity
-        counts = poisson(intensity * per_intensity, draws.normals("quantum noise", *film.shape))
+        noise = draws.remembered_normals("quantum noise", *film.shape)
+        counts = poisson(intensity * per_intensity, noise)
         return radiograph.display_auto(counts.clamp_min_(0.5).div_(per_intensity))
 
 
@@ -221,7 +230,7 @@ class TubeVoltage(Perturbation):
         radiograph = Radiograph.of(film, draws)
         attenuation = radiograph.attenuation
         bone = (attenuation - gaussian_blur(attenuation, 10.0 / self.pitch_mm(film) / 2.0)).clamp_min_(0.0)
-        middle = radiograph.typical(attenuation)
+        middle = radiograph.typical_attenuation
         lung_left, bone_left = (contrast_at(level["kev"], table) for table in (LUNG_CONTRAST, BONE_CONTRAST))
         changed = (attenuation * lung_left).add_(bone, alpha=bone_left - lung_left).add_(middle * (1.0 - lung_left))
         return radiograph.display(changed)
@@ -261,16 +270,16 @@ class ElectronicNoise(Perturbation):
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
         counts = radiograph.counts(pitch)
-        typical = radiograph.typical(intensity)
+        typical = radiograph.typical_intensity
         spread = level["sigma"] * typical / (level["dose"] * math.sqrt(counts))
         if is_blurred(pitch):
             noise = detector_noise(film, draws, pitch)
             noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
-            noisy.add_(draws.normals("electronic noise", *film.shape), alpha=spread)
+            noisy.add_(draws.remembered_normals("electronic noise", *film.shape), alpha=spread)
         else:  # the sum of two independent normal numbers is one, of the sum of their variances
             variance = intensity * (typical / counts * (1.0 / level["dose"] - 1.0))
-            noisy = variance.add_(spread**2).sqrt_().mul_(draws.normals("electronic noise", *film.shape))
-            noisy.add_(intensity)
+            noise = draws.remembered_normals("electronic noise", *film.shape)
+            noisy = variance.add_(spread**2).sqrt_().mul_(noise).add_(intensity)
         # A detector clips at zero signal; half a photon stands for it before the logarithm.
         return radiograph.display_auto(noisy.clamp_min_(0.5 * typical / (level["dose"] * counts)))
 
@@ -308,7 +317,7 @@ class BadPortable(Perturbation):
         radiograph = Radiograph.of(film, draws)
         pitch = self.pitch_mm(film)
         sigma = 10.0 * draws.uniform("scatter spread in cm", *self.SPREAD_CM) / pitch
-        intensity = scatter(radiograph, radiograph.intensity, level["ratio"], sigma)
+        intensity = scatter(radiograph, level["ratio"], sigma)
         noise = detector_noise(film, draws, pitch)
         typical = radiograph.typical(intensity)
         noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)

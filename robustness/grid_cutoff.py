@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from robustness.antiscatter_grid import primary_transmission, scatter_ratio_map
-from robustness.draws import Draws
+from robustness.content_cache import remembered
+from robustness.draws import Draws, Source
 from robustness.exposure import detector_noise
-from robustness.filters import coordinates, smoothstep
+from robustness.filters import centred, coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph, attenuation_of, local_mean
+from robustness.radiograph import Radiograph, attenuation_of, spread
 
 RESIDUAL_SCATTER = 0.3
 """Scatter over primary that passes a grid in its place, where the film is typical."""
@@ -198,16 +199,18 @@ class BackscatterGhost(Perturbation):
         radiograph = Radiograph.of(film, draws)
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
-        nearby = local_mean(radiograph, intensity, 10.0 / pitch)
-        added = intensity + level["amplitude"] * nearby * plate_pattern(film, draws, pitch)
+        nearby = spread(radiograph, 10.0 / pitch)
+        pattern = plate_pattern(draws.source, film.shape, pitch)
+        added = (level["amplitude"] * nearby).mul_(pattern).add_(intensity)
         return radiograph.display(attenuation_of(added))
 
 
-def plate_pattern(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
+@remembered(2, "drawn")
+def plate_pattern(source: Source, shape: torch.Size, pitch_mm: float) -> Tensor:
     """(H, W) between 0 and 1: a frame and a few boards and ribs of random place, edges 3 mm soft."""
-    rows, columns = coordinates(film)
-    height, width = (side * pitch_mm / 10.0 for side in film.shape)
-    pattern = torch.zeros_like(film)
+    draws, (rows, columns) = source.draws, centred(shape[0], shape[1], source.device)
+    height, width = (side * pitch_mm / 10.0 for side in shape)
+    pattern = torch.zeros(shape, device=source.device)
     for board in range(6):
         tall = draws.uniform(f"height {board}", 1.0, 0.45 * height)
         wide = draws.uniform(f"width {board}", 0.8, 0.35 * width)
@@ -215,7 +218,7 @@ def plate_pattern(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
         left = draws.uniform(f"column {board}", -0.5 * width, 0.5 * width)
         weight = draws.uniform(f"weight {board}", 0.3, 0.7)
         pattern += weight * _plateau(rows, top, tall, pitch_mm) * _plateau(columns, left, wide, pitch_mm)
-    return pattern.clamp_max(1.0)
+    return pattern.clamp_max_(1.0)
 
 
 def _plateau(position: Tensor, centre_cm: float, size_cm: float, pitch_mm: float) -> Tensor:

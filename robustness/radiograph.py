@@ -99,6 +99,11 @@ class Radiograph:
         return self.typical(self.intensity)
 
     @cached_property
+    def typical_attenuation(self) -> float:
+        """Attenuation that exposure control sees."""
+        return self.typical(self.attenuation)
+
+    @cached_property
     def typical_grey(self) -> float:
         """Grey value of what exposure control sees."""
         typical = self.typical(self.film)
@@ -294,14 +299,20 @@ def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tenso
     return blur_within_blocks(intensity, ~radiograph.blocks, sigma)
 
 
-def scatter(radiograph: Radiograph, intensity: Tensor, ratio: float, sigma: float) -> Tensor:
+@remembered(2, "scatter")
+def spread(radiograph: Radiograph, sigma: float) -> Tensor:
+    """`local_mean` of the film's own intensity, the same for every severity."""
+    return local_mean(radiograph, radiograph.intensity, sigma)
+
+
+def scatter(radiograph: Radiograph, ratio: float, sigma: float) -> Tensor:
     """Add scattered radiation, and let exposure control keep the typical intensity.
 
     ``I' = I + ratio * blur(I)``: where the film is uniform the scatter-to-primary ratio is `ratio`, and contrast
     falls to 1 / (1 + ratio); behind the mediastinum it falls further.
     """
-    scattered = torch.add(intensity, local_mean(radiograph, intensity, sigma), alpha=ratio)
-    return scattered.mul_(radiograph.typical(intensity) / radiograph.typical(scattered))
+    scattered = torch.add(radiograph.intensity, spread(radiograph, sigma), alpha=ratio)
+    return scattered.mul_(radiograph.typical_intensity / radiograph.typical(scattered))
 
 
 def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: float, noise: Tensor) -> Tensor:

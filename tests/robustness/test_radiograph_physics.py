@@ -115,7 +115,7 @@ def test_scatter_divides_contrast_by_one_plus_its_ratio(ratio):
     film = torch.full((128, 128), 0.5)
     film[64, 64] = 0.52
     radiograph = Radiograph.of(film, Draws("a", "test"))
-    scattered = scatter(radiograph, radiograph.intensity, ratio, sigma=20.0)
+    scattered = scatter(radiograph, ratio, sigma=20.0)
     before = float(radiograph.intensity[64, 64] / radiograph.intensity[10, 10]) - 1.0
     after = float(scattered[64, 64] / scattered[10, 10]) - 1.0
     assert after / before == pytest.approx(1.0 / (1.0 + ratio), rel=0.01)
@@ -220,7 +220,7 @@ def test_controls_of_stripes_carry_their_energy(control, films):
 
 
 def test_plate_pattern_is_a_pattern():
-    pattern = grid_cutoff.plate_pattern(torch.zeros(100, 140), Draws("a", "b"), 1.7)
+    pattern = grid_cutoff.plate_pattern(Draws("a", "b").source, torch.Size((100, 140)), 1.7)
     assert float(pattern.max()) <= 1.0
     assert float(pattern.std()) > 0.01
 
