@@ -47,7 +47,7 @@ class Scatter(Perturbation):
         radiograph = Radiograph.of(film, draws)
         sigma = 10.0 * draws.uniform("scatter spread in cm", 3.0, 6.0) / self.pitch_mm(film)
         scattered = scatter(radiograph, level["ratio"], sigma)
-        return radiograph.display(attenuation_of(scattered))
+        return radiograph.display_rows(lambda rows: attenuation_of(scattered(rows)))
 
 
 @register

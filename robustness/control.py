@@ -26,7 +26,7 @@ from robustness.facts import by_way_of_cpu
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
 from robustness.primitives.ordering import norm
-from robustness.radiograph import DT, Radiograph
+from robustness.radiograph import DT, Radiograph, strips
 from robustness.tone_curve import ToneCurve
 
 
@@ -50,8 +50,10 @@ class _InsteadOfStripes(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
         noise = self.noise(film, level, draws)
-        noise = noise * (norm(stripes) / max(norm(noise), 1e-6))
-        return modulated(Radiograph.of(film, draws), level["amplitude"], noise, self.pitch_mm(film))
+        energy = math.hypot(*(norm(stripes(rows)) for rows in strips(film)))
+        scale = energy / max(norm(noise), 1e-6)
+        radiograph, pitch = Radiograph.of(film, draws), self.pitch_mm(film)
+        return modulated(radiograph, level["amplitude"], lambda rows: noise[rows] * scale, pitch)
 
     @abstractmethod
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:

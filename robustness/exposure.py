@@ -93,8 +93,15 @@ class Underexposure(Perturbation):
         radiograph = Radiograph.of(film, draws)
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
-        noise, typical = detector_noise(film, draws, pitch), radiograph.typical_intensity
-        noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
+        noise, typical, counts = (
+            detector_noise(film, draws, pitch),
+            radiograph.typical_intensity,
+            radiograph.counts(pitch),
+        )
+
+        def noisy(rows: slice) -> Tensor:
+            return added_quantum_noise(intensity[rows], typical, counts, level["dose"], noise[rows])
+
         return radiograph.display_auto(noisy)
 
 
@@ -135,8 +142,9 @@ class UnderexposureStress(Perturbation):
         photons = level["photons"] * (STRESS_SIDE / min(film.shape)) ** 2
         per_intensity = photons / radiograph.typical_intensity
         noise = draws.remembered_normals("quantum noise", *film.shape)
-        counts = poisson(intensity * per_intensity, noise)
-        return radiograph.display_auto(counts.clamp_min_(0.5).div_(per_intensity))
+        return radiograph.display_auto(
+            lambda rows: poisson(intensity[rows] * per_intensity, noise[rows]).clamp_min_(0.5).div_(per_intensity)
+        )
 
 
 @register
@@ -168,8 +176,12 @@ class UnderexposureFixedWindow(Perturbation):
         pitch = self.pitch_mm(film)
         noise = detector_noise(film, draws, pitch)
         counts, typical = radiograph.counts(pitch), radiograph.typical_intensity
-        noisy = added_quantum_noise(radiograph.intensity, typical, counts, level["dose"], noise)
-        return radiograph.display(attenuation_of(noisy).sub_(math.log(level["dose"])))
+
+        def lighter(rows: slice) -> Tensor:
+            noisy = added_quantum_noise(radiograph.intensity[rows], typical, counts, level["dose"], noise[rows])
+            return attenuation_of(noisy).sub_(math.log(level["dose"]))
+
+        return radiograph.display_rows(lighter)
 
 
 @register
@@ -229,11 +241,21 @@ class TubeVoltage(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         attenuation = radiograph.attenuation
-        bone = (attenuation - gaussian_blur(attenuation, 10.0 / self.pitch_mm(film) / 2.0)).clamp_min_(0.0)
-        middle = radiograph.typical_attenuation
+        middle, around = radiograph.typical_attenuation, _surroundings(radiograph, 10.0 / self.pitch_mm(film) / 2.0)
         lung_left, bone_left = (contrast_at(level["kev"], table) for table in (LUNG_CONTRAST, BONE_CONTRAST))
-        changed = (attenuation * lung_left).add_(bone, alpha=bone_left - lung_left).add_(middle * (1.0 - lung_left))
-        return radiograph.display(changed)
+
+        def changed(rows: slice) -> Tensor:
+            bone = (attenuation[rows] - around[rows]).clamp_min_(0.0)
+            left = (attenuation[rows] * lung_left).add_(bone, alpha=bone_left - lung_left)
+            return left.add_(middle * (1.0 - lung_left))
+
+        return radiograph.display_rows(changed)
+
+
+@remembered(2, "scatter")
+def _surroundings(radiograph: Radiograph, sigma: float) -> Tensor:
+    """(H, W) blurred attenuation, the same for every severity."""
+    return gaussian_blur(radiograph.attenuation, sigma)
 
 
 def contrast_at(kev: float, contrast: tuple[float, ...]) -> float:
@@ -272,16 +294,21 @@ class ElectronicNoise(Perturbation):
         counts = radiograph.counts(pitch)
         typical = radiograph.typical_intensity
         spread = level["sigma"] * typical / (level["dose"] * math.sqrt(counts))
-        if is_blurred(pitch):
-            noise = detector_noise(film, draws, pitch)
-            noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
-            noisy.add_(draws.remembered_normals("electronic noise", *film.shape), alpha=spread)
-        else:  # the sum of two independent normal numbers is one, of the sum of their variances
-            variance = intensity * (typical / counts * (1.0 / level["dose"] - 1.0))
-            noise = draws.remembered_normals("electronic noise", *film.shape)
-            noisy = variance.add_(spread**2).sqrt_().mul_(noise).add_(intensity)
+        electronic = draws.remembered_normals("electronic noise", *film.shape)
+        quantum = detector_noise(film, draws, pitch) if is_blurred(pitch) else None
         # A detector clips at zero signal; half a photon stands for it before the logarithm.
-        return radiograph.display_auto(noisy.clamp_min_(0.5 * typical / (level["dose"] * counts)))
+        least = 0.5 * typical / (level["dose"] * counts)
+
+        def noisy(rows: slice) -> Tensor:
+            if quantum is not None:
+                both = added_quantum_noise(intensity[rows], typical, counts, level["dose"], quantum[rows])
+                return both.add_(electronic[rows], alpha=spread).clamp_min_(least)
+            # The sum of two independent normal numbers is one, of the sum of their variances.
+            variance = intensity[rows] * (typical / counts * (1.0 / level["dose"] - 1.0))
+            both = variance.add_(spread**2).sqrt_().mul_(electronic[rows])
+            return both.add_(intensity[rows]).clamp_min_(least)
+
+        return radiograph.display_auto(noisy)
 
 
 @register
@@ -318,7 +345,13 @@ class BadPortable(Perturbation):
         pitch = self.pitch_mm(film)
         sigma = 10.0 * draws.uniform("scatter spread in cm", *self.SPREAD_CM) / pitch
         intensity = scatter(radiograph, level["ratio"], sigma)
-        noise = detector_noise(film, draws, pitch)
-        typical = radiograph.typical(intensity)
-        noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
-        return radiograph.display_auto(torch.clamp_min(noisy, 1e-6))
+        noise, counts, typical = (
+            detector_noise(film, draws, pitch),
+            radiograph.counts(pitch),
+            radiograph.typical(intensity),
+        )
+
+        def noisy(rows: slice) -> Tensor:
+            return added_quantum_noise(intensity(rows), typical, counts, level["dose"], noise[rows]).clamp_min_(1e-6)
+
+        return radiograph.display_auto(noisy)

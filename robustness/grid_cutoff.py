@@ -9,7 +9,6 @@ Source: geometry of focused grids (IAEA, Diagnostic Radiology Physics, ch. 6); x
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -21,7 +20,7 @@ from robustness.draws import Draws, Source
 from robustness.exposure import detector_noise
 from robustness.filters import centred, coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph, attenuation_of, spread
+from robustness.radiograph import Radiograph, Rows, attenuation_of, spread
 
 RESIDUAL_SCATTER = 0.3
 """Scatter over primary that passes a grid in its place, where the film is typical."""
@@ -65,21 +64,27 @@ class _Cutoff(Perturbation):
             upside_down=level.get("upside_down", False),
         )
         scattered = scatter_ratio_map(radiograph, RESIDUAL_SCATTER, pitch)
-        kept = (scattered + transmitted).div_(scattered + 1.0)
-        # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
-        cut = intensity * kept
-        missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical_intensity / radiograph.counts(pitch))
-        cut.add_(missing.sqrt_().mul_(detector_noise(film, draws, pitch))).clamp_min_(1e-6)
+        transmitted = transmitted.expand(film.shape)
+        noise, a_photon = detector_noise(film, draws, pitch), radiograph.typical_intensity / radiograph.counts(pitch)
+
+        def cut(rows: slice) -> Tensor:
+            kept = (scattered[rows] + transmitted[rows]).div_(scattered[rows] + 1.0)
+            # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
+            left = intensity[rows] * kept
+            missing = (1.0 - kept).mul_(left).mul_(a_photon)
+            return left.add_(missing.sqrt_().mul_(noise[rows])).clamp_min_(1e-6)
+
         return self.shown(radiograph, cut)
 
-    def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
+    def shown(self, radiograph: Radiograph, cut: Rows) -> Tensor:
         """Display what is left of the intensity (H, W).
 
         The beam beside the patient is cut off too. Held as it was, the blackest part of it would stand as a jagged rim
         beside the rest, which gets lighter.
         """
-        whole = replace(radiograph, weight=None)
-        return whole.display_shifted(cut) if self.midline_loses else whole.display(attenuation_of(cut))
+        if self.midline_loses:
+            return radiograph.display_shifted(cut, spared=False)
+        return radiograph.display_rows(lambda rows: attenuation_of(cut(rows)), spared=False)
 
 
 @register
@@ -172,8 +177,8 @@ class GridUpsideDown(_Cutoff):
     def reading(cls, level: Level) -> str:
         return f"no primary beyond {50.0 / level['ratio']:.1f} cm from the midline"
 
-    def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
-        return replace(radiograph, weight=None).display_auto(cut)
+    def shown(self, radiograph: Radiograph, cut: Rows) -> Tensor:
+        return radiograph.display_auto(cut, spared=False)
 
 
 @register
@@ -201,8 +206,11 @@ class BackscatterGhost(Perturbation):
         pitch = self.pitch_mm(film)
         nearby = spread(radiograph, 10.0 / pitch)
         pattern = plate_pattern(draws.source, film.shape, pitch)
-        added = (level["amplitude"] * nearby).mul_(pattern).add_(intensity)
-        return radiograph.display(attenuation_of(added))
+
+        def added(rows: slice) -> Tensor:
+            return attenuation_of((level["amplitude"] * nearby[rows]).mul_(pattern[rows]).add_(intensity[rows]))
+
+        return radiograph.display_rows(added)
 
 
 @remembered(2, "drawn")
