@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
 from robustness import perturbation
+from robustness.content_cache import unchanging
 from robustness.filters import stored
 from robustness.perturbation import PerturbationUndefined
 from robustness.remedies import REMEDIES
@@ -194,20 +196,31 @@ def apply_all(
     Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
     be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
     """
-    pixels, lungs = _images(film)
-    # Each once, where any condition asks for it.
-    working = cache(lambda: resolution.working(pixels, lungs))
-    rounded = cache(lambda native: stored(pixels if native else working()[0]))
-    for condition in conditions:
-        given, mask = (pixels, lungs) if condition.native else working()
-        if condition.begins_in_bytes:
-            given = rounded(condition.native)
-        try:
-            yield condition, _changed(given, condition, image_id, seed=seed, lungs=mask), ""
-        except PerturbationUndefined as undefined:
-            yield condition, None, undefined.reason
-        except ConditionFailed as failed:
-            yield condition, None, failed
+    with ExitStack() as during:
+
+        def known(image: Tensor) -> Tensor:
+            during.enter_context(unchanging(image))
+            return image
+
+        whole, mask = _images(film)
+        given = {True: (known(whole), mask)}  # by whether as stored; and rounded, each once where it is asked for
+        rounded: dict[bool, Tensor] = {}
+        for condition in conditions:
+            native = condition.native
+            if native not in given:
+                small, mask = resolution.working(*given[True])
+                given[native] = known(small), mask
+            pixels, lungs = given[native]
+            if condition.begins_in_bytes:
+                if native not in rounded:
+                    rounded[native] = known(stored(pixels))
+                pixels = rounded[native]
+            try:
+                yield condition, _changed(pixels, condition, image_id, seed=seed, lungs=lungs), ""
+            except PerturbationUndefined as undefined:
+                yield condition, None, undefined.reason
+            except ConditionFailed as failed:
+                yield condition, None, failed
 
 
 def in_floats(views: Tensor) -> Tensor:
