@@ -49,6 +49,7 @@ class Draws:
         seed: seed of the run.
         lungs: (H, W) bool lung mask that came with the film, or None.
         device: where fields of random numbers are wanted; their bits do not depend on it.
+        finer: pixels of the film as stored along each side of one of the film that is perturbed.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Draws:
         *,
         lungs: Tensor | None = None,
         device: torch.device | str = "cpu",
+        finer: float = 1.0,
     ) -> None:
         self.image_id = image_id
         self.name = name
         self.seed = seed
         self.lungs = lungs
         self.device = device
+        self.finer = finer
 
     @property
     def source(self) -> Source:
@@ -73,7 +76,7 @@ class Draws:
 
     def twin(self, name: str) -> Draws:
         """The draws another perturbation makes for the same film: a control shares the choices of what it controls."""
-        return Draws(self.image_id, name, self.seed, lungs=self.lungs, device=self.device)
+        return Draws(self.image_id, name, self.seed, lungs=self.lungs, device=self.device, finer=self.finer)
 
     def _digest(self, label: str) -> int:
         """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""

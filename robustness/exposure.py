@@ -45,19 +45,30 @@ def deviation_index(dose: float) -> str:
 def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
     """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it.
 
+    Of a film that was averaged down they are what is left of those of the pixels it was stored with: of the same power
+    at every frequency that pixels of both sizes show. Blurred noise keeps its variance (averaging over less than its
+    width takes nothing of it), white noise loses what averaging takes.
+
     Every severity of a film has the same; they are remembered for the next, and not to be changed in place.
     """
-    return _detector_noise(draws.source, film.shape, pitch_mm)
+    return _detector_noise(draws.source, film.shape, pitch_mm, draws.finer)
 
 
 @remembered(2, "drawn")
-def _detector_noise(source: Source, shape: torch.Size, pitch_mm: float) -> Tensor:
+def _detector_noise(source: Source, shape: torch.Size, pitch_mm: float, finer: float) -> Tensor:
     noise = source.draws.normals("quantum noise", *shape)
-    if not is_blurred(pitch_mm):
+    if is_blurred(pitch_mm):
+        noise = gaussian_blur(noise, DETECTOR_BLUR_MM / pitch_mm).div_(_left_by_blur(pitch_mm))
+    if finer == 1.0:
         return noise
-    sigma = DETECTOR_BLUR_MM / pitch_mm
-    # Along each axis blurring divides the variance of white noise by 1 / sum(k^2).
-    return gaussian_blur(noise, sigma).div_(float(gaussian_kernel(sigma).square().sum()))
+    stored_mm = pitch_mm / finer
+    # Noise of low frequency per area is that of a pixel over what the blur leaves of it, times the pixel's side.
+    return noise.mul_((stored_mm / _left_by_blur(stored_mm)) / (pitch_mm / _left_by_blur(pitch_mm)))
+
+
+def _left_by_blur(pitch_mm: float) -> float:
+    """Standard deviation that the detector's blur leaves of white noise of pixels: along each axis sum(k^2) of it."""
+    return float(gaussian_kernel(DETECTOR_BLUR_MM / pitch_mm).square().sum()) if is_blurred(pitch_mm) else 1.0
 
 
 def is_blurred(pitch_mm: float) -> bool:
@@ -78,9 +89,8 @@ class Underexposure(Perturbation):
     """
 
     name = "underexposure"
-    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 4
+    version = 5
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -162,7 +172,7 @@ class UnderexposureFixedWindow(Perturbation):
     display = "underexposure in a fixed window"
     presets = ("quick", "standard")
     family = "exposure"
-    version = 5
+    version = 6
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -301,11 +311,11 @@ class ElectronicNoise(Perturbation):
 
         def noisy(rows: slice) -> Tensor:
             if quantum is not None:
-                both = added_quantum_noise(intensity[rows], typical, counts, level["dose"], quantum[rows])
-                return both.add_(electronic[rows], alpha=spread).clamp_min_(least)
+                grainy = added_quantum_noise(intensity[rows], typical, counts, level["dose"], quantum[rows])
+                return grainy.add_(electronic[rows], alpha=spread).clamp_min_(least)
             # The sum of two independent normal numbers is one, of the sum of their variances.
             variance = intensity[rows] * (typical / counts * (1.0 / level["dose"] - 1.0))
-            both = variance.add_(spread**2).sqrt_().mul_(electronic[rows])
+            both: Tensor = variance.add_(spread**2).sqrt_().mul_(electronic[rows])
             return both.add_(intensity[rows]).clamp_min_(least)
 
         return radiograph.display_auto(noisy)
@@ -324,9 +334,8 @@ class BadPortable(Perturbation):
 
     name = "bad_portable"
     display = "poor portable film"
-    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 4
+    version = 5
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}

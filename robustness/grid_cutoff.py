@@ -35,7 +35,7 @@ class _Cutoff(Perturbation):
     Not modelled: lines of the grid, absorption of scatter by a grid out of place, exposure control with several fields.
     """
 
-    version = 5
+    version = 6
     units: ClassVar = {
         "off_centre_cm": "{} cm off centre",
         "tilt_deg": "tilted {} degrees",
@@ -169,7 +169,7 @@ class GridUpsideDown(_Cutoff):
     name = "grid_upside_down"
     rank = 1
     family = "grid"
-    version = 5
+    version = 6
     source = "focused-grid geometry with s = -1"
     levels = tuple({"ratio": ratio, "upside_down": True} for ratio in (1.0, 1.75, 2.5, 3.25, 4.0))
 

@@ -63,12 +63,14 @@ class Radiograph:
         blocks: raw beam or collimated, left alone, bool by blocks of 2 x 2 pixels; None where there is none.
         gamma: exponent of the tone curve.
         weight: (H, W) float32, 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
+        finer: pixels of the detector along each side of one of the film.
     """
 
     film: Tensor
     blocks: Tensor | None
     gamma: float
     weight: Tensor | None = None
+    finer: float = 1.0
 
     @classmethod
     def of(cls, film: Tensor, draws: Draws) -> Radiograph:
@@ -77,7 +79,7 @@ class Radiograph:
         Raises:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
-        return _taken_back(film, tone(draws))
+        return _taken_back(film, tone(draws), draws.finer)
 
     @cached_property
     def attenuation(self) -> Tensor:
@@ -210,11 +212,17 @@ class Radiograph:
 
     @cached_property
     def _bins(self) -> tuple[int, Tensor | None]:
-        """Side of the bins a window is fitted to, and indices of those that hold tissue only (None: all do)."""
+        """Side of the bins a window is fitted to, and indices of those that hold tissue only (None: all do).
+
+        Four pixels of the detector: of a film that was averaged down as many as come nearest to that.
+        """
         size = 4 if min(self.film.shape) >= 64 else 2
+        size = max(1, round(size / self.finer))
         if self.blocks is None:
             return size, None
         height, width = (side // size for side in self.film.shape)
+        if size % 2:
+            return size, places(binned((~self.beam).view(torch.uint8) * 255, size) == 255)
         beam = self.blocks[: height * size // 2, : width * size // 2]
         if size == 4:
             beam = beam[::2, ::2] | beam[1::2, ::2] | beam[::2, 1::2] | beam[1::2, 1::2]
@@ -226,25 +234,29 @@ class Radiograph:
         return self._shown(lambda rows: attenuation_of(intensity(rows)).add_(shift - T0).div_(DT), spared)
 
     def counts(self, pitch_mm: float) -> float:
-        """Detected photons per film pixel where the intensity is typical, at the exposure a chest film aims at."""
-        return FLUENCE * DQE * KERMA_UGY * pitch_mm**2
+        """Detected photons where the intensity is typical, at the exposure a chest film aims at, per detector's pixel.
+
+        Args:
+            pitch_mm: of the film.
+        """
+        return FLUENCE * DQE * KERMA_UGY * (pitch_mm / self.finer) ** 2
 
 
 def strips(film: Tensor) -> Iterator[slice]:
     """Rows of a film (H, W), some at a time: as many as stay in the processor's cache, on other devices all.
 
-    Every strip but the last has a multiple of four, so that bins do not lie across.
+    Every strip but the last has a multiple of twelve, so that no bin of up to four lies across.
     """
     height, width = film.shape
-    step = 4 * max(1, STRIP // (4 * width)) if film.is_cpu else height
+    step = 12 * max(1, STRIP // (12 * width)) if film.is_cpu else height
     for first in range(0, height, step):
         yield slice(first, min(first + step, height))
 
 
 @remembered(1)
-def _taken_back(film: Tensor, gamma: float) -> Radiograph:
+def _taken_back(film: Tensor, gamma: float, finer: float) -> Radiograph:
     blocks = beam_blocks(film)
-    return Radiograph(film, blocks, gamma, _weight(blocks, film))
+    return Radiograph(film, blocks, gamma, _weight(blocks, film), finer)
 
 
 def binned(image: Tensor, size: int) -> Tensor:

@@ -92,6 +92,7 @@ class Condition:
         seed: int,
         lungs: Tensor | None = None,
         resolution: Resolution = AS_STORED,
+        finer: float = 1.0,
         as_bytes: bool = False,
     ) -> Tensor:
         """Return the changed film, as the subject is shown it.
@@ -102,6 +103,7 @@ class Condition:
             seed: seed of the run.
             lungs: (H, W) bool lung mask where one is known.
             resolution: at which films are perturbed in this run.
+            finer: pixels of the file along each side of one of the film, where it was averaged down already.
             as_bytes: whether grey values may be returned as uint8, where the last step leaves them so.
 
         Returns:
@@ -111,12 +113,15 @@ class Condition:
             PerturbationUndefined: the film does not allow it; the caller counts it and leaves it out.
         """
         if not self.native:
+            side = min(film.shape)
             film, lungs = resolution.working(film, lungs)
+            finer *= side / min(film.shape)
         views, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
         for index, (name, severity) in enumerate(self.steps, start=1):
             if severity:
                 ids, kept = [image_id] * len(views), as_bytes and index == len(self.steps)
-                views = perturbation.get(name)(views, severity, ids, seed=seed, masks=masks, as_bytes=kept)
+                perturb = perturbation.get(name)
+                views = perturb(views, severity, ids, seed=seed, masks=masks, as_bytes=kept, finer=finer)
                 views = views if kept else in_floats(views)
             else:
                 views = REMEDIES[name](views).flatten(0, 1)
@@ -192,6 +197,8 @@ def apply_all(
 ) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
     """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
 
+    What acts on the film as stored comes first, so that what is remembered of it need not be found twice.
+
     Views are grey values in [0, 1], or of 8 bit (see `in_floats`): a recipe that rounds them to 8 bit need not do so.
     Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
     be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
@@ -205,7 +212,7 @@ def apply_all(
         whole, mask = _images(film)
         given = {True: (known(whole), mask)}  # by whether as stored; and rounded, each once where it is asked for
         rounded: dict[bool, Tensor] = {}
-        for condition in conditions:
+        for condition in sorted(conditions, key=lambda one: not one.native):
             native = condition.native
             if native not in given:
                 small, mask = resolution.working(*given[True])
@@ -216,7 +223,8 @@ def apply_all(
                     rounded[native] = known(stored(pixels))
                 pixels = rounded[native]
             try:
-                yield condition, _changed(pixels, condition, image_id, seed=seed, lungs=lungs), ""
+                finer = min(whole.shape) / min(pixels.shape)
+                yield condition, _changed(pixels, condition, image_id, seed=seed, lungs=lungs, finer=finer), ""
             except PerturbationUndefined as undefined:
                 yield condition, None, undefined.reason
             except ConditionFailed as failed:
@@ -234,9 +242,11 @@ def _images(film: Film) -> tuple[Tensor, Tensor | None]:
     return torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
 
 
-def _changed(film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None) -> Tensor:
+def _changed(
+    film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None, finer: float
+) -> Tensor:
     kinds = [type(perturbation.get(name)) for name, severity in condition.steps if severity]
     what = f"{condition.text} failed on image {one_line(image_id, 40)}"
     code = kinds[0] if kinds else None
     with foreign(ConditionFailed, what, at=code, passing=(PerturbationUndefined,)), torch.inference_mode():
-        return condition.apply(film, image_id, seed=seed, lungs=lungs, as_bytes=True)
+        return condition.apply(film, image_id, seed=seed, lungs=lungs, finer=finer, as_bytes=True)

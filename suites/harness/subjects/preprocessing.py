@@ -128,8 +128,8 @@ class Preprocessing:
             return self._resized_elsewhere(levels, rows, columns)
         if self.kernel == "torchvision":
             if self.antialias and self.interpolation in {"bilinear", "bicubic"} and has_whole_numbers():
-                films = [four_at_once(film, rows, columns, self.interpolation) for film in levels[:, 0]]
-                return torch.stack(films).unsqueeze(1)
+                each = [four_at_once(film, rows, columns, self.interpolation) for film in levels[:, 0]]
+                return torch.stack(each).unsqueeze(1)
             mode = InterpolationMode(self.interpolation)
             resized: Tensor = vision.resize(levels, [rows, columns], interpolation=mode, antialias=self.antialias)
             return resized
