@@ -81,7 +81,7 @@ def primary_transmission(
     return (1.0 - ratio * lean.abs()).clamp_min(0.0)
 
 
-@remembered(2, "scatter")
+@remembered(2, "around")
 def scatter_ratio_map(radiograph: Radiograph, typical_ratio: float, pitch_mm: float) -> Tensor:
     """(H, W) scatter-to-primary ratio, `typical_ratio` where the film is typical, higher behind dense regions."""
     intensity = radiograph.intensity

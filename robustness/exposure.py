@@ -262,7 +262,7 @@ class TubeVoltage(Perturbation):
         return radiograph.display_rows(changed)
 
 
-@remembered(2, "scatter")
+@remembered(2, "around")
 def _surroundings(radiograph: Radiograph, sigma: float) -> Tensor:
     """(H, W) blurred attenuation, the same for every severity."""
     return gaussian_blur(radiograph.attenuation, sigma)

@@ -181,7 +181,7 @@ class _Unsharp(Perturbation):
         return sharp
 
 
-@remembered(1)
+@remembered(2, "around")
 def _detail(film: Tensor, sigma: float) -> Tensor:
     """What a Gaussian blur takes from a film (H, W), the same for every severity."""
     return film - gaussian_blur(film, sigma)

@@ -341,7 +341,7 @@ def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tenso
     return blur_within_blocks(intensity, ~radiograph.blocks, sigma)
 
 
-@remembered(2, "scatter")
+@remembered(2, "around")
 def spread(radiograph: Radiograph, sigma: float) -> Tensor:
     """`local_mean` of the film's own intensity, the same for every severity."""
     return local_mean(radiograph, radiograph.intensity, sigma)

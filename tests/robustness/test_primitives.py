@@ -67,6 +67,26 @@ def test_equalisation_is_opencvs_to_the_bit(clip, noise, film):
             np.testing.assert_array_equal(fetched(equalised(sent(grey), clip)).numpy(), theirs)
 
 
+@pytest.mark.parametrize("kind", ["continuous", "few values", "in order", "one value", "8 bit", "not a number"])
+def test_ranks_are_those_of_all_values_in_order(kind):
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 63, 64, 65, 700, 5000):
+        values = rng.random(size, dtype=np.float32)
+        if kind == "few values":
+            values = np.floor(4.0 * values)
+        elif kind == "in order":
+            values.sort()
+        elif kind == "one value":
+            values[:] = 0.5
+        elif kind == "8 bit":
+            values = (255.0 * values).astype(np.uint8)
+        elif kind == "not a number":
+            values[size // 2 :] = np.nan
+        places = [0, size // 100, min(size - 1, size // 100 + 1), (size - 1) // 2, size - 1]
+        expected = [float(np.sort(values)[place]) for place in places]
+        np.testing.assert_array_equal(ordering.ranked(torch.from_numpy(values), *places), expected)
+
+
 @pytest.mark.skipif(not has_whole_numbers(), reason="torchvision resizes bytes in floats on this processor")
 @pytest.mark.parametrize("how", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(20, 33), (50, 50), (64, 41), (130, 155), (7, 160), (61, 77)])

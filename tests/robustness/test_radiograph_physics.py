@@ -14,6 +14,7 @@ from robustness.curves import chords
 from robustness.draws import Draws
 from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.pointwise import affine, exp, log, power
+from robustness.primitives import resampling
 from robustness.radiograph import Radiograph, added_quantum_noise, poisson, raw_beam, scatter
 
 
@@ -57,6 +58,44 @@ def test_detector_noise_has_unit_variance_and_is_correlated_only_on_fine_pixels(
     assert float(noise.std()) == pytest.approx(1.0, abs=0.05)
     neighbours = float((noise[:, 1:] * noise[:, :-1]).mean())
     assert (neighbours > 0.3) == (pitch < 0.3)
+
+
+@pytest.mark.parametrize(("pitch", "finer"), [(0.2157, 2.5), (0.2157, 4.0), (0.42, 4.0), (0.9, 2.0)])
+def test_noise_of_a_film_averaged_down_is_what_is_left_of_that_of_the_detector(pitch, finer):
+    """Of the same variance and power spectrum after a resize to a quarter, and of the same photons."""
+    side, sizes = 480, (round(480 * finer), 480)
+    powers, photons = [], []
+    for size, step in zip(sizes, (1.0, finer), strict=True):
+        draws = [Draws(f"{film}", "b", finer=step) for film in range(4)]
+        noises = [exposure.detector_noise(torch.zeros(size, size), each, pitch * side / size) for each in draws]
+        small = torch.stack([resampling.antialiased(noise, side // 4, side // 4) for noise in noises])
+        waves = torch.fft.fft2(small.double()).abs().square() / (side // 4) ** 2
+        radius = torch.fft.fftfreq(side // 4)[:, None].hypot(torch.fft.fftfreq(side // 4)[None, :])
+        bands = [(0.02, 0.15), (0.15, 0.3), (0.3, 0.4)]
+        powers.append([float(waves[:, (radius >= low) & (radius < high)].mean()) for low, high in bands])
+        powers[-1].append(float(small.var()))
+        film = torch.full((size, size), 0.5)
+        photons.append(Radiograph.of(film, draws[0]).counts(pitch * side / size))
+    assert powers[1] == pytest.approx(powers[0], rel=0.1)
+    assert photons[0] == pytest.approx(photons[1])
+
+
+@pytest.mark.parametrize("name", ["underexposure", "bad_portable", "underexposure_fixed_window", "grid_upside_down"])
+def test_photons_of_a_film_averaged_down_do_what_those_of_the_film_do(name, chest):
+    """At the recipe's own size: as much noise, the same grey values on average, in the same window."""
+    large, _ = chest(1, 1020, 1020)
+    grain = 0.005 * torch.randn(large.shape, generator=torch.Generator().manual_seed(0))
+    large = (large + grain * (large > 0.02)).clamp(0, 1)
+    small, perturb = resampling.averaged(large, 408, 408), get(name)
+
+    def seen(film, finer):
+        shown = [perturb(film[None], 4, [f"{seed}"], finer=finer)[0] for seed in range(4)]
+        return torch.stack([resampling.averaged(one, 102, 102) for one in shown]) * 255.0
+
+    stored, ours = seen(large, 1.0), seen(small, 2.5)
+    assert float(ours.std(dim=0).mean()) == pytest.approx(float(stored.std(dim=0).mean()), rel=0.1)
+    assert float(ours.mean()) == pytest.approx(float(stored.mean()), abs=2.0)
+    assert float(ours.mean(dim=0).std()) == pytest.approx(float(stored.mean(dim=0).std()), rel=0.05)
 
 
 @pytest.mark.parametrize("pitch", [0.3, 0.9])
