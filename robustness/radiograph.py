@@ -81,6 +81,11 @@ class Radiograph:
         """
         return _taken_back(film, tone(draws), draws.finer)
 
+    @classmethod
+    def of_changed(cls, film: Tensor, draws: Draws) -> Radiograph:
+        """As `of`, for a film that is not asked about again: it takes the place of none that is remembered."""
+        return _computed(film, tone(draws), draws.finer)
+
     @cached_property
     def attenuation(self) -> Tensor:
         """(H, W) float32, t = -ln(I / I0), T0 to T0 + DT."""
@@ -255,6 +260,10 @@ def strips(film: Tensor) -> Iterator[slice]:
 
 @remembered(1)
 def _taken_back(film: Tensor, gamma: float, finer: float) -> Radiograph:
+    return _computed(film, gamma, finer)
+
+
+def _computed(film: Tensor, gamma: float, finer: float) -> Radiograph:
     blocks = beam_blocks(film)
     return Radiograph(film, blocks, gamma, _weight(blocks, film), finer)
 
