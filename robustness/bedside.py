@@ -23,7 +23,7 @@ from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import in_bytes, power
 from robustness.primitives.collimator import collimated
 from robustness.primitives.ordering import places, taken
-from robustness.radiograph import DT, Radiograph, tone
+from robustness.radiograph import DT, beam_blocks, tone
 
 MU_COPPER = 1.43
 """Attenuation of copper per mm at 60 keV."""
@@ -34,7 +34,7 @@ def laid_over(film: Tensor, added: Tensor, draws: Draws, top: int = 0, left: int
 
     It is 8 bit; most of it is as it was.
     """
-    Radiograph.of(film, draws)  # only to refuse a film that shows no tissue
+    beam_blocks(film)  # only to refuse a film that shows no tissue
     gamma, inside = tone(draws), places(added)
     under = (inside // added.shape[1] + top) * film.shape[1] + inside % added.shape[1] + left
     covered = power(taken(film, under), 1.0 / gamma)

@@ -84,7 +84,7 @@ class Radiograph:
     @classmethod
     def of_changed(cls, film: Tensor, draws: Draws) -> Radiograph:
         """As `of`, for a film that is not asked about again: it takes the place of none that is remembered."""
-        return _computed(film, tone(draws), draws.finer)
+        return _computed(film, _blocks(film), tone(draws), draws.finer)
 
     @cached_property
     def attenuation(self) -> Tensor:
@@ -235,8 +235,9 @@ class Radiograph:
 
     def display_shifted(self, intensity: Rows, *, spared: bool = True) -> Tensor:
         """Display in 8 bit in a window as wide as the film's, moved so that the typical attenuation stays as it was."""
-        shift = -math.log(self.typical_intensity) - self.typical(lambda rows: attenuation_of(intensity(rows)))
-        return self._shown(lambda rows: attenuation_of(intensity(rows)).add_(shift - T0).div_(DT), spared)
+        attenuation = torch.cat([attenuation_of(intensity(rows)) for rows in strips(self.film)])
+        shift = -math.log(self.typical_intensity) - self.typical(attenuation)
+        return self._shown(lambda rows: attenuation[rows].add_(shift - T0).div_(DT), spared)
 
     def counts(self, pitch_mm: float) -> float:
         """Detected photons where the intensity is typical, at the exposure a chest film aims at, per detector's pixel.
@@ -260,11 +261,10 @@ def strips(film: Tensor) -> Iterator[slice]:
 
 @remembered(1)
 def _taken_back(film: Tensor, gamma: float, finer: float) -> Radiograph:
-    return _computed(film, gamma, finer)
+    return _computed(film, beam_blocks(film), gamma, finer)
 
 
-def _computed(film: Tensor, gamma: float, finer: float) -> Radiograph:
-    blocks = beam_blocks(film)
+def _computed(film: Tensor, blocks: Tensor | None, gamma: float, finer: float) -> Radiograph:
     return Radiograph(film, blocks, gamma, _weight(blocks, film), finer)
 
 
@@ -292,12 +292,18 @@ def raw_beam(film: Tensor) -> Tensor:
     return _in_pixels(_dark_from_border(film), film)
 
 
+@remembered(1)
 def beam_blocks(film: Tensor) -> Tensor | None:
     """Raw beam of (H, W) by blocks of 2 x 2 pixels, bool, None where there is none.
 
     Raises:
         PerturbationUndefined: less than a tenth of the film is tissue.
     """
+    return _blocks(film)
+
+
+def _blocks(film: Tensor) -> Tensor | None:
+    """As `beam_blocks`, of a film that is not asked about again."""
     blocks = _dark_from_border(film)
     if blocks is not None and int(blocks.count_nonzero()) > 0.9 * blocks.numel():
         raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
