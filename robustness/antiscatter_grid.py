@@ -24,7 +24,7 @@ from robustness.draws import Draws
 from robustness.filters import coordinates
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import log, sine
-from robustness.radiograph import Radiograph, local_mean
+from robustness.radiograph import Radiograph, Rows, local_mean
 
 SCATTER_SIGMA_CM = 4.0
 MODEL_SIDE = 255
@@ -81,7 +81,7 @@ def primary_transmission(
     return (1.0 - ratio * lean.abs()).clamp_min(0.0)
 
 
-@remembered(2)
+@remembered(2, "around")
 def scatter_ratio_map(radiograph: Radiograph, typical_ratio: float, pitch_mm: float) -> Tensor:
     """(H, W) scatter-to-primary ratio, `typical_ratio` where the film is typical, higher behind dense regions."""
     intensity = radiograph.intensity
@@ -89,8 +89,8 @@ def scatter_ratio_map(radiograph: Radiograph, typical_ratio: float, pitch_mm: fl
     return relative.mul_(typical_ratio / radiograph.typical(relative))
 
 
-def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str) -> Tensor:
-    """Phase in radians (H, W) of slightly curved, slightly tilted stripes.
+def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str) -> Rows:
+    """Phase in radians, by rows, of slightly curved, slightly tilted stripes.
 
     Args:
         film: gives the shape.
@@ -105,18 +105,24 @@ def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str)
     if axis == "horizontal":
         angle += math.pi / 2.0
     turns = 2.0 * math.pi * cycles_per_pixel
-    across = columns * (turns * math.cos(angle)) + rows * (turns * math.sin(angle))
+    across, down = columns * (turns * math.cos(angle)), rows * (turns * math.sin(angle))
     corner = film.shape[0] ** 2 / 4.0 + film.shape[1] ** 2 / 4.0
     curvature = draws.uniform("curvature", -0.03, 0.03) / corner
-    bend = (1.0 + curvature * rows**2) + curvature * columns**2
-    return across.mul_(bend).add_(draws.uniform("phase", 0.0, 2.0 * math.pi))
+    bend_down, bend_across = 1.0 + curvature * rows**2, curvature * columns**2
+    start = draws.uniform("phase", 0.0, 2.0 * math.pi)
+    return lambda some: (across + down[some]).mul_(bend_down[some] + bend_across).add_(start)
 
 
-def modulated(radiograph: Radiograph, amplitude: float, pattern: Tensor, pitch_mm: float) -> Tensor:
+def modulated(radiograph: Radiograph, amplitude: float, pattern: Rows, pitch_mm: float) -> Tensor:
     """Multiply the intensity by 1 + amplitude * pattern, weaker where scatter dominates, and display it."""
     ratio = scatter_ratio_map(radiograph, 0.5, pitch_mm)
-    change = (pattern * (1.5 * amplitude)).div_(ratio + 1.0).add_(1.0).clamp_min_(0.05)
-    return radiograph.display(torch.sub(radiograph.attenuation, log(change, out=change), out=change))
+    attenuation = radiograph.attenuation
+
+    def changed(rows: slice) -> Tensor:
+        change = pattern(rows).mul_(1.5 * amplitude).div_(ratio[rows] + 1.0).add_(1.0).clamp_min_(0.05)
+        return torch.sub(attenuation[rows], log(change, out=change), out=change)
+
+    return radiograph.display_rows(changed)
 
 
 class _Stripes(Perturbation):
@@ -139,17 +145,26 @@ class _Stripes(Perturbation):
         pattern = self.pattern(film, level, draws)
         return modulated(Radiograph.of(film, draws), level["amplitude"], pattern, self.pitch_mm(film))
 
-    def pattern(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        """(H, W) stripes between -1 and 1."""
+    def pattern(self, film: Tensor, level: Level, draws: Draws) -> Rows:
+        """Stripes between -1 and 1, by rows."""
         period = draws.uniform("period", *level["period"]) * min(film.shape) / MODEL_SIDE
         axis = draws.choice("axis", ("vertical", "horizontal", "oblique"), (0.68, 0.27, 0.05))
-        phase = stripe_phase(film, draws, 1.0 / period, axis)
-        stripes = sine(phase, out=phase)
-        if draws.uniform("crossed") < level["crossed"]:
-            other = "vertical" if axis == "horizontal" else "horizontal"
-            phase = stripe_phase(film, draws, 1.0 / period, other)
-            stripes.add_(sine(phase, out=phase)).mul_(0.5)
-        return stripes
+        stripes = stripes_of(stripe_phase(film, draws, 1.0 / period, axis))
+        if draws.uniform("crossed") >= level["crossed"]:
+            return stripes
+        others = "vertical" if axis == "horizontal" else "horizontal"
+        across = stripes_of(stripe_phase(film, draws, 1.0 / period, others))
+        return lambda rows: stripes(rows).add_(across(rows)).mul_(0.5)
+
+
+def stripes_of(phase: Rows) -> Rows:
+    """Stripes between -1 and 1 of that phase in radians."""
+
+    def stripes(rows: slice) -> Tensor:
+        turned = phase(rows)
+        return sine(turned, out=turned)
+
+    return stripes
 
 
 STRIPE_LEVELS = (
@@ -241,5 +256,5 @@ class GridLines(Perturbation):
             blur = math.pi * frequency * pixel
             amplitude *= abs(math.sin(blur) / blur)
         axis = draws.choice("axis", ("vertical", "horizontal"), (0.75, 0.25))
-        stripes = sine(stripe_phase(film, draws, frequency * pixel, axis))
+        stripes = stripes_of(stripe_phase(film, draws, frequency * pixel, axis))
         return modulated(Radiograph.of(film, draws), amplitude, stripes, pixel)

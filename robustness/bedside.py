@@ -20,7 +20,7 @@ from robustness.curves import Point, box_around, chords, smooth_curve, tube_chor
 from robustness.draws import Draws
 from robustness.filters import smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.pointwise import power
+from robustness.pointwise import in_bytes, power
 from robustness.primitives.collimator import collimated
 from robustness.primitives.ordering import places, taken
 from robustness.radiograph import DT, beam_blocks, tone
@@ -30,14 +30,17 @@ MU_COPPER = 1.43
 
 
 def laid_over(film: Tensor, added: Tensor, draws: Draws, top: int = 0, left: int = 0) -> Tensor:
-    """The film with attenuation (h, w) added from a row and column on, raw beam included: metal shows there too."""
+    """The film with attenuation (h, w) added from a row and column on, raw beam included: metal shows there too.
+
+    It is 8 bit; most of it is as it was.
+    """
     beam_blocks(film)  # only to refuse a film that shows no tissue
     gamma, inside = tone(draws), places(added)
     under = (inside // added.shape[1] + top) * film.shape[1] + inside % added.shape[1] + left
     covered = power(taken(film, under), 1.0 / gamma)
     covered.add_(taken(added, inside), alpha=1.0 / DT).clamp_(0.0, 1.0)
-    laid = film.reshape(-1).scatter(0, under, power(covered, gamma, out=covered))
-    return laid.reshape(film.shape)
+    drawn = in_bytes(power(covered, gamma, out=covered)).reshape(-1)
+    return in_bytes(film).reshape(-1).scatter_(0, under, drawn).reshape(film.shape)
 
 
 def wire(film: Tensor, draws: Draws, label: str, *, clipped: bool) -> list[Point]:

@@ -8,10 +8,12 @@ remembered. Every thread has its own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,6 +27,10 @@ P = ParamSpec("P")
 
 MOST = 64 * 1024**2
 """Bytes of arguments and results that are remembered of a function, beyond the last call."""
+
+
+GLANCE = 256
+"""Places at which two images are compared first: others are told apart by them."""
 
 
 class _Memory(threading.local):
@@ -41,6 +47,7 @@ class _Memory(threading.local):
 
 
 _MEMORIES: list[_Memory] = []
+_SHARED: dict[str, _Memory] = {}
 
 
 def forget() -> None:
@@ -58,7 +65,38 @@ def held() -> int:
     return sum(images.values())
 
 
-def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+class _Unchanging(threading.local):
+    """By where their pixels lie: images that nobody changes, and the copies of them that this thread remembers."""
+
+    def __init__(self) -> None:
+        self.copies: dict[tuple[object, ...], list[weakref.ref[Tensor]]] = {}
+
+
+_UNCHANGING = _Unchanging()
+
+
+@contextlib.contextmanager
+def unchanging(*images: Tensor) -> Iterator[None]:
+    """While entered nobody changes these images: this thread compares them once, then knows them by their place.
+
+    Args:
+        images: on any device; they are held as long.
+    """
+    places = [_place(image) for image in images if not image.is_meta]
+    for place in places:
+        _UNCHANGING.copies.setdefault(place, [])
+    try:
+        yield
+    finally:
+        for place in places:
+            _UNCHANGING.copies.pop(place, None)
+
+
+def _place(image: Tensor) -> tuple[object, ...]:
+    return image.device, image.data_ptr(), image.dtype, image.shape[-2:], image.stride()[-2:]
+
+
+def remembered(calls: int, among: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Remember the results, or ValueErrors, of the last calls of a function.
 
     Arguments are given by position: images (tensors, compared by their pixels) and values (compared by equality, hence
@@ -66,28 +104,30 @@ def remembered(calls: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
     Args:
         calls: with different arguments, of each thread.
+        among: functions of the same word remember so many together; they are never all asked in turn.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        memory = _Memory(calls)
-        _MEMORIES.append(memory)
+        memory = _SHARED.setdefault(among, _Memory(calls)) if among else _Memory(calls)
+        if memory not in _MEMORIES:
+            _MEMORIES.append(memory)
         compute: Callable[..., T] = function
 
         @functools.wraps(function)
         def looked_up(*given: P.args, **named: P.kwargs) -> T:
             if named:
                 raise TypeError(f"{function.__name__}: {', '.join(named)} must be given by position")
-            known = memory.known
+            known, asked = memory.known, (compute, *given)
             for index, (arguments, found) in enumerate(known):
-                if all(map(_same, arguments, given)):
+                if len(arguments) == len(asked) and all(map(_same, arguments, asked)):
                     if index:
                         del known[index]
                         known.appendleft((arguments, found))
                     break
             else:
-                arguments = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in given)
+                arguments = tuple(_copied(one) if isinstance(one, Tensor) else one for one in asked)
                 try:
-                    found = compute(*arguments)
+                    found = compute(*arguments[1:])
                 except ValueError as refusal:
                     found = refusal
                 memory.keep(arguments, found)
@@ -106,9 +146,27 @@ def _same(known: object, given: object) -> bool:
         return known is given or bool(known == given)
     if known.shape != given.shape or known.dtype != given.dtype or known.device != given.device:
         return False
+    copies = _UNCHANGING.copies.get(_place(given)) if _UNCHANGING.copies else None
+    if copies is not None and any(one() is known for one in copies):
+        return True
     if not known.is_cpu:
-        return not known.numel() or torch.equal(*(one.contiguous().view(torch.uint8) for one in (known, given)))
-    return np.array_equal(_bytes(known), _bytes(given))
+        same = not known.numel() or torch.equal(*(one.contiguous().view(torch.uint8) for one in (known, given)))
+    else:
+        one, other = _bytes(known), _bytes(given)
+        step = max(1, one.size // GLANCE)
+        same = np.array_equal(one[::step], other[::step]) and np.array_equal(one, other)
+    if same and copies is not None:
+        copies.append(weakref.ref(known))
+    return same
+
+
+def _copied(image: Tensor) -> Tensor:
+    """A copy that nobody else can change."""
+    copy = image.detach().clone()
+    copies = _UNCHANGING.copies.get(_place(image)) if _UNCHANGING.copies else None
+    if copies is not None:
+        copies.append(weakref.ref(copy))
+    return copy
 
 
 def _size(known: object) -> int:
@@ -126,6 +184,9 @@ def _images(known: object) -> dict[int, int]:
     return {place: size for part in parts for place, size in _images(part).items()}
 
 
-def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Every byte, so that no two images are the same that differ in the sign of a zero."""
-    return image.detach().contiguous().view(torch.uint8).numpy() if image.numel() else np.empty(0, np.uint8)
+def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.int64]]:
+    """Every byte, so that no two images are the same that differ in the sign of a zero; eight at a time if they can."""
+    if not image.numel():
+        return np.empty(0, np.uint8)
+    every = image.detach().contiguous().view(torch.uint8).numpy().reshape(-1)
+    return every.view(np.int64) if every.size % 8 == 0 else every

@@ -46,8 +46,8 @@ class Scatter(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         sigma = 10.0 * draws.uniform("scatter spread in cm", 3.0, 6.0) / self.pitch_mm(film)
-        scattered = scatter(radiograph, radiograph.intensity, level["ratio"], sigma)
-        return radiograph.display(attenuation_of(scattered))
+        scattered = scatter(radiograph, level["ratio"], sigma)
+        return radiograph.display_rows(lambda rows: attenuation_of(scattered(rows)))
 
 
 @register

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -18,13 +19,14 @@ from PIL import Image
 from torch import Tensor
 
 from robustness.antiscatter_grid import MODEL_SIDE, GridStripes, modulated
-from robustness.draws import Draws
+from robustness.content_cache import remembered
+from robustness.draws import Draws, Source
 from robustness.exposure import UnderexposureFixedWindow
 from robustness.facts import by_way_of_cpu
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
 from robustness.primitives.ordering import norm
-from robustness.radiograph import DT, Radiograph
+from robustness.radiograph import DT, Radiograph, strips
 from robustness.tone_curve import ToneCurve
 
 
@@ -48,12 +50,14 @@ class _InsteadOfStripes(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
         noise = self.noise(film, level, draws)
-        noise.mul_(norm(stripes) / max(norm(noise), 1e-6))
-        return modulated(Radiograph.of(film, draws), level["amplitude"], noise, self.pitch_mm(film))
+        energy = math.hypot(*(norm(stripes(rows)) for rows in strips(film)))
+        scale = energy / max(norm(noise), 1e-6)
+        radiograph, pitch = Radiograph.of(film, draws), self.pitch_mm(film)
+        return modulated(radiograph, level["amplitude"], lambda rows: noise[rows] * scale, pitch)
 
     @abstractmethod
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        """(H, W) noise of any scale."""
+        """(H, W) noise of any scale; it is not changed in place."""
 
 
 @register
@@ -69,7 +73,7 @@ class StripesAsWhiteNoise(_InsteadOfStripes):
     source = "control of equal energy"
 
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return draws.normals("noise", *film.shape)
+        return draws.remembered_normals("noise", *film.shape)
 
 
 @register
@@ -87,13 +91,19 @@ class StripesAsBandNoise(_InsteadOfStripes):
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         twin = draws.twin(GridStripes.name)
         frequency = MODEL_SIDE / min(film.shape) / twin.uniform("period", *level["period"])
-        spectrum = torch.fft.rfft2(draws.normals("noise", *film.shape))
-        rows = torch.fft.fftfreq(film.shape[0], device=film.device)[:, None]
-        columns = torch.fft.rfftfreq(film.shape[1], device=film.device)[None, :]
-        radius = (rows.square() + columns.square()).sqrt_()
-        ring = radius.sub_(frequency).div_(0.25 * frequency).square_().mul_(-0.5)
-        noise: Tensor = torch.fft.irfft2(spectrum.mul_(exp(ring, out=ring)), s=tuple(film.shape))
+        spectrum, radius = _spectrum(draws.source, film.shape)
+        ring = (radius - frequency).div_(0.25 * frequency).square_().mul_(-0.5)
+        noise: Tensor = torch.fft.irfft2(spectrum * exp(ring, out=ring), s=tuple(film.shape))
         return noise
+
+
+@remembered(2, "drawn")
+def _spectrum(source: Source, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Waves of white noise (H, W // 2 + 1), the same for every severity, and their frequencies per pixel."""
+    spectrum = torch.fft.rfft2(source.draws.normals("noise", *shape))
+    rows = torch.fft.fftfreq(shape[0], device=source.device)[:, None]
+    columns = torch.fft.rfftfreq(shape[1], device=source.device)[None, :]
+    return spectrum, (rows.square() + columns.square()).sqrt_()
 
 
 @register
@@ -149,6 +159,7 @@ class Resave(Perturbation):
 
 def _loaded_again(film: Tensor, compression: int) -> Tensor:
     stored = io.BytesIO()
-    Image.fromarray(film.numpy()).save(stored, format="PNG", compress_level=compression)
+    # Looking for runs only takes a tenth of the time of looking for what was there before, and grain repeats nothing.
+    Image.fromarray(film.numpy()).save(stored, format="PNG", compress_level=compression, compress_type=zlib.Z_RLE)
     with Image.open(stored) as image:
         return torch.from_numpy(np.array(image))

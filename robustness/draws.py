@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,24 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.philox import words
 
 T = TypeVar("T")
+
+
+class Source(NamedTuple):
+    """What all random numbers follow from that one perturbation draws for a film; what is drawn is remembered by it."""
+
+    image_id: str
+    name: str
+    seed: int
+    device: torch.device
+
+    @property
+    def draws(self) -> Draws:
+        """The draws themselves, without a lung mask."""
+        return Draws(self.image_id, self.name, self.seed, device=self.device)
 
 
 class Draws:
@@ -34,6 +49,7 @@ class Draws:
         seed: seed of the run.
         lungs: (H, W) bool lung mask that came with the film, or None.
         device: where fields of random numbers are wanted; their bits do not depend on it.
+        finer: pixels of the film as stored along each side of one of the film that is perturbed.
     """
 
     def __init__(
@@ -44,16 +60,23 @@ class Draws:
         *,
         lungs: Tensor | None = None,
         device: torch.device | str = "cpu",
+        finer: float = 1.0,
     ) -> None:
         self.image_id = image_id
         self.name = name
         self.seed = seed
         self.lungs = lungs
         self.device = device
+        self.finer = finer
+
+    @property
+    def source(self) -> Source:
+        """What the random numbers follow from."""
+        return Source(self.image_id, self.name, self.seed, torch.device(self.device))
 
     def twin(self, name: str) -> Draws:
         """The draws another perturbation makes for the same film: a control shares the choices of what it controls."""
-        return Draws(self.image_id, name, self.seed, lungs=self.lungs, device=self.device)
+        return Draws(self.image_id, name, self.seed, lungs=self.lungs, device=self.device, finer=self.finer)
 
     def _digest(self, label: str) -> int:
         """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""
@@ -102,6 +125,15 @@ class Draws:
             part = slice(first, first + 32768)
             quantiles().take(sixteen[part], out=values[part], mode="clip")
         return torch.from_numpy(values.reshape(shape))
+
+    def remembered_normals(self, label: str, *shape: int) -> Tensor:
+        """As `normals`, remembered for the next severity; not to be changed in place."""
+        return _normals(self.source, label, shape)
+
+
+@remembered(2, "drawn")
+def _normals(source: Source, label: str, shape: tuple[int, ...]) -> Tensor:
+    return source.draws.normals(label, *shape)
 
 
 @functools.cache

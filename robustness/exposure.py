@@ -17,7 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustness.draws import Draws
+from robustness.content_cache import remembered
+from robustness.draws import Draws, Source
 from robustness.filters import gaussian_blur, gaussian_kernel
 from robustness.perturbation import Level, Perturbation, register
 from robustness.radiograph import DT, Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
@@ -42,13 +43,32 @@ def deviation_index(dose: float) -> str:
 
 
 def detector_noise(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
-    """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it."""
-    noise = draws.normals("quantum noise", *film.shape)
-    if not is_blurred(pitch_mm):
+    """(H, W) standard normal numbers, correlated by the detector's blur where pixels are fine enough to show it.
+
+    Of a film that was averaged down they are what is left of those of the pixels it was stored with: of the same power
+    at every frequency that pixels of both sizes show. Blurred noise keeps its variance (averaging over less than its
+    width takes nothing of it), white noise loses what averaging takes.
+
+    Every severity of a film has the same; they are remembered for the next, and not to be changed in place.
+    """
+    return _detector_noise(draws.source, film.shape, pitch_mm, draws.finer)
+
+
+@remembered(2, "drawn")
+def _detector_noise(source: Source, shape: torch.Size, pitch_mm: float, finer: float) -> Tensor:
+    noise = source.draws.normals("quantum noise", *shape)
+    if is_blurred(pitch_mm):
+        noise = gaussian_blur(noise, DETECTOR_BLUR_MM / pitch_mm).div_(_left_by_blur(pitch_mm))
+    if finer == 1.0:
         return noise
-    sigma = DETECTOR_BLUR_MM / pitch_mm
-    # Along each axis blurring divides the variance of white noise by 1 / sum(k^2).
-    return gaussian_blur(noise, sigma) / float(gaussian_kernel(sigma).square().sum())
+    stored_mm = pitch_mm / finer
+    # Noise of low frequency per area is that of a pixel over what the blur leaves of it, times the pixel's side.
+    return noise.mul_((stored_mm / _left_by_blur(stored_mm)) / (pitch_mm / _left_by_blur(pitch_mm)))
+
+
+def _left_by_blur(pitch_mm: float) -> float:
+    """Standard deviation that the detector's blur leaves of white noise of pixels: along each axis sum(k^2) of it."""
+    return float(gaussian_kernel(DETECTOR_BLUR_MM / pitch_mm).square().sum()) if is_blurred(pitch_mm) else 1.0
 
 
 def is_blurred(pitch_mm: float) -> bool:
@@ -69,9 +89,8 @@ class Underexposure(Perturbation):
     """
 
     name = "underexposure"
-    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 4
+    version = 5
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -84,9 +103,15 @@ class Underexposure(Perturbation):
         radiograph = Radiograph.of(film, draws)
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
-        noise = detector_noise(film, draws, pitch)
-        typical = radiograph.typical(intensity)
-        noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
+        noise, typical, counts = (
+            detector_noise(film, draws, pitch),
+            radiograph.typical_intensity,
+            radiograph.counts(pitch),
+        )
+
+        def noisy(rows: slice) -> Tensor:
+            return added_quantum_noise(intensity[rows], typical, counts, level["dose"], noise[rows])
+
         return radiograph.display_auto(noisy)
 
 
@@ -126,8 +151,10 @@ class UnderexposureStress(Perturbation):
         intensity = radiograph.intensity
         photons = level["photons"] * (STRESS_SIDE / min(film.shape)) ** 2
         per_intensity = photons / radiograph.typical_intensity
-        counts = poisson(intensity * per_intensity, draws.normals("quantum noise", *film.shape))
-        return radiograph.display_auto(counts.clamp_min_(0.5).div_(per_intensity))
+        noise = draws.remembered_normals("quantum noise", *film.shape)
+        return radiograph.display_auto(
+            lambda rows: poisson(intensity[rows] * per_intensity, noise[rows]).clamp_min_(0.5).div_(per_intensity)
+        )
 
 
 @register
@@ -145,7 +172,7 @@ class UnderexposureFixedWindow(Perturbation):
     display = "underexposure in a fixed window"
     presets = ("quick", "standard")
     family = "exposure"
-    version = 5
+    version = 6
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -159,8 +186,12 @@ class UnderexposureFixedWindow(Perturbation):
         pitch = self.pitch_mm(film)
         noise = detector_noise(film, draws, pitch)
         counts, typical = radiograph.counts(pitch), radiograph.typical_intensity
-        noisy = added_quantum_noise(radiograph.intensity, typical, counts, level["dose"], noise)
-        return radiograph.display(attenuation_of(noisy).sub_(math.log(level["dose"])))
+
+        def lighter(rows: slice) -> Tensor:
+            noisy = added_quantum_noise(radiograph.intensity[rows], typical, counts, level["dose"], noise[rows])
+            return attenuation_of(noisy).sub_(math.log(level["dose"]))
+
+        return radiograph.display_rows(lighter)
 
 
 @register
@@ -220,11 +251,21 @@ class TubeVoltage(Perturbation):
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         radiograph = Radiograph.of(film, draws)
         attenuation = radiograph.attenuation
-        bone = (attenuation - gaussian_blur(attenuation, 10.0 / self.pitch_mm(film) / 2.0)).clamp_min_(0.0)
-        middle = radiograph.typical(attenuation)
+        middle, around = radiograph.typical_attenuation, _surroundings(radiograph, 10.0 / self.pitch_mm(film) / 2.0)
         lung_left, bone_left = (contrast_at(level["kev"], table) for table in (LUNG_CONTRAST, BONE_CONTRAST))
-        changed = (attenuation * lung_left).add_(bone, alpha=bone_left - lung_left).add_(middle * (1.0 - lung_left))
-        return radiograph.display(changed)
+
+        def changed(rows: slice) -> Tensor:
+            bone = (attenuation[rows] - around[rows]).clamp_min_(0.0)
+            left = (attenuation[rows] * lung_left).add_(bone, alpha=bone_left - lung_left)
+            return left.add_(middle * (1.0 - lung_left))
+
+        return radiograph.display_rows(changed)
+
+
+@remembered(2, "around")
+def _surroundings(radiograph: Radiograph, sigma: float) -> Tensor:
+    """(H, W) blurred attenuation, the same for every severity."""
+    return gaussian_blur(radiograph.attenuation, sigma)
 
 
 def contrast_at(kev: float, contrast: tuple[float, ...]) -> float:
@@ -261,18 +302,23 @@ class ElectronicNoise(Perturbation):
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
         counts = radiograph.counts(pitch)
-        typical = radiograph.typical(intensity)
+        typical = radiograph.typical_intensity
         spread = level["sigma"] * typical / (level["dose"] * math.sqrt(counts))
-        if is_blurred(pitch):
-            noise = detector_noise(film, draws, pitch)
-            noisy = added_quantum_noise(intensity, typical, counts, level["dose"], noise)
-            noisy.add_(draws.normals("electronic noise", *film.shape), alpha=spread)
-        else:  # the sum of two independent normal numbers is one, of the sum of their variances
-            variance = intensity * (typical / counts * (1.0 / level["dose"] - 1.0))
-            noisy = variance.add_(spread**2).sqrt_().mul_(draws.normals("electronic noise", *film.shape))
-            noisy.add_(intensity)
+        electronic = draws.remembered_normals("electronic noise", *film.shape)
+        quantum = detector_noise(film, draws, pitch) if is_blurred(pitch) else None
         # A detector clips at zero signal; half a photon stands for it before the logarithm.
-        return radiograph.display_auto(noisy.clamp_min_(0.5 * typical / (level["dose"] * counts)))
+        least = 0.5 * typical / (level["dose"] * counts)
+
+        def noisy(rows: slice) -> Tensor:
+            if quantum is not None:
+                grainy = added_quantum_noise(intensity[rows], typical, counts, level["dose"], quantum[rows])
+                return grainy.add_(electronic[rows], alpha=spread).clamp_min_(least)
+            # The sum of two independent normal numbers is one, of the sum of their variances.
+            variance = intensity[rows] * (typical / counts * (1.0 / level["dose"] - 1.0))
+            both: Tensor = variance.add_(spread**2).sqrt_().mul_(electronic[rows])
+            return both.add_(intensity[rows]).clamp_min_(least)
+
+        return radiograph.display_auto(noisy)
 
 
 @register
@@ -288,9 +334,8 @@ class BadPortable(Perturbation):
 
     name = "bad_portable"
     display = "poor portable film"
-    native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
-    version = 4
+    version = 5
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}
@@ -308,8 +353,14 @@ class BadPortable(Perturbation):
         radiograph = Radiograph.of(film, draws)
         pitch = self.pitch_mm(film)
         sigma = 10.0 * draws.uniform("scatter spread in cm", *self.SPREAD_CM) / pitch
-        intensity = scatter(radiograph, radiograph.intensity, level["ratio"], sigma)
-        noise = detector_noise(film, draws, pitch)
-        typical = radiograph.typical(intensity)
-        noisy = added_quantum_noise(intensity, typical, radiograph.counts(pitch), level["dose"], noise)
-        return radiograph.display_auto(torch.clamp_min(noisy, 1e-6))
+        intensity = scatter(radiograph, level["ratio"], sigma)
+        noise, counts, typical = (
+            detector_noise(film, draws, pitch),
+            radiograph.counts(pitch),
+            radiograph.typical(intensity),
+        )
+
+        def noisy(rows: slice) -> Tensor:
+            return added_quantum_noise(intensity(rows), typical, counts, level["dose"], noise[rows]).clamp_min_(1e-6)
+
+        return radiograph.display_auto(noisy)

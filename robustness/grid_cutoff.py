@@ -9,18 +9,18 @@ Source: geometry of focused grids (IAEA, Diagnostic Radiology Physics, ch. 6); x
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from robustness.antiscatter_grid import primary_transmission, scatter_ratio_map
-from robustness.draws import Draws
+from robustness.content_cache import remembered
+from robustness.draws import Draws, Source
 from robustness.exposure import detector_noise
-from robustness.filters import coordinates, smoothstep
+from robustness.filters import centred, coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph, attenuation_of, local_mean
+from robustness.radiograph import Radiograph, Rows, attenuation_of, spread
 
 RESIDUAL_SCATTER = 0.3
 """Scatter over primary that passes a grid in its place, where the film is typical."""
@@ -35,7 +35,7 @@ class _Cutoff(Perturbation):
     Not modelled: lines of the grid, absorption of scatter by a grid out of place, exposure control with several fields.
     """
 
-    version = 5
+    version = 6
     units: ClassVar = {
         "off_centre_cm": "{} cm off centre",
         "tilt_deg": "tilted {} degrees",
@@ -64,21 +64,27 @@ class _Cutoff(Perturbation):
             upside_down=level.get("upside_down", False),
         )
         scattered = scatter_ratio_map(radiograph, RESIDUAL_SCATTER, pitch)
-        kept = (scattered + transmitted).div_(scattered + 1.0)
-        # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
-        cut = intensity * kept
-        missing = (1.0 - kept).mul_(cut).mul_(radiograph.typical_intensity / radiograph.counts(pitch))
-        cut.add_(missing.sqrt_().mul_(detector_noise(film, draws, pitch))).clamp_min_(1e-6)
+        transmitted = transmitted.expand(film.shape)
+        noise, a_photon = detector_noise(film, draws, pitch), radiograph.typical_intensity / radiograph.counts(pitch)
+
+        def cut(rows: slice) -> Tensor:
+            kept = (scattered[rows] + transmitted[rows]).div_(scattered[rows] + 1.0)
+            # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
+            left = intensity[rows] * kept
+            missing = (1.0 - kept).mul_(left).mul_(a_photon)
+            return left.add_(missing.sqrt_().mul_(noise[rows])).clamp_min_(1e-6)
+
         return self.shown(radiograph, cut)
 
-    def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
+    def shown(self, radiograph: Radiograph, cut: Rows) -> Tensor:
         """Display what is left of the intensity (H, W).
 
         The beam beside the patient is cut off too. Held as it was, the blackest part of it would stand as a jagged rim
         beside the rest, which gets lighter.
         """
-        whole = replace(radiograph, weight=None)
-        return whole.display_shifted(cut) if self.midline_loses else whole.display(attenuation_of(cut))
+        if self.midline_loses:
+            return radiograph.display_shifted(cut, spared=False)
+        return radiograph.display_rows(lambda rows: attenuation_of(cut(rows)), spared=False)
 
 
 @register
@@ -163,7 +169,7 @@ class GridUpsideDown(_Cutoff):
     name = "grid_upside_down"
     rank = 1
     family = "grid"
-    version = 5
+    version = 6
     source = "focused-grid geometry with s = -1"
     levels = tuple({"ratio": ratio, "upside_down": True} for ratio in (1.0, 1.75, 2.5, 3.25, 4.0))
 
@@ -171,8 +177,8 @@ class GridUpsideDown(_Cutoff):
     def reading(cls, level: Level) -> str:
         return f"no primary beyond {50.0 / level['ratio']:.1f} cm from the midline"
 
-    def shown(self, radiograph: Radiograph, cut: Tensor) -> Tensor:
-        return replace(radiograph, weight=None).display_auto(cut)
+    def shown(self, radiograph: Radiograph, cut: Rows) -> Tensor:
+        return radiograph.display_auto(cut, spared=False)
 
 
 @register
@@ -198,16 +204,21 @@ class BackscatterGhost(Perturbation):
         radiograph = Radiograph.of(film, draws)
         intensity = radiograph.intensity
         pitch = self.pitch_mm(film)
-        nearby = local_mean(radiograph, intensity, 10.0 / pitch)
-        added = intensity + level["amplitude"] * nearby * plate_pattern(film, draws, pitch)
-        return radiograph.display(attenuation_of(added))
+        nearby = spread(radiograph, 10.0 / pitch)
+        pattern = plate_pattern(draws.source, film.shape, pitch)
+
+        def added(rows: slice) -> Tensor:
+            return attenuation_of((level["amplitude"] * nearby[rows]).mul_(pattern[rows]).add_(intensity[rows]))
+
+        return radiograph.display_rows(added)
 
 
-def plate_pattern(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
+@remembered(2, "drawn")
+def plate_pattern(source: Source, shape: torch.Size, pitch_mm: float) -> Tensor:
     """(H, W) between 0 and 1: a frame and a few boards and ribs of random place, edges 3 mm soft."""
-    rows, columns = coordinates(film)
-    height, width = (side * pitch_mm / 10.0 for side in film.shape)
-    pattern = torch.zeros_like(film)
+    draws, (rows, columns) = source.draws, centred(shape[0], shape[1], source.device)
+    height, width = (side * pitch_mm / 10.0 for side in shape)
+    pattern = torch.zeros(shape, device=source.device)
     for board in range(6):
         tall = draws.uniform(f"height {board}", 1.0, 0.45 * height)
         wide = draws.uniform(f"width {board}", 0.8, 0.35 * width)
@@ -215,7 +226,7 @@ def plate_pattern(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
         left = draws.uniform(f"column {board}", -0.5 * width, 0.5 * width)
         weight = draws.uniform(f"weight {board}", 0.3, 0.7)
         pattern += weight * _plateau(rows, top, tall, pitch_mm) * _plateau(columns, left, wide, pitch_mm)
-    return pattern.clamp_max(1.0)
+    return pattern.clamp_max_(1.0)
 
 
 def _plateau(position: Tensor, centre_cm: float, size_cm: float, pitch_mm: float) -> Tensor:

@@ -11,13 +11,17 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import blurred_bytes, gaussian_blur, resized
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import in_bytes
 from robustness.primitives.equalisation import equalised
 from robustness.primitives.jpeg import jpeg
+from robustness.radiograph import strips
 from robustness.standard import StandardPerturbation
 from robustness.tone_curve import ToneCurve
 
@@ -169,8 +173,18 @@ class _Unsharp(Perturbation):
     version = 2
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        blurred = gaussian_blur(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
-        return film + float(level["amount"]) * (film - blurred)
+        detail = _detail(film, level["sigma"] * min(film.shape) / REFERENCE_SIDE)
+        sharp = torch.empty(film.shape, dtype=torch.uint8, device=film.device)
+        for rows in strips(film):
+            changed = (detail[rows] * float(level["amount"])).add_(film[rows])
+            sharp[rows] = in_bytes(changed.clamp_min_(0.0))
+        return sharp
+
+
+@remembered(2, "around")
+def _detail(film: Tensor, sigma: float) -> Tensor:
+    """What a Gaussian blur takes from a film (H, W), the same for every severity."""
+    return film - gaussian_blur(film, sigma)
 
 
 @register

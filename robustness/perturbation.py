@@ -163,6 +163,8 @@ class Perturbation(ABC):
         *,
         seed: int = 0,
         masks: Tensor | None = None,
+        as_bytes: bool = False,
+        finer: float = 1.0,
     ) -> Tensor:
         """Perturb a batch of films; the result is what could have been stored as an 8-bit film.
 
@@ -176,9 +178,13 @@ class Perturbation(ABC):
             image_ids: B identities; with `seed` they determine all random numbers.
             seed: seed of the run.
             masks: (B, H, W) lung masks, bool or numbers 0 and 1, where the caller has them.
+            as_bytes: whether the grey values of float films are wanted as they would be stored, too.
+            finer: pixels of the films as stored along each side of one of these, where they were averaged down: the
+                noise of a detector is that of its own pixels.
 
         Returns:
-            (B, H', W') float32 in [0, 1] in steps of 1/255, or uint8 where the films are (severity 0: as they came).
+            (B, H', W') float32 in [0, 1] in steps of 1/255, or uint8 where the films are or `as_bytes` (severity 0: as
+            they came).
 
         Raises:
             PerturbationError: invalid input.
@@ -194,15 +200,20 @@ class Perturbation(ABC):
             return films.clone()
         if not (films.is_cpu or self.anywhere):
             return by_way_of_cpu(
-                self.name, lambda here, lungs: self(here, severity, image_ids, seed=seed, masks=lungs), films, lungs
+                self.name,
+                lambda here, lungs: self(
+                    here, severity, image_ids, seed=seed, masks=lungs, as_bytes=as_bytes, finer=finer
+                ),
+                films,
+                lungs,
             )
         level, results, here = self.levels[severity - 1], [], films.contiguous()
         for index, image_id in enumerate(image_ids):
             mask = None if lungs is None else lungs[index]
-            draws = Draws(str(image_id), self.name, seed, lungs=mask, device=films.device)
+            draws = Draws(str(image_id), self.name, seed, lungs=mask, device=films.device, finer=finer)
             results.append(self._stored(here[index], level, draws))
         grey = results[0][None] if len(results) == 1 else torch.stack(results)
-        return grey if films.dtype == torch.uint8 else grey / 255.0
+        return grey if as_bytes or films.dtype == torch.uint8 else grey / 255.0
 
     def perturb_bytes(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """As `perturb`, for an 8-bit film (H, W); overwritten where the same result is found faster than in floats."""

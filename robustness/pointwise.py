@@ -65,7 +65,7 @@ def sine(image: Tensor, out: Tensor | None = None) -> Tensor:
 
 def root(image: Tensor, out: Tensor | None = None) -> Tensor:
     """Square root of every pixel."""
-    return _of_each(image, out, torch.sqrt, np.sqrt)
+    return _of_each(image, out, torch.sqrt, cv2.sqrt)
 
 
 def looked_up(grey: Tensor, table: Tensor) -> Tensor:

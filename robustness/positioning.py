@@ -19,7 +19,8 @@ from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, 
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.primitives.ordering import read_off
-from robustness.radiograph import Radiograph, raw_beam
+from robustness.primitives.resampling import sampled
+from robustness.radiograph import Radiograph, raw_beam, strips
 from robustness.thorax import Thorax, thorax_of
 
 SPINE_DEPTH_CM = 5.0
@@ -63,8 +64,9 @@ class PatientRotation(Perturbation):
         across = (columns - middle) / (0.5 * (thorax.right - thorax.left))
         move = 10.0 * SPINE_DEPTH_CM * turn / self.pitch_mm(film) * (1.0 - across.square()).clamp_min(0.0)
         moved = warp(film, rows, columns - move)
-        radiograph = Radiograph.of(moved, draws)
-        return radiograph.display(radiograph.attenuation + 0.5 * turn * across.clamp(-1.0, 1.0))
+        radiograph = Radiograph.of_changed(moved, draws)
+        lighter = 0.5 * turn * across.clamp(-1.0, 1.0)
+        return radiograph.display_rows(lambda some: radiograph.attenuation[some] + lighter)
 
 
 @register
@@ -183,20 +185,23 @@ class LowInspiration(Perturbation):
         middle = (film.shape[1] - 1) / 2.0
         beside = torch.maximum(thorax.left - (columns + middle), columns + middle - thorax.right)
         breathing = smoothstep(1.0 - beside * self.pitch_mm(film) / (10.0 * self.WALL_CM))
-        source_rows = rows + breathing * (
-            _breathed_out(thorax, level["rise"], _exposed_rows(film, thorax))[:, None] - rows
-        )
+        lower = _breathed_out(thorax, level["rise"], _exposed_rows(film, thorax))[:, None] - rows
         midline = thorax.midline - middle
         heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
-        hill = gaussian_hill(rows - heart_row, columns - midline, 0.22 * thorax.height)
-        broader = hill.mul_(0.5 * level["rise"]).add_(1.0)
-        source_columns = torch.div(columns - midline, broader, out=broader).add_(midline)
-        moved = warp(film, source_rows, source_columns)
-        aerated = warp(gaussian_blur(lungs.float(), 2.0), source_rows, source_columns)
-        del source_rows, source_columns, hill, broader
-        radiograph = Radiograph.of(moved, draws)
+        soft = gaussian_blur(lungs.float(), 2.0)
+        moved, aerated = torch.empty_like(film), torch.empty_like(soft)
+        for some in strips(film):
+            source_rows = (breathing * lower[some]).add_(rows[some]).add_((film.shape[0] - 1) / 2.0)
+            hill = gaussian_hill(rows[some] - heart_row, columns - midline, 0.22 * thorax.height)
+            broader = hill.mul_(0.5 * level["rise"]).add_(1.0)
+            source_columns = torch.div(columns - midline, broader, out=broader).add_(midline).add_(middle)
+            for image, found in ((film, moved), (soft, aerated)):
+                found[some] = sampled(image, source_rows, source_columns, "border")
+        radiograph = Radiograph.of_changed(moved, draws)
         denser = self.LUNG_TISSUE * (1.0 / (1.0 - level["rise"]) - 1.0)
-        return radiograph.display(radiograph.attenuation + denser * smoothstep(aerated))
+        return radiograph.display_rows(
+            lambda some: (denser * smoothstep(aerated[some])).add_(radiograph.attenuation[some])
+        )
 
 
 def _exposed_rows(film: Tensor, thorax: Thorax) -> tuple[int, int]:

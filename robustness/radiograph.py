@@ -14,6 +14,7 @@ Sources: Beer-Lambert; IEC 62494-1 (exposure index); IEC 62220-1 (fluence at RQA
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,7 +28,7 @@ from robustness.draws import Draws
 from robustness.facts import fact
 from robustness.filters import WIDE, blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
-from robustness.pointwise import affine, exp, log, power
+from robustness.pointwise import affine, exp, in_bytes, log, power
 from robustness.primitives.blocks import darker
 from robustness.primitives.ordering import places, ranked, taken
 from robustness.primitives.resampling import averaged, doubled
@@ -39,6 +40,10 @@ RAW_BEAM = 0.02
 """Grey value below which a pixel connected to the border counts as raw beam."""
 FILLED = 200
 """Marks raw beam among the means of 2 x 2 pixels of 0 or 255, of which it is none."""
+Rows = Callable[[slice], Tensor]
+"""What gives those rows of an image (H, W), computed anew each time, to be changed in place."""
+STRIP = 2**18
+"""Pixels of a strip of rows that is worked on at a time; shorter ones cost more in calls than the cache saves."""
 SPECK = 0.02
 """Islands in the raw beam smaller than this share of the film are no tissue."""
 
@@ -58,12 +63,14 @@ class Radiograph:
         blocks: raw beam or collimated, left alone, bool by blocks of 2 x 2 pixels; None where there is none.
         gamma: exponent of the tone curve.
         weight: (H, W) float32, 0 in the raw beam, 1 in tissue a few pixels off it; None where there is no raw beam.
+        finer: pixels of the detector along each side of one of the film.
     """
 
     film: Tensor
     blocks: Tensor | None
     gamma: float
     weight: Tensor | None = None
+    finer: float = 1.0
 
     @classmethod
     def of(cls, film: Tensor, draws: Draws) -> Radiograph:
@@ -72,7 +79,12 @@ class Radiograph:
         Raises:
             PerturbationUndefined: less than a tenth of the film is tissue, or it shows no contrast at all.
         """
-        return _taken_back(film, tone(draws))
+        return _taken_back(film, tone(draws), draws.finer)
+
+    @classmethod
+    def of_changed(cls, film: Tensor, draws: Draws) -> Radiograph:
+        """As `of`, for a film that is not asked about again: it takes the place of none that is remembered."""
+        return _computed(film, _blocks(film), tone(draws), draws.finer)
 
     @cached_property
     def attenuation(self) -> Tensor:
@@ -97,6 +109,11 @@ class Radiograph:
     def typical_intensity(self) -> float:
         """Intensity that exposure control sees."""
         return self.typical(self.intensity)
+
+    @cached_property
+    def typical_attenuation(self) -> float:
+        """Attenuation that exposure control sees."""
+        return self.typical(self.attenuation)
 
     @cached_property
     def typical_grey(self) -> float:
@@ -128,23 +145,33 @@ class Radiograph:
             raise PerturbationUndefined("the whole film is unexposed or raw beam")
         return part, inside if len(inside) < tissue.numel() else None
 
-    def typical(self, image: Tensor) -> float:
+    def typical(self, image: Tensor | Rows) -> float:
         """Median of (H, W) over the central 60 % x 60 % of the film without raw beam: what exposure control sees.
 
         One pixel in four is looked at.
         """
-        part, inside = self._exposed
-        values = image[part].reshape(-1)
+        (rows, columns), inside = self._exposed
+        values = (image[rows] if isinstance(image, Tensor) else image(rows))[:, columns].reshape(-1)
         values = values if inside is None else taken(values, inside)
         return ranked(values, (len(values) - 1) // 2)[0]
 
     def display(self, attenuation: Tensor) -> Tensor:
         """Attenuation to film through the film's own window and tone curve; raw beam as it was."""
-        return self._shown((attenuation - T0).div_(DT))
+        return self.on_tissue(self.toned((attenuation - T0).div_(DT)))
 
-    def _shown(self, line: Tensor) -> Tensor:
-        """Display (H, W) that runs from 0 to 1 over the window; it is overwritten."""
-        return self.on_tissue(self.toned(line))
+    def display_rows(self, attenuation: Rows, *, spared: bool = True) -> Tensor:
+        """As `display`, in 8 bit, of attenuation by rows; the raw beam too unless `spared`."""
+        return self._shown(lambda rows: attenuation(rows).sub_(T0).div_(DT), spared)
+
+    def _shown(self, line: Rows, spared: bool) -> Tensor:
+        """Display in 8 bit what runs from 0 to 1 over the window; a strip at a time, which stays in the cache."""
+        film = torch.empty(self.film.shape, dtype=torch.uint8, device=self.film.device)
+        for rows in strips(film):
+            changed = self.toned(line(rows))
+            if spared and self.weight is not None:
+                torch.lerp(self.film[rows], changed, self.weight[rows], out=changed)
+            film[rows] = in_bytes(changed)
+        return film
 
     def on_tissue(self, changed: Tensor) -> Tensor:
         """The changed film (H, W) where there is tissue, the old one in the raw beam; they merge over three pixels.
@@ -153,29 +180,34 @@ class Radiograph:
         """
         return changed if self.weight is None else torch.lerp(self.film, changed, self.weight, out=changed)
 
-    def display_auto(self, intensity: Tensor) -> Tensor:
-        """Display as a digital system does: its window is fitted to the histogram, whatever the exposure was.
+    def display_auto(self, intensity: Rows, *, spared: bool = True) -> Tensor:
+        """Display in 8 bit as a digital system does: its window is fitted to the histogram, whatever the exposure was.
 
         The fit maps the 1st and 99th percentile of the attenuation (of a binned image, as the exposure analysis of a
         detector does) to where they were on the film, so that nothing changes when nothing was changed.
         """
-        (low, high), (new_low, new_high) = self._fitted, self._window(intensity)
+        computed = {rows.start: intensity(rows) for rows in strips(self.film)}  # once: it is looked at twice
+        (low, high), (new_low, new_high) = self._fitted, self._window(computed.values())
+
+        def line(rows: slice) -> Tensor:
+            # From the logarithm to the window in one line: low + slope * (attenuation - new_low), less T0, over DT.
+            clamped = computed.pop(rows.start).clamp_min_(1e-6)
+            return affine(log(clamped, out=clamped), -slope / DT, (low - slope * new_low - T0) / DT)
+
         if min(high - low, new_high - new_low) < 1e-3:
             raise PerturbationUndefined("the film shows no contrast, a window cannot be fitted")
         slope = (high - low) / (new_high - new_low)
-        # From the logarithm to the window in one line: low + slope * (attenuation - new_low), less T0, over DT.
-        line = torch.clamp_min(intensity, 1e-6)
-        return self._shown(affine(log(line, out=line), -slope / DT, (low - slope * new_low - T0) / DT))
+        return self._shown(line, spared)
 
     @cached_property
     def _fitted(self) -> tuple[float, float]:
         """Where the window lies on the film as it came."""
-        return self._window(self.intensity)
+        return self._window([self.intensity])
 
-    def _window(self, intensity: Tensor) -> tuple[float, float]:
+    def _window(self, intensity: Iterable[Tensor]) -> tuple[float, float]:
         """1st and 99th percentile of the attenuation of tissue, of a binned image."""
         size, tissue = self._bins
-        attenuation = attenuation_of(binned(intensity, size))
+        attenuation = attenuation_of(torch.cat([binned(strip, size) for strip in intensity]))
         if tissue is not None:
             attenuation = taken(attenuation, tissue)
         if attenuation.numel() < 16:
@@ -185,31 +217,55 @@ class Radiograph:
 
     @cached_property
     def _bins(self) -> tuple[int, Tensor | None]:
-        """Side of the bins a window is fitted to, and indices of those that hold tissue only (None: all do)."""
+        """Side of the bins a window is fitted to, and indices of those that hold tissue only (None: all do).
+
+        Four pixels of the detector: of a film that was averaged down as many as come nearest to that.
+        """
         size = 4 if min(self.film.shape) >= 64 else 2
+        size = max(1, round(size / self.finer))
         if self.blocks is None:
             return size, None
         height, width = (side // size for side in self.film.shape)
+        if size % 2:
+            return size, places(binned((~self.beam).view(torch.uint8) * 255, size) == 255)
         beam = self.blocks[: height * size // 2, : width * size // 2]
         if size == 4:
             beam = beam[::2, ::2] | beam[1::2, ::2] | beam[::2, 1::2] | beam[1::2, 1::2]
         return size, places(~beam)
 
-    def display_shifted(self, intensity: Tensor) -> Tensor:
-        """Display with a window of the film's own width, moved so that the typical attenuation stays where it was."""
-        attenuation = attenuation_of(intensity)
+    def display_shifted(self, intensity: Rows, *, spared: bool = True) -> Tensor:
+        """Display in 8 bit in a window as wide as the film's, moved so that the typical attenuation stays as it was."""
+        attenuation = torch.cat([attenuation_of(intensity(rows)) for rows in strips(self.film)])
         shift = -math.log(self.typical_intensity) - self.typical(attenuation)
-        return self._shown(attenuation.add_(shift - T0).div_(DT))
+        return self._shown(lambda rows: attenuation[rows].add_(shift - T0).div_(DT), spared)
 
     def counts(self, pitch_mm: float) -> float:
-        """Detected photons per film pixel where the intensity is typical, at the exposure a chest film aims at."""
-        return FLUENCE * DQE * KERMA_UGY * pitch_mm**2
+        """Detected photons where the intensity is typical, at the exposure a chest film aims at, per detector's pixel.
+
+        Args:
+            pitch_mm: of the film.
+        """
+        return FLUENCE * DQE * KERMA_UGY * (pitch_mm / self.finer) ** 2
+
+
+def strips(film: Tensor) -> Iterator[slice]:
+    """Rows of a film (H, W), some at a time: as many as stay in the processor's cache, on other devices all.
+
+    Every strip but the last has a multiple of twelve, so that no bin of up to four lies across.
+    """
+    height, width = film.shape
+    step = 12 * max(1, STRIP // (12 * width)) if film.is_cpu else height
+    for first in range(0, height, step):
+        yield slice(first, min(first + step, height))
 
 
 @remembered(1)
-def _taken_back(film: Tensor, gamma: float) -> Radiograph:
-    blocks = beam_blocks(film)
-    return Radiograph(film, blocks, gamma, _weight(blocks, film))
+def _taken_back(film: Tensor, gamma: float, finer: float) -> Radiograph:
+    return _computed(film, beam_blocks(film), gamma, finer)
+
+
+def _computed(film: Tensor, blocks: Tensor | None, gamma: float, finer: float) -> Radiograph:
+    return Radiograph(film, blocks, gamma, _weight(blocks, film), finer)
 
 
 def binned(image: Tensor, size: int) -> Tensor:
@@ -236,12 +292,18 @@ def raw_beam(film: Tensor) -> Tensor:
     return _in_pixels(_dark_from_border(film), film)
 
 
+@remembered(1)
 def beam_blocks(film: Tensor) -> Tensor | None:
     """Raw beam of (H, W) by blocks of 2 x 2 pixels, bool, None where there is none.
 
     Raises:
         PerturbationUndefined: less than a tenth of the film is tissue.
     """
+    return _blocks(film)
+
+
+def _blocks(film: Tensor) -> Tensor | None:
+    """As `beam_blocks`, of a film that is not asked about again."""
     blocks = _dark_from_border(film)
     if blocks is not None and int(blocks.count_nonzero()) > 0.9 * blocks.numel():
         raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
@@ -294,14 +356,25 @@ def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tenso
     return blur_within_blocks(intensity, ~radiograph.blocks, sigma)
 
 
-def scatter(radiograph: Radiograph, intensity: Tensor, ratio: float, sigma: float) -> Tensor:
-    """Add scattered radiation, and let exposure control keep the typical intensity.
+@remembered(2, "around")
+def spread(radiograph: Radiograph, sigma: float) -> Tensor:
+    """`local_mean` of the film's own intensity, the same for every severity."""
+    return local_mean(radiograph, radiograph.intensity, sigma)
+
+
+def scatter(radiograph: Radiograph, ratio: float, sigma: float) -> Rows:
+    """Intensity with scattered radiation added, exposure control keeping the typical one.
 
     ``I' = I + ratio * blur(I)``: where the film is uniform the scatter-to-primary ratio is `ratio`, and contrast
     falls to 1 / (1 + ratio); behind the mediastinum it falls further.
     """
-    scattered = torch.add(intensity, local_mean(radiograph, intensity, sigma), alpha=ratio)
-    return scattered.mul_(radiograph.typical(intensity) / radiograph.typical(scattered))
+    intensity, beside = radiograph.intensity, spread(radiograph, sigma)
+
+    def scattered(rows: slice) -> Tensor:
+        return torch.add(intensity[rows], beside[rows], alpha=ratio)
+
+    kept = radiograph.typical_intensity / radiograph.typical(scattered)
+    return lambda rows: scattered(rows).mul_(kept)
 
 
 def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: float, noise: Tensor) -> Tensor:

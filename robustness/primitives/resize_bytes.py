@@ -14,12 +14,14 @@ import functools
 import math
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from robustness.primitives.resampling import Taps, weighed
+from robustness.primitives.resampling import Taps, continued, weighed
 
 PLACES = 22
 """Binary places of a weight."""
@@ -85,6 +87,46 @@ def torchvision_resized(films: Tensor, height: int, width: int, how: str = "bili
         (..., height, width) uint8.
     """
     return _resized(films, (height, width), how, -1, None)
+
+
+def has_whole_numbers() -> bool:
+    """Whether torchvision resizes bytes in whole numbers on this processor; on others it does so in floats."""
+    return torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
+
+
+def four_at_once(grey: Tensor, height: int, width: int, how: str = "bilinear") -> Tensor:
+    """An 8-bit film on the CPU resized by torchvision's own kernel, in a quarter of its time, to the last bit.
+
+    That kernel takes four channels at once, and for a film of one computes three more that nobody asked for. Along an
+    axis every line is resized on its own; so four parts of the film take the places of the channels, first across, then
+    down, as the kernel itself does it.
+
+    Args:
+        grey: (H, W) uint8 on a CPU that `has_whole_numbers`.
+        height: of the result, pixels.
+        width: of the result, pixels.
+        how: "bilinear" or "bicubic".
+
+    Returns:
+        (height, width) uint8.
+    """
+    if grey.shape[1] != width:
+        rows = len(grey)
+        quarter = -(-rows // 4)
+        whole = continued(grey, 4 * quarter - rows, 0).contiguous().numpy().reshape(4, quarter, -1)
+        parts = torch.from_numpy(cv2.merge(tuple(whole))).permute(2, 0, 1)
+        grey = _along(parts, (quarter, width), how).reshape(4 * quarter, width)[:rows]
+    if len(grey) != height:
+        quarter = -(-width // 4)
+        beside = continued(grey, 0, 4 * quarter - width).contiguous().reshape(len(grey), quarter, 4)
+        found = _along(beside.permute(2, 0, 1), (height, quarter), how)
+        grey = found.permute(1, 2, 0).reshape(height, 4 * quarter)[:, :width]
+    return grey
+
+
+def _along(parts: Tensor, size: tuple[int, int], how: str) -> Tensor:
+    """Four parts (4, h, w) resized along one axis."""
+    return F.interpolate(parts[None], size, mode=how, antialias=True)[0]
 
 
 @functools.lru_cache(maxsize=256)

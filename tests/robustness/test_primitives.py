@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as vision
 
 from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, turned, warp
 from robustness.pointwise import in_bytes, looked_up
@@ -15,7 +17,7 @@ from robustness.primitives import blocks, ordering, resampling, smoothing
 from robustness.primitives.collimator import collimated
 from robustness.primitives.equalisation import equalised
 from robustness.primitives.jpeg import jpeg
-from robustness.primitives.resize_bytes import FILTERS, pillow_resized
+from robustness.primitives.resize_bytes import FILTERS, four_at_once, has_whole_numbers, pillow_resized
 from tests.robustness.elsewhere import Elsewhere, fetched, sent
 
 SHAPES = ((64, 80), (61, 77))
@@ -63,6 +65,35 @@ def test_equalisation_is_opencvs_to_the_bit(clip, noise, film):
         theirs = cv2.createCLAHE(clip, (8, 8)).apply(grey.numpy())
         with Elsewhere():
             np.testing.assert_array_equal(fetched(equalised(sent(grey), clip)).numpy(), theirs)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "few values", "in order", "one value", "8 bit", "not a number"])
+def test_ranks_are_those_of_all_values_in_order(kind):
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 63, 64, 65, 700, 5000):
+        values = rng.random(size, dtype=np.float32)
+        if kind == "few values":
+            values = np.floor(4.0 * values)
+        elif kind == "in order":
+            values.sort()
+        elif kind == "one value":
+            values[:] = 0.5
+        elif kind == "8 bit":
+            values = (255.0 * values).astype(np.uint8)
+        elif kind == "not a number":
+            values[size // 2 :] = np.nan
+        places = [0, size // 100, min(size - 1, size // 100 + 1), (size - 1) // 2, size - 1]
+        expected = [float(np.sort(values)[place]) for place in places]
+        np.testing.assert_array_equal(ordering.ranked(torch.from_numpy(values), *places), expected)
+
+
+@pytest.mark.skipif(not has_whole_numbers(), reason="torchvision resizes bytes in floats on this processor")
+@pytest.mark.parametrize("how", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(20, 33), (50, 50), (64, 41), (130, 155), (7, 160), (61, 77)])
+def test_four_parts_at_once_are_resized_as_torchvision_does_it(how, size, noise, film):
+    for grey in (noise, film):
+        theirs = vision.resize(grey[None, None], list(size), InterpolationMode(how), antialias=True)[0, 0]
+        assert torch.equal(four_at_once(grey, *size, how), theirs)
 
 
 @pytest.mark.parametrize("how", FILTERS)

@@ -14,6 +14,7 @@ from robustness.curves import chords
 from robustness.draws import Draws
 from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.pointwise import affine, exp, log, power
+from robustness.primitives import resampling
 from robustness.radiograph import Radiograph, added_quantum_noise, poisson, raw_beam, scatter
 
 
@@ -59,11 +60,50 @@ def test_detector_noise_has_unit_variance_and_is_correlated_only_on_fine_pixels(
     assert (neighbours > 0.3) == (pitch < 0.3)
 
 
+@pytest.mark.parametrize(("pitch", "finer"), [(0.2157, 2.5), (0.2157, 4.0), (0.42, 4.0), (0.9, 2.0)])
+def test_noise_of_a_film_averaged_down_is_what_is_left_of_that_of_the_detector(pitch, finer):
+    """Of the same variance and power spectrum after a resize to a quarter, and of the same photons."""
+    side, sizes = 480, (round(480 * finer), 480)
+    powers, photons = [], []
+    for size, step in zip(sizes, (1.0, finer), strict=True):
+        draws = [Draws(f"{film}", "b", finer=step) for film in range(4)]
+        noises = [exposure.detector_noise(torch.zeros(size, size), each, pitch * side / size) for each in draws]
+        small = torch.stack([resampling.antialiased(noise, side // 4, side // 4) for noise in noises])
+        waves = torch.fft.fft2(small.double()).abs().square() / (side // 4) ** 2
+        radius = torch.fft.fftfreq(side // 4)[:, None].hypot(torch.fft.fftfreq(side // 4)[None, :])
+        bands = [(0.02, 0.15), (0.15, 0.3), (0.3, 0.4)]
+        powers.append([float(waves[:, (radius >= low) & (radius < high)].mean()) for low, high in bands])
+        powers[-1].append(float(small.var()))
+        film = torch.full((size, size), 0.5)
+        photons.append(Radiograph.of(film, draws[0]).counts(pitch * side / size))
+    assert powers[1] == pytest.approx(powers[0], rel=0.1)
+    assert photons[0] == pytest.approx(photons[1])
+
+
+@pytest.mark.parametrize("name", ["underexposure", "bad_portable", "underexposure_fixed_window", "grid_upside_down"])
+def test_photons_of_a_film_averaged_down_do_what_those_of_the_film_do(name, chest):
+    """At the recipe's own size: as much noise, the same grey values on average, in the same window."""
+    large, _ = chest(1, 1020, 1020)
+    grain = 0.005 * torch.randn(large.shape, generator=torch.Generator().manual_seed(0))
+    large = (large + grain * (large > 0.02)).clamp(0, 1)
+    small, perturb = resampling.averaged(large, 408, 408), get(name)
+
+    def seen(film, finer):
+        shown = [perturb(film[None], 4, [f"{seed}"], finer=finer)[0] for seed in range(4)]
+        return torch.stack([resampling.averaged(one, 102, 102) for one in shown]) * 255.0
+
+    stored, ours = seen(large, 1.0), seen(small, 2.5)
+    assert float(ours.std(dim=0).mean()) == pytest.approx(float(stored.std(dim=0).mean()), rel=0.1)
+    assert float(ours.mean()) == pytest.approx(float(stored.mean()), abs=2.0)
+    assert float(ours.mean(dim=0).std()) == pytest.approx(float(stored.mean(dim=0).std()), rel=0.05)
+
+
 @pytest.mark.parametrize("pitch", [0.3, 0.9])
 def test_read_out_noise_adds_its_variance_to_that_of_the_photons(pitch, monkeypatch):
     film, level = torch.full((1, 400, 400), 0.5), exposure.ElectronicNoise.levels[4]
     shown = []
-    monkeypatch.setattr(Radiograph, "display_auto", lambda self, noisy: shown.append((self, noisy)) or self.film)
+    whole = slice(None)
+    monkeypatch.setattr(Radiograph, "display_auto", lambda self, noisy: shown.append((self, noisy(whole))) or self.film)
     get("electronic_noise", field_cm=pitch * 40.0)(film, 5, ["film"])
     (radiograph, noisy), dose = shown[0], level["dose"]
     typical, counts = radiograph.typical_intensity, radiograph.counts(pitch)
@@ -79,13 +119,18 @@ def test_there_and_back_is_the_same_film(films):
     for index, film in enumerate(films[0]):
         radiograph = Radiograph.of(film, Draws(str(index), "test"))
         assert float((radiograph.display(radiograph.attenuation) - film).abs().max()) < 1 / 255
-        assert float((radiograph.display_auto(radiograph.intensity) - film).abs().max()) < 1 / 255
+        assert float((refitted(radiograph, radiograph.intensity) - film).abs().max()) < 1 / 255
 
 
 def test_auto_ranging_undoes_any_exposure_without_noise(films):
     film = films[0][0]
     radiograph = Radiograph.of(film, Draws("a", "test"))
-    assert float((radiograph.display_auto(0.25 * radiograph.intensity) - film).abs().max()) < 1 / 255
+    assert float((refitted(radiograph, 0.25 * radiograph.intensity) - film).abs().max()) < 1 / 255
+
+
+def refitted(radiograph: Radiograph, intensity: torch.Tensor) -> torch.Tensor:
+    """What `display_auto` shows, in floats."""
+    return radiograph.display_auto(lambda rows: intensity[rows].clone()) / 255.0
 
 
 @pytest.mark.parametrize(("dose", "shift"), [(0.80, 19), (0.65, 37), (0.50, 59), (0.35, 89), (0.25, 118)])
@@ -115,9 +160,10 @@ def test_scatter_divides_contrast_by_one_plus_its_ratio(ratio):
     film = torch.full((128, 128), 0.5)
     film[64, 64] = 0.52
     radiograph = Radiograph.of(film, Draws("a", "test"))
-    scattered = scatter(radiograph, radiograph.intensity, ratio, sigma=20.0)
+    scattered = scatter(radiograph, ratio, sigma=20.0)
     before = float(radiograph.intensity[64, 64] / radiograph.intensity[10, 10]) - 1.0
-    after = float(scattered[64, 64] / scattered[10, 10]) - 1.0
+    whole = scattered(slice(None))
+    after = float(whole[64, 64] / whole[10, 10]) - 1.0
     assert after / before == pytest.approx(1.0 / (1.0 + ratio), rel=0.01)
     assert radiograph.typical(scattered) == pytest.approx(radiograph.typical(radiograph.intensity), rel=1e-4)
 
@@ -205,7 +251,9 @@ def test_stripes_fade_where_scatter_dominates(films):
     film = films[0][0]
     radiograph = Radiograph.of(film, Draws("a", "test"))
     pattern = torch.sin(torch.arange(film.shape[1], dtype=torch.float32) * 2.0).expand_as(film)
-    change = (antiscatter_grid.modulated(radiograph, 0.05, pattern, 1.7) - film).abs()
+    change = (
+        antiscatter_grid.modulated(radiograph, 0.05, lambda rows: pattern[rows].clone(), 1.7) / 255.0 - film
+    ).abs()
     lungs, between = films[1][0], slice(84, 92)
     assert float(change[lungs].mean()) > 1.3 * float(change[20:90, between].mean())
 
@@ -220,7 +268,7 @@ def test_controls_of_stripes_carry_their_energy(control, films):
 
 
 def test_plate_pattern_is_a_pattern():
-    pattern = grid_cutoff.plate_pattern(torch.zeros(100, 140), Draws("a", "b"), 1.7)
+    pattern = grid_cutoff.plate_pattern(Draws("a", "b").source, torch.Size((100, 140)), 1.7)
     assert float(pattern.max()) <= 1.0
     assert float(pattern.std()) > 0.01
 

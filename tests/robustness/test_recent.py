@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robustness import coarse, content_cache, get, perturbation
-from robustness.content_cache import remembered
+from robustness.content_cache import remembered, unchanging
 from robustness.perturbation import PerturbationUndefined
 
 
@@ -45,6 +45,32 @@ def test_an_image_that_was_changed_in_place_is_another_image():
     assert total(image, 1) == 22.0
     assert total(torch.ones(4, 5), 1) == 20.0
     assert made == [1, 1]
+
+
+def test_an_image_that_nobody_changes_is_compared_once(monkeypatch):
+    total, made = counted(2)
+    image, other = torch.ones(4, 5), torch.ones(4, 5)
+    compared = []
+    pixels = content_cache._bytes
+    monkeypatch.setattr(content_cache, "_bytes", lambda one: compared.append(one) or pixels(one))
+    with unchanging(image):
+        assert [total(image, 1), total(image, 1), total(image[None][0], 1)] == [20.0] * 3
+        assert not compared, "what is remembered was copied from it"
+        assert total(other, 1) == 20.0
+        assert compared, "another one of the same pixels is looked at"
+    image[0, 0] = 3.0
+    assert total(image, 1) == 22.0, "afterwards it may be changed again"
+    assert made == [1, 1]
+
+
+def test_functions_that_remember_among_each_other_hold_so_many_together():
+    once = remembered(1, "test")(lambda image, factor: image * factor)
+    again = remembered(1, "test")(lambda image, factor: image + factor)
+    image, before = torch.ones(4, 5), content_cache.held()
+    assert float(once(image, 2)[0, 0]) == 2.0
+    assert float(again(image, 2)[0, 0]) == 3.0, "not what another function found of the same"
+    assert content_cache.held() - before == 2 * image.nbytes
+    content_cache.forget()
 
 
 def test_what_is_remembered_is_not_the_callers_buffer():

@@ -13,7 +13,7 @@ import torch
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.foreign_code import foreign
-from suites.harness.predictions.conditions import Condition, apply_all
+from suites.harness.predictions.conditions import Condition, apply_all, in_floats
 from suites.harness.predictions.resolution import Resolution
 from suites.harness.subjects.subject import Subject
 
@@ -84,7 +84,7 @@ def measure(
         made, began = 0, time.perf_counter()
         for _, views, _ in apply_all(film, order, image, seed=seed, resolution=resolution):
             if views is not None and recipe is not None:
-                recipe(views)
+                recipe(views if recipe.takes_bytes else in_floats(views))
             made += 1
             if time.perf_counter() - began > seconds / 2:
                 break

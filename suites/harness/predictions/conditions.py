@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
 from robustness import perturbation
+from robustness.content_cache import unchanging
+from robustness.filters import stored
 from robustness.perturbation import PerturbationUndefined
 from robustness.remedies import REMEDIES
 from suites.harness.cohorts.cohort import Film
@@ -76,6 +79,11 @@ class Condition:
         """Whether it acts on the film as stored, whatever the resolution others are perturbed at."""
         return not self.steps or any(level and perturbation.get(name).native for name, level in self.steps)
 
+    @cached_property
+    def begins_in_bytes(self) -> bool:
+        """Whether all that it asks of a film are its grey values rounded to 8 bit."""
+        return bool(self.steps and self.steps[0][1]) and perturbation.get(self.steps[0][0]).eight_bit
+
     def apply(
         self,
         film: Tensor,
@@ -84,15 +92,19 @@ class Condition:
         seed: int,
         lungs: Tensor | None = None,
         resolution: Resolution = AS_STORED,
+        finer: float = 1.0,
+        as_bytes: bool = False,
     ) -> Tensor:
         """Return the changed film, as the subject is shown it.
 
         Args:
-            film: (H, W) float32 in [0, 1], as stored.
+            film: (H, W) float32 in [0, 1], as stored; or rounded to uint8, where it `begins_in_bytes`.
             image_id: decides, with the seed, every random number.
             seed: seed of the run.
             lungs: (H, W) bool lung mask where one is known.
             resolution: at which films are perturbed in this run.
+            finer: pixels of the file along each side of one of the film, where it was averaged down already.
+            as_bytes: whether grey values may be returned as uint8, where the last step leaves them so.
 
         Returns:
             (V, H', W') views whose probabilities are averaged; one, unless a remedy is a test-time augmentation.
@@ -101,11 +113,16 @@ class Condition:
             PerturbationUndefined: the film does not allow it; the caller counts it and leaves it out.
         """
         if not self.native:
+            side = min(film.shape)
             film, lungs = resolution.working(film, lungs)
+            finer *= side / min(film.shape)
         views, masks = film.unsqueeze(0), None if lungs is None else lungs.unsqueeze(0)
-        for name, severity in self.steps:
+        for index, (name, severity) in enumerate(self.steps, start=1):
             if severity:
-                views = perturbation.get(name)(views, severity, [image_id] * len(views), seed=seed, masks=masks)
+                ids, kept = [image_id] * len(views), as_bytes and index == len(self.steps)
+                perturb = perturbation.get(name)
+                views = perturb(views, severity, ids, seed=seed, masks=masks, as_bytes=kept, finer=finer)
+                views = views if kept else in_floats(views)
             else:
                 views = REMEDIES[name](views).flatten(0, 1)
             if masks is not None and masks.shape != views.shape:
@@ -180,19 +197,43 @@ def apply_all(
 ) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
     """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
 
+    What acts on the film as stored comes first, so that what is remembered of it need not be found twice.
+
+    Views are grey values in [0, 1], or of 8 bit (see `in_floats`): a recipe that rounds them to 8 bit need not do so.
     Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
     be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
     """
-    pixels, lungs = _images(film)
-    working = cache(lambda: resolution.working(pixels, lungs))  # once, where any condition asks for it
-    for condition in conditions:
-        given, mask = (pixels, lungs) if condition.native else working()
-        try:
-            yield condition, _changed(given, condition, image_id, seed=seed, lungs=mask), ""
-        except PerturbationUndefined as undefined:
-            yield condition, None, undefined.reason
-        except ConditionFailed as failed:
-            yield condition, None, failed
+    with ExitStack() as during:
+
+        def known(image: Tensor) -> Tensor:
+            during.enter_context(unchanging(image))
+            return image
+
+        whole, mask = _images(film)
+        given = {True: (known(whole), mask)}  # by whether as stored; and rounded, each once where it is asked for
+        rounded: dict[bool, Tensor] = {}
+        for condition in sorted(conditions, key=lambda one: not one.native):
+            native = condition.native
+            if native not in given:
+                small, mask = resolution.working(*given[True])
+                given[native] = known(small), mask
+            pixels, lungs = given[native]
+            if condition.begins_in_bytes:
+                if native not in rounded:
+                    rounded[native] = known(stored(pixels))
+                pixels = rounded[native]
+            try:
+                finer = min(whole.shape) / min(pixels.shape)
+                yield condition, _changed(pixels, condition, image_id, seed=seed, lungs=lungs, finer=finer), ""
+            except PerturbationUndefined as undefined:
+                yield condition, None, undefined.reason
+            except ConditionFailed as failed:
+                yield condition, None, failed
+
+
+def in_floats(views: Tensor) -> Tensor:
+    """Return grey values in [0, 1] of views that may be of 8 bit."""
+    return views / 255.0 if views.dtype == torch.uint8 else views
 
 
 def _images(film: Film) -> tuple[Tensor, Tensor | None]:
@@ -201,9 +242,11 @@ def _images(film: Film) -> tuple[Tensor, Tensor | None]:
     return torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
 
 
-def _changed(film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None) -> Tensor:
+def _changed(
+    film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None, finer: float
+) -> Tensor:
     kinds = [type(perturbation.get(name)) for name, severity in condition.steps if severity]
     what = f"{condition.text} failed on image {one_line(image_id, 40)}"
     code = kinds[0] if kinds else None
     with foreign(ConditionFailed, what, at=code, passing=(PerturbationUndefined,)), torch.inference_mode():
-        return condition.apply(film, image_id, seed=seed, lungs=lungs)
+        return condition.apply(film, image_id, seed=seed, lungs=lungs, finer=finer, as_bytes=True)

@@ -15,7 +15,7 @@ from suites.harness.cache import FilmKey
 from suites.harness.errors import PredictionProblem, one_line
 from suites.harness.foreign_code import foreign
 from suites.harness.predictions.ahead import AT_WORK, Room
-from suites.harness.predictions.conditions import Condition, ConditionFailed, apply_all
+from suites.harness.predictions.conditions import Condition, ConditionFailed, apply_all, in_floats
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.opened import Opened
 from suites.harness.predictions.resolution import Resolution
@@ -125,12 +125,13 @@ def _inputs(
     inputs: dict[object, Tensor] = {}
     for engine in engines:
         if engine.subject.network is None:
-            yield Asked(engine, film, condition, views), views.nbytes
+            whole = in_floats(views)
+            yield Asked(engine, film, condition, whole), whole.nbytes
             continue
         recipe = engine.recipe(condition)
         key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
         if key not in inputs:
             what = f"the preprocessing {recipe.name!r} failed on image {one_line(film[0], 40)}"
             with foreign(PredictionProblem, what, at=type(recipe)), torch.inference_mode():
-                inputs[key] = recipe(views)
+                inputs[key] = recipe(views if recipe.takes_bytes else in_floats(views))
         yield Asked(engine, film, condition, inputs[key]), inputs[key].untyped_storage().nbytes()

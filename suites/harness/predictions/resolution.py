@@ -3,10 +3,10 @@
 A recipe that low-passes as it resizes to a short side of 255 passes nothing on that a film averaged down to four times
 as many pixels has lost: the mean over four pixels or fewer takes 3 % off its highest frequencies, and nothing else. So
 a larger film is averaged over areas first, and everything that follows costs the same for any size of film. Lengths
-stay what they are, for the pitch of pixels follows from their number (`Perturbation.pitch_mm`); noise is per area, so
-it averages as pixels do; what acts on the pixels of the file (compression, bit depth) is given the film as it is stored
-(`Perturbation.native`), as is a clean film. The same goes for subjects that do not low-pass, or resize nobody knows
-how.
+stay what they are, for the pitch of pixels follows from their number (`Perturbation.pitch_mm`); photons are counted by
+pixels of the detector, so a perturbation is told how many of them were averaged (`Draws.finer`); what acts on the
+pixels of the file (compression, bit depth) is given the film as it is stored (`Perturbation.native`), as is a clean
+film. The same goes for subjects that do not low-pass, or resize nobody knows how.
 """
 
 from __future__ import annotations

@@ -25,7 +25,13 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
-from robustness.primitives.resize_bytes import FILTERS, pillow_resized, torchvision_resized
+from robustness.primitives.resize_bytes import (
+    FILTERS,
+    four_at_once,
+    has_whole_numbers,
+    pillow_resized,
+    torchvision_resized,
+)
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Kernel = Literal["torchvision", "pillow"]
@@ -80,7 +86,7 @@ class Preprocessing:
         """Return network input for a batch of films.
 
         Args:
-            films: (B, H, W) float in [0, 1], white is dense.
+            films: (B, H, W) float in [0, 1], white is dense; or uint8, where the recipe `takes_bytes`.
 
         Returns:
             (B, channels, size, size) float32 in [0, 1], on the films' device, without a graph where `eight_bit`.
@@ -89,6 +95,11 @@ class Preprocessing:
             return self.differentiable(films)
         levels = self._cropped(self._resized_levels(_rounded(films).unsqueeze(1)))
         return levels.to(torch.float32).div_(255).expand(-1, self.channels, -1, -1)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether films may be given as they are rounded anyway: not to what is written by somebody else."""
+        return self.eight_bit and type(self) is Preprocessing
 
     def differentiable(self, films: Tensor) -> Tensor:
         """Return the pixels of a resize in floats, near the recipe's own, so that gradients reach the film."""
@@ -116,6 +127,9 @@ class Preprocessing:
         if not levels.is_cpu:
             return self._resized_elsewhere(levels, rows, columns)
         if self.kernel == "torchvision":
+            if self.antialias and self.interpolation in {"bilinear", "bicubic"} and has_whole_numbers():
+                each = [four_at_once(film, rows, columns, self.interpolation) for film in levels[:, 0]]
+                return torch.stack(each).unsqueeze(1)
             mode = InterpolationMode(self.interpolation)
             resized: Tensor = vision.resize(levels, [rows, columns], interpolation=mode, antialias=self.antialias)
             return resized
@@ -198,6 +212,8 @@ def as_levels(films: Tensor) -> Tensor:
 
 
 def _rounded(films: Tensor) -> Tensor:
+    if films.dtype == torch.uint8:
+        return films
     return (films.detach().to(torch.float32) * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from robustness import get
 from robustness.perturbation import names
 from suites.harness.cohorts.cohort import Film
-from suites.harness.predictions.conditions import parse, shown
+from suites.harness.predictions.conditions import apply_all, in_floats, parse, shown
 from suites.harness.predictions.resolution import AS_STORED, OVERSAMPLED, Resolution
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing, Untouched
 
@@ -92,6 +92,27 @@ def test_only_what_acts_on_the_file_gets_it_whole(text, native):
     found = shown(film, condition, "a", seed=0, resolution=Resolution(100))
     assert whole.shape[-2:] == (300, 400)
     assert found.shape[-2:] == ((300, 400) if native else (100, 133))
+
+
+def test_all_conditions_of_a_film_are_what_each_of_them_is_alone():
+    """In bytes where the last step leaves them so, of a film that is rounded or averaged down once for all of them."""
+    rng = np.random.default_rng(0)
+    film = Film(pixels=rng.random((300, 400), dtype=np.float32) * np.float32(0.9) + np.float32(0.05), content="a")
+    texts = ("underexposure@3", "softening@2", "jpeg_quality@2", "gamma_low@3 | clahe", "roll@1", "resave@5", "clean")
+    found = dict(apply_all_of(film, texts))
+    assert list(found)[-1] == "resave@5"
+    assert list(found)[:2] == ["jpeg_quality@2", "clean"], "what acts on the film as stored comes first"
+    for text in texts:
+        assert found[text].dtype == (torch.float32 if text in {"clean", "gamma_low@3 | clahe"} else torch.uint8)
+        alone = shown(film, parse(text), "a", seed=0, resolution=Resolution(100))
+        assert torch.equal(in_floats(found[text]), alone), text
+
+
+def apply_all_of(film, texts):
+    asked = [parse(text) for text in texts]
+    for condition, views, reason in apply_all(film, asked, "a", seed=0, resolution=Resolution(100)):
+        assert not reason
+        yield condition.text, views
 
 
 def test_whoever_needs_the_film_as_stored_says_why():

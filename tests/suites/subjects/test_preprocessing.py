@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_a_film_has_the_same_pixels_alone_and_among_others(kernel):
     recipe = Preprocessing(name="any", short_side=70, size=64, kernel=kernel)
     films = torch.cat([floats(drawn(150, 131, seed)) for seed in range(5)])
     assert torch.equal(recipe(films), torch.cat([recipe(film[None]) for film in films]))
+
+
+@pytest.mark.parametrize("kernel", ["torchvision", "pillow"])
+def test_a_film_of_bytes_is_that_film(kernel):
+    recipe = Preprocessing(name="any", short_side=70, size=64, kernel=kernel)
+    levels = torch.from_numpy(drawn(150, 131))[None]
+    assert recipe.takes_bytes
+    assert torch.equal(recipe(levels), recipe(levels / 255.0))
+    assert not replace(recipe, kernel="torchvision", eight_bit=False).takes_bytes
 
 
 def test_a_film_between_grey_levels_is_rounded_before_the_resize():
