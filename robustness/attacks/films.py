@@ -131,6 +131,8 @@ class Turn:
         return len(self.index)
 
     def __getitem__(self, keep: Tensor) -> Turn:
+        if keep.dtype == torch.bool and bool(keep.all()):
+            return self  # every copy of a whole film is as large as a small network
         return Turn(self.films, self.attack, self.index[keep], self.budget[keep])
 
     @property

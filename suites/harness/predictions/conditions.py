@@ -165,40 +165,63 @@ def expand(texts: str | Iterable[str], severities: Iterable[int] = range(1, 6)) 
     return list(wanted.values())
 
 
-def shown(film: Film, condition: Condition, image_id: str, *, seed: int, resolution: Resolution) -> Tensor:
-    """Return (V, H, W) views of a film under a condition, as the subject is shown it.
+def shown(
+    film: Film,
+    condition: Condition,
+    image_id: str,
+    *,
+    seed: int,
+    resolution: Resolution,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Return (V, H, W) views of a film under a condition, as the subject is shown it, made on a device.
 
     Raises:
         PerturbationUndefined: the film does not allow it.
     """
-    pixels, lungs = _images(film)
+    pixels, lungs = images(film, device)
     return condition.apply(pixels, image_id, seed=seed, lungs=lungs, resolution=resolution)
 
 
 def apply_all(
     film: Film, conditions: Iterable[Condition], image_id: str, *, seed: int, resolution: Resolution
 ) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
-    """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
-
-    Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
-    be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
-    """
-    pixels, lungs = _images(film)
+    """Yield (condition, views of the film under it, "") or (condition, None, why there are none): see `changed`."""
+    pixels, lungs = images(film)
     working = cache(lambda: resolution.working(pixels, lungs))  # once, where any condition asks for it
     for condition in conditions:
         given, mask = (pixels, lungs) if condition.native else working()
-        try:
-            yield condition, _changed(given, condition, image_id, seed=seed, lungs=mask), ""
-        except PerturbationUndefined as undefined:
-            yield condition, None, undefined.reason
-        except ConditionFailed as failed:
-            yield condition, None, failed
+        yield condition, *changed(given, condition, image_id, seed=seed, lungs=mask)
 
 
-def _images(film: Film) -> tuple[Tensor, Tensor | None]:
-    """Return the pixels of a film, and its lung mask where one is known."""
+def images(film: Film, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor | None]:
+    """Return the pixels of a film on a device, and its lung mask where one is known."""
     lungs = film.masks.get("lung")
-    return torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
+    pixels, mask = torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
+    return pixels.to(device), None if mask is None else mask.to(device)
+
+
+def changed(
+    film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None
+) -> tuple[Tensor | None, str | ConditionFailed]:
+    """Return (views of a film under a condition, "") or (`None`, why it is undefined for this film).
+
+    Where the code of a step fails, the second is the failure itself: a condition that was not carried out as it should
+    be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
+
+    Args:
+        film: (H, W) as the condition acts on it, as stored or averaged down, on any device.
+        condition: what is done to it.
+        image_id: decides, with the seed, every random number.
+        seed: of the run.
+        lungs: (H, W) bool lung mask where one is known.
+    """
+    try:
+        return _changed(film, condition, image_id, seed=seed, lungs=lungs), ""
+    except PerturbationUndefined as undefined:
+        return None, undefined.reason
+    except ConditionFailed as failed:
+        return None, failed
 
 
 def _changed(film: Tensor, condition: Condition, image_id: str, *, seed: int, lungs: Tensor | None) -> Tensor:

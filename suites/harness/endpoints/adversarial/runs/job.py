@@ -91,7 +91,7 @@ class Job:
             "batch": BATCH[subject.differentiable],
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
             "decoding": decoding(),
-            "version": 4,
+            "version": 5,
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:
