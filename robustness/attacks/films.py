@@ -89,7 +89,9 @@ class AttackedFilms:
         wrong = (logits.argmax(1) != self.labels[index]).nonzero().flatten()
         if len(wrong) == 0:
             return
-        size = self.threat.size(moved[wrong] - self.start[index[wrong]])
+        # Of one whole film no copy is made to measure it.
+        films, points = (self.start, moved) if len(self.ids) == 1 else (self.start[index[wrong]], moved[wrong])
+        size = self.threat.size(points - films)
         better = size < self.distance[index[wrong]]
         keep = wrong[better]
         self.distance[index[keep]] = size[better]

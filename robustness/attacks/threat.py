@@ -121,7 +121,7 @@ class ThreatModel:
         pixels = self.shown(pixels)
         if not self.tied:
             return pixels.expand(-1, self.channels, -1, -1).clone()
-        spread = float((pixels.amax(1) - pixels.amin(1)).max()) if pixels.numel() else 0.0
+        spread = float((pixels.amax(1) - pixels.amin(1)).max()) if pixels.numel() and pixels.shape[1] > 1 else 0.0
         if spread > 1e-5:
             raise AttackError(f"channels differ by up to {spread:.3g}: a colour image has no grey threat model")
         return pixels[:, :1].clone()

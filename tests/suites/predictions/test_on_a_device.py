@@ -93,6 +93,8 @@ def test_a_film_goes_there_once_and_nothing_comes_back(tmp_path, monkeypatch):
     film, given = chest(1), []
     known = torch.from_numpy
     conditions = expand([f"{name}@3" for name in CLEAR if not name.startswith("medmnistc")])
+    with Elsewhere():
+        made(film, DEVICE, conditions, tmp_path)  # tables of grey values are written down once
     with Elsewhere() as device, nothing_but_torch(monkeypatch), monkeypatch.context() as patch:
 
         def from_numpy(array):
