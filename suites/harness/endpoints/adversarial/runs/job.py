@@ -34,6 +34,8 @@ LARGE = 16 * 1024**2
 """Bytes of a film from which on its images are handed back as soon as they are done with."""
 EXAMPLES = 4
 """Films whose changed version is shown."""
+MOST_EXAMPLES = 64 * 1024**2
+"""Bytes of the changed versions of all films; where they would have more, only those that are shown are kept."""
 PROBED = 8
 """Films that the sanity checks probe."""
 CHECKS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
@@ -116,14 +118,16 @@ class Job:
     def _note(self, done: dict[str, AttackResult], result: AttackResult) -> AttackResult:
         """Add a record to those that are done, and return what is kept of it.
 
-        Of whole films only the examples that are shown are, those that flip most easily: a hundred would be as large as
+        Of large films only the examples that are shown are, those that flip most easily: a hundred would be as large as
         everything else. The point between grey levels is shown nowhere, and a film can be decoded again.
         """
         done[result.image_id] = replace(result, adversarial=None, film=None if self.whole else result.film)
         if self.whole:
             shown = {one.image_id for one in easiest(done.values())}
-            for image in [image for image, one in done.items() if one.stored is not None and image not in shown]:
-                done[image] = replace(done[image], stored=None)
+            for image, one in list(done.items()):
+                large = one.stored is not None and one.stored.nbytes * len(self.ids) > MOST_EXAMPLES
+                if large and image not in shown:
+                    done[image] = replace(one, stored=None)
         return done[result.image_id]
 
     def run(self, cache: Path) -> Attacked:
