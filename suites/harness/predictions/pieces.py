@@ -194,5 +194,5 @@ def _asked(
         with foreign(PredictionProblem, what, at=type(recipe)), torch.inference_mode():
             inputs = recipe(torch.cat(list(films.values())) if len(films) > 1 else next(iter(films.values())))
         size = inputs.untyped_storage().nbytes() // len(films)
-        parts = dict(zip(films, inputs.split([len(views) for views in films.values()]), strict=True))
+        parts = dict(zip(films, inputs.split_with_sizes([len(views) for views in films.values()]), strict=True))
         yield from ((Asked(engine, film, condition, parts[condition]), size) for condition, _, engine in asked)
