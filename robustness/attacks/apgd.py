@@ -76,6 +76,7 @@ def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int, *, give_up: fl
     halved = torch.ones_like(loss, dtype=torch.bool)
     state = Climb(start, start, gradient, loss, start, gradient, loss, 2.0 * turn.budget.float(),
                   torch.zeros_like(loss), loss, halved)  # fmt: skip
+    del start, gradient  # held by the state, as long as it needs them
     marks, since = checkpoints(steps), 0
     for number in range(steps):
         column = state.step.view(-1, 1, 1, 1)
@@ -86,7 +87,8 @@ def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int, *, give_up: fl
         # Where nothing moves, the best point is a corner of the ball (or its gradient is zero): no step changes it.
         moving = ((ahead != state.here) | (state.here != state.best)).flatten(1).any(1)
         keep = turn.open & moving
-        turn, state, ahead, everyone = turn[keep], state.keep(keep), ahead[keep], everyone[keep]
+        if not bool(keep.all()):
+            turn, state, ahead, everyone = turn[keep], state.keep(keep), ahead[keep], everyone[keep]
         if len(turn) == 0:
             break
         state.before, state.here = state.here, ahead
@@ -105,7 +107,8 @@ def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int, *, give_up: fl
             since = 0
         if give_up and number + 1 == TRIAL:
             keep = hopeful(turn, state.best_loss, give_up)
-            turn, state, everyone = turn[keep], state.keep(keep), everyone[keep]
+            if not bool(keep.all()):
+                turn, state, everyone = turn[keep], state.keep(keep), everyone[keep]
     return top_loss, top
 
 
@@ -164,8 +167,13 @@ class _APGD(Attack):
             turn = turn[turn.open]
             if len(turn) == 0:
                 return
-            begin = random_start(turn, f"start {restart}")
-            climb(turn, begin, LossOf(type(self).loss), self.steps, give_up=self.give_up)
+            climb(
+                turn,
+                random_start(turn, f"start {restart}"),
+                LossOf(type(self).loss),
+                self.steps,
+                give_up=self.give_up,
+            )
 
 
 @register

@@ -59,7 +59,8 @@ class Square(Attack):
         score = margin(turn.logits(best), turn.labels)
         for query in range(1, queries):
             keep = turn.open
-            turn, best, score, numbers = turn[keep], best[keep], score[keep], numbers[keep]
+            if not bool(keep.all()):
+                turn, best, score, numbers = turn[keep], best[keep], score[keep], numbers[keep]
             if len(turn) == 0:
                 return
             side = self._side(query / queries, height, width)

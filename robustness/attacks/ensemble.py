@@ -30,6 +30,9 @@ from robustness.attacks.protocols import Protocol, protocol_of
 from robustness.attacks.result import AtBudget, Attacked, AttackResult, gather
 from robustness.attacks.threat import BUDGETS, ROUNDING, ThreatModel, check_budgets
 
+MOST = 32 * 1024**2
+"""Bytes of the films of a batch, unless one alone has more: an attack works on some fifteen images of each."""
+
 
 def attack_films(
     network: Subject,
@@ -96,7 +99,7 @@ def attack_each(
         budgets: fractions of the grey scale, in (0, 1].
         profile: a protocol or its name: "brief", "quick", "standard", "thorough", "black-box", "noise", "blank".
         seed: seed of the run.
-        batch_size: films per batch.
+        batch_size: films per batch; fewer where they are large (`MOST`).
         done: ids whose records the caller already has.
         examples: keep film, adversarial film and stored 8-bit image in the record.
         watch: told of the batch at work, whenever some passes were made, how many, forward and backward, film by film.
@@ -123,11 +126,11 @@ def attack_each(
     attacked, finished = AttackedNetwork(network, threat), frozenset(done)
 
     def records() -> Iterator[AttackResult]:
-        for batch in _batches(pixels, len(ids), batch_size):
+        for batch, moved in _batches(pixels, len(ids), batch_size):
             if all(ids[at] in finished for at in batch):
                 continue
-            stack = torch.stack([pixels[at] for at in batch])
-            films = AttackedFilms(attacked, stack, targets[batch], [ids[at] for at in batch], seed)
+            films = AttackedFilms(attacked, torch.stack(moved), targets[batch], [ids[at] for at in batch], seed)
+            moved.clear()
             films.watch = watch
             barred = _run(films, grid, plan)
             yield from _records(films, grid, plan, barred, examples=examples)
@@ -135,16 +138,23 @@ def attack_each(
     return records()  # a generator of its own, so that wrong input is refused at the call and not at the first film
 
 
-def _batches(pixels: Tensor | Sequence[Tensor], number: int, batch_size: int) -> Iterator[list[int]]:
-    """Neighbouring films of one shape, at most `batch_size` of them."""
+def _batches(
+    pixels: Tensor | Sequence[Tensor], number: int, batch_size: int
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Neighbouring films of one shape, at most `batch_size` of them and `MOST` bytes, with their positions."""
     batch: list[int] = []
+    moved: list[Tensor] = []
     for at in range(number):
-        if batch and (len(batch) == batch_size or pixels[at].shape != pixels[batch[0]].shape):
-            yield batch
-            batch = []
+        film = pixels[at]
+        full = len(batch) == batch_size or (len(batch) + 1) * film.nbytes > MOST
+        if batch and (full or film.shape != moved[0].shape):
+            yield batch, moved
+            batch, moved = [], []
         batch.append(at)
+        moved.append(film)
+        del film
     if batch:
-        yield batch
+        yield batch, moved
 
 
 def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Protocol) -> tuple[str, ...]:

@@ -89,7 +89,9 @@ class AttackedFilms:
         wrong = (logits.argmax(1) != self.labels[index]).nonzero().flatten()
         if len(wrong) == 0:
             return
-        size = self.threat.size(moved[wrong] - self.start[index[wrong]])
+        # Of one whole film no copy is made to measure it.
+        films, points = (self.start, moved) if len(self.ids) == 1 else (self.start[index[wrong]], moved[wrong])
+        size = self.threat.size(points - films)
         better = size < self.distance[index[wrong]]
         keep = wrong[better]
         self.distance[index[keep]] = size[better]
@@ -131,6 +133,8 @@ class Turn:
         return len(self.index)
 
     def __getitem__(self, keep: Tensor) -> Turn:
+        if keep.dtype == torch.bool and bool(keep.all()):
+            return self  # every copy of a whole film is as large as a small network
         return Turn(self.films, self.attack, self.index[keep], self.budget[keep])
 
     @property

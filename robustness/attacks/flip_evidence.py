@@ -44,6 +44,8 @@ def shrink(films: AttackedFilms, index: Tensor, evaluations: int = 4) -> None:
         low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
         low_margin, high_margin = torch.where(wrong, low_margin, ahead), torch.where(wrong, ahead, high_margin)
         keep = (high - low) > CLOSE * high
+        if bool(keep.all()):
+            continue
         turn, change, low, high = turn[keep], change[keep], low[keep], high[keep]
         low_margin, high_margin = low_margin[keep], high_margin[keep]
         if len(turn) == 0:

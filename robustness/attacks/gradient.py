@@ -68,7 +68,8 @@ class PGD(Attack):
             _, gradient, _ = turn.gradient(here, LOSSES[self.loss])
             here = turn.project(here + self.step * turn.radius * turn.films.threat.steepest(gradient))
             keep = turn.open
-            turn, here = turn[keep], here[keep]
+            if not bool(keep.all()):
+                turn, here = turn[keep], here[keep]
             if len(turn) == 0:
                 return
         turn.logits(here)

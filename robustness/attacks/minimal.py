@@ -36,17 +36,16 @@ def reach(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
     scale = flat.abs().amax(1, keepdim=True).clamp_min(1e-38)
     weight, wanted = flat.abs() / scale, offset.abs()[:, None] / scale
     room = torch.where(flat > 0, 1.0 - point.flatten(1), point.flatten(1))
-    pace = torch.ones_like(weight) if norm == "linf" else weight
+    pace = torch.ones_like(wanted) if norm == "linf" else weight
     far = torch.zeros_like(wanted)
     for _ in range(50):
-        moved = torch.minimum(far * pace, room)
-        missing = wanted - (weight * moved).sum(1, keepdim=True)
-        slope = (weight * pace * (far * pace < room)).sum(1, keepdim=True)
+        missing = wanted - torch.minimum(far * pace, room).mul_(weight).sum(1, keepdim=True)
+        slope = (weight * pace).mul_(far * pace < room).sum(1, keepdim=True)
         onwards = (missing > 1e-6 * wanted) & (slope > 0)
         if not bool(onwards.any()):
             break
         far = torch.where(onwards, far + missing / slope.clamp_min(1e-38), far)
-    return (flat.sign() * torch.minimum(far * pace, room)).view_as(point)
+    return torch.minimum(far * pace, room).mul_(flat.sign()).view_as(point)
 
 
 @register
@@ -96,8 +95,9 @@ class FAB(Attack):
             best = torch.minimum(best, reached)
             patience = torch.where(best.isfinite(), self.patience, 2 * self.patience)
             keep = (idle <= patience) & (gradient != 0).flatten(1).any(1)
-            turn, target, here, best, idle = turn[keep], target[keep], here[keep], best[keep], idle[keep]
-            ahead, gradient = ahead[keep], gradient[keep]
+            if not bool(keep.all()):
+                turn, target, here, best, idle = turn[keep], target[keep], here[keep], best[keep], idle[keep]
+                ahead, gradient = ahead[keep], gradient[keep]
             if len(turn) == 0:
                 return
             # Beyond the boundary: step back towards the film (beta = 0.9) along the same linearisation.

@@ -29,6 +29,9 @@ BUDGETS = tuple(level / 255 for level in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0))
 
 ROUNDING = 1.2e-7
 """A measured size may exceed its budget by one float32 unit at 1.0 (0.00003 grey levels)."""
+SLACK = ROUNDING * 255.0
+STRIP = 256
+"""Rows of a film that are worked on at once in double precision."""
 
 
 def check_budgets(budgets: Iterable[float]) -> tuple[float, ...]:
@@ -118,7 +121,7 @@ class ThreatModel:
         pixels = self.shown(pixels)
         if not self.tied:
             return pixels.expand(-1, self.channels, -1, -1).clone()
-        spread = float((pixels.amax(1) - pixels.amin(1)).max()) if pixels.numel() else 0.0
+        spread = float((pixels.amax(1) - pixels.amin(1)).max()) if pixels.numel() and pixels.shape[1] > 1 else 0.0
         if spread > 1e-5:
             raise AttackError(f"channels differ by up to {spread:.3g}: a colour image has no grey threat model")
         return pixels[:, :1].clone()
@@ -126,7 +129,7 @@ class ThreatModel:
     def shown(self, moved: Tensor) -> Tensor:
         """Points as they reach the subject: in [0, 1], in whole grey levels where it takes 8 bits."""
         moved = moved.clamp(0.0, 1.0)
-        return torch.round(moved * 255.0) / 255.0 if self.eight_bit else moved
+        return moved.mul_(255.0).round_().div_(255.0) if self.eight_bit else moved
 
     def pixels(self, moved: Tensor) -> Tensor:
         """What the network sees, (B, C, S, S), for what the adversary moved."""
@@ -160,7 +163,7 @@ class ThreatModel:
         """
         if self.norm == "linf":
             radius = column(budget).to(start.dtype)
-            return torch.clamp(torch.clamp(moved, start - radius, start + radius), 0.0, 1.0)
+            return torch.clamp(moved, start - radius, start + radius).clamp_(0.0, 1.0)
         change = moved - start
         scale = (budget / self.size(change).clamp_min(1e-30)).clamp_max(1.0)
         return (start + change * column(scale).to(start.dtype)).clamp(0.0, 1.0)
@@ -195,18 +198,27 @@ def requantise(moved: Tensor, start: Tensor, budget: Tensor, threat: ThreatModel
     Returns:
         (B, c, H, W) uint8 images, and (B,) bool: whether the image, measured again, lies inside its budget.
     """
-    levels, film = moved.double() * 255.0, start.double() * 255.0
-    radius = column(budget).double() * 255.0
-    slack = ROUNDING * 255.0
     if threat.norm == "linf":
-        low, high = torch.ceil(film - radius - slack), torch.floor(film + radius + slack)
-        stored = torch.clamp(levels.round(), torch.minimum(low, film.round()), torch.maximum(high, film.round()))
+        stored = torch.empty_like(start)
+        for first in range(0, start.shape[2], STRIP):  # each pixel on its own: in double precision no whole film fits
+            rows = (..., slice(first, first + STRIP), slice(None))
+            stored[rows] = _nearest(moved[rows], start[rows], budget)
     else:
+        levels, film = moved.double() * 255.0, start.double() * 255.0
         rounded = levels.round()
-        towards = torch.where(levels >= film, torch.floor(levels + slack), torch.ceil(levels - slack))
+        towards = torch.where(levels >= film, torch.floor(levels + SLACK), torch.ceil(levels - SLACK))
         outside = threat.size((rounded - film) / 255.0) > budget + ROUNDING
         stored = torch.where(column(outside), towards, rounded)
     stored = stored.clamp(0.0, 255.0)
     # Measured as it will be replayed: the stored integers, divided by 255 in float32, against the film.
     inside = threat.size((stored / 255.0).float() - start) <= budget + ROUNDING
     return stored.to(torch.uint8), inside
+
+
+def _nearest(moved: Tensor, start: Tensor, budget: Tensor) -> Tensor:
+    """The grey levels next to each pixel that lie no further than the budget from the film's."""
+    film, radius = start.double() * 255.0, column(budget).double() * 255.0
+    low, high = torch.ceil(film - radius - SLACK), torch.floor(film + radius + SLACK)
+    return torch.clamp(
+        (moved.double() * 255.0).round(), torch.minimum(low, film.round()), torch.maximum(high, film.round())
+    )

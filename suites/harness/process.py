@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt(3)
 _ALWAYS_KEEP, _ONE_GIB = 2**31 - 1, 2**30
@@ -29,6 +31,25 @@ def settle() -> None:
         libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)
         libc.mallopt(_TRIM_THRESHOLD, _ALWAYS_KEEP)
         libc.mallopt(_ARENA_MAX, _ARENAS)
+
+
+@contextmanager
+def mapping(size: int) -> Iterator[None]:
+    """Have every block of so many bytes or more from the system and hand it back at once, where glibc gives memory out.
+
+    For work on images that are too large to be kept: aligned, a block does not fit again where one of its size was
+    freed, as soon as something small has taken a place beside it, and a dozen images of work would hold thirty. Costs a
+    fault for every page.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP_THRESHOLD, size)
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)
 
 
 def give_back() -> None:

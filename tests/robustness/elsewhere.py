@@ -44,16 +44,16 @@ class Elsewhere(TorchDispatchMode):
     """While entered, that device is there.
 
     Args:
-        allowed: names of functions below which images may go to the CPU; elsewhere that is an error.
+        allowed: functions below which images may go to the CPU; elsewhere that is an error.
 
     Attributes:
-        crossed: how many images went to the CPU, by the argument `name` of the allowed function.
+        crossed: how many images went to the CPU, by the argument `name` of the allowed function, or its own.
         numbers: how many single numbers were read.
     """
 
-    def __init__(self, allowed: Callable[..., Any] | None = None) -> None:
+    def __init__(self, *allowed: Callable[..., Any]) -> None:
         super().__init__()
-        self.allowed = allowed.__code__ if allowed else None
+        self.allowed = {function.__code__ for function in allowed}
         self.crossed: Counter[str] = Counter()
         self.numbers = 0
 
@@ -88,11 +88,11 @@ class Elsewhere(TorchDispatchMode):
 
     def _cross(self, image: Tensor) -> None:
         frame = sys._getframe(2)
-        while frame is not None and frame.f_code is not self.allowed:
+        while frame is not None and frame.f_code not in self.allowed:
             frame = frame.f_back
         if frame is None:
             raise AssertionError(f"an image of {tuple(image.shape)} was copied to the CPU")
-        self.crossed[frame.f_locals["name"]] += 1
+        self.crossed[frame.f_locals.get("name", frame.f_code.co_name)] += 1
 
 
 def _here(one: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -34,3 +35,31 @@ def test_threads_sleep_and_memory_is_kept():
 
 def test_the_users_own_policy_is_kept():
     assert started(OMP_WAIT_POLICY="ACTIVE")[0] == "ACTIVE"
+
+
+MAPPED = """
+import ctypes, suites.harness, torch
+from suites.harness.process import mapping
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ord small maps mapped usmall fsmall used free top".split()]
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Mallinfo2
+def mapped():
+    return libc.mallinfo2().mapped >> 20
+torch.rand(1)
+kept = torch.empty(8 << 18)
+before = mapped()
+with mapping(4 << 20):
+    image = torch.empty(8 << 18)
+    inside = mapped() - before
+    del image
+    after = mapped() - before
+kept = torch.empty(8 << 18)
+print(inside, after, mapped() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc tells where its blocks come from")
+def test_large_blocks_go_back_at_once_while_that_is_asked_for():
+    told = subprocess.run([sys.executable, "-c", MAPPED], check=True, capture_output=True, text=True).stdout.split()
+    assert told == ["8", "0", "0"]

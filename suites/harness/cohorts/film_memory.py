@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from suites.harness.cohorts.cohort import Film
 
-BYTES = 256 * 1024**2
+BYTES = 128 * 1024**2
 """What is held at most, by all cohorts together; the films asked for longest ago go first."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -20,8 +20,11 @@ SIDE = 256
 """Longer side of a film as it is shown, in pixels."""
 
 
-def films_in_a_row(films: Sequence[npt.NDArray[np.float32]], labels: Sequence[Label]) -> Tiles:
-    """Return films side by side in equal tiles, white dense, each in the middle of its tile."""
+def films_in_a_row(films: Iterable[npt.NDArray[np.float32]], labels: Sequence[Label]) -> Tiles:
+    """Return films side by side in equal tiles, white dense, each in the middle of its tile.
+
+    Films are taken one after the other, so that of large ones no more than one need be there.
+    """
     small = [_as_shown(film) for film in films]
     height, width = (max(film.shape[axis] for film in small) for axis in (0, 1))
     picture = Image.new("L", (width * len(small), height), 0)
@@ -53,7 +56,7 @@ def film_by_film(answers: Answers, image: str, conditions: Sequence[str]) -> Til
         call, sure = called(answers, image, condition)
         tone = "" if truth == "unknown" else "right" if call == truth else "wrong"
         labels.append(Label(_shown(condition), f"{call} {whole_percent(sure)}", tone))
-    return films_in_a_row([under(answers, image, condition) for condition in conditions], labels)
+    return films_in_a_row((under(answers, image, condition) for condition in conditions), labels)
 
 
 def _shown(condition: str) -> str:

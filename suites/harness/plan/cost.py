@@ -21,7 +21,8 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.plan.speed import Speed, cores
 from suites.harness.plan.stored import Stored
 from suites.harness.predictions.ahead import AT_WORK, WAITING
-from suites.harness.predictions.pieces import STORED_IMAGES, WORKING_IMAGES
+from suites.harness.predictions.opened import HELD
+from suites.harness.predictions.pieces import needed
 from suites.harness.progress import STAGES, Stage, duration
 
 MAPS: Mapping[str, Passes] = {"quick": (9, 9), "standard": (30, 30), "full": (60, 60)}
@@ -38,7 +39,7 @@ MEASURING = 0.05
 """Seconds of resampling that a claim takes where its result is not kept."""
 PAGE_SECONDS = 2.5
 """Seconds of writing a report whose pictures are all there."""
-RUNTIME = 600 * 1024**2
+RUNTIME = 900 * 1024**2
 """Bytes of Python with torch and its libraries."""
 
 
@@ -134,7 +135,9 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
     side = max((subject.preprocessing.size for subject in subjects), default=0)
     disk = sum(stored.left.values()) * ROW_BYTES + units["explaining"] * 4 * side**2
     disk += min(sum(stored.films.values()), LOOKED_AT) * speed.film
-    peak = min(AT_WORK, cores() * speed.film * (STORED_IMAGES + WORKING_IMAGES))
+    one = needed(speed.shape, evaluation.working) if speed.shape else 0
+    # Of attacks on the whole film about as much, of one film or a few small ones.
+    peak = max(one, min(AT_WORK, cores() * one)) + WAITING + min(HELD, len(evaluation.cohort) * speed.film)
     return Cost(
         film_conditions=sum(rows.values()),
         films=films,
@@ -145,7 +148,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         timed=all(subject.name in speed.forward for subject in subjects if stored.left[subject.name]),
         stored=stored.predictions,
         disk=disk,
-        memory=RUNTIME + max(peak, speed.film * (STORED_IMAGES + WORKING_IMAGES)) + WAITING,
+        memory=RUNTIME + peak,
     )
 
 

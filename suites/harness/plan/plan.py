@@ -157,7 +157,7 @@ def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) 
     seen = tried((role, asked_of[role]) for role in evaluation.plan)
     asked = {claim.id for claim in evaluation.running if get(claim.endpoint).about == "subject"}
     if not there.changes and asked <= there.worked:
-        return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), 0), there, seen, report=report)
+        return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), ()), there, seen, report=report)
     speed = measure(
         evaluation.subjects, {role: asked_of[role] for role in evaluation.plan}, evaluation.plan.get("main", ()),
         evaluation.working,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,7 @@ class Speed:
             and are kept, those of finding them again.
         changing: seconds per film and condition, until the network can be asked.
         masks: names of the masks that the film carries.
-        film: bytes of its pixels; 0 where none of the first could be read.
+        shape: of the film, (height, width); empty where none of the first could be read.
     """
 
     forward: dict[str, float]
@@ -42,7 +43,12 @@ class Speed:
     decoding: Mapping[str, float]
     changing: float
     masks: frozenset[str]
-    film: int
+    shape: tuple[int, ...]
+
+    @property
+    def film(self) -> int:
+        """Bytes of the film's pixels; 0 where none could be read."""
+        return 4 * math.prod(self.shape) if self.shape else 0
 
 
 def measure(
@@ -91,7 +97,7 @@ def measure(
         changing = (time.perf_counter() - began) / max(1, made)
     return Speed(
         forward, backward, decoding, changing,
-        frozenset(film.masks) if film is not None else frozenset(), film.pixels.nbytes if film is not None else 0,
+        frozenset(film.masks) if film is not None else frozenset(), film.pixels.shape if film is not None else (),
     )  # fmt: skip
 
 

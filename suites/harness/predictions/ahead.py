@@ -19,10 +19,21 @@ import torch
 T = TypeVar("T")
 Of = TypeVar("Of")
 MIB = 1024**2
-WAITING = 192 * MIB
+WAITING = 64 * MIB
 """Bytes of what is made and not taken yet, of all films together; a single piece may have more."""
-AT_WORK = 1152 * MIB
+AT_WORK = 576 * MIB
 """Bytes that films may need at once while they are worked on; a single film may need more."""
+
+
+class Held:
+    """What one film holds of a room."""
+
+    def __init__(self, room: Room, size: int) -> None:
+        self.room, self.size = room, size
+
+    def becomes(self, size: int) -> None:
+        """Say how much it is by now: what is given back others may have; more is taken at once."""
+        self.room.exchange(self, size)
 
 
 class Room:
@@ -35,23 +46,42 @@ class Room:
     def __init__(self, size: int) -> None:
         self._size = size
         self._held = 0
+        self._most = 0
         self._turn = 0
         self._passed = set[int]()
         self._changed = Condition()
 
     @contextmanager
-    def holding(self, turn: int, size: int) -> Iterator[None]:
-        """Hold so many bytes while the block runs; whoever holds none may have more than there are."""
+    def holding(self, turn: int, size: int | None) -> Iterator[Held]:
+        """Hold so many bytes while the block runs; whoever holds none may have more than there are.
+
+        Args:
+            turn: whose turn it is.
+            size: bytes; `None`: nobody knows yet, so as many as any before, of the first all.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: turn == self._turn and (not self._held or self._held + size <= self._size))
-            self._held += size
+            self._changed.wait_for(lambda: turn == self._turn and self._fits(size))
+            held = Held(self, self._wanted(size))
+            self._held += held.size
             self._next(turn)
         try:
-            yield
+            yield held
         finally:
-            with self._changed:
-                self._held -= size
-                self._changed.notify_all()
+            held.becomes(0)
+
+    def _wanted(self, size: int | None) -> int:
+        return (self._most or self._size) if size is None else size
+
+    def _fits(self, size: int | None) -> bool:
+        return not self._held or self._held + self._wanted(size) <= self._size
+
+    def exchange(self, held: Held, size: int) -> None:
+        """Take back what somebody holds, and give so many bytes for it."""
+        with self._changed:
+            self._held += size - held.size
+            self._most = max(self._most, size)
+            held.size = size
+            self._changed.notify_all()
 
     def passed(self, turn: int) -> None:
         """Say that a turn needs no room, or no longer; may be said of one that has had its room."""

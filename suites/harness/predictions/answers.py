@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 from torch import Tensor
 
+from robustness.content_cache import forget
 from suites.harness import statistics
 from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
@@ -27,10 +28,13 @@ from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
 from suites.harness.predictions.workers import THIS_PROCESS, Workers
+from suites.harness.process import give_back
 from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 
+LARGE = 16 * 1024**2
+"""Bytes of a film from which on freed memory is handed back when it is looked at: there is much, and in pieces."""
 CONFIDENT = 0.9
 RISING = ("called_", "false_positive_rate", "confident_share", "mean_confidence")
 """Measures whose rise is the harm; of all others the fall is."""
@@ -184,7 +188,15 @@ class Answers:
     @cached_property
     def _last_film(self) -> Callable[[str], Film]:
         decode = remembering(self.cohort, self.cache) if self.cache else self.cohort.decode
-        return lru_cache(maxsize=1)(lambda image: decode(self.cohort.rows([self.images.index(image)])[0]))
+
+        def decoded(image: str) -> Film:
+            forget()  # what was found out about the film before
+            film = decode(self.cohort.rows([self.images.index(image)])[0])
+            if film.pixels.nbytes > LARGE:
+                give_back()
+            return film
+
+        return lru_cache(maxsize=1)(decoded)
 
     def under(self, image: str, condition: Condition) -> Tensor:
         """Return (V, H, W) views of a film as the subject was shown it under a condition.

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -182,53 +183,37 @@ def expand(texts: str | Iterable[str], severities: Iterable[int] = range(1, 6)) 
     return list(wanted.values())
 
 
-def shown(film: Film, condition: Condition, image_id: str, *, seed: int, resolution: Resolution) -> Tensor:
-    """Return (V, H, W) views of a film under a condition, as the subject is shown it.
+def shown(
+    film: Film,
+    condition: Condition,
+    image_id: str,
+    *,
+    seed: int,
+    resolution: Resolution,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Return (V, H, W) views of a film under a condition, as the subject is shown it, made on a device.
 
     Raises:
         PerturbationUndefined: the film does not allow it.
     """
-    pixels, lungs = _images(film)
+    pixels, lungs = images(film, device)
     return condition.apply(pixels, image_id, seed=seed, lungs=lungs, resolution=resolution)
 
 
 def apply_all(
     film: Film, conditions: Iterable[Condition], image_id: str, *, seed: int, resolution: Resolution
 ) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
-    """Yield (condition, views of the film under it, "") or (condition, None, why it is undefined for this film).
+    """Yield (condition, views of the film under it, "") or (condition, None, why there are none): see `changed_in`.
 
     What acts on the film as stored comes first, so that what is remembered of it need not be found twice.
-
-    Views are grey values in [0, 1], or of 8 bit (see `in_floats`): a recipe that rounds them to 8 bit need not do so.
-    Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
-    be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
     """
-    with ExitStack() as during:
-
-        def known(image: Tensor) -> Tensor:
-            during.enter_context(unchanging(image))
-            return image
-
-        whole, mask = _images(film)
-        given = {True: (known(whole), mask)}  # by whether as stored; and rounded, each once where it is asked for
-        rounded: dict[bool, Tensor] = {}
-        for condition in sorted(conditions, key=lambda one: not one.native):
-            native = condition.native
-            if native not in given:
-                small, mask = resolution.working(*given[True])
-                given[native] = known(small), mask
-            pixels, lungs = given[native]
-            if condition.begins_in_bytes:
-                if native not in rounded:
-                    rounded[native] = known(stored(pixels))
-                pixels = rounded[native]
-            try:
-                finer = min(whole.shape) / min(pixels.shape)
-                yield condition, _changed(pixels, condition, image_id, seed=seed, lungs=lungs, finer=finer), ""
-            except PerturbationUndefined as undefined:
-                yield condition, None, undefined.reason
-            except ConditionFailed as failed:
-                yield condition, None, failed
+    pixels, lungs = images(film)
+    whole = min(pixels.shape)
+    for native, some in groupby(sorted(conditions, key=lambda one: not one.native), key=lambda one: one.native):
+        if not native:
+            pixels, lungs = resolution.working(pixels, lungs)
+        yield from changed_in(pixels, some, image_id, seed=seed, lungs=lungs, finer=whole / min(pixels.shape))
 
 
 def in_floats(views: Tensor) -> Tensor:
@@ -236,10 +221,46 @@ def in_floats(views: Tensor) -> Tensor:
     return views / 255.0 if views.dtype == torch.uint8 else views
 
 
-def _images(film: Film) -> tuple[Tensor, Tensor | None]:
-    """Return the pixels of a film, and its lung mask where one is known."""
+def images(film: Film, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor | None]:
+    """Return the pixels of a film on a device, and its lung mask where one is known."""
     lungs = film.masks.get("lung")
-    return torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
+    pixels, mask = torch.from_numpy(film.pixels), None if lungs is None else torch.from_numpy(lungs)
+    return pixels.to(device), None if mask is None else mask.to(device)
+
+
+def changed_in(
+    film: Tensor, conditions: Iterable[Condition], image_id: str, *, seed: int, lungs: Tensor | None, finer: float
+) -> Iterator[tuple[Condition, Tensor | None, str | ConditionFailed]]:
+    """Yield (condition, views of a film under it, "") or (condition, `None`, why it is undefined for this film).
+
+    Views are grey values in [0, 1], or of 8 bit (see `in_floats`): a recipe that rounds them to 8 bit need not do so.
+    Where the code of a step fails, the third is the failure itself: a condition that was not carried out as it should
+    be is not one that has no meaning for a film, and nothing is judged on the films that it spared.
+
+    Args:
+        film: (H, W) as the conditions act on it, as stored or averaged down, on any device; nobody changes it.
+        conditions: what is done to it.
+        image_id: decides, with the seed, every random number.
+        seed: of the run.
+        lungs: (H, W) bool lung mask where one is known.
+        finer: pixels of the file along each side of one of the film.
+    """
+    with ExitStack() as during:
+        during.enter_context(unchanging(film))
+        rounded: Tensor | None = None
+        for condition in conditions:
+            given = film
+            if condition.begins_in_bytes:
+                if rounded is None:
+                    rounded = stored(film)
+                    during.enter_context(unchanging(rounded))
+                given = rounded
+            try:
+                yield condition, _changed(given, condition, image_id, seed=seed, lungs=lungs, finer=finer), ""
+            except PerturbationUndefined as undefined:
+                yield condition, None, undefined.reason
+            except ConditionFailed as failed:
+                yield condition, None, failed
 
 
 def _changed(

@@ -43,6 +43,7 @@ class Engine:
 
     Attributes:
         shards: where finished blocks are kept.
+        films_on: where films are perturbed and resized for it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Engine:
     ) -> None:
         self.subject, self.batch = subject, batch
         self.width = len(subject.classes)
+        self.films_on = films_on(subject)
         self.shards = BlockShards(cache, "predictions", _key(subject, batch, seed, resolution), _columns(self.width))
         self._block: Unfinished
         self._waiting: list[tuple[str, str, Condition, Tensor]] = []
@@ -166,7 +168,7 @@ class Engine:
 
 def _key(subject: Subject, batch: int, seed: int, resolution: Resolution) -> dict[str, object]:
     key = {**subject.cache_key, "seed": seed, "batch": batch, "engine": ENGINE_VERSION, "decoding": decoding()}
-    key |= threads_of(subject)
+    key |= threads_of(subject) | device_of_films(subject)
     # Of films perturbed as stored nothing has changed: their key is that of earlier versions.
     return key if resolution.side is None else {**key, "resolution": str(resolution)}
 
@@ -175,6 +177,24 @@ def threads_of(subject: Subject) -> dict[str, int]:
     """Return the threads that a CPU divides a sum among, for they decide its last digits: a part of a cache's key."""
     on_cpu = subject.network is not None and torch.device(subject.device).type == "cpu"
     return {"threads": torch.get_num_threads()} if on_cpu else {}
+
+
+def films_on(subject: Subject) -> torch.device:
+    """Return where films are perturbed and resized for a subject: where its network is, so that they move once.
+
+    On the CPU where there is no network, where a recipe is somebody's own and may know no other device, and for Apple's
+    GPUs, which have no double precision.
+    """
+    recipes = (subject.preprocessing, *subject.preprocessings.values())
+    device, cpu = torch.device(subject.device), torch.device("cpu")
+    anywhere = subject.network is not None and all(type(recipe) is Preprocessing for recipe in recipes)
+    return device if anywhere and device.type != "mps" else cpu
+
+
+def device_of_films(subject: Subject) -> dict[str, object]:
+    """Return that films were not perturbed on the CPU, for a grey value in ten thousand may differ: part of a key."""
+    device = films_on(subject)
+    return {} if device.type == "cpu" else {"films": f"on {device.type}"}
 
 
 def _columns(width: int) -> dict[str, str]:

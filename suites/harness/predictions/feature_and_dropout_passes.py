@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from robustness.content_cache import forget
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import BlockShards, Unfinished
 from suites.harness.cache.code_digest import decoding
@@ -28,7 +29,7 @@ from suites.harness.errors import FilmUnreadable
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.blocks import Block, Filed, Nobody, Receipt, Told, cut, gathered, way_to_read
 from suites.harness.predictions.conditions import CLEAN, Condition, parse, shown
-from suites.harness.predictions.engine import threads_of
+from suites.harness.predictions.engine import device_of_films, films_on, threads_of
 from suites.harness.predictions.opened import Opened, opened
 from suites.harness.predictions.resolution import Resolution
 from suites.harness.subjects.subject import Subject
@@ -142,6 +143,7 @@ class PassJob:
             "resolution": str(self.resolution),
             "version": VERSION,
             **threads_of(subject),
+            **device_of_films(subject),
         }
         return Passing(self, subject, BlockShards(self.cache, self.kind, key, {"values": "bytes"}))
 
@@ -190,10 +192,15 @@ class Passing:
         job, image = self.job, film.key[0]
         try:
             with torch.inference_mode():
-                views = shown(film.decode(), job.condition, image, seed=job.seed, resolution=job.resolution)
+                views = shown(
+                    film.decode(), job.condition, image, seed=job.seed, resolution=job.resolution,
+                    device=films_on(self.subject),
+                )  # fmt: skip
                 pixels = self.subject.pixels(views)
         except PerturbationUndefined:
             return b""
+        finally:
+            forget()
         digest = hashlib.sha256(f"{image}\x1f{job.condition.text}\x1f{job.seed}".encode()).digest()
         values = PASSES_OF[job.kind](self.subject, pixels, int.from_bytes(digest[:7], "little"))
         return np.ascontiguousarray(values, dtype=np.float32).tobytes()

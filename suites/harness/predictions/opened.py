@@ -13,10 +13,14 @@ from functools import partial
 from suites.harness.cache import FilmKey
 from suites.harness.cohorts.cohort import Cohort, Film, Row
 from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
-from suites.harness.predictions.ahead import ahead
+from suites.harness.predictions.ahead import Room, ahead
 
-HELD = 128 * 1024**2
+HELD = 64 * 1024**2
 """Bytes of the films of a block that are kept from being identified until they are asked for."""
+DECODING = 256 * 1024**2
+"""Bytes that films may need at once while they are decoded; a single film may need more."""
+DECODED_IMAGES = 4
+"""Images of the size of a film, float32, that are in use while it is decoded; of 16 bits and DICOM 3.6."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Opened:
         key: its id and content.
         note: what a reader must know of how it was read.
         decode: gives the film; raises `FilmUnreadable`.
+        shape: (height, width), where it is known without decoding it again.
     """
 
     row: Row
     key: FilmKey
     note: str
     decode: Callable[[], Film]
+    shape: tuple[int, ...] | None = None
 
 
 def opened(
@@ -48,17 +54,23 @@ def opened(
     """
     films: list[Opened] = []
     unreadable: list[tuple[str, str]] = []
-    held = 0
+    held, room = 0, Room(DECODING)
 
-    def identified(_: int, row: Row) -> Generator[tuple[tuple[Opened, int], int]]:
-        content, decode = cohort.opened(row)
-        key = str(row["id"]), content
-        if cohort.identify is not None:
-            yield (Opened(row, key, "", partial(_again, cohort, row, key)), 0), 0
-            return
-        film = decode()  # it has been decoded already
-        size = film.pixels.nbytes + sum(mask.nbytes for mask in film.masks.values())
-        yield (Opened(row, key, film.note, decode), size), size
+    def identified(turn: int, row: Row) -> Generator[tuple[tuple[Opened, int], int]]:
+        try:
+            if cohort.identify is not None:
+                content, decode = cohort.opened(row)
+                key = str(row["id"]), content
+                yield (Opened(row, key, "", partial(_again, cohort, row, key)), 0), 0
+                return
+            with room.holding(turn, None) as needed:
+                content, decode = cohort.opened(row)
+                film = decode()  # it has been decoded already
+                needed.becomes(film.pixels.nbytes * DECODED_IMAGES)
+            size = film.pixels.nbytes + sum(mask.nbytes for mask in film.masks.values())
+            yield (Opened(row, (str(row["id"]), content), film.note, decode, film.pixels.shape), size), size
+        finally:
+            room.passed(turn)
 
     for row, found in ahead(rows, identified, threads):
         try:

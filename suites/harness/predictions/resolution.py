@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import torch
 from torch import Tensor
 
+from robustness.primitives.resampling import averaged
 from suites.harness.subjects.preprocessing import Preprocessing
 
 OVERSAMPLED = 4
@@ -42,17 +42,17 @@ class Resolution:
         return cls(max(known) if known and len(known) == len(sides) else None)
 
     def working(self, film: Tensor, lungs: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return a film (H, W), float32 in [0, 1], and its lung mask (H, W), averaged down where they are larger."""
+        """Return a film (H, W), float32 in [0, 1], and its lung mask (H, W), averaged down where they are larger.
+
+        On whatever device they lie.
+        """
         side, (height, width) = self.side, film.shape
         if side is None or min(height, width) <= side:
             return film, lungs
         scale = side / min(height, width)
-        size = (max(side, round(width * scale)), max(side, round(height * scale)))
-        small = torch.from_numpy(cv2.resize(film.numpy(), size, interpolation=cv2.INTER_AREA)).clamp_(0.0, 1.0)
-        if lungs is None:
-            return small, None
-        share = cv2.resize(lungs.to(torch.float32).numpy(), size, interpolation=cv2.INTER_AREA)
-        return small, torch.from_numpy(share >= 0.5)
+        rows, columns = max(side, round(height * scale)), max(side, round(width * scale))
+        small = averaged(film, rows, columns).clamp_(0.0, 1.0)
+        return small, None if lungs is None else averaged(lungs.to(torch.float32), rows, columns) >= 0.5
 
     def __str__(self) -> str:
         if self.side is None:

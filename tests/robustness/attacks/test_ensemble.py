@@ -18,6 +18,7 @@ from robustness.attacks import (
     alone,
     attack_each,
     attack_films,
+    ensemble,
     gather,
     get,
 )
@@ -335,3 +336,18 @@ def test_unknown_attack_suggests_the_nearest() -> None:
         get("fgsm", steps=3)
     with pytest.raises(AttackError, match="unknown settings"):
         get("mifgsm", step=3)
+
+
+def test_batches_are_bounded_in_bytes_and_each_film_is_asked_for_once(monkeypatch):
+    class Films(list):
+        asked: list[int] = []  # noqa: RUF012
+
+        def __getitem__(self, at):
+            self.asked.append(at)
+            return super().__getitem__(at)
+
+    films = Films(torch.zeros(1, 8, 8 + 8 * (at > 4)) for at in range(9))
+    monkeypatch.setattr(ensemble, "MOST", 3 * films[8].nbytes)
+    Films.asked.clear()
+    assert [batch for batch, _ in ensemble._batches(films, 9, 4)] == [[0, 1, 2, 3], [4], [5, 6, 7], [8]]
+    assert Films.asked == list(range(9))

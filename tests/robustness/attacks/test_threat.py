@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustness.attacks import AttackError, BudgetError, Protocol, ThreatModel, attack_films, get
+from robustness.attacks import threat as threats
 from robustness.attacks.threat import ROUNDING, check_budgets, requantise
 
 
@@ -120,3 +121,14 @@ def test_a_subject_that_takes_8_bits_sees_and_is_charged_whole_grey_levels() -> 
         assert float((pixels * 255 - (pixels * 255).round()).abs().max()) < 1e-4
     with pytest.raises(BudgetError, match="moves no pixel"):
         attack_films(subject, film, [0], ["film"], threat, budgets=[0.5 / 255], profile=plan)
+
+
+def test_rows_are_stored_as_the_whole_film_is(monkeypatch):
+    start = torch.rand(2, 1, 33, 20, generator=torch.Generator().manual_seed(1))
+    moved = (start + 0.02 * torch.rand_like(start) - 0.01).clamp(0, 1)
+    budget = torch.tensor([2 / 255, 3 / 255], dtype=torch.float64)
+    whole, inside = requantise(moved, start, budget, ThreatModel())
+    monkeypatch.setattr(threats, "STRIP", 7)
+    rows, again = requantise(moved, start, budget, ThreatModel())
+    assert torch.equal(whole, rows)
+    assert torch.equal(inside, again)

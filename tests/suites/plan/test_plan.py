@@ -22,7 +22,7 @@ CLAIMS = load_claims()
 PROBES = {"lateral": 9, "adult": 6}
 DECODING = {"main": 0.1, "lateral": 0.2, "adult": 0.1}
 SPEED = Speed(
-    {"reader": 0.01, "calm": 0.02}, {"reader": 0.02, "calm": 0.04}, DECODING, 0.002, frozenset({"lung"}), 16384
+    {"reader": 0.01, "calm": 0.02}, {"reader": 0.02, "calm": 0.04}, DECODING, 0.002, frozenset({"lung"}), (64, 64)
 )
 
 
@@ -200,7 +200,7 @@ def test_more_work_takes_longer_and_a_slow_network_takes_its_time(evaluation):
     few, all_of_it = (planned(evaluation(*names), SPEED).cost for names in (("classes.recall_gap",), ()))
     assert 0 < few.seconds["predicting"] < all_of_it.seconds["predicting"]
     assert few.seconds["attacking"] == 0 < all_of_it.seconds["attacking"]
-    slow = Speed({"reader": 0.1}, {"reader": 0.2}, DECODING, 0.002, frozenset(), 16384)
+    slow = Speed({"reader": 0.1}, {"reader": 0.2}, DECODING, 0.002, frozenset(), (64, 64))
     assert planned(evaluation(), slow).cost.seconds["attacking"] == pytest.approx(10 * all_of_it.seconds["attacking"])
 
 

@@ -110,6 +110,29 @@ def test_a_room_holds_no_more_than_it_has_unless_one_alone_needs_it(needs):
     assert all(sum(now) <= 10 or len([need for need in now if need]) == 1 for now in most)
 
 
+def test_who_does_not_know_what_it_needs_is_alone_and_then_held_to_the_most_that_was_needed():
+    room, started = Room(10), []
+
+    def work(turn: int) -> None:
+        with room.holding(turn, None) as held:
+            started.append(turn)
+            time.sleep(0.02)
+            assert turn or started == [0], "nobody beside the first, which may need anything"
+            held.becomes(4)
+            time.sleep(0.1)
+
+    threads = [threading.Thread(target=work, args=(turn,)) for turn in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.07)
+    with room._changed:
+        assert room._held == 8, "two of four; the third waits"
+    for thread in threads:
+        thread.join(20)
+    assert started == [0, 1, 2]
+    assert room._held == 0
+
+
 def test_a_later_film_never_holds_the_room_that_an_earlier_one_waits_for(monkeypatch):
     """Films are taken in order: the second, done first, would wait to be taken while the first waits for its room."""
     monkeypatch.setattr(module, "WAITING", 3)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from robustness.attacks import AttackResult
 from suites.harness.claims import GalleryItem, Label, Tiles
 from suites.harness.endpoints.adversarial.runs import Attack
+from suites.harness.endpoints.adversarial.runs.job import easiest
 from suites.harness.endpoints.adversarial.runs.universal import Patterns
 from suites.harness.formatting import figures, film_figures
 from suites.harness.formatting.wording import plain_name
@@ -44,16 +45,10 @@ def curves(series: Mapping[str, Mapping[float, Sampled]], title: str) -> Figure:
     )
 
 
-def smallest_changes(answers: Answers, attack: Attack, how_many: int = 4) -> list[GalleryItem]:
+def smallest_changes(answers: Answers, attack: Attack) -> list[GalleryItem]:
     """Return the films that flip most easily, with the stored 8-bit examples that can be replayed."""
-    # A stored distance of 0: rounding the film itself to 8 bits flips it, and there is no change to show.
-    able = [
-        result
-        for result in attack.found.results
-        if result.stored is not None and min(result.distance, result.stored_distance) > 0
-    ]
     items = []
-    for result in sorted(able, key=lambda item: (item.stored_distance, item.image_id))[:how_many]:
+    for result in easiest(attack.found.results):
         assert result.stored is not None  # noqa: S101 - filtered above
         after = int(np.argmax(result.stored_logits))
         names = [plain_name(answers.subject.classes[call]) for call in (result.clean_prediction, after)]

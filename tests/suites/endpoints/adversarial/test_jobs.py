@@ -125,6 +125,19 @@ def test_a_stored_whole_film_goes_wrong_through_the_subjects_own_resize(evidence
         assert result.film is None, "a whole film is decoded again, not kept"
 
 
+def test_of_large_films_only_what_is_shown_is_kept(evidence, tmp_path, monkeypatch):
+    answers = evidence(subject_of(Fragile(), "fragile"), cohort=cohort_of(30, decode=partial(draw, side=128))).main
+    everything = attack(answers, "quick", tmp_path / "all", threat=FILM)
+    easy = [one.image_id for one in job.easiest(everything.found.results)]
+    assert len(easy) == job.EXAMPLES < sum(one.stored is not None for one in everything.found.results)
+    monkeypatch.setattr(job, "MOST_EXAMPLES", 30 * 128 * 128 - 1)
+    for _ in range(2):  # worked out, then read
+        few = attack(answers, "quick", tmp_path / "few", threat=FILM)
+        assert {one.image_id for one in few.found.results if one.stored is not None} == set(easy)
+        assert [one.image_id for one in job.easiest(few.found.results)] == easy
+        assert few.distances.tolist() == everything.distances.tolist()
+
+
 def test_what_an_adversary_moves_is_what_the_network_gets():
     subject = replace(subject_of(Reader(), "reader"), preprocessing=LARGER)
     film = torch.rand(2, 1, 64, 80)

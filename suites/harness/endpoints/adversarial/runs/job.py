@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +26,16 @@ from suites.harness.endpoints.adversarial.runs.effort import share
 from suites.harness.endpoints.adversarial.runs.stored import COLUMNS, from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
+from suites.harness.process import mapping
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
+LARGE = 16 * 1024**2
+"""Bytes of a film from which on its images are handed back as soon as they are done with."""
+EXAMPLES = 4
+"""Films whose changed version is shown."""
+MOST_EXAMPLES = 64 * 1024**2
+"""Bytes of the changed versions of all films; where they would have more, only those that are shown are kept."""
 PROBED = 8
 """Films that the sanity checks probe."""
 CHECKS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
@@ -76,7 +84,7 @@ class Job:
     @cached_property
     def pixels(self) -> Pixels:
         """What the adversary moves."""
-        return Pixels(self.answers, self.rows, whole=self.model.space == "film")
+        return Pixels(self.answers, self.rows, whole=self.whole)
 
     @cached_property
     def key(self) -> dict[str, object]:
@@ -91,13 +99,36 @@ class Job:
             "batch": BATCH[subject.differentiable],
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
             "decoding": decoding(),
-            "version": 4,
+            "version": 5,
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:
         """Return the records that the cache has, by film."""
         known = Shards(cache, "attacks", self.key, COLUMNS).read()
-        return {str(row["image"]): from_row(row) for row in known.to_dict("records")} if len(known) else {}
+        done: dict[str, AttackResult] = {}
+        for row in known.to_dict("records") if len(known) else ():
+            self._note(done, from_row(row))
+        return done
+
+    @property
+    def whole(self) -> bool:
+        """Whether the film itself is changed."""
+        return self.model.space == "film"
+
+    def _note(self, done: dict[str, AttackResult], result: AttackResult) -> AttackResult:
+        """Add a record to those that are done, and return what is kept of it.
+
+        Of large films only the examples that are shown are, those that flip most easily: a hundred would be as large as
+        everything else. The point between grey levels is shown nowhere, and a film can be decoded again.
+        """
+        done[result.image_id] = replace(result, adversarial=None, film=None if self.whole else result.film)
+        if self.whole:
+            shown = {one.image_id for one in easiest(done.values())}
+            for image, one in list(done.items()):
+                large = one.stored is not None and one.stored.nbytes * len(self.ids) > MOST_EXAMPLES
+                if large and image not in shown:
+                    done[image] = replace(one, stored=None)
+        return done[result.image_id]
 
     def run(self, cache: Path) -> Attacked:
         """Return the records of all films, attacking those that the cache lacks.
@@ -123,24 +154,19 @@ class Job:
                 profile=self.plan, seed=self.answers.seed, batch_size=BATCH[subject.differentiable], done=set(done),
                 watch=watch,
             )  # fmt: skip
+            shards = Shards(cache, "attacks", self.key, COLUMNS)
             try:
-                for result in self._each_kept(records, Shards(cache, "attacks", self.key, COLUMNS)):
-                    done[result.image_id] = result
-                    progress.done()
-                    made = 0  # the next pass is of another batch
+                with (
+                    Keeping(shards, every=BATCH[subject.differentiable]) as keeping,
+                    mapping(LARGE) if self.whole else nullcontext(),
+                ):
+                    for result in records:
+                        keeping.keep(to_row(self._note(done, result)))
+                        progress.done()
+                        made = 0  # the next pass is of another batch
             except AttackError as problem:
                 raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
         return gather(done[image] for image in self.ids)
-
-    def _each_kept(self, records: Iterator[AttackResult], shards: Shards) -> Iterator[AttackResult]:
-        """Yield records as the cache will give them back, storing every batch of them as it is complete."""
-        whole = self.model.space == "film"
-        with Keeping(shards, every=BATCH[self.answers.subject.differentiable]) as keeping:
-            for result in records:
-                # The point between grey levels is shown nowhere, and a whole film can be decoded again.
-                kept = replace(result, adversarial=None, film=None if whole else result.film)
-                keeping.keep(to_row(kept))
-                yield kept
 
     def checks(self, cache: Path, found: Attacked) -> tuple[SanityCheck, ...]:
         """Return whether the attack can be trusted, probed on a few films that are called right."""
@@ -165,6 +191,15 @@ class Job:
             films=PROBED,
             queries=50,
         )
+
+
+def easiest(results: Iterable[AttackResult]) -> list[AttackResult]:
+    """Return the films with an example that flip most easily, `EXAMPLES` of them.
+
+    A stored distance of 0: rounding the film itself to 8 bits flips it, and there is no change to show.
+    """
+    able = [one for one in results if one.stored is not None and min(one.distance, one.stored_distance) > 0]
+    return sorted(able, key=lambda one: (one.stored_distance, one.image_id))[:EXAMPLES]
 
 
 class Pixels(Sequence[Tensor]):
