@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from suites.harness.statistics.bootstrap import LEVEL
-from suites.harness.statistics.resamples import Floats
+from suites.harness.statistics.poisson_draws import Floats
 
 
 def mcnemar_test(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:

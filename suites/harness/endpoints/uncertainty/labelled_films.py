@@ -13,7 +13,7 @@ from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.statistics import Integers, Resamples, Sampled
-from suites.harness.statistics.resamples import applied
+from suites.harness.statistics.resamples import applied, ranked
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,18 @@ class LabelledFilms:
         events: int | None = None,
         *,
         averaged: bool = True,
+        by_rank: bool = False,
     ) -> Sampled:
-        """Return an estimator (called with `weights=`) on the films and on the resamples; see `Sampled`."""
+        """Return an estimator (called with `weights=`) on the films and on the resamples; see `Sampled`, `ranked`."""
         estimate = float(np.asarray(estimator(weights=None)))
-        replicates, left_out = (applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out))
+        coarse = 0.0
+        if by_rank:
+            replicates, left_out, bins = ranked(estimator, self.resamples)
+            coarse = float(bins)
+        else:
+            replicates, left_out = (
+                applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out)
+            )
         return Sampled(
             estimate,
             replicates,
@@ -70,6 +78,7 @@ class LabelledFilms:
             left_out=left_out,
             events=events,
             averaged=averaged,
+            coarse=coarse,
         )
 
 
