@@ -181,7 +181,10 @@ def means(values: npt.ArrayLike, weights: Floats | Rows) -> Floats:
     """Return (B, ...) means of (N, ...) values by (B, N) weights; a row without any weight gives NaN."""
     matrix = np.asarray(values, dtype=np.float64)
     flat = matrix.reshape(len(matrix), -1)
-    totals = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (weights @ flat) / totals
+        if isinstance(weights, Rows):
+            sums = weights @ np.column_stack([flat, np.ones(len(flat))])
+            found = sums[:, :-1] / sums[:, -1:]
+        else:
+            found = (weights @ flat) / weights.sum(axis=1, keepdims=True)
     return np.asarray(found.reshape(len(weights), *matrix.shape[1:]), dtype=np.float64)

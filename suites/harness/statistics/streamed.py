@@ -23,6 +23,8 @@ Values: TypeAlias = npt.NDArray[Any] | sparse.csr_matrix
 
 BLOCK = 2**25
 """Bytes of weights that are looked at together."""
+PATIENTS = 128
+"""Patients that are multiplied together: their numbers stay in the cache of a processor."""
 
 
 class Rows(ABC):
@@ -136,8 +138,8 @@ class Drawn(Rows):
         first = np.flatnonzero(np.r_[True, np.diff(cluster) != 0]) if len(cluster) else np.zeros(0, dtype=np.int64)
         patients, ends = cluster[first], np.r_[first, len(cluster)]
         stratum = self.draws.stratum[patients]
-        found = np.zeros((self.draws.count, whole.shape[1]))
-        step = max(1, BLOCK // (8 * max(self.draws.count, whole.shape[1])))
+        found = np.zeros((whole.shape[1], self.draws.count))
+        step = max(1, BLOCK // (8 * self.draws.count)) if sparse.issparse(whole) else PATIENTS
         for one in np.unique(stratum):
             start, stop = np.searchsorted(stratum, [one, one + 1])
             sums = np.zeros_like(found)
@@ -145,21 +147,21 @@ class Drawn(Rows):
                 end = min(at + step, int(stop))
                 part = whole[order[ends[at] : ends[end]]]
                 numbers = self.draws.numbers(patients[at:end]).astype(np.float64)
-                sums += _product(numbers, part, ends[at:end] - ends[at])
-            found += self.draws.scale[one][:, None] * sums
-        return found
+                sums += _product(part, ends[at:end] - ends[at], numbers)
+            found += self.draws.scale[one] * sums
+        return np.ascontiguousarray(found.T)
 
 
-def _product(numbers: Floats, values: Values, first: Integers) -> Floats:
-    """Return (B, m) of (P, B) numbers of patients and (n, m) values of films, those of each patient from `first`."""
+def _product(values: Values, first: Integers, numbers: Floats) -> Floats:
+    """Return (m, B) of (n, m) values of films, those of each patient from `first`, and (P, B) numbers of patients."""
     if sparse.issparse(values):
         member = sparse.csr_matrix(
             (np.ones(values.shape[0]), np.arange(values.shape[0]), np.r_[first, values.shape[0]]),
             shape=(len(first), values.shape[0]),
         )
-        return np.asarray(((member @ values).T.tocsr() @ numbers).T)
+        return np.asarray((member @ values).T.tocsr() @ numbers)
     of_patients = np.add.reduceat(values.astype(np.float64), first, axis=0)
-    return np.asarray(numbers.T @ of_patients)
+    return np.asarray(np.ascontiguousarray(of_patients.T) @ numbers)
 
 
 @dataclass(frozen=True)
