@@ -12,7 +12,7 @@ from scipy import sparse
 from calibration import ood, ranking, selective
 from robustness import philox
 from suites.harness import statistics
-from suites.harness.statistics import Resamples, Sampled, poisson_draws, ranked, resamples
+from suites.harness.statistics import Resamples, Sampled, hypothesis_tests, poisson_draws, ranked, resamples
 from suites.harness.statistics.resamples import applied
 
 FILMS = 6000
@@ -164,3 +164,12 @@ def test_both_ends_lie_further_out_by_what_bins_can_change():
     assert coarse.p_below(0.72) == pytest.approx(plain.p_below(0.717))
     assert "both ends 0.003 further out" in coarse.estimator
     assert statistics.difference(coarse, coarse).coarse == 0.006
+
+
+def test_signs_are_flipped_in_blocks_without_changing_the_test(monkeypatch):
+    generator = np.random.default_rng(0)
+    differences, patients = generator.integers(-1, 2, 900) + (generator.random(900) < 0.02), np.arange(900) // 2
+    whole = statistics.sign_flip_test(differences, patients, seed=1, flips=2000)
+    monkeypatch.setattr(hypothesis_tests, "AT_ONCE", 1000)
+    assert statistics.sign_flip_test(differences, patients, seed=1, flips=2000) == whole
+    assert 0.001 < whole < 0.999
