@@ -21,7 +21,14 @@ from calibration.binning import Bins
 from calibration.error import bin_table
 from calibration.null_band import calibrated_samples
 from calibration.style import BLACK, GREY, LIGHT, figure, hatched_shares, look, settings
-from calibration.validation import CalibrationError, FloatArray, IntArray, checked_labels, checked_probabilities
+from calibration.validation import (
+    CalibrationError,
+    FloatArray,
+    IntArray,
+    Weights,
+    checked_labels,
+    checked_probabilities,
+)
 
 FEWEST = 10  # films; a smaller bin is drawn hollow, pale and apart from the line: its frequency says little
 ABREAST = 2  # diagrams beside one another; more would be too small to read in a column of text
@@ -43,7 +50,7 @@ def reliability(
     labels: ArrayLike,
     *,
     groups: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
+    weights: Weights | None = None,
     views: Mapping[str, str] | None = None,
     bins: int = 15,
     binning: str = "equal-width",
@@ -79,7 +86,7 @@ def before_after(
     *,
     titles: tuple[str, str] = ("As published", "Recalibrated, out of fold"),
     groups: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
+    weights: Weights | None = None,
     view: str = "top-label",
     bins: int = 15,
     binning: str = "equal-width",
@@ -166,7 +173,7 @@ def _abreast(
     columns: Sequence[tuple[FloatArray, str, str]],
     labels: ArrayLike,
     groups: ArrayLike | None,
-    weights: ArrayLike | None,
+    weights: Weights | None,
     *,
     bins: int,
     binning: str,

@@ -33,6 +33,8 @@ from calibration.validation import (
     Estimate,
     FloatArray,
     IntArray,
+    Rows,
+    Weights,
     checked_groups,
     checked_labels,
     checked_logits,
@@ -113,7 +115,7 @@ def estimate(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    weights: ArrayLike | None = None,
+    weights: Weights | None = None,
     groups: ArrayLike | None = None,
 ) -> Estimate:
     """Value of a named measure: a float, or (B,) for (B, n) weights.
@@ -141,8 +143,8 @@ def measured(
     labels: ArrayLike,
     *,
     groups: ArrayLike,
-    weights: ArrayLike | None = None,
-    left_out: ArrayLike | None = None,
+    weights: Weights | None = None,
+    left_out: Weights | None = None,
     within: float = 0.0,
     draws: int = null_band.DRAWS,
     seed: int = 0,
@@ -171,7 +173,10 @@ def measured(
     z = checked_logits(logits)
     y = checked_labels(labels, *z.shape)
     patients = checked_groups(groups, y.size)
-    w, alone = (None if rows is None else checked_weights(rows, y.size).T for rows in (weights, left_out))
+    w, alone = (
+        rows if rows is None or isinstance(rows, Rows) else checked_weights(rows, y.size).T
+        for rows in (weights, left_out)
+    )
     samples = None
     if draws and any(_parse(name)[0].banded for name in (*names, *beside)):
         samples = null_band.calibrated_samples(softmax(z), groups=patients, within=within, draws=draws, seed=seed)
@@ -188,8 +193,8 @@ def _measured(
     y: IntArray,
     patients: IntArray,
     *,
-    weights: FloatArray | None,
-    left_out: FloatArray | None,
+    weights: FloatArray | Rows | None,
+    left_out: FloatArray | Rows | None,
     samples: null_band.CalibratedSamples | None,
     seed: int,
     strict: bool,
@@ -226,8 +231,8 @@ def _interval(
     y: IntArray,
     patients: IntArray,
     *,
-    weights: FloatArray,
-    left_out: FloatArray | None,
+    weights: FloatArray | Rows,
+    left_out: FloatArray | Rows | None,
     seed: int,
 ) -> Interval | None:
     measure, options = _parse(found.name)

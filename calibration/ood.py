@@ -11,17 +11,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.ranking import checked_scores, running_sums, steps
-from calibration.validation import ClassAbsentError, Estimate, FloatArray, over_resamples
+from calibration.ranking import checked_scores, over_thresholds, steps
+from calibration.validation import ClassAbsentError, Estimate, FloatArray, Weights
 
 
-def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
+def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: Weights | None = None, orders: bool = False) -> Estimate:
     """Chance that an outside film scores higher than an inside one, ties counting half.
 
     Args:
         scores: (n,) larger = more out of distribution.
         outside: (n,) true for out-of-distribution films.
-        weights: None, (n,) or (B, n), see `calibration.validation`.
+        weights: None, (n,), (B, n) or rows of these, see `calibration.validation`; rows are counted in bins.
+        orders: see what bins can change: (3, B) for rows, see `calibration.ranking`.
 
     Returns:
         A float, or (B,) for (B, n) weights; NaN for a resample with one kind of film only.
@@ -32,10 +33,10 @@ def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = 
     """
     score, mark = _checked(scores, outside)
 
-    return over_resamples(weights, score.size, lambda w: _area(*running_sums(score, mark, w)))
+    return over_thresholds(score, mark, weights, _area, orders=orders)
 
 
-def aupr(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
+def aupr(scores: ArrayLike, outside: ArrayLike, *, weights: Weights | None = None, orders: bool = False) -> Estimate:
     """Average precision: the mean precision at each outside film, stepwise as scikit-learn's.
 
     Depends on how many outside films there are.
@@ -43,16 +44,20 @@ def aupr(scores: ArrayLike, outside: ArrayLike, *, weights: ArrayLike | None = N
     """
     score, mark = _checked(scores, outside)
 
-    def area(w: FloatArray) -> FloatArray:
-        false, true = running_sums(score, mark, w)
+    def area(false: FloatArray, true: FloatArray) -> FloatArray:
         precision = true / np.where(false + true > 0, false + true, 1.0)
         return _ratio((steps(true) * precision).sum(axis=0), np.where(false[-1] > 0, true[-1], 0.0))
 
-    return over_resamples(weights, score.size, area)
+    return over_thresholds(score, mark, weights, area, orders=orders)
 
 
 def fpr_at_tpr(
-    scores: ArrayLike, outside: ArrayLike, *, tpr: float = 0.95, weights: ArrayLike | None = None
+    scores: ArrayLike,
+    outside: ArrayLike,
+    *,
+    tpr: float = 0.95,
+    weights: Weights | None = None,
+    orders: bool = False,
 ) -> Estimate:
     """Share of inside films flagged at the highest threshold that flags at least `tpr` of the outside films.
 
@@ -60,11 +65,16 @@ def fpr_at_tpr(
     """
     score, mark = _checked(scores, outside)
 
-    return over_resamples(weights, score.size, lambda w: _flagged(*running_sums(score, mark, w), tpr))
+    return over_thresholds(score, mark, weights, lambda false, true: _flagged(false, true, tpr), orders=orders)
 
 
 def auroc_and_fpr(
-    scores: ArrayLike, outside: ArrayLike, *, tpr: float = 0.95, weights: ArrayLike | None = None
+    scores: ArrayLike,
+    outside: ArrayLike,
+    *,
+    tpr: float = 0.95,
+    weights: Weights | None = None,
+    orders: bool = False,
 ) -> tuple[Estimate, Estimate]:
     """`auroc` and `fpr_at_tpr` in one pass over the films, for tables of many scores.
 
@@ -72,11 +82,10 @@ def auroc_and_fpr(
     """
     score, mark = _checked(scores, outside)
 
-    def both(w: FloatArray) -> FloatArray:
-        false, true = running_sums(score, mark, w)
+    def both(false: FloatArray, true: FloatArray) -> FloatArray:
         return np.stack([_area(false, true), _flagged(false, true, tpr)])
 
-    area, flagged = over_resamples(weights, score.size, both)
+    area, flagged = over_thresholds(score, mark, weights, both, orders=orders)
     return area, flagged
 
 

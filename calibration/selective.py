@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.special import digamma
 
 from calibration.ood import auroc
-from calibration.ranking import checked_scores, running_sums, steps
-from calibration.validation import CalibrationError, ClassAbsentError, Estimate, FloatArray, each, over_resamples
+from calibration.ranking import checked_scores, over_thresholds, running_sums, steps
+from calibration.validation import CalibrationError, ClassAbsentError, Estimate, FloatArray, Weights, each
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Selective:
     excess_aurc: aurc minus that of an oracle that abstains on the wrong films first (same paper; its exact sum, not
         the paper's approximation by an integral); 0 is perfect order.
     coverage: the largest share of films that can be kept with an error rate of at most `risk` among them; 0 if there
-        is none. Chosen and measured on the same films: optimistic for a threshold to be used on others.
+        is none. Chosen and measured on the same films: optimistic for a threshold to be used on others. It jumps from
+        film to film: from `Rows`, counted in bins, it is only a lower bound.
     """
 
     aurc: Estimate
@@ -57,7 +58,12 @@ class Selective:
 
 
 def selective(
-    uncertainty: ArrayLike, wrong: ArrayLike, *, risk: float = 0.05, weights: ArrayLike | None = None
+    uncertainty: ArrayLike,
+    wrong: ArrayLike,
+    *,
+    risk: float = 0.05,
+    weights: Weights | None = None,
+    orders: bool = False,
 ) -> Selective:
     """Return the measures of selective prediction.
 
@@ -65,7 +71,8 @@ def selective(
         uncertainty: (n,) larger = less sure.
         wrong: (n,) true where the decision is wrong.
         risk: the error rate allowed among the films kept, in [0, 1].
-        weights: None, (n,) or (B, n), see `calibration.validation`.
+        weights: None, (n,), (B, n) or rows of these, see `calibration.validation`; rows are counted in bins.
+        orders: see what bins can change: (3, B) for rows, see `calibration.ranking`.
 
     Raises:
         CalibrationError: vectors that do not match or are not finite, or a risk outside [0, 1].
@@ -74,8 +81,7 @@ def selective(
     if not 0 <= risk <= 1:
         raise CalibrationError(f"risk is an error rate in [0, 1], not {risk}")
 
-    def measures(w: FloatArray) -> FloatArray:
-        right, missed = running_sums(-score, miss, w)
+    def measures(right: FloatArray, missed: FloatArray) -> FloatArray:
         kept = right + missed
         total = kept[-1]
         under = (steps(kept) * missed / np.where(kept > 0, kept, 1.0)).sum(axis=0) / total
@@ -84,7 +90,7 @@ def selective(
         most = np.where(missed <= risk * kept, kept, 0.0).max(axis=0) / total
         return np.stack([under, under - oracle, most])
 
-    area, excess, coverage = each(over_resamples(weights, score.size, measures))
+    area, excess, coverage = each(over_thresholds(-score, miss, weights, measures, orders=orders))
     return Selective(area, excess, coverage, risk)
 
 
@@ -111,7 +117,9 @@ def threshold(uncertainty: ArrayLike, wrong: ArrayLike, *, risk: float = 0.05) -
     return float(np.sort(score)[kept - 1]) if kept else -np.inf
 
 
-def failure_auroc(uncertainty: ArrayLike, wrong: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
+def failure_auroc(
+    uncertainty: ArrayLike, wrong: ArrayLike, *, weights: Weights | None = None, orders: bool = False
+) -> Estimate:
     """Chance that a wrong film is more uncertain than a right one: 0.5 knows nothing, 1 knows every mistake.
 
     Arguments as in `selective`.
@@ -124,6 +132,6 @@ def failure_auroc(uncertainty: ArrayLike, wrong: ArrayLike, *, weights: ArrayLik
         CalibrationError: vectors that do not match or are not finite.
     """
     try:
-        return auroc(uncertainty, wrong, weights=weights)
+        return auroc(uncertainty, wrong, weights=weights, orders=orders)
     except ClassAbsentError as error:
         raise ClassAbsentError("all films are right, or all wrong: there is no failure to tell from success") from error

@@ -8,22 +8,41 @@ Conventions, stated once:
 * `weights` are how often each film counts: None (every film once), (n,) or (B, n) for B resamples at once. They are
   non-negative; multiplicities of a patient bootstrap are the usual case. The estimate is a float for None and (n,),
   and a (B,) vector for (B, n). Float64 weights in Fortran order are used without a copy.
+* Where (B, n) would not fit, `Rows` stand for them: blocks of resamples that are made as they are looked at. Rank
+  measures take them in fine bins, see `calibration.ranking`.
 * Everything is computed in float64, whatever comes in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from scipy.special import log_softmax as _log_softmax
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 Estimate: TypeAlias = Any  # a float, or a float64 vector (B,) when weights (B, n) were given
 
+
+@runtime_checkable
+class Rows(Protocol):
+    """Weights (B, n) of more resamples and films than fit at once."""
+
+    def __len__(self) -> int:
+        """Return B."""
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """Yield (b, n) weights, blocks of resamples one after the other."""
+
+    def __matmul__(self, values: NDArray[Any] | csr_matrix) -> FloatArray:
+        """Return (B, m) sums of (n, m) values, an array or a sparse matrix."""
+
+
+Weights: TypeAlias = ArrayLike | Rows
 BLOCK = 2**17  # weights worked on at a time: half a megabyte stays in the cache of any processor of today
 SUM_TOLERANCE = 1e-3  # services round to three or four decimals; rows this close to 1 are renormalised
 
@@ -121,11 +140,11 @@ def checked_groups(groups: ArrayLike | None, films: int) -> IntArray:
     return np.unique(g, return_inverse=True)[1].astype(np.int64).reshape(films)
 
 
-def over_resamples(weights: ArrayLike | None, films: int, estimate: Callable[[FloatArray], FloatArray]) -> Estimate:
+def over_resamples(weights: Weights | None, films: int, estimate: Callable[[FloatArray], FloatArray]) -> Estimate:
     """Apply an estimator to every resample: weights are checked, transposed and blocked here, results shaped.
 
     Args:
-        weights: None, (films,) or (B, films), see above.
+        weights: None, (films,), (B, films) or rows of these, see above.
         films: number of films.
         estimate: maps weights (films, b), one column per resample, to values (..., b), each from its own column alone.
 
@@ -135,6 +154,8 @@ def over_resamples(weights: ArrayLike | None, films: int, estimate: Callable[[Fl
     Raises:
         WeightError: wrong shape, negative or not finite, or a resample in which nothing has weight.
     """
+    if isinstance(weights, Rows):
+        return np.concatenate([over_resamples(block, films, estimate) for block in weights.blocks()], axis=-1)
     single = weights is None or np.ndim(weights) == 1
     columns = checked_weights(np.ones(films) if weights is None else weights, films)
     width = max(1, BLOCK // films)

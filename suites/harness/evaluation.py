@@ -34,9 +34,16 @@ from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
+from suites.harness.statistics import DENSE
 from suites.harness.stress_grid.whole import stress_grid
 from suites.harness.subjects.subject import device_kind
 from suites.harness.verdicts import judge_section
+
+OF_MANY = (
+    f"There are more than {DENSE:,} films: patients are resampled by Poisson numbers, which gives the intervals of the "
+    "multinomial bootstrap; rank measures (AUROC and the like) are counted in fine bins, and their intervals are wider "
+    "by what bins can change."
+)
 
 
 @dataclass(kw_only=True)
@@ -243,6 +250,7 @@ class Evaluation(PredictedRun):
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
             *self.remarks, *self.warnings, *self.assumptions, *self.cohort.notes, *read,
+            *([OF_MANY] if any(len(answers.cohort) > DENSE for answers in judged) else ()),
             *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:

@@ -14,7 +14,7 @@ from calibration.validation import FloatArray
 from suites.harness.formatting.wording import number
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Sampled
-from suites.harness.statistics.resamples import Resamples, applied
+from suites.harness.statistics.resamples import Resamples, ranked
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class TwoCohorts:
         return len(self.outside)
 
     def sampled(self, statistic: Callable[..., object]) -> Sampled:
-        """Return a statistic in [0, 1] of both groups, called with `weights=`."""
+        """Return a rank statistic in [0, 1] of both groups, called with `weights=` (see `ranked`)."""
         estimate = float(np.asarray(statistic(weights=None)))
-        drawn, left_out = (applied(statistic, rows) for rows in (self.resamples.weights, self.resamples.left_out))
-        return Sampled(estimate, drawn, self.patients, strata=(self.fewest,), left_out=left_out)
+        drawn, left_out, coarse = ranked(statistic, self.resamples)
+        return Sampled(estimate, drawn, self.patients, strata=(self.fewest,), left_out=left_out, coarse=float(coarse))
 
     def auroc(self, values: FloatArray) -> Sampled:
         """Return how well (n,) values, larger for the probe, tell the two apart."""

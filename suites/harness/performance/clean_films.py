@@ -22,7 +22,7 @@ from suites.harness.claims import Measure, Unit
 from suites.harness.cohorts import class_roles
 from suites.harness.performance import confusion_matrix
 from suites.harness.record import Record
-from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Sampled, combined
+from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Rows, Sampled, combined, ranked
 from suites.harness.subjects.subject import Subject
 
 SMALL_CLASS = 100
@@ -62,7 +62,7 @@ class CleanAnswers:
         """(L, R, K) the same with one patient left out at a time."""
         return self._counted(self.resamples.left_out)
 
-    def _counted(self, weights: Floats) -> Floats:
+    def _counted(self, weights: Floats | Rows) -> Floats:
         return np.asarray((weights @ self._cells).reshape(-1, len(self.labels), len(self.classes)))
 
     @property
@@ -145,8 +145,8 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
             )
             for measure, rows in films.items()
         ] + [
-            _of_films(answers, f"auroc_{name}", partial(_ranked, ood.auroc, score, own), fewest),
-            _of_films(answers, f"auprc_{name}", partial(_ranked, ood.aupr, score, own), fewest),
+            _of_ranks(answers, f"auroc_{name}", partial(ood.auroc, score, own), fewest),
+            _of_ranks(answers, f"auprc_{name}", partial(ood.aupr, score, own), fewest),
         ]
     return found
 
@@ -195,12 +195,7 @@ def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
     ]
 
 
-def _ranked(statistic: Callable[..., Floats], score: Floats, own: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return (B,) of how well a score ranks the films of a class above the others under (B, N) weights."""
-    return statistic(score, own, weights=weights)
-
-
-def _mean(weights: Floats, values: Floats) -> Floats:
+def _mean(weights: Floats | Rows, values: Floats) -> Floats:
     """Return (B,) means of (N,) values under (B, N) weights."""
     return np.asarray((weights @ values) / weights.sum(1))
 
@@ -279,17 +274,23 @@ def _of_counts(
 def _of_films(
     answers: CleanAnswers,
     name: str,
-    statistic: Callable[[Floats], Floats],
-    parts: tuple[int, ...] = (),
+    statistic: Callable[[Floats | Rows], Floats],
     *,
     highest: float = 1.0,
     unit: Unit = "plain",
 ) -> Measure:
     everyone = np.ones(len(answers.truth), dtype=bool)
-    drawn = np.concatenate([statistic(block) for block in np.array_split(answers.resamples.weights, 10)])
     value = float(statistic(np.ones((1, len(everyone))))[0])
-    found = value, drawn, statistic(answers.resamples.left_out)
-    return _measure(answers, name, found, everyone, unit=unit, parts=parts, highest=highest)
+    found = value, statistic(answers.resamples.weights), statistic(answers.resamples.left_out)
+    return _measure(answers, name, found, everyone, unit=unit, highest=highest)
+
+
+def _of_ranks(answers: CleanAnswers, name: str, statistic: Callable[..., object], parts: tuple[int, ...]) -> Measure:
+    """Return the measure of how well a score ranks films, a statistic called with `weights=` (see `ranked`)."""
+    everyone = np.ones(len(answers.truth), dtype=bool)
+    drawn, left_out, coarse = ranked(statistic, answers.resamples)
+    found = float(np.asarray(statistic())), drawn, left_out
+    return _measure(answers, name, found, everyone, unit="plain", parts=parts, coarse=float(coarse))
 
 
 def _measure(
@@ -301,6 +302,7 @@ def _measure(
     unit: Unit,
     parts: tuple[int, ...] = (),
     highest: float = 1.0,
+    coarse: float = 0.0,
 ) -> Measure:
     """Return the measure of a statistic and its replicates.
 
@@ -313,13 +315,14 @@ def _measure(
         parts: patients of the parts that bound it where nothing varies (see `Sampled.strata`); none for a ratio over
             all its films, whatever their class.
         highest: value it can take.
+        coarse: see `Sampled.coarse`.
     """
     n = int(films.sum())
     value, drawn, left_out = found
     # Over all films the smallest class counts; a ratio over some (those called so) is as small as these are together.
     sizes = np.bincount(answers.truth)
     smallest = int(sizes[sizes > 0].min()) if films.all() else n
-    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts, left_out)
+    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts, left_out, coarse=coarse)
     ends = sampled.interval() if np.isfinite(value) else None
     return Measure(
         name=name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,13 @@ class FilmAnswers:
     truth: npt.NDArray[np.int64]
     calls: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float64]
+
+    def among(self, places: npt.NDArray[np.int64]) -> FilmAnswers:
+        """Return the answers on some of the films."""
+        return replace(
+            self, films=self.films.iloc[places].reset_index(drop=True), truth=self.truth[places],
+            calls=self.calls[places], confidence=self.confidence[places],
+        )  # fmt: skip
 
     @cached_property
     def _names(self) -> npt.NDArray[np.object_]:

@@ -1,7 +1,8 @@
 """From a verdict to the film: which page shows every film with what was said of it, and the worst ones to look at?
 
 One static page beside the report: searchable, sortable, a link to each film, and for the worst of them pictures pixel
-for pixel, clean and stressed. It embeds two bytes per film and condition; everything else of it is in Parquet.
+for pixel, clean and stressed. It embeds two bytes per film and condition; everything else of it is in Parquet. Of more
+films than a page can hold it lists the worst and, as many, a random sample of the others.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ GROUPS = 3
 MOST_BYTES = 20 * 1024**2
 """Of pictures; films at their own pixels are large."""
 
+PAGE_BYTES = 3 * 1024**2
+"""Of what the page embeds about films, about."""
+
 Look = Callable[[str, str], npt.NDArray[np.float32]]
 """From a film's id and a condition to (H, W) in [0, 1], as the subject was shown it."""
 
@@ -55,24 +59,44 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     summaries = [one.summary() for one in answers]
     pd.concat(summaries, ignore_index=True).to_csv(folder / FILES[1][0], index=False)
     pd.concat([one.long() for one in answers], ignore_index=True).to_parquet(folder / FILES[2][0], index=False)
-    chosen = _chosen(answers, record.cohort.name) if look else []
+    listed = _listed(answers, record.seed)
+    shown = [one.among(listed) for one in answers]
+    chosen = _chosen(shown, record.cohort.name) if look else []
     conditions = [described(text) for text in answers[0].conditions]
-    pictures = _pictures(answers, chosen, conditions, look, folder) if look else {}
-    films = answers[0].films
+    pictures = _pictures(shown, chosen, conditions, look, folder) if look else {}
+    films = shown[0].films
     data = {
         "steps": STEPS,
         "films": [list(row) for row in films[["id", "label", "patient", "cohort"]].itertuples(index=False, name=None)],
         "conditions": conditions,
-        "subjects": [one.packed() for one in answers],
+        "subjects": [one.packed() for one in shown],
         "pictures": pictures,
     }
     worst = summaries[0].iloc[answers[0].worst(25)]  # for readers without scripts
     html = page.environment().get_template("films.html.j2").render(
-        record=record, data=embedded(data), pictured=len(pictures), films=len(films), worst=worst.to_dict("records"),
-        subjects=[one.subject for one in answers], **page.assets(script="films.js"),
+        record=record, data=embedded(data), pictured=len(pictures), films=len(answers[0].films), listed=len(films),
+        worst=worst.to_dict("records"), subjects=[one.subject for one in answers], **page.assets(script="films.js"),
     )  # fmt: skip
     (folder / PAGE).write_text(html, encoding="utf-8")
     return answers
+
+
+def _listed(answers: Sequence[FilmAnswers], seed: int) -> npt.NDArray[np.int64]:
+    """Return the places of the films that the page lists, in their order: all, or as many as it can hold.
+
+    Half of them are the worst of each subject in turn, the others a random sample of the rest.
+    """
+    films, conditions = answers[0].calls.shape
+    about = answers[0].films[["id", "label", "patient", "cohort"]].astype(str)
+    row = float(sum(about[name].str.len().mean() for name in about)) + 16 + len(answers) * conditions * 8 / 3
+    most = max(int(PAGE_BYTES / row), 2 * PICTURED)
+    if films <= most:
+        return np.arange(films)
+    turns = np.array([one.worst(most // 2) + [-1] * most for one in answers])[:, : most // 2].T.ravel()
+    worst = np.array(list(dict.fromkeys(turns[turns >= 0].tolist()))[: most // 2], dtype=np.int64)
+    others = np.setdiff1d(np.arange(films), worst)
+    sample = np.random.default_rng(seed).choice(others, most - len(worst), replace=False)
+    return np.sort(np.concatenate([worst, sample]))
 
 
 def embedded(data: object) -> Markup:

@@ -1,7 +1,7 @@
 """How sure is a number, given the patients it rests on?
 
-Resamples of patients (`resamples`), intervals and differences on them (`bootstrap`), the largest of several
-(`largest`), bounds where events are rare (`exact_bounds`), and tests with their correction for many
+Resamples of patients (`resamples`, of large cohorts `streamed`), intervals and differences on them (`bootstrap`), the
+largest of several (`largest`), bounds where events are rare (`exact_bounds`), and tests with their correction for many
 (`hypothesis_tests`).
 """
 
@@ -29,10 +29,13 @@ from suites.harness.statistics.hypothesis_tests import (
     sign_flip_test,
 )
 from suites.harness.statistics.largest import Largest
-from suites.harness.statistics.resamples import RESAMPLES, Floats, Integers, Resamples, applied
+from suites.harness.statistics.poisson_draws import Floats, Integers
+from suites.harness.statistics.resamples import DENSE, RESAMPLES, Resamples, applied, ranked
+from suites.harness.statistics.streamed import Rows, of_films
 
 __all__ = [
     "BOOTSTRAP",
+    "DENSE",
     "EVENTS",
     "EXACT",
     "LEVEL",
@@ -43,6 +46,7 @@ __all__ = [
     "Interval",
     "Largest",
     "Resamples",
+    "Rows",
     "Sampled",
     "applied",
     "average",
@@ -53,7 +57,9 @@ __all__ = [
     "films_needed",
     "holm",
     "mcnemar_test",
+    "of_films",
     "page_trend",
+    "ranked",
     "rate",
     "sign_flip_test",
     "wilson",

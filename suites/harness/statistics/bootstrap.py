@@ -22,7 +22,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from calibration.accelerated import Accelerated
 from suites.harness.statistics.exact_bounds import chance_of_none, largest_unseen
-from suites.harness.statistics.resamples import RESAMPLES, Floats, Resamples, means
+from suites.harness.statistics.poisson_draws import Floats
+from suites.harness.statistics.resamples import RESAMPLES, Resamples, means
 
 LEVEL = 0.95
 BOOTSTRAP = f"patient bootstrap within class, B={RESAMPLES}, BCa with Student's t, {100 * LEVEL:g} %"
@@ -74,6 +75,7 @@ class Sampled:
         averaged: whether it is a mean over patients, so that a share of patients nobody saw bounds it. A median is
             none: its resamples repeat values by nature, and a share is no number of grey levels. Nor is a fitted
             temperature, a ratio, or whatever has no bounds.
+        coarse: how far bins, into which a large cohort is counted, may move it; either end lies so much further out.
     """
 
     estimate: float
@@ -85,6 +87,7 @@ class Sampled:
     apart: tuple[Sampled, Sampled] | None = None
     events: int | None = None
     averaged: bool = True
+    coarse: float = 0.0
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -123,7 +126,8 @@ class Sampled:
         """Name of what the interval is."""
         if self.apart is not None:
             return f"{BOOTSTRAP}, of each of two groups"
-        return BOOTSTRAP if not self._rare else EXACT if self.degenerate else WIDENED
+        counted = f", counted in bins (both ends {self.coarse:.1g} further out)" if self.coarse else ""
+        return (BOOTSTRAP if not self._rare else EXACT if self.degenerate else WIDENED) + counted
 
     @property
     def too_few(self) -> str:
@@ -146,10 +150,12 @@ class Sampled:
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value does not exceed the margin."""
+        margin += self.coarse
         return self._p(self.estimate - margin, margin, above=True)
 
     def p_below(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value is not below the margin."""
+        margin -= self.coarse
         return self._p(margin - self.estimate, margin, above=False)
 
     def _low(self, tail: float) -> float:
@@ -159,7 +165,7 @@ class Sampled:
             low = self.estimate - math.hypot(after.estimate - after.low, before.high - before.estimate)
         else:
             low = self.estimate if self.degenerate else min(self.estimate, self._accelerated.end(tail))
-            low = min(low, self.estimate - self._room(tail))
+            low = min(low, self.estimate - self._room(tail)) - self.coarse
         return max(low, self.bounds[0]) if math.isfinite(self.estimate) else low
 
     def _high(self, tail: float) -> float:
@@ -169,7 +175,7 @@ class Sampled:
             high = self.estimate + math.hypot(after.high - after.estimate, before.estimate - before.low)
         else:
             high = self.estimate if self.degenerate else max(self.estimate, self._accelerated.end(1 - tail))
-            high = max(high, self.estimate + self._room(tail))
+            high = max(high, self.estimate + self._room(tail)) + self.coarse
         return min(high, self.bounds[1]) if math.isfinite(self.estimate) else high
 
     def _room(self, tail: float) -> float:
@@ -247,6 +253,7 @@ def difference(after: Sampled, before: Sampled, patients: int | None = None) -> 
         left_out,
         apart=(after, before) if patients == after.patients + before.patients else None,
         averaged=after.averaged and before.averaged,
+        coarse=after.coarse + before.coarse,
     )
 
 
@@ -291,4 +298,5 @@ def average(parts: list[Sampled], patients: int) -> Sampled:
         strata = alike.pop() if len(alike) == 1 else (min(map(min, alike)),)
     replicates, left_out = combined(lambda *values: np.mean(values, axis=0), *parts)
     averaged = all(part.averaged for part in parts)
-    return Sampled(estimate, replicates, patients, parts[0].bounds, strata, left_out, averaged=averaged)
+    coarse = float(np.mean([part.coarse for part in parts]))
+    return Sampled(estimate, replicates, patients, parts[0].bounds, strata, left_out, averaged=averaged, coarse=coarse)

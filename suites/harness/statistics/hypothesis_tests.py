@@ -13,7 +13,10 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from suites.harness.statistics.bootstrap import LEVEL
-from suites.harness.statistics.resamples import Floats
+from suites.harness.statistics.poisson_draws import Floats
+
+AT_ONCE = 2**23
+"""Signs of a test that are drawn together."""
 
 
 def mcnemar_test(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
@@ -34,9 +37,11 @@ def sign_flip_test(differences: npt.ArrayLike, patients: npt.ArrayLike, *, seed:
     _, cluster = np.unique(np.asarray(patients).astype(str), return_inverse=True)
     sums = np.bincount(cluster, weights=np.asarray(differences, dtype=np.float64))
     generator = np.random.Generator(np.random.PCG64(seed))
-    signs = generator.integers(0, 2, size=(flips, len(sums))) * 2 - 1
-    extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
-    return float((1 + extreme.sum()) / (1 + flips))
+    extreme, step = 0, max(1, AT_ONCE // len(sums))
+    for start in range(0, flips, step):
+        signs = generator.integers(0, 2, size=(min(step, flips - start), len(sums))) * 2 - 1
+        extreme += int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12).sum())
+    return (1 + extreme) / (1 + flips)
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:

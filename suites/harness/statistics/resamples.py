@@ -1,4 +1,7 @@
-"""Which other cohorts could these patients have been? Resampled within class, and left out one at a time."""
+"""Which other cohorts could these patients have been? Resampled within class, and left out one at a time.
+
+Up to `DENSE` films all weights are drawn at once, as arrays; beyond, they are made as they are looked at (`streamed`).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,19 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from suites.harness.statistics.poisson_draws import Draws, Floats, Integers
+from suites.harness.statistics.streamed import (
+    Drawn,
+    Joined,
+    LeftOut,
+    Rows,
+    Stacked,
+    of_films,
+)
 
 RESAMPLES = 2000
+DENSE = 20_000
+"""Films up to which patients are drawn by a multinomial, and the weights of all resamples are one array."""
 LEFT_OUT = 400
 """Groups of patients left out one at a time, about; each is one patient where there are no more."""
 
@@ -23,12 +35,12 @@ class Resamples:
     """The patients of a cohort, resampled with replacement within class, once for all comparisons of a run.
 
     Attributes:
-        weights: (B, N) float64, how often each film counts in each resample.
+        weights: (B, N) float64, how often each film counts in each resample; rows made on demand in a large cohort.
         cluster: (N,) index of each film's patient.
         stratum: (G,) the class of each of the cohort's patients, whether or not a film of theirs is among the N.
     """
 
-    weights: Floats
+    weights: Floats | Rows
     cluster: Integers
     stratum: Integers
 
@@ -42,7 +54,8 @@ class Resamples:
         """Draw `count` resamples; a patient with several labels belongs to the stratum of its first.
 
         Of n patients of a class n - 1 are drawn and count n / (n - 1) times, so that the variance of a mean is the
-        unbiased one also where n is small (Rao, Wu & Yue 1992; drawing n gives (n - 1) / n of it).
+        unbiased one also where n is small (Rao, Wu & Yue 1992; drawing n gives (n - 1) / n of it). Beyond `DENSE` films
+        each patient counts as often as a Poisson number says, see `streamed`.
 
         Args:
             patients: (N,) cluster keys.
@@ -54,6 +67,8 @@ class Resamples:
         first = np.zeros(len(keys), dtype=np.int64)
         _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         np.maximum.at(first, cluster, codes)
+        if len(cluster) > DENSE:
+            return cls(Drawn(Draws(seed, keys, first, count), cluster), cluster, first)
         digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
         drawn = np.ones((count, len(keys)))
@@ -68,7 +83,7 @@ class Resamples:
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Resamples:
         """Return the same resamples for some of the films (an exclusion, one class)."""
-        return Resamples(self.weights[:, keep], self.cluster[keep], self.stratum)
+        return Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
 
     @cached_property
     def _groups(self) -> Integers:
@@ -82,13 +97,15 @@ class Resamples:
         return groups
 
     @cached_property
-    def left_out(self) -> Floats:
+    def left_out(self) -> Floats | Rows:
         """(R, N) weights with one patient (or group) at a time left out, almost, and the rest of its class filling in.
 
         A row lowers its patient's weight by sqrt(k / (k - 1)), k patients in the class, and shares that out in the
         class. The squared changes of a mean add up to its unbiased variance, so nothing has to be scaled afterwards
         (the stratified jackknife; Davison & Hinkley 1997, 3.2). A patient without a film here changes nothing.
         """
+        if isinstance(self.weights, Rows):
+            return LeftOut(self.cluster, self.stratum, self._groups)
         present = np.unique(self.cluster)
         group, stratum = self._groups, self.stratum
         rows = np.ones((int(group.max()) + 1, len(self.cluster)))
@@ -102,6 +119,14 @@ class Resamples:
                 rows[group[self.cluster[films]], films] -= pull
         return np.maximum(rows, 0.0)
 
+    @property
+    def rows(self) -> Floats | Rows:
+        """(1 + B + R, N) the films counted once each, then `weights`, then `left_out`."""
+        once, weights, left_out = np.ones((1, len(self.cluster))), self.weights, self.left_out
+        if isinstance(weights, Rows) or isinstance(left_out, Rows):
+            return Stacked([once, weights, left_out])
+        return np.concatenate([once, weights, left_out])
+
     def means(self, values: npt.ArrayLike) -> Floats:
         """Return (B, ...) weighted means of (N, ...) values; a resample without any weight gives NaN."""
         return means(values, self.weights)
@@ -111,7 +136,11 @@ class Resamples:
 
         Only where both come from one cohort (the same patients twice) are they drawn and left out together.
         """
-        weights = np.concatenate([self.weights, other.weights], axis=1)
+        weights: Floats | Rows
+        if isinstance(self.weights, Rows) or isinstance(other.weights, Rows):
+            weights = Joined([self.weights, other.weights])
+        else:
+            weights = np.concatenate([self.weights, other.weights], axis=1)
         if self.stratum is other.stratum:
             return Resamples(weights, np.concatenate([self.cluster, other.cluster]), self.stratum)
         further = int(self.stratum.max()) + 1
@@ -119,20 +148,43 @@ class Resamples:
         return Resamples(weights, cluster, np.concatenate([self.stratum, other.stratum + further]))
 
 
-def applied(statistic: Callable[..., object], weights: Floats) -> Floats:
-    """Return (B,) values of a statistic (called with `weights=`), NaN for a row that gives no film any weight."""
+def applied(statistic: Callable[..., object], weights: Floats | Rows) -> Floats:
+    """Return (..., B) values of a statistic (called with `weights=`), NaN for a row that gives no film any weight."""
+    if isinstance(weights, Rows):
+        return np.concatenate([applied(statistic, block) for block in weights.blocks()], axis=-1)
     some = weights.sum(axis=1) > 0
-    values = np.full(len(weights), np.nan)
-    if some.any():
-        values[some] = statistic(weights=weights if some.all() else weights[some])
+    if not some.any():
+        return np.full(len(weights), np.nan)
+    found = np.asarray(statistic(weights=weights if some.all() else weights[some]), dtype=np.float64)
+    values = np.full((*found.shape[:-1], len(weights)), np.nan)
+    values[..., some] = found
     return values
 
 
-def means(values: npt.ArrayLike, weights: Floats) -> Floats:
+def ranked(statistic: Callable[..., object], resamples: Resamples) -> tuple[Floats, Floats, Floats]:
+    """Return (..., B) and (..., R) values of a rank statistic, and (...) the most by which bins move its distribution.
+
+    Args:
+        statistic: called with `weights=`, and `orders=` to see what bins can change (see `calibration.ranking`).
+        resamples: of its films.
+    """
+    if not isinstance(resamples.weights, Rows):
+        drawn, alone = (applied(statistic, rows) for rows in (resamples.weights, resamples.left_out))
+        return drawn, alone, np.zeros(drawn.shape[:-1])
+    found = np.asarray(statistic(weights=resamples.weights, orders=True), dtype=np.float64)
+    drawn, ends = found[..., 0, :], np.sort([found.min(axis=-2), found.max(axis=-2)], axis=-1)
+    alone = np.asarray(statistic(weights=resamples.left_out), dtype=np.float64)
+    return drawn, alone, np.nanmax(np.abs(ends - np.sort(drawn, axis=-1)), axis=(0, -1))
+
+
+def means(values: npt.ArrayLike, weights: Floats | Rows) -> Floats:
     """Return (B, ...) means of (N, ...) values by (B, N) weights; a row without any weight gives NaN."""
     matrix = np.asarray(values, dtype=np.float64)
     flat = matrix.reshape(len(matrix), -1)
-    totals = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (weights @ flat) / totals
+        if isinstance(weights, Rows):
+            sums = weights @ np.column_stack([flat, np.ones(len(flat))])
+            found = sums[:, :-1] / sums[:, -1:]
+        else:
+            found = (weights @ flat) / weights.sum(axis=1, keepdims=True)
     return np.asarray(found.reshape(len(weights), *matrix.shape[1:]), dtype=np.float64)

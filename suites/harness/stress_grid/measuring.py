@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from robustness import perturbation
 from suites.harness import statistics
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, Condition
-from suites.harness.statistics import Floats, Sampled, difference
+from suites.harness.statistics import Floats, Resamples, Rows, Sampled, difference
 
 CONTROL = "control"
 """The family whose members stand beside others; they are shown, and left out of every mean over corruptions."""
@@ -147,14 +148,18 @@ def measure_grid(answers: Answers, conditions: Sequence[Condition]) -> SubjectGr
 def _cells(answers: Answers, conditions: Sequence[str]) -> list[Cell]:
     """Return the cells, severity still 0: all conditions of a class in three matrix products."""
     labelled = answers.labels >= 0
-    right = np.stack([answers.correct(condition) for condition in conditions], axis=1)
-    clean = np.repeat(answers.correct(CLEAN)[:, None], len(conditions), axis=1)
-    calls = np.stack([answers.called(condition) for condition in conditions], axis=1)
-    seen = np.isfinite(right) & np.isfinite(clean) & labelled[:, None]
-    changed = seen & (calls != answers.called(CLEAN)[:, None])
+    wrong_before, clean = answers.correct(CLEAN) == 0, answers.called(CLEAN)
+    wrong = np.stack([answers.correct(condition) == 0 for condition in conditions], axis=1)
+    seen = np.stack([answers.shared(CLEAN, condition) & labelled for condition in conditions], axis=1)
+    changed = [
+        int((seen[:, at] & (answers.called(condition) != clean)).sum()) for at, condition in enumerate(conditions)
+    ]
     present = [index for index in range(len(answers.subject.classes)) if (answers.labels == index).any()]
-    parts = [_errors(answers, answers.labels == index, seen, right, clean) for index in present]
-    whole = _errors(answers, labelled, seen, right, clean)
+    among = [*(answers.labels == index for index in present), labelled]
+    *parts, whole = (
+        paired_errors(answers.resamples.subset(inside), seen[inside], wrong[inside], wrong_before[inside])
+        for inside in among
+    )
     found = []
     for at in range(len(conditions)):
         films = int(seen[:, at].sum())
@@ -173,7 +178,7 @@ def _cells(answers: Answers, conditions: Sequence[str]) -> list[Cell]:
                 before=before,
                 plain=whole[at][0],
                 plain_before=whole[at][1],
-                flips=changed[:, at].sum() / films if films else math.nan,
+                flips=changed[at] / films if films else math.nan,
                 recall_drops={
                     answers.subject.classes[index]: pair[0].estimate - pair[1].estimate for index, pair in here
                 },
@@ -182,29 +187,41 @@ def _cells(answers: Answers, conditions: Sequence[str]) -> list[Cell]:
     return found
 
 
-def _errors(
-    answers: Answers, inside: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_], right: Floats, clean: Floats
+def paired_errors(
+    resamples: Resamples,
+    seen: npt.NDArray[np.bool_],
+    wrong: npt.NDArray[np.bool_],
+    wrong_before: npt.NDArray[np.bool_],
 ) -> list[tuple[Sampled, Sampled]]:
-    """Return, per condition, the share of wrong films among some, changed and clean, with the patients' resamples."""
-    defined = seen[inside].astype(np.float64)
-    resamples = answers.resamples.subset(inside)
-    rows = np.concatenate([np.ones((1, len(defined))), resamples.weights, resamples.left_out])
-    totals = rows @ defined
+    """Return, per condition, the share of wrong films, changed and clean, with the patients' resamples.
+
+    Args:
+        resamples: of the patients of the N films.
+        seen: (N, C) whether a film has an answer under each condition, and a clean one.
+        wrong: (N, C) whether that answer is wrong.
+        wrong_before: (N,) whether the clean one is.
+    """
+    rows = resamples.rows
+    totals = rows @ _numbers(seen, rows)
     first = 1 + len(resamples.weights)
     sides = []
-    for values in (right, clean):
-        wrong = np.where(seen[inside], 1 - values[inside], 0.0)
+    for missed in (wrong, wrong_before[:, None]):
         with np.errstate(invalid="ignore", divide="ignore"):
-            sides.append((rows @ wrong) / totals)
+            sides.append((rows @ _numbers(seen & missed, rows)) / totals)
     pairs = []
     for at in range(seen.shape[1]):
-        patients = len(np.unique(resamples.cluster[seen[inside][:, at]]))
+        patients = len(np.unique(resamples.cluster[seen[:, at]]))
         after, before = (
             Sampled(float(side[0, at]), side[1:first, at].copy(), patients, left_out=side[first:, at].copy())
             for side in sides
         )
         pairs.append((after, before))
     return pairs
+
+
+def _numbers(marked: npt.NDArray[np.bool_], rows: Floats | Rows) -> npt.NDArray[Any]:
+    """Return marks as the numbers a product takes: of a large cohort it makes them itself, some patients at a time."""
+    return marked.view(np.uint8) if isinstance(rows, Rows) else marked.astype(np.float64)
 
 
 def _trend(answers: Answers, conditions: Sequence[str]) -> float:

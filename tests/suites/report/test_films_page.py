@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.record import Part
+from suites.harness.report import films_page
 from suites.harness.report.film_answers import NOT_ASKED, UNDEFINED, described, film_answers
 from suites.harness.report.films_page import PICTURED, embedded, write_films
 
@@ -98,6 +99,30 @@ def test_the_worst_films_are_pictured_clean_and_stressed(record, page):
             for shot in entry["shots"]:
                 assert (page / shot["file"]).is_file()
                 assert (shot["width"], shot["height"]) == (60, 40)
+
+
+def test_a_page_of_many_films_lists_the_worst_and_a_sample(record, page, tmp_path, monkeypatch):
+    assert "This page lists" not in (page / "films.html").read_text()
+    answers = film_answers(record)
+    everyone = len(answers[0].films)
+    monkeypatch.setattr(films_page, "PAGE_BYTES", 60 * 110)
+    write_films(record, lambda *_: np.zeros((20, 20), np.float32), tmp_path)
+    data = data_of(tmp_path)
+    ids = [(row[0], row[3]) for row in data["films"]]
+    assert 24 <= len(ids) < everyone / 2
+    known = list(answers[0].films[["id", "cohort"]].itertuples(index=False, name=None))
+    places = np.array([known.index(one) for one in ids])
+    assert (np.diff(places) > 0).all()
+    for packed, one in zip(data["subjects"], answers, strict=True):
+        calls = np.frombuffer(base64.b64decode(packed["calls"]), np.uint8).reshape(len(ids), -1)
+        assert np.array_equal(calls, one.calls[places])
+        assert set(one.worst(len(ids) // 4)[:3]) <= set(places.tolist())
+    worst = {at for one in answers for at in one.worst(len(ids) // 2)}
+    assert set(places.tolist()) - worst, "the others are there, too"
+    text = (tmp_path / "films.html").read_text()
+    assert f"{everyone:,} films" in text
+    assert f"This page lists {len(ids)} of them" in text
+    assert len(pd.read_csv(tmp_path / "film-summary.csv")) == everyone * len(answers)
 
 
 def test_what_a_film_cannot_be_shown_under_is_left_out(record, tmp_path):

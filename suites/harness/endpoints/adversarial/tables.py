@@ -20,7 +20,7 @@ from suites.harness.endpoints.headroom import SKILL
 from suites.harness.endpoints.registry import measured
 from suites.harness.formatting.cells import cell, points
 from suites.harness.predictions.answers import Answers
-from suites.harness.statistics import Sampled, difference
+from suites.harness.statistics import Sampled, difference, of_films
 
 WHAT_MOVES = {
     "linf/grey": ("each grey pixel of the network's input", "its largest change"),
@@ -69,7 +69,7 @@ def flip_sizes(answers: Answers, attack: Attack) -> list[Measure]:
         mine = (answers.labels[attack.index] == index) & (attack.distances > 0)
         if not mine.any():
             continue
-        sizes, weights = attack.distances[mine], answers.resamples.weights[:, attack.index[mine]]
+        sizes, weights = attack.distances[mine], of_films(answers.resamples.weights, attack.index[mine])[:]
         order = np.argsort(sizes, kind="stable")
         shares = np.cumsum(weights[:, order], axis=1)
         at = (shares < 0.5 * shares[:, -1:]).sum(axis=1).clip(max=len(order) - 1)

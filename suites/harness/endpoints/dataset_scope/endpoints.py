@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from calibration import ood
@@ -15,7 +17,7 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
 from suites.harness.formatting.cells import points, whole_percent
 from suites.harness.formatting.wording import plain_name, spanned
-from suites.harness.statistics import Resamples, Sampled
+from suites.harness.statistics import Resamples, Sampled, ranked
 
 COUNT = "exact count"
 
@@ -158,10 +160,9 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     truth = (probabilities["label"] == positive).to_numpy()
     scores = probabilities[column].to_numpy()
     resamples = Resamples.draw(probabilities["patient"], probabilities["label"], seed=0)
-    estimate, replicates, left_out = (
-        np.asarray(ood.auroc(scores, truth, weights=rows)) for rows in (None, resamples.weights, resamples.left_out)
-    )
-    auroc = Sampled(float(estimate), replicates, resamples.patients, left_out=left_out)
+    estimate = float(np.asarray(ood.auroc(scores, truth)))
+    replicates, left_out, coarse = ranked(partial(ood.auroc, scores, truth), resamples)
+    auroc = Sampled(estimate, replicates, resamples.patients, left_out=left_out, coarse=float(coarse))
     effect = measured(
         "auroc",
         f"{cues} properties only",

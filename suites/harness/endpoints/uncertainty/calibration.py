@@ -58,7 +58,8 @@ CURVE_FILMS = 200
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
     answers, condition = evidence.main, claim.parameters["condition"]
-    films = LabelledFilms.of(answers, condition)
+    everyone = LabelledFilms.of(answers, condition)
+    films = everyone.among(everyone.sample())
     probabilities = softmax(films.logits)
     together = null_band.patient_correlation(probabilities, films.labels, films.patients)
     found = measures.measured(
@@ -75,6 +76,8 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     if band is None or found[ECE].interval is None:
         raise NotEvaluable(f"{ECE} has no null band")
     printed = [_printed(name, condition, value, films) for name, value in found.items() if np.isfinite(value.estimate)]
+    few, many = len(films.labels), len(everyone.labels)
+    sampled = f" From {few:,} of {many:,} films, a random sample of whole patients." if few < many else ""
     surely = "more than" if band.exceeded_by(found[ECE].estimate) else "no more than"
     return Result(
         effect=printed[0],
@@ -83,7 +86,7 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
         measures=printed[1:],
         summary=(
             f"ECE ({ECE}) is {found[ECE].estimate:.3f}; perfect calibration would show {band.mean:.3f} on these "
-            f"films, and up to {band.upper:.3f} in 95 of 100 cohorts, so this is {surely} chance."
+            f"films, and up to {band.upper:.3f} in 95 of 100 cohorts, so this is {surely} chance.{sampled}"
         ),
         figures={
             "reliability": partial(
@@ -152,6 +155,7 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
             points = []
             for _, text in levels:
                 films = LabelledFilms.of(answers, text)
+                films = films.among(films.sample())
                 value = measures.measured(
                     (), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,
                     within=together, draws=200, beside=(ECE,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, columns
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.statistics import Interval, Resamples, Sampled
+from suites.harness.statistics import Interval, Resamples, Sampled, ranked
 
 WHITE_OUT, WRONG = "white-out", "misclassified"
 STATISTICS = {"AUROC": "auroc", "FPR95": "fpr95"}
@@ -90,14 +91,13 @@ def detection(evidence: Evidence, whiteout: str, views: str) -> Detection:
         found.films[name] = int((~outside).sum()), int(outside.sum())
         for score, values in failure.scores.items():
             estimates = ood.auroc_and_fpr(values, outside)
-            drawn, left_out = (
-                ood.auroc_and_fpr(values, outside, weights=rows)
-                for rows in (failure.resamples.weights, failure.resamples.left_out)
-            )
-            for statistic, estimate, *samples in zip(STATISTICS, estimates, drawn, left_out, strict=True):
-                sample, alone = map(np.asarray, samples)
+            drawn, left_out, coarse = ranked(partial(ood.auroc_and_fpr, values, outside), failure.resamples)
+            for statistic, estimate, *samples in zip(STATISTICS, estimates, drawn, left_out, coarse, strict=True):
+                sample, alone, further = samples
                 patients, strata = failure.resamples.patients, (failure.fewest,)
-                sampled = Sampled(float(estimate), sample, patients, strata=strata, left_out=alone)
+                sampled = Sampled(
+                    float(estimate), sample, patients, strata=strata, left_out=alone, coarse=float(further)
+                )
                 found.cells[score, name, statistic] = sampled.interval()
     return found
 

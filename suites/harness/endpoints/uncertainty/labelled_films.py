@@ -12,8 +12,11 @@ from calibration.validation import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers, Evidence
-from suites.harness.statistics import Integers, Resamples, Sampled
-from suites.harness.statistics.resamples import applied
+from suites.harness.statistics import DENSE, Integers, Resamples, Sampled
+from suites.harness.statistics.resamples import applied, ranked
+
+SIMULATED = 10_000
+"""Films of a random sample of more than `DENSE`, for what draws outcomes of every film thousands of times."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,24 @@ class LabelledFilms:
             keep,
         )
 
+    def sample(self) -> Integers:
+        """Return the places of all films, of more than `DENSE` a random sample of whole patients, `SIMULATED` films."""
+        if len(self.labels) <= DENSE:
+            return np.arange(len(self.labels))
+        _, owner, films = np.unique(self.patients, return_inverse=True, return_counts=True)
+        order = np.random.default_rng(0).permutation(len(films))
+        taken = order[: int(np.searchsorted(np.cumsum(films[order]), SIMULATED)) + 1]
+        return np.flatnonzero(np.isin(owner, taken))
+
+    def among(self, places: Integers) -> LabelledFilms:
+        """Return some of the films, as a cohort of their own where they are not all."""
+        if len(places) == len(self.labels):
+            return self
+        keep = np.zeros_like(self.keep)
+        keep[np.flatnonzero(self.keep)[places]] = True
+        resamples = Resamples.draw(self.patients[places], self.labels[places], seed=0)
+        return LabelledFilms(self.logits[places], self.labels[places], self.patients[places], resamples, keep)
+
     @property
     def smallest(self) -> int:
         """Films of the smallest class."""
@@ -58,10 +79,18 @@ class LabelledFilms:
         events: int | None = None,
         *,
         averaged: bool = True,
+        by_rank: bool = False,
     ) -> Sampled:
-        """Return an estimator (called with `weights=`) on the films and on the resamples; see `Sampled`."""
+        """Return an estimator (called with `weights=`) on the films and on the resamples; see `Sampled`, `ranked`."""
         estimate = float(np.asarray(estimator(weights=None)))
-        replicates, left_out = (applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out))
+        coarse = 0.0
+        if by_rank:
+            replicates, left_out, bins = ranked(estimator, self.resamples)
+            coarse = float(bins)
+        else:
+            replicates, left_out = (
+                applied(estimator, rows) for rows in (self.resamples.weights, self.resamples.left_out)
+            )
         return Sampled(
             estimate,
             replicates,
@@ -70,6 +99,7 @@ class LabelledFilms:
             left_out=left_out,
             events=events,
             averaged=averaged,
+            coarse=coarse,
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
-from calibration.validation import CalibrationError, FloatArray, softmax
+from calibration.validation import CalibrationError, FloatArray, Weights, softmax
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
@@ -56,19 +56,19 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         raise NotEvaluable("every film is called right, or every film wrong: abstention has nothing to sort")
     uncertainty_by = {name: score(films.logits) for name, score in logit_scores(films.logits).items()}
 
-    def part(name: str, uncertainty: FloatArray, weights: FloatArray | None) -> object:
-        return getattr(abstention.selective(uncertainty, wrong, risk=risk, weights=weights), name)
+    def part(name: str, uncertainty: FloatArray, weights: Weights | None = None, *, orders: bool = False) -> object:
+        return getattr(abstention.selective(uncertainty, wrong, risk=risk, weights=weights, orders=orders), name)
 
     first = uncertainty_by["max-softmax"]
-    kept = films.sampled(lambda weights: part("coverage", first, weights), (0.0, 1.0), films.events)
-    failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events)
-    area = films.sampled(lambda weights: part("excess_aurc", first, weights), (0.0, 1.0))
+    kept = films.sampled(partial(part, "coverage", first), (0.0, 1.0), films.events)  # it jumps: no bins
+    failure = films.sampled(partial(abstention.failure_auroc, first, wrong), (0.0, 1.0), films.events, by_rank=True)
+    area = films.sampled(partial(part, "excess_aurc", first), (0.0, 1.0), by_rank=True)
     n = len(films.labels)
     caught = _caught(evidence, claim)
     effect = measured(f"coverage_at_{100 * risk:g}_percent_risk", CLEAN, kept, n, unit="share", smallest=films.smallest)
     rows = [
-        (name, percent(float(np.asarray(part("coverage", uncertainty, None)))),
-         *(float(np.asarray(part(key, uncertainty, None))) for key in ("aurc", "excess_aurc")),
+        (name, percent(float(np.asarray(part("coverage", uncertainty)))),
+         *(float(np.asarray(part(key, uncertainty))) for key in ("aurc", "excess_aurc")),
          float(np.asarray(abstention.failure_auroc(uncertainty, wrong))))
         for name, uncertainty in uncertainty_by.items()
     ]  # fmt: skip

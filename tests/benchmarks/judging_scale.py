@@ -1,0 +1,151 @@
+"""How long does judging take, and how much memory, where every film has been predicted? By the number of films.
+
+    uv run python -m tests.benchmarks.judging_scale              # 1,000, 10,000 and 100,000 films from finished shards
+    uv run python -m tests.benchmarks.judging_scale patients     # 1,000,000 patients x 150 conditions from counts
+
+No film is read (but those drawn in the report) and no network is asked: shards are filled with made-up logits first, by
+the code that keeps real ones.
+Every step is a process of its own; peak memory is that process's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from suites.harness.api import load_subject
+from suites.harness.claims import load_claims
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.evaluation import Evaluation
+from suites.harness.predictions.answering import PredictionJob
+from suites.harness.predictions.blocks import cut
+from suites.harness.statistics import Resamples
+from suites.harness.stress_grid.measuring import paired_errors
+
+FILMS = (1_000, 10_000, 100_000)
+SECTIONS = ("Class boundaries", "Other institutions", "Calls that change")
+PATIENTS, CONDITIONS = 1_000_000, 150
+
+
+def content(row) -> str:
+    return hashlib.sha256(str(row["id"]).encode()).hexdigest()
+
+
+def decoded(row) -> Film:
+    pixels = np.random.default_rng(int(str(row["id"]))).random((64, 64)).astype(np.float32)
+    return Film(pixels=pixels, content=content(row))
+
+
+def cohort(films: int) -> Cohort:
+    """Films of half as many patients, in three classes."""
+    classes = load_subject("bundled:fragile").classes
+    rng = np.random.default_rng(0)
+    patient = rng.integers(0, max(films // 2, 1), films)
+    table = pd.DataFrame({
+        "id": [f"{number:07d}" for number in range(films)], "file": [f"{number:07d}.png" for number in range(films)],
+        "label": np.array(classes)[patient % 3], "patient": [f"{owner % 3}-{owner}" for owner in patient], "view": "PA",
+        "age_group": "child", "finding": "", "split": "test",
+    })  # fmt: skip
+    return Cohort(name="made up", spec="made up", table=table, decode=decoded, identify=content)
+
+
+def evaluation(films: int, folder: Path) -> Evaluation:
+    claims = [claim for claim in load_claims() if claim.section in SECTIONS]
+    run = Evaluation(
+        subjects=[load_subject("bundled:fragile")], cohort=cohort(films), claims=claims, cache=folder, quiet=True
+    )
+    run.__dict__["checks"] = {subject.name: () for subject in run.subjects}  # they would ask the network
+    return run
+
+
+def fill(films: int, folder: Path) -> None:
+    """Write the shards of a finished run."""
+    run = evaluation(films, folder)
+    (subject,) = run.subjects
+    job = PredictionJob.of(
+        {subject.name: (subject, run.plan["main"])}, run.cohort, seed=0, cache=folder, resolution=run.working
+    )
+    (engine,) = job.ready({subject.name: subject}).engines.values()
+    rng, conditions = np.random.default_rng(1), run.plan["main"]
+    for block in cut(run.cohort.rows()):
+        keys = [(str(row["id"]), content(row)) for row in block.rows]
+        truth = np.array([subject.classes.index(str(row["label"])) for row in block.rows])
+        logits = rng.normal(size=(len(keys), 1, 3)) + 0.7 * rng.normal(size=(len(keys), len(conditions), 3))
+        logits[np.arange(len(keys)), :, truth] += 1.5 - 0.1 * np.arange(len(conditions)) / len(conditions)
+        rows = {
+            (known, image, condition.identity): {
+                "content": known, "image": image, "identity": condition.identity, "undefined": "", "features": None,
+                **{f"logit_{index}": float(value) for index, value in enumerate(logits[film, at])},
+            }
+            for film, (image, known) in enumerate(keys) for at, condition in enumerate(conditions)
+        }  # fmt: skip
+        engine.shards.write(keys, [condition.identity for condition in conditions], rows)
+
+
+def judge(films: int, folder: Path) -> str:
+    run = evaluation(films, folder)
+    began = time.process_time()
+    run.evidence(run.subjects[0].name)
+    read = time.process_time() - began
+    run.run()
+    judged = time.process_time() - began - read
+    run.report(folder.parent / "report")
+    drawn = time.process_time() - began - read - judged
+    return f"{len(run.plan['main'])} conditions: read {read:.1f} s, judged {judged:.1f} s, report {drawn:.1f} s"
+
+
+def patients() -> str:
+    """Paired harm of every class under every condition, with its interval, from one byte a film and condition."""
+    rng = np.random.default_rng(0)
+    owner = np.arange(PATIENTS).astype(str)
+    labels = np.arange(PATIENTS) % 3
+    wrong = rng.integers(0, 256, (PATIENTS, CONDITIONS), dtype=np.uint8) < 40
+    before, seen = wrong[:, 0].copy(), np.ones_like(wrong)
+    began = time.process_time()
+    resamples = Resamples.draw(owner, labels, seed=0)
+    ends = []
+    for label in range(3):
+        inside = labels == label
+        pairs = paired_errors(resamples.subset(inside), seen[inside], wrong[inside], before[inside])
+        ends += [part.interval() for pair in pairs for part in pair]
+    assert all(end.low < end.estimate < end.high for end in ends)
+    return f"{len(ends)} intervals: {time.process_time() - began:.0f} s"
+
+
+def alone(step: str, *arguments: str) -> None:
+    """Take a step in a process of its own, and print what it says, its times and its peak."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "tests.benchmarks.judging_scale", "step", step, *arguments]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    print(
+        f"{step:9} {' '.join(arguments[:1]):>9}  {said}; {time.perf_counter() - began:.0f} s by the clock", flush=True
+    )
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["step"]:
+        step, *rest = arguments[1:]
+        said = patients() if step == "patients" else {"fill": fill, "judge": judge, "again": judge}[step](
+            int(rest[0]), Path(rest[1])
+        )  # fmt: skip
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        print(f"{said or ''} CPU in all {usage.ru_utime + usage.ru_stime:.0f} s, peak {usage.ru_maxrss / 1e6:.2f} GB")
+    elif arguments == ["patients"]:
+        alone("patients")
+    else:
+        for films in map(int, arguments) if arguments else FILMS:
+            with tempfile.TemporaryDirectory() as folder:
+                for step in ("fill", "judge", "again"):
+                    alone(step, str(films), str(Path(folder) / "cache"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
