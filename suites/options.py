@@ -56,6 +56,11 @@ def _whole(option: str, text: str) -> int:
     return number
 
 
+def _workers(text: str) -> int | str:
+    """Return a number of processes, or the text where it names a cluster."""
+    return text if text.startswith("ray") else _whole("--workers", text)
+
+
 def _path(text: str) -> Path:
     """Return a path, `~` and `~user` as the home they stand for where a shell has not seen them (`--report=~/out`)."""
     try:
@@ -162,10 +167,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
     "--workers": {
-        "type": partial(_whole, "--workers"),
-        "metavar": "N",
+        "type": _workers,
+        "metavar": "N|ray",
         "default": 1,
-        "help": "processes that predict: one for each GPU, or sharing the cores; the numbers are the same (default 1)",
+        "help": "processes that predict: one for each GPU, or sharing the cores, or those of a Ray cluster (ray, "
+        "ray://HOST:PORT); the numbers are the same (default 1)",
     },
     "--force": {
         "action": "store_true",

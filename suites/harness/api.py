@@ -38,7 +38,7 @@ def evaluate(
     name: str | Sequence[str] = (),
     cache: Path | None = None,
     quiet: bool = True,
-    workers: int = 1,
+    workers: int | str = 1,
 ) -> Evaluation:
     """Judge subjects on a cohort and return the finished run.
 
@@ -59,7 +59,8 @@ def evaluate(
         name: how the report calls the subjects, one for each; by default each is named after its weights.
         cache: folder of finished predictions; by default the user's.
         quiet: no progress bar.
-        workers: processes that predict, one for each GPU or sharing the cores; the numbers are the same.
+        workers: processes that predict, one for each GPU or sharing the cores, or a Ray cluster (`ray`,
+            `ray://HOST:PORT`); the numbers are the same.
 
     Returns:
         The run, with `.to_pandas()`, `.report(folder)` and `.judgements`.

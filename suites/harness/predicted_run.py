@@ -20,10 +20,11 @@ from suites.harness.endpoints.measuring import endpoint_of
 from suites.harness.errors import SubjectProblem, UsageProblem, one_line
 from suites.harness.predictions.answers import Answers, Evidence, WhenAsked
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
+from suites.harness.predictions.dispatching import Workers
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.workers import Workers, checked, workers_of
+from suites.harness.predictions.workers import checked, workers_of
 from suites.harness.progress import Progress
 from suites.harness.record import PAGE
 from suites.harness.stress_grid.whole import preset_conditions
@@ -45,7 +46,7 @@ class PredictedRun:
         preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
         resolution: `working`: films are perturbed at what their subjects can tell from more (see `Resolution`), or
             `native`: as they are stored.
-        workers: processes that predict; they decide no number.
+        workers: processes that predict, `ray` or `ray://HOST:PORT`; they decide no number.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
             them (see `running`); empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen.
         progress: told of whatever is done.
@@ -61,7 +62,7 @@ class PredictedRun:
     seed: int = 0
     cache: Path = field(default_factory=default_folder)
     quiet: bool = False
-    workers: int = 1
+    workers: int | str = 1
     selected: frozenset[str] = frozenset()
     chosen_by: str = ""
     progress: Progress = field(default_factory=Progress, repr=False)

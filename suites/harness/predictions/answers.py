@@ -24,9 +24,9 @@ from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
+from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
-from suites.harness.predictions.workers import THIS_PROCESS, Workers
 from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject

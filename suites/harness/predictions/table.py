@@ -23,9 +23,9 @@ from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import Receipt, cut, gathered
 from suites.harness.predictions.conditions import CLEAN, Condition
+from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
-from suites.harness.predictions.workers import THIS_PROCESS, Workers
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 

@@ -17,12 +17,14 @@ import torch
 from suites.harness.claims import Claim
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.predictions import blocks, workers
+from suites.harness.predictions import blocks, dispatching, local_processes
 from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.dispatching import THIS_PROCESS
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
+from suites.harness.predictions.local_processes import LocalProcesses
 from suites.harness.predictions.table import predict
 from suites.harness.predictions.worker_process import standing
-from suites.harness.predictions.workers import THIS_PROCESS, LocalProcesses, workers_of
+from suites.harness.predictions.workers import workers_of
 from suites.harness.progress import Progress
 from tests.suites.predictions.mortal import BROKEN, CONDITIONS, DOOM, arm, cohort_of, subject_of
 
@@ -140,7 +142,7 @@ def test_passes_beyond_the_table_are_the_same_bytes_with_workers(tmp_path, pool,
 
 
 def test_what_is_finished_starts_no_workers(tmp_path, undisturbed, monkeypatch):
-    monkeypatch.setattr(workers.multiprocessing, "get_context", None)
+    monkeypatch.setattr(local_processes.multiprocessing, "get_context", None)
     known, subject = cohort_of(MANY - BROKEN - 1, known=True, first=BROKEN + 1), subject_of()
     asked = {subject.name: (subject, CONDITIONS)}
     first = predict(asked, known, seed=0, cache=tmp_path, quiet=True)[subject.name]
@@ -196,7 +198,7 @@ def test_an_error_of_the_users_code_in_a_worker_is_the_line_it_is_in_one_process
 
 
 def test_workers_that_keep_dying_end_the_run_with_one_line(tmp_path, fatal, monkeypatch):
-    monkeypatch.setattr(workers, "MOST_DEATHS", 1)
+    monkeypatch.setattr(dispatching, "MOST_DEATHS", 1)
     arm(fatal, 1)
     with pytest.raises(
         UsageProblem, match=r"died while they answered the films film0 to film1 \(killed by signal 9\)"
@@ -210,8 +212,8 @@ import sys
 from pathlib import Path
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
+from suites.harness.predictions.local_processes import LocalProcesses
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.workers import LocalProcesses
 from tests.suites.predictions import mortal
 subject = mortal.subject_of()
 asked, by = {{"mortal": (subject, mortal.CONDITIONS)}}, LocalProcesses(2, [subject])
