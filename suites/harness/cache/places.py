@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from suites.harness.cache.shards import note_set_aside, set_aside, write_atomically
+from suites.harness.cache.shards import default_folder, note_set_aside, set_aside, write_atomically
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import foreign
 from suites.harness.foreign_file import read_bytes, size_text
@@ -79,6 +79,16 @@ def root_of(text: str) -> Root:
         return Path(unquote(urlsplit(text).path))
     _remote(text)
     return text
+
+
+def caches(given: Path | str | None) -> dict[str, Any]:
+    """Return where a run keeps what, by the names of `PredictedRun`: at an address lie its finished blocks.
+
+    Raises:
+        UsageProblem: it is no address that can be used here.
+    """
+    root = default_folder() if given is None else root_of(str(given))
+    return {"cache": root} if isinstance(root, Path) else {"cache": default_folder(), "blocks_at": root}
 
 
 def place_of(root: Root) -> Place:
@@ -183,11 +193,13 @@ class Address:
                 self._put(self._at(name), data)
                 return
             beside = self._at(f".{name[-40:]}.{uuid.uuid4().hex}.partial")
-            self._files.pipe_file(beside, data)
-            if self._files.exists(self._at(name)):
-                self._files.rm_file(beside)  # some servers do not rename over a file, and it holds the same
-            else:
-                self._files.mv(beside, self._at(name))
+            try:
+                self._files.pipe_file(beside, data)
+                with suppress(FileExistsError):  # some servers do not rename over a file, and it holds the same
+                    self._files.mv(beside, self._at(name))
+            finally:
+                if self._files.exists(beside):
+                    self._files.rm_file(beside)
 
     def _put(self, path: str, data: bytes) -> None:
         try:

@@ -19,6 +19,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from suites.harness import statistics
+from suites.harness.cache.places import Root
 from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
@@ -49,6 +50,7 @@ class Answers:
         resolution: at which films were perturbed.
         progress: told of what is computed from them.
         workers: who passes these films through the subject once more, where somebody asks for that.
+        blocks_at: where such passes are kept, where that is not the cache.
     """
 
     subject: Subject
@@ -59,6 +61,7 @@ class Answers:
     resolution: Resolution = AS_STORED
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
     workers: Workers = field(default=THIS_PROCESS, compare=False, repr=False)
+    blocks_at: Root | None = None
 
     @classmethod
     def of(
@@ -72,6 +75,7 @@ class Answers:
         resolution: Resolution = AS_STORED,
         progress: Progress | None = None,
         workers: Workers = THIS_PROCESS,
+        blocks_at: Root | None = None,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -91,6 +95,7 @@ class Answers:
             resolution=resolution,
             progress=progress or Progress(),
             workers=workers,
+            blocks_at=blocks_at,
         )
 
     @cached_property

@@ -6,6 +6,7 @@ here as if it had gone wrong here. Where workers run is for others to say: see `
 
 from __future__ import annotations
 
+import json
 import pickle
 import uuid
 import weakref
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 
 from robustness import perturbation
@@ -25,7 +27,8 @@ from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.errors import CohortProblem, FilmUnreadable, UsageProblem, one_line
 from suites.harness.foreign_code import foreign
 from suites.harness.predictions.blocks import Answering, Block, Job, Receipt, Told
-from suites.harness.predictions.worker_process import Setting, Tally, Task, standing
+from suites.harness.predictions.tolerance import keep_others
+from suites.harness.predictions.worker_process import HARDWARE, LOGITS, Setting, Tally, Task, standing
 from suites.harness.subjects.subject import Subject
 
 MOST_DEATHS = 3
@@ -138,6 +141,10 @@ class Dispatching(ABC, Generic[W]):
 
     Args:
         subjects: of the run; each worker loads them once.
+
+    Attributes:
+        others: hardware of workers that differs from this process's, where a tolerance allows that -> how far apart
+            their logits for test films were.
     """
 
     false_starts = 1
@@ -147,6 +154,7 @@ class Dispatching(ABC, Generic[W]):
         self.subjects = list(subjects)
         self._here = standing(self.subjects)  # before anybody changes the code that runs here
         self._workers: list[W] = []
+        self.others: dict[str, float] = {}
         self._marks: dict[Root, str] = {}
         self._unmarked = weakref.finalize(self, _remove, self._marks)
 
@@ -240,6 +248,7 @@ class Dispatching(ABC, Generic[W]):
                 raise said
             case dict():
                 self._admit(said)
+                keep_others(course.job.cache, self.subjects, self.others)
                 worker.ready = True
                 worker.send(course.task)
             case Tally():
@@ -272,18 +281,43 @@ class Dispatching(ABC, Generic[W]):
         return _pickled(setting, " and ".join(subject.name for subject in self.subjects))
 
     def _admit(self, there: Mapping[str, str]) -> None:
-        """Refuse a worker that may give other digits than this process.
+        """Refuse a worker that may give other digits than this process, or further ones than a tolerance allows.
 
         Raises:
             UsageProblem: it is of another kind.
         """
+        tolerated = all(subject.tolerance is not None for subject in self.subjects)
+        apart = 0.0
         for name in dict.fromkeys([*self._here, *there]):
             if (mine := self._here.get(name, "not there")) != (other := there.get(name, "not there")):
+                if tolerated and name.startswith(LOGITS):
+                    apart = max(apart, self._tolerated(name.removeprefix(LOGITS), mine, other))
+                    continue
+                if tolerated and name in HARDWARE:
+                    continue
                 raise UsageProblem(
                     f"a worker process would give other digits than this one: {one_line(name, 60)} is "
                     f"{one_line(other, 60)} there, {one_line(mine, 60)} here; run again with one environment, or with "
                     "--workers 1"
                 )
+        kind = ", ".join(f"{name} {there[name]}" for name in HARDWARE if there.get(name) != self._here.get(name))
+        if kind:
+            self.others[kind] = max(apart, self.others.get(kind, 0.0))
+
+    def _tolerated(self, subject: str, mine: str, other: str) -> float:
+        """Return how far apart a subject's logits for the test films are on two machines.
+
+        Raises:
+            UsageProblem: further than its tolerance.
+        """
+        tolerance = next(one.tolerance for one in self.subjects if one.name == subject) or 0.0
+        apart = float(np.abs(np.subtract(json.loads(mine), json.loads(other))).max())
+        if not apart <= tolerance:
+            raise UsageProblem(
+                f"{one_line(subject, 40)} answers test films with logits up to {apart:.2g} apart on a worker, and "
+                f"--tolerance allows {tolerance:g}; leave that machine out, or allow more"
+            )
+        return apart
 
 
 def _check_unreadable(job: Job, block: Block, receipt: Receipt) -> None:

@@ -22,6 +22,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import BlockShards, Unfinished
 from suites.harness.cache.code_digest import decoding
+from suites.harness.cache.places import Root
 from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import FilmUnreadable
@@ -108,7 +109,7 @@ class PassJob:
         condition: what is done to the films.
         cohort: how films are read.
         seed: of the run.
-        cache: root of the cache.
+        cache: where values are kept, a folder or an address.
         resolution: at which films are perturbed.
         threads: that films are decoded in; `None`: one for each core.
     """
@@ -118,7 +119,7 @@ class PassJob:
     condition: Condition
     cohort: Cohort
     seed: int
-    cache: Path
+    cache: Root
     resolution: Resolution
     threads: int | None = None
 
@@ -208,7 +209,7 @@ def _kept(answers: Answers, condition: str, kind: str, cache: Path) -> Numbers:
     name = answers.subject.name
     job = PassJob(
         subject=name, kind=kind, condition=parse(condition), cohort=way_to_read(answers.cohort), seed=answers.seed,
-        cache=cache, resolution=answers.resolution,
+        cache=cache if answers.blocks_at is None else answers.blocks_at, resolution=answers.resolution,
     )  # fmt: skip
     passing = job.ready({name: answers.subject})
     blocks = cut(answers.cohort.rows())

@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from suites.harness.cache.block_shards import KEY
+from suites.harness.cache.places import Root
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
@@ -65,6 +66,7 @@ def predict(
     resolution: Resolution = AS_STORED,
     progress: Progress | None = None,
     workers: Workers = THIS_PROCESS,
+    blocks_at: Root | None = None,
 ) -> dict[str, Predictions]:
     """Return the predictions of every subject on every film, computing only what the cache lacks.
 
@@ -77,12 +79,13 @@ def predict(
         resolution: at which films are perturbed.
         progress: told of every film and condition that is answered, for each subject.
         workers: who does it; the answers are the same.
+        blocks_at: where finished blocks are kept, where that is not the cache.
 
     Raises:
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
         UsageProblem: the cache cannot be written, or a film changed while it was read.
     """
-    job = PredictionJob.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution)
+    job = PredictionJob.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution, blocks_at=blocks_at)
     predicting = job.ready({name: subject for name, (subject, _) in subjects.items()})
     blocks = cut(cohort.rows())
     with _following(progress or Progress(), cohort, quiet=quiet) as told:

@@ -39,6 +39,11 @@ from suites.harness.subjects.subject import Subject, device_kind
 
 GRACE = 10.0
 """Seconds that a worker has to keep what it has answered, once it is told to end."""
+LOGITS = "logits of test films by "
+"""How `standing` begins the name of what is compared within a tolerance."""
+HARDWARE = ("device", "driver of the GPU", "instructions of the CPU")
+"""What of `standing` may differ within a tolerance."""
+TEST_FILMS, TEST_SIDE = 8, 256
 TELLING = 0.2
 """Seconds between two words on how far a block is."""
 
@@ -171,7 +176,19 @@ def standing(subjects: Sequence[Subject]) -> dict[str, str]:
     told["code of this project"] = code_of_project()
     if any(torch.device(subject.device).type == "cuda" for subject in subjects):
         told["driver of the GPU"] = _driver()
-    return told | {f"the subject {one.name}": json.dumps(one.cache_key, sort_keys=True) for one in subjects}
+    for one in subjects:
+        told[f"the subject {one.name}"] = json.dumps(one.cache_key, sort_keys=True)
+        if one.tolerance is not None and one.network is not None:
+            told[f"{LOGITS}{one.name}"] = json.dumps(_test_logits(one))
+    return told
+
+
+def _test_logits(subject: Subject) -> list[float]:
+    """Return what a subject answers to a few films that are the same everywhere."""
+    ramp = torch.linspace(0, 1, TEST_SIDE)
+    waves = [torch.sin(number * ramp[:, None] + ramp[None, :] * 40).mul(0.3).add(0.5) for number in range(TEST_FILMS)]
+    logits, _ = subject.answer(subject.pixels(torch.stack(waves)))
+    return [float(logit) for logit in logits.detach().to("cpu", torch.float64).flatten()]
 
 
 def _own(device: str, number: int) -> str:

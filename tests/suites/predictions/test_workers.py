@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -23,7 +24,8 @@ from suites.harness.predictions.dispatching import THIS_PROCESS
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 from suites.harness.predictions.local_processes import LocalProcesses
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.worker_process import standing
+from suites.harness.predictions.tolerance import keep_others, kept_others, within
+from suites.harness.predictions.worker_process import HARDWARE, LOGITS, standing
 from suites.harness.predictions.workers import workers_of
 from suites.harness.progress import Progress
 from tests.suites.predictions.mortal import BROKEN, CONDITIONS, DOOM, arm, cohort_of, subject_of
@@ -259,6 +261,64 @@ def test_a_worker_of_another_kind_is_refused_by_name():
         assert len(str(told.value)) < 300
     with pytest.raises(UsageProblem, match="cudnn is 9 there, not there here"):
         one._admit(mine | {"cudnn": "9"})
+
+
+def tolerant(tolerance: float = 1e-3) -> LocalProcesses:
+    return LocalProcesses(2, within([subject_of()], tolerance))
+
+
+def test_within_a_tolerance_other_hardware_is_taken_and_named_and_nothing_else_is():
+    one = tolerant()
+    mine = one._here
+    logits = json.loads(mine["logits of test films by mortal"])
+    assert len(logits) == 8 * 3
+    far = mine | {"logits of test films by mortal": json.dumps([logits[0] + 2e-3, *logits[1:]])}
+    near = mine | {"logits of test films by mortal": json.dumps([logits[0] + 5e-4, *logits[1:]])}
+    gpu = {"device": "cuda NVIDIA X, CUDA 13, cuDNN 9", "driver of the GPU": "600.1"}
+    one._admit(near | gpu)
+    one._admit(mine | {"instructions of the CPU": "SIMPLE"})
+    assert list(one.others) == [
+        "device cuda NVIDIA X, CUDA 13, cuDNN 9, driver of the GPU 600.1", "instructions of the CPU SIMPLE",
+    ]  # fmt: skip
+    assert [round(apart, 6) for apart in one.others.values()] == [5e-4, 0.0]
+    with pytest.raises(UsageProblem, match=r"mortal answers test films with logits up to 0.002 apart on a worker"):
+        one._admit(far | gpu)
+    with pytest.raises(UsageProblem, match="up to nan apart"):
+        one._admit(mine | {"logits of test films by mortal": json.dumps([float("nan")] * len(logits))})
+    for name in mine:
+        if name not in HARDWARE and not name.startswith(LOGITS):
+            with pytest.raises(UsageProblem, match="would give other digits than this one: "):
+                one._admit(mine | gpu | {name: "other"})
+
+
+def test_answers_within_a_tolerance_are_kept_apart_and_what_gave_them_is_found_again(tmp_path):
+    exact, near, far = subject_of(), *within([subject_of()], 1e-4), *within([subject_of()], 1e-3)
+    assert "tolerance" not in exact.cache_key
+    assert len({json.dumps(one.cache_key, sort_keys=True) for one in (exact, near, far)}) == 3
+    assert near.cache_key["device"] == "cpu"
+    keep_others(tmp_path, [near], {"device cuda X": 1e-5})
+    keep_others(tmp_path, [near], {"device cuda X": 3e-5, "device cuda Y": 0.0})
+    assert kept_others(tmp_path, [near]) == {"device cuda X": 3e-5, "device cuda Y": 0.0}
+    assert kept_others(tmp_path, [far]) == {}
+    told = []
+    for tolerance in (None, 1e-4, 1e-3):
+        run = Evaluation(
+            subjects=[exact], cohort=cohort_of(3), claims=[CLAIM], cache=tmp_path, quiet=True, tolerance=tolerance
+        )
+        told.append(run.hardware())
+    assert told[0] == []
+    assert "may lie 0.0001 apart. Others than the first process: device cuda X (up to 3e-05 apart)" in told[1][0]
+    assert "other hardware were allowed (tolerance 0.001 of a logit); there was none" in told[2][0]
+    (kept, *_) = tmp_path.glob("hardware-*.json")
+    kept.write_text("[]")
+    with pytest.raises(UsageProblem, match="does not say which hardware answered; remove it"):
+        kept_others(tmp_path, [near])
+
+
+@pytest.mark.parametrize("given", [0, -1e-4, 2, float("nan"), float("inf"), True, "1e-4"])
+def test_what_is_no_tolerance_is_refused(given):
+    with pytest.raises(UsageProblem, match="expected how far logits may lie apart, above 0 and at most 1"):
+        within([subject_of()], given)
 
 
 def test_what_no_other_process_can_have_is_one_line(tmp_path):
