@@ -71,13 +71,15 @@ def root_of(text: str) -> Root:
     """Return what somebody gave as a folder or an address; `file://` is a folder.
 
     Raises:
-        UsageProblem: it is no address that can be used here.
+        UsageProblem: it is no address that can be written to from here.
     """
     if not is_address(text):
         return Path(text).expanduser()
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
-    _remote(text)
+    place, probe = Address(text), f".probe-{uuid.uuid4().hex}"
+    place.write(probe, b"Can this be written?")
+    place.remove(probe)
     return text
 
 
@@ -188,7 +190,7 @@ class Address:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file where nobody has, or write it beside its place and rename it."""
-        with self._reached("cannot write to"):
+        with self._reached("cannot write to", passing=()):
             if self._puts_whole:
                 self._put(self._at(name), data)
                 return
@@ -224,10 +226,10 @@ class Address:
         return f"{self._folder}/{name}"
 
     @contextmanager
-    def _reached(self, what: str) -> Iterator[None]:
-        """Turn whatever a store raises into one line, but for what is not there."""
+    def _reached(self, what: str, passing: tuple[type[Exception], ...] = (FileNotFoundError,)) -> Iterator[None]:
+        """Turn whatever a store raises into one line, but for what is not there when it is read."""
         told = f"{what} {one_line(self.address, 100)}; see that it can be reached and has room, or pass --cache DIR"
-        with foreign(UsageProblem, told, passing=(FileNotFoundError,)):
+        with foreign(UsageProblem, told, passing=passing):
             yield
 
 

@@ -168,7 +168,7 @@ class Dispatching(ABC, Generic[W]):
         left = deque[Block]()
         for block in blocks:
             # Where films are known without being decoded, a run that finds everything needs no workers.
-            receipt = here.found_block(block, told) if here.job.cohort.identify is not None else None
+            receipt = here.found_block(block, told) if here.job.cohort.mostly_known(block.rows) else None
             if receipt is None:
                 left.append(block)
             else:

@@ -51,11 +51,12 @@ def opened(
     held = 0
 
     def identified(_: int, row: Row) -> Generator[tuple[tuple[Opened, int], int]]:
+        if (known := cohort.known(row)) is not None:
+            key = str(row["id"]), known[0]
+            yield (Opened(row, key, known[1], partial(_again, cohort, row, key)), 0), 0
+            return
         content, decode = cohort.opened(row)
         key = str(row["id"]), content
-        if cohort.identify is not None:
-            yield (Opened(row, key, "", partial(_again, cohort, row, key)), 0), 0
-            return
         film = decode()  # it has been decoded already
         size = film.pixels.nbytes + sum(mask.nbytes for mask in film.masks.values())
         yield (Opened(row, key, film.note, decode), size), size

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from suites.harness.cache.block_shards import KEY
 from suites.harness.cache.places import Root
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.identities import Identities
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import Receipt, cut, gathered
@@ -85,11 +86,18 @@ def predict(
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
         UsageProblem: the cache cannot be written, or a film changed while it was read.
     """
-    job = PredictionJob.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution, blocks_at=blocks_at)
+    identities = Identities(cohort, cache)
+    job = PredictionJob.of(
+        subjects, identities.cohort, seed=seed, cache=cache, resolution=resolution, blocks_at=blocks_at
+    )
     predicting = job.ready({name: subject for name, (subject, _) in subjects.items()})
-    blocks = cut(cohort.rows())
-    with _following(progress or Progress(), cohort, quiet=quiet) as told:
-        receipts = sorted(workers.receipts(predicting, blocks, told), key=lambda receipt: receipt.number)
+    blocks = cut(identities.rows)
+    receipts: list[Receipt] = []
+    with _following(progress or Progress(), cohort, quiet=quiet) as told, identities:
+        for receipt in workers.receipts(predicting, blocks, told):
+            identities.keep(receipt.films, receipt.notes)
+            receipts.append(receipt)
+    receipts.sort(key=lambda receipt: receipt.number)
     contents = {image: content for receipt in receipts for image, content in receipt.films}
     failed = {text: how for receipt in reversed(receipts) for text, how in receipt.failed.items()}
     excluded = [(cohort.name, file, reason) for receipt in receipts for file, reason in receipt.unreadable]

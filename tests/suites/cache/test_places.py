@@ -162,6 +162,10 @@ def test_what_is_given_as_a_cache_is_a_folder_or_an_address(tmp_path, monkeypatc
     assert caches(tmp_path) == caches(f"file://{tmp_path}") == {"cache": tmp_path}
     assert caches(None) == {"cache": default_folder()}
     assert caches("memory://x") == {"cache": default_folder(), "blocks_at": "memory://x"}
+    assert place_of("memory://x").names("*") == [], "that it could be written to was tried"
+    monkeypatch.setattr(Renaming, "broken", True)
+    with pytest.raises(UsageProblem, match=r"cannot write to renaming://full; see that it can be reached and has room"):
+        caches("renaming://full")
     for given in ("nonsense://bucket", "s3n://" + "x" * 5000):
         with pytest.raises(UsageProblem, match=r"cannot be used; s3:// needs the extra `s3`") as told:
             caches(given)
