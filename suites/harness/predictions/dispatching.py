@@ -65,9 +65,11 @@ class Ended:
 
     Attributes:
         how: it ended, in a few words.
+        killed: by whoever else; another one may do better.
     """
 
     how: str
+    killed: bool = False
 
 
 @dataclass(eq=False)
@@ -238,10 +240,10 @@ class Dispatching(ABC, Generic[W]):
 
     def _take(self, worker: W, said: object, course: _Course) -> None:
         match said:
-            case Ended(how):
+            case Ended(how, killed):
                 self._workers.remove(worker)
                 course.false_starts = 0 if worker.ready else course.false_starts + 1
-                if course.false_starts >= self.false_starts:
+                if course.false_starts >= (MOST_DEATHS if killed else self.false_starts):
                     raise self._never_began(how)
                 course.lost(worker, how)
             case BaseException():

@@ -75,22 +75,24 @@ class LocalProcesses(Dispatching[_LocalWorker]):
             try:
                 said = worker.connection.recv()
             except (EOFError, OSError):
-                said = Ended(_buried(worker))
+                said = _buried(worker)
             yield worker, said
 
     def _never_began(self, how: str) -> UsageProblem:
         return UsageProblem(
-            f"a worker process ended before it could begin ({how}); a script that evaluates does so under `if "
-            "__name__ == '__main__':`, else pass --workers 1"
+            f"a worker process ended before it could begin ({how}); where memory is short pass fewer --workers; a "
+            "script that evaluates does so under `if __name__ == '__main__':`, else pass --workers 1"
         )
 
 
-def _buried(worker: _LocalWorker) -> str:
-    """Return how a worker ended that did so by itself."""
+def _buried(worker: _LocalWorker) -> Ended:
+    """Return how a worker ended that nobody told to."""
     worker.process.join(GRACE)
     worker.connection.close()
     code = worker.process.exitcode
-    return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    return (
+        Ended(f"killed by signal {-code}", killed=True) if code is not None and code < 0 else Ended(f"exit code {code}")
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -197,6 +198,40 @@ def test_an_error_of_the_users_code_in_a_worker_is_the_line_it_is_in_one_process
     assert told[0] == told[1]
     found, _ = answered(tmp_path / "two", films=2)
     assert found.computed == 2 * (len(CONDITIONS) - 1), "that white-out has no meaning for these films was kept"
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_replaced_a_few_times(tmp_path, monkeypatch):
+    started = []
+
+    class Nobody:
+        exitcode = -9
+
+        def join(self, timeout=None):
+            pass
+
+        def terminate(self):
+            pass
+
+        def is_alive(self):
+            return False
+
+    def start(self, number):
+        here, there = multiprocessing.Pipe()
+        there.close()
+        worker = local_processes._LocalWorker(number=number, process=Nobody(), connection=here)
+        started.append(worker)
+        self._workers.append(worker)
+        return worker
+
+    monkeypatch.setattr(LocalProcesses, "_start", start)
+    with pytest.raises(UsageProblem, match=r"before it could begin \(killed by signal 9\); where memory is short"):
+        answered(tmp_path, LocalProcesses(1, [subject_of()]), films=2)
+    assert len(started) == dispatching.MOST_DEATHS
+    Nobody.exitcode = 1
+    started.clear()
+    with pytest.raises(UsageProblem, match=r"before it could begin \(exit code 1\).*__main__"):
+        answered(tmp_path, LocalProcesses(1, [subject_of()]), films=2)
+    assert len(started) == 1
 
 
 def test_workers_that_keep_dying_end_the_run_with_one_line(tmp_path, fatal, monkeypatch):
