@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 import weakref
@@ -62,23 +63,55 @@ def check_cluster(address: str) -> None:
             "'chest-xray-reliability[ray]'), or pass a number of processes"
         )
     if address == "ray":
-        return
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
+        given = os.environ.get("RAY_ADDRESS", "")
+        if given in ("", "auto", "local"):
+            return
+        address, shown = given, f"ray (RAY_ADDRESS={one_line(given, 60)})"
+    host, port = _host_and_port(address)
     if not host or not port:
         raise UsageProblem(
             f"--workers {shown}: expected ray://HOST:PORT, the port being 10001 unless somebody chose one"
         )
     try:
-        socket.create_connection((host, port), timeout=KNOCK_SECONDS).close()
+        _knock(host, port)
     except (OSError, UnicodeError) as problem:
         raise UsageProblem(
             f"--workers {shown}: no cluster there ({one_line(str(problem), 80)}); start one with `ray start --head` on "
             "that machine, whose client port is 10001, or pass a number of processes"
         ) from problem
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Return host and port of an address, with or without `ray://`; nothing and 0 where it has none."""
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "", 0
+    return host or "", port or 0
+
+
+def _knock(host: str, port: int) -> None:
+    socket.create_connection((host, port), timeout=KNOCK_SECONDS).close()
+
+
+def cluster_here() -> str:
+    """Return the address of the cluster that this machine belongs to, "" where it belongs to none that answers.
+
+    That is what RAY_ADDRESS says, or what `ray start` left word of; Ray would wait a minute for one that is gone.
+    """
+    given = os.environ.get("RAY_ADDRESS", "")
+    if given == "local":
+        return ""
+    if given not in ("", "auto"):
+        return given
+    left = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")
+    try:
+        address = left.read_text("utf-8").strip()
+        _knock(*_host_and_port(address))
+    except (OSError, ValueError):
+        return ""
+    return address
 
 
 class RayWorker:
@@ -226,13 +259,10 @@ class RayWorkers(Dispatching[_RayWorker]):
 
 def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address != "ray":
-        ray.init(address, **quiet)
-        return
-    try:
-        ray.init("auto", **quiet)  # RAY_ADDRESS, or what `ray start` began on this machine
-    except ConnectionError:
-        # Nobody else is to reach it.
+    wanted = cluster_here() if address == "ray" else address
+    if wanted:
+        ray.init(wanted, **quiet)
+    else:  # nobody else is to reach it
         ray.init(
             "local", **quiet, include_dashboard=False, object_store_memory=OBJECT_STORE, _node_ip_address="127.0.0.1"
         )

@@ -151,6 +151,31 @@ def test_what_is_no_cluster_is_refused_before_anything_is_done(monkeypatch):
             checked(given)
 
 
+def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path, monkeypatch):
+    """What `ray start` left word of, or RAY_ADDRESS names."""
+    monkeypatch.setattr(ray_workers, "find_spec", lambda name: name)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    left = tmp_path / "ray" / "ray_current_cluster"
+    left.parent.mkdir()
+    assert ray_workers.cluster_here() == ""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        left.write_text(address)
+        assert ray_workers.cluster_here() == address
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert checked("ray") == "ray"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UsageProblem, match=rf"--workers ray \(RAY_ADDRESS={address}\): no cluster there"):
+        checked("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert ray_workers.cluster_here() == ""
+    left.write_text("no address")
+    assert ray_workers.cluster_here() == ""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert (checked("ray"), ray_workers.cluster_here()) == ("ray", "")
+
+
 @pytest.mark.parametrize("address", ["ray", "ray://127.0.0.1:10001", "ray://" + "x" * 5000])
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch, address):
     monkeypatch.setattr(ray_workers, "find_spec", lambda _: None)
