@@ -96,7 +96,7 @@ def disturbed(folder: Path, kind: str, whom: str, after: float) -> str:
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
     )
     while process.poll() is None and victim(process.pid, kind, "worker") is None:
-        time.sleep(0.02)
+        time.sleep(0.2)
     time.sleep(after)
     everyone = below(process.pid)
     whose = victim(process.pid, kind, whom)
