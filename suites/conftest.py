@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from suites.harness.cache.places import caches
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
@@ -101,13 +102,14 @@ def _evaluation(config: pytest.Config) -> Evaluation:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
-    settings = {"cache": option("--cache")} if option("--cache") else {}
+    settings = caches(option("--cache"))
     told = deciding(config)
     command = " ".join([STARTED, *starmap(_word, told)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         preset=option("--preset"), resolution=option("--resolution"),
-        seed=option("--seed"), workers=option("--workers"), quiet=True, command=command,
+        seed=option("--seed"), workers=option("--workers"), tolerance=option("--tolerance"), quiet=True,
+        command=command,
         shortened=any(spec_without_folders(given) != given for _, given in told), **settings,
     )  # fmt: skip
 

@@ -56,6 +56,24 @@ def _whole(option: str, text: str) -> int:
     return number
 
 
+def _workers(text: str) -> int | str:
+    """Return a number of processes, or the text where it names a cluster."""
+    return text if text.startswith("ray") else _whole("--workers", text)
+
+
+def _difference(text: str) -> float:
+    """Return how far apart numbers may lie; whether it is a sensible one is for the harness to say."""
+    try:
+        return float(text)
+    except ValueError:
+        raise pytest.UsageError(f"--tolerance: expected a number such as 1e-4, not {text[:20]!r}") from None
+
+
+def _folder_or_address(text: str) -> Path | str:
+    """Return a folder, or the text where it is an address such as `s3://bucket/folder`."""
+    return text if "://" in text else _path(text)
+
+
 def _path(text: str) -> Path:
     """Return a path, `~` and `~user` as the home they stand for where a shell has not seen them (`--report=~/out`)."""
     try:
@@ -113,8 +131,9 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "--cache": {
         "metavar": "DIR",
-        "type": _path,
-        "help": "where finished predictions are kept (default ~/.cache/chest-xray-reliability)",
+        "type": _folder_or_address,
+        "help": "where finished predictions are kept, a folder or an address such as s3://bucket/folder (default "
+        "~/.cache/chest-xray-reliability)",
     },
     "--profile": {
         "choices": ("quick", "standard", "full"),
@@ -167,10 +186,17 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "--seed": {"type": partial(_whole, "--seed"), "default": 0, "help": "decides every random number (default 0)"},
     "--workers": {
-        "type": partial(_whole, "--workers"),
-        "metavar": "N",
+        "type": _workers,
+        "metavar": "N|ray",
         "default": 1,
-        "help": "processes that predict: one for each GPU, or sharing the cores; the numbers are the same (default 1)",
+        "help": "processes that predict: one for each GPU, or sharing the cores, or those of a Ray cluster (ray, "
+        "ray://HOST:PORT); the numbers are the same (default 1)",
+    },
+    "--tolerance": {
+        "type": _difference,
+        "metavar": "X",
+        "help": "take workers of other hardware (GPU, driver, CPU) whose logits for test films lie at most X apart, "
+        "and name them in the report (default: only such as give the same bits)",
     },
     "--force": {
         "action": "store_true",

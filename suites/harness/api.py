@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from suites.harness.cache import default_folder
+from suites.harness.cache.places import caches
 from suites.harness.claims import Claim, load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
@@ -37,9 +37,10 @@ def evaluate(
     preprocessing: str | None = None,
     temperature: str | Path | Sequence[str | Path] = (),
     name: str | Sequence[str] = (),
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     quiet: bool = True,
-    workers: int = 1,
+    workers: int | str = 1,
+    tolerance: float | None = None,
 ) -> Evaluation:
     """Judge subjects on a cohort and return the finished run.
 
@@ -59,9 +60,11 @@ def evaluate(
         preprocessing: name of the recipe; by default each subject's own.
         temperature: files `temperature-*.json` of earlier reports; each is applied to the subject of its weights.
         name: how the report calls the subjects, one for each; by default each is named after its weights.
-        cache: folder of finished predictions; by default the user's.
+        cache: folder of finished predictions, by default the user's; or an address such as `s3://bucket/folder`.
         quiet: no progress bar.
-        workers: processes that predict, one for each GPU or sharing the cores; the numbers are the same.
+        workers: processes that predict, one for each GPU or sharing the cores, or a Ray cluster (`ray`,
+            `ray://HOST:PORT`); the numbers are the same.
+        tolerance: how far logits may lie apart on workers of other hardware, which the report names.
 
     Returns:
         The run, with `.to_pandas()`, `.report(folder)` and `.judgements`.
@@ -83,6 +86,7 @@ def evaluate(
         "seed": seed, "limit": limit, "uncertain": uncertain, "device": None if device == "cpu" else device,
         "precision": None if precision == "float32" else precision, "preprocessing": preprocessing,
         "probes": {role: _spec(probe) for role, probe in (probes or {}).items()},
+        "tolerance": tolerance,
         "temperature": [spec_without_folders(str(file)) for file in files], "name": called,
     }  # fmt: skip
     arguments = [repr(specs[0] if len(specs) == 1 else specs), repr(spec_without_folders(films.spec))]
@@ -98,9 +102,10 @@ def evaluate(
         preset=preset,
         resolution=resolution,
         seed=seed,
-        cache=cache or default_folder(),
+        **caches(cache),
         quiet=quiet,
         workers=workers,
+        tolerance=tolerance,
         command=f"evaluate({', '.join(arguments)})",
         shortened=any(spec_without_folders(text) != text for text in texts),
     )

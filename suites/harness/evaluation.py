@@ -249,7 +249,7 @@ class Evaluation(PredictedRun):
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
-            *self.remarks, *self.warnings, *self.assumptions, *self.cohort.notes, *read,
+            *self.remarks, *self.warnings, *self.hardware(), *self.assumptions, *self.cohort.notes, *read,
             *([OF_MANY] if any(len(answers.cohort) > DENSE for answers in judged) else ()),
             *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from suites.harness.cache import default_folder
+from suites.harness.cache.places import Root
 from suites.harness.claims import Claim, load_claims
 from suites.harness.cohorts.class_roles import for_classes
 from suites.harness.cohorts.cohort import Cohort
@@ -20,10 +21,12 @@ from suites.harness.endpoints.measuring import endpoint_of
 from suites.harness.errors import SubjectProblem, UsageProblem, one_line
 from suites.harness.predictions.answers import Answers, Evidence, WhenAsked
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
+from suites.harness.predictions.dispatching import Workers
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.workers import Workers, checked, workers_of
+from suites.harness.predictions.tolerance import kept_others, told_of_others, within
+from suites.harness.predictions.workers import checked, workers_of
 from suites.harness.progress import Progress
 from suites.harness.record import PAGE
 from suites.harness.stress_grid.whole import preset_conditions
@@ -45,7 +48,9 @@ class PredictedRun:
         preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
         resolution: `working`: films are perturbed at what their subjects can tell from more (see `Resolution`), or
             `native`: as they are stored.
-        workers: processes that predict; they decide no number.
+        blocks_at: address that finished blocks are kept at (`s3://...`), where that is not the cache.
+        workers: processes that predict, `ray` or `ray://HOST:PORT`; they decide no number.
+        tolerance: how far logits may lie apart on workers of other hardware; `None`: they are the same bits.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
             them (see `running`); empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen.
         progress: told of whatever is done.
@@ -61,7 +66,9 @@ class PredictedRun:
     seed: int = 0
     cache: Path = field(default_factory=default_folder)
     quiet: bool = False
-    workers: int = 1
+    blocks_at: Root | None = None
+    workers: int | str = 1
+    tolerance: float | None = None
     selected: frozenset[str] = frozenset()
     chosen_by: str = ""
     progress: Progress = field(default_factory=Progress, repr=False)
@@ -87,6 +94,8 @@ class PredictedRun:
         self._check_classes()
         preset_conditions(self.preset)
         checked(self.workers)
+        if self.tolerance is not None:
+            self.subjects = within(self.subjects, self.tolerance)
 
     def _check_classes(self) -> None:
         """Refuse a class that no subject of the run has and that is spelt almost like one they have.
@@ -260,15 +269,26 @@ class PredictedRun:
             aligned = self._aligned[role]
             found = predict(
                 asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet, resolution=self.working,
-                progress=self.progress, workers=self._workers,
+                progress=self.progress, workers=self._workers, blocks_at=self.blocks_at,
             )  # fmt: skip
             check_exclusions(found[subject.name].excluded, len(cohort))
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
                     other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache,
-                    resolution=self.working, progress=self.progress, workers=self._workers,
+                    resolution=self.working, progress=self.progress, workers=self._workers, blocks_at=self.blocks_at,
                 )  # fmt: skip
         return self._answers[subject.name, role]
+
+    @property
+    def block_root(self) -> Root:
+        """Where finished blocks are kept."""
+        return self.cache if self.blocks_at is None else self.blocks_at
+
+    def hardware(self) -> list[str]:
+        """Return what must be known of the machines that answered, a sentence where a tolerance was given."""
+        if self.tolerance is None:
+            return []
+        return [told_of_others(self.tolerance, kept_others(self.block_root, self.judged))]
 
     @cached_property
     def _workers(self) -> Workers:

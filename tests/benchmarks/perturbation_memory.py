@@ -36,7 +36,7 @@ import torch
 from robustness import presets
 from robustness.content_cache import forget, held
 from suites.harness.cohorts.layouts import load_cohort
-from suites.harness.predictions.conditions import changed, images, parse
+from suites.harness.predictions.conditions import changed_in, images, parse
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.subjects.preprocessing import REPOSITORY
 
@@ -77,7 +77,8 @@ def main() -> None:
         pixels, lungs = stored if condition.native else working
         forget()
         before = reset()
-        views, _ = changed(pixels, condition, "film", seed=0, lungs=lungs)
+        finer = min(stored[0].shape) / min(pixels.shape)
+        ((_, views, _),) = changed_in(pixels, [condition], "film", seed=0, lungs=lungs, finer=finer)
         if views is not None:
             REPOSITORY(views)
         peak = (resident("VmHWM") - before) / pixels.nbytes

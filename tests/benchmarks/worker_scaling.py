@@ -35,10 +35,11 @@ from robustness import presets
 from suites.harness.cache import BlockShards, Keeping, Shards
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.predictions.conditions import expand
+from suites.harness.predictions.dispatching import THIS_PROCESS, ThisProcess
 from suites.harness.predictions.engine import _columns
+from suites.harness.predictions.local_processes import LocalProcesses
 from suites.harness.predictions.resolution import Resolution
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.workers import THIS_PROCESS, LocalProcesses, ThisProcess
 from suites.harness.subjects.preprocessing import REPOSITORY
 from suites.harness.subjects.subject import Provenance, Subject
 

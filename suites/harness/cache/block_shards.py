@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from suites.harness.cache.shards import FLUSH_SECONDS, MOST, Row, Shards, set_aside, write_atomically
-from suites.harness.foreign_file import read_bytes
+from suites.harness.cache.places import Root, place_of
+from suites.harness.cache.shards import FLUSH_SECONDS, MOST, Row, Shards, name_of
 
 KEY = ("content", "image", "identity")
 """Columns by which a row is known: the pixels of a film, its id, and what was done to it."""
@@ -37,22 +37,24 @@ class BlockShards:
     """The blocks of one key: subject, seed, batch size, device, versions.
 
     Args:
-        folder: root of the cache.
+        root: of the cache, a folder or an address.
         kind: what is kept: one subfolder each.
         key: everything that determines a row besides film and condition, JSON-serialisable.
         columns: name -> kind (`text`, `number`, `bytes`) of the columns after those of `KEY`.
 
     Raises:
-        UsageProblem: the folder cannot be written.
+        UsageProblem: the folder cannot be written, the address not reached.
     """
 
-    def __init__(self, folder: Path, kind: str, key: Mapping[str, object], columns: Mapping[str, str]) -> None:
-        self.folder = Shards(folder, kind, key).folder
+    def __init__(self, root: Root, kind: str, key: Mapping[str, object], columns: Mapping[str, str]) -> None:
+        self.place = place_of(
+            Shards(root, kind, key).folder if isinstance(root, Path) else f"{root.rstrip('/')}/{kind}/{name_of(key)}"
+        )
         kinds = {**dict.fromkeys(KEY, "text"), **columns}
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
         self._about = json.dumps([kind, key, kinds], sort_keys=True, default=str)
         self._seen: set[str] = set()
-        self._holding: dict[str, list[Path]] = {}
+        self._holding: dict[str, list[str]] = {}
 
     def name(self, films: Sequence[FilmKey], identities: Iterable[str]) -> str:
         """Return the name of the shard of these films under these conditions, in whatever order these are asked."""
@@ -61,7 +63,7 @@ class BlockShards:
 
     def read(self, films: Sequence[FilmKey], identities: Iterable[str]) -> pa.Table | None:
         """Return the rows of a block, film by film, within it by identity; `None` where it is not done."""
-        return self._believed(self.folder / self.name(films, identities), _keys(films, identities))
+        return self._believed(self.name(films, identities), _keys(films, identities))
 
     def known(self, films: Sequence[FilmKey], identities: Iterable[str]) -> dict[RowKey, Row]:
         """Return what any shard or part holds of these films under these conditions."""
@@ -69,8 +71,8 @@ class BlockShards:
         wanted = set(_keys(films, identities))
         images = [image for image, _ in films]
         found: dict[RowKey, Row] = {}
-        for path in sorted({path for image in images for path in self._holding.get(image, ())}):
-            table = self._believed(path)
+        for file in sorted({file for image in images for file in self._holding.get(image, ())}):
+            table = self._believed(file)
             if table is not None:
                 mine = table.filter(pc.is_in(table["image"], pa.array(images, pa.string())))
                 rows = ((_row_key(row), row) for row in mine.to_pylist())
@@ -80,8 +82,8 @@ class BlockShards:
     def answered(self) -> dict[str, set[str]]:
         """Return id of a film -> what it was answered under, as files say, which are verified when they are used."""
         found: dict[str, set[str]] = {}
-        for path in sorted(self.folder.glob("*.parquet")):
-            for image, identity in _columns_of(path, "image", "identity"):
+        for file in self.place.names("*.parquet"):
+            for image, identity in self._columns_of(file, "image", "identity"):
                 found.setdefault(image, set()).add(identity)
         return found
 
@@ -96,14 +98,14 @@ class BlockShards:
         Raises:
             UsageProblem: the disk is full or the folder not writable.
         """
-        self._write(self.folder / self.name(films, identities), [rows[key] for key in _keys(films, identities)])
+        self._write(self.name(films, identities), [rows[key] for key in _keys(films, identities)])
 
     def tidy(self, films: Sequence[FilmKey], rows: Container[RowKey]) -> None:
         """Remove the parts of a block that hold nothing but these rows, now that they are kept as a whole."""
-        for path in self.folder.glob(f"part-{_films_digest(films)}-*.parquet"):
-            part = self._believed(path)
+        for file in self.place.names(f"part-{_films_digest(films)}-*.parquet"):
+            part = self._believed(file)
             if part is not None and all(_row_key(row) in rows for row in part.select(KEY).to_pylist()):
-                path.unlink(missing_ok=True)
+                self.place.remove(file)
 
     def write_part(self, films: Sequence[FilmKey], rows: Sequence[Row]) -> None:
         """Keep some rows of a block that is not finished.
@@ -114,27 +116,27 @@ class BlockShards:
         if rows:
             text = json.dumps([_row_key(row) for row in rows])
             name = f"part-{_films_digest(films)}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet"
-            self._write(self.folder / name, rows)
+            self._write(name, rows)
 
-    def _write(self, path: Path, rows: Sequence[Row]) -> None:
+    def _write(self, file: str, rows: Sequence[Row]) -> None:
         columns = [pa.array([row[field.name] for row in rows], field.type) for field in self.schema]
         table = pa.table(columns, self.schema)
         told = {"about": _sha(self._about), "rows": str(len(rows)), "checksum": self._checksum(table)}
         buffer = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata(told), buffer, compression="zstd")
-        write_atomically(buffer.getvalue().to_pybytes(), path)
+        self.place.write(file, buffer.getvalue().to_pybytes())
 
-    def _believed(self, path: Path, keys: Sequence[RowKey] | None = None) -> pa.Table | None:
+    def _believed(self, file: str, keys: Sequence[RowKey] | None = None) -> pa.Table | None:
         """Return the rows of a file; where it is not as it was written, it is set aside."""
         try:
-            return self._verified(path, keys)
+            return self._verified(file, keys)
         except FileNotFoundError:  # not done yet, or moved by another run a moment ago
             return None
         except (pa.ArrowException, OSError, ValueError) as fault:
-            set_aside(path, fault)
+            self.place.set_aside(file, fault)
             return None
 
-    def _verified(self, path: Path, keys: Sequence[RowKey] | None) -> pa.Table:
+    def _verified(self, file: str, keys: Sequence[RowKey] | None) -> pa.Table:
         """Return the rows of a file.
 
         Raises:
@@ -142,7 +144,7 @@ class BlockShards:
             ValueError: it is not what was written for this key, these films and conditions; an ArrowException where it
                 is no table at all.
         """
-        table = pq.read_table(pa.BufferReader(read_bytes(path, MOST)), use_threads=False)
+        table = pq.read_table(pa.BufferReader(self.place.read(file, MOST)), use_threads=False)
         told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         if told.get("about") != _sha(self._about) or not table.schema.equals(self.schema):
             raise ValueError("it belongs to another run")
@@ -170,11 +172,23 @@ class BlockShards:
 
     def _look_around(self) -> None:
         """Learn which films the files hold that have come since the last time."""
-        for path in sorted(self.folder.glob("*.parquet")):
-            if path.name not in self._seen:
-                self._seen.add(path.name)
-                for image in dict.fromkeys(image for (image,) in _columns_of(path, "image")):
-                    self._holding.setdefault(image, []).append(path)
+        for file in self.place.names("*.parquet"):
+            if file not in self._seen:
+                self._seen.add(file)
+                for image in dict.fromkeys(image for (image,) in self._columns_of(file, "image")):
+                    self._holding.setdefault(image, []).append(file)
+
+    def _columns_of(self, file: str, *names: str) -> list[tuple[str, ...]]:
+        """Return columns of a file, row by row, as it says of itself; it is verified when a film of it is asked for."""
+        try:
+            with self.place.opened(file) as source:
+                table = pq.read_table(source, columns=list(names), use_threads=False)
+        except FileNotFoundError:  # another run has moved it
+            return []
+        except (pa.ArrowException, OSError, ValueError) as fault:
+            self.place.set_aside(file, fault)
+            return []
+        return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
 class Unfinished(AbstractContextManager["Unfinished"]):
@@ -218,18 +232,6 @@ class Unfinished(AbstractContextManager["Unfinished"]):
     def __exit__(self, *_: object) -> None:
         """Keep what is not, whatever ended the block."""
         self._flush()
-
-
-def _columns_of(path: Path, *names: str) -> list[tuple[str, ...]]:
-    """Return columns of a file, row by row, as it says of itself; it is verified when one of its films is asked for."""
-    try:
-        table = pq.read_table(path, columns=list(names), use_threads=False)
-    except FileNotFoundError:  # another run has moved it
-        return []
-    except (pa.ArrowException, OSError, ValueError) as fault:
-        set_aside(path, fault)
-        return []
-    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
 def _keys(films: Sequence[FilmKey], identities: Iterable[str]) -> list[RowKey]:

@@ -83,6 +83,11 @@ def write_atomically(data: bytes, path: Path) -> None:
         ) from problem
 
 
+def name_of(key: Mapping[str, object]) -> str:
+    """Return the name of the folder of everything that is kept under a key."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
 class Shards:
     """The finished rows of one key.
 
@@ -99,7 +104,7 @@ class Shards:
         text = json.dumps(key, sort_keys=True, default=str)
         self.key = key
         self.columns = columns or {}
-        self.folder = folder / kind / hashlib.sha256(text.encode()).hexdigest()[:24]
+        self.folder = folder / kind / name_of(key)
         self._about = f"{kind} {text}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -218,9 +223,20 @@ def set_aside(path: Path, fault: Exception) -> None:
     """Move a file that cannot be believed out of the way, where that may be done, and say so."""
     with suppress(OSError):
         path.replace(path.with_suffix(".broken"))
+    note_set_aside([path.parent.parent.name, path.parent.name, path.name], fault)
+
+
+def note_set_aside(where: Sequence[str], fault: Exception) -> None:
+    """Say of a file that it was set aside.
+
+    Args:
+        where: it lay: kind, key and its name.
+        fault: why it cannot be believed.
+    """
+    *folders, file = where
     told = " ".join(str(fault).split())[:120]
-    name = ascii(path.name[:24]).strip("'")
-    note = f"cache: {path.parent.parent.name}/{path.parent.name}/{name}... was set aside and is computed again: {told}"
+    name = ascii(file[:24]).strip("'")
+    note = f"cache: {'/'.join(folders)}/{name}... was set aside and is computed again: {told}"
     SET_ASIDE.append(note)
     logger.warning(note)
 

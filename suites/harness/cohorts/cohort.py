@@ -17,6 +17,8 @@ from suites.harness.foreign_code import defined_in, foreign
 
 Row = Mapping[str, object]
 """One film's line of a cohort's table, by column."""
+IDENTITY = "identity of the film's files"
+"""Under what a row says what its files held when they were read; no column of a table, and no reader looks at it."""
 COLUMNS = ("id", "file", "label", "patient", "view", "age_group", "finding", "split")
 
 
@@ -49,6 +51,8 @@ class Cohort:
             be empty and a column `finding:NAME` per finding holds one of `findings.VALUES`.
         decode: from a row of the table to a `Film`; raises `FilmUnreadable` for a broken file.
         identify: from a row to the film's `content` without decoding it, where that is cheaper; else `None`.
+        remembered: from a row to content and note of its film where an earlier reading of its files is remembered (see
+            `identities`), else `None`.
         simulated: the films are phantoms, and the report must say so.
         notes: what a reader must know (a label mapping, an exclusion, a licence).
         no_label: why no film has a label and what to do about it, where that is so.
@@ -61,6 +65,7 @@ class Cohort:
     table: pd.DataFrame
     decode: Callable[[Row], Film]
     identify: Callable[[Row], str] | None = None
+    remembered: Callable[[Row], tuple[str, str] | None] | None = None
     simulated: bool = False
     notes: tuple[str, ...] = ()
     no_label: str = ""
@@ -111,6 +116,20 @@ class Cohort:
         """Return the table's rows at some positions, or all of them, as `decode` and `identify` take them."""
         table = self.table if at is None else self.table.iloc[list(at)]
         return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+    def known(self, row: Row) -> tuple[str, str] | None:
+        """Return content and note of a row's film where they are known without decoding it, else `None`.
+
+        Raises:
+            FilmUnreadable: as `content`.
+        """
+        if self.identify is not None:
+            return self.content(row), ""
+        return None if self.remembered is None else self.remembered(row)
+
+    def mostly_known(self, rows: Sequence[Row]) -> bool:
+        """Return whether hardly any of these films has to be decoded to be known; broken ones always have."""
+        return self.identify is not None or 20 * sum(IDENTITY not in row for row in rows) <= len(rows)
 
     def content(self, row: Row) -> str:
         """Return what identifies the pixels of a row's film, decoding it only where there is no other way.

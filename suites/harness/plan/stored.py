@@ -95,7 +95,7 @@ def note_judged(evaluation: Evaluation, *, drawn: bool) -> None:
 def _answered(subject: Subject, evaluation: Evaluation) -> dict[str, set[str]]:
     """Return film -> the conditions under which the cache has a subject's answer."""
     batch = batch_size(subject, evaluation.cache)
-    return Engine(subject, batch, evaluation.seed, evaluation.cache, evaluation.working).shards.answered()
+    return Engine(subject, batch, evaluation.seed, evaluation.block_root, evaluation.working).shards.answered()
 
 
 def _work(claim: Claim) -> str:

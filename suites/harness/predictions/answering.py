@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from suites.harness.cache.places import Root
 from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import FilmUnreadable
@@ -35,7 +36,7 @@ class PredictionJob:
         batches: name of a subject -> films that its network answers at once.
         cohort: how films are read; of its table only the first row.
         seed: of the run.
-        cache: root of the cache.
+        cache: where answers are kept, a folder or an address.
         resolution: at which films are perturbed.
         threads: that films are prepared in; decides no answer. `None`: one for each core.
     """
@@ -44,22 +45,25 @@ class PredictionJob:
     batches: Mapping[str, int]
     cohort: Cohort
     seed: int
-    cache: Path
+    cache: Root
     resolution: Resolution
     threads: int | None = None
 
     @classmethod
     def of(
         cls, subjects: Mapping[str, tuple[Subject, Sequence[Condition]]], cohort: Cohort, *, seed: int, cache: Path,
-        resolution: Resolution,
+        resolution: Resolution, blocks_at: Root | None = None,
     ) -> PredictionJob:  # fmt: skip
-        """Return the job of asking these subjects under these conditions."""
+        """Return the job of asking these subjects under these conditions.
+
+        Answers are kept in the cache, or at an address of their own.
+        """
         return cls(
             conditions={name: list(conditions) for name, (_, conditions) in subjects.items()},
             batches={name: batch_size(subject, cache) for name, (subject, _) in subjects.items()},
             cohort=way_to_read(cohort),
             seed=seed,
-            cache=cache,
+            cache=cache if blocks_at is None else blocks_at,
             resolution=resolution,
         )
 

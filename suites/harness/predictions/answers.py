@@ -20,14 +20,15 @@ from torch import Tensor
 
 from robustness.content_cache import forget
 from suites.harness import statistics
+from suites.harness.cache.places import Root
 from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
+from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
-from suites.harness.predictions.workers import THIS_PROCESS, Workers
 from suites.harness.process import give_back
 from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
@@ -53,6 +54,7 @@ class Answers:
         resolution: at which films were perturbed.
         progress: told of what is computed from them.
         workers: who passes these films through the subject once more, where somebody asks for that.
+        blocks_at: where such passes are kept, where that is not the cache.
     """
 
     subject: Subject
@@ -63,6 +65,7 @@ class Answers:
     resolution: Resolution = AS_STORED
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
     workers: Workers = field(default=THIS_PROCESS, compare=False, repr=False)
+    blocks_at: Root | None = None
 
     @classmethod
     def of(
@@ -76,6 +79,7 @@ class Answers:
         resolution: Resolution = AS_STORED,
         progress: Progress | None = None,
         workers: Workers = THIS_PROCESS,
+        blocks_at: Root | None = None,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -95,6 +99,7 @@ class Answers:
             resolution=resolution,
             progress=progress or Progress(),
             workers=workers,
+            blocks_at=blocks_at,
         )
 
     @cached_property

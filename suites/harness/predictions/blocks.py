@@ -9,6 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from suites.harness.cache import BlockShards, FilmKey
+from suites.harness.cache.places import Root
 from suites.harness.cohorts.cohort import Cohort, Row
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition
@@ -108,6 +109,10 @@ class Job(Protocol):
     def cohort(self) -> Cohort:
         """How films are read."""
 
+    @property
+    def cache(self) -> Root:
+        """Where answers are kept."""
+
     def asked(self) -> Iterable[Condition]:
         """Yield the conditions that films are answered under."""
 
@@ -140,7 +145,7 @@ def gathered(shards: BlockShards, name: str, receipts: Iterable[Receipt]) -> pa.
             table = shards.read(filed.films, filed.identities)
             if table is None:
                 raise UsageProblem(
-                    f"a finished block in {shards.folder} was removed or damaged while this run was reading it; run "
+                    f"a finished block in {shards.place} was removed or damaged while this run was reading it; run "
                     "again: what is lost is computed again"
                 )
             tables.append(table.replace_schema_metadata())

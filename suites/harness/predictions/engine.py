@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from suites.harness.cache import BlockShards, FilmKey, Unfinished
 from suites.harness.cache.code_digest import decoding
+from suites.harness.cache.places import Root
 from suites.harness.errors import PredictionProblem, QuestionFailed, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.resolution import AS_STORED, Resolution
@@ -47,7 +47,7 @@ class Engine:
     """
 
     def __init__(
-        self, subject: Subject, batch: int, seed: int, cache: Path, resolution: Resolution = AS_STORED
+        self, subject: Subject, batch: int, seed: int, cache: Root, resolution: Resolution = AS_STORED
     ) -> None:
         self.subject, self.batch = subject, batch
         self.width = len(subject.classes)

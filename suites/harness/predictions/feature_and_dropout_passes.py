@@ -23,8 +23,10 @@ from robustness.content_cache import forget
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.cache import BlockShards, Unfinished
 from suites.harness.cache.code_digest import decoding
+from suites.harness.cache.places import Root
 from suites.harness.cache.shards import SET_ASIDE
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.identities import Identities
 from suites.harness.errors import FilmUnreadable
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.blocks import Block, Filed, Nobody, Receipt, Told, cut, gathered, way_to_read
@@ -109,7 +111,7 @@ class PassJob:
         condition: what is done to the films.
         cohort: how films are read.
         seed: of the run.
-        cache: root of the cache.
+        cache: where values are kept, a folder or an address.
         resolution: at which films are perturbed.
         threads: that films are decoded in; `None`: one for each core.
     """
@@ -119,7 +121,7 @@ class PassJob:
     condition: Condition
     cohort: Cohort
     seed: int
-    cache: Path
+    cache: Root
     resolution: Resolution
     threads: int | None = None
 
@@ -213,12 +215,13 @@ def _kept(answers: Answers, condition: str, kind: str, cache: Path) -> Numbers:
         FilmUnreadable: a film that was predicted cannot be read any more.
     """
     name = answers.subject.name
+    identities = Identities(answers.cohort, cache)
     job = PassJob(
-        subject=name, kind=kind, condition=parse(condition), cohort=way_to_read(answers.cohort), seed=answers.seed,
-        cache=cache, resolution=answers.resolution,
+        subject=name, kind=kind, condition=parse(condition), cohort=way_to_read(identities.cohort), seed=answers.seed,
+        cache=cache if answers.blocks_at is None else answers.blocks_at, resolution=answers.resolution,
     )  # fmt: skip
     passing = job.ready({name: answers.subject})
-    blocks = cut(answers.cohort.rows())
+    blocks = cut(identities.rows)
     receipts = sorted(answers.workers.receipts(passing, blocks, Nobody()), key=lambda receipt: receipt.number)
     for file, reason in (film for receipt in receipts for film in receipt.unreadable):
         raise FilmUnreadable(reason, file=file)

@@ -58,10 +58,9 @@ def opened(
 
     def identified(turn: int, row: Row) -> Generator[tuple[tuple[Opened, int], int]]:
         try:
-            if cohort.identify is not None:
-                content, decode = cohort.opened(row)
-                key = str(row["id"]), content
-                yield (Opened(row, key, "", partial(_again, cohort, row, key)), 0), 0
+            if (known := cohort.known(row)) is not None:
+                key = str(row["id"]), known[0]
+                yield (Opened(row, key, known[1], partial(_again, cohort, row, key)), 0), 0
                 return
             with room.holding(turn, None) as needed:
                 content, decode = cohort.opened(row)

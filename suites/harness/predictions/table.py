@@ -18,14 +18,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from suites.harness.cache.block_shards import KEY
+from suites.harness.cache.places import Root
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.identities import Identities
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import Receipt, cut, gathered
 from suites.harness.predictions.conditions import CLEAN, Condition
+from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
-from suites.harness.predictions.workers import THIS_PROCESS, Workers
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
@@ -65,6 +67,7 @@ def predict(
     resolution: Resolution = AS_STORED,
     progress: Progress | None = None,
     workers: Workers = THIS_PROCESS,
+    blocks_at: Root | None = None,
 ) -> dict[str, Predictions]:
     """Return the predictions of every subject on every film, computing only what the cache lacks.
 
@@ -77,16 +80,24 @@ def predict(
         resolution: at which films are perturbed.
         progress: told of every film and condition that is answered, for each subject.
         workers: who does it; the answers are the same.
+        blocks_at: where finished blocks are kept, where that is not the cache.
 
     Raises:
         PredictionProblem: a subject answered NaN, infinity or the wrong shape; the image is named.
         UsageProblem: the cache cannot be written, or a film changed while it was read.
     """
-    job = PredictionJob.of(subjects, cohort, seed=seed, cache=cache, resolution=resolution)
+    identities = Identities(cohort, cache)
+    job = PredictionJob.of(
+        subjects, identities.cohort, seed=seed, cache=cache, resolution=resolution, blocks_at=blocks_at
+    )
     predicting = job.ready({name: subject for name, (subject, _) in subjects.items()})
-    blocks = cut(cohort.rows())
-    with _following(progress or Progress(), cohort, quiet=quiet) as told:
-        receipts = sorted(workers.receipts(predicting, blocks, told), key=lambda receipt: receipt.number)
+    blocks = cut(identities.rows)
+    receipts: list[Receipt] = []
+    with _following(progress or Progress(), cohort, quiet=quiet) as told, identities:
+        for receipt in workers.receipts(predicting, blocks, told):
+            identities.keep(receipt.films, receipt.notes)
+            receipts.append(receipt)
+    receipts.sort(key=lambda receipt: receipt.number)
     contents = {image: content for receipt in receipts for image, content in receipt.films}
     failed = {text: how for receipt in reversed(receipts) for text, how in receipt.failed.items()}
     excluded = [(cohort.name, file, reason) for receipt in receipts for file, reason in receipt.unreadable]

@@ -10,30 +10,40 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import torch
 
 from suites.harness.cache.code_digest import OUR_PACKAGES, decoding, digest_of
+from suites.harness.cache.places import place_of
 from suites.harness.cache.versions import library_versions
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import SPEAKING, foreign
 from suites.harness.predictions.blocks import Answering, Block, Job
 from suites.harness.predictions.conditions import parse
+from suites.harness.predictions.engine import ENGINE_VERSION
 from suites.harness.subjects.subject import Subject, device_kind
 
 GRACE = 10.0
 """Seconds that a worker has to keep what it has answered, once it is told to end."""
+LOGITS = "logits of test films by "
+"""How `standing` begins the name of what is compared within a tolerance."""
+HARDWARE = ("device", "driver of the GPU", "instructions of the CPU")
+"""What of `standing` may differ within a tolerance."""
+TEST_FILMS, TEST_SIDE = 8, 256
 TELLING = 0.2
 """Seconds between two words on how far a block is."""
 
@@ -76,18 +86,25 @@ class Task:
         job: what is asked.
         identities: text of each of its conditions -> what it is known by in the process that sent it.
         code: the perturbations of these conditions; unpickling them imports, and so registers, those of a user.
+        mark: name of a file in the cache of the process that sent it.
     """
 
     job: Job
     identities: dict[str, str]
     code: Sequence[type]
+    mark: str
 
     def taken(self) -> Job:
         """Return the job.
 
         Raises:
-            UsageProblem: a condition is another one here.
+            UsageProblem: a condition is another one here, or the cache is.
         """
+        if self.mark not in (place := place_of(self.job.cache)).names(self.mark):
+            raise UsageProblem(
+                f"the cache {one_line(str(place), 90)} of a worker on {one_line(socket.gethostname(), 40)} is not that "
+                "of the process that started it; name a --cache that every worker sees under the same path or address"
+            )
         for text, identity in self.identities.items():
             if parse(text).identity != identity:
                 raise UsageProblem(
@@ -112,8 +129,8 @@ class Tally:
 class _Telling:
     """Tells how far a block is, a few times a second."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._tally, self._last = connection, Tally(), time.monotonic()
+    def __init__(self, say: Callable[[object], object]) -> None:
+        self._say, self._tally, self._last = say, Tally(), time.monotonic()
 
     def done(self, units: int) -> None:
         self._add(Tally(done=units))
@@ -128,8 +145,23 @@ class _Telling:
 
     def tell(self) -> None:
         """Say what has not been said."""
-        self._connection.send(self._tally)
+        self._say(self._tally)
         self._tally, self._last = Tally(), time.monotonic()
+
+
+def code_of_project() -> str:
+    """Return what tells this version of this project from any other."""
+    digests = (digest_of(package, "**/*.py")[:16] for package in OUR_PACKAGES)
+    return " ".join([library_versions(()).get("chest-xray-reliability", "no version"), *digests])
+
+
+def _driver() -> str:
+    """Return the version of the driver of NVIDIA's GPUs."""
+    try:
+        found = re.search(r"Kernel Module\D*([\d.]+)", Path("/proc/driver/nvidia/version").read_text("utf-8"))
+    except OSError:
+        found = None
+    return found[1] if found else "unknown"
 
 
 def standing(subjects: Sequence[Subject]) -> dict[str, str]:
@@ -140,8 +172,23 @@ def standing(subjects: Sequence[Subject]) -> dict[str, str]:
     told["instructions of the CPU"] = torch.backends.cpu.get_cpu_capability()
     told["threads of torch"] = str(torch.get_num_threads())
     told["decoders of films"] = json.dumps(decoding(), sort_keys=True)
-    told["code of this project"] = " ".join(digest_of(package, "**/*.py")[:16] for package in OUR_PACKAGES)
-    return told | {f"the subject {one.name}": json.dumps(one.cache_key, sort_keys=True) for one in subjects}
+    told["engine"] = str(ENGINE_VERSION)
+    told["code of this project"] = code_of_project()
+    if any(torch.device(subject.device).type == "cuda" for subject in subjects):
+        told["driver of the GPU"] = _driver()
+    for one in subjects:
+        told[f"the subject {one.name}"] = json.dumps(one.cache_key, sort_keys=True)
+        if one.tolerance is not None and one.network is not None:
+            told[f"{LOGITS}{one.name}"] = json.dumps(_test_logits(one))
+    return told
+
+
+def _test_logits(subject: Subject) -> list[float]:
+    """Return what a subject answers to a few films that are the same everywhere."""
+    ramp = torch.linspace(0, 1, TEST_SIDE)
+    waves = [torch.sin(number * ramp[:, None] + ramp[None, :] * 40).mul(0.3).add(0.5) for number in range(TEST_FILMS)]
+    logits, _ = subject.answer(subject.pixels(torch.stack(waves)))
+    return [float(logit) for logit in logits.detach().to("cpu", torch.float64).flatten()]
 
 
 def _own(device: str, number: int) -> str:
@@ -162,37 +209,56 @@ def work(connection: Connection, number: int) -> NoReturn:
 
 
 def _serve(connection: Connection, number: int) -> None:
-    subjects: dict[str, Subject] = {}
-    answering: Answering | None = None
-    while True:
-        data = connection.recv_bytes()
+    serving = Serving(number, connection.send)
+    while serving.take(connection.recv_bytes()):
+        pass
+
+
+class Serving:
+    """Does what it is sent: it is told what it is (a `Setting`), then what is asked (a `Task`), then `Block`s.
+
+    Args:
+        number: of the worker.
+        say: sends an answer: what decides its digits (`standing`) to a setting, to a block `Tally`s and the receipt,
+            and whatever went wrong.
+        folder: that modules of the user's are found in besides the one this process runs in.
+    """
+
+    def __init__(self, number: int, say: Callable[[object], object], folder: str | None = None) -> None:
+        self._number, self._say = number, say
+        self._folders = list(dict.fromkeys(filter(None, [os.getcwd(), folder])))  # noqa: PTH109 - as the import system
+        self._subjects: dict[str, Subject] = {}
+        self._answering: Answering | None = None
+
+    def take(self, data: bytes) -> bool:
+        """Do one thing; return whether it could be done."""
         try:
-            match _unpickled(data):
+            match self._unpickled(data):
                 case Setting() as setting:
-                    subjects = setting.taken(number)
-                    connection.send(standing(list(subjects.values())))
+                    self._subjects = setting.taken(self._number)
+                    self._say(standing(list(self._subjects.values())))
                 case Task() as task:
-                    answering = task.taken().ready(subjects)
-                case Block() as block if answering is not None:
-                    telling = _Telling(connection)
-                    receipt = answering.answer_block(block, telling)
+                    self._answering = task.taken().ready(self._subjects)
+                case Block() as block if self._answering is not None:
+                    telling = _Telling(self._say)
+                    receipt = self._answering.answer_block(block, telling)
                     telling.tell()
-                    connection.send(receipt)
+                    self._say(receipt)
         except (EOFError, BrokenPipeError, SystemExit):
             raise
         except BaseException as problem:  # noqa: BLE001 - raised again in the process that waits for the answer
-            connection.send(_sendable(problem))
-            return
+            self._say(_sendable(problem))
+            return False
+        return True
 
-
-def _unpickled(data: bytes) -> object:
-    """Return what was sent; modules of the user's are found where the run was started, too."""
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as the import system has it
-    try:
-        with foreign(UsageProblem, "a worker process cannot have what the run is made of; pass --workers 1"):
-            return pickle.loads(data)  # noqa: S301 - from the process that started this one
-    finally:
-        sys.path.pop(0)
+    def _unpickled(self, data: bytes) -> object:
+        """Return what was sent; modules of the user's are found where the run was started, too."""
+        sys.path[:0] = self._folders
+        try:
+            with foreign(UsageProblem, "a worker process cannot have what the run is made of; pass --workers 1"):
+                return pickle.loads(data)  # noqa: S301 - from the process that started this one
+        finally:
+            del sys.path[: len(self._folders)]
 
 
 def _sendable(problem: BaseException) -> BaseException:

@@ -115,6 +115,8 @@ class Subject:
         attribution_layer: dotted name of the module Grad-CAM looks at, or the end of it; by default the last spatial
             feature map is found. It decides no logit.
         precision: what its network multiplies in (see `device`).
+        tolerance: how far logits may lie apart on machines whose answers stand for one another; `None`: they are the
+            same bits.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Subject:
     temperature: FittedTemperature | None = None
     attribution_layer: str | None = None
     precision: str = "float32"
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -182,12 +185,14 @@ class Subject:
             "subject": self.fingerprint,
             "preprocessing": _recipe(self.preprocessing),
             "recipes": {name: _recipe(recipe) for name, recipe in sorted(self.preprocessings.items())},
-            "device": device_kind(self.device),
+            # Within a tolerance a logit may come from any device; it is kept apart from those that may not.
+            "device": device_kind(self.device) if self.tolerance is None else torch.device(self.device).type,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
             "precision": [torch.get_float32_matmul_precision(), str(torch.get_default_dtype())],
             # Of networks in full precision nothing has changed: their key is that of earlier versions.
             **({} if self.precision == "float32" else {"network_precision": self.precision}),
+            **({} if self.tolerance is None else {"tolerance": self.tolerance}),
         }
 
     def pixels(self, films: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:

@@ -33,7 +33,7 @@ SEVERAL = 2 * FILMS + 3
 def set_aside(monkeypatch):
     monkeypatch.setattr(blocks, "FILMS", FILMS)
     monkeypatch.setattr(shards, "SET_ASIDE", aside := [])
-    for place in ("answering", "workers"):
+    for place in ("answering", "dispatching"):
         monkeypatch.setattr(f"suites.harness.predictions.{place}.SET_ASIDE", aside)
     return aside
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import re
 import signal
@@ -17,12 +19,15 @@ import torch
 from suites.harness.claims import Claim
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
-from suites.harness.predictions import blocks, workers
+from suites.harness.predictions import blocks, dispatching, local_processes
 from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.dispatching import THIS_PROCESS
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
+from suites.harness.predictions.local_processes import LocalProcesses
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.worker_process import standing
-from suites.harness.predictions.workers import THIS_PROCESS, LocalProcesses, workers_of
+from suites.harness.predictions.tolerance import keep_others, kept_others, within
+from suites.harness.predictions.worker_process import HARDWARE, LOGITS, standing
+from suites.harness.predictions.workers import workers_of
 from suites.harness.progress import Progress
 from tests.suites.predictions.mortal import BROKEN, CONDITIONS, DOOM, arm, cohort_of, subject_of
 
@@ -140,7 +145,7 @@ def test_passes_beyond_the_table_are_the_same_bytes_with_workers(tmp_path, pool,
 
 
 def test_what_is_finished_starts_no_workers(tmp_path, undisturbed, monkeypatch):
-    monkeypatch.setattr(workers.multiprocessing, "get_context", None)
+    monkeypatch.setattr(local_processes.multiprocessing, "get_context", None)
     known, subject = cohort_of(MANY - BROKEN - 1, known=True, first=BROKEN + 1), subject_of()
     asked = {subject.name: (subject, CONDITIONS)}
     first = predict(asked, known, seed=0, cache=tmp_path, quiet=True)[subject.name]
@@ -195,8 +200,42 @@ def test_an_error_of_the_users_code_in_a_worker_is_the_line_it_is_in_one_process
     assert found.computed == 2 * (len(CONDITIONS) - 1), "that white-out has no meaning for these films was kept"
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_replaced_a_few_times(tmp_path, monkeypatch):
+    started = []
+
+    class Nobody:
+        exitcode = -9
+
+        def join(self, timeout=None):
+            pass
+
+        def terminate(self):
+            pass
+
+        def is_alive(self):
+            return False
+
+    def start(self, number):
+        here, there = multiprocessing.Pipe()
+        there.close()
+        worker = local_processes._LocalWorker(number=number, process=Nobody(), connection=here)
+        started.append(worker)
+        self._workers.append(worker)
+        return worker
+
+    monkeypatch.setattr(LocalProcesses, "_start", start)
+    with pytest.raises(UsageProblem, match=r"before it could begin \(killed by signal 9\); where memory is short"):
+        answered(tmp_path, LocalProcesses(1, [subject_of()]), films=2)
+    assert len(started) == dispatching.MOST_DEATHS
+    Nobody.exitcode = 1
+    started.clear()
+    with pytest.raises(UsageProblem, match=r"before it could begin \(exit code 1\).*__main__"):
+        answered(tmp_path, LocalProcesses(1, [subject_of()]), films=2)
+    assert len(started) == 1
+
+
 def test_workers_that_keep_dying_end_the_run_with_one_line(tmp_path, fatal, monkeypatch):
-    monkeypatch.setattr(workers, "MOST_DEATHS", 1)
+    monkeypatch.setattr(dispatching, "MOST_DEATHS", 1)
     arm(fatal, 1)
     with pytest.raises(
         UsageProblem, match=r"died while they answered the films film0 to film1 \(killed by signal 9\)"
@@ -210,8 +249,8 @@ import sys
 from pathlib import Path
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
+from suites.harness.predictions.local_processes import LocalProcesses
 from suites.harness.predictions.table import predict
-from suites.harness.predictions.workers import LocalProcesses
 from tests.suites.predictions import mortal
 subject = mortal.subject_of()
 asked, by = {{"mortal": (subject, mortal.CONDITIONS)}}, LocalProcesses(2, [subject])
@@ -257,6 +296,64 @@ def test_a_worker_of_another_kind_is_refused_by_name():
         assert len(str(told.value)) < 300
     with pytest.raises(UsageProblem, match="cudnn is 9 there, not there here"):
         one._admit(mine | {"cudnn": "9"})
+
+
+def tolerant(tolerance: float = 1e-3) -> LocalProcesses:
+    return LocalProcesses(2, within([subject_of()], tolerance))
+
+
+def test_within_a_tolerance_other_hardware_is_taken_and_named_and_nothing_else_is():
+    one = tolerant()
+    mine = one._here
+    logits = json.loads(mine["logits of test films by mortal"])
+    assert len(logits) == 8 * 3
+    far = mine | {"logits of test films by mortal": json.dumps([logits[0] + 2e-3, *logits[1:]])}
+    near = mine | {"logits of test films by mortal": json.dumps([logits[0] + 5e-4, *logits[1:]])}
+    gpu = {"device": "cuda NVIDIA X, CUDA 13, cuDNN 9", "driver of the GPU": "600.1"}
+    one._admit(near | gpu)
+    one._admit(mine | {"instructions of the CPU": "SIMPLE"})
+    assert list(one.others) == [
+        "device cuda NVIDIA X, CUDA 13, cuDNN 9, driver of the GPU 600.1", "instructions of the CPU SIMPLE",
+    ]  # fmt: skip
+    assert [round(apart, 6) for apart in one.others.values()] == [5e-4, 0.0]
+    with pytest.raises(UsageProblem, match=r"mortal answers test films with logits up to 0.002 apart on a worker"):
+        one._admit(far | gpu)
+    with pytest.raises(UsageProblem, match="up to nan apart"):
+        one._admit(mine | {"logits of test films by mortal": json.dumps([float("nan")] * len(logits))})
+    for name in mine:
+        if name not in HARDWARE and not name.startswith(LOGITS):
+            with pytest.raises(UsageProblem, match="would give other digits than this one: "):
+                one._admit(mine | gpu | {name: "other"})
+
+
+def test_answers_within_a_tolerance_are_kept_apart_and_what_gave_them_is_found_again(tmp_path):
+    exact, near, far = subject_of(), *within([subject_of()], 1e-4), *within([subject_of()], 1e-3)
+    assert "tolerance" not in exact.cache_key
+    assert len({json.dumps(one.cache_key, sort_keys=True) for one in (exact, near, far)}) == 3
+    assert near.cache_key["device"] == "cpu"
+    keep_others(tmp_path, [near], {"device cuda X": 1e-5})
+    keep_others(tmp_path, [near], {"device cuda X": 3e-5, "device cuda Y": 0.0})
+    assert kept_others(tmp_path, [near]) == {"device cuda X": 3e-5, "device cuda Y": 0.0}
+    assert kept_others(tmp_path, [far]) == {}
+    told = []
+    for tolerance in (None, 1e-4, 1e-3):
+        run = Evaluation(
+            subjects=[exact], cohort=cohort_of(3), claims=[CLAIM], cache=tmp_path, quiet=True, tolerance=tolerance
+        )
+        told.append(run.hardware())
+    assert told[0] == []
+    assert "may lie 0.0001 apart. Others than the first process: device cuda X (up to 3e-05 apart)" in told[1][0]
+    assert "other hardware were allowed (tolerance 0.001 of a logit); there was none" in told[2][0]
+    (kept, *_) = tmp_path.glob("hardware-*.json")
+    kept.write_text("[]")
+    with pytest.raises(UsageProblem, match="does not say which hardware answered; remove it"):
+        kept_others(tmp_path, [near])
+
+
+@pytest.mark.parametrize("given", [0, -1e-4, 2, float("nan"), float("inf"), True, "1e-4"])
+def test_what_is_no_tolerance_is_refused(given):
+    with pytest.raises(UsageProblem, match="expected how far logits may lie apart, above 0 and at most 1"):
+        within([subject_of()], given)
 
 
 def test_what_no_other_process_can_have_is_one_line(tmp_path):

@@ -42,6 +42,10 @@ class FilmReader:
         """Return the file of a row."""
         return self._true(row["file"])
 
+    def files(self, row: Mapping[str, object]) -> list[Path]:
+        """Return all files of a row, those of its masks behind that of the film."""
+        return [self.path(row), *(self._true(row[column]) for column in self.masks.values() if row[column])]
+
     def _true(self, file: object) -> Path:
         return Path(self.unprintable.get(str(file), str(file)))
 

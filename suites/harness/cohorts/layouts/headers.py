@@ -10,7 +10,7 @@ import hashlib
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Headers:
     rules: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, paths: Sequence[Path]) -> Headers:
+    def read(cls, paths: Iterable[Path]) -> Headers:
         """Return the headers of those files that are DICOM."""
         told: dict[str, dict[str, str]] = {}
         rules: Counter[str] = Counter()

@@ -61,7 +61,7 @@ def manifest(spec: Spec) -> Cohort:
     for file, row in zip(files_named(told, path), rows_of(told), strict=True):
         row |= {column: located_file(root, str(row[column])) for column in masks.values() if row[column]}
         rows.append(row | {"path": file})
-    headers = Headers.read([Path(str(row["path"])) for row in rows])
+    headers = Headers.read(Path(str(row["path"])) for row in rows)
     whole_folder = spec.path.is_dir()
     return assembled(
         spec,

@@ -27,6 +27,7 @@ TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split
 ADULT_FROM_YEARS = 18
 NAMES = ("id", "file", "label")
 _SEEN = frozenset({"patient", "view", "age_group", "finding", "split"})
+_NOT_PLAIN = ("//", "/./", "\\") if os.sep == "/" else ("/", "\\")
 _UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _FILES = frozenset(
     {"filename", "filepath", "path", "image", "imagepath", "imagefile", "imageindex", "img", "film", "dicom"}
@@ -106,7 +107,11 @@ def located_file(root: Path, name: str) -> str:
     path = os.path.join(root, name)  # noqa: PTH118 - pathlib takes ten times as long, and there are many
     if "\\" in name and not os.path.exists(path):  # noqa: PTH110 - it answers no where pathlib raises: a name too long
         path = os.path.join(root, name.replace("\\", "/"))  # noqa: PTH118
-    return str(Path(path))
+    # pathlib only takes away what stands for nothing in a path, and there are many.
+    plain = (
+        not any(sign in path for sign in _NOT_PLAIN) and not path.startswith("./") and not path.endswith(("/", "/."))
+    )
+    return path if plain else str(Path(path))
 
 
 def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple[list[dict[str, object]], list[str]]:

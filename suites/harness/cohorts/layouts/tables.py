@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from suites.harness.cohorts.layouts.spelling import as_seen
-from suites.harness.cohorts.layouts.walk import MOST_FILMS
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 from suites.harness.foreign_file import MIB, read_bytes
 
 MOST_BYTES = 256 * MIB
 """Of a table's file, and of the text in it; the tables of the largest public collections have about 100 MB."""
+MOST_ROWS = 1_000_000
 MOST_CELLS = 6_000_000
 MOST_COLUMNS = 4_096
 LONGEST_CELL = 32_767
@@ -86,7 +86,7 @@ def _text(data: bytes, where: str, *, numbered: bool = False) -> pd.DataFrame:
     A quoted text may not run over the end of its line: that is how a forgotten quote swallows the films up to the next.
     """
     data = _utf8(data, where)
-    _check_size(data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n"), 1, where)
+    _check_size(data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n") - 1, 1, where)
     rows: list[list[str]] = []
     separator = told = ""
     for number, line in _lines(data, where):
@@ -112,7 +112,7 @@ def _text(data: bytes, where: str, *, numbered: bool = False) -> pd.DataFrame:
         if len(line) > LONGEST_CELL:
             _check_cells(cells, f"line {number}", where)
         rows.append(cells)
-        _check_size(len(rows), len(rows[0]), where)
+        _check_size(len(rows) - 1, len(rows[0]), where)
     if not rows:
         raise ValueError("it is empty")
     _refuse_repeated(rows[0], where)
@@ -268,9 +268,9 @@ def _check_inflated(metadata: pq.FileMetaData, names: set[str], where: str) -> N
 
 
 def _check_size(rows: int, columns: int, where: str) -> None:
-    if rows > MOST_FILMS or columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
+    if rows > MOST_ROWS or columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
         raise CohortProblem(
-            f"{where}: has {rows:,} rows or more and {columns:,} columns; at most {MOST_FILMS:,} rows, "
+            f"{where}: has {rows:,} rows or more and {columns:,} columns; at most {MOST_ROWS:,} rows, "
             f"{MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells are read, {_REMEDY}"
         )
 

@@ -22,8 +22,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import printable
 from suites.harness.cohorts.layouts import load_cohort, tables
 from suites.harness.cohorts.layouts.labels import normalise_label
-from suites.harness.cohorts.layouts.tables import LONGEST_CELL, MOST_COLUMNS, read_cells
-from suites.harness.cohorts.layouts.walk import MOST_FILMS
+from suites.harness.cohorts.layouts.tables import LONGEST_CELL, MOST_COLUMNS, MOST_ROWS, read_cells
 from suites.harness.errors import CohortProblem
 
 Films = Callable[..., Path]
@@ -51,8 +50,8 @@ def write(path: Path, *, metadata: dict[bytes, bytes] | None = None, **columns: 
     [
         (f"file,label\na.png,{'x' * (LONGEST_CELL + 1)}\n", "line 2 holds a text of 32,768 characters; a cell has at"),
         (f"file,patient\na.png,{'x' * 10_000_000}\n", r"line 2 holds 10,000,006 bytes; a row has at most 131,072"),
-        ("file," + "," * MOST_COLUMNS + "\n", "4,098 columns; at most 500,000 rows, 4,096 columns"),
-        ("file\n" + "\n" * (MOST_FILMS + 1), "has 500,002 rows or more"),
+        ("file," + "," * MOST_COLUMNS + "\n", "4,098 columns; at most 1,000,000 rows, 4,096 columns"),
+        ("file\n" + "\n" * (MOST_ROWS + 1), "has 1,000,001 rows or more"),
         ("file\ra.png\r\n\rb\0.png\n", "row 2 names a file with a null character"),
         ("file,label\na.png,\xff\n".encode("latin-1"), "not UTF-8 text .invalid start byte in line 2"),
         (f"file_name,{'y' * 5000}\n a,b\n", "rename 'file_name' to file"),
@@ -132,8 +131,8 @@ def test_parquet_that_inflates_is_refused_before_it_is_held(tmp_path: Path, monk
     pq.write_table(repeated, tmp_path / "plain.parquet", compression="zstd", use_dictionary=False)
     assert (tmp_path / "plain.parquet").stat().st_size < tables.MOST_BYTES
     refused(tmp_path / "plain.parquet", r"inflates to 43 MiB; up to 1 MiB are read")
-    pq.write_table(pa.table({"file": pa.array([None] * (MOST_FILMS + 1), pa.string())}), tmp_path / "many.parquet")
-    refused(tmp_path / "many.parquet", "has 500,001 rows or more")
+    pq.write_table(pa.table({"file": pa.array([None] * (MOST_ROWS + 1), pa.string())}), tmp_path / "many.parquet")
+    refused(tmp_path / "many.parquet", "has 1,000,001 rows or more")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,228 @@
+"""A Ray cluster: the bytes of one process, whoever dies; what goes wrong there is one line here."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from suites.harness.errors import CohortProblem, FilmUnreadable, UsageProblem
+from suites.harness.predictions import ray_workers
+from suites.harness.predictions.answering import PredictionJob
+from suites.harness.predictions.blocks import Receipt, cut
+from suites.harness.predictions.dispatching import _check_unreadable, _task
+from suites.harness.predictions.ray_workers import RayWorker, RayWorkers
+from suites.harness.predictions.resolution import AS_STORED
+from suites.harness.predictions.worker_process import Serving, code_of_project
+from suites.harness.predictions.workers import checked
+from suites.options import OPTIONS
+from tests.suites.predictions.mortal import CONDITIONS, DOOM, arm, cohort_of, subject_of
+from tests.suites.predictions.test_workers import FILMS, MANY, ROOT, alike, answered, small_blocks, undisturbed
+
+__all__ = ["small_blocks", "undisturbed"]
+with_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (uv sync --extra ray)")
+
+
+@pytest.fixture(scope="module")
+def fatal(tmp_path_factory):
+    os.environ[DOOM] = str(tmp_path_factory.mktemp("fatal") / "pass")
+    yield Path(os.environ[DOOM])
+    del os.environ[DOOM]
+
+
+@pytest.fixture(scope="module")
+def cluster(fatal):
+    """Two nodes of one CPU each, on loopback; this process belongs to the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, setting in ray_workers._SETTINGS.items():
+            patch.setenv(name, setting)
+        ray = pytest.importorskip("ray")
+        Cluster = pytest.importorskip("ray.cluster_utils").Cluster
+
+        of_a_node = {"num_cpus": 1, "object_store_memory": ray_workers.OBJECT_STORE, "include_dashboard": False}
+        nodes = Cluster(initialize_head=True, head_node_args=of_a_node)
+        nodes.second = nodes.add_node(num_cpus=1, object_store_memory=ray_workers.OBJECT_STORE)
+        ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+        yield nodes
+        ray.shutdown()
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pool(cluster):
+    started = RayWorkers("ray", [subject_of()])
+    yield started
+    started.close()
+
+
+@with_ray
+def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_dies(tmp_path, pool, fatal, undisturbed):
+    arm(fatal, 9)
+    found, progress = answered(tmp_path, pool)
+    assert not fatal.exists(), "whoever was to die is dead"
+    assert alike(tmp_path, found, progress, undisturbed)
+    assert 0 < found.computed <= (MANY - 1) * len(CONDITIONS)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+DRIVEN = """
+import sys
+from pathlib import Path
+from suites.harness.predictions import blocks
+from suites.harness.predictions.ray_workers import RayWorkers
+from suites.harness.predictions.table import predict
+from tests.suites.predictions import mortal
+blocks.FILMS = {films}
+subject = mortal.subject_of()
+by = RayWorkers("ray", [subject])
+predict({{"mortal": (subject, mortal.CONDITIONS)}}, mortal.cohort_of({many}), seed=0, cache=Path(sys.argv[1]),
+        quiet=True, workers=by)
+"""
+
+
+@with_ray
+def test_a_killed_run_leaves_no_worker_and_goes_on_to_the_same_bytes(tmp_path, cluster, pool, fatal, undisturbed):
+    """SIGKILL while a worker is in the middle of a block."""
+    pool.close()  # the nodes have one CPU each
+    arm(fatal, 9, "wait")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": cluster.address}
+    command = [sys.executable, "-c", DRIVEN.format(films=FILMS, many=MANY), str(tmp_path)]
+    with subprocess.Popen(command, env=environment, cwd=ROOT) as run:
+        worker = _who_waits(fatal, run)
+        run.kill()
+    while Path(f"/proc/{worker}").exists():
+        time.sleep(0.05)
+    found, progress = answered(tmp_path, pool)
+    assert alike(tmp_path, found, progress, undisturbed)
+
+
+def _who_waits(fatal: Path, run: subprocess.Popen | None = None) -> int:
+    waiting = fatal.with_suffix(".waiting")
+    while not (waiting.exists() and waiting.read_text()) and (run is None or run.poll() is None):
+        time.sleep(0.05)
+    worker = int(waiting.read_text())
+    waiting.unlink()
+    return worker
+
+
+@with_ray
+def test_a_node_that_leaves_has_its_block_done_again_elsewhere(tmp_path, cluster, pool, fatal, undisturbed):
+    """The last of these tests: one node is left. Whichever worker waits, the second node goes."""
+    arm(fatal, 9, "wait")
+
+    def leave() -> None:
+        worker = _who_waits(fatal)
+        os.kill(cluster.second.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+        time.sleep(0.5)
+        if Path(f"/proc/{worker}").exists():  # it was the other one
+            os.kill(worker, signal.SIGKILL)
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    found, progress = answered(tmp_path, pool)
+    leaving.join()
+    assert alike(tmp_path, found, progress, undisturbed)
+    assert len(pool._workers) <= 2
+
+
+def test_what_is_no_cluster_is_refused_before_anything_is_done(monkeypatch):
+    monkeypatch.setattr(ray_workers, "find_spec", lambda name: name)
+    for address in ("ray://", "ray://host", "ray://:10001", "ray://host:port", "ray://host:99999999"):
+        with pytest.raises(UsageProblem, match=r"expected ray://HOST:PORT"):
+            checked(address)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(
+        UsageProblem, match=f"ray://127.0.0.1:{port}: no cluster there .*refused.*start one with"
+    ) as told:
+        checked(f"ray://127.0.0.1:{port}")
+    assert len(str(told.value)) < 300
+    for given in ("rays", "ray:", "raytracer://host:1"):
+        with pytest.raises(UsageProblem, match="expected a number of processes, 1 to 256, or ray"):
+            checked(given)
+
+
+def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path, monkeypatch):
+    """What `ray start` left word of, or RAY_ADDRESS names."""
+    monkeypatch.setattr(ray_workers, "find_spec", lambda name: name)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    left = tmp_path / "ray" / "ray_current_cluster"
+    left.parent.mkdir()
+    assert ray_workers.cluster_here() == ""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        left.write_text(address)
+        assert ray_workers.cluster_here() == address
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert checked("ray") == "ray"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UsageProblem, match=rf"--workers ray \(RAY_ADDRESS={address}\): no cluster there"):
+        checked("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert ray_workers.cluster_here() == ""
+    left.write_text("no address")
+    assert ray_workers.cluster_here() == ""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert (checked("ray"), ray_workers.cluster_here()) == ("ray", "")
+
+
+@pytest.mark.parametrize("address", ["ray", "ray://127.0.0.1:10001", "ray://" + "x" * 5000])
+def test_without_ray_one_line_says_how_to_install_it(monkeypatch, address):
+    monkeypatch.setattr(ray_workers, "find_spec", lambda _: None)
+    with pytest.raises(
+        UsageProblem, match=r"Ray is not installed; install the extra `ray` \(uv run --extra ray"
+    ) as told:
+        checked(address)
+    assert len(str(told.value)) < 300
+
+
+def test_nothing_of_ray_or_of_an_object_store_is_imported_where_nobody_asks_for_it():
+    for path in (ROOT / "suites").rglob("*.py"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"^\s*(import|from) (ray|s3fs)\b", text, re.MULTILINE), path
+        assert not re.search(r"^(import|from) fsspec\b", text, re.MULTILINE), path
+
+
+def test_a_number_or_a_cluster_may_be_given_on_the_command_line():
+    read = OPTIONS["--workers"]["type"]
+    assert (read("3"), read("ray"), read("ray://host:1")) == (3, "ray", "ray://host:1")
+    with pytest.raises(pytest.UsageError, match="--workers: expected a whole number"):
+        read("many")
+
+
+def test_a_worker_of_another_version_of_this_project_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (said,) = RayWorker(0, str(ROOT), "0.0.9 0123456789abcdef").take(b"whatever it is sent")
+    assert isinstance(said, UsageProblem)
+    assert "has another version of this project: 0.1.0 " in str(said)
+    assert "0.0.9 0123456789abcdef here; install the same on every node" in str(said)
+    assert code_of_project().startswith("0.1.0 ")
+
+
+def test_a_worker_that_sees_another_cache_or_other_films_says_so(tmp_path):
+    subject, cohort = subject_of(), cohort_of(3)
+    job = PredictionJob.of({"mortal": (subject, CONDITIONS)}, cohort, seed=0, cache=tmp_path, resolution=AS_STORED)
+    said: list[object] = []
+    assert not Serving(0, said.append).take(_task(job, ".workers-of-another-machine"))
+    assert isinstance(said[0], UsageProblem)
+    assert f"the cache {tmp_path} of a worker on {socket.gethostname()} is not that of the process" in str(said[0])
+
+    def gone(row):
+        raise FilmUnreadable("No such file or directory", file=str(row["file"]))
+
+    (block,) = cut(cohort.rows())
+    receipt = Receipt(number=0, films=[], filed={}, unreadable=[("film1.png", "No such file or directory")])
+    with pytest.raises(CohortProblem, match=r"film film1 can be read by this process and not by a worker \(No such"):
+        _check_unreadable(job, block, receipt)
+    unreadable = PredictionJob.of({}, cohort_of(3, gone), seed=0, cache=tmp_path, resolution=AS_STORED)
+    _check_unreadable(unreadable, block, receipt)
