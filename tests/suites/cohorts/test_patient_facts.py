@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from suites.harness.cohorts.patient_facts import BANDS, age_band, age_in_years, sex_of
+from suites.harness.cohorts.patient_facts import BANDS, age_band, age_in_years, published_facts, sex_of
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,12 @@ def test_every_age_lies_in_one_band():
     assert [age_band(years) for years in (0, 0.99, 1, 5.99, 6, 17.9, 18, 64.9, 65, 110)] == [
         band for band in BANDS for _ in range(2)
     ]
+
+
+def test_a_report_tells_bands_of_ages_and_no_age():
+    table = pd.DataFrame({"view": ["AP", ""], "sex": ["M", "?"], "age": ["61", ""], "scanner": ["GE", None]})
+    told = published_facts(table)
+    assert told.to_dict("list") == {
+        "sex": ["male", ""], "age_band": ["18-64", ""], "site": ["", ""], "scanner": ["GE", ""],
+        "projection": ["frontal", ""],
+    }  # fmt: skip

@@ -34,7 +34,11 @@ _TAGS = [
     "PatientID",
     "IssuerOfPatientID",
     "PatientAge",
+    "PatientSex",
     "ViewPosition",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "InstitutionName",
     "Modality",
     "BitsStored",
     "WindowCenter",
@@ -49,8 +53,8 @@ class Headers:
     """What is known of a cohort's DICOM films from their headers.
 
     Attributes:
-        told: path of a film -> `patient`, `view`, `age`, `age_group`, as far as its header tells them; a broken header
-            tells nothing and is found when the film is decoded.
+        told: path of a film -> `patient`, `view`, `age`, `age_group`, `sex`, `scanner` (maker and model), `site`, as
+            far as its header tells them; a broken header tells nothing and is found when the film is decoded.
         rules: how the films are displayed -> how many are.
     """
 
@@ -151,6 +155,8 @@ def _header(path: Path, rules: Counter[str]) -> dict[str, str]:
         rules[display_rule(header)] += 1
         age = _text(header, "PatientAge")
         told = {"patient": _pseudonym(header), "view": _text(header, "ViewPosition"), "age": age}
+        maker = " ".join(filter(None, (_text(header, name) for name in ("Manufacturer", "ManufacturerModelName"))))
+        told |= {"sex": _text(header, "PatientSex"), "scanner": maker, "site": _text(header, "InstitutionName")}
         return told | {"age_group": age_group(age)}
     except Exception:  # noqa: BLE001 - a broken file is found, named and counted when it is decoded
         return {}
