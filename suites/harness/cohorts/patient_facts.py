@@ -35,7 +35,7 @@ _UNKNOWN = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>", "unknown",
 _JOINTS = re.compile(r"(?<=[^\W\d_])[-\s](?=[^\W\d_])")  # of `non-binary`; the sign of -1 is none
 OLDEST = 123.0
 """Years; nobody is known to have lived longer than 122.4. What is above is a code (999) or a slip (411)."""
-_AGE = re.compile(r"[>≥]?\s*(\d{1,4}(?:[.,]\d{1,6})?)\s*\+?\s*([^\W\d_]*)\.?")
+_AGE = re.compile(r"[>≥]?\s*(\d{1,4}(?:[.,]\d{1,40})?)\s*\+?\s*([^\W\d_]*)\.?")
 _UNITS = {
     1.0: "y yr yrs year years yo j jahr jahre a an ans año años",
     12.0: "m mo mos mon month months monat monate mois",

@@ -329,4 +329,4 @@ def table(gaps: Gaps, told: Told) -> pd.DataFrame:
             "p, Holm": p_value(p), "gap these films would show": told.sized(one.detectable),
         })  # fmt: skip
     rows += [{"group": name, "films": NONE, told.value: f"not evaluable: {why}"} for name, why in gaps.without.items()]
-    return pd.DataFrame(rows).fillna(NONE)
+    return pd.DataFrame(rows).astype(object).fillna(NONE)
