@@ -21,7 +21,7 @@ from tests.controls.planted import RIGHT, planted
 from tests.controls.registry import Pair, control
 from tests.controls.simulated import simulated_evidence
 
-FILMS = 1800
+FILMS = 1200
 BACTERIAL, NORMAL, VIRAL = range(3)
 
 
@@ -138,3 +138,20 @@ def found_slice(claim, _, folder) -> Pair:
         caught=judged(claim, answers(np.where(slice_, 0.5, 0.02)), folder),
         cleared=judged(claim, answers(np.full(FILMS, 0.1)), folder),
     )
+
+
+@control("features_tell_groups")
+def features_tell_groups(claim, _, folder) -> Pair:
+    """One feature of the one is the sex, with noise; the other's know the class and nothing of the patient."""
+    women, _ = lots(600)
+    truth = np.arange(600) % 3
+    generator = np.random.default_rng(4)
+
+    def answers(of_women: float) -> Answers:
+        seen = generator.normal(0, 1, (600, 12))
+        seen[:, 0] += 2 * (truth == NORMAL)
+        seen[:, 1] += of_women * women + (truth == VIRAL)
+        main = recorded(planted({}, films=600), sex=sexes(women))
+        return replace(main, predictions=replace(main.predictions, features=seen.astype(np.float32)))
+
+    return Pair(caught=judged(claim, answers(2.0), folder), cleared=judged(claim, answers(0.0), folder))
