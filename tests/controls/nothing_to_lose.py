@@ -107,7 +107,8 @@ ORACLE = "oracle"
 def trimmed(claim: Claim) -> Claim:
     """Return a claim as it stands in the table, without what only adds curves and tables to its effect."""
     beside = {"control", "remedies", "views", "whiteout", "side_by_side", "transfer"}
-    if claim.endpoint not in {"called_whatever_the_cause", "confident_whatever_the_cause", "flip_rate"}:
+    needed = {"called_whatever_the_cause", "confident_whatever_the_cause", "flip_rate", "stress_gap"}
+    if claim.endpoint not in needed:
         beside.add("conditions")
     kept = {key: value for key, value in claim.parameters.items() if key not in beside}
     if "method" in get(claim.endpoint).parameters:

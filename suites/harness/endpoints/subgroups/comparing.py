@@ -243,7 +243,9 @@ def result(answers: Answers, claim: Claim, gaps: Gaps, told: Told, **more: objec
     """Return the result of a claim about the largest gap, its sentences such that no silence reads as fairness."""
     largest, worst = gaps.largest, gaps.worst
     unit: Unit = "plain" if told.plain else "points"
-    effect = measured(told.gap, told.condition, largest, worst.counted[0], unit=unit)
+    effect = replace(
+        measured(told.gap, told.condition, largest, worst.counted[0], unit=unit), patients=worst.counted[1]
+    )
     finding = _finding(gaps, told, effect, claim)
     return Result(
         effect=effect,

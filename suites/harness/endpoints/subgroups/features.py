@@ -40,12 +40,11 @@ MOST_FILMS = 2_000
 def features_tell_groups(evidence: Evidence, claim: Claim) -> Result:
     """How well a recorded group is read off the features within a class (AUROC on other patients), the best of all."""
     answers = evidence.main
+    keep = _some(answers, answers.shared(CLEAN))
+    groups = groups_of(answers, keep)
     features = answers.predictions.features
     if features is None:
         raise NotEvaluable(f"{answers.subject.name} has no features that could be read (no network, or no linear head)")
-    keep = answers.shared(CLEAN) & np.isfinite(features).all(axis=1)
-    keep &= _some(answers, keep)
-    groups = groups_of(answers, keep)
     singles = [group for group in groups.shown if len(group.attributes) == 1]
     read: dict[str, Sampled] = {}
     nulls: dict[str, Floats] = {}

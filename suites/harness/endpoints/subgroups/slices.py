@@ -17,6 +17,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from suites.harness.claims import Claim, Result
+from suites.harness.cohorts.patient_facts import with_patient_facts
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.dataset_scope import file_properties
 from suites.harness.endpoints.dataset_scope.shortcut_baselines import CUE_SETS
@@ -114,8 +115,7 @@ def _columns(answers: Answers) -> pd.DataFrame:
         if name == "age":
             continue
         found |= {f"{name} {value}": values == value for value in sorted(set(values) - {""})}
-    if "age" in table:
-        found["age"] = table["age"].to_numpy(np.float64)
+    found["age"] = with_patient_facts(table)["age"].to_numpy(np.float64)
     if len(table) <= MOST_FILMS:
         with suppress(NotEvaluable):  # simulated films come from no files
             files = file_properties.audit_files(answers.cohort).properties.set_index("id")
