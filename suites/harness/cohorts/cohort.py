@@ -43,8 +43,8 @@ class Cohort:
     Attributes:
         name: as printed in the report.
         table: one row per film, columns `id` (unique), `file`, `label` (empty where unknown), `patient` (the cluster
-            of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells
-            (`bytes`, `width`, `height`, ... feed the shortcut baselines).
+            of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells (of patients
+            `sex`, `age`, `site`, `scanner`, `projection`, see `patient_facts`).
         decode: from a row of the table to a `Film`; raises `FilmUnreadable` for a broken file.
         identify: from a row to the film's `content` without decoding it, where that is cheaper; else `None`.
         simulated: the films are phantoms, and the report must say so.

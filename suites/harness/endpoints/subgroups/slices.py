@@ -34,7 +34,7 @@ from suites.harness.statistics.resamples import means
 
 DEPTH = 2
 """Conditions that a slice has: what takes more to say is found by chance more often than not."""
-LEAST = 0.1
+LEAST = 0.15
 """Share of the films that a slice has, at least."""
 MOST_FILMS = 5_000
 """Files beyond which their properties are not measured: each film would be decoded once more."""

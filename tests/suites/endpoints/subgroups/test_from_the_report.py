@@ -93,6 +93,6 @@ def test_drawn_films(tmp_path):
 @pytest.mark.realdata
 def test_adult_films_by_view_age_and_sex(tmp_path):
     shared = Path(os.environ["CHEST_XRAY_SHARED"])
-    cohort = adults(shared, tmp_path).limited(120, seed=0)
+    cohort = adults(shared, tmp_path).limited(60, seed=0)
     chosen = ("subgroup.underdiagnosis", "subgroup.auroc")
-    assert compared(run_on(cohort, stand_in(shared), tmp_path / "cache", chosen), tmp_path / "report") >= 6
+    assert compared(run_on(cohort, stand_in(shared), tmp_path / "cache", chosen), tmp_path / "report") >= 4
