@@ -157,7 +157,7 @@ def sample_patient(identity: str, seed: int, age_group: str = "child", *, film: 
         raise ValueError(f"unknown age group {age_group!r}; known: {', '.join(AGE_GROUPS)}")
     rng = stream(identity, seed, age_group, "anatomy")
     child = age_group == "child"
-    age = float(rng.uniform(1.0, 5.99) if child else np.clip(rng.normal(55, 17), 18, 92))
+    age = _age(rng, age_group)
 
     def grown(*values: float) -> float:
         return float(np.interp(age, (1.0, 3.0, 5.0, 18.0), values))
@@ -195,6 +195,15 @@ def sample_patient(identity: str, seed: int, age_group: str = "child", *, film: 
         identity=identity, seed=seed, film=film, age_group=age_group, **anatomy,
         exposure=_sample_exposure(identity, seed, age_group, film),
     )  # fmt: skip
+
+
+def age_of(identity: str, seed: int, age_group: str = "child") -> float:
+    """Return the age in years that `sample_patient` gives a patient, without the rest of their anatomy."""
+    return _age(stream(identity, seed, age_group, "anatomy"), age_group)
+
+
+def _age(rng: np.random.Generator, age_group: str) -> float:
+    return float(rng.uniform(1.0, 5.99) if age_group == "child" else np.clip(rng.normal(55, 17), 18, 92))
 
 
 def _sample_exposure(identity: str, seed: int, age_group: str, film: int) -> Exposure:

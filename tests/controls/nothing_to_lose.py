@@ -13,11 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from suites.harness.claims import Claim, Verdict, load_claims
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import attribution, border_occlusion
@@ -105,12 +107,19 @@ ORACLE = "oracle"
 def trimmed(claim: Claim) -> Claim:
     """Return a claim as it stands in the table, without what only adds curves and tables to its effect."""
     beside = {"control", "remedies", "views", "whiteout", "side_by_side", "transfer"}
-    if claim.endpoint not in {"called_whatever_the_cause", "confident_whatever_the_cause", "flip_rate"}:
+    needed = {"called_whatever_the_cause", "confident_whatever_the_cause", "flip_rate", "stress_gap"}
+    if claim.endpoint not in needed:
         beside.add("conditions")
     kept = {key: value for key, value in claim.parameters.items() if key not in beside}
     if "method" in get(claim.endpoint).parameters:
         kept["method"] = METHOD
     return replace(claim, parameters=kept)
+
+
+def with_sexes(cohort: Cohort) -> Cohort:
+    """Return a cohort with the sex of every patient by lot: without groups no claim about them could be judged."""
+    women = np.random.default_rng(0).random(len(cohort)) < 0.5
+    return replace(cohort, table=cohort.table.assign(sex=np.where(women, "F", "M")))
 
 
 def evaluated(cache: Path) -> Evaluation:
@@ -122,7 +131,7 @@ def evaluated(cache: Path) -> Evaluation:
     }
     run = Evaluation(
         subjects=[subject_of(network, name, recipes={"hub": hub}) for name, network in made.items()],
-        cohort=cohort_of(FILMS, decode=partial(boned, decode=exposed)),
+        cohort=with_sexes(cohort_of(FILMS, decode=partial(boned, decode=exposed))),
         claims=[trimmed(claim) for claim in load_claims() if get(claim.endpoint).about == "subject"],
         probes=strange,
         cache=cache,

@@ -46,9 +46,10 @@ class Cohort:
     Attributes:
         name: as printed in the report.
         table: one row per film, columns `id` (unique), `file`, `label` (empty where unknown), `patient` (the cluster
-            of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells
-            (`bytes`, `width`, `height`, ... feed the shortcut baselines). Where the source labels findings, `label` may
-            be empty and a column `finding:NAME` per finding holds one of `findings.VALUES`.
+            of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells (of patients
+            `sex`, `age`, `site`, `scanner`, `projection`, see `patient_facts`; `bytes`, `width`, `height`, ... feed the
+            shortcut baselines). Where the source labels findings, `label` may be empty and a column `finding:NAME` per
+            finding holds one of `findings.VALUES`.
         decode: from a row of the table to a `Film`; raises `FilmUnreadable` for a broken file.
         identify: from a row to the film's `content` without decoding it, where that is cheaper; else `None`.
         remembered: from a row to content and note of its film where an earlier reading of its files is remembered (see

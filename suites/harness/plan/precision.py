@@ -222,6 +222,7 @@ RULES: Mapping[str, Rule] = {
 """Endpoint -> half-width to expect, distance from the margin to an effect of none, patients."""
 WITHOUT = frozenset(
     {"temperature", "looks_at_lesion", "looks_off_the_lung", "looks_at_border", "map_moves",
-     "map_goes_with_the_weights"}
+     "map_goes_with_the_weights", "underdiagnosis_gap", "auroc_gap", "calibration_gap", "stress_gap", "found_slice",
+     "features_tell_groups"}
 )  # fmt: skip
 """Endpoints about a subject for which there is no planning figure: their spread is known only once it is measured."""

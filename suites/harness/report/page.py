@@ -29,7 +29,7 @@ from suites.harness.subjects.subject import Subject
 FILMS = "films.html"
 """The page beside this one that lists every film."""
 TEMPLATES = Path(__file__).with_name("templates")
-SUBGROUPS = ("view", "age_group", "sex", "finding", "split")
+SUBGROUPS = ("view", "age_group", "sex", "site", "scanner", "finding", "split")
 CONTENTS = (
     ("summary", "Summary"),
     ("claims", "Claims"),

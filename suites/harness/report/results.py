@@ -17,6 +17,7 @@ import pandas as pd
 
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.patient_facts import published_facts
 from suites.harness.errors import UsageProblem, reason
 from suites.harness.foreign_file import MIB, read_text
 from suites.harness.local_paths import spec_without_folders, without_folders
@@ -168,9 +169,16 @@ def predictions_table(record: Record) -> pd.DataFrame:
 
 
 def films_table(record: Record) -> pd.DataFrame:
-    """Return the films judged, main cohort and probes, so that every number can be recomputed from the folder."""
+    """Return the films judged, main cohort and probes, so that every number can be recomputed from the folder.
+
+    Of what is recorded of patients those columns follow that tell anything, of ages their band: a report is shown to
+    others, and an exact age may tell who it is.
+    """
     tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
-    return pd.concat([table[list(FILM_COLUMNS)].astype(str) for table in tables], ignore_index=True)
+    known = pd.concat(
+        [table[list(FILM_COLUMNS)].astype(str).join(published_facts(table)) for table in tables], ignore_index=True
+    )
+    return known.drop(columns=[name for name in known if name not in FILM_COLUMNS and not (known[name] != "").any()])
 
 
 def all_measures(judgement: Judgement) -> list[Measure]:

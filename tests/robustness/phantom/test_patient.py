@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from robustness.phantom import AGE_GROUPS, render, sample_patient
+from robustness.phantom import AGE_GROUPS, age_of, render, sample_patient
 from robustness.phantom.projection import cone_beam
 
 
@@ -79,3 +79,9 @@ def test_unknown_names_list_the_known_ones():
     for size in (8, 100_000, 64.0, True):
         with pytest.raises(ValueError, match="size"):
             render(patient, size=size)
+
+
+@pytest.mark.parametrize("age_group", AGE_GROUPS)
+def test_the_age_alone_is_that_of_the_whole_patient(age_group):
+    for name in ("a", "b"):
+        assert age_of(name, 3, age_group) == sample_patient(name, 3, age_group, film=1).age

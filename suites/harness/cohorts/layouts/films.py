@@ -12,6 +12,7 @@ import pandas as pd
 
 from suites.harness.cohorts.cohort import COLUMNS, Film
 from suites.harness.cohorts.decoding import decode_image, decode_mask
+from suites.harness.cohorts.patient_facts import with_patient_facts
 from suites.harness.errors import printable
 
 SPLITS = {
@@ -104,6 +105,7 @@ def film_table(
         complete.append(known | filled)
     table = pd.DataFrame(complete, columns=None if complete else list(COLUMNS))
     table = table.fillna(dict.fromkeys(table.select_dtypes(["object", "string"]), ""))
+    table = with_patient_facts(table)
     ordered = [*COLUMNS, *(column for column in table if column not in COLUMNS)]
     return table[ordered].sort_values("id", kind="stable", ignore_index=True), unprintable
 

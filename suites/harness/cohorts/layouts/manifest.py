@@ -1,9 +1,10 @@
 """How is a CSV, TSV or Parquet manifest read? One row per film, any columns beside `file`.
 
 Known columns: `file` (relative to the manifest, or absolute), `id`, `label`, `patient`, `view`, `age_group` (or `age`),
-`finding`, `split`, `finding:NAME` (see `manifest_findings`), and masks in `lung_mask`, `heart_mask`, `lesion_mask`
-(`mask` is read as the lesion's). Further columns are kept, and can be filtered by. What it leaves empty of patient,
-view and age is taken from the headers of DICOM films.
+`finding`, `split`, `finding:NAME` (see `manifest_findings`), `sex`, `site`, `scanner`, `projection` (or under a usual
+name, see `patient_facts.NAMES`), and masks in `lung_mask`, `heart_mask`, `lesion_mask` (`mask` is read as the
+lesion's). Further columns are kept, and can be filtered by. What it leaves empty of patient, view, age, sex, site and
+scanner is taken from the headers of DICOM films.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from suites.harness.cohorts.layouts.manifest_findings import told_findings
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.layouts.walk import true_paths
+from suites.harness.cohorts.patient_facts import age_in_years
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 
@@ -32,8 +34,6 @@ _UNKNOWN = ("nan", "NaN", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _FILES = frozenset(
     {"filename", "filepath", "path", "image", "imagepath", "imagefile", "imageindex", "img", "film", "dicom"}
 )
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWDymwd]?)$")
-_PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 
 
 def find_beside(folder: Path) -> Path | None:
@@ -150,15 +150,13 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
 
 
 def age_group(age: str) -> str:
-    """Return `adult`, `child`, or "" for an age in years or in DICOM's form (003Y, 018M).
+    """Return `adult`, `child`, or "" for an age as `age_in_years` reads it (71, 003Y, 018M).
 
     >>> age_group("71"), age_group("030M"), age_group("unknown")
     ('adult', 'child', '')
     """
-    found = _AGE.match(age.strip())
-    if not found:
-        return ""
-    return "adult" if float(found[1]) / _PER_YEAR[found[2].lower()] >= ADULT_FROM_YEARS else "child"
+    years = age_in_years(age)
+    return "" if math.isnan(years) else "adult" if years >= ADULT_FROM_YEARS else "child"
 
 
 def _normalised(table: pd.DataFrame, where: str) -> pd.DataFrame:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
+from robustness.phantom import AGE_GROUPS, VIEWS, age_of, cohort_table, render_row
 from robustness.phantom.cohort import SEVERAL_AT_ONCE, names_in, render_several_row
 from robustness.phantom.several import SEVERAL
 from suites.harness.cache.code_digest import digest_of
@@ -23,6 +24,7 @@ from suites.harness.cohorts.film_disk_cache import KeptFilms
 from suites.harness.cohorts.findings import NEGATIVE, POSITIVE
 from suites.harness.cohorts.findings import PREFIX as FINDING
 from suites.harness.cohorts.layouts.registry import Spec, register
+from suites.harness.cohorts.patient_facts import with_patient_facts
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
 from suites.import_names import PREFIX
@@ -98,12 +100,19 @@ def phantom(spec: Spec) -> Cohort:
     return Cohort(
         name=shown(spec.location.replace("phantom:", "phantom ", 1)),
         spec=spec.text,
-        table=table.assign(file=""),
+        table=with_patient_facts(table.assign(file="", age=_ages(table))),
         decode=KeptFilms(renderer, renderer.identify),
         identify=renderer.identify,
         simulated=True,
         no_label=f"they are labelled with findings ({', '.join(SEVERAL)}), not with classes" if several else "",
     )
+
+
+def _ages(table: pd.DataFrame) -> list[float]:
+    """Return the ages of the films' patients; a phantom has no sex, no site and no scanner that could be recorded."""
+    who = table[["patient", "seed", "age_group"]]
+    known = {row: age_of(*row) for row in who.drop_duplicates().itertuples(index=False, name=None)}
+    return [known[row] for row in who.itertuples(index=False, name=None)]
 
 
 def _given(spec: Spec) -> dict[str, str]:

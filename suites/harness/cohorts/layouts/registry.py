@@ -26,6 +26,7 @@ To add a layout, write a function in a new file of this folder::
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ from suites.harness.cohorts.findings import notes_on
 from suites.harness.cohorts.layouts.frontal import frontal_films
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.cohorts.layouts.spelling import as_seen
+from suites.harness.cohorts.patient_facts import age_in_years, sex_of
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
 from suites.harness.foreign_code import defined_in, foreign
@@ -260,14 +262,14 @@ def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
     spec = shown(cohort.spec, 80)
     wanted: dict[str, list[str]] = {}
     for key, value in filters:
-        wanted.setdefault(key, []).append((normalise_label if key.rstrip("!") == "label" else as_seen)(value))
+        wanted.setdefault(key, []).append(_SPELLING.get(key.rstrip("!"), as_seen)(value))
     for key, values in wanted.items():
         column = key.removesuffix("!")
         if column not in cohort.table:
             known = listed(cohort.table.columns)
             raise CohortProblem(f"{spec}: cannot filter by {shown(column, 40)!r}; the columns are {known}")
-        found = cohort.table[column].astype(str)
-        found = found if column == "label" else found.map(as_seen)
+        found = cohort.table[column].astype(str).fillna("")
+        found = found if column == "label" else found.map(_SPELLING.get(column, as_seen))
         keep = found.isin(values) ^ key.endswith("!")
         if not keep.any():
             present = sorted(found.unique())
@@ -281,6 +283,20 @@ def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
         name = f"{'or'.join(chosen)}" if key == "split" else f"{key}={','.join(chosen)}"
         cohort = replace(cohort.select(keep), name=shown(f"{cohort.name} {name}", _LONGEST_NAME))
     return cohort
+
+
+def _as_sex(text: str) -> str:
+    return sex_of(text) or as_seen(text)
+
+
+def _as_age(text: str) -> str:
+    """Return an age as it is written, `71` for `71.0` and `071Y`."""
+    years = age_in_years(text)
+    return as_seen(text) if math.isnan(years) else f"{years:g}"
+
+
+_SPELLING: dict[str, Callable[[str], str]] = {"label": normalise_label, "sex": _as_sex, "age": _as_age}
+"""Column -> how a value of a filter, and of the table, is spelt; others as they are seen."""
 
 
 def _why_no_split(cohort: Cohort, split: str) -> str:

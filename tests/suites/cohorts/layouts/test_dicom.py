@@ -85,3 +85,23 @@ def test_dicom_in_class_folders_keeps_its_classes(tmp_path: Path) -> None:
     for label in ("normal", "bacterial_pneumonia"):
         write(tmp_path / label / "a.dcm")
     assert load_cohort(str(tmp_path)).table["label"].tolist() == ["bacterial_pneumonia", "normal"]
+
+
+def test_headers_tell_sex_scanner_and_site(tmp_path: Path) -> None:
+    made = {"Manufacturer": "SIEMENS", "ManufacturerModelName": "Ysio", "InstitutionName": "North"}
+    write(tmp_path / "a.dcm", PatientID="Anna", PatientSex="F", PatientAge="006M", ViewPosition="AP", **made)
+    write(tmp_path / "b.dcm", PatientID="Bert", PatientSex="O", PatientAge="999Y", Manufacturer="GE")
+    write(tmp_path / "c.dcm")
+    table = load_cohort(str(tmp_path)).table
+    assert table["sex"].tolist() == ["female", "other", ""]
+    assert table["scanner"].tolist() == ["SIEMENS Ysio", "GE", ""]
+    assert table["site"].tolist() == ["North", "", ""]
+    np.testing.assert_allclose(table["age"], [0.5, np.nan, np.nan])
+    assert table["projection"].tolist() == ["frontal", "", ""]
+
+
+def test_a_manifest_goes_before_a_header(tmp_path: Path) -> None:
+    write(tmp_path / "a.dcm", PatientID="Anna", PatientSex="F", PatientAge="030Y")
+    (tmp_path / "metadata.csv").write_text("file,label,sex,age\na.dcm,normal,male,40\n")
+    table = load_cohort(str(tmp_path)).table
+    assert (table["sex"][0], table["age"][0]) == ("male", 40)

@@ -194,3 +194,56 @@ def test_ids_of_films_that_lie_elsewhere_name_no_folder_above_them(films: Films,
     assert set(cohort.table["id"]) == {"a.png", f"{outside}/a.png", f"{outside}/deep/b.png", f"{outside}/c.png"}
     assert set(cohort.table["patient"]) == set(cohort.table["id"])
     assert all(cohort.decode(row).pixels.size for row in cohort.rows())
+
+
+FIVE_SPELLINGS = "file,label,Gender,Patient Age,Institution,Manufacturer,View Position\n" + "".join(
+    f"{name}.png,normal,{sex},{age},Ward  {name},GE,{view}\n"
+    for name, sex, age, view in zip(
+        "abcdefg",
+        ["M", "male", "1", "Mann", "O", "", "2"],
+        ["058Y", "58.0", "006M", "-1", "999", "", "58"],
+        ["PA", "AP Supine", "LL", "AP", "", "PA", "L"],
+        strict=True,
+    )
+)  # fmt: skip
+
+
+def test_patients_are_told_apart_however_their_groups_are_spelt(films: Films) -> None:
+    path = films(*(f"{name}.png" for name in "abcdefg")) / "list.csv"
+    path.write_text(FIVE_SPELLINGS)
+    table = load_cohort(str(path)).table
+    assert table["sex"].tolist() == ["male"] * 4 + ["other", "", "female"]
+    assert table["age"].dtype == np.float64
+    np.testing.assert_allclose(table["age"], [58, 58, 0.5, np.nan, np.nan, np.nan, 58])
+    assert set(table["scanner"]) == {"GE"}
+    assert table["site"][0] == "Ward  a"
+    assert table["view"].tolist() == ["PA", "AP Supine", "LL", "AP", "", "PA", "L"]
+    lateral = ["frontal", "frontal", "lateral", "frontal", "", "frontal", "lateral"]
+    assert table["projection"].tolist() == lateral
+
+
+def test_films_are_filtered_by_sex_and_age_in_any_spelling(films: Films) -> None:
+    path = films(*(f"{name}.png" for name in "abcdefg")) / "list.csv"
+    path.write_text(FIVE_SPELLINGS)
+    assert len(load_cohort(f"{path}?sex=M")) == len(load_cohort(f"{path}?sex=Mann")) == 4
+    assert len(load_cohort(f"{path}?age=58")) == len(load_cohort(f"{path}?age=058Y")) == 3
+    with pytest.raises(
+        CohortProblem, match=r"no film is left by sex=tall; sex is one of '', 'female', 'male', 'other'"
+    ):
+        load_cohort(f"{path}?sex=tall")
+
+
+def test_what_no_table_records_stays_unrecorded(films: Films) -> None:
+    path = films("a.png", "b.png") / "list.csv"
+    path.write_text("file,label\na.png,normal\nb.png,normal\n")
+    table = load_cohort(str(path)).table
+    for name in ("sex", "site", "scanner", "projection"):
+        assert table[name].tolist() == ["", ""]
+    assert table["age"].isna().all()
+
+
+def test_an_age_that_cannot_be_tells_no_age_group(films: Films) -> None:
+    """It read 999 as an adult."""
+    path = films("a.png", "b.png", "c.png") / "list.csv"
+    path.write_text("file,label,age\na.png,normal,999\nb.png,normal,-1\nc.png,normal,4\n")
+    assert load_cohort(str(path)).table["age_group"].tolist() == ["", "", "child"]
