@@ -94,7 +94,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         load_subject(spec, preprocessing=recipe, device=device, precision=option("--precision")) for spec in weights
     ]
     tempered = with_temperatures(loaded, option("--temperature"))
-    cohort = load_cohort(str(option("--data")))
+    cohort = load_cohort(str(option("--data")), uncertain=option("--uncertain"))
     subjects = with_names(tempered, option("--name"), taken=(PAGE, cohort.name))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
     if (limit := option("--limit")) is not None:

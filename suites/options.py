@@ -149,6 +149,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "default": False,
         "help": "fail (exit code 1) on exploratory violations, too: those that rest on few films",
     },
+    "--uncertain": {
+        "choices": ("leave-out", "positive", "negative"),
+        "default": "leave-out",
+        "help": "what films count as whose finding the labels call uncertain (default leave-out)",
+    },
     "--limit": {
         "type": partial(_whole, "--limit"),
         "metavar": "N",

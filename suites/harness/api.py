@@ -31,6 +31,7 @@ def evaluate(
     seed: int = 0,
     probes: Mapping[str, str | Cohort] | None = None,
     limit: int | None = None,
+    uncertain: Literal["leave-out", "positive", "negative"] | None = None,
     device: str = "cpu",
     precision: Literal["float32", "tf32", "bf16"] = "float32",
     preprocessing: str | None = None,
@@ -52,6 +53,7 @@ def evaluate(
         seed: decides every random number.
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
         limit: about so many films, stratified by class, whole patients.
+        uncertain: what films count as whose finding the labels call uncertain; by default they are left out.
         device: where networks run.
         precision: what they multiply in.
         preprocessing: name of the recipe; by default each subject's own.
@@ -68,7 +70,7 @@ def evaluate(
         UsageProblem: something given cannot be used; the message says what and what to do.
     """
     given = [subject] if isinstance(subject, str | Subject) else list(subject)
-    films = load_cohort(cohort)
+    films = load_cohort(cohort, uncertain=uncertain)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
     subjects = [load_subject(item, preprocessing=preprocessing, device=device, precision=precision) for item in given]
     files = [temperature] if isinstance(temperature, str | Path) else list(temperature)
@@ -78,7 +80,7 @@ def evaluate(
     told = {
         "claims": spec_without_folders(str(claims)) if isinstance(claims, Path) else None,
         "profile": profile, "preset": preset, "resolution": None if resolution == "working" else resolution,
-        "seed": seed, "limit": limit, "device": None if device == "cpu" else device,
+        "seed": seed, "limit": limit, "uncertain": uncertain, "device": None if device == "cpu" else device,
         "precision": None if precision == "float32" else precision, "preprocessing": preprocessing,
         "probes": {role: _spec(probe) for role, probe in (probes or {}).items()},
         "temperature": [spec_without_folders(str(file)) for file in files], "name": called,

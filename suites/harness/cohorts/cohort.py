@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from suites.harness.cohorts.findings import LEAVE_OUT, POLICIES, counts, findings_of, refuse_other_values, truth
 from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
 from suites.harness.foreign_code import defined_in, foreign
 
@@ -44,12 +45,14 @@ class Cohort:
         name: as printed in the report.
         table: one row per film, columns `id` (unique), `file`, `label` (empty where unknown), `patient` (the cluster
             of the bootstrap), `view`, `age_group`, `finding`, `split`, and whatever else the source tells
-            (`bytes`, `width`, `height`, ... feed the shortcut baselines).
+            (`bytes`, `width`, `height`, ... feed the shortcut baselines). Where the source labels findings, `label` may
+            be empty and a column `finding:NAME` per finding holds one of `findings.VALUES`.
         decode: from a row of the table to a `Film`; raises `FilmUnreadable` for a broken file.
         identify: from a row to the film's `content` without decoding it, where that is cheaper; else `None`.
         simulated: the films are phantoms, and the report must say so.
         notes: what a reader must know (a label mapping, an exclusion, a licence).
         no_label: why no film has a label and what to do about it, where that is so.
+        uncertain: what films count as whose finding is uncertain, one of `findings.POLICIES`.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Cohort:
     simulated: bool = False
     notes: tuple[str, ...] = ()
     no_label: str = ""
+    uncertain: str = LEAVE_OUT
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.table]
@@ -70,6 +74,9 @@ class Cohort:
         repeated = self.table["id"][self.table["id"].duplicated()].unique()
         if len(repeated):
             raise CohortProblem(f"cohort {self.name:.80}: image id {str(repeated[0])[:120]!r} occurs more than once")
+        refuse_other_values(self.table, f"cohort {self.name:.80}")
+        if self.uncertain not in POLICIES:
+            raise CohortProblem(f"uncertain is {one_line(repr(self.uncertain), 40)}; expected {', '.join(POLICIES)}")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -78,6 +85,25 @@ class Cohort:
     def patients(self) -> int:
         """Number of different patients."""
         return int(self.table["patient"].nunique())
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings that films are labelled with, in the order of their columns; none where there are none."""
+        return findings_of(self.table)
+
+    def finding(self, name: str) -> NDArray[np.int64]:
+        """Return (N,) 1 where a film shows a finding, 0 where it does not, -1 where it is left out.
+
+        A film that does not mention the finding is left out, an uncertain one counts as `uncertain` says.
+
+        Raises:
+            CohortProblem: the films are not labelled with it.
+        """
+        return truth(self.table, name, self.uncertain)
+
+    def finding_counts(self) -> pd.DataFrame:
+        """Return one row per finding: `finding`, `positive`, `negative`, `uncertain`, `not mentioned` (films)."""
+        return counts(self.table)
 
     def rows(self, at: NDArray[np.int64] | Sequence[int] | None = None) -> list[Row]:
         """Return the table's rows at some positions, or all of them, as `decode` and `identify` take them."""
@@ -120,8 +146,9 @@ class Cohort:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the films by id, label and patient (not of their pixels, which the cache keys by content)."""
-        columns = (self.table[name].astype(str) for name in ("id", "label", "patient"))
+        """Identity of the films by id, labels and patient (not of their pixels, which the cache keys by content)."""
+        columns = [self.table[name].astype(str) for name in ("id", "label", "patient")]
+        columns += [pd.Series(self.finding(name)).astype(str) for name in self.findings]
         rows = ("\x1f".join(row) for row in zip(*columns, strict=True))
         return hashlib.sha256("\x1e".join(sorted(rows)).encode()).hexdigest()
 

@@ -46,7 +46,7 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
     specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **given}
     taken, probes = {cohort.name}, {}
     for role in (role for role in ROLES if role in specs):
-        probe = load_cohort(specs[role])
+        probe = load_cohort(specs[role], uncertain=cohort.uncertain)
         if probe.name in taken:
             probe = replace(probe, name=f"{probe.name} ({role} probe)")
         taken.add(probe.name)

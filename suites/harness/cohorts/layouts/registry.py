@@ -35,6 +35,7 @@ from urllib.parse import parse_qsl
 
 from robustness.registration import taken, unknown_name
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.findings import without_positives
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import listed, shown
@@ -173,7 +174,13 @@ def names() -> list[str]:
     return [known.name for known in sorted(_REGISTRY.values(), key=lambda known: (known.precedence, known.name))]
 
 
-def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequence[str] | None = None) -> Cohort:
+def load_cohort(
+    spec: str | Cohort,
+    *,
+    split: str | None = "test",
+    classes: Sequence[str] | None = None,
+    uncertain: str | None = None,
+) -> Cohort:
     """Return the cohort that a spec names.
 
     Args:
@@ -181,12 +188,15 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
         split: which split to keep where the source has splits (`split=` in the spec goes before it); `None` or `all`
             keeps every film. A source without splits is kept whole.
         classes: the subject's classes; labels are then aligned to them (see `align_labels`).
+        uncertain: what films count as whose finding is uncertain, one of `findings.POLICIES`; `None`: they are left
+            out, and a `Cohort` keeps what it says itself.
 
     Raises:
         CohortProblem: nothing there, no layout fits, no film is left by the filters, or the labels do not fit.
     """
     if isinstance(spec, Cohort):
-        return align_labels(spec, classes) if classes else spec
+        given = spec if uncertain is None else replace(spec, uncertain=uncertain)
+        return align_labels(given, classes) if classes else given
     parsed = Spec.parse(spec, classes or ())
     layout = _layout_of(parsed)
     with foreign(CohortProblem, f"{shown(parsed.text, 60)}: the layout {layout.name!r} failed", only_theirs=True):
@@ -196,7 +206,7 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
             f"{shown(parsed.text, 60)}: the loader of the layout {layout.name!r} returned {type(found).__name__}, "
             f"not a Cohort ({defined_in(layout.load)})"
         )
-    cohort = replace(found, spec=parsed.text)
+    cohort = replace(found, spec=parsed.text, uncertain=uncertain or found.uncertain)
     filters = [(key, value) for key, value in parsed.query if key not in ("layout", *layout.options)]
     by_split = bool((cohort.table["split"] != "").any())
     unasked = (
@@ -207,6 +217,7 @@ def load_cohort(spec: str | Cohort, *, split: str | None = "test", classes: Sequ
         if not (cohort.table["split"] == split).any():
             raise CohortProblem(_why_no_split(cohort, str(split)))
         cohort = _filtered(cohort, [("split", str(split))])
+    cohort = replace(cohort, notes=(*cohort.notes, *without_positives(cohort.table, cohort.uncertain)))
     return align_labels(cohort, classes) if classes else cohort
 
 
