@@ -142,8 +142,8 @@ def _findings(subject: Subject, network: nn.Module, ends: set[str], sources: set
     if sources & {"Softmax", "Sigmoid", "LogSoftmax"}:
         how = f" ({', '.join(sorted(cut))[:60]})" if cut else ""
         raise SubjectProblem(
-            f"{subject.name}: its heads are said to be sigmoids, but its outputs come of {' and '.join(sorted(sources))}"
-            f"{how}; return one logit for each finding"
+            f"{subject.name}: its heads are said to be sigmoids, but its outputs come of "
+            f"{' and '.join(sorted(sources))}{how}; return one logit for each finding"
         )
     return subject
 

@@ -89,7 +89,9 @@ def load_lightning(spec: str) -> Subject:
     checked({"hyper_parameters": used}, {"properties": {"hyper_parameters": schemas.HYPER_PARAMETERS}}, path)
     state = _network_state(unwrapped(as_state(checkpoint["state_dict"], path)), path)
     heads = _heads(settings, path)
-    classes, outputs, notes = _classes(used, class_order.stated(checkpoint), state, kind, path, heads)
+    if heads == "sigmoid" and not (used.get("classes") or used.get("class_names") or class_order.stated(checkpoint)):
+        raise SubjectProblem(f"{path}: nothing names its findings; store them as hyper-parameter `classes`")
+    classes, outputs, notes = _classes(used, class_order.stated(checkpoint), state, kind, path, heads=heads)
     make, tensors = NETWORKS[kind](state, outputs)
     network = filled(make, planned(make, side=SIZE, channels=3, source=path), tensors, path)
     recipes: dict[str, Preprocessing] = {"repository": REPOSITORY}
@@ -145,7 +147,12 @@ def _network_state(state: State, path: Path) -> State:
 
 
 def _classes(
-    settings: Mapping[str, Any], stated: Mapping[str, tuple[str, ...]], state: State, kind: str, path: Path,
+    settings: Mapping[str, Any],
+    stated: Mapping[str, tuple[str, ...]],
+    state: State,
+    kind: str,
+    path: Path,
+    *,
     heads: Heads,
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """Return class names, logits and notes, after the head, `num_classes` and the names were found to agree."""
@@ -169,8 +176,6 @@ def _classes(
             "are named; store the names as hyper-parameter `classes`, or pass the model as module:factory"
         )
     notes = [f"class names from the checkpoint's {place}", *class_order.compared(stated, classes, path)]
-    if named is None and several:
-        raise SubjectProblem(f"{path}: nothing names its findings; store them as hyper-parameter `classes`")
     if named is None:
         told = ", ".join(classes)
         notes = [f"the checkpoint carries no class names: the published alphabetical order is taken, {told}"]
