@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.cohorts.finding_names import read_map
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
@@ -106,7 +107,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     command = " ".join([STARTED, *starmap(_word, told)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
-        preset=option("--preset"), resolution=option("--resolution"),
+        finding_names=read_map(option("--map")), preset=option("--preset"), resolution=option("--resolution"),
         seed=option("--seed"), workers=option("--workers"), quiet=True, command=command,
         shortened=any(spec_without_folders(given) != given for _, given in told), **settings,
     )  # fmt: skip

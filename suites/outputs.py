@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from suites.harness.cohorts.layouts import align_labels
 from suites.harness.errors import CohortProblem, UsageProblem, one_line
 from suites.harness.evaluation import Evaluation
 from suites.harness.local_paths import without_folders
@@ -62,7 +61,7 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
         subjects, cohort = evaluation.subjects, evaluation.cohort
         films = [cohort]
         with suppress(CohortProblem):  # the run is refused for it, once its films have been counted
-            films.append(align_labels(cohort, subjects[0].classes))
+            films.append(evaluation.aligned(subjects[0], cohort, probe=False))
         refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in subjects}, films)
 
 

@@ -21,6 +21,7 @@ from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
+from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import is_ours, measured_alone
@@ -29,6 +30,7 @@ from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, printable
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predicted_run import PredictedRun
+from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
@@ -36,7 +38,7 @@ from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
 from suites.harness.stress_grid.whole import stress_grid
 from suites.harness.subjects.subject import device_kind
-from suites.harness.verdicts import judge_section
+from suites.harness.verdicts import judge_together
 
 
 @dataclass(kw_only=True)
@@ -69,14 +71,23 @@ class Evaluation(PredictedRun):
             raise ValueError(f"{claim.id} is none of the claims that were selected, and is not measured as a whole")
         key = claim.section, subject
         if key not in self._judged:
-            section = [
-                other for other in self.running if other.section == claim.section and subject in self.about(other)
-            ]
-            results = {other.id: self._measure(other, subject) for other in section}
-            self._judged[key] = judge_section(section, subject, results)
+            # The findings of one subject share Holm's correction: whoever looks at all finds something more often.
+            names = self._together(subject)
+            section = {
+                name: [other for other in self.running if other.section == claim.section and name in self.about(other)]
+                for name in names
+            }
+            results = {(name, other.id): self._measure(other, name) for name in names for other in section[name]}
+            for name, judged in judge_together(section, results).items():
+                self._judged[claim.section, name] = judged
             for kept in self._kept.values():
                 kept.flush()
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
+
+    def _together(self, name: str) -> list[str]:
+        """Return what is judged together with a subject: the other findings of its whole."""
+        whole = next((subject.whole for subject in self.subjects if subject.name == name), None)
+        return [name] if whole is None else [one.name for one in self.subjects if one.whole is whole]
 
     def run(self) -> Evaluation:
         """Judge every selected claim on everything it is about, the cheap ones first."""
@@ -117,7 +128,10 @@ class Evaluation(PredictedRun):
                 return measured_alone(measure, None, claim)
             if measure.about == "cohort":
                 return measured_alone(measure, self.cohort, claim)
-            refuse(self._named(subject), self.checks[subject])
+            judged = self._named(subject)
+            refuse(judged, self.checks[subject])
+            if judged.whole is not None:
+                claim = for_finding(claim, judged.classes)
             looked: set[str] = set()
             roles = self.roles(claim)
             every = measure.roles(claim, self.probes)
@@ -218,23 +232,24 @@ class Evaluation(PredictedRun):
     def warnings(self) -> list[str]:
         """What is wrong with the subjects themselves, a sentence each."""
         return [
-            f"{subject}: {check.detail}." + (" None of its claims is judged." if check.blocking else "")
-            for subject, checks in self.checks.items()
-            for check in checks
+            f"{subject.name}: {check.detail}." + (" None of its claims is judged." if check.blocking else "")
+            for subject in self.wholes
+            for check in next(self.checks[one.name] for one in self.subjects if whole_of(one) is subject)
             if not check.passed
         ]
 
     @property
     def assumptions(self) -> list[str]:
         """What was assumed of the subjects because nobody said, a sentence each."""
-        told = [(subject.name, subject.provenance.assumed) for subject in self.subjects]
+        told = [(subject.name, subject.provenance.assumed) for subject in self.wholes]
         return [f"{name}: {assumed}." for name, assumed in told if assumed]
 
     @property
     def unfit(self) -> list[str]:
         """Which claims name classes that a subject does not have, a sentence for each subject."""
-        asked = filter(self.is_selected, self.claims)
-        return [told for subject in self.subjects if (told := without_their_classes(asked, subject))]
+        asked = list(filter(self.is_selected, self.claims))
+        first = {whole_of(subject).name: subject for subject in reversed(self.subjects)}
+        return [told for subject in first.values() if (told := without_their_classes(asked, subject))]
 
     @property
     def notes(self) -> list[str]:
@@ -242,7 +257,8 @@ class Evaluation(PredictedRun):
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
-            *self.remarks, *self.warnings, *self.assumptions, *self.cohort.notes, *read,
+            *self.remarks, *self.warnings, *self.assumptions, *(one.note() for one in self.judged_on),
+            *self.cohort.notes, *read,
             *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:

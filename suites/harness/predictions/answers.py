@@ -49,6 +49,7 @@ class Answers:
         resolution: at which films were perturbed.
         progress: told of what is computed from them.
         workers: who passes these films through the subject once more, where somebody asks for that.
+        offset: of one finding, what its logits are counted from: the log-odds of its operating point.
     """
 
     subject: Subject
@@ -59,6 +60,7 @@ class Answers:
     resolution: Resolution = AS_STORED
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
     workers: Workers = field(default=THIS_PROCESS, compare=False, repr=False)
+    offset: float = 0.0
 
     @classmethod
     def of(
@@ -72,6 +74,7 @@ class Answers:
         resolution: Resolution = AS_STORED,
         progress: Progress | None = None,
         workers: Workers = THIS_PROCESS,
+        offset: float = 0.0,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -91,7 +94,19 @@ class Answers:
             resolution=resolution,
             progress=progress or Progress(),
             workers=workers,
+            offset=offset,
         )
+
+    @property
+    def stated(self) -> Answers:
+        """The same answers with the logits whose softmax are the probabilities that the subject itself states.
+
+        Of one finding these need not call it where its operating point does; of any other subject they are the answers.
+        """
+        if not self.offset:
+            return self
+        table = self.predictions.table.assign(logit_1=self.predictions.table["logit_1"] + np.float32(self.offset))
+        return replace(self, predictions=replace(self.predictions, table=table), offset=0.0)
 
     @cached_property
     def images(self) -> list[str]:

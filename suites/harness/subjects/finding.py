@@ -48,6 +48,15 @@ def of_finding(logits: Tensor, index: int, offset: float) -> Tensor:
     return torch.stack([torch.zeros_like(there), there], dim=1)
 
 
+def own_finding(subject: Subject) -> tuple[int, float]:
+    """Return which logit of its whole a subject of one finding is, and what it is counted from."""
+    whole = subject.whole
+    if whole is None:
+        raise ValueError(f"{subject.name} is no subject of one finding")
+    index = whole.classes.index(str(subject.answers))
+    return index, log_odds(operating_point(whole.thresholds, index)[0])
+
+
 def for_finding(subject: Subject, own: str, called: str = "") -> Subject:
     """Return the subject of two classes that answers one finding of a subject with sigmoid heads.
 
@@ -70,6 +79,7 @@ def for_finding(subject: Subject, own: str, called: str = "") -> Subject:
         heads="softmax",
         thresholds=None,
         whole=subject,
+        answers=own,
     )
 
 

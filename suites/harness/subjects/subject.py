@@ -120,7 +120,7 @@ class Subject:
             judged as a subject of two classes (see `finding`).
         thresholds: with sigmoid heads, the published operating point of each finding, a probability; `None` where none
             is published for any of them, then .5 decides, as where one is NaN.
-        whole: of a subject of one finding, the subject that answers it.
+        whole: of a subject of one finding, the subject of all; `answers`: the finding as that one calls it.
     """
 
     name: str
@@ -137,6 +137,7 @@ class Subject:
     heads: Heads = "softmax"
     thresholds: tuple[float, ...] | None = None
     whole: Subject | None = None
+    answers: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -173,6 +174,9 @@ class Subject:
         the same file. Taken once per subject: one whose network was trained on is a new subject.
         """
         parts: dict[str, object] = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
+        if self.whole is not None:
+            parts |= {"whole": self.whole.fingerprint, "finding": self.answers}
+            return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         if self.network is not None:
             parts["network"] = digest_of_network(self.network)
         elif self.provenance.format != "service":  # a service's sha256 covers its answers, not how it is asked

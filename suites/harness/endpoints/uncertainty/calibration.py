@@ -58,7 +58,7 @@ CURVE_FILMS = 200
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
     answers, condition = evidence.main, claim.parameters["condition"]
-    films = LabelledFilms.of(answers, condition)
+    films = LabelledFilms.of(answers.stated, condition)
     probabilities = softmax(films.logits)
     together = null_band.patient_correlation(probabilities, films.labels, films.patients)
     found = measures.measured(
@@ -151,7 +151,7 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
         for name, levels in chains.items():
             points = []
             for _, text in levels:
-                films = LabelledFilms.of(answers, text)
+                films = LabelledFilms.of(answers.stated, text)
                 value = measures.measured(
                     (), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,
                     within=together, draws=200, beside=(ECE,),
