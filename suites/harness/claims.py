@@ -59,8 +59,8 @@ class Claim:
         remedy: one line: what would help.
         two_classes: `statement` and parameters in their place for a subject that tells only ill from healthy, with
             `{ill}` and `{healthy}` for its classes (see `cohorts.class_roles`); empty where the claim reads the same.
-        finding: the same for a subject of several findings, which is asked about each of them; or, as `not_evaluable`,
-            why it cannot be asked. By default as of two classes.
+        finding: the same for a subject of several findings, which is asked about each of them, `short` what a table of
+            findings calls it; or, as `not_evaluable`, why it cannot be asked. By default as of two classes.
         per: `finding` for a claim that is made of findings only.
     """
 
@@ -354,7 +354,7 @@ SCHEMA: Mapping[str, Any] = {
             "description": "a table",
             "minProperties": 1,
             "properties": dict.fromkeys(
-                ("statement", "not_evaluable"), _LINE | {"minLength": 1, "description": "text on one line"}
+                ("statement", "not_evaluable", "short"), _LINE | {"minLength": 1, "description": "text on one line"}
             ),
         },
         "per": {"type": "string", "description": "text"},

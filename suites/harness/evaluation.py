@@ -200,10 +200,13 @@ class Evaluation(PredictedRun):
         """Return everything a report is written from."""
         tables = [answers.predictions.table for _, answers in self._in_order()]
         excluded = [answers.predictions.excluded for _, answers in self._in_order()]
-        judged = (answers.cohort for (_, role), answers in self._answers.items() if role == "main")
+        judged = {name: answers.cohort for (name, role), answers in self._answers.items() if role == "main"}
+        findings = {subject.name for subject in self.subjects if subject.whole is not None}
+        aligned = (cohort for name, cohort in judged.items() if name not in findings)
         return Record(
             subjects=self.subjects,
-            cohort=writable(next(judged, self.cohort)),
+            cohort=writable(next(aligned, self.cohort)),
+            labelled={name: writable(cohort) for name, cohort in judged.items() if name in findings},
             judgements=self.judgements,
             predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
             excluded=self._by_id(pd.concat(excluded, ignore_index=True)) if excluded else no_exclusions(),

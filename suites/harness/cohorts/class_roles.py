@@ -20,6 +20,10 @@ HEALTHY = frozenset({NORMAL, "no_finding", "no_findings", "no_pneumonia", "not_p
 """Names of the class of films that show nothing, as `normalise_label` spells them."""
 
 
+SAID = ("statement", "not_evaluable", "short")
+"""What stands in such a table besides parameters."""
+
+
 def healthy(classes: Sequence[str]) -> str | None:
     """Return the class of healthy films by the subject's own name; `None` where none or several could be.
 
@@ -91,7 +95,7 @@ def _of_findings(claim: Claim) -> Mapping[str, Any]:
 
 
 def _for_two(claim: Claim, names: Mapping[str, str]) -> Claim:
-    asked = {key: _filled(value, names) for key, value in claim.two_classes.items() if key != "statement"}
+    asked = {key: _filled(value, names) for key, value in claim.two_classes.items() if key not in SAID}
     spoken = {role: name.replace("_", " ") for role, name in names.items()}
     return replace(
         claim,

@@ -16,10 +16,12 @@ from robustness.card import Card
 from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
+from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
 from suites.harness.report import checklist, facts, findings, flags, repetition, views
 from suites.harness.report.comparison_section import ComparisonSection
+from suites.harness.report.finding_matrix import anchor, finding_matrices
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.table import as_table
 from suites.harness.report.views import Evidence
@@ -71,6 +73,7 @@ def render(
     return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
+        matrices=finding_matrices(record),
         subjects=names,
         several=len(names) > 1,
         contents=CONTENTS,
@@ -147,6 +150,9 @@ def assets(script: str = "page.js") -> dict[str, Markup]:
 
 
 def _title(names: Sequence[str], record: Record) -> str:
+    wholes = {whole_of(subject).name for subject in record.subjects}
+    if len(wholes) < len(names):  # of several findings
+        names = list(dict.fromkeys(whole_of(subject).name for subject in record.subjects))
     return " against ".join(names) if names else record.cohort.name
 
 
@@ -189,6 +195,7 @@ def _first(record: Record, subject: Subject) -> dict[str, Any]:
     ]
     return {
         "subject": subject.name,
+        "anchor": anchor(subject.name) if subject.whole is not None else "",
         "accuracy": next((measure for measure in overall if measure.name == "accuracy"), None),
         "recalls": recalls,
         "told": findings.shown(record, subject.name),

@@ -17,6 +17,7 @@ import pandas as pd
 
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.findings import PREFIX
 from suites.harness.errors import UsageProblem, reason
 from suites.harness.foreign_file import MIB, read_text
 from suites.harness.local_paths import spec_without_folders, without_folders
@@ -170,7 +171,10 @@ def predictions_table(record: Record) -> pd.DataFrame:
 def films_table(record: Record) -> pd.DataFrame:
     """Return the films judged, main cohort and probes, so that every number can be recomputed from the folder."""
     tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
-    return pd.concat([table[list(FILM_COLUMNS)].astype(str) for table in tables], ignore_index=True)
+    told = [[name for name in table if str(name).startswith(PREFIX)] for table in tables]
+    columns = [[*FILM_COLUMNS, *names] for names in told]
+    parts = [table[names].astype(str) for table, names in zip(tables, columns, strict=True)]
+    return pd.concat(parts, ignore_index=True).fillna("")
 
 
 def all_measures(judgement: Judgement) -> list[Measure]:

@@ -1,6 +1,6 @@
 """How is one of several findings judged? As a subject of two classes, whose network is that of all findings.
 
-Its logits are (0, z - logit(threshold)): the second class is called exactly where the finding's probability reaches its
+Its logits are (0, z - logit(threshold)): the second class is called exactly where the finding's probability exceeds its
 published operating point, so calls, attacks and saliency need to know nothing of thresholds. A confidence then counts
 from the operating point, where it is one half; where that is .5 it is the subject's own probability. Whether the
 probability itself is right is asked of (0, z), see `Answers.stated`.
@@ -68,7 +68,7 @@ def for_finding(subject: Subject, own: str, called: str = "") -> Subject:
     index, called = subject.classes.index(own), called or own
     threshold, published = operating_point(subject.thresholds, index)
     offset, respond = log_odds(threshold), subject.respond
-    told = f"{own}: called from a probability of {threshold:.4g} on" + ("" if published else " (none is published)")
+    told = f"{own}: called above a probability of {threshold:.4g}" + ("" if published else " (none is published)")
     return replace(
         subject,
         name=f"{subject.name}: {called}",

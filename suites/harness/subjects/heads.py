@@ -1,7 +1,7 @@
 """What do a subject's logits decide: one class among several (softmax), or each finding for itself (sigmoid)?
 
 Thresholds of sigmoid heads are the operating points that were published with the weights: a film shows a finding where
-its probability reaches the finding's own. Where none was published (`NaN`, or no thresholds at all) it is .5.
+its probability exceeds the finding's own. Where none was published (`NaN`, or no thresholds at all) it is .5.
 """
 
 from __future__ import annotations

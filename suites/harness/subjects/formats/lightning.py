@@ -153,7 +153,7 @@ def _classes(
     kind: str,
     path: Path,
     *,
-    heads: Heads,
+    heads: Heads = "softmax",
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """Return class names, logits and notes, after the head, `num_classes` and the names were found to agree."""
     head = next((state[key] for key in HEADS[kind] if key in state), None)
