@@ -58,6 +58,7 @@ class Evaluation(PredictedRun):
     remarks: list[str] = field(default_factory=list, repr=False)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
+    _digests: dict[int, tuple[pd.DataFrame, str]] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
@@ -165,12 +166,12 @@ class Evaluation(PredictedRun):
         films = [self.cohort.table, *(self.probes[role].table for role in looked[1:])]
         return {
             "answers": [
-                [*key, digest_of_table(found.predictions.table), sorted(found.predictions.contents.items())]
+                [*key, self._digest(found.predictions.table), sorted(found.predictions.contents.items())]
                 for key, found in self._in_order()
                 if key[1] in looked
             ],
             "probes": list(self.probes),
-            "films": [digest_of_table(table) for table in films],
+            "films": [self._digest(table) for table in films],
             "subjects": [[one.name, one.cache_key, one.attribution_layer] for one in self.subjects],
             "profile": self.profile,
             "preset": self.preset,
@@ -179,6 +180,12 @@ class Evaluation(PredictedRun):
             "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
             "versions": self._versions,
         }
+
+    def _digest(self, table: pd.DataFrame) -> str:
+        """Return the digest of a table of this run, which every finding's results are keyed by, taken once."""
+        if id(table) not in self._digests:
+            self._digests[id(table)] = table, digest_of_table(table)
+        return self._digests[id(table)][1]
 
     @property
     def judgements(self) -> list[Judgement]:
