@@ -42,7 +42,7 @@ def draw_findings(row) -> Film:
 
 
 def cohort_of_findings(films: int, *, unsaid: int = 0) -> Cohort:
-    """Return films with either finding, both or none; of the first `unsaid` nobody says whether an effusion is there."""
+    """Return films with either finding, both or none; of the first `unsaid` nobody says if an effusion is there."""
     rows = []
     for number in range(films):
         there = {EFFUSION: number % 4 in (1, 3), MASS: number % 4 in (2, 3)}

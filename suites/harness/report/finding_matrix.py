@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration import ood
-from suites.harness.claims import Claim, Judgement, Measure
+from suites.harness.claims import Claim, Judgement, Measure, Unit
 from suites.harness.cohorts.finding_names import truths
 from suites.harness.endpoints import get
 from suites.harness.endpoints.registry import measured
@@ -164,12 +165,13 @@ def _means(record: Record, subjects: Sequence[Subject]) -> dict[str, Measure]:
         value = float(mean(statistic, np.ones((1, len(films))))[0])
         drawn = np.concatenate([mean(statistic, block) for block in np.array_split(resamples.weights, 10)])
         sampled = Sampled(value, drawn, resamples.patients, left_out=mean(statistic, resamples.left_out))
-        unit = "plain" if name.startswith("au") else "share"
+        unit: Unit = "plain" if name.startswith("au") else "share"
         found[name] = measured(f"macro_{name}", "clean", sampled, len(films), unit=unit, smallest=smallest)
     return found
 
 
-def _share(right: Floats, among: Floats, weights: Floats) -> Floats:
+def _share(right: NDArray[np.bool_], among: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Return (B,) the share of some films that is right under (B, N) weights; NaN for a resample without them."""
     with np.errstate(invalid="ignore"):
         return np.asarray((weights @ (right * among)) / (weights @ among), dtype=np.float64)
 
@@ -177,8 +179,8 @@ def _share(right: Floats, among: Floats, weights: Floats) -> Floats:
 _STATISTICS: Mapping[str, Callable[[Floats, Floats, Floats], Floats]] = {
     "auroc": lambda z, truth, weights: np.asarray(ood.auroc(z, truth == 1, weights=weights)),
     "auprc": lambda z, truth, weights: np.asarray(ood.aupr(z, truth == 1, weights=weights)),
-    "recall": lambda z, truth, weights: _share((z > 0) * 1.0, (truth == 1) * 1.0, weights),
-    "specificity": lambda z, truth, weights: _share((z <= 0) * 1.0, (truth == 0) * 1.0, weights),
+    "recall": lambda z, truth, weights: _share(z > 0, truth == 1, weights),
+    "specificity": lambda z, truth, weights: _share(z <= 0, truth == 0, weights),
 }
 
 
