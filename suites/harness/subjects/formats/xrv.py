@@ -254,13 +254,13 @@ def _state(path: Path) -> State:
 
 
 def _densenet121(outputs: int) -> nn.Module:
-    network: models.DenseNet = models.densenet121(weights=None, num_classes=outputs)
-    network.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    network: nn.Module = models.densenet121(weights=None, num_classes=outputs)
+    network.get_submodule("features").conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     return network
 
 
 def _resnet50(outputs: int) -> nn.Module:
-    network: models.ResNet = models.resnet50(weights=None, num_classes=outputs)
+    network: nn.Module = models.resnet50(weights=None, num_classes=outputs)
     network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     return network
 
