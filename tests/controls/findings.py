@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,14 @@ def draw_findings(row) -> Film:
     for centre in PLACES.values():
         lung |= ((x - centre) / 0.16) ** 2 + ((y - 0.5) / 0.36) ** 2 <= 1
     film = np.where(lung, 0.25, 0.62) + generator.normal(0, 0.015, (SIDE, SIDE))
-    lesion = np.zeros_like(lung)
+    lesion, lesions = np.zeros_like(lung), {}
     for name, centre in PLACES.items():
         if row[name]:
+            lesions[f"lesion:{name}"] = _patch(centre)
             lesion |= _patch(centre)
             film = film + generator.uniform(0.1, 0.3) * _patch(centre)
-    return film_of(film, lung, lesion)
+    made = film_of(film, lung, lesion)
+    return replace(made, masks={**made.masks, **lesions})
 
 
 def cohort_of_findings(films: int, *, unsaid: int = 0) -> Cohort:

@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from suites.harness.claims import Verdict, load_claims
+from suites.harness.endpoints.explanations import attribution
 from suites.harness.errors import CohortProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.performance import clean_films
@@ -94,6 +95,19 @@ def test_what_fails_by_construction_fails_on_its_finding_and_on_no_other(tmp_pat
     asked = found["classes.viral_called_bacterial", f"two: {MASS}"]
     assert asked.verdict is Verdict.NOT_EVALUABLE
     assert asked.reason == "findings do not exclude one another, so none is taken for another"
+
+
+def test_a_map_is_held_against_the_lesion_of_its_own_finding(tmp_path):
+    """Of a film that shows both findings, each is looked for where it is; the absence of one is no place at all."""
+    run = evaluation(tmp_path, "classes.viral_recall", cohort=cohort_of_findings(8))
+    answers = {subject.classes[1]: run.evidence(subject.name).main for subject in run.subjects}
+    both = 3  # shows an effusion and a mass
+    effusion, mass = (attribution.masks(answers[name], [both], "lesion")[0]["film3"] for name in (EFFUSION, MASS))
+    assert effusion.any()
+    assert mass.any()
+    assert not (effusion & mass).any()
+    of_mass_only, _ = attribution.masks(answers[EFFUSION], [2], "lesion")
+    assert not of_mass_only["film2"].any()
 
 
 def test_findings_of_a_subject_share_holms_correction(tmp_path):
