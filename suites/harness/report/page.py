@@ -67,7 +67,9 @@ def render(
         grid: the section on every perturbation, its pictures stored already.
     """
     names = [subject.name for subject in record.subjects]
-    absent = {"comparison" if len(names) < 2 else "", "grid" if grid is None else ""}
+    first = {whole_of(subject).name: subject for subject in reversed(record.subjects)}
+    wholes = [whole_of(subject) for subject in reversed(first.values())]  # a network of several findings once
+    absent = {"comparison" if len(wholes) < 2 else "", "grid" if grid is None else ""}
     parts = views.sections(record, evidence)
     tallies = views.tallies(record)  # a run that ended early may have judged nothing of a subject
     return environment().get_template("page.html.j2").render(
@@ -95,7 +97,8 @@ def render(
         flow=_flow(record),
         duration=_duration(record.seconds),
         expected=_duration(record.expected) if record.expected else "",
-        provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
+        weights=[whole.provenance.sha256[:10] for whole in wholes],
+        provenance=[_provenance(whole, record.checks.get(first[whole.name].name, ())) for whole in wholes],
         raised=flags.raised(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
@@ -150,8 +153,7 @@ def assets(script: str = "page.js") -> dict[str, Markup]:
 
 
 def _title(names: Sequence[str], record: Record) -> str:
-    wholes = {whole_of(subject).name for subject in record.subjects}
-    if len(wholes) < len(names):  # of several findings
+    if record.subjects:  # one of several findings once
         names = list(dict.fromkeys(whole_of(subject).name for subject in record.subjects))
     return " against ".join(names) if names else record.cohort.name
 
