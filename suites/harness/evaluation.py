@@ -22,6 +22,7 @@ from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohorts.class_roles import for_finding
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import is_ours, measured_alone
@@ -212,7 +213,7 @@ class Evaluation(PredictedRun):
         aligned = (cohort for name, cohort in judged.items() if name not in findings)
         return Record(
             subjects=self.subjects,
-            cohort=writable(next(aligned, self.cohort)),
+            cohort=writable(next(aligned, None) or self._readable(excluded)),
             labelled={name: writable(cohort) for name, cohort in judged.items() if name in findings},
             judgements=self.judgements,
             predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
@@ -231,6 +232,11 @@ class Evaluation(PredictedRun):
             part=self.part,
             expected=0.0 if self.stopped else self.progress.expected,  # the plan is of a whole run
         )
+
+    def _readable(self, excluded: Sequence[pd.DataFrame]) -> Cohort:
+        """Return the cohort without the films that could not be read, as far as any were asked about."""
+        lost = {file for table in excluded for file in table.loc[table["cohort"] == self.cohort.name, "file"]}
+        return self.cohort.select(~self.cohort.table["file"].astype(str).isin(lost)) if lost else self.cohort
 
     def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:
         """Return each film left out once, named as in films.csv and not by where it lies."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from suites.harness.claims import Verdict, load_claims
 from suites.harness.endpoints.explanations import attribution
-from suites.harness.errors import CohortProblem, UsageProblem
+from suites.harness.errors import CohortProblem, FilmUnreadable, UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.performance import clean_films
 from suites.harness.predictions.per_finding import judged_on
@@ -65,6 +67,20 @@ def test_a_finding_is_judged_on_the_films_of_which_somebody_says_it(tmp_path):
     truths = [films.finding(name) for name in films.findings]
     each = [roc_auc_score(one[one >= 0], logits[one >= 0, index]) for index, one in enumerate(truths)]
     assert float(mean.size) == pytest.approx(np.mean(each), abs=6e-4)
+
+
+def test_a_film_that_cannot_be_read_is_counted_once(tmp_path):
+    cohort = cohort_of_findings(60)
+
+    def decode(row):
+        if row["number"] == 5:
+            raise FilmUnreadable("truncated")
+        return cohort.decode(row)
+
+    run = evaluation(tmp_path, "classes.viral_recall", cohort=replace(cohort, decode=decode)).run()
+    record = run.record()
+    assert (len(record.cohort), len(record.excluded)) == (59, 1)
+    assert [len(record.films_of(subject.name)) for subject in run.subjects] == [59, 59]
 
 
 def test_the_published_operating_point_decides_calls_and_attacks_and_no_probability(tmp_path):
