@@ -22,6 +22,7 @@ import pytest
 
 from suites.harness.cache.places import caches
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.cohorts.finding_names import read_map
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
@@ -107,7 +108,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     command = " ".join([STARTED, *starmap(_word, told)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
-        preset=option("--preset"), resolution=option("--resolution"),
+        finding_names=read_map(option("--map")), preset=option("--preset"), resolution=option("--resolution"),
         seed=option("--seed"), workers=option("--workers"), tolerance=option("--tolerance"), quiet=True,
         command=command,
         shortened=any(spec_without_folders(given) != given for _, given in told), **settings,

@@ -168,6 +168,13 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "default": False,
         "help": "fail (exit code 1) on exploratory violations, too: those that rest on few films",
     },
+    "--map": {
+        "action": "append",
+        "metavar": "A=B",
+        "default": [],
+        "help": "the subject's finding A is the films' finding B (A= for none), repeatable; names that mean the same "
+        "are known",
+    },
     "--uncertain": {
         "choices": ("leave-out", "positive", "negative"),
         "default": "leave-out",

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from suites.harness.cohorts.layouts import align_labels
 from suites.harness.errors import CohortProblem, UsageProblem, one_line
 from suites.harness.evaluation import Evaluation
 from suites.harness.local_paths import without_folders
@@ -59,10 +58,14 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
     if github := os.environ.get("GITHUB_STEP_SUMMARY"):
         refuse_unwritable_file(Path(github), "the job's summary ($GITHUB_STEP_SUMMARY)")
     if baseline := value(config, "--baseline"):
+        if several := next((one.whole.name for one in evaluation.subjects if one.whole is not None), ""):
+            raise UsageProblem(
+                f"--baseline: {several} answers several findings, which no gate compares yet; leave it out"
+            )
         subjects, cohort = evaluation.subjects, evaluation.cohort
         films = [cohort]
         with suppress(CohortProblem):  # the run is refused for it, once its films have been counted
-            films.append(align_labels(cohort, subjects[0].classes))
+            films.append(evaluation.aligned(subjects[0], cohort, probe=False))
         refuse_unfit_baseline(baseline, {subject.name: subject.classes for subject in subjects}, films)
 
 

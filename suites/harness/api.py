@@ -32,6 +32,7 @@ def evaluate(
     probes: Mapping[str, str | Cohort] | None = None,
     limit: int | None = None,
     uncertain: Literal["leave-out", "positive", "negative"] | None = None,
+    finding_names: Mapping[str, str] | None = None,
     device: str = "cpu",
     precision: Literal["float32", "tf32", "bf16"] = "float32",
     preprocessing: str | None = None,
@@ -55,6 +56,7 @@ def evaluate(
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
         limit: about so many films, stratified by class, whole patients.
         uncertain: what films count as whose finding the labels call uncertain; by default they are left out.
+        finding_names: finding of the subject -> finding of the films, where their names do not tell; "" for none.
         device: where networks run.
         precision: what they multiply in.
         preprocessing: name of the recipe; by default each subject's own.
@@ -83,7 +85,8 @@ def evaluate(
     told = {
         "claims": spec_without_folders(str(claims)) if isinstance(claims, Path) else None,
         "profile": profile, "preset": preset, "resolution": None if resolution == "working" else resolution,
-        "seed": seed, "limit": limit, "uncertain": uncertain, "device": None if device == "cpu" else device,
+        "seed": seed, "limit": limit, "uncertain": uncertain, "finding_names": dict(finding_names or {}),
+        "device": None if device == "cpu" else device,
         "precision": None if precision == "float32" else precision, "preprocessing": preprocessing,
         "probes": {role: _spec(probe) for role, probe in (probes or {}).items()},
         "tolerance": tolerance,
@@ -98,6 +101,7 @@ def evaluate(
         cohort=chosen,
         claims=table if isinstance(table, list) else load_claims(table),
         probes=load_probes(chosen, probes or {}),
+        finding_names=finding_names or {},
         profile=profile,
         preset=preset,
         resolution=resolution,

@@ -59,6 +59,9 @@ class Claim:
         remedy: one line: what would help.
         two_classes: `statement` and parameters in their place for a subject that tells only ill from healthy, with
             `{ill}` and `{healthy}` for its classes (see `cohorts.class_roles`); empty where the claim reads the same.
+        finding: the same for a subject of several findings, which is asked about each of them, `short` what a table of
+            findings calls it; or, as `not_evaluable`, why it cannot be asked. By default as of two classes.
+        per: `finding` for a claim that is made of findings only.
     """
 
     id: str
@@ -72,10 +75,14 @@ class Claim:
     remedy: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     two_classes: Mapping[str, Any] = field(default_factory=dict)
+    finding: Mapping[str, Any] = field(default_factory=dict)
+    per: Literal["", "finding"] = ""
 
     def __post_init__(self) -> None:
         if self.kind not in ("limitation", "requirement"):
             raise UsageProblem(f"claim {self.id}: kind must be 'limitation' or 'requirement', not {self.kind!r}")
+        if self.per not in ("", "finding"):
+            raise UsageProblem(f"claim {self.id}: per must be 'finding' or left out, not {self.per!r}")
         if self.direction not in ("above", "below"):
             raise UsageProblem(f"claim {self.id}: direction must be 'above' or 'below', not {self.direction!r}")
         for name, value in (("margin", self.margin), ("documented", self.documented)):
@@ -342,6 +349,15 @@ SCHEMA: Mapping[str, Any] = {
             "required": ["statement"],
             "properties": {"statement": _LINE | {"minLength": 1, "description": "text on one line"}},
         },
+        "finding": {
+            "type": "object",
+            "description": "a table",
+            "minProperties": 1,
+            "properties": dict.fromkeys(
+                ("statement", "not_evaluable", "short"), _LINE | {"minLength": 1, "description": "text on one line"}
+            ),
+        },
+        "per": {"type": "string", "description": "text"},
     },
 }
 """What an entry of the table holds; whatever else it names is a parameter of its endpoint, which types it."""

@@ -21,6 +21,8 @@ from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
+from suites.harness.cohorts.class_roles import for_finding
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import is_ours, measured_alone
@@ -29,6 +31,7 @@ from suites.harness.endpoints.uncertainty.held_out import caveat
 from suites.harness.errors import NotEvaluable, printable
 from suites.harness.performance.paired_comparison import compare
 from suites.harness.predicted_run import PredictedRun
+from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
@@ -37,7 +40,7 @@ from suites.harness.report.results import verdicts_table
 from suites.harness.statistics import DENSE
 from suites.harness.stress_grid.whole import stress_grid
 from suites.harness.subjects.subject import device_kind
-from suites.harness.verdicts import judge_section
+from suites.harness.verdicts import judge_together
 
 OF_MANY = (
     f"There are more than {DENSE:,} films: patients are resampled by Poisson numbers, which gives the intervals of the "
@@ -63,6 +66,7 @@ class Evaluation(PredictedRun):
     remarks: list[str] = field(default_factory=list, repr=False)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
+    _digests: dict[int, tuple[pd.DataFrame, str]] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
@@ -76,14 +80,23 @@ class Evaluation(PredictedRun):
             raise ValueError(f"{claim.id} is none of the claims that were selected, and is not measured as a whole")
         key = claim.section, subject
         if key not in self._judged:
-            section = [
-                other for other in self.running if other.section == claim.section and subject in self.about(other)
-            ]
-            results = {other.id: self._measure(other, subject) for other in section}
-            self._judged[key] = judge_section(section, subject, results)
+            # The findings of one subject share Holm's correction: whoever looks at all finds something more often.
+            names = self._together(subject)
+            section = {
+                name: [other for other in self.running if other.section == claim.section and name in self.about(other)]
+                for name in names
+            }
+            results = {(name, other.id): self._measure(other, name) for name in names for other in section[name]}
+            for name, judged in judge_together(section, results).items():
+                self._judged[claim.section, name] = judged
             for kept in self._kept.values():
                 kept.flush()
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
+
+    def _together(self, name: str) -> list[str]:
+        """Return what is judged together with a subject: the other findings of its whole."""
+        whole = next((subject.whole for subject in self.subjects if subject.name == name), None)
+        return [name] if whole is None else [one.name for one in self.subjects if one.whole is whole]
 
     def run(self) -> Evaluation:
         """Judge every selected claim on everything it is about, the cheap ones first."""
@@ -124,7 +137,10 @@ class Evaluation(PredictedRun):
                 return measured_alone(measure, None, claim)
             if measure.about == "cohort":
                 return measured_alone(measure, self.cohort, claim)
-            refuse(self._named(subject), self.checks[subject])
+            judged = self._named(subject)
+            refuse(judged, self.checks[subject])
+            if judged.whole is not None:
+                claim = for_finding(claim, judged.classes)
             looked: set[str] = set()
             roles = self.roles(claim)
             every = measure.roles(claim, self.probes)
@@ -158,12 +174,12 @@ class Evaluation(PredictedRun):
         films = [self.cohort.table, *(self.probes[role].table for role in looked[1:])]
         return {
             "answers": [
-                [*key, digest_of_table(found.predictions.table), sorted(found.predictions.contents.items())]
+                [*key, self._digest(found.predictions.table), sorted(found.predictions.contents.items())]
                 for key, found in self._in_order()
                 if key[1] in looked
             ],
             "probes": list(self.probes),
-            "films": [digest_of_table(table) for table in films],
+            "films": [self._digest(table) for table in films],
             "subjects": [[one.name, one.cache_key, one.attribution_layer] for one in self.subjects],
             "profile": self.profile,
             "preset": self.preset,
@@ -172,6 +188,12 @@ class Evaluation(PredictedRun):
             "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
             "versions": self._versions,
         }
+
+    def _digest(self, table: pd.DataFrame) -> str:
+        """Return the digest of a table of this run, which every finding's results are keyed by, taken once."""
+        if id(table) not in self._digests:
+            self._digests[id(table)] = table, digest_of_table(table)
+        return self._digests[id(table)][1]
 
     @property
     def judgements(self) -> list[Judgement]:
@@ -193,10 +215,13 @@ class Evaluation(PredictedRun):
         """Return everything a report is written from."""
         tables = [answers.predictions.table for _, answers in self._in_order()]
         excluded = [answers.predictions.excluded for _, answers in self._in_order()]
-        judged = (answers.cohort for (_, role), answers in self._answers.items() if role == "main")
+        judged = {name: answers.cohort for (name, role), answers in self._answers.items() if role == "main"}
+        findings = {subject.name for subject in self.subjects if subject.whole is not None}
+        aligned = (cohort for name, cohort in judged.items() if name not in findings)
         return Record(
             subjects=self.subjects,
-            cohort=writable(next(judged, self.cohort)),
+            cohort=writable(next(aligned, None) or self._readable(excluded)),
+            labelled={name: writable(cohort) for name, cohort in judged.items() if name in findings},
             judgements=self.judgements,
             predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
             excluded=self._by_id(pd.concat(excluded, ignore_index=True)) if excluded else no_exclusions(),
@@ -215,6 +240,11 @@ class Evaluation(PredictedRun):
             expected=0.0 if self.stopped else self.progress.expected,  # the plan is of a whole run
         )
 
+    def _readable(self, excluded: Sequence[pd.DataFrame]) -> Cohort:
+        """Return the cohort without the films that could not be read, as far as any were asked about."""
+        lost = {file for table in excluded for file in table.loc[table["cohort"] == self.cohort.name, "file"]}
+        return self.cohort.select(~self.cohort.table["file"].astype(str).isin(lost)) if lost else self.cohort
+
     def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:
         """Return each film left out once, named as in films.csv and not by where it lies."""
         films = pd.concat([cohort.table[["file", "id"]] for cohort in (self.cohort, *self.probes.values())])
@@ -225,23 +255,24 @@ class Evaluation(PredictedRun):
     def warnings(self) -> list[str]:
         """What is wrong with the subjects themselves, a sentence each."""
         return [
-            f"{subject}: {check.detail}." + (" None of its claims is judged." if check.blocking else "")
-            for subject, checks in self.checks.items()
-            for check in checks
+            f"{subject.name}: {check.detail}." + (" None of its claims is judged." if check.blocking else "")
+            for subject in self.wholes
+            for check in next(self.checks[one.name] for one in self.subjects if whole_of(one) is subject)
             if not check.passed
         ]
 
     @property
     def assumptions(self) -> list[str]:
         """What was assumed of the subjects because nobody said, a sentence each."""
-        told = [(subject.name, subject.provenance.assumed) for subject in self.subjects]
+        told = [(subject.name, subject.provenance.assumed) for subject in self.wholes]
         return [f"{name}: {assumed}." for name, assumed in told if assumed]
 
     @property
     def unfit(self) -> list[str]:
         """Which claims name classes that a subject does not have, a sentence for each subject."""
-        asked = filter(self.is_selected, self.claims)
-        return [told for subject in self.subjects if (told := without_their_classes(asked, subject))]
+        asked = list(filter(self.is_selected, self.claims))
+        first = {whole_of(subject).name: subject for subject in reversed(self.subjects)}
+        return [told for subject in first.values() if (told := without_their_classes(asked, subject))]
 
     @property
     def notes(self) -> list[str]:
@@ -249,8 +280,8 @@ class Evaluation(PredictedRun):
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
-            *self.remarks, *self.warnings, *self.hardware(), *self.assumptions, *self.cohort.notes, *read,
-            *([OF_MANY] if any(len(answers.cohort) > DENSE for answers in judged) else ()),
+            *self.remarks, *self.warnings, *self.hardware(), *self.assumptions, *(one.note() for one in self.judged_on),
+            *self.cohort.notes, *read, *([OF_MANY] if any(len(answers.cohort) > DENSE for answers in judged) else ()),
             *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:

@@ -12,9 +12,10 @@ from typing import Literal
 from suites.harness.cache import default_folder
 from suites.harness.cache.places import Root
 from suites.harness.claims import Claim, load_claims
-from suites.harness.cohorts.class_roles import for_classes
+from suites.harness.cohorts.class_roles import for_classes, for_findings
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
+from suites.harness.cohorts.finding_names import labelled
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import endpoint_of
@@ -22,6 +23,7 @@ from suites.harness.errors import SubjectProblem, UsageProblem, one_line
 from suites.harness.predictions.answers import Answers, Evidence, WhenAsked
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.dispatching import Workers
+from suites.harness.predictions.per_finding import JudgedOn, judged_on, of_subject, whole_of
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
@@ -30,7 +32,15 @@ from suites.harness.predictions.workers import checked, workers_of
 from suites.harness.progress import Progress
 from suites.harness.record import PAGE
 from suites.harness.stress_grid.whole import preset_conditions
+from suites.harness.subjects.finding import own_finding
 from suites.harness.subjects.subject import Subject
+
+
+def _asked_of(subjects: Sequence[Subject], claims: Sequence[Claim]) -> Sequence[Claim]:
+    """Return the claims as these subjects are asked them; each finding's own words come with its measure."""
+    classes = [subject.classes for subject in subjects if subject.whole is None]
+    return for_classes(claims, classes) if classes else for_findings(claims)
+
 
 Profile = Literal["quick", "standard", "full"]
 SEVERITIES: Mapping[str, tuple[int, ...]] = {"quick": (1, 3, 5), "standard": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
@@ -41,7 +51,8 @@ class PredictedRun:
     """Subjects, films and claims, and the answers that these claims need.
 
     Attributes:
-        subjects: the classifiers; `cohort` the films; `claims` the whole table, so that Holm's correction never depends
+        subjects: the classifiers, one that answers several findings as a subject for each of them (see `judged_on`);
+            `cohort` the films; `claims` the whole table, so that Holm's correction never depends
             on which tests were selected.
         probes: further cohorts by role (`lateral`, `adult`, `unseen`).
         profile: how much is run; see `SEVERITIES`.
@@ -51,6 +62,8 @@ class PredictedRun:
         blocks_at: address that finished blocks are kept at (`s3://...`), where that is not the cache.
         workers: processes that predict, `ray` or `ray://HOST:PORT`; they decide no number.
         tolerance: how far logits may lie apart on workers of other hardware; `None`: they are the same bits.
+        finding_names: finding of a subject -> that of the films (see `cohorts.finding_names`), where the names do not
+            tell; empty for none.
         selected: ids of the claims this run is about, the others of their sections only share Holm's correction with
             them (see `running`); empty: all of the table. Set by `select`, with `chosen_by`: how they were chosen.
         progress: told of whatever is done.
@@ -69,9 +82,11 @@ class PredictedRun:
     blocks_at: Root | None = None
     workers: int | str = 1
     tolerance: float | None = None
+    finding_names: Mapping[str, str] = field(default_factory=dict)
     selected: frozenset[str] = frozenset()
     chosen_by: str = ""
     progress: Progress = field(default_factory=Progress, repr=False)
+    judged_on: Sequence[JudgedOn] = field(default=(), init=False, repr=False)
     _answers: dict[tuple[str, str], Answers] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +104,8 @@ class PredictedRun:
             raise SubjectProblem(
                 f"two subjects are called {', '.join(sorted(repeated))}; name them with --name (from Python, name=)"
             )
-        self.claims = for_classes(self.claims, [subject.classes for subject in self.subjects])
+        self.subjects, self.judged_on = judged_on(self.subjects, self.cohort, self.finding_names)
+        self.claims = _asked_of(self.subjects, self.claims)
         self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
         self._check_classes()
         preset_conditions(self.preset)
@@ -229,15 +245,20 @@ class PredictedRun:
         ]
         return Resolution.enough_for(recipes)
 
+    @property
+    def wholes(self) -> Sequence[Subject]:
+        """The subjects whose networks are asked: that of several findings once for all of them."""
+        return list({whole.name: whole for whole in map(whole_of, self.subjects)}.values())
+
     @cached_property
     def checks(self) -> Mapping[str, Sequence[SubjectCheck]]:
         """Name of a subject -> what a few films show about it, found out before the first prediction."""
         found = {}
-        for subject in self.subjects:
+        for subject in self.wholes:
             with self.progress.doing("checking", f"{subject.name} on {one_line(self.cohort.name, 30)}"):
                 found[subject.name] = subject_checks(subject, self.cohort, self.cache)
                 self.progress.done(len(self.cohort))
-        return found
+        return {subject.name: found[whole_of(subject).name] for subject in self.subjects}
 
     @property
     def judged(self) -> Sequence[Subject]:
@@ -264,17 +285,19 @@ class PredictedRun:
         """Return what a subject answers on a cohort under the plan's conditions, from the cache where it is there."""
         if (subject.name, role) not in self._answers:
             planned = self.plan[role] if role in self.plan else self._probed(())  # somebody looks at it unannounced
-            asked = {other.name: (other, self.available(other, planned)) for other in self.judged}
+            wholes = {whole.name: whole for whole in map(whole_of, self.judged)}
+            asked = {name: (whole, self.available(whole, planned)) for name, whole in wholes.items()}
             # Before anything is predicted: labels that do not fit end the run.
             aligned = self._aligned[role]
             found = predict(
                 asked, cohort, seed=self.seed, cache=self.cache, quiet=self.quiet, resolution=self.working,
                 progress=self.progress, workers=self._workers, blocks_at=self.blocks_at,
             )  # fmt: skip
-            check_exclusions(found[subject.name].excluded, len(cohort))
+            check_exclusions(found[whole_of(subject).name].excluded, len(cohort))
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
-                    other, aligned[other.name], found[other.name], seed=self.seed, cache=self.cache,
+                    other, aligned[other.name], of_subject(other, found[whole_of(other).name]),
+                    offset=0.0 if other.whole is None else own_finding(other)[1], seed=self.seed, cache=self.cache,
                     resolution=self.working, progress=self.progress, workers=self._workers, blocks_at=self.blocks_at,
                 )  # fmt: skip
         return self._answers[subject.name, role]
@@ -292,13 +315,24 @@ class PredictedRun:
 
     @cached_property
     def _workers(self) -> Workers:
-        return workers_of(self.workers, self.judged)
+        return workers_of(self.workers, list({one.name: one for one in map(whole_of, self.judged)}.values()))
 
     @cached_property
     def _aligned(self) -> Mapping[str, Mapping[str, Cohort]]:
         """Role -> subject -> its films with the classes as the subject spells them; all before the first prediction."""
         cohorts = {"main": self.cohort, **self.probes}
         return {
-            role: {one.name: align_labels(cohort, one.classes, probe=role != "main") for one in self.judged}
+            role: {one.name: self.aligned(one, cohort, probe=role != "main") for one in self.judged}
             for role, cohort in cohorts.items()
         }
+
+    def aligned(self, subject: Subject, cohort: Cohort, *, probe: bool) -> Cohort:
+        """Return films with their labels as a subject spells its classes; of one finding, without those left out.
+
+        Raises:
+            CohortProblem: the labels do not fit.
+        """
+        if subject.whole is None:
+            return align_labels(cohort, subject.classes, probe=probe)
+        without, name = subject.classes
+        return labelled(cohort, name, (without, name), probe=probe)

@@ -58,6 +58,7 @@ class Record:
         notes: what every reader must be told first (a self-test on simulated films, a limited cohort).
         part: what was judged of the table of claims, where that is not all of it.
         expected: seconds that the plan before the run came to; 0 where there was none.
+        labelled: subject of one finding -> the films that it is judged on, that finding as their label.
     """
 
     subjects: Sequence[Subject]
@@ -78,6 +79,11 @@ class Record:
     part: Part | None = None
     expected: float = 0.0
     shortened: bool = False
+    labelled: Mapping[str, Cohort] = field(default_factory=dict)
+
+    def films_of(self, subject: str) -> Cohort:
+        """Return the films that a subject is judged on, with labels as it spells its classes."""
+        return self.labelled.get(subject, self.cohort)
 
 
 def writable(cohort: Cohort) -> Cohort:

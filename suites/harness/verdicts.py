@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from scipy.stats import norm
 
@@ -32,21 +33,40 @@ def judge_section(claims: Sequence[Claim], subject: str, results: Mapping[str, R
         subject: what they were judged on.
         results: claim id -> result, or the reason why it is not evaluable.
     """
+    together = judge_together({subject: claims}, {(subject, name): found for name, found in results.items()})
+    return together[subject]
+
+
+def judge_together(
+    claims: Mapping[str, Sequence[Claim]], results: Mapping[tuple[str, str], Result | str]
+) -> dict[str, list[Judgement]]:
+    """Return the judgements of several subjects that share Holm's correction: the findings of one network.
+
+    Args:
+        claims: what is judged -> the claims of one section about it.
+        results: (what is judged, claim id) -> result, or the reason why it is not evaluable.
+    """
     judged = {key: value for key, value in results.items() if isinstance(value, Result)}
     beyond = _adjusted({key: value.p_beyond for key, value in judged.items()})
     within = _adjusted({key: value.p_within for key, value in judged.items()})
     tests = max(1, sum(value.p_beyond is not None for value in judged.values()))
-    judgements = []
-    for claim in claims:
-        found = results[claim.id]
-        if isinstance(found, str):
-            judgements.append(Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=found))
-        else:
-            judgements.append(_judge(claim, subject, found, (beyond[claim.id], within[claim.id]), tests))
+    judgements: dict[str, list[Judgement]] = {subject: [] for subject in claims}
+    for subject, asked in claims.items():
+        for claim in asked:
+            key = subject, claim.id
+            found = results[key]
+            judgements[subject].append(
+                Judgement(claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=found)
+                if isinstance(found, str)
+                else _judge(claim, subject, found, (beyond[key], within[key]), tests)
+            )
     return judgements
 
 
-def _adjusted(p_values: Mapping[str, float | None]) -> dict[str, float]:
+Key = TypeVar("Key")
+
+
+def _adjusted(p_values: Mapping[Key, float | None]) -> dict[Key, float]:
     """Return Holm-adjusted p values; exact counts carry none and count as certain."""
     tested = {key: value for key, value in p_values.items() if value is not None}
     corrected = dict(zip(tested, statistics.holm(list(tested.values())), strict=True))

@@ -47,16 +47,16 @@ def temperature(claim, _, folder) -> Pair:
     )
 
 
-def one_patient_a_crowd(seed: int = 0) -> Answers:
+def one_patient_a_crowd(seed: int = 0, *, crowd: int = 40, others: int = 400) -> Answers:
     """Answers that break the promise of conformal sets without any shift.
 
-    The sets count each patient once. Here every twentieth patient has forty films, all called wrong and surely, the
-    others one film each, called right: few patients, but most of the films.
+    The sets count each patient once. Here every twentieth patient has forty films (`crowd`), all called wrong and
+    surely, the `others` one film each, called right: few patients, but most of the films.
     """
-    answers = simulated_answers({CLEAN: 1.0}, films=1200, seed=seed, spread=6)
+    answers = simulated_answers({CLEAN: 1.0}, films=800 + others, seed=seed, spread=6)
     table = answers.cohort.table.copy()
     crowded = np.arange(len(table)) < 800
-    table["patient"] = [f"crowd{number // 40}" if many else f"p{number}" for number, many in enumerate(crowded)]
+    table["patient"] = [f"crowd{number // crowd}" if many else f"p{number}" for number, many in enumerate(crowded)]
     shown = answers.predictions.table.copy()
     logits = [f"logit_{index}" for index in range(3)]
     values = shown[logits].to_numpy(copy=True)
@@ -82,6 +82,17 @@ def conformal_coverage(claim, _, folder) -> Pair:
         caught=simulated(claim, folder, {CLEAN: 1.0, condition: 6.0}, films=1500),
         cleared=simulated(claim, folder, {CLEAN: 1.0, condition: 1.0}, films=1500),
     )
+
+
+@control("missed_findings")
+def missed_findings(claim, _, folder) -> Pair:
+    """Under a shift: scores turned upside down, or as on the clean films; without one, as for conformal sets."""
+    condition = str(claim.parameters.get("condition", CLEAN))
+    shifted = CLEAN if condition == CLEAN else condition
+    cleared = simulated(claim, folder, {CLEAN: 1.0, shifted: 1.0}, films=1500)
+    if condition == CLEAN:
+        return Pair(judged(claim, one_patient_a_crowd(crowd=50, others=700), folder), cleared)
+    return Pair(simulated(claim, folder, {CLEAN: 1.0, condition: -1.0}, films=1500), cleared)
 
 
 @control("selective")

@@ -1,7 +1,9 @@
 """Which class of a subject is the healthy one, and which claim fits a subject that tells only ill from healthy?
 
 The page speaks of a classifier of three classes. A claim whose sentence holds for two as well says in the table how it
-reads then (`two_classes`), with `{healthy}` and `{ill}` for the classes; what is about kinds of pneumonia stays so.
+reads then (`two_classes`), with `{healthy}` and `{ill}` for the classes; what is about kinds of pneumonia stays so. A
+subject that answers several findings is asked about each of them as one of two classes, without the finding and with it
+(`finding`, where the sentence reads otherwise then, or makes no sense).
 """
 
 from __future__ import annotations
@@ -12,13 +14,23 @@ from typing import Any
 
 from suites.harness.claims import Claim
 from suites.harness.cohorts.layouts.labels import NORMAL, normalise_label
+from suites.harness.errors import NotEvaluable
 
 HEALTHY = frozenset({NORMAL, "no_finding", "no_findings", "no_pneumonia", "not_pneumonia", "non_pneumonia", "negative"})
 """Names of the class of films that show nothing, as `normalise_label` spells them."""
 
 
+SAID = ("statement", "not_evaluable", "short")
+"""What stands in such a table besides parameters."""
+
+
 def healthy(classes: Sequence[str]) -> str | None:
-    """Return the class of healthy films by the subject's own name; `None` where none or several could be."""
+    """Return the class of healthy films by the subject's own name; `None` where none or several could be.
+
+    Of two classes, `no X` beside `X` is the one without.
+    """
+    if len(classes) == 2 and (one := [name for name in classes if f"no {name}" in classes]):
+        return f"no {one[0]}"
     found = [name for name in classes if normalise_label(name).replace("-", "_").replace(" ", "_") in HEALTHY]
     return found[0] if len(found) == 1 else None
 
@@ -44,6 +56,7 @@ def for_classes(claims: Iterable[Claim], subjects: Sequence[Sequence[str]]) -> l
     Where every subject tells the same two classes apart, one of them healthy, a claim with `two_classes` takes its
     sentence and parameters from there. A run of subjects of different classes asks all of them the same.
     """
+    claims = [claim for claim in claims if claim.per != "finding"]
     kinds = {frozenset(classes) for classes in subjects}
     well = healthy(subjects[0]) if len(kinds) == 1 and len(subjects[0]) == 2 else None
     if well is None:
@@ -52,8 +65,37 @@ def for_classes(claims: Iterable[Claim], subjects: Sequence[Sequence[str]]) -> l
     return [_for_two(claim, {"healthy": well, "ill": ill}) for claim in claims]
 
 
+def for_findings(claims: Iterable[Claim]) -> list[Claim]:
+    """Return the claims in the words of a page about findings; what each asks of one stays for `for_finding`."""
+    spoken = {"healthy": "finding-free", "ill": "the finding"}
+    return [
+        replace(claim, statement=_filled(_of_findings(claim).get("statement", claim.statement), spoken))
+        for claim in claims
+    ]
+
+
+def for_finding(claim: Claim, classes: Sequence[str]) -> Claim:
+    """Return a claim as it is asked of one finding.
+
+    Args:
+        claim: of the table.
+        classes: without the finding, and with it.
+
+    Raises:
+        NotEvaluable: the claim says why it cannot be asked of a finding.
+    """
+    without, ill = classes
+    if reason := _of_findings(claim).get("not_evaluable"):
+        raise NotEvaluable(str(reason))
+    return _for_two(replace(claim, two_classes=_of_findings(claim), finding={}), {"healthy": without, "ill": ill})
+
+
+def _of_findings(claim: Claim) -> Mapping[str, Any]:
+    return claim.finding or claim.two_classes
+
+
 def _for_two(claim: Claim, names: Mapping[str, str]) -> Claim:
-    asked = {key: _filled(value, names) for key, value in claim.two_classes.items() if key != "statement"}
+    asked = {key: _filled(value, names) for key, value in claim.two_classes.items() if key not in SAID}
     spoken = {role: name.replace("_", " ") for role, name in names.items()}
     return replace(
         claim,

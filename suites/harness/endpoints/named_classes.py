@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from suites.harness.claims import Claim
-from suites.harness.cohorts.class_roles import own_name
+from suites.harness.cohorts.class_roles import for_finding, own_name
 from suites.harness.endpoints.parameters import Score
 from suites.harness.endpoints.registry import get
+from suites.harness.errors import NotEvaluable
 from suites.harness.subjects.subject import Subject
 
 
 def without_their_classes(claims: Iterable[Claim], subject: Subject) -> str:
     """Return a sentence naming the claims that cannot be judged on a subject for want of a class; empty without any."""
     lost: dict[str, str] = {}
-    for claim in claims:
+    for given in claims:
+        try:
+            claim = given if subject.whole is None else for_finding(given, subject.classes)
+        except NotEvaluable:
+            continue  # it says why itself
         for name in _named(claim):
             if own_name(name, subject.classes) not in subject.classes:
                 lost.setdefault(claim.id, name)
     if not lost:
         return ""
     missing = " and ".join(sorted(set(lost.values())))
+    if subject.whole is not None:
+        return (
+            f"{subject.whole.name} answers findings, each there or not, and no classes such as {missing}; not "
+            f"evaluable on it: {', '.join(lost)}."
+        )
     return (
         f"{subject.name} tells {', '.join(subject.classes)} apart, and not {missing}; not evaluable on it: "
         f"{', '.join(lost)}."

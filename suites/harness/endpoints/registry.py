@@ -76,7 +76,7 @@ class Endpoint:
             UsageProblem: one is missing, unknown or of another type; one line with what is known.
         """
         where = f"claim {claim.id}: endpoint {self.name!r}"
-        own = (one.name for one in fields(Claim) if one.name not in ("parameters", "two_classes"))
+        own = (one.name for one in fields(Claim) if one.name not in ("parameters", "two_classes", "finding", "per"))
         return read_all(self.parameters, claim.parameters, where=where, beside=own)
 
     def conditions(self, claim: Claim, severities: Sequence[int], *, thorough: bool) -> list[Condition]:

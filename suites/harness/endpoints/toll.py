@@ -1,6 +1,6 @@
 """What does a change do to patients? How many more of the ill are missed, and of the healthy called ill.
 
-The one scale on which harms of every kind compare: further errors among 100 of a kind. It needs a class `normal`;
+The one scale on which harms of every kind compare: further errors among 100 of a kind. It needs a healthy class;
 one kind of illness taken for another is on neither side, so it is told by the effects of its own claims.
 """
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from suites.harness import statistics
 from suites.harness.claims import Measure
+from suites.harness.cohorts.class_roles import own_name
 from suites.harness.endpoints.registry import measured
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
@@ -29,7 +30,7 @@ def toll(
     """Return how many more are missed and called ill under conditions than on the same films untouched.
 
     Args:
-        answers: of the subject; none is told of one without a class `normal`.
+        answers: of the subject; none is told of one without a healthy class.
         conditions: of several, the mean.
         among: (N,) the films to count.
         named: condition of the measures; by default that of a single condition.
@@ -42,7 +43,7 @@ def of_calls(
     answers: Answers, before: Floats, after: Sequence[Floats], among: npt.NDArray[np.bool_] | None, named: str
 ) -> list[Measure]:
     """Return the same of calls, indices of classes: (N,) `before`, and (N,) each `after`; NaN where there is none."""
-    if NORMAL not in answers.subject.classes:
+    if own_name(NORMAL, answers.subject.classes) not in answers.subject.classes:
         return []
     normal = answers.class_index(NORMAL)
     defined = np.logical_and.reduce([np.isfinite(calls) for calls in (before, *after)])

@@ -73,7 +73,7 @@ class CleanAnswers:
 
 def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
     """Return the subject's answers to the clean, labelled films, or `None` where the run has none."""
-    films, table = record.cohort.table, record.predictions
+    films, table = record.films_of(subject.name).table, record.predictions
     own = (table["subject"] == subject.name) & (table["cohort"] == record.cohort.name) & (table["condition"] == "clean")
     columns = [f"logit_{index}" for index in range(len(subject.classes))]
     if not own.any():

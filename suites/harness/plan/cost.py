@@ -22,6 +22,7 @@ from suites.harness.plan.speed import Speed, cores
 from suites.harness.plan.stored import Stored
 from suites.harness.predictions.ahead import AT_WORK, WAITING
 from suites.harness.predictions.opened import HELD
+from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.pieces import needed
 from suites.harness.progress import STAGES, Stage, duration
 
@@ -92,7 +93,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
     cohorts = {"main": evaluation.cohort, **evaluation.probes}
     rows = {
         (subject.name, role): len(cohorts[role]) * len(evaluation.available(subject, conditions))
-        for subject in subjects
+        for subject in evaluation.wholes
         for role, conditions in evaluation.plan.items()
     }
     films = sum(len(cohorts[role]) for role in evaluation.plan)
@@ -107,12 +108,15 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
     measuring = [claim for claim in asked if get(claim.endpoint).stage == "measuring"]
     units["measuring"] = len(subjects) * len(measuring)
     seconds["measuring"] = len(subjects) * MEASURING * sum(claim.id not in stored.measured for claim in asked)
-    for subject in subjects:
-        forward, backward = speed.forward.get(subject.name, 0.0), speed.backward.get(subject.name, 0.0)
-        seconds["predicting"] += forward * stored.left[subject.name]
+    for whole in evaluation.wholes:
+        forward = speed.forward.get(whole.name, 0.0)
+        seconds["predicting"] += forward * stored.left[whole.name]
         if "checks" not in vars(evaluation):
             units["checking"] += len(evaluation.cohort)
             seconds["checking"] += len(evaluation.cohort) * (2 * forward + speed.decoding.get("main", 0.0))
+    for subject in subjects:
+        name = whole_of(subject).name
+        forward, backward = speed.forward.get(name, 0.0), speed.backward.get(name, 0.0)
         if subject.network is None:
             continue
         made, known = (dict(_attacks(claims, len(evaluation.cohort), profile)) for claims in (asked, old))
@@ -145,7 +149,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         passes=passes,
         units=units,
         seconds=seconds,
-        timed=all(subject.name in speed.forward for subject in subjects if stored.left[subject.name]),
+        timed=all(subject.name in speed.forward for subject in evaluation.wholes if stored.left[subject.name]),
         stored=stored.predictions,
         disk=disk,
         memory=RUNTIME + peak,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from suites.harness.claims import Claim
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.layouts import align_labels, check_exclusions
+from suites.harness.cohorts.layouts import check_exclusions
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
@@ -159,7 +159,7 @@ def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) 
     if not there.changes and asked <= there.worked:
         return planned(evaluation, Speed({}, {}, {}, 0.0, frozenset(), ()), there, seen, report=report)
     speed = measure(
-        evaluation.subjects, {role: asked_of[role] for role in evaluation.plan}, evaluation.plan.get("main", ()),
+        evaluation.wholes, {role: asked_of[role] for role in evaluation.plan}, evaluation.plan.get("main", ()),
         evaluation.working,
         seed=evaluation.seed, seconds=seconds,
     )  # fmt: skip
@@ -241,13 +241,14 @@ def _aligned(evaluation: Evaluation) -> tuple[Cohort, str]:
 
     Films that no run can be judged on can be counted all the same.
     """
-    cohort, first, refused = evaluation.cohort, evaluation.subjects[0].classes, ""
+    cohort, refused = evaluation.cohort, ""
     for subject in evaluation.subjects if "main" in evaluation.plan else ():
         try:
-            align_labels(cohort, subject.classes, probe=False)
+            evaluation.aligned(subject, cohort, probe=False)
         except CohortProblem as problem:
             refused = refused or str(problem)
-    return align_labels(cohort, first, probe=bool(refused) or "main" not in evaluation.plan), refused
+    probe = bool(refused) or "main" not in evaluation.plan
+    return evaluation.aligned(evaluation.subjects[0], cohort, probe=probe), refused
 
 
 def _group(table: pd.DataFrame, subject: Subject) -> Group:

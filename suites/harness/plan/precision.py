@@ -214,7 +214,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         (
             "disagreement", "flip_rate", "confident_whatever_the_cause", "selective", "conformal_coverage",
-            "robust_accuracy", "universal_pattern", "border_flips",
+            "missed_findings", "robust_accuracy", "universal_pattern", "border_flips",
         ),
         _EVERYONE,
     ),

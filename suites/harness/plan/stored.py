@@ -48,14 +48,14 @@ def stored(evaluation: Evaluation) -> Stored:
     A film is known by its id: one whose file has changed since counts as answered, and will be asked about again.
     """
     cohorts = {"main": evaluation.cohort, **evaluation.probes}
-    known = {subject.name: _answered(subject, evaluation) for subject in evaluation.subjects if evaluation.plan}
-    left = dict.fromkeys((subject.name for subject in evaluation.subjects), 0)
+    known = {subject.name: _answered(subject, evaluation) for subject in evaluation.wholes if evaluation.plan}
+    left = dict.fromkeys((subject.name for subject in evaluation.wholes), 0)
     films = dict.fromkeys(evaluation.plan, 0)
     predictions = changes = 0
     for role, planned in evaluation.plan.items():
         asked = {
             subject.name: [condition.identity for condition in evaluation.available(subject, planned)]
-            for subject in evaluation.subjects
+            for subject in evaluation.wholes
         }
         for image in cohorts[role].table["id"].astype(str):
             has = {name: known[name].get(image, set()) for name in asked}

@@ -55,6 +55,7 @@ class Answers:
         progress: told of what is computed from them.
         workers: who passes these films through the subject once more, where somebody asks for that.
         blocks_at: where such passes are kept, where that is not the cache.
+        offset: of one finding, what its logits are counted from: the log-odds of its operating point.
     """
 
     subject: Subject
@@ -66,6 +67,7 @@ class Answers:
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
     workers: Workers = field(default=THIS_PROCESS, compare=False, repr=False)
     blocks_at: Root | None = None
+    offset: float = 0.0
 
     @classmethod
     def of(
@@ -80,6 +82,7 @@ class Answers:
         progress: Progress | None = None,
         workers: Workers = THIS_PROCESS,
         blocks_at: Root | None = None,
+        offset: float = 0.0,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
         predicted = predictions.table["image"]
@@ -100,7 +103,19 @@ class Answers:
             progress=progress or Progress(),
             workers=workers,
             blocks_at=blocks_at,
+            offset=offset,
         )
+
+    @property
+    def stated(self) -> Answers:
+        """The same answers with the logits whose softmax are the probabilities that the subject itself states.
+
+        Of one finding these need not call it where its operating point does; of any other subject they are the answers.
+        """
+        if not self.offset:
+            return self
+        table = self.predictions.table.assign(logit_1=self.predictions.table["logit_1"] + np.float32(self.offset))
+        return replace(self, predictions=replace(self.predictions, table=table), offset=0.0)
 
     @cached_property
     def images(self) -> list[str]:

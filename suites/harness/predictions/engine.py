@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from torch import Tensor
 
 from suites.harness.cache import BlockShards, FilmKey, Unfinished
@@ -22,6 +22,7 @@ from suites.harness.cache.places import Root
 from suites.harness.errors import PredictionProblem, QuestionFailed, SubjectProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.resolution import AS_STORED, Resolution
+from suites.harness.subjects.heads import Heads
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Subject
 
@@ -140,7 +141,9 @@ class Engine:
             if len(seen) == wanted:
                 del self._views[image, condition.text]
                 vector = vectors[index] if vectors is not None and condition.text == CLEAN else None
-                self._keep((image, content), condition, seen[0] if wanted == 1 else _averaged(seen), vector)
+                self._keep(
+                    (image, content), condition, seen[0] if wanted == 1 else _averaged(seen, self.subject.heads), vector
+                )
 
     def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         if self.subject.respond is not None:
@@ -202,7 +205,14 @@ def _columns(width: int) -> dict[str, str]:
     return {"undefined": "text", "features": "bytes", **logits}
 
 
-def _averaged(views: Sequence[Numbers]) -> Numbers:
+def _averaged(views: Sequence[Numbers], heads: Heads) -> Numbers:
     """Return the logits of the mean probability over several views of a film."""
+    if heads == "sigmoid":
+        there = np.clip(
+            expit(np.stack(views).astype(np.float64)).mean(axis=0),
+            np.finfo(np.float64).tiny,
+            1 - np.finfo(np.float64).eps,
+        )
+        return np.asarray(np.log(there) - np.log1p(-there), dtype=np.float32)
     probabilities = softmax(np.stack(views).astype(np.float64), axis=1).mean(axis=0)
     return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)), dtype=np.float32)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit, logit
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -34,6 +35,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse, shown
 from suites.harness.predictions.engine import device_of_films, films_on, threads_of
 from suites.harness.predictions.opened import Opened, opened
 from suites.harness.predictions.resolution import Resolution
+from suites.harness.subjects.finding import own_finding
 from suites.harness.subjects.subject import Subject
 
 PASSES = 16
@@ -50,7 +52,7 @@ def features_under(answers: Answers, condition: str, cache: Path) -> Numbers | N
     """
     if condition == CLEAN:
         return answers.predictions.features
-    if answers.subject.head is None:
+    if _asked(answers).head is None:
         return None
     return _kept(answers, condition, "features", cache)
 
@@ -63,7 +65,20 @@ def dropout_passes(answers: Answers, condition: str, cache: Path) -> Numbers | N
     if not dropouts(answers.subject):
         return None
     stacked = _kept(answers, condition, "dropout", cache)
-    return stacked.reshape(len(stacked), PASSES, -1).transpose(1, 0, 2)
+    passes = stacked.reshape(len(stacked), PASSES, -1).transpose(1, 0, 2)
+    return passes if answers.subject.whole is None else _of_finding(answers, passes)
+
+
+def _asked(answers: Answers) -> Subject:
+    """Return the subject that is passed through: that of all findings, whose passes all of them share."""
+    return answers.subject.whole or answers.subject
+
+
+def _of_finding(answers: Answers, passes: Numbers) -> Numbers:
+    """Return (S, N, 2) probabilities of one finding, counted from its operating point, of (S, N, F) of all."""
+    index, offset = own_finding(answers.subject)
+    there = np.asarray(expit(logit(passes[..., index].astype(np.float64)) - offset), dtype=np.float32)
+    return np.stack([1 - there, there], axis=-1)
 
 
 def dropouts(subject: Subject) -> list[nn.Module]:
@@ -83,7 +98,8 @@ def _dropped(subject: Subject, pixels: Tensor, seed: int) -> Numbers:
     with torch.random.fork_rng([device] if device.type == "cuda" else []), _left_on(dropouts(subject)):
         torch.manual_seed(seed)
         logits, _ = subject.answer(pixels.expand(PASSES, -1, -1, -1).contiguous())
-    return np.asarray(logits.to("cpu", torch.float32).softmax(dim=1).numpy())
+    logits = logits.to("cpu", torch.float32)
+    return np.asarray((logits.softmax(dim=1) if subject.heads == "softmax" else logits.sigmoid()).numpy())
 
 
 @contextmanager
@@ -214,13 +230,14 @@ def _kept(answers: Answers, condition: str, kind: str, cache: Path) -> Numbers:
     Raises:
         FilmUnreadable: a film that was predicted cannot be read any more.
     """
-    name = answers.subject.name
+    subject = _asked(answers)
+    name = subject.name
     identities = Identities(answers.cohort, cache)
     job = PassJob(
         subject=name, kind=kind, condition=parse(condition), cohort=way_to_read(identities.cohort), seed=answers.seed,
         cache=cache if answers.blocks_at is None else answers.blocks_at, resolution=answers.resolution,
     )  # fmt: skip
-    passing = job.ready({name: answers.subject})
+    passing = job.ready({name: subject})
     blocks = cut(identities.rows)
     receipts = sorted(answers.workers.receipts(passing, blocks, Nobody()), key=lambda receipt: receipt.number)
     for file, reason in (film for receipt in receipts for film in receipt.unreadable):

@@ -23,6 +23,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.errors import FilmUnreadable, NotEvaluable, PredictionProblem, SubjectProblem, one_line
 from suites.harness.foreign_code import foreign
+from suites.harness.subjects.heads import log_odds, operating_point
 from suites.harness.subjects.subject import Subject
 
 FILMS = 8
@@ -137,7 +138,7 @@ def _of_network(subject: Subject, films: Iterable[Tensor]) -> tuple[SubjectCheck
         return ()
     pixels = torch.cat([exact for exact, _ in made])
     floats = torch.cat([inexact for _, inexact in made if inexact is not None]) if recipe.eight_bit else None
-    answers = [subject.answer(pixels)[0].cpu().double() for _ in range(REPEATS)]
+    answers = [_calls(subject, pixels) for _ in range(REPEATS)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     trained = [name or type(module).__name__ for name, module in network.named_modules() if module.training]
@@ -146,9 +147,9 @@ def _of_network(subject: Subject, films: Iterable[Tensor]) -> tuple[SubjectCheck
         if trained
         else "its network answers in evaluation mode, with dropout and batch statistics switched off"
     )
-    turned = subject.answer(pixels.flip(0))[0].flip(0).cpu().double()
+    turned = _calls(subject, pixels.flip(0)).flip(0)
     # Beside other films: what a batch norm in training mode makes of a film depends on its neighbours.
-    alone = torch.cat([subject.answer(one[None])[0] for one in pixels]).cpu().double()
+    alone = torch.cat([_calls(subject, one[None]) for one in pixels])
     return (
         SubjectCheck("in evaluation mode", not trained, mode),
         _repeatable(answers),
@@ -156,6 +157,19 @@ def _of_network(subject: Subject, films: Iterable[Tensor]) -> tuple[SubjectCheck
         _saturated(answers[0]),
         *_gradients(subject, network, floats, pixels, answers[0]),
     )  # fmt: skip
+
+
+def _calls(subject: Subject, pixels: Tensor) -> Tensor:
+    """Return (B, K) logits of (B, C, S, S) pixels in float64, or (B, F, 2) of each of F findings for itself."""
+    return _decided(subject, subject.answer(pixels)[0].cpu().double())
+
+
+def _decided(subject: Subject, logits: Tensor) -> Tensor:
+    if subject.heads == "softmax":
+        return logits
+    offsets = [log_odds(operating_point(subject.thresholds, index)[0]) for index in range(len(subject.classes))]
+    there = logits - logits.new_tensor(offsets)
+    return torch.stack([torch.zeros_like(there), there], dim=-1)
 
 
 def _with_all_films(
@@ -171,8 +185,8 @@ def _with_all_films(
         made = [subject.pixels(film[None]) for film in _films(cohort, rows[start : start + BATCH], cache)]
         if made:
             pixels = torch.cat(made)
-            first.append(subject.answer(pixels)[0].cpu().double())
-            second.append(subject.answer(pixels.flip(0))[0].flip(0).cpu().double())
+            first.append(_calls(subject, pixels))
+            second.append(_calls(subject, pixels.flip(0)).flip(0))
     answers = torch.cat(first), torch.cat(second)
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return checks
@@ -186,7 +200,7 @@ def _of_service(subject: Subject, films: Iterable[Tensor]) -> tuple[SubjectCheck
     asked = list(islice(films, ASKED))
     if not asked:
         return ()
-    answers = [subject.reply(asked).cpu().double() for _ in range(2)]
+    answers = [_decided(subject, subject.reply(asked).cpu().double()) for _ in range(2)]
     if not all(bool(torch.isfinite(logits).all()) for logits in answers):
         return ()
     return _repeatable(answers, logits=False), _saturated(answers[0])
@@ -206,9 +220,14 @@ def _difference(answers: Sequence[Tensor], *, logits: bool = True) -> tuple[floa
     spread = float(stack[0].max() - stack[0].min())
     apart = float((stack - stack[0]).abs().max())
     sure = stack.softmax(-1)
-    calls = int((stack.argmax(-1) != stack[0].argmax(-1)).any(0).sum())
+    calls = int(_of_films((stack.argmax(-1) != stack[0].argmax(-1)).any(0)).any(-1).sum())
     share = apart / spread if logits and spread > 0 else float(logits and apart > 0)
     return float((sure - sure[0]).abs().max()), share, calls
+
+
+def _of_films(told: Tensor) -> Tensor:
+    """Return (N, F) what holds of each film and finding, F = 1 for one of several classes."""
+    return told.reshape(len(told), -1)
 
 
 def _repeatable(answers: Sequence[Tensor], *, logits: bool = True) -> SubjectCheck:
@@ -236,7 +255,7 @@ def _independent(answers: Sequence[Tensor]) -> SubjectCheck:
 
 def _saturated(logits: Tensor) -> SubjectCheck:
     """In float32, as it is served, a softmax of such logits is exactly 1, and one film is as sure as another."""
-    full = int((logits.float().softmax(-1).amax(-1) == 1).sum())
+    full = int(_of_films(logits.float().softmax(-1).amax(-1) == 1).all(-1).sum())
     free = 2 * full < len(logits)
     measured = f"in float32 the probability of the class called is exactly 1 on {full} of {len(logits)} films"
     detail = (
@@ -262,7 +281,9 @@ def _gradients(
     pixels = exact if floats is None else floats.to(exact.device)
     first, there = _with_gradient(network, pixels[:2])
     flat = logits[0]
-    constant = len(flat) > 1 and bool((flat == flat[0]).all())  # its gradient is zero because it has none to give
+    constant = (
+        subject.heads == "softmax" and len(flat) > 1 and bool((flat == flat[0]).all())
+    )  # its gradient is zero because it has none to give
     # White-box attacks and gradient maps need it; they refuse on their own, this says so first.
     detail = (
         "gradients of its logits reach its input"
@@ -277,7 +298,7 @@ def _gradients(
         return (reach,)
     rest = pixels[len(first) :]
     answered = [part for part in (first, *([subject.answer(rest)[0].cpu().double()] if len(rest) else [])) if len(part)]
-    other = torch.cat(answered)
+    other = _decided(subject, torch.cat(answered))
     return reach, _float_path(pixels, exact, other, logits)
 
 
@@ -289,7 +310,8 @@ def _with_gradient(network: nn.Module, pixels: Tensor) -> tuple[Tensor, bool]:
         with torch.enable_grad():
             outputs = network(moved)
             logits = outputs.detach().cpu().double()
-            (gradient,) = torch.autograd.grad(outputs[0].amax() - outputs[0].amin(), moved, allow_unused=True)
+            one = outputs[0].amax() - outputs[0].amin() if outputs.shape[1] > 1 else outputs[0, 0]
+            (gradient,) = torch.autograd.grad(one, moved, allow_unused=True)
     except RuntimeError:  # what torch raises where there is no graph
         return logits, False
     return logits, gradient is not None and bool((gradient != 0).any())
@@ -301,7 +323,7 @@ def _float_path(pixels: Tensor, exact: Tensor, other: Tensor, logits: Tensor) ->
     Calls, and whether an attack succeeded, are always read off the exact ones.
     """
     levels = ((pixels * 255).round() - (exact * 255).round()).abs()
-    calls = int((other.argmax(-1) != logits.argmax(-1)).sum())
+    calls = int(_of_films(other.argmax(-1) != logits.argmax(-1)).any(-1).sum())
     share = 100 * float((levels > 0).double().mean())
     apart = float((other - logits).abs().max())
     detail = (

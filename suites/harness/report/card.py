@@ -90,7 +90,7 @@ def _chosen(record: Record, name: str | None) -> Subject:
 
 
 def _metadata(record: Record, subject: Subject) -> str:
-    cohort, answers = record.cohort, clean_films.clean_answers(record, subject)
+    cohort, answers = record.films_of(subject.name), clean_films.clean_answers(record, subject)
     measures = clean_films.overall(answers) if answers else []
     measures += [item for items in clean_films.per_class(answers).values() for item in items[:1]] if answers else []
     results = [

@@ -141,10 +141,20 @@ def film_answers(record: Record) -> list[FilmAnswers]:
 
     conditions = tuple(sorted(texts, key=order))
     return [
-        _answers(record.predictions, subject.name, subject.classes, films, conditions)
+        _answers(record.predictions, subject.name, subject.classes, _labelled(films, record, subject.name), conditions)
         for subject in record.subjects
         if (record.predictions["subject"] == subject.name).any()
     ]
+
+
+def _labelled(films: pd.DataFrame, record: Record, subject: str) -> pd.DataFrame:
+    """Return the films with the labels that a subject of one finding is judged by, none where nobody says it."""
+    if subject not in record.labelled:
+        return films
+    own = record.labelled[subject].table
+    label = dict(zip(own["id"].astype(str), own["label"].astype(str), strict=True))
+    main = films["cohort"] == record.cohort.name
+    return films.assign(label=films["id"].map(label).where(main, "").fillna(""))
 
 
 def _answers(

@@ -213,10 +213,11 @@ def shown(record: Record, subject: str) -> str:
     own = [one for one in record.judgements if one.subject == subject]
     settled = [one for one in own if one.verdict in (*HARMFUL, *GOOD)]
     few = sum(1 for one in settled if one.result and one.result.effect.exploratory)
-    counts = Counter(label for label in record.cohort.table["label"].astype(str) if label)
+    films = record.films_of(subject)
+    counts = Counter(label for label in films.table["label"].astype(str) if label)
     classes = ", ".join(f"{counts[name]:,} {wording.plain_name(name)}" for name in sorted(counts)) or "none labelled"
     return (
-        f"{len(record.cohort):,} films of {record.cohort.patients:,} patients ({classes}) settle {len(settled)} of "
+        f"{len(films):,} films of {films.patients:,} patients ({classes}) settle {len(settled)} of "
         f"{len(own)} questions{f', {_of(few, settled)} exploratory' if few else ''}."
     )
 

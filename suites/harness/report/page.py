@@ -16,10 +16,12 @@ from robustness.card import Card
 from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
+from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
 from suites.harness.record import Record
 from suites.harness.report import checklist, facts, findings, flags, repetition, views
 from suites.harness.report.comparison_section import ComparisonSection
+from suites.harness.report.finding_matrix import anchor, finding_matrices
 from suites.harness.report.grid_section import GridSection
 from suites.harness.report.table import as_table
 from suites.harness.report.views import Evidence
@@ -65,12 +67,15 @@ def render(
         grid: the section on every perturbation, its pictures stored already.
     """
     names = [subject.name for subject in record.subjects]
-    absent = {"comparison" if len(names) < 2 else "", "grid" if grid is None else ""}
+    first = {whole_of(subject).name: subject for subject in reversed(record.subjects)}
+    wholes = [whole_of(subject) for subject in reversed(first.values())]  # a network of several findings once
+    absent = {"comparison" if len(wholes) < 2 else "", "grid" if grid is None else ""}
     parts = views.sections(record, evidence)
     tallies = views.tallies(record)  # a run that ended early may have judged nothing of a subject
     return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
+        matrices=finding_matrices(record),
         subjects=names,
         several=len(names) > 1,
         contents=CONTENTS,
@@ -92,7 +97,8 @@ def render(
         flow=_flow(record),
         duration=_duration(record.seconds),
         expected=_duration(record.expected) if record.expected else "",
-        provenance=[_provenance(subject, record.checks.get(subject.name, ())) for subject in record.subjects],
+        weights=[whole.provenance.sha256[:10] for whole in wholes],
+        provenance=[_provenance(whole, record.checks.get(first[whole.name].name, ())) for whole in wholes],
         raised=flags.raised(record),
         checklist=checklist.answers(record, grid=grid is not None),
         downloads=downloads,
@@ -147,6 +153,8 @@ def assets(script: str = "page.js") -> dict[str, Markup]:
 
 
 def _title(names: Sequence[str], record: Record) -> str:
+    if record.subjects:  # one of several findings once
+        names = list(dict.fromkeys(whole_of(subject).name for subject in record.subjects))
     return " against ".join(names) if names else record.cohort.name
 
 
@@ -189,6 +197,7 @@ def _first(record: Record, subject: Subject) -> dict[str, Any]:
     ]
     return {
         "subject": subject.name,
+        "anchor": anchor(subject.name) if subject.whole is not None else "",
         "accuracy": next((measure for measure in overall if measure.name == "accuracy"), None),
         "recalls": recalls,
         "told": findings.shown(record, subject.name),

@@ -17,6 +17,7 @@ import pandas as pd
 
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.findings import PREFIX
 from suites.harness.cohorts.patient_facts import published_facts
 from suites.harness.errors import UsageProblem, reason
 from suites.harness.foreign_file import MIB, read_text
@@ -175,9 +176,14 @@ def films_table(record: Record) -> pd.DataFrame:
     others, and an exact age may tell who it is.
     """
     tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
-    known = pd.concat(
-        [table[list(FILM_COLUMNS)].astype(str).join(published_facts(table)) for table in tables], ignore_index=True
-    )
+    told = [
+        table[list(FILM_COLUMNS)]
+        .astype(str)
+        .join(published_facts(table))
+        .join(table[[name for name in table if str(name).startswith(PREFIX)]].astype(str))
+        for table in tables
+    ]
+    known = pd.concat(told, ignore_index=True).fillna("")
     return known.drop(columns=[name for name in known if name not in FILM_COLUMNS and not (known[name] != "").any()])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustness.perturbation import PerturbationUndefined
 from suites.harness.claims import Judgement
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import slug
@@ -88,9 +89,12 @@ def _look(grid: StressGrid | None) -> films_page.Look | None:
     """Return what shows a film of the main cohort under a condition, where the run has any."""
     if grid is None:
         return None
-    answers = grid.subjects[0].answers
+    judged = [one.answers for one in grid.subjects]  # of several findings, each on films of its own
 
     def look(image: str, condition: str) -> NDArray[np.float32]:
+        answers = next((one for one in judged if image in one.images), None)
+        if answers is None:
+            raise PerturbationUndefined("no subject is judged on it")
         if condition == CLEAN:  # with as many pixels as under stress
             return answers.resolution.working(torch.from_numpy(answers.film(image).pixels), None)[0].numpy()
         return answers.under(image, parse(condition))[0].numpy()

@@ -61,6 +61,19 @@ class LogProbabilities(nn.Module):
         return logits
 
 
+class LogOdds(nn.Module):
+    """A network that returns a probability for each finding, as one that returns their log-odds."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (B, F) logits ln(p / (1 - p)), p kept as far from 0 and 1 as float32 tells it from them."""
+        logits: Tensor = torch.logit(self.network(pixels), eps=torch.finfo(torch.float32).eps)
+        return logits
+
+
 def as_logits(subject: Subject) -> Subject:
     """Return the subject itself where its outputs are logits, else one that returns the logarithms of probabilities.
 
@@ -79,6 +92,8 @@ def as_logits(subject: Subject) -> Subject:
         )
     if not bool(torch.isfinite(outputs).all()):
         return subject  # named with its film when the films are predicted
+    if subject.heads == "sigmoid":
+        return _findings(subject, network, ends, sources, cut)
     low, high = float(outputs.min()), float(outputs.max())
     varies = bool((outputs.amax(dim=0) - outputs.amin(dim=0)).max() > 0)
     sums = outputs.sum(dim=1)
@@ -101,7 +116,34 @@ def as_logits(subject: Subject) -> Subject:
     if whole == 1 and sources == {"Sigmoid"}:
         raise SubjectProblem(
             f"{subject.name}: it gives each class a sigmoid of its own, and such numbers are no probabilities of one "
-            "class among several; return one logit for each class, without the sigmoid"
+            "class among several; return one logit for each class, without the sigmoid, or, where they are findings, a "
+            'Subject with heads="sigmoid"'
+        )
+    return subject
+
+
+def _findings(subject: Subject, network: nn.Module, ends: set[str], sources: set[str], cut: set[str]) -> Subject:
+    """Undo the sigmoids of findings; refuse what was made of probabilities otherwise, for it is neither.
+
+    Args:
+        subject: with sigmoid heads.
+        network: its network.
+        ends: the operations nearest to its outputs; `sources` with averages and scales left out, which are in `cut`.
+        sources: see `ends`.
+        cut: see `ends`.
+
+    Raises:
+        SubjectProblem: the outputs are a softmax, or probabilities that were changed (averaged, rescaled, clamped).
+    """
+    if ends == {"Sigmoid"}:
+        note = "its outputs are probabilities (a sigmoid for each finding), not logits: their log-odds are taken"
+        provenance = replace(subject.provenance, notes=(*subject.provenance.notes, note))
+        return replace(subject, network=LogOdds(network), provenance=provenance)
+    if sources & {"Softmax", "Sigmoid", "LogSoftmax"}:
+        how = f" ({', '.join(sorted(cut))[:60]})" if cut else ""
+        raise SubjectProblem(
+            f"{subject.name}: its heads are said to be sigmoids, but its outputs come of "
+            f"{' and '.join(sorted(sources))}{how}; return one logit for each finding"
         )
     return subject
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from suites.harness.errors import PredictionProblem, SubjectProblem, one_line
 from suites.harness.foreign_code import foreign, written_in
+from suites.harness.subjects.heads import Heads, refuse_unfit
 from suites.harness.subjects.network_digest import digest_of, digest_of_network
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.temperature_file import FittedTemperature
@@ -106,7 +107,7 @@ class Subject:
 
     Attributes:
         name: short and unique within a run.
-        classes: class names in the order of the logits, from the weights' own metadata.
+        classes: class names in the order of the logits, from the weights' own metadata; with sigmoid heads, findings.
         network: (B, C, S, S) pixels in [0, 1] to (B, K) logits, in eval mode; `None` for a subject that only answers
             `respond` (a deployed service), which white-box suites then report as not evaluable.
         preprocessing: the recipe in use; `preprocessings` holds every recipe in circulation by name.
@@ -117,6 +118,11 @@ class Subject:
         precision: what its network multiplies in (see `device`).
         tolerance: how far logits may lie apart on machines whose answers stand for one another; `None`: they are the
             same bits.
+        heads: `softmax`: classes exclude one another; `sigmoid`: each is a finding of its own, there or not, and is
+            judged as a subject of two classes (see `finding`).
+        thresholds: with sigmoid heads, the published operating point of each finding, a probability; `None` where none
+            is published for any of them, then .5 decides, as where one is NaN.
+        whole: of a subject of one finding, the subject of all; `answers`: the finding as that one calls it.
     """
 
     name: str
@@ -131,11 +137,16 @@ class Subject:
     attribution_layer: str | None = None
     precision: str = "float32"
     tolerance: float | None = None
+    heads: Heads = "softmax"
+    thresholds: tuple[float, ...] | None = None
+    whole: Subject | None = None
+    answers: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise SubjectProblem(f"a subject has a name, not {one_line(repr(self.name), 40)}; give it a short one")
-        if len(self.classes) < 2:
+        refuse_unfit(self.name, self.classes, self.heads, self.thresholds)
+        if self.heads == "softmax" and len(self.classes) < 2:
             raise SubjectProblem(f"{self.name}: a classifier needs at least two class names, got {list(self.classes)}")
         for name in self.classes:
             if not isinstance(name, str) or not 0 < len(name) <= LONGEST_CLASS or name.isspace() or _breaks(name):
@@ -166,12 +177,17 @@ class Subject:
         the same file. Taken once per subject: one whose network was trained on is a new subject.
         """
         parts: dict[str, object] = {"sha256": self.provenance.sha256, "classes": list(self.classes)}
+        if self.whole is not None:
+            parts |= {"whole": self.whole.fingerprint, "finding": self.answers}
+            return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         if self.network is not None:
             parts["network"] = digest_of_network(self.network)
         elif self.provenance.format != "service":  # a service's sha256 covers its answers, not how it is asked
             parts["respond"] = digest_of(self.respond)
         if self.temperature is not None:
             parts["temperature"] = self.temperature.temperature
+        if self.heads != "softmax":  # of others nothing has changed: their identity is that of earlier versions
+            parts |= {"heads": self.heads, "thresholds": [str(one) for one in self.thresholds or ()]}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -261,6 +277,8 @@ class Subject:
     @cached_property
     def head(self) -> nn.Linear | None:
         """The last linear layer where it gives the logits: what it sees are the features."""
+        if self.whole is not None:  # its head answers all findings
+            return None
         linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)] if self.network else []
         outputs = {len(self.classes), 1 if len(self.classes) == 2 else len(self.classes)}
         return linear[-1] if linear and linear[-1].out_features in outputs else None

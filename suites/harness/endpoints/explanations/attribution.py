@@ -185,14 +185,23 @@ def inputs(answers: Answers, index: Sequence[int], condition: str = CLEAN) -> Te
 def masks(answers: Answers, index: Sequence[int], name: str) -> tuple[dict[str, Mask], npt.NDArray[np.float64]]:
     """Return image id -> (S, S) mask carried through the resize and crop, and the share of each that stayed visible.
 
+    Where a film's lesions have a mask for each finding, `lesion` is that of the subject's own finding alone: what was
+    drawn around another one is no place to look for it.
+
     Raises:
         NotEvaluable: the films carry no mask of that name.
     """
     seen = {answers.images[at]: _seen(answers, at, CLEAN) for at in index}
     if any(name not in one.masks for one in seen.values()):
         raise NotEvaluable(f"the films of {answers.cohort.name} carry no {name} mask")
-    found = {image: one.masks[name] for image, one in seen.items()}
-    return found, np.array([one.visible[name] for one in seen.values()])
+    own = f"{name}:{answers.subject.classes[-1]}"
+    found, visible = {}, []
+    for image, one in seen.items():
+        apart = answers.subject.whole is not None and any(other.startswith(f"{name}:") for other in one.masks)
+        named = own if apart else name
+        found[image] = one.masks.get(named, np.zeros_like(one.masks[name]))
+        visible.append(one.visible.get(named, np.nan))
+    return found, np.array(visible)
 
 
 def attribute(

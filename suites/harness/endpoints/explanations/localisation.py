@@ -15,6 +15,7 @@ from explain.localisation import energy_table, localise, marked_region, overlap,
 from explain.selection import Pick, largest_flips, most_confident_errors, random_correct
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
+from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.explanations import attribution, galleries
@@ -48,7 +49,8 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
     """
     answers = evidence.main
     method = _method(answers, claim)
-    ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != "normal").to_numpy()
+    well = healthy(answers.subject.classes)
+    ill = answers.shared(CLEAN) & (answers.correct(CLEAN) == 1) & (answers.cohort.table["label"] != well).to_numpy()
     index = attribution.chosen(answers, evidence.profile, ill)
     lesions, visible = attribution.masks(answers, index.tolist(), "lesion")
     seen = np.array([lesions[answers.images[at]].any() for at in index])

@@ -147,12 +147,12 @@ def _causes(
     return {"The same films, white for different reasons": items}
 
 
-@endpoint("confident_on_probe", parameters={"role": Role()})
+@endpoint("confident_on_probe", parameters={"role": Role(), "of": ClassName("")})
 def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
-    """Share of the films of a probe (`role`) that are called with more than 90 % confidence."""
+    """Share of the films of a probe (`role`) that are called, or called `of`, with more than 90 % confidence."""
     probe, main = evidence.probe(claim.parameters["role"]), evidence.main
-    everyone = np.ones(len(probe.cohort), dtype=bool)
-    share = probe.score("confident_share", CLEAN, everyone)
+    everyone, of = np.ones(len(probe.cohort), dtype=bool), claim.parameters["of"]
+    share = _surely(probe, of, everyone)
     n, role = len(probe.cohort), claim.parameters["role"]
     both, smallest = TwoCohorts.of(main, probe), smallest_kind(probe)
 
@@ -160,9 +160,7 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         return measured(name, role, sampled, n, unit="share", smallest=smallest, needed=50)
 
     usual = np.ones(len(main.cohort), dtype=bool)
-    surely = measured(
-        "confident_share", CLEAN, main.score("confident_share", CLEAN, usual), len(main.cohort), unit="share"
-    )
+    surely = measured("confident_share", CLEAN, _surely(main, of, usual), len(main.cohort), unit="share")
     measures = [
         surely,
         on_probe("mean_confidence", probe.score("mean_confidence", CLEAN, everyone)),
@@ -179,6 +177,7 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     known, rarest = counted(probe, "accuracy", labelled)
     measured_right = [] if right is None else [measured("accuracy", role, right, known, unit="share", smallest=rarest)]
     films = FILMS.get(role, f"{role} films")
+    said = f"are called {plain_name(of)}" if of else "are called"
     return Result(
         effect=on_probe("confident_share", share),
         p_beyond=beyond(share, claim),
@@ -187,12 +186,20 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         films=films,
         measures=[*measures, *measured_right],
         summary=(
-            f"{percent(share.estimate)} of {n} {films} are called with more than {whole_percent(CONFIDENT)} "
+            f"{percent(share.estimate)} of {n} {films} {said} with more than {whole_percent(CONFIDENT)} "
             f"confidence, {_rightly(share, right, known, n, role)}; its own confidence tells them from the usual films "
             f"with an AUROC of {against_chance(caught)}."
         ),
         galleries=_surest(probe, films),
     )
+
+
+def _surely(answers: Answers, of: str, among: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Sampled:
+    """Return the share of films that are called with confidence, or called a class with it."""
+    if not of:
+        return answers.score("confident_share", CLEAN, among)
+    sure = answers.probabilities().max(axis=1) > CONFIDENT
+    return answers.rate(sure & (answers.called() == answers.class_index(of)), among)
 
 
 def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int, role: str) -> str:

@@ -58,7 +58,7 @@ CURVE_FILMS = 200
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
     """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
     answers, condition = evidence.main, claim.parameters["condition"]
-    everyone = LabelledFilms.of(answers, condition)
+    everyone = LabelledFilms.of(answers.stated, condition)
     films = everyone.among(everyone.sample())
     probabilities = softmax(films.logits)
     together = null_band.patient_correlation(probabilities, films.labels, films.patients)
@@ -154,7 +154,7 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
         for name, levels in chains.items():
             points = []
             for _, text in levels:
-                films = LabelledFilms.of(answers, text)
+                films = LabelledFilms.of(answers.stated, text)
                 films = films.among(films.sample())
                 value = measures.measured(
                     (), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,

@@ -83,7 +83,7 @@ def under_shifts(
     rows = []
     for name in dict.fromkeys([CLEAN, *conditions]):
         try:
-            films = LabelledFilms.of(evidence.main, CLEAN, name)
+            films = LabelledFilms.of(evidence.main.stated, CLEAN, name)
         except NotEvaluable as reason:
             rows.append(UnderShift(name=name, films=0, problem=str(reason)))
             continue
@@ -92,7 +92,7 @@ def under_shifts(
         rows.append(_under_shift(name, films, crossfit.recalibrated(there, films.logits), fitted))
     for role, probe in evidence.probes.items():
         try:
-            films = LabelledFilms.of(probe, CLEAN)
+            films = LabelledFilms.of(probe.stated, CLEAN)
         except NotEvaluable:
             continue  # no labels of the subject's classes: nothing to calibrate against
         rows.append(_under_shift(role, films, fits.pooled.transform(films.logits), fitted))

@@ -44,7 +44,7 @@ from suites.harness.subjects.temperature_file import FittedTemperature, digests
 def temperature(evidence: Evidence, claim: Claim) -> Result:
     """The temperature that fits the logits best (T > 1: too sure), and what it gains on other patients."""
     answers = evidence.main
-    films = LabelledFilms.of(answers, CLEAN)
+    films = LabelledFilms.of(answers.stated, CLEAN)
     fitted = films.sampled(
         partial(measures.estimate, "temperature", films.logits, films.labels),
         recalibration.RANGE,
@@ -127,10 +127,7 @@ def _recalibrated(
             ),
         },
         files={
-            f"temperature-{stem}.json": (
-                _exported(answers, films, fits, effect).text(),
-                f"the temperature of {answers.subject.name}, for --temperature",
-            ),
+            **_for_later(answers, films, fits, effect),
             f"temperature-shifts-{stem}.csv": (
                 recalibration.survival_numbers(survival).to_csv(index=False),
                 f"whether that temperature survives each shift, {answers.subject.name}",
@@ -141,6 +138,17 @@ def _recalibrated(
             ),
         },
     )
+
+
+def _for_later(
+    answers: Answers, films: LabelledFilms, fits: crossfit.CrossFit[Recalibrator], effect: Measure
+) -> dict[str, tuple[str, str]]:
+    """Return the file of a temperature; none of one finding's, for `--temperature` divides all logits of a subject."""
+    if answers.subject.whole is not None:
+        return {}
+    name = answers.subject.name
+    text = _exported(answers, films, fits, effect).text()
+    return {f"temperature-{slug(name)}.json": (text, f"the temperature of {name}, for --temperature")}
 
 
 def _exported(

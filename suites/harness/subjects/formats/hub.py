@@ -14,6 +14,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from torch import nn
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.subjects.finding import NormalisedFindings
 from suites.harness.subjects.formats import keys, networks, processor, schemas
 from suites.harness.subjects.formats.network_size import planned
 from suites.harness.subjects.formats.paths import is_folder, is_listed, local_path
@@ -22,6 +23,7 @@ from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.formats.tensors import State, filled, outputs_of
 from suites.harness.subjects.formats.weights import checked, read_json, read_safetensors, sha256_of_file
 from suites.harness.subjects.formats.wording import first_few, in_one_line, in_short
+from suites.harness.subjects.heads import Heads
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
@@ -137,8 +139,9 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     recipe, told = _default(recipes, classes, is_published=source == f"hf:{PUBLISHED}")
     notes += told
     state = read_safetensors(weights_file)
-    outputs = outputs_of(next((state[key] for key in HEADS if key in state), None), classes, weights_file)
-    _refuse_several_findings(config, outputs, config_file)
+    weight = next((state[key] for key in HEADS if key in state), None)
+    heads = _heads(config, classes, None if weight is None or weight.ndim == 0 else len(weight), config_file)
+    outputs = len(classes) if heads == "sigmoid" else outputs_of(weight, classes, weights_file)
     if outputs == 1 and len(classes) == 2:
         notes.append(f"one sigmoid logit, for {classes[1]}")
     else:
@@ -151,9 +154,10 @@ def from_folder(folder: Path, spec: str, *, name: str, source: str, revision: st
     return Subject(
         name=name,
         classes=classes,
-        network=Normalised(network, mean, std),
+        network=(NormalisedFindings if heads == "sigmoid" else Normalised)(network, mean, std),
         preprocessing=recipe,
         preprocessings=recipes,
+        heads=heads,
         provenance=Provenance(
             spec=spec,
             format="hub",
@@ -193,19 +197,20 @@ def _default(
     return stated, [note]
 
 
-def _refuse_several_findings(config: Mapping[str, Any], outputs: int, source: Path) -> None:
-    """Refuse heads whose outputs are no classes that exclude one another; one sigmoid logit alone tells two classes.
+def _heads(config: Mapping[str, Any], classes: tuple[str, ...], outputs: int | None, source: Path) -> Heads:
+    """Return what the outputs are by `problem_type`; one logit alone tells two classes apart, whatever it says.
 
     Raises:
-        SubjectProblem: `problem_type` says so.
+        SubjectProblem: they are neither classes that exclude one another nor findings.
     """
     kind = config.get("problem_type")
-    if kind in {None, "single_label_classification"} or (kind == "multi_label_classification" and outputs == 1):
-        return
-    why = ": several findings of one film at once" if kind == "multi_label_classification" else ""
+    if kind in {None, "single_label_classification"}:
+        return "softmax"
+    if kind == "multi_label_classification":
+        return "softmax" if outputs == 1 and len(classes) == 2 else "sigmoid"
     raise SubjectProblem(
-        f"{source}: problem_type is {in_short(kind, 60)}{why}, which is not judged yet; only classes that exclude one "
-        "another are (single_label_classification, logits for a softmax)"
+        f"{source}: problem_type is {in_short(kind, 60)}, which is not judged here; write single_label_classification "
+        "(classes that exclude one another) or multi_label_classification (findings, each with a sigmoid)"
     )
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from suites.harness.errors import SubjectProblem, one_line
 from suites.harness.strict_json import check_values
+from suites.harness.subjects.finding import NormalisedFindings
 from suites.harness.subjects.formats import class_order, keys, networks, schemas
 from suites.harness.subjects.formats.hub import PUBLISHED_CLASSES
 from suites.harness.subjects.formats.network_size import planned
@@ -32,6 +33,7 @@ from suites.harness.subjects.formats.tensors import (
 )
 from suites.harness.subjects.formats.weights import checked, read_torch, sha256_of_file
 from suites.harness.subjects.formats.wording import first_few
+from suites.harness.subjects.heads import Heads
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
@@ -86,7 +88,10 @@ def load_lightning(spec: str) -> Subject:
     used = {key: _plain(settings[key]) for key in schemas.HYPER_PARAMETERS["properties"] if key in settings}
     checked({"hyper_parameters": used}, {"properties": {"hyper_parameters": schemas.HYPER_PARAMETERS}}, path)
     state = _network_state(unwrapped(as_state(checkpoint["state_dict"], path)), path)
-    classes, outputs, notes = _classes(used, class_order.stated(checkpoint), state, kind, path)
+    heads = _heads(settings, path)
+    if heads == "sigmoid" and not (used.get("classes") or used.get("class_names") or class_order.stated(checkpoint)):
+        raise SubjectProblem(f"{path}: nothing names its findings; store them as hyper-parameter `classes`")
+    classes, outputs, notes = _classes(used, class_order.stated(checkpoint), state, kind, path, heads=heads)
     make, tensors = NETWORKS[kind](state, outputs)
     network = filled(make, planned(make, side=SIZE, channels=3, source=path), tensors, path)
     recipes: dict[str, Preprocessing] = {"repository": REPOSITORY}
@@ -98,9 +103,10 @@ def load_lightning(spec: str) -> Subject:
     return Subject(
         name=kind if path.stem in ("best", "last") else path.stem,
         classes=classes,
-        network=Normalised(network),
+        network=(NormalisedFindings if heads == "sigmoid" else Normalised)(network),
         preprocessing=REPOSITORY,
         preprocessings=recipes,
+        heads=heads,
         provenance=Provenance(
             spec=spec,
             format="lightning",
@@ -113,6 +119,24 @@ def load_lightning(spec: str) -> Subject:
     )
 
 
+def _heads(settings: Mapping[Any, object], path: Path) -> Heads:
+    """Return what the hyper-parameters say of the logits, be it in Transformers' word for it.
+
+    Raises:
+        SubjectProblem: it is neither classes nor findings.
+    """
+    told = _plain(settings.get("heads", settings.get("problem_type")))
+    known: dict[object, Heads] = {
+        None: "softmax", "softmax": "softmax", "single_label_classification": "softmax",
+        "sigmoid": "sigmoid", "multi_label_classification": "sigmoid",
+    }  # fmt: skip
+    if isinstance(told, list) or told not in known:
+        raise SubjectProblem(
+            f"{path}: hyper_parameters say {one_line(str(told), 40)} of its logits; `heads` is softmax or sigmoid"
+        )
+    return known[told]
+
+
 def _network_state(state: State, path: Path) -> State:
     strangers = [key for key in state if not key.startswith(("model.", *BESIDE_THE_NETWORK))]
     if strangers:
@@ -123,7 +147,13 @@ def _network_state(state: State, path: Path) -> State:
 
 
 def _classes(
-    settings: Mapping[str, Any], stated: Mapping[str, tuple[str, ...]], state: State, kind: str, path: Path
+    settings: Mapping[str, Any],
+    stated: Mapping[str, tuple[str, ...]],
+    state: State,
+    kind: str,
+    path: Path,
+    *,
+    heads: Heads = "softmax",
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """Return class names, logits and notes, after the head, `num_classes` and the names were found to agree."""
     head = next((state[key] for key in HEADS[kind] if key in state), None)
@@ -132,8 +162,9 @@ def _classes(
     named = next((settings[key] for key in ("classes", "class_names") if isinstance(settings.get(key), list)), None)
     place, named = ("hyper-parameters", named) if named is not None else next(iter(stated.items()), ("", None))
     classes = PUBLISHED_CLASSES if named is None else tuple(named)
-    outputs = outputs_of(head, classes, path)
-    single = outputs == 1 and len(classes) == 2
+    several = heads == "sigmoid" and head.ndim > 0
+    outputs = len(head) if several else outputs_of(head, classes, path)
+    single = outputs == 1 and len(classes) == 2 and not several
     declared = settings.get("num_classes")
     if declared not in {None, outputs} and not (single and declared == 2):
         raise SubjectProblem(

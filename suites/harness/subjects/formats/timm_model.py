@@ -14,6 +14,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from suites.harness.errors import SubjectProblem, one_line
+from suites.harness.subjects.finding import NormalisedFindings
 from suites.harness.subjects.formats import class_order
 from suites.harness.subjects.formats.network_size import refuse_large, without_values
 from suites.harness.subjects.formats.paths import local_path
@@ -22,6 +23,7 @@ from suites.harness.subjects.formats.schemas import LARGEST_SIDE
 from suites.harness.subjects.formats.tensors import State, filled, of_network, outputs_of
 from suites.harness.subjects.formats.weights import read_content, sha256_of_file, tensors_in
 from suites.harness.subjects.formats.wording import in_one_line
+from suites.harness.subjects.heads import HEADS, Heads, read_thresholds
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Normalised, Provenance, Subject
 
@@ -34,19 +36,23 @@ OPTIONS = {
     "std": "per channel, of pixels in [0, 1]",
     "short_side": "length of the film's short side before the crop, or `squeeze`",
     "interpolation": "nearest, bilinear or bicubic",
+    "heads": "softmax (classes that exclude one another) or sigmoid (findings)",
+    "thresholds": "operating point of each finding, a probability; empty where none is published",
 }
 
 
 @register(
-    "timm:NAME?checkpoint=PATH&classes=a,b,c[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear]",
+    "timm:NAME?checkpoint=PATH&classes=a,b,c[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear&heads=sigmoid]",
     matches=lambda spec: spec.startswith("timm:"),
 )
 def load_timm(spec: str) -> Subject:
     """Load a timm model from a file of weights; preprocessing and normalisation as timm resolves them, unless given.
 
-    Two classes may be answered by one sigmoid logit; it speaks for the second class.
+    Two classes may be answered by one sigmoid logit; it speaks for the second class. With `heads=sigmoid` the classes
+    are findings, and each has a logit of its own.
     """
     name, options = _parse(spec)
+    heads: Heads = "sigmoid" if options.get("heads", "softmax") == "sigmoid" else "softmax"
     classes = tuple(part.strip() for part in options["classes"].split(","))
     if not all(classes):
         raise SubjectProblem(f"{spec}: a class name is empty in {options['classes']!r}")
@@ -63,7 +69,7 @@ def load_timm(spec: str) -> Subject:
     make = partial(_create, name, spec, in_chans=channels, img_size=size)
     plan = without_values(partial(make, num_classes=len(classes)))
     state, inside = of_network(state, plan.state_dict())
-    outputs = _outputs(name, state, classes, path)
+    outputs = _outputs(name, state, classes, path, heads)
     make = partial(make, num_classes=outputs)
     if outputs != len(classes):
         plan = without_values(make)
@@ -75,14 +81,16 @@ def load_timm(spec: str) -> Subject:
         notes.append(f"weights from the file's `{found}`")
     if inside:
         notes.append(f"weights from under `{inside}`")
-    if outputs == 1:
+    if outputs == 1 and heads == "softmax":
         notes.append(f"one sigmoid logit, for {classes[1]}")
     return Subject(
         name=name if path.stem in ("model", "best", "last", "pytorch_model") else path.stem,
         classes=classes,
-        network=Normalised(network, mean, std),
+        network=(NormalisedFindings if heads == "sigmoid" else Normalised)(network, mean, std),
         preprocessing=recipe,
         preprocessings={recipe.name: recipe},
+        heads=heads,
+        thresholds=read_thresholds(options.get("thresholds"), spec),
         provenance=Provenance(
             spec=spec,
             format="timm",
@@ -115,16 +123,20 @@ def _parse(spec: str) -> tuple[str, dict[str, str]]:
             raise SubjectProblem(
                 f"{spec}: {key} is missing: give ?checkpoint=PATH&classes=a,b,c ({key}: {OPTIONS[key]})"
             )
+    if options.get("heads", "softmax") not in HEADS:
+        raise SubjectProblem(f"{one_line(spec, 80)}: heads should be {OPTIONS['heads']}")
     return name, options
 
 
-def _outputs(name: str, state: State, classes: tuple[str, ...], path: Path) -> int:
+def _outputs(name: str, state: State, classes: tuple[str, ...], path: Path, heads: Heads) -> int:
     """Return how many logits the head has, after comparing it with the class names."""
     settings = timm.models.get_pretrained_cfg(name)
     head = settings.classifier if settings else None
     head = head[0] if isinstance(head, (tuple, list)) else head
-    rows = outputs_of(state.get(f"{head}.weight"), classes, path)
-    if rows != len(classes) and not (rows == 1 and len(classes) == 2):
+    weight = state.get(f"{head}.weight")
+    several = heads == "sigmoid" and weight is not None and weight.ndim > 0
+    rows = len(weight) if several and weight is not None else outputs_of(weight, classes, path)
+    if rows != len(classes) and not (rows == 1 and len(classes) == 2 and heads == "softmax"):
         raise SubjectProblem(
             f"{path}: wrong number of classes: {head}.weight has {rows} outputs, but {len(classes)} classes are named "
             f"({', '.join(classes)})"

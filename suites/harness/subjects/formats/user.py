@@ -36,6 +36,8 @@ _FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("device", str, "text such as 'cpu'"),
     ("temperature", (FittedTemperature, NoneType), "a FittedTemperature"),
     ("attribution_layer", (str, NoneType), "the name of a module"),
+    ("heads", str, "'softmax' or 'sigmoid'"),
+    ("thresholds", (tuple, NoneType), "a tuple of probabilities"),
 )
 """What a subject is made of, and of what type: nothing else checks what is built in Python."""
 

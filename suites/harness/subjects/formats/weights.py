@@ -7,7 +7,7 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,17 @@ def read_safetensors(path: Path) -> State:
     return as_state(content, path)
 
 
-def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever its trainer put there
+def plain(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever its trainer put there
+    """Read a torch file of tensors, numbers, text and containers; whatever torch raises comes out."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_torch(path: Path, load: Callable[[Path], Any] = plain) -> Any:  # noqa: ANN401 - as above
     """Read a torch file with `weights_only=True`: tensors, numbers, text and containers, never code.
+
+    Args:
+        path: the file.
+        load: reads it in place of that, and runs nothing of it either (see `shells`).
 
     Raises:
         SubjectProblem: the file is missing, truncated, in another format, or names code to be run.
@@ -128,7 +137,7 @@ def read_torch(path: Path) -> Any:  # noqa: ANN401 - a checkpoint holds whatever
         refuse_other_archives(path)
         with warnings.catch_warnings(), bounded_memory(size):
             warnings.simplefilter("ignore")  # of old pickles and rare layouts: it loads, or it is refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load(path)
     except SubjectProblem:
         raise
     except MemoryError as error:

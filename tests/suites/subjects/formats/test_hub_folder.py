@@ -89,13 +89,13 @@ def test_what_the_file_states_decides_except_for_the_published_kind(resample, cr
         assert "hub unless chosen" in notes[0]
 
 
-@pytest.mark.parametrize("kind", ["multi_label_classification", "regression", 7])
-def test_several_findings_at_once_are_not_judged_yet(hub_folder, kind):
+@pytest.mark.parametrize("kind", ["regression", 7])
+def test_outputs_that_are_neither_classes_nor_findings_are_not_judged(hub_folder, kind):
     edit(hub_folder / "config.json", problem_type="single_label_classification")
     load_subject(str(hub_folder))
     edit(hub_folder / "config.json", problem_type=kind)
     assert "problem_type is " in (message := refused(hub_folder))
-    assert "not judged yet" in message
+    assert "not judged here" in message
 
 
 def test_the_published_size_has_its_name(published):
