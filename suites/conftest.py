@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
 from suites.harness.errors import PredictionProblem, UsageProblem
@@ -97,6 +98,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     cohort = load_cohort(str(option("--data")))
     subjects = with_names(tempered, option("--name"), taken=(PAGE, cohort.name))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
+    probes |= load_external(cohort, option("--external"), taken=[probe.name for probe in probes.values()])
     if (limit := option("--limit")) is not None:
         if limit < 1:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")

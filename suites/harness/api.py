@@ -9,6 +9,7 @@ from typing import Literal
 from suites.harness.cache import default_folder
 from suites.harness.claims import Claim, load_claims
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import load_probes
 from suites.harness.evaluation import Evaluation
@@ -30,6 +31,7 @@ def evaluate(
     resolution: Literal["working", "native"] = "working",
     seed: int = 0,
     probes: Mapping[str, str | Cohort] | None = None,
+    external: str | Cohort | Sequence[str | Cohort] = (),
     limit: int | None = None,
     device: str = "cpu",
     precision: Literal["float32", "tf32", "bf16"] = "float32",
@@ -51,6 +53,7 @@ def evaluate(
         resolution: `working`, at which films are perturbed no finer than the subjects can see, or `native`.
         seed: decides every random number.
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
+        external: specs or cohorts of labelled films of other hospitals.
         limit: about so many films, stratified by class, whole patients.
         device: where networks run.
         precision: what they multiply in.
@@ -69,6 +72,7 @@ def evaluate(
     """
     given = [subject] if isinstance(subject, str | Subject) else list(subject)
     films = load_cohort(cohort)
+    others = [external] if isinstance(external, str | Cohort) else list(external)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
     subjects = [load_subject(item, preprocessing=preprocessing, device=device, precision=precision) for item in given]
     files = [temperature] if isinstance(temperature, str | Path) else list(temperature)
@@ -81,16 +85,19 @@ def evaluate(
         "seed": seed, "limit": limit, "device": None if device == "cpu" else device,
         "precision": None if precision == "float32" else precision, "preprocessing": preprocessing,
         "probes": {role: _spec(probe) for role, probe in (probes or {}).items()},
+        "external": [_spec(one) for one in others],
         "temperature": [spec_without_folders(str(file)) for file in files], "name": called,
     }  # fmt: skip
     arguments = [repr(specs[0] if len(specs) == 1 else specs), repr(spec_without_folders(films.spec))]
     arguments += [f"{key}={value!r}" for key, value in told.items() if value not in (None, [], {})]
+    beside = load_probes(films, probes or {})
+    beside |= load_external(films, others, taken=[probe.name for probe in beside.values()])
     texts = [films.spec, *(str(one) for one in (*given, claims, *files) if isinstance(one, str | Path))]
     evaluation = Evaluation(
         subjects=with_names(tempered, called, taken=(PAGE, films.name)),
         cohort=films if limit is None else films.limited(limit, seed),
         claims=table if isinstance(table, list) else load_claims(table),
-        probes=load_probes(films, probes or {}),
+        probes=beside,
         profile=profile,
         preset=preset,
         resolution=resolution,

@@ -1,4 +1,7 @@
-"""How are simulated films asked for? `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`."""
+"""How are simulated films asked for? `phantom`, or `phantom:n=200,view=LAT,age=adult,findings=effusion+mass,seed=3`.
+
+`phantom:hospital=other` are films of another hospital, of other patients (`robustness.phantom_hospital`).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import getsource
 
 import numpy as np
 
 from robustness.phantom import AGE_GROUPS, VIEWS, cohort_table, render_row
+from robustness.phantom_hospital import HOSPITALS, numbers, render_there, treated
 from suites.harness.cache.code_digest import digest_of
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import KeptFilms
@@ -24,7 +29,7 @@ FILMS = 360
 MOST_FILMS = 100_000
 """A table of more takes long to write before the first film is drawn, and no interval gets narrower that matters."""
 _LARGEST = 2**63 - 1
-_KEYS = ("n", "view", "age", "findings", "seed")
+_KEYS = ("n", "view", "age", "findings", "seed", "hospital")
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,29 @@ class Renderer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class RendererThere(Renderer):
+    """Renders films as another hospital takes them; `hospital` is its name."""
+
+    hospital: str
+
+    def __call__(self, row: Mapping[str, object]) -> Film:
+        """Return the film with its lung, heart and lesion masks."""
+        made = render_there(row, HOSPITALS[self.hospital])
+        masks = {"lung": made.lung.numpy(), "heart": made.heart.numpy(), "lesion": made.lesion.numpy()}
+        return Film(pixels=made.film.numpy().astype(np.float32), content=self.identify(row), masks=masks)
+
+    def identify(self, row: Mapping[str, object]) -> str:
+        """Return what decides the film: that of home, and every number of the hospital."""
+        told = [super().identify(row), getsource(render_there), getsource(treated), numbers(HOSPITALS[self.hospital])]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 @register(
     "phantom",
     recognises=lambda spec: spec.location == "phantom" or spec.location.startswith("phantom:"),
     precedence=5,
-    described="phantom[:n=..,view=..,age=..,findings=..,seed=..]",
+    described="phantom[:n=..,view=..,age=..,findings=..,seed=..,hospital=..]",
 )
 def phantom(spec: Spec) -> Cohort:
     """Load a simulated cohort.
@@ -68,7 +91,16 @@ def phantom(spec: Spec) -> Cohort:
         )
     except ValueError as problem:
         raise CohortProblem(f"{shown(spec.text)}: {shown(problem, 180)}") from problem
-    renderer = Renderer()
+    hospital = given.get("hospital")
+    if hospital is not None and hospital not in HOSPITALS:
+        raise CohortProblem(
+            f"{shown(spec.text)}: hospital is {shown(hospital, 40)!r}; known are {', '.join(HOSPITALS)}"
+        )
+    renderer, notes = Renderer(), tuple[str, ...]()
+    if hospital is not None:
+        renderer = RendererThere(hospital)
+        table = table.assign(**{key: f"{hospital}-" + table[key] for key in ("id", "patient")}, site=hospital)
+        notes = (f"simulated hospital {hospital!r}: {HOSPITALS[hospital].told}",)
     return Cohort(
         name=shown(spec.location.replace("phantom:", "phantom ", 1)),
         spec=spec.text,
@@ -76,6 +108,7 @@ def phantom(spec: Spec) -> Cohort:
         decode=KeptFilms(renderer, renderer.identify),
         identify=renderer.identify,
         simulated=True,
+        notes=notes,
     )
 
 
