@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.claims import Judgement, Verdict, load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.external.hospitals import for_hospitals
 from suites.harness.endpoints.external.threshold import threshold
 from suites.harness.endpoints.external.two_hospitals import TwoHospitals
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
-from suites.harness.verdicts import judge_section
+from tests.controls.hospital_pairs import judged_there
 from tests.controls.hospitals import answered, right_on, scored
 from tests.controls.simulated import simulated_evidence
 
@@ -24,9 +23,7 @@ CLAIMS = {claim.id: claim for claim in load_claims() if claim.id.startswith("ext
 
 
 def judged(name: str, home: Answers, away: Answers, folder: Path) -> Judgement:
-    claim: Claim = CLAIMS[name]
-    evidence = replace(simulated_evidence(home, folder), external={"external": away})
-    return judge_section([claim], "s", {name: get(claim.endpoint)(evidence, claim)})[0]
+    return judged_there(CLAIMS[name], home, away, folder)
 
 
 def test_a_drop_of_fifteen_points_and_one_of_none(tmp_path):
