@@ -209,8 +209,8 @@ def _lost(main: Answers, probe: Answers, films: str) -> tuple[list[Measure], str
     drop = both.fallen("balanced_accuracy_drop", both.drop(Hospital.balanced))
     before, after = both.printed("balanced_accuracy", Hospital.balanced)
     return [before, after, drop], (
-        f" On the {both.away.films:,} {films} with a label balanced accuracy is {percent(after.estimate)}, on the usual "
-        f"films {percent(before.estimate)}: {points(drop.estimate)} points lost ({points(drop.low)} to "
+        f" On the {both.away.films:,} {films} with a label balanced accuracy is {percent(after.estimate)}, on the "
+        f"usual films {percent(before.estimate)}: {points(drop.estimate)} points lost ({points(drop.low)} to "
         f"{points(drop.high)}). {both.classes.sentence}"
     )
 
