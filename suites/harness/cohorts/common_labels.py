@@ -16,7 +16,7 @@ import pandas as pd
 from suites.harness.cohorts.class_roles import HEALTHY, healthy, own_name
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.labels import NORMAL, PNEUMONIA, normalise_label
-from suites.harness.cohorts.quoting import listed
+from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import NotEvaluable
 
 TRUTH = "truth"
@@ -73,11 +73,11 @@ def common_classes(classes: Sequence[str], home: Sequence[str], away: Mapping[st
     if well in home and well in own.values() and (len(set(own.values())) > 1 or ill):
         sick = [name for name in classes if name != well]
         read = {label: NORMAL if name == well else "ill" for label, name in own.items()} | dict.fromkeys(ill, "ill")
+        there = {kind: sorted(label for label, name in read.items() if name == kind) for kind in ("ill", NORMAL)}
         told = (
-            f"The two sets of labels meet as ill and healthy: at home {_and(sick)} count as ill and {well} as healthy, "
-            f"there {_and(sorted(label for label, name in read.items() if name == 'ill'))} as ill and "
-            f"{_and(sorted(label for label, name in read.items() if name == NORMAL))} as healthy; a call of "
-            f"{_or(sick)} counts as ill"
+            f"The two sets of labels meet as ill and healthy: at home {_and(sick)} count as ill and {_and([well])} as "
+            f"healthy, there {_and(there['ill'])} as ill and {_and(there[NORMAL])} as healthy; a call of {_or(sick)} "
+            "counts as ill"
         )
         groups = tuple(0 if name == well else 1 for name in classes)
         codes = {label: int(name == "ill") for label, name in read.items()}
@@ -121,11 +121,16 @@ def _spelt(own: Mapping[str, str]) -> str:
 
 
 def _and(names: Sequence[str]) -> str:
-    return listed(names) if len(names) < 2 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return _joined(names, "and")
 
 
 def _or(names: Sequence[str]) -> str:
-    return listed(names) if len(names) < 2 else f"{', '.join(names[:-1])} or {names[-1]}"
+    return _joined(names, "or")
+
+
+def _joined(names: Sequence[str], word: str) -> str:
+    spoken = [shown(name.replace("_", " "), 40) for name in names]
+    return spoken[0] if len(spoken) == 1 else f"{', '.join(spoken[:-1])} {word} {spoken[-1]}"
 
 
 def with_truth(cohort: Cohort) -> Cohort:
@@ -141,7 +146,7 @@ def with_truth(cohort: Cohort) -> Cohort:
     if not found.any():
         return _noted(cohort, labels, cohort.notes)
     sizes = ", ".join(f"{films:,} {label or 'neither'}" for label, films in found.value_counts(sort=False).items())
-    told = f"{cohort.name} has no labels; its findings are read as: {sizes}"
+    told = f"there are no labels, so findings are read as: {sizes}"
     return _noted(cohort, found, (*cohort.notes, told))
 
 

@@ -119,4 +119,4 @@ def test_findings_are_read_where_there_are_no_labels_and_it_is_said(tmp_path):
     spec = manifest(folder, [(f"{name}.png", "", name * 3) for name in "abcde"], finding=findings)
     found = with_truth(load_cohort(spec))
     assert list(found.table["truth"]) == ["normal", "pneumonia", "", "pneumonia", ""]
-    assert "its findings are read as: 1 normal, 2 pneumonia, 2 neither" in found.notes[-1]
+    assert "so findings are read as: 1 normal, 2 pneumonia, 2 neither" in found.notes[-1]

@@ -12,7 +12,7 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.external import pictures
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.parameters import Hospital as HospitalRole
-from suites.harness.endpoints.registry import beyond, endpoint, within
+from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent, points, whole_percent
@@ -37,7 +37,10 @@ def external_drop(evidence: Evidence, claim: Claim) -> Result:
         *both.printed("accuracy", lambda side: side.rate(side.right)),
     ]
     for code, name in enumerate(both.classes.names):
-        measures += both.printed(f"recall_{name}", partial(_recall, code=code))
+        measures += [
+            measured(f"recall_{name}", where, side.recalls()[code], side.sizes[code], unit="share")
+            for where, side in ((CLEAN, both.home), (both.away.name, both.away))
+        ]
     before, after = measures[:2]
     seen, why = _sight(both, dropped)
     return Result(
@@ -57,7 +60,6 @@ def external_drop(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(before.estimate)} ({both.home.films:,} films)."
         ),
         tables={
-            "At home and there": _side_by_side([*measures, *seen]),
             "What is called what": _confusion(both),
         },
         figures=pictures.of(both),
@@ -84,12 +86,9 @@ def external_auroc(evidence: Evidence, claim: Claim) -> Result:
             f"Ill films of {both.away.name} are told from healthy ones with an AUROC of "
             f"{spanned(after.estimate, after.low, after.high)}, at home with {number(before.estimate)}: a fall of "
             f"{spanned(effect.estimate, effect.low, effect.high)}, which no threshold mends."
+            + (" Below 0.5 it ranks healthy films above ill ones." if after.high < 0.5 else "")
         ),
     )
-
-
-def _recall(side: Hospital, *, code: int) -> Sampled:
-    return side.recalls()[code]
 
 
 def _lost(effect: Measure) -> str:
@@ -120,20 +119,6 @@ def _sight(both: TwoHospitals, dropped: Sampled) -> tuple[list[Measure], str]:
         ends = f"{number(effect.low)} to {number(effect.high)}"
         but = f" (fall {ends}): whether it sees less there is not settled by these films"
     return measures, f"{told}{but}."
-
-
-def _side_by_side(measures: list[Measure]) -> pd.DataFrame:
-    """Return each measure at home beside there."""
-    rows: dict[str, dict[str, str]] = {}
-    for one in measures:
-        where = "at home" if one.condition == CLEAN else "difference" if " - " in one.condition else "there"
-        told = spanned(one.estimate, one.low, one.high, one.unit)
-        rows.setdefault(one.name.removesuffix("_drop"), {})[where] = told
-        rows[one.name.removesuffix("_drop")][f"films {where}"] = f"{one.n:,}"
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure").reset_index()
-    table["measure"] = table["measure"].map(plain_name)
-    columns = ["measure", "at home", "there", "films at home", "films there"]
-    return table[[name for name in columns if name in table]].fillna("")
 
 
 def _confusion(both: TwoHospitals) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def test_numbers_are_those_of_scikit_learn_from_the_prediction_table_alone(tmp_p
         assert shown[key] == pytest.approx(value), key
     fall = expected["balanced_accuracy", "clean"] - expected["balanced_accuracy", "there"]
     assert found.effect.estimate == pytest.approx(fall)
-    assert "viral_pneumonia count as ill" in found.summary
+    assert "viral pneumonia count as ill" in found.summary
 
 
 def test_the_threshold_is_that_of_the_best_balanced_accuracy():
