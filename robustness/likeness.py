@@ -49,6 +49,11 @@ def likeness(name: str, version: int) -> Mapping[str, str]:
     return told
 
 
+def measured_rows(name: str) -> list[Mapping[str, str]]:
+    """What was measured of a perturbation beside real films, a row for each statistic."""
+    return list(_measured().get(name, []))
+
+
 def _beside(row: Mapping[str, str]) -> str:
     """Numbers of one statistic, as a sentence."""
     of = f" ({row['unit']})" if row["unit"] else ""

@@ -70,7 +70,7 @@ def common_classes(classes: Sequence[str], home: Sequence[str], away: Mapping[st
     shared = [name for name in classes if name in own.values() and name in home]
     if not ill and len(shared) > 1 and set(shared) == set(home):
         return _read(classes, shared, own, away, f"Labels are the subject's own classes: {_spelt(own)}")
-    if well in home and well in own.values() and (len(set(own.values())) > 1 or ill):
+    if well is not None and well in home and well in own.values() and (len(set(own.values())) > 1 or ill):
         sick = [name for name in classes if name != well]
         read = {label: NORMAL if name == well else "ill" for label, name in own.items()} | dict.fromkeys(ill, "ill")
         there = {kind: sorted(label for label, name in read.items() if name == kind) for kind in ("ill", NORMAL)}

@@ -65,7 +65,7 @@ class Hospital:
     @cached_property
     def sizes(self) -> list[int]:
         """Films of each common class."""
-        return np.bincount(self.truth, minlength=self.logits.shape[1]).tolist()
+        return [int((self.truth == code).sum()) for code in range(self.logits.shape[1])]
 
     @property
     def smallest(self) -> int:
@@ -75,7 +75,7 @@ class Hospital:
     @property
     def right(self) -> Floats:
         """(n,) 1 where the call is the truth."""
-        return (self.called == self.truth).astype(np.float64)
+        return np.asarray(self.called == self.truth, dtype=np.float64)
 
     @property
     def probabilities(self) -> Floats:
