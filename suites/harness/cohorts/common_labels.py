@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import pandas as pd
+from dataclasses import dataclass, replace
 
 from suites.harness.cohorts.class_roles import HEALTHY, healthy, own_name
 from suites.harness.cohorts.cohort import Cohort
@@ -134,28 +132,18 @@ def _joined(names: Sequence[str], word: str) -> str:
 
 
 def with_truth(cohort: Cohort) -> Cohort:
-    """Return a cohort that keeps its labels beside those a subject will be given; without any, read from its findings.
+    """Return a cohort with its labels in a column of their own, for `label` becomes a subject's classes.
 
-    `No Finding` is normal, a list of findings with a pneumonia in it (`Effusion|Pneumonia`) is pneumonia; a film of
-    other findings alone keeps none, for nobody says whether it is healthy or ill.
+    Without any label they are read from the findings, with a note: `No Finding` is normal, a list of findings with a
+    pneumonia in it (`Effusion|Pneumonia`) is pneumonia; a film of other findings alone keeps none, for nobody says
+    whether it is healthy or ill.
     """
-    labels = cohort.table["label"].astype(str)
-    if labels.any() or not cohort.table["finding"].astype(str).any():
-        return _noted(cohort, labels, cohort.notes)
+    labels, notes = cohort.table["label"].astype(str), cohort.notes
     found = cohort.table["finding"].astype(str).map(_from_finding)
-    if not found.any():
-        return _noted(cohort, labels, cohort.notes)
-    sizes = ", ".join(f"{films:,} {label or 'neither'}" for label, films in found.value_counts(sort=False).items())
-    told = f"there are no labels, so findings are read as: {sizes}"
-    return _noted(cohort, found, (*cohort.notes, told))
-
-
-def _noted(cohort: Cohort, labels: pd.Series, notes: tuple[str, ...]) -> Cohort:
-    table = cohort.table.assign(label=labels.to_numpy(), **{TRUTH: labels.map(normalise_label).to_numpy()})
-    return Cohort(
-        name=cohort.name, spec=cohort.spec, table=table, decode=cohort.decode, identify=cohort.identify,
-        simulated=cohort.simulated, notes=notes, no_label="" if labels.any() else cohort.no_label,
-    )  # fmt: skip
+    if found.any() and not labels.any():
+        sizes = ", ".join(f"{films:,} {label or 'neither'}" for label, films in found.value_counts(sort=False).items())
+        labels, notes = found, (*notes, f"there are no labels, so findings are read as: {sizes}")
+    return replace(cohort, table=cohort.table.assign(**{TRUTH: labels.map(normalise_label).to_numpy()}), notes=notes)
 
 
 def _from_finding(text: str) -> str:

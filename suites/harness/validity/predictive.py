@@ -80,7 +80,7 @@ def validities(drops: pd.DataFrame, *, seed: int = 0) -> list[Validity]:
     for _, of_hospital in drops.groupby("hospital", sort=False):
         mine = [_validity(rows, seed) for _, rows in of_hospital.groupby("condition", sort=False)]
         tested = [index for index, one in enumerate(mine) if math.isfinite(one.p)]
-        adjusted = holm(np.asarray([mine[index].p for index in tested])) if tested else []
+        adjusted = holm(np.asarray([mine[index].p for index in tested])) if tested else np.empty(0)
         for index, value in zip(tested, adjusted, strict=True):
             mine[index] = Validity(**{**vars(mine[index]), "holm": float(value)})
         found += mine
