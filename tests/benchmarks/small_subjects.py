@@ -1,6 +1,7 @@
 """Eight small subjects that learn the same films by different recipes: whose stress says what about another hospital?
 
-    CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.small_subjects OUT      # some minutes each, on one core
+    CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.small_subjects OUT      # half a minute each, on one core
+    CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.small_subjects OUT 600  # from so many films only
 
 Each recipe is an architecture of timm from random weights, how a film becomes square, and what is done to a film while
 it learns. They are small on purpose: a study of many subjects needs many of them, not good ones. Films, split and
@@ -79,11 +80,11 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def films(folder: Path, splits: tuple[str, ...]) -> tuple[Tensor, Tensor, list[str]]:
+def films(folder: Path, splits: tuple[str, ...], most: int = FILMS) -> tuple[Tensor, Tensor, list[str]]:
     """Return films (N, 54, 54) as bytes, labels (N,), and patients, of some splits."""
     table = pd.read_csv(folder / "metadata.csv")
     table = table[table["split"].isin(splits)]
-    table = table.sample(min(FILMS, len(table)), random_state=0)
+    table = table.sample(min(most, len(table)), random_state=0)
     pixels = np.stack(
         [
             np.asarray(Image.open(folder / file).convert("L").resize((LARGER, LARGER), Image.Resampling.BILINEAR))
@@ -159,7 +160,8 @@ def main() -> None:
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    pixels, labels, _ = films(Path(os.environ["CHEST_XRAY_SHARED"]) / "data" / "kermany", ("train", "val"))
+    most = int(sys.argv[2]) if len(sys.argv) > 2 else FILMS
+    pixels, labels, _ = films(Path(os.environ["CHEST_XRAY_SHARED"]) / "data" / "kermany", ("train", "val"), most)
     for name, recipe in RECIPES.items():
         if (out / f"{name}.pt").is_file():
             continue

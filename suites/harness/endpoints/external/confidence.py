@@ -94,7 +94,7 @@ def _home_temperature(both: TwoHospitals) -> tuple[list[Measure], str]:
     except CalibrationError as problem:
         return [], f"No temperature can be fitted: {problem}."
     away = both.away
-    gain = away.sampled(partial(_gain, away, fitted), (-np.inf, np.inf))
+    gain = away.sampled(partial(_gain, away, fitted), (-np.inf, np.inf), averaged=False)
     told = [
         measured("temperature", away.name, own, away.films, unit="plain", smallest=away.smallest),
         measured("log_loss_gain", f"{away.name}, temperature of home", gain, away.films, unit="nats",
@@ -109,7 +109,8 @@ def _home_temperature(both: TwoHospitals) -> tuple[list[Measure], str]:
 
 
 def _fitted(side: Hospital) -> Sampled:
-    return side.sampled(partial(measures.estimate, "temperature", side.logits, side.truth), (0.0, np.inf))
+    fitted = partial(measures.estimate, "temperature", side.logits, side.truth)
+    return side.sampled(fitted, (0.0, np.inf), averaged=False)
 
 
 def _gain(side: Hospital, temperature: float, weights: object = None) -> object:

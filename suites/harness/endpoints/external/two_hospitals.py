@@ -100,12 +100,14 @@ class Hospital:
         """Return the balanced accuracy over the common classes."""
         return statistics.average(self.recalls(called), self.owners)
 
-    def sampled(self, statistic: Callable[..., object], bounds: tuple[float, float] = (0, 1)) -> Sampled:
-        """Return a statistic of these films, called with `weights=`."""
+    def sampled(
+        self, statistic: Callable[..., object], bounds: tuple[float, float] = (0, 1), *, averaged: bool = True
+    ) -> Sampled:
+        """Return a statistic of these films, called with `weights=`; `averaged` as in `Sampled`."""
         estimate = float(np.asarray(statistic(weights=None)))
         drawn, left_out = (applied(statistic, rows) for rows in (self.resamples.weights, self.resamples.left_out))
         strata = (min(self.owners_of(self.truth == code) for code in np.unique(self.truth)),)
-        return Sampled(estimate, drawn, self.owners, bounds, strata=strata, left_out=left_out, averaged=False)
+        return Sampled(estimate, drawn, self.owners, bounds, strata=strata, left_out=left_out, averaged=averaged)
 
     def auroc(self) -> Sampled:
         """Return how well the log odds of ill tell ill films from healthy ones, whatever the threshold.

@@ -86,6 +86,13 @@ def test_numbers_are_those_of_scikit_learn_from_the_prediction_table_alone(tmp_p
     assert "viral pneumonia count as ill" in found.summary
 
 
+def test_a_perfect_auroc_has_an_interval_that_says_how_few_patients_showed_it(tmp_path):
+    home, away = scored("home", apart=3.0), scored("clear", apart=60.0, each=20)
+    there = judged("external.auroc", home, away, tmp_path).result.measures[1]
+    assert there.estimate == 1.0
+    assert there.low == pytest.approx(0.025 ** (1 / 20), abs=0.01)
+
+
 def test_the_threshold_is_that_of_the_best_balanced_accuracy():
     generator = np.random.default_rng(0)
     scores = np.round(generator.normal(size=80), 1)
