@@ -2,13 +2,13 @@
 
     CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.small_subjects SUBJECTS
     CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.hospital_study SUBJECTS OUT            # about an hour
-    CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.hospital_study SUBJECTS OUT --films 60 # a first look
+    CHEST_XRAY_SHARED=... uv run python -m tests.benchmarks.hospital_study SUBJECTS OUT --films 60  # a first look
 
 Children's films of one hospital (`shared/data/kermany`, test split) are home; adults' frontal films of two collections
 are the others (`nih`, `cidc`; their findings are read as labels). Subjects: the stand-in for the published weights and
 the small subjects of `small_subjects`. Every perturbation of the preset `quick` is run on the home films.
 
-Writes OUT/report (the run's own), OUT/validity (page, figure and tables over subjects), OUT/pixels.csv (which small mix
+Writes OUT/report-stand-in and OUT/report-small (the runs' own), OUT/validity (page, figure and tables over subjects), OUT/pixels.csv (which small mix
 of perturbations makes home films look like those of each hospital, by statistics of pixels). No film is kept.
 """
 
@@ -91,6 +91,19 @@ def pixels(home: Cohort, others: dict[str, Cohort]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def judged(subjects: dict[str, str], words: argparse.Namespace, others: dict[str, str], shared: Path) -> Path:
+    """Judge subjects on the films of all hospitals and write their report; returns its folder."""
+    run = evaluate(
+        list(subjects.values()), str(shared / "data" / "kermany"), name=list(subjects), external=list(others.values()),
+        claims=[claim for claim in load_claims() if claim.id in CLAIMS], preset="quick", limit=words.films,
+        cache=words.cache or words.out / "cache",
+    )  # fmt: skip
+    print(run.to_pandas()[["claim", "subject", "verdict", "estimate", "low", "high"]].to_string(), flush=True)
+    folder = words.out / ("report-stand-in" if "kermany-atto" in subjects else "report-small")
+    run.report(folder)
+    return folder
+
+
 def main() -> None:
     """Run the study."""
     given = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -98,23 +111,22 @@ def main() -> None:
     given.add_argument("out", type=Path)
     given.add_argument("--films", type=int, default=None, help="home films (default all)")
     given.add_argument("--cache", type=Path, default=None)
+    given.add_argument("--part", choices=("all", "small", "stand-in", "pixels"), default="all")
     words = given.parse_args()
     torch.set_num_threads(1)
     shared = Path(os.environ["CHEST_XRAY_SHARED"])
     others = manifests(shared, words.out)
-    subjects = {"kermany-atto": str(shared / "weights" / "kermany-convnextv2-atto"), **specs(words.subjects)}
-    run = evaluate(
-        list(subjects.values()), str(shared / "data" / "kermany"), name=list(subjects), external=list(others.values()),
-        claims=[claim for claim in load_claims() if claim.id in CLAIMS], preset="quick", limit=words.films,
-        cache=words.cache or words.out / "cache", quiet=False,
-    )  # fmt: skip
-    run.report(words.out / "report")
-    print(run.to_pandas()[["claim", "subject", "verdict", "estimate", "low", "high"]].to_string())
-    print(write_validity(drops_of([words.out / "report"]), words.out / "validity"))
-    home = load_cohort(str(shared / "data" / "kermany"))
-    table = pixels(home, {name: load_cohort(spec) for name, spec in others.items()})
-    table.to_csv(words.out / "pixels.csv", index=False)
-    print(table.T.to_string())
+    if words.part in ("all", "stand-in"):
+        judged({"kermany-atto": str(shared / "weights" / "kermany-convnextv2-atto")}, words, others, shared)
+    if words.part in ("all", "small"):
+        judged(specs(words.subjects), words, others, shared)
+    if reports := sorted(words.out.glob("report-*")):
+        print(write_validity(drops_of(reports), words.out / "validity"), flush=True)
+    if words.part in ("all", "pixels"):
+        home = load_cohort(str(shared / "data" / "kermany"))
+        table = pixels(home, {name: load_cohort(spec) for name, spec in others.items()})
+        table.to_csv(words.out / "pixels.csv", index=False)
+        print(table.T.to_string())
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from suites.harness.statistics import LEVEL, RESAMPLES, holm
 
 FEWEST, FEW = 4, 10
 """Subjects below which nothing is said of a perturbation, and below which every number is called exploratory."""
+USEFUL = 0.5
+"""Rank correlation below which a perturbation says little of who loses more."""
 _ALL_ORDERS = 7
 _ORDERS = 10_000
 Floats = npt.NDArray[np.float64]
@@ -66,7 +68,7 @@ class Validity:
             return self.problem
         if math.isfinite(self.holm) and self.holm < 1 - LEVEL:
             return "ranks subjects as the hospital does" if self.rank.estimate > 0 else "ranks them the wrong way round"
-        return "predicts nothing that these subjects show"
+        return "predicts little" if self.rank.high < USEFUL else "not settled by these subjects"
 
 
 def validities(drops: pd.DataFrame, *, seed: int = 0) -> list[Validity]:

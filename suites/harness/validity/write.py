@@ -113,9 +113,11 @@ def figure(drops: pd.DataFrame, found: Sequence[Validity]) -> Figure:
             axis.errorbar(
                 100 * of["predicted"], 100 * of["measured"], yerr=100 * np.stack([low, high]), color=colour,
                 marker=marker, linestyle="none", elinewidth=0.7, label=name,
+                fillstyle="none" if at >= len(SERIES) else "full",
             )  # fmt: skip
         axis.lines[0].set_data([100 * end for end in ends], [100 * end for end in ends])
-        axis.set_title(f"{in_words(one.condition)}\nrank {number(one.rank.estimate)}", fontsize=8.5)
+        told = in_words(one.condition).replace(", severity", "\nseverity")
+        axis.set_title(f"{told}, rank {number(one.rank.estimate)}", fontsize=8)
         axis.set_xlabel("drop under it, points")
     axes[0].set_ylabel("drop at the hospital, points")
     handles, labels = axes[0].get_legend_handles_labels()

@@ -40,7 +40,10 @@ def test_a_stress_that_foretells_exactly_and_one_that_says_nothing():
     assert exact.word == "ranks subjects as the hospital does"
     assert nothing.rank.estimate == pytest.approx(0)
     assert nothing.rank.low < -0.5 < 0.5 < nothing.rank.high
-    assert nothing.word == "predicts nothing that these subjects show"
+    assert nothing.word == "not settled by these subjects"
+    many = np.arange(60) / 200
+    shuffled = np.random.default_rng(0).permutation(many)
+    assert found(many, scatter=shuffled)["scatter"].word == "predicts little"
     assert (half.rank.estimate, half.slope.estimate) == pytest.approx((1, 2))
     assert half.error.high < 0
     assert wrong.word == "ranks them the wrong way round"
