@@ -8,7 +8,7 @@ Children's films of one hospital (`shared/data/kermany`, test split) are home; a
 are the others (`nih`, `cidc`; their findings are read as labels). Subjects: the stand-in for the published weights and
 the small subjects of `small_subjects`. Every perturbation of the preset `quick` is run on the home films.
 
-Writes OUT/report-stand-in and OUT/report-small (the runs' own), OUT/validity (page, figure and tables over all subjects)
+Writes OUT/report-stand-in and OUT/report-small (the runs' own), OUT/validity (page, figure, tables over all subjects)
 and OUT/pixels.csv (which small mix of perturbations makes home films look like those of each hospital, by statistics of
 pixels). No film is kept.
 """
