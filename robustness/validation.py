@@ -44,9 +44,19 @@ class Validation:
     gaps: str
 
     @property
+    def beside_films(self) -> bool:
+        """Whether it was held against real films."""
+        return self.films != NOT_MEASURED
+
+    @property
+    def studied(self) -> bool:
+        """Whether it was held against the drop at another hospital."""
+        return self.evidence != NOT_STUDIED
+
+    @property
     def nothing(self) -> bool:
         """Whether it was held against nothing at all."""
-        return self.films == NOT_MEASURED and self.evidence == NOT_STUDIED
+        return not (self.beside_films or self.studied)
 
 
 def validation_of(card: Card) -> Validation:

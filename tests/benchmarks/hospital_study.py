@@ -40,7 +40,7 @@ LOOKED_AT = 40
 """Films of each hospital whose pixels are measured."""
 MEASURED = ("width", "typical", "clipped", "noise", "slope", "edges", "laplacian", "frame", "letters", "blocking")
 """Statistics: histogram, noise power, sharpness, borders and what lies on them, compression."""
-CLAIMS = ("external.drop", "external.auroc", "external.threshold", "external.confidence", "external.standardised")
+CLAIMS = ("external.drop",)
 
 
 def manifests(shared: Path, out: Path) -> dict[str, str]:
