@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustness import perturbation
 from robustness.card import NOT_TOLD, Card
 from robustness.likeness import LIES, MEASURED_AT, measured_rows
 
@@ -31,7 +32,7 @@ class Validation:
         name: of the perturbation.
         source: where model and numbers come from.
         formula: whether the card states one.
-        films: what was measured beside real films, and where it lies among them.
+        films: what was measured of this version beside real films, and where it lies among them.
         evidence: what is known of how it predicts drops at other hospitals.
         gaps: what the real thing does besides, and what gives it away.
     """
@@ -75,7 +76,7 @@ def validation_of(card: Card) -> Validation:
 def _beside(name: str) -> str:
     """Return which statistics were measured beside real films, and where each severity lies among them."""
     told = []
-    for row in measured_rows(name):
+    for row in measured_rows(name, perturbation.get(name).version):
         at = {word: [str(one) for one in MEASURED_AT if row[f"verdict {one}"] == word] for word, _ in LIES}
         parts = [f"severity {', '.join(at[word])} {PLACES[word]}" for word, _ in LIES if at[word]]
         told.append(f"{row['statistic']}, beside {row['beside']}: {'; '.join(parts)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import robustness
-from robustness import perturbation, validation
+from robustness import likeness, perturbation, validation
 from robustness.validation import NOT_MEASURED, NOT_STUDIED, validation_of
 
 STUDY = """hospital,condition,subjects,rank,rank_low,rank_high,p_holm,reading
@@ -27,13 +27,16 @@ def test_every_perturbation_has_a_line_and_none_claims_what_was_not_measured():
     for name in perturbation.names():
         one = validation_of(robustness.get(name).card)
         assert all((one.source, one.formula, one.films, one.evidence, one.gaps))
-        assert (one.films == NOT_MEASURED) == (not validation.measured_rows(name))
+        assert (one.films == NOT_MEASURED) == (not validation.measured_rows(name, perturbation.get(name).version))
 
 
-def test_what_was_measured_beside_real_films_is_told():
-    one = validation_of(robustness.get("underexposure").card)
-    assert one.films == (
-        "noise in flat areas, beside all real films here: severity 1 at their edge; severity 3, 5 beyond all real films"
+def test_what_was_measured_beside_real_films_is_told_and_of_another_version_is_not(monkeypatch):
+    rows = {"scatter": [{"version": str(perturbation.get("scatter").version + one), "statistic": f"number {one}",
+                         "beside": "real films", "verdict 1": "within all", "verdict 3": "beyond",
+                         "verdict 5": "beyond"} for one in (0, 1)]}  # fmt: skip
+    monkeypatch.setattr(likeness, "_measured", lambda: rows)
+    assert validation_of(robustness.get("scatter").card).films == (
+        "number 0, beside real films: severity 1 at their edge; severity 3, 5 beyond all real films"
     )
 
 
