@@ -153,6 +153,20 @@ def test_without_the_films_a_claim_says_what_to_pass(tmp_path):
         get(claim.endpoint)(simulated_evidence(right_on(0.9, "home"), tmp_path), claim)
 
 
+def test_labelled_films_of_adults_say_what_is_lost_on_them_and_unlabelled_ones_do_not(tmp_path):
+    claim = next(claim for claim in load_claims() if claim.id == "probes.adult")
+    home, generator = right_on(0.9, "home"), np.random.default_rng(0)
+    told = {}
+    for labels in (["normal", "pneumonia"] * 60, [""] * 120):
+        adults = answered(generator.normal(0, 2, (120, 3)), labels, "adults")
+        result = get(claim.endpoint)(simulated_evidence(home, tmp_path, probes={"adult": adults}), claim)
+        told[labels[0]] = result.summary, {one.name for one in result.measures}
+    assert "balanced_accuracy_drop" in told["normal"][1]
+    assert "there pneumonia as ill and normal as healthy" in told["normal"][0]
+    assert "balanced_accuracy_drop" not in told[""][1]
+    assert "points lost" not in told[""][0]
+
+
 def test_of_several_hospitals_each_has_its_claim_under_its_name():
     cohorts = {"lateral": right_on(0.9, "side").cohort, "external": right_on(0.9, "north").cohort}
     claims = [claim for claim in load_claims() if claim.id in ("external.drop", "probes.lateral")]
