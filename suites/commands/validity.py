@@ -26,14 +26,13 @@ def validity(arguments: Sequence[str]) -> int:
     words = given.parse_args(arguments)
 
     from suites.harness.validity.drops import drops_of  # noqa: PLC0415 - heavy
-    from suites.harness.validity.predictive import validities  # noqa: PLC0415
+    from suites.harness.validity.predictive import no_stress, validities  # noqa: PLC0415
     from suites.harness.validity.write import sentence, write_validity  # noqa: PLC0415
 
     drops = drops_of([path.expanduser() for path in words.reports])
     page = write_validity(drops, words.out.expanduser())
-    found = validities(drops.table)
-    for hospital in dict.fromkeys(one.hospital for one in found):
-        print(f"{hospital}: {sentence([one for one in found if one.hospital == hospital])}")
+    for hospital, rows in drops.table.groupby("hospital", sort=False):
+        print(f"{hospital}: {sentence(validities(rows), no_stress(rows))}")
     for told in drops.left_out:
         print(f"  left out: {told}")
     print(f"validity: {page}")

@@ -39,6 +39,7 @@ COLUMNS = (
     "measured",
     "low",
     "high",
+    "at_home",
 )
 
 
@@ -47,7 +48,8 @@ class Drops:
     """Every pair of a predicted and a measured drop.
 
     Attributes:
-        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost.
+        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost; `at_home` is
+            the balanced accuracy on the clean home films.
         left_out: why a subject or hospital of a report is in no row, a sentence each.
         readings: hospital -> how its labels and the classes were read as one, a sentence.
     """
@@ -110,6 +112,7 @@ def _of_subject(record: Record, subject: Subject, hospital: Cohort) -> tuple[Two
     both = TwoHospitals.of(home, answers_of(record, subject, hospital))
     measured = both.drop(Hospital.balanced).interval()
     told = {"measured": measured.estimate, "low": measured.low, "high": measured.high}
+    told["at_home"] = both.home.balanced().estimate
     rows = [
         {"perturbation": name, "severity": severity, "condition": condition, "predicted": predicted, **told}
         for name, severity, condition in perturbed(home)

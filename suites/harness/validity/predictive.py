@@ -1,10 +1,11 @@
 """How well does the drop under a perturbation foretell the drop at a hospital, over subjects? Rank and calibration.
 
 A perturbation ranks subjects well where Spearman's correlation of predicted and measured drop is near 1, and it is
-calibrated where what it foretells is what is lost (mean error 0, slope 1). Intervals resample subjects with replacement
-(percentile bootstrap); p of the correlation is that of exchanging the subjects, every order of them up to seven and ten
-thousand orders beyond, corrected over the conditions of a hospital by Holm. With few subjects both are wide: that is
-what so few can tell.
+calibrated where what it foretells is what is lost (mean error 0, slope 1). Both drops start from the same accuracy at
+home, and who has more can lose more, so that accuracy alone ranks subjects, too: it stands beside as what to beat.
+Intervals resample subjects with replacement (percentile bootstrap); p of the correlation is that of exchanging the
+subjects, every order of them up to seven and ten thousand orders beyond, corrected over the conditions of a hospital by
+Holm. With few subjects both are wide: that is what so few can tell.
 """
 
 from __future__ import annotations
@@ -69,6 +70,17 @@ class Validity:
         if math.isfinite(self.holm) and self.holm < 1 - LEVEL:
             return "ranks subjects as the hospital does" if self.rank.estimate > 0 else "ranks them the wrong way round"
         return "predicts little" if self.rank.high < USEFUL else "not settled by these subjects"
+
+
+def no_stress(drops: pd.DataFrame, *, seed: int = 0) -> Ends:
+    """Return the rank correlation of the accuracy at home, without any stress, with the drop at one hospital.
+
+    Args:
+        drops: of one hospital; columns `report`, `subject`, `at_home`, `measured`.
+        seed: of the resamples.
+    """
+    alone = drops.drop_duplicates(["report", "subject"])
+    return _validity(alone.assign(predicted=alone["at_home"], condition="no stress"), seed).rank
 
 
 def validities(drops: pd.DataFrame, *, seed: int = 0) -> list[Validity]:

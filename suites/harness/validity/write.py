@@ -18,7 +18,7 @@ from suites.harness.formatting.wording import number
 from suites.harness.report import page
 from suites.harness.report.table import as_table
 from suites.harness.validity.drops import Drops
-from suites.harness.validity.predictive import FEW, Ends, Validity, validities
+from suites.harness.validity.predictive import FEW, Ends, Validity, no_stress, validities
 
 FILES = (
     ("validity.csv", "one row per hospital and perturbation: rank correlation, mean error, slope, with intervals"),
@@ -69,8 +69,8 @@ def table(found: Sequence[Validity]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sentence(found: Sequence[Validity]) -> str:
-    """Return what was found of one hospital, in one sentence."""
+def sentence(found: Sequence[Validity], alone: Ends) -> str:
+    """Return what was found of one hospital, and what the accuracy at home says `alone`, in a few sentences."""
     measured = [one for one in found if math.isfinite(one.rank.estimate)]
     if not measured:
         return "No perturbation can be said to predict anything: " + (found[0].word if found else "none was run") + "."
@@ -82,6 +82,11 @@ def sentence(found: Sequence[Validity]) -> str:
         f"{subjects} subjects as the hospital does; nearest comes {in_words(best.condition, inside=True)} "
         f"({_cell(best.rank)})."
     )
+    if math.isfinite(alone.estimate):
+        told += (
+            f" Their accuracy at home alone, without any stress, ranks them with {_cell(alone)}: who has more can lose "
+            "more, and a stress says something only beyond that."
+        )
     return told + (
         f" {subjects} subjects are few: a perturbation that is not sure may still predict." * (subjects < FEW)
     )
@@ -152,6 +157,7 @@ def _part(hospital: str, found: Sequence[Validity], drops: Drops, picture: str) 
         for one in order
     ]  # fmt: skip
     return {
-        "hospital": hospital, "told": sentence(found), "reading": drops.readings.get(hospital, ""), "picture": picture,
+        "hospital": hospital, "told": sentence(found, no_stress(mine)), "reading": drops.readings.get(hospital, ""),
+        "picture": picture,
         "subjects": as_table(pd.DataFrame(subjects)), "perturbations": as_table(pd.DataFrame(rows)),
     }  # fmt: skip

@@ -10,14 +10,15 @@ import pytest
 from scipy.stats import permutation_test, spearmanr
 
 from suites.harness.validity.drops import Drops
-from suites.harness.validity.predictive import Validity, validities
+from suites.harness.validity.predictive import Validity, no_stress, validities
 from suites.harness.validity.write import sentence, write_validity
 
 
 def table(measured: np.ndarray, **predicted: np.ndarray) -> pd.DataFrame:
     rows = [
         {"report": "r", "subject": f"s{at}", "hospital": "north", "perturbation": name, "severity": 3,
-         "condition": f"{name}@3", "predicted": foretold[at], "measured": lost, "low": lost - 0.05, "high": lost + 0.05}
+         "condition": f"{name}@3", "predicted": foretold[at], "measured": lost, "low": lost - 0.05, "high": lost + 0.05,
+         "at_home": 0.9 - (at % 3) / 10}
         for name, foretold in predicted.items()
         for at, lost in enumerate(measured)
     ]  # fmt: skip
@@ -47,7 +48,7 @@ def test_a_stress_that_foretells_exactly_and_one_that_says_nothing():
     assert (half.rank.estimate, half.slope.estimate) == pytest.approx((1, 2))
     assert half.error.high < 0
     assert wrong.word == "ranks them the wrong way round"
-    assert "2 surely rank these 8 subjects" in sentence([exact, nothing, half, wrong])
+    assert "2 surely rank these 8 subjects" in sentence([exact, nothing, half, wrong], exact.rank)
 
 
 def test_rank_correlation_and_p_are_scipy_s():
@@ -60,6 +61,14 @@ def test_rank_correlation_and_p_are_scipy_s():
     )
     assert one.p == pytest.approx(exact.pvalue)
     assert one.holm == pytest.approx(one.p)
+
+
+def test_what_accuracy_at_home_alone_says_stands_beside():
+    rows = table(LOST, scatter=LOST, gamma_low=LOST)
+    assert no_stress(rows.assign(at_home=0.5 + rows["measured"])).estimate == pytest.approx(1)
+    alone = no_stress(rows)
+    assert alone.estimate == pytest.approx(spearmanr([0.9 - (at % 3) / 10 for at in range(8)], LOST).statistic)
+    assert "alone, without any stress, ranks them with" in sentence(validities(rows), alone)
 
 
 def test_few_subjects_and_a_stress_that_costs_all_the_same_are_said():
