@@ -49,6 +49,11 @@ def likeness(name: str, version: int) -> Mapping[str, str]:
     return told
 
 
+def measured_rows(name: str, version: int) -> list[Mapping[str, str]]:
+    """What was measured of this version of a perturbation beside real films, a row for each statistic."""
+    return [row for row in _measured().get(name, []) if int(row["version"]) == version]
+
+
 def _beside(row: Mapping[str, str]) -> str:
     """Numbers of one statistic, as a sentence."""
     of = f" ({row['unit']})" if row["unit"] else ""

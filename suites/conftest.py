@@ -22,6 +22,7 @@ import pytest
 
 from suites.harness.cache.places import caches
 from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.finding_names import read_map
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import ROLES, load_probes
@@ -103,6 +104,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
+    probes |= load_external(cohort, option("--external"), taken=[probe.name for probe in probes.values()])
     settings = caches(option("--cache"))
     told = deciding(config)
     command = " ".join([STARTED, *starmap(_word, told)])

@@ -94,6 +94,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": f"cohort: a folder of films, a public collection, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
     },
     **{f"--probe-{role}": {"metavar": "SPEC", "help": f"cohort of {what}"} for role, what in PROBES.items()},
+    "--external": {
+        "action": "append",
+        "metavar": "SPEC",
+        "default": [],
+        "help": "labelled films of another hospital, repeatable: what the subject loses there",
+    },
     "--report": {
         "nargs": "?",
         "const": Path("report"),

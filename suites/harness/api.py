@@ -9,6 +9,7 @@ from typing import Literal
 from suites.harness.cache.places import caches
 from suites.harness.claims import Claim, load_claims
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import load_probes
 from suites.harness.evaluation import Evaluation
@@ -30,6 +31,7 @@ def evaluate(
     resolution: Literal["working", "native"] = "working",
     seed: int = 0,
     probes: Mapping[str, str | Cohort] | None = None,
+    external: str | Cohort | Sequence[str | Cohort] = (),
     limit: int | None = None,
     uncertain: Literal["leave-out", "positive", "negative"] | None = None,
     finding_names: Mapping[str, str] | None = None,
@@ -54,6 +56,7 @@ def evaluate(
         resolution: `working`, at which films are perturbed no finer than the subjects can see, or `native`.
         seed: decides every random number.
         probes: role (`lateral`, `adult`, `unseen`) -> spec or cohort.
+        external: specs or cohorts of labelled films of other hospitals.
         limit: about so many films, stratified by class, whole patients.
         uncertain: what films count as whose finding the labels call uncertain; by default they are left out.
         finding_names: finding of the subject -> finding of the films, where their names do not tell; "" for none.
@@ -76,6 +79,7 @@ def evaluate(
     """
     given = [subject] if isinstance(subject, str | Subject) else list(subject)
     films = load_cohort(cohort, uncertain=uncertain)
+    others = [external] if isinstance(external, str | Cohort) else list(external)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
     subjects = [load_subject(item, preprocessing=preprocessing, device=device, precision=precision) for item in given]
     files = [temperature] if isinstance(temperature, str | Path) else list(temperature)
@@ -89,6 +93,7 @@ def evaluate(
         "device": None if device == "cpu" else device,
         "precision": None if precision == "float32" else precision, "preprocessing": preprocessing,
         "probes": {role: _spec(probe) for role, probe in (probes or {}).items()},
+        "external": [_spec(one) for one in others],
         "tolerance": tolerance,
         "temperature": [spec_without_folders(str(file)) for file in files], "name": called,
     }  # fmt: skip
@@ -96,11 +101,13 @@ def evaluate(
     arguments += [f"{key}={value!r}" for key, value in told.items() if value not in (None, [], {})]
     texts = [films.spec, *(str(one) for one in (*given, claims, *files) if isinstance(one, str | Path))]
     chosen = films if limit is None else films.limited(limit, seed)
+    beside = load_probes(chosen, probes or {})
+    beside |= load_external(chosen, others, taken=[probe.name for probe in beside.values()])
     evaluation = Evaluation(
         subjects=with_names(tempered, called, taken=(PAGE, films.name)),
         cohort=chosen,
         claims=table if isinstance(table, list) else load_claims(table),
-        probes=load_probes(chosen, probes or {}),
+        probes=beside,
         finding_names=finding_names or {},
         profile=profile,
         preset=preset,

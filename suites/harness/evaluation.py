@@ -23,6 +23,7 @@ from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.probes import shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import is_ours, measured_alone
@@ -281,7 +282,8 @@ class Evaluation(PredictedRun):
         read = dict.fromkeys(note for _, answers in self._in_order() for note in answers.predictions.notes)
         notes = [
             *self.remarks, *self.warnings, *self.hardware(), *self.assumptions, *(one.note() for one in self.judged_on),
-            *self.cohort.notes, *read, *([OF_MANY] if any(len(answers.cohort) > DENSE for answers in judged) else ()),
+            *self.cohort.notes, *self._of_hospitals, *read,
+            *([OF_MANY] if any(len(answers.cohort) > DENSE for answers in judged) else ()),
             *filter(None, map(caveat, judged)), *self._shared_films(),
         ]  # fmt: skip
         if self.cohort.simulated:
@@ -292,10 +294,17 @@ class Evaluation(PredictedRun):
             )
         return notes
 
+    @property
+    def _of_hospitals(self) -> list[str]:
+        """What must be known of the films of other hospitals."""
+        others = [cohort for role, cohort in self.probes.items() if is_external(role)]
+        return [f"{cohort.name}: {note}" for cohort in others for note in cohort.notes]
+
     def _shared_films(self) -> list[str]:
         """Return what must be known of films that lie in the cohort and in a probe."""
         contents = {role: answers.predictions.contents for (_, role), answers in self._in_order()}
-        return shared_films(contents.pop("main", {}), contents)
+        probes = {role: films for role, films in contents.items() if not is_external(role)}
+        return shared_films(probes.pop("main", {}), probes)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per claim and subject: verdict, effect with interval, margin, reason."""

@@ -15,9 +15,11 @@ from suites.harness.claims import Claim, load_claims
 from suites.harness.cohorts.class_roles import for_classes, for_findings
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
+from suites.harness.cohorts.external import is_external, refuse_shared_films
 from suites.harness.cohorts.finding_names import labelled
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints import get
+from suites.harness.endpoints.external.hospitals import for_hospitals
 from suites.harness.endpoints.measuring import endpoint_of
 from suites.harness.errors import SubjectProblem, UsageProblem, one_line
 from suites.harness.predictions.answers import Answers, Evidence, WhenAsked
@@ -54,7 +56,7 @@ class PredictedRun:
         subjects: the classifiers, one that answers several findings as a subject for each of them (see `judged_on`);
             `cohort` the films; `claims` the whole table, so that Holm's correction never depends
             on which tests were selected.
-        probes: further cohorts by role (`lateral`, `adult`, `unseen`).
+        probes: further cohorts by role (`lateral`, `adult`, `unseen`; `external`, `external-2` of other hospitals).
         profile: how much is run; see `SEVERITIES`.
         preset: a whole grid of perturbations that is run beside what the claims need (`robustness.presets`).
         resolution: `working`: films are perturbed at what their subjects can tell from more (see `Resolution`), or
@@ -106,6 +108,7 @@ class PredictedRun:
             )
         self.subjects, self.judged_on = judged_on(self.subjects, self.cohort, self.finding_names)
         self.claims = _asked_of(self.subjects, self.claims)
+        self.claims = for_hospitals(self.claims, self.probes)
         self.conditions(self.claims)  # every parameter of every claim is read: a mistake ends the run here
         self._check_classes()
         preset_conditions(self.preset)
@@ -228,7 +231,8 @@ class PredictedRun:
 
         return Evidence(
             main=self.answers(subject, self.cohort, "main"), profile=self.profile, seed=self.seed, cache=self.cache,
-            probes=WhenAsked((role for role in self.probes if role not in without), there),
+            probes=WhenAsked((role for role in self.probes if not (is_external(role) or role in without)), there),
+            external=WhenAsked(filter(is_external, self.probes), there),
             severities=SEVERITIES[self.profile], peers=WhenAsked(cohorts, beside),
         )  # fmt: skip
 
@@ -294,6 +298,9 @@ class PredictedRun:
                 progress=self.progress, workers=self._workers, blocks_at=self.blocks_at,
             )  # fmt: skip
             check_exclusions(found[whole_of(subject).name].excluded, len(cohort))
+            if is_external(role):
+                home = self.answers(subject, self.cohort, "main").predictions
+                refuse_shared_films(home.contents, found[whole_of(subject).name].contents, cohort.name)
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
                     other, aligned[other.name], of_subject(other, found[whole_of(other).name]),

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness.claims import Claim, Verdict, load_claims
-from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import attribution, border_occlusion
@@ -122,6 +122,11 @@ def with_sexes(cohort: Cohort) -> Cohort:
     return replace(cohort, table=cohort.table.assign(sex=np.where(women, "F", "M")))
 
 
+def elsewhere(row) -> Film:
+    """A film of other patients, taken alike."""
+    return exposed({**row, "number": int(row["number"]) + 5000})
+
+
 def evaluated(cache: Path) -> Evaluation:
     """Judge every claim about a subject on the idle subjects and on the oracle; attack and explain a few films only."""
     hub = Preprocessing(name="hub", short_side=SIDE + 4, size=SIDE, interpolation="bicubic")
@@ -129,11 +134,12 @@ def evaluated(cache: Path) -> Evaluation:
     strange = {
         role: cohort_of(STRANGE, name=role, labelled=False, decode=exposed) for role in ("lateral", "adult", "unseen")
     }
+    there = cohort_of(STRANGE, name="there", decode=elsewhere)
     run = Evaluation(
         subjects=[subject_of(network, name, recipes={"hub": hub}) for name, network in made.items()],
         cohort=with_sexes(cohort_of(FILMS, decode=partial(boned, decode=exposed))),
         claims=[trimmed(claim) for claim in load_claims() if get(claim.endpoint).about == "subject"],
-        probes=strange,
+        probes=strange | {"external": there},
         cache=cache,
         quiet=True,
     )

@@ -19,14 +19,16 @@ ABOVE_THE_REPORT = {
     "suites.outputs",
     "suites.harness.api",
     "suites.harness.evaluation",
+    "suites.harness.validity.drops",
+    "suites.harness.validity.write",
 }
 """What runs the suites and writes their report."""
 HARNESS = "suites.harness"
 ROOMS = (
     "errors", "local_paths", "foreign_file", "foreign_code", "strict_json", "process", "progress", "former_names",
     "statistics", "claims", "cache", "subjects", "cohorts", "predictions", "record",
-    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "predicted_run", "report", "evaluation",
-    "plan", "api", "terminal_summary",
+    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "predicted_run", "report", "validity",
+    "evaluation", "plan", "api", "terminal_summary",
 )  # fmt: skip
 """The rooms of the harness, from the ground up: each imports from those before it only. A new one is put here."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
@@ -49,7 +50,7 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
     specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **own, **given}
     taken, probes = {cohort.name}, {}
     for role in (role for role in ROLES if role in specs):
-        probe = load_cohort(specs[role], uncertain=cohort.uncertain)
+        probe = with_truth(load_cohort(specs[role], uncertain=cohort.uncertain))
         if probe.name in taken:
             probe = replace(probe, name=f"{probe.name} ({role} probe)")
         taken.add(probe.name)

@@ -17,6 +17,8 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from robustness.remedies import REMEDIES
+from suites.harness.cohorts.external import ROLE as EXTERNAL
+from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import CLEAN, expand, parse
@@ -173,6 +175,24 @@ class Role(Parameter):
         if value not in list(ROLES):
             raise ValueError(f"expected {self.expected}{_nearest(value, ROLES)}")
         return str(value)
+
+
+@dataclass(frozen=True)
+class Hospital(Role):
+    """The role of an external cohort; a claim that names none is asked of each that is given."""
+
+    default: Any = EXTERNAL
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        return f"the role of an external cohort ({EXTERNAL}, {EXTERNAL}-2, ...)"
+
+    def read(self, value: object) -> str:
+        """Return the role."""
+        if not isinstance(value, str) or not is_external(value):
+            raise ValueError(f"expected {self.expected}")
+        return value
 
 
 @dataclass(frozen=True)

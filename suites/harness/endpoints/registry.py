@@ -30,7 +30,8 @@ from typing import Any, Literal
 
 from robustness.registration import taken, unknown_name
 from suites.harness.claims import Claim, Measure, Result, Unit
-from suites.harness.endpoints.parameters import ClassName, Parameter, Role, read_all
+from suites.harness.cohorts.external import is_external
+from suites.harness.endpoints.parameters import ClassName, Hospital, Parameter, Role, read_all
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition, expand
 from suites.harness.progress import Stage
@@ -50,8 +51,8 @@ class Endpoint:
         about: what it looks at: `page` (published numbers, receives `None`), `cohort` (files, receives the `Cohort`)
             or `subject` (predictions, receives the `Evidence`).
         parameters: what a claim may ask of it, by name.
-        every_probe: whether it looks at all probes; else at those that its parameters name. One that looks at others
-            all the same has them predicted when it does, which no plan knew of.
+        every_probe: whether it looks at all probes (external cohorts are none); else at those that its parameters name.
+            One that looks at others all the same has them predicted when it does, which no plan knew of.
         probes_beside_verdict: whether those of all probes that no parameter names only stand beside the verdict (see
             `Parameter.beside_verdict`).
         stage: what it does beside the predictions: cheap claims are judged before those that attack or explain.
@@ -96,7 +97,12 @@ class Endpoint:
         asked = self.asked(claim)
         named = {asked[name] for name, one in self.parameters.items() if isinstance(one, Role)}
         every = self.every_probe and not (for_verdict and self.probes_beside_verdict)
-        return [role for role in given if every or role in named]
+        return [role for role in given if role in named or (every and not is_external(role))]
+
+    @property
+    def hospital(self) -> str:
+        """The parameter that names an external cohort; empty where there is none."""
+        return next((name for name, one in self.parameters.items() if isinstance(one, Hospital)), "")
 
     def for_verdict(self, claim: Claim) -> Claim:
         """Return the claim without what only stands beside its verdict: the same effect and p values, for less."""

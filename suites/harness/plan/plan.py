@@ -13,6 +13,8 @@ import pandas as pd
 
 from suites.harness.claims import Claim
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.external import ROLE as EXTERNAL
+from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.layouts import check_exclusions
 from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints import get
@@ -107,7 +109,7 @@ class Plan:
     def _films(self) -> str:
         films = ", ".join(_counted(plain_name(name), *pair) for name, pair in self.classes.items())
         strange = f", {self.strange:,} of no such class" if self.strange else ""
-        probes = [_counted(f"{role} probe", *pair) for role, pair in self.probes.items()]
+        probes = [_counted(role if is_external(role) else f"{role} probe", *pair) for role, pair in self.probes.items()]
         broken = sum(len(one.unreadable) for one in self.tried.values())
         groups = [
             f"{films or 'none of a class'}{strange}",
@@ -265,6 +267,9 @@ def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> I
         ids = [name for name in ids if not _any_probe(name, claims)]
         if ids and role not in evaluation.probes:
             yield f"no {films} were given, pass --probe-{role} SPEC", ids
+    ids = [claim.id for claim in claims if get(claim.endpoint).hospital]
+    if ids and EXTERNAL not in evaluation.probes:
+        yield "no films of another hospital were given, pass --external SPEC", ids
     if speed.film:
         for mask, endpoint in (("lesion", "looks_at_lesion"), ("lung", "looks_off_the_lung")):
             ids = [claim.id for claim in claims if claim.endpoint == endpoint]

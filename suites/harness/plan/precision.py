@@ -120,7 +120,7 @@ def precision(
     """
     rule = RULES.get(claim.endpoint)
     main = groups["main"]
-    if rule is None or (asked.get("role") or "main") not in groups:
+    if rule is None or (asked.get("role") or asked.get("hospital") or "main") not in groups:
         return None
     half_width, distance, patients = rule(claim, asked, groups)
     shown = min(1.0, limits.get(claim.endpoint, main.films) / main.films) if main.films else 1.0
@@ -194,6 +194,11 @@ def _apart(claim: Claim, asked: Mapping[str, Any], groups: Mapping[str, Group]) 
     return auroc(near, far, claim.margin), _to_an_end(claim.margin), near + far
 
 
+def _hospitals(claim: Claim, asked: Mapping[str, Any], groups: Mapping[str, Group]) -> Found:
+    near, far = groups["main"].everyone, groups[asked["hospital"]].everyone
+    return gap(near, far), abs(claim.margin), near + far
+
+
 def _calibration(claim: Claim, _: Mapping[str, Any], groups: Mapping[str, Group]) -> Found:
     everyone = groups["main"].everyone
     return rate([everyone], RECALL), abs(claim.margin), everyone
@@ -211,6 +216,8 @@ RULES: Mapping[str, Rule] = {
     "confident_on_probe": _share(lambda asked, groups: groups[asked["role"]].everyone),
     "probe_detection": _apart,
     "calibration_error": _calibration,
+    "external_drop": _hospitals,
+    "external_standardised": _hospitals,
     **dict.fromkeys(
         (
             "disagreement", "flip_rate", "confident_whatever_the_cause", "selective", "conformal_coverage",
@@ -223,6 +230,6 @@ RULES: Mapping[str, Rule] = {
 WITHOUT = frozenset(
     {"temperature", "looks_at_lesion", "looks_off_the_lung", "looks_at_border", "map_moves",
      "map_goes_with_the_weights", "underdiagnosis_gap", "auroc_gap", "calibration_gap", "stress_gap", "found_slice",
-     "features_tell_groups"}
+     "features_tell_groups", "external_auroc", "external_threshold", "external_confidence"}
 )  # fmt: skip
 """Endpoints about a subject for which there is no planning figure: their spread is known only once it is measured."""

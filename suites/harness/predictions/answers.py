@@ -326,7 +326,8 @@ class Evidence:
     """Everything an endpoint may look at.
 
     Attributes:
-        main: answers on the cohort under test; `probes` answers on further cohorts by role.
+        main: answers on the cohort under test; `probes` answers on further cohorts by role; `external` on the films of
+            other hospitals.
         profile: `quick`, `standard` or `full`.
         seed: of the run.
         cache: folder for whatever an endpoint computes beyond predictions.
@@ -339,6 +340,7 @@ class Evidence:
     seed: int
     cache: Path
     probes: Mapping[str, Answers]
+    external: Mapping[str, Answers] = field(default_factory=dict)
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
     peers: Mapping[str, Sequence[Answers]] = field(default_factory=dict)
 
@@ -356,3 +358,13 @@ class Evidence:
         if role not in self.probes:
             raise NotEvaluable(f"no {role} films were given (pass --probe-{role} SPEC)")
         return self.probes[role]
+
+    def hospital(self, role: str) -> Answers:
+        """Return the answers on the films of another hospital.
+
+        Raises:
+            NotEvaluable: none was given.
+        """
+        if role not in self.external:
+            raise NotEvaluable("no films of another hospital were given (pass --external SPEC)")
+        return self.external[role]

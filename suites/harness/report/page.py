@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from robustness.card import Card
+from robustness.validation import validation_of
 from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
@@ -108,7 +109,11 @@ def render(
 
 def render_cards(record: Record, cards: Sequence[Card]) -> str:
     """Return perturbations.html: the physics card of every perturbation of the run."""
-    return environment().get_template("perturbations.html.j2").render(record=record, cards=cards, **assets())
+    return (
+        environment()
+        .get_template("perturbations.html.j2")
+        .render(record=record, cards=cards, validated=[validation_of(card) for card in cards], **assets())
+    )
 
 
 def render_checks(record: Record) -> str:

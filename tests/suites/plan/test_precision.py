@@ -74,6 +74,14 @@ def test_a_claim_on_a_probe_rests_on_its_films():
     assert expected("doubt.lateral", MANY) is None
 
 
+def test_a_claim_about_another_hospital_rests_on_the_patients_of_both():
+    assert expected("external.drop", MANY) is None
+    assert expected("external.drop", MANY, external=FEW).open
+    many = expected("external.drop", MANY, external=MANY)
+    assert not many.open
+    assert many.patients == 2 * MANY.everyone
+
+
 def test_every_endpoint_about_a_subject_has_a_figure_or_is_known_to_have_none():
     known = {claim.endpoint for claim in load_claims() if get(claim.endpoint).about == "subject"}
     assert known == {*RULES, *WITHOUT}

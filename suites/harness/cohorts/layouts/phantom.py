@@ -2,6 +2,7 @@
 
 Findings are taken in turn, one for each patient; with `findings=several` a patient has none to three of them at once,
 and the cohort is labelled with findings.
+`phantom:hospital=other` are films of another hospital, of other patients (`robustness.phantom_hospital`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from inspect import getsource
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ import pandas as pd
 from robustness.phantom import AGE_GROUPS, VIEWS, age_of, cohort_table, render_row
 from robustness.phantom.cohort import SEVERAL_AT_ONCE, names_in, render_several_row
 from robustness.phantom.several import SEVERAL
+from robustness.phantom_hospital import HOSPITALS, numbers, render_there, treated
 from suites.harness.cache.code_digest import digest_of
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import KeptFilms
@@ -34,7 +37,7 @@ FILMS = 360
 MOST_FILMS = 100_000
 """A table of more takes long to write before the first film is drawn, and no interval gets narrower that matters."""
 _LARGEST = 2**63 - 1
-_KEYS = ("n", "view", "age", "findings", "seed")
+_KEYS = ("n", "view", "age", "findings", "seed", "hospital")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,29 @@ class Renderer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class RendererThere(Renderer):
+    """Renders films as another hospital takes them; `hospital` is its name."""
+
+    hospital: str = field(kw_only=True)
+
+    def __call__(self, row: Mapping[str, object]) -> Film:
+        """Return the film with its lung, heart and lesion masks."""
+        made = render_there(row, HOSPITALS[self.hospital])
+        masks = {"lung": made.lung.numpy(), "heart": made.heart.numpy(), "lesion": made.lesion.numpy()}
+        return Film(pixels=made.film.numpy().astype(np.float32), content=self.identify(row), masks=masks)
+
+    def identify(self, row: Mapping[str, object]) -> str:
+        """Return what decides the film: that of home, and every number of the hospital."""
+        told = [super().identify(row), getsource(render_there), getsource(treated), numbers(HOSPITALS[self.hospital])]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 @register(
     "phantom",
     recognises=lambda spec: spec.location == "phantom" or spec.location.startswith("phantom:"),
     precedence=5,
-    described="phantom[:n=..,view=..,age=..,findings=..,seed=..]",
+    described="phantom[:n=..,view=..,age=..,findings=..,seed=..,hospital=..]",
 )
 def phantom(spec: Spec) -> Cohort:
     """Load a simulated cohort.
@@ -90,13 +111,23 @@ def phantom(spec: Spec) -> Cohort:
         )
     except ValueError as problem:
         raise CohortProblem(f"{shown(spec.text)}: {shown(problem, 180)}") from problem
-    several = findings == SEVERAL_AT_ONCE
+    several, hospital, notes = findings == SEVERAL_AT_ONCE, given.get("hospital"), tuple[str, ...]()
     renderer = Renderer(several)
     if several:
         shown_on = [names_in(str(text)) for text in table["finding"]]
         table = table.assign(
             **{f"{FINDING}{name}": [POSITIVE if name in found else NEGATIVE for found in shown_on] for name in SEVERAL}
         )
+    if hospital is not None:
+        if hospital not in HOSPITALS:
+            raise CohortProblem(
+                f"{shown(spec.text)}: hospital is {shown(hospital, 40)!r}; known are {', '.join(HOSPITALS)}"
+            )
+        if several:
+            raise CohortProblem(f"{shown(spec.text)}: of another hospital each film has one finding; leave one out")
+        renderer = RendererThere(hospital=hospital)
+        table = table.assign(**{key: f"{hospital}-" + table[key] for key in ("id", "patient")}, site=hospital)
+        notes = (f"simulated hospital {hospital!r}: {HOSPITALS[hospital].told}",)
     return Cohort(
         name=shown(spec.location.replace("phantom:", "phantom ", 1)),
         spec=spec.text,
@@ -105,6 +136,7 @@ def phantom(spec: Spec) -> Cohort:
         identify=renderer.identify,
         simulated=True,
         no_label=f"they are labelled with findings ({', '.join(SEVERAL)}), not with classes" if several else "",
+        notes=notes,
     )
 
 

@@ -14,6 +14,7 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
+from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.failure_modes import white_films
 from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import counted, films_of
@@ -23,7 +24,7 @@ from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import film_figures
-from suites.harness.formatting.cells import percent, whole_percent
+from suites.harness.formatting.cells import percent, points, whole_percent
 from suites.harness.formatting.severities import in_words, with_units
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
@@ -178,17 +179,18 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     measured_right = [] if right is None else [measured("accuracy", role, right, known, unit="share", smallest=rarest)]
     films = FILMS.get(role, f"{role} films")
     said = f"are called {plain_name(of)}" if of else "are called"
+    lost, sentence = _lost(main, probe, films)
     return Result(
         effect=on_probe("confident_share", share),
         p_beyond=beyond(share, claim),
         p_within=within(share, claim),
         headroom=[headroom.skill(main), Headroom(measure=surely, bar=claim.margin)],
         films=films,
-        measures=[*measures, *measured_right],
+        measures=[*measures, *measured_right, *lost],
         summary=(
             f"{percent(share.estimate)} of {n} {films} {said} with more than {whole_percent(CONFIDENT)} "
             f"confidence, {_rightly(share, right, known, n, role)}; its own confidence tells them from the usual films "
-            f"with an AUROC of {against_chance(caught)}."
+            f"with an AUROC of {against_chance(caught)}.{sentence}"
         ),
         galleries=_surest(probe, films),
     )
@@ -200,6 +202,24 @@ def _surely(answers: Answers, of: str, among: np.ndarray[tuple[int], np.dtype[np
         return answers.score("confident_share", CLEAN, among)
     sure = answers.probabilities().max(axis=1) > CONFIDENT
     return answers.rate(sure & (answers.called() == answers.class_index(of)), among)
+
+
+def _lost(main: Answers, probe: Answers, films: str) -> tuple[list[Measure], str]:
+    """Return what labelled films of a probe cost in balanced accuracy beside the usual films, and say it.
+
+    Nothing where its labels and the subject's classes have no two classes in common.
+    """
+    try:
+        both = TwoHospitals.of(main, probe)
+    except NotEvaluable:
+        return [], ""
+    drop = both.fallen("balanced_accuracy_drop", both.drop(Hospital.balanced))
+    before, after = both.printed("balanced_accuracy", Hospital.balanced)
+    return [before, after, drop], (
+        f" On the {both.away.films:,} {films} with a label balanced accuracy is {percent(after.estimate)}, on the "
+        f"usual films {percent(before.estimate)}: {points(drop.estimate)} points lost ({points(drop.low)} to "
+        f"{points(drop.high)}). {both.classes.sentence}"
+    )
 
 
 def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int, role: str) -> str:

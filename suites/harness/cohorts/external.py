@@ -1,0 +1,132 @@
+"""Which films of other hospitals is a subject held against, and are they others? Loaded, named, checked for overlap."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import with_truth
+from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.quoting import shown
+from suites.harness.errors import CohortProblem
+
+ROLE = "external"
+"""Role of the first external cohort; further ones are `external-2`, `external-3`."""
+_COUNTER = re.compile(r"\d{1,4}")
+"""A patient that is only counted: two hospitals both have a patient 17, and they are two people."""
+
+
+def is_external(role: str) -> bool:
+    """Whether a role is that of another hospital."""
+    return role == ROLE or role.startswith(f"{ROLE}-")
+
+
+def load_external(home: Cohort, given: Sequence[str | Cohort], *, taken: Iterable[str] = ()) -> dict[str, Cohort]:
+    """Return the external cohorts of a run by role, each of another name than the home cohort and the others.
+
+    Args:
+        home: the cohort under test.
+        given: specs or cohorts, in the order in which the user named them.
+        taken: names of the run's other cohorts.
+
+    Raises:
+        CohortProblem: a spec names no cohort, or one shares films or patients with the home cohort.
+    """
+    names, found = {home.name, *taken}, dict[str, Cohort]()
+    for number, spec in enumerate(given, 1):
+        cohort = with_truth(load_cohort(spec))
+        role = ROLE if number == 1 else f"{ROLE}-{number}"
+        if cohort.name in names:
+            cohort = replace(cohort, name=f"{cohort.name} ({role})")
+        names.add(cohort.name)
+        refuse_shared_patients(home, cohort)
+        refuse_shared_films(contents_of(home, cohort), contents_of(cohort, home), cohort.name)
+        found[role] = cohort
+    return found
+
+
+def refuse_shared_patients(home: Cohort, away: Cohort) -> None:
+    """Refuse an external cohort that names a patient of the home cohort.
+
+    A film whose patient nobody tells counts as its own, so its name says nothing; nor does a short bare number, which
+    two hospitals count with.
+
+    Raises:
+        CohortProblem: it does; the first such patient is named.
+    """
+    both = sorted(_patients(home) & _patients(away))
+    if both:
+        raise CohortProblem(
+            f"external cohort {shown(away.name, 40)}: {len(both):,} of its patients are patients of "
+            f"{shown(home.name, 40)}, first {shown(both[0], 40)}; leave them out, or call them otherwise in its column "
+            "`patient` if they are other people"
+        )
+
+
+def refuse_shared_films(home: Mapping[str, str], away: Mapping[str, str], name: str) -> None:
+    """Refuse an external cohort with films of the home cohort.
+
+    Args:
+        home: id of a film -> what identifies its pixels.
+        away: the same of the external cohort.
+        name: of the external cohort.
+
+    Raises:
+        CohortProblem: a film is in both; the first is named.
+    """
+    ids: dict[str, str] = {}
+    for film, content in home.items():
+        ids.setdefault(content, film)
+    both = [(film, ids[content]) for film, content in away.items() if content in ids]
+    if both:
+        film, same = both[0]
+        raise CohortProblem(
+            f"external cohort {shown(name, 40)}: {len(both):,} of its {len(away):,} films are home films, too, "
+            f"first {shown(film, 50)} ({shown(same, 50)} at home); leave them out, or its drop is no other hospital's"
+        )
+
+
+def contents_of(cohort: Cohort, beside: Cohort) -> dict[str, str]:
+    """Return what identifies those films of a cohort that could be a film of another, without decoding any.
+
+    Files can be the same only where their sizes are; only those are read. A film that is no file and says of itself
+    what it is (a simulated one) is asked; others are compared once they have been decoded.
+    """
+    if cohort.identify is not None:
+        if beside.identify is None:
+            return {}
+        return {str(row["id"]): cohort.identify(row) for row in cohort.rows()}
+    mine, theirs = _sizes(cohort), Counter(size for _, size in _sizes(beside).values())
+    return {film: _sha256(path) for film, (path, size) in mine.items() if theirs[size]}
+
+
+def _sizes(cohort: Cohort) -> dict[str, tuple[Path, int]]:
+    """Return id -> file and its bytes, of the films that are files."""
+    found = {}
+    for film, file in zip(cohort.table["id"].astype(str), cohort.table["file"].astype(str), strict=True):
+        path = Path(file)
+        try:
+            if file and path.is_file():
+                found[film] = path, path.stat().st_size
+        except OSError:  # a name that is too long; decoding says what is wrong with it
+            continue
+    return found
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # what cannot be read is listed and left out when it is decoded
+        return f"unread {path}"
+
+
+def _patients(cohort: Cohort) -> set[str]:
+    own = cohort.table["id"].astype(str)
+    named = cohort.table["patient"].astype(str)
+    return {name for name in named[named != own] if not _COUNTER.fullmatch(name)}

@@ -1,0 +1,55 @@
+"""What do the scores of two hospitals look like beside each other? Their ROC curves, and where the calls lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
+from suites.harness.formatting.figures import QUIET, SERIES, styled
+from suites.harness.statistics import Floats
+
+
+def of(both: TwoHospitals) -> dict[str, Callable[[], Figure]]:
+    """Return the figures of a comparison, by file stem; none where there is no healthy class."""
+    if any(side.illness is None for side in (both.home, both.away)):
+        return {}
+    return {"roc": partial(roc, both)}
+
+
+def curve(side: Hospital) -> tuple[Floats, Floats]:
+    """Return false and true positive rates from the strictest threshold to the laxest, ties together."""
+    if side.illness is None or side.ill is None:
+        raise ValueError(f"{side.name} has no healthy class")
+    order = np.argsort(-side.illness, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(side.illness[order]) != 0, True))
+    true, false = (np.cumsum(flags[order])[ends] / max(1, flags.sum()) for flags in (side.ill, ~side.ill))
+    return np.append(0.0, false), np.append(0.0, true)
+
+
+@styled
+def roc(both: TwoHospitals) -> Figure:
+    """Draw the ROC curves of both hospitals; a ring marks what the subject's own calls come to."""
+    figure = Figure(figsize=(4.6, 4.2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8)
+    for side, told, (colour, dash, _) in zip((both.home, both.away), ("at home", "there"), SERIES, strict=False):
+        false, true = curve(side)
+        axes.plot(false, true, color=colour, linestyle=dash, label=f"{told}: AUROC {side.auroc().estimate:.3f}")
+        ill = side.ill if side.ill is not None else np.zeros(side.films, dtype=bool)
+        called_ill = side.called != both.classes.names.index("normal") if "normal" in both.classes.names else None
+        if called_ill is not None:
+            axes.plot(
+                called_ill[~ill].mean(), called_ill[ill].mean(), "o", color=colour, markersize=9, fillstyle="none",
+                markeredgewidth=2,
+            )  # fmt: skip
+    axes.set(
+        xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="healthy films called ill", ylabel="ill films called ill",
+        title="Ill against healthy; rings: its calls",
+    )  # fmt: skip
+    axes.set_aspect("equal")
+    axes.legend(loc="lower right")
+    return figure

@@ -1,0 +1,170 @@
+"""What did each subject lose under each perturbation at home, and what at each other hospital? From finished reports.
+
+Both drops are of the same number: balanced accuracy over the classes that labels of both hospitals can say. That of
+a perturbation is paired, on the home films it is defined for; that of a hospital is of others, with an interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from robustness import perturbation
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import with_truth
+from suites.harness.cohorts.external import is_external
+from suites.harness.cohorts.layouts import align_labels
+from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
+from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.table import Predictions
+from suites.harness.record import Record
+from suites.harness.report.stored_record import record_of
+from suites.harness.subjects.subject import Subject
+
+COLUMNS = (
+    "report",
+    "subject",
+    "hospital",
+    "perturbation",
+    "severity",
+    "condition",
+    "predicted",
+    "measured",
+    "low",
+    "high",
+    "at_home",
+)
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Every pair of a predicted and a measured drop.
+
+    Attributes:
+        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost; `at_home`
+            is the balanced accuracy on the clean home films.
+        left_out: why a subject or hospital of a report is in no row, a sentence each.
+        readings: hospital -> how its labels and the classes were read as one, a sentence.
+    """
+
+    table: pd.DataFrame
+    left_out: tuple[str, ...]
+    readings: dict[str, str]
+
+
+def drops_of(reports: Sequence[Path]) -> Drops:
+    """Return the drops of every subject of some finished reports; a subject that two of them hold counts once.
+
+    Args:
+        reports: folders of reports, with their predictions.parquet and films.csv.
+
+    Raises:
+        UsageProblem: a folder is no report, two reports are about other home films, or none has an external cohort.
+    """
+    rows: list[dict[str, object]] = []
+    left_out: list[str] = []
+    readings: dict[str, str] = {}
+    homes: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
+    for path in reports:
+        record = record_of(path)
+        homes.setdefault(record.cohort.fingerprint, path.name)
+        if len(homes) > 1:
+            first, second = homes.values()
+            raise UsageProblem(
+                f"{first} and {second} are of other home films, so their drops are not of one thing; give reports of "
+                "one home cohort"
+            )
+        hospitals = [cohort for role, cohort in record.probes.items() if is_external(role)]
+        for subject in record.subjects:
+            for hospital in hospitals:
+                key = subject.provenance.sha256 or subject.name, hospital.fingerprint
+                if key in seen:
+                    left_out.append(f"{subject.name} of {path.name} is {seen[key]} again and counts once.")
+                    continue
+                seen[key] = f"{subject.name} of {path.name}"
+                try:
+                    both, found = _of_subject(record, subject, hospital)
+                except NotEvaluable as problem:
+                    left_out.append(f"{subject.name} of {path.name} on {hospital.name}: {problem}.")
+                    continue
+                readings[hospital.name] = both.classes.sentence
+                rows += [
+                    {"report": path.name, "subject": subject.name, "hospital": hospital.name} | row for row in found
+                ]
+    if not rows:
+        raise UsageProblem(
+            f"{', '.join(path.name for path in reports)[:120]}: no report has a subject with films of another hospital "
+            "and of a perturbation; run with --external SPEC and --preset quick"
+        )
+    return Drops(pd.DataFrame(rows, columns=list(COLUMNS)), tuple(left_out), readings)
+
+
+def _of_subject(record: Record, subject: Subject, hospital: Cohort) -> tuple[TwoHospitals, list[dict[str, object]]]:
+    home = answers_of(record, subject, record.cohort, labels_must_fit=True)
+    both = TwoHospitals.of(home, answers_of(record, subject, hospital))
+    measured = both.drop(Hospital.balanced).interval()
+    told = {"measured": measured.estimate, "low": measured.low, "high": measured.high}
+    told["at_home"] = both.home.balanced().estimate
+    rows = [
+        {"perturbation": name, "severity": severity, "condition": condition, "predicted": predicted, **told}
+        for name, severity, condition in perturbed(home)
+        if np.isfinite(predicted := predicted_drop(home, both, condition))
+    ]
+    return both, rows
+
+
+def answers_of(record: Record, subject: Subject, cohort: Cohort, *, labels_must_fit: bool = False) -> Answers:
+    """Return what a subject answered on a cohort of a finished report.
+
+    Raises:
+        NotEvaluable: it answered none of its films.
+    """
+    table = record.predictions
+    mine = table[(table["subject"] == subject.name) & (table["cohort"] == cohort.name)]
+    if mine.empty:
+        raise NotEvaluable(f"{subject.name} was asked about no film of {cohort.name}")
+    order = cohort.table["id"].astype(str)
+    order = order[order.isin(set(mine["image"][mine["condition"] == CLEAN].astype(str)))]
+    logits = [f"logit_{index}" for index in range(len(subject.classes))]
+    by_condition = {str(name): rows.set_index("image")[logits] for name, rows in mine.groupby("condition", sort=False)}
+    aligned = [
+        rows.reindex(order).reset_index(names="image").assign(condition=name) for name, rows in by_condition.items()
+    ]
+    shown = pd.concat(aligned, ignore_index=True).assign(undefined="")
+    named = align_labels(with_truth(cohort), subject.classes, probe=not labels_must_fit)
+    predictions = Predictions(shown, None, pd.DataFrame(columns=["cohort", "file", "reason"]), 0)
+    return Answers.of(subject, named, predictions, seed=record.seed)
+
+
+def perturbed(home: Answers) -> Iterator[tuple[str, int, str]]:
+    """Yield perturbation, severity and condition of everything the home films were perturbed by, and by it alone."""
+    known = set(perturbation.names())
+    for condition in dict.fromkeys(home.predictions.table["condition"].astype(str)):
+        name, mark, severity = condition.partition("@")
+        if mark and name in known and severity.isdigit():
+            yield name, int(severity), condition
+
+
+def predicted_drop(home: Answers, both: TwoHospitals, condition: str) -> float:
+    """Return the fall of balanced accuracy over the common classes from the clean films to the perturbed ones."""
+    changed = home.logits(condition)[both.home.keep]
+    defined = np.isfinite(changed).all(axis=1)
+    groups = np.asarray(both.classes.of_class)
+    calls = np.full(len(changed), -1)
+    calls[defined] = groups[changed[defined].argmax(axis=1)]
+    truth = both.home.truth[defined]
+    before, after = (_balanced(truth, calls_of[defined]) for calls_of in (both.home.called, calls))
+    return before - after
+
+
+def _balanced(truth: npt.NDArray[np.int64], called: npt.NDArray[np.int64]) -> float:
+    shares = [float((called[truth == code] == code).mean()) for code in np.unique(truth)]
+    return float(np.mean(shares)) if len(shares) > 1 else float("nan")

@@ -1,0 +1,92 @@
+"""From films of two hospitals to the report, and from its files alone back to the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from suites.commands import main
+from suites.harness import evaluate
+from suites.harness.claims import load_claims
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.errors import CohortProblem
+from tests.controls.films import CLASSES, cohort_of, draw, film_of
+from tests.controls.subjects import Reader, subject_of
+
+
+def hazy(row):
+    """A film of another scanner: less contrast, another film than any at home."""
+    film = draw({**row, "label": row["kind"], "number": int(row["number"]) + 1000})
+    return film_of(0.35 + 0.4 * film.pixels, film.masks["lung"], film.masks["lesion"])
+
+
+def elsewhere(films: int = 48) -> Cohort:
+    kinds = [CLASSES[number % 3] for number in range(films)]
+    labels = ["No Finding" if kind == "normal" else "Pneumonia" for kind in kinds]
+    table = pd.DataFrame({"number": range(films), "kind": kinds, "label": labels, "finding": labels})
+    table["id"] = table["patient"] = [f"there{number}" for number in range(films)]
+    table = table.assign(file="", view="AP", age_group="adult", split="test")
+    return Cohort(name="elsewhere", spec="elsewhere", table=table, decode=hazy)
+
+
+def test_the_numbers_of_the_report_are_those_of_its_prediction_table(tmp_path, capsys):
+    wanted = ("external.drop", "external.auroc", "contrast.gamma")
+    claims = [claim for claim in load_claims() if claim.id in wanted]
+    run = evaluate(
+        subject_of(Reader(), "reader"), cohort_of(48), external=elsewhere(), claims=claims, cache=tmp_path / "cache"
+    )
+    run.report(tmp_path / "report")
+    told = {judgement.claim.id: judgement.result for judgement in run.judgements}
+
+    answers = pd.read_parquet(tmp_path / "report" / "predictions.parquet")
+    films = pd.read_csv(tmp_path / "report" / "films.csv", keep_default_na=False)
+    table = answers.merge(films, left_on=["cohort", "image"], right_on=["cohort", "id"])
+    ill = ~table["label"].isin(["normal", "no_finding", "No Finding"])
+    logits = table[["logit_0", "logit_1", "logit_2"]].to_numpy()
+    table = table.assign(ill=ill, called=logits.argmax(axis=1) != 1)
+    table["odds"] = np.logaddexp(logits[:, 0], logits[:, 2]) - logits[:, 1]
+    clean = table[table["condition"] == "clean"]
+    balanced, area = {}, {}
+    for name, rows in clean.groupby("cohort"):
+        balanced[name] = balanced_accuracy_score(rows["ill"], rows["called"])
+        area[name] = roc_auc_score(rows["ill"], rows["odds"])
+    fall = balanced["drawn"] - balanced["elsewhere"]
+    assert fall > 0.1, "the other scanner must cost this subject something, or the test says little"
+    assert told["external.drop"].effect.estimate == pytest.approx(fall)
+    assert told["external.auroc"].effect.estimate == pytest.approx(area["drawn"] - area["elsewhere"])
+
+    assert main(["validity", str(tmp_path / "report"), "--out", str(tmp_path / "validity")]) == 0
+    assert "needs 4 subjects" in capsys.readouterr().out
+    drops = pd.read_csv(tmp_path / "validity" / "validity-drops.csv")
+    home = table[table["cohort"] == "drawn"]
+    assert set(drops["condition"]) == {text for text in home["condition"] if text != "clean"}
+    for row in drops.to_dict("records"):
+        assert row["measured"] == pytest.approx(fall)
+        under = home[home["condition"] == row["condition"]].dropna(subset=["logit_0"])
+        before = home[(home["condition"] == "clean") & home["image"].isin(under["image"])]
+        foretold = balanced_accuracy_score(before["ill"], before["called"]) - balanced_accuracy_score(
+            under["ill"], under["called"]
+        )
+        assert row["predicted"] == pytest.approx(foretold), row["condition"]
+
+
+def test_a_report_without_another_hospital_says_what_to_pass(tmp_path, capsys):
+    claims = [claim for claim in load_claims() if claim.id == "contrast.gamma"]
+    run = evaluate(subject_of(Reader(), "reader"), cohort_of(24), claims=claims, cache=tmp_path / "cache")
+    run.report(tmp_path / "report")
+    assert main(["validity", str(tmp_path / "report"), "--out", str(tmp_path / "validity")]) == 4
+    assert "--external SPEC" in capsys.readouterr().err
+    assert not (tmp_path / "validity").exists()
+
+
+def test_a_film_of_home_is_found_once_both_are_decoded(tmp_path):
+    """Films made in Python are no files: their pixels are known when they are asked about."""
+    again = cohort_of(24, name="again")
+    again = Cohort(name="again", spec="again", table=again.table, decode=draw)
+    with pytest.raises(CohortProblem, match="are home films, too, first again0"):
+        evaluate(
+            subject_of(Reader(), "reader"), cohort_of(24), external=again, cache=tmp_path / "cache",
+            claims=[claim for claim in load_claims() if claim.id == "external.drop"],
+        )  # fmt: skip
