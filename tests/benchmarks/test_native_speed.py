@@ -42,7 +42,7 @@ the bare passes; attacks and explanations, which are passes for the most part, a
     3056 x 2544   not measured     10 %    +210 %            25 %
 
 Beside other packages on the films as stored, in total (theirs over ours, 8 bit and floats), each film once, so that
-nothing remembered helps; on the crowded machine, the last line before all this on one with room:
+nothing remembered helps; on the crowded machine, the last line before any of this on one with room:
 
     film          medmnistc    albumentations
     320 x 256     3.2, 3.0     1.5, 1.5
