@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -23,7 +24,7 @@ from suites.harness.predictions.conditions import Condition, ConditionFailed, ch
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.opened import Opened
 from suites.harness.predictions.resolution import Resolution
-from suites.harness.process import give_back
+from suites.harness.process import give_back, mapping
 from suites.harness.subjects.preprocessing import Preprocessing
 
 IMAGES = 16
@@ -40,7 +41,7 @@ TOGETHER = 64 * 1024**2
 LARGE = 16 * 1024**2
 """Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
 HUGE = 48 * 1024**2
-"""Bytes of a film from which on it is handed back after each condition: half a gigabyte would lie idle else."""
+"""Bytes of a film from which on every image of it is handed back at once: half a gigabyte would lie idle else."""
 
 CPU = torch.device("cpu")
 Made = tuple[Condition, Tensor | None, str | ConditionFailed]
@@ -137,15 +138,13 @@ class Making:
             if pixels.shape != shape:
                 forget()
                 room.becomes(needed(pixels.shape, self.resolution))
-            huge = pixels.nbytes > HUGE
-            # The severities of one perturbation stand together and look at the same.
-            for _, severities in groupby(some, key=lambda condition: condition.perturbation):
-                if held() > REMEMBERED:
-                    forget()
-                for condition in severities:
-                    yield condition, *changed(pixels, condition, image, seed=self.seed, lungs=lungs)
-                    if huge:
-                        give_back()
+            with mapping(LARGE) if pixels.nbytes > HUGE else nullcontext():
+                # The severities of one perturbation stand together and look at the same.
+                for _, severities in groupby(some, key=lambda condition: condition.perturbation):
+                    if held() > REMEMBERED:
+                        forget()
+                    for condition in severities:
+                        yield condition, *changed(pixels, condition, image, seed=self.seed, lungs=lungs)
 
 
 def needed(shape: Sequence[int], resolution: Resolution) -> int:
