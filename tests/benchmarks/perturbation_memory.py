@@ -18,8 +18,8 @@ what is remembered of the film afterwards. On a 16-bit film of 3056 x 2544 (31 M
 At 4096 x 4096 as stored (`--native`, 67 MB) no perturbation takes more than 14.7. All that is remembered of a film
 after the whole grid: 23 images, which `REMEMBERED` bounds.
 
-Peak resident memory of predicting the quick grid, bundled:fragile, of which 1.0 GB is Python with torch for CUDA and all
-that is imported, before and after large films were counted in bytes; two cores:
+Peak resident memory of predicting the quick grid, bundled:fragile, of which 1.0 GB is Python with torch for CUDA and
+all that is imported, before and after large films were counted in bytes; two cores:
 
     6 films of 3056 x 2544    2.23 GB    1.88 GB
     3 films of 4096 x 4096    -          1.93 GB

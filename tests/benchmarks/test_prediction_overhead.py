@@ -4,8 +4,8 @@
 
 No test here asserts a time; the ratio is printed for the report of a change.
 
-Where it goes on native films, in ms of the processor for a film under a condition, quick grid (25), one thread, beside a
-network that does nothing:
+Where it goes on native films, in ms of the processor for a film under a condition, quick grid (25), one thread, beside
+a network that does nothing:
 
     film                   perturbed, resized   decoded, identified   all else
     1344 x 968, JPEG       22.5                 .5                    1.3
