@@ -18,10 +18,14 @@ what is remembered of the film afterwards. On a 16-bit film of 3056 x 2544 (31 M
 At 4096 x 4096 as stored (`--native`, 67 MB) no perturbation takes more than 14.7. All that is remembered of a film
 after the whole grid: 23 images, which `REMEMBERED` bounds.
 
-Peak resident memory, quick, bundled:fragile, report and attacks on whole films included, before and after large films
-were counted in bytes; of that 1.0 GB is Python with torch for CUDA and everything imported:
+Peak resident memory of predicting the quick grid, bundled:fragile, of which 1.0 GB is Python with torch for CUDA and
+all that is imported, before and after large films were counted in bytes; two cores:
 
-    6 films of 3056 x 2544    predicting 3.2 GB, attacks 3.7 GB, whole run 3.9 GB    2.07 GB, MEASURED
+    6 films of 3056 x 2544    2.23 GB    1.88 GB
+    3 films of 4096 x 4096    -          1.93 GB
+
+A whole quick run of six films of 3056 x 2544 with attacks on them and a report took 3.92 GB before and 2.48 GB half way
+(measured before images of attacks were mapped one by one); after it is not measured.
 """
 
 from __future__ import annotations

@@ -3,6 +3,13 @@
     uv run pytest tests/benchmarks/test_prediction_overhead.py
 
 No test here asserts a time; the ratio is printed for the report of a change.
+
+Where it goes on native films, in ms of the processor for a film under a condition, quick grid (25), one thread, beside
+a network that does nothing:
+
+    film                   perturbed, resized   decoded, identified   all else
+    1344 x 968, JPEG       22.5                 .5                    1.3
+    3056 x 2544, DICOM     48                   5.1                   3.0
 """
 
 from __future__ import annotations

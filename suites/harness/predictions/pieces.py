@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -23,7 +24,7 @@ from suites.harness.predictions.conditions import Condition, ConditionFailed, ch
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.opened import Opened
 from suites.harness.predictions.resolution import Resolution
-from suites.harness.process import give_back
+from suites.harness.process import give_back, mapping
 from suites.harness.subjects.preprocessing import Preprocessing
 
 IMAGES = 16
@@ -40,7 +41,7 @@ TOGETHER = 64 * 1024**2
 LARGE = 16 * 1024**2
 """Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
 HUGE = 48 * 1024**2
-"""Bytes of a film from which on it is handed back after each condition: half a gigabyte would lie idle else."""
+"""Bytes of a film from which on every image of it is handed back at once: half a gigabyte would lie idle else."""
 
 CPU = torch.device("cpu")
 Made = tuple[Condition, Tensor | None, str | ConditionFailed]
@@ -137,16 +138,14 @@ class Making:
             if pixels.shape != shape:
                 forget()
                 room.becomes(needed(pixels.shape, self.resolution))
-            huge = pixels.nbytes > HUGE
             finer, before = min(shape) / min(pixels.shape), None
-            for made in changed_in(pixels, some, image, seed=self.seed, lungs=lungs, finer=finer):
-                # The severities of one perturbation stand together and look at the same.
-                if made[0].perturbation != before and held() > REMEMBERED:
-                    forget()
-                before = made[0].perturbation
-                yield made
-                if huge:
-                    give_back()
+            with mapping(LARGE) if pixels.nbytes > HUGE else nullcontext():
+                for made in changed_in(pixels, some, image, seed=self.seed, lungs=lungs, finer=finer):
+                    # The severities of one perturbation stand together and look at the same.
+                    if made[0].perturbation != before and held() > REMEMBERED:
+                        forget()
+                    before = made[0].perturbation
+                    yield made
 
 
 def needed(shape: Sequence[int], resolution: Resolution) -> int:
