@@ -104,7 +104,7 @@ def disturbed(folder: Path, kind: str, whom: str, after: float) -> str:
         os.kill(whose, signal.SIGKILL)
     _, said = process.communicate()
     for one in everyone:  # what outlives a killed run for a moment
-        while Path(f"/proc/{one}").exists() and processes().get(one, (0, ""))[1] == everyone[one]:
+        while everyone[one] and processes().get(one, (0, ""))[1] == everyone[one]:
             time.sleep(0.05)
     last = said.strip().splitlines()[-1:] if process.returncode else []
     return f"{'too late, ' if whose is None else ''}exit code {process.returncode}{': '.join(['', *last])[:160]}"
