@@ -6,6 +6,16 @@
 No film is read (but those drawn in the report) and no network is asked: shards are filled with made-up logits first, by
 the code that keeps real ones.
 Every step is a process of its own; peak memory is that process's.
+
+Processor seconds on one core of a machine that was shared by twenty others, November 2026; 25,000 films, 19 conditions,
+16 claims:
+
+    from finished shards     8.1 s to read, 4.9 s to judge, 9.4 s for the report     30 s in all, peak 1.56 GB
+    the same once more       6.4 s to read, 0.1 s to judge, 8.5 s for the report     23 s in all, peak 1.56 GB
+
+A process that only loads the libraries and the subject takes 6 s and 1.0 GB. The report had 0.2 MB (index.html) and
+2.6 MB (films.html, which never exceeds about 3), as large as that of 100,000 films would be. Neither 100,000 films nor
+1,000,000 patients have been measured to the end yet.
 """
 
 from __future__ import annotations

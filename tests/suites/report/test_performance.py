@@ -156,8 +156,8 @@ def test_weighted_scores_agree_with_scikit_learn(seed: int, films: int):
     weights[:, :2] += 1
     for row, auroc, auprc, mean in zip(
         weights,
-        clean_films._ranked(ood.auroc, score, positive, weights),
-        clean_films._ranked(ood.aupr, score, positive, weights),
+        ood.auroc(score, positive, weights=weights),
+        ood.aupr(score, positive, weights=weights),
         clean_films._mean(weights, score),
         strict=True,
     ):
@@ -169,7 +169,7 @@ def test_weighted_scores_agree_with_scikit_learn(seed: int, films: int):
 def test_a_resample_without_one_kind_is_no_number():
     weights = np.array([[1.0, 1.0, 0.0]])
     positive = np.array([True, True, False])
-    assert np.isnan(clean_films._ranked(ood.auroc, np.array([0.1, 0.2, 0.3]), positive, weights))[0]
+    assert np.isnan(ood.auroc(np.array([0.1, 0.2, 0.3]), positive, weights=weights))[0]
 
 
 def test_predictions_of_another_cohort_are_not_mixed_in(record):

@@ -74,7 +74,8 @@ def test_sums_are_exact_and_know_no_order_of_films(films, pair):
 def test_a_product_is_that_of_the_weights_themselves(films, pair):
     _, labels, right, confidence = films
     several = np.stack([right, confidence, labels], axis=1)
-    for rows in (pair[1].weights, pair[1].left_out, pair[1].rows, pair[1].subset(labels == 1).beside(pair[1]).weights):
+    beside = pair[1].subset(labels == 1).beside(pair[0].subset(labels == 2))  # a large cohort and a small probe
+    for rows in (pair[1].weights, pair[1].left_out, pair[1].rows, beside.weights, beside.left_out):
         whole = rows[:]
         values = np.resize(several, (whole.shape[1], 3))
         assert whole.shape == rows.shape
