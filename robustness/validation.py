@@ -92,7 +92,7 @@ def _evidence(name: str) -> str:
         ends = f" ({float(row['rank_low']):.2f} to {float(row['rank_high']):.2f})" if row["rank_low"] else ""
         told.append(
             f"{row['condition']}, {row['hospital']}: rank correlation {float(row['rank']):.2f}{ends} over "
-            f"{row['subjects']} subjects, {row['reading']}"
+            f"{row['subjects']} subjects (with no stress at all {float(row['rank_no_stress']):.2f}), {row['reading']}"
         )
     return "; ".join(told) or NOT_STUDIED
 

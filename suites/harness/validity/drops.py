@@ -48,7 +48,7 @@ class Drops:
     """Every pair of a predicted and a measured drop.
 
     Attributes:
-        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost; `at_home` is
+        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive for a loss; `at_home` is
             the balanced accuracy on the clean home films.
         left_out: why a subject or hospital of a report is in no row, a sentence each.
         readings: hospital -> how its labels and the classes were read as one, a sentence.
