@@ -8,10 +8,11 @@ import robustness
 from robustness import likeness, perturbation, validation
 from robustness.validation import NOT_MEASURED, NOT_STUDIED, validation_of
 
-STUDY = """hospital,condition,subjects,rank,rank_low,rank_high,rank_no_stress,p_holm,reading
-north,scatter@3,8,0.9,0.5,1.0,0.4,0.01,ranks subjects as the hospital does
-north,scatter@5,8,,,,,,the same for every subject
-"""
+STUDY = """hospital,condition,subjects,version,rank,rank_low,rank_high,rank_no_stress,p_holm,reading
+north,scatter@3,8,VERSION,0.9,0.5,1.0,0.4,0.01,ranks subjects as the hospital does
+north,scatter@5,8,VERSION,,,,,,the same for every subject
+north,jpeg_quality@3,8,0,0.9,0.5,1.0,0.4,0.01,of a version that is no more
+""".replace("VERSION", str(perturbation.get("scatter").version))
 
 
 @pytest.fixture

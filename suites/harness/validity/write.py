@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from robustness import perturbation
 from suites.harness.formatting.cells import points
 from suites.harness.formatting.figures import QUIET, SERIES, styled
 from suites.harness.formatting.severities import in_words
@@ -63,6 +64,7 @@ def table(found: Sequence[Validity], alone: Mapping[str, float]) -> pd.DataFrame
     rows = []
     for one in found:
         row: dict[str, object] = {"hospital": one.hospital, "condition": one.condition, "subjects": one.subjects}
+        row["version"] = perturbation.get(one.condition.partition("@")[0]).version
         for name in ("rank", "error", "slope"):
             ends: Ends = getattr(one, name)
             row |= {name: ends.estimate, f"{name}_low": ends.low, f"{name}_high": ends.high}
