@@ -56,10 +56,10 @@ def manifests(shared: Path, out: Path) -> dict[str, str]:
     return found
 
 
-def numbers(cohort: Cohort, condition: tuple[str, int] | None = None) -> np.ndarray:
+def numbers(cohort: Cohort, films: int, condition: tuple[str, int] | None = None) -> np.ndarray:
     """Return (n, S) statistics of films drawn from a cohort, as they are or under a perturbation."""
     rows = []
-    for row in cohort.limited(LOOKED_AT, 0).rows():
+    for row in cohort.limited(films, 0).rows():
         film = torch.from_numpy(cohort.decode(row).pixels)
         if condition is not None:
             name, severity = condition
@@ -71,15 +71,15 @@ def numbers(cohort: Cohort, condition: tuple[str, int] | None = None) -> np.ndar
     return np.asarray(rows, dtype=np.float64)
 
 
-def pixels(home: Cohort, others: dict[str, Cohort]) -> pd.DataFrame:
+def pixels(home: Cohort, others: dict[str, Cohort], films: int = LOOKED_AT) -> pd.DataFrame:
     """Return for each hospital the small mix that describes it best, and how near it truly comes."""
-    at_home = numbers(home)
+    at_home = numbers(home, films)
     changed = {}
     for condition in preset_conditions("quick"):
-        changed[condition.text] = numbers(home, (condition.perturbation, condition.severity))
+        changed[condition.text] = numbers(home, films, (condition.perturbation, condition.severity))
     rows = []
     for name, cohort in others.items():
-        away = numbers(cohort)
+        away = numbers(cohort, films)
         found = small_mix(at_home, away, changed)
         alone = {text: distance(at_home, away, made) for text, made in changed.items()}
         best = min(alone, key=alone.__getitem__)
@@ -125,7 +125,8 @@ def main() -> None:
         print(write_validity(drops_of(reports), words.out / "validity"), flush=True)
     if words.part in ("all", "pixels"):
         home = load_cohort(str(shared / "data" / "kermany"))
-        table = pixels(home, {name: load_cohort(spec) for name, spec in others.items()})
+        table = pixels(home, {name: load_cohort(spec) for name, spec in others.items()},
+                       min(LOOKED_AT, (words.films or 3 * LOOKED_AT) // 3))  # fmt: skip
         table.to_csv(words.out / "pixels.csv", index=False)
         print(table.T.to_string())
 

@@ -8,10 +8,11 @@ import robustness
 from robustness import likeness, perturbation, validation
 from robustness.validation import NOT_MEASURED, NOT_STUDIED, validation_of
 
-STUDY = """hospital,condition,subjects,rank,rank_low,rank_high,p_holm,reading
-north,scatter@3,8,0.9,0.5,1.0,0.01,ranks subjects as the hospital does
-north,scatter@5,8,,,,,the same for every subject
-"""
+STUDY = """hospital,condition,subjects,version,rank,rank_low,rank_high,rank_no_stress,p_holm,reading
+north,scatter@3,8,VERSION,0.9,0.5,1.0,0.4,0.01,ranks subjects as the hospital does
+north,scatter@5,8,VERSION,,,,,,the same for every subject
+north,jpeg_quality@3,8,0,0.9,0.5,1.0,0.4,0.01,of a version that is no more
+""".replace("VERSION", str(perturbation.get("scatter").version))
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_what_was_measured_beside_real_films_is_told_and_of_another_version_is_n
 
 def test_a_study_is_quoted_for_the_perturbations_it_was_about(studied):
     assert validation_of(robustness.get("scatter").card).evidence == (
-        "scatter@3, north: rank correlation 0.90 (0.50 to 1.00) over 8 subjects, ranks subjects as the hospital does"
+        "scatter@3, north: rank correlation 0.90 (0.50 to 1.00) over 8 subjects (with no stress at all 0.40), ranks "
+        "subjects as the hospital does"
     )
     other = validation_of(robustness.get("jpeg_quality").card)
     assert other.evidence == NOT_STUDIED

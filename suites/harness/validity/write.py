@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from robustness import perturbation
 from suites.harness.formatting.cells import points
 from suites.harness.formatting.figures import QUIET, SERIES, styled
 from suites.harness.formatting.severities import in_words
@@ -38,7 +39,8 @@ def write_validity(drops: Drops, folder: Path, *, seed: int = 0) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = validities(drops.table, seed=seed)
-    table(found).to_csv(folder / FILES[0][0], index=False)
+    alone = {str(name): no_stress(rows).estimate for name, rows in drops.table.groupby("hospital", sort=False)}
+    table(found, alone).to_csv(folder / FILES[0][0], index=False)
     drops.table.to_csv(folder / FILES[1][0], index=False)
     parts = []
     for number_of, hospital in enumerate(dict.fromkeys(one.hospital for one in found), 1):
@@ -57,15 +59,16 @@ def write_validity(drops: Drops, folder: Path, *, seed: int = 0) -> Path:
     return index
 
 
-def table(found: Sequence[Validity]) -> pd.DataFrame:
-    """Return one row per hospital and condition, numbers as fractions."""
+def table(found: Sequence[Validity], alone: Mapping[str, float]) -> pd.DataFrame:
+    """Return one row per hospital and condition, numbers as fractions; `alone` is what no stress says, by hospital."""
     rows = []
     for one in found:
         row: dict[str, object] = {"hospital": one.hospital, "condition": one.condition, "subjects": one.subjects}
+        row["version"] = perturbation.get(one.condition.partition("@")[0]).version
         for name in ("rank", "error", "slope"):
             ends: Ends = getattr(one, name)
             row |= {name: ends.estimate, f"{name}_low": ends.low, f"{name}_high": ends.high}
-        rows.append(row | {"p": one.p, "p_holm": one.holm, "reading": one.word})
+        rows.append(row | {"rank_no_stress": alone[one.hospital], "p": one.p, "p_holm": one.holm, "reading": one.word})
     return pd.DataFrame(rows)
 
 
