@@ -69,7 +69,7 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
         column: next((table[spelt[known]] for known in names if known in spelt), nothing)
         for column, names in NAMES.items()
     }
-    views = table["view"].astype(str)
+    views = table["view"].astype(str).fillna("")
     if not (views != "").any() and (told := next((spelt[name] for name in NAMES["view"][1:] if name in spelt), "")):
         views = table[told].map(text_of)
     texts = {name: found[name].map(text_of) for name in ("site", "scanner", "projection")}

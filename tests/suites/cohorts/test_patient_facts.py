@@ -64,3 +64,10 @@ def test_a_report_tells_bands_of_ages_and_no_age():
         "sex": ["male", ""], "age_band": ["18-64", ""], "site": ["", ""], "scanner": ["GE", ""],
         "projection": ["frontal", ""],
     }  # fmt: skip
+
+
+def test_a_cohort_made_in_python_may_leave_cells_empty_in_any_way():
+    table = pd.DataFrame({"view": ["AP", None, np.nan], "sex": [None, np.nan, pd.NA], "age": [None, pd.NA, np.nan]})
+    told = published_facts(table)
+    assert told["projection"].tolist() == ["frontal", "", ""]
+    assert (told[["sex", "age_band", "site", "scanner"]] == "").all(axis=None)
