@@ -3,7 +3,7 @@
 Nothing here is judged anew: the parts come from the card, from what was measured beside real films (`likeness`), and
 from a study over subjects of whether the drop under it foretells the drop at another hospital
 (`tests/benchmarks/hospital_study.py`, whose `validity.csv` becomes `predictive.csv` here). What nobody looked at is
-said to be so. The study so far is a first look: six small subjects, 60 home films, 679 films of adults.
+said to be so. The study so far is a first look: seven subjects, six of them small, 60 home films, 679 of adults.
 """
 
 from __future__ import annotations
