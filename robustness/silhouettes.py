@@ -26,8 +26,8 @@ FINE_MM = 1.2
 """Sigma of the blur of a film on which the border is found."""
 REPEATS = 4
 """Times both sides and the border between them are found in turn."""
-FURTHEST_MM, FURTHEST = 5.0, 0.04
-"""Sigma of a blurred mask and what of it is left, beyond which is no lung; so far inside is no organ."""
+FURTHEST_MM, LUNG, ORGAN = 5.0, 0.04, 0.9985
+"""Sigma of a blurred mask, and what of it is left: no lung is further outside (9 mm), no organ further inside (15)."""
 AT_ORGANS = 0.3
 """From which share of nearness to heart and dome on the border is theirs, not the wall's."""
 GRID_MM = 1.5
@@ -60,7 +60,7 @@ def air_beside_organs(
     air = first
     for _ in range(REPEATS):
         inner, outer = blur_within(plain, air, sigma), blur_within(plain, hull - air, sigma)
-        found = (film < 0.5 * (inner + outer)) & (near > FURTHEST) | (near > 1.0 - 0.5 * FURTHEST)
+        found = (film < 0.5 * (inner + outer)) & (near > LUNG) | (near > ORGAN)
         air = (gaussian_blur(hull * found, FINE_MM / pitch_mm) > 0.5).float()
     return torch.where(beside > AT_ORGANS, air, first)
 
