@@ -29,8 +29,9 @@ FORMS = (
     "http://HOST:PORT[?classes=a,b,c&timeout=30&workers=8] (a service)",
     (
         "timm:NAME?checkpoint=PATH&classes=a,b,c"
-        "[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear]"
+        "[&size=224&channels=1&mean=0.5&std=0.25&short_side=256&interpolation=bilinear&heads=sigmoid]"
     ),
+    "xrv:NAME (torchxrayvision) or xrv:PATH?weights=NAME",
     "MODULE:FACTORY",
 )
 RUN = "chest-xray-reliability run" if PREFIX else "pytest suites/"

@@ -192,7 +192,7 @@ def _without_resamples(films: Drawn) -> Iterator[tuple[str, Sampled]]:
     """Yield the statistics with a single resample and nobody left out: only the estimate is wanted."""
     original = Resamples.left_out
     try:
-        Resamples.left_out = property(lambda self: np.zeros_like(self.weights))  # type: ignore[assignment]
+        Resamples.left_out = property(lambda self: np.zeros(self.weights.shape))  # type: ignore[assignment]
         yield from statistics_of(films, 0, count=1)
     finally:
         Resamples.left_out = original  # type: ignore[method-assign]

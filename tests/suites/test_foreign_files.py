@@ -59,7 +59,7 @@ def place(tmp_path_factory):
     """Every option with a file or folder of its own, and the outcome of a run before anything is planted."""
     root = tmp_path_factory.mktemp("foreign")
     generator = np.random.default_rng(0)
-    for role in ("data", *ROLES):
+    for role in ("data", "external", *ROLES):
         for label in CLASSES:
             (root / role / label).mkdir(parents=True)
             for number in range(3):
@@ -84,7 +84,7 @@ def place(tmp_path_factory):
     )  # fmt: skip
     values = {
         "--weights": root / "weights", "--data": root / "data",
-        **{f"--probe-{role}": root / role for role in ROLES},
+        **{f"--probe-{role}": root / role for role in ROLES}, "--external": root / "external",
         "--claims": root / "claims" / "mine.toml", "--temperature": root / "temperature" / "temperature-one.json",
         "--model-card": root / "cards" / "card.md", "--cache": root / "cache", "--junitxml": root / "xml" / "out.xml",
         "--report": root / "reports" / "first", "--summary": root / "sums" / "sum.md",

@@ -167,8 +167,7 @@ def _pieces(
         elif views is None:
             yield from ((Undefined(one, film, condition, reason), 0) for one in askers[condition])
         else:
-            alike = not batch or (views.shape[1:], views.dtype) == (batch[0][1].shape[1:], batch[0][1].dtype)
-            if not alike or sum(one.nbytes for _, one in batch) + views.nbytes > most:
+            if sum(one.nbytes for _, one in batch) + views.nbytes > most:
                 yield from _asked(batch, film, askers)
                 batch.clear()
             batch.append((condition, views))
@@ -187,7 +186,8 @@ def _asked(
                 yield Asked(engine, film, condition, whole), whole.nbytes
                 continue
             recipe = engine.recipe(condition)
-            key = type(recipe), tuple(recipe.fingerprint().items())  # a user's recipe has code of its own
+            # A user's recipe has code of its own; only films of one size and kind are resized together.
+            key = type(recipe), tuple(recipe.fingerprint().items()), views.shape[1:], views.dtype
             wanted.setdefault(key, (recipe, []))[1].append((condition, views, engine))
     for recipe, asked in wanted.values():
         films = {condition: views for condition, views, _ in asked}
