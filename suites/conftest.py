@@ -50,6 +50,8 @@ TERMINATION = pytest.StashKey[Termination]()
 BROKEN = pytest.StashKey[bool]()
 """There where a problem of the user's ended the run: what was judged before is not written down. Whether it is one that
 another run may not meet, as a service that fails."""
+CRASHED = pytest.StashKey[bool]()
+"""There where the code that judges a claim raised something."""
 UNFINISHED = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 
 
@@ -226,9 +228,15 @@ def judge(evaluation: Evaluation, request: pytest.FixtureRequest) -> Callable[[C
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Name the suite where a claim is skipped."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Name the suite where a claim is skipped, and keep in mind where one broke: that is no verdict."""
     report = yield
+    told = (pytest.fail.Exception, pytest.exit.Exception)
+    broke = report.failed and call.excinfo is not None and not call.excinfo.errisinstance(told)
+    if broke and _case(item) is not None:
+        item.config.stash[CRASHED] = True
     locate_skip(report)
     return report
 
@@ -266,6 +274,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not judged:
         if missing:
             config.stash[PROBLEM] = "the run stopped before anything was judged; what it computed is kept"
+        _no_verdict_where_one_broke(session)
         return
     if evaluation.part is not None:
         say_incomplete(config, str(evaluation.part))
@@ -275,6 +284,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     gate = outputs.gate
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    _no_verdict_where_one_broke(session)
+
+
+def _no_verdict_where_one_broke(session: pytest.Session) -> None:
+    """End with the exit code of an internal error where the code of a claim broke: 1 would pass for a verdict."""
+    if CRASHED in session.config.stash and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

@@ -300,7 +300,9 @@ class PredictedRun:
             check_exclusions(found[whole_of(subject).name].excluded, len(cohort))
             if is_external(role):
                 home = self.answers(subject, self.cohort, "main").predictions
-                refuse_shared_films(home.contents, found[whole_of(subject).name].contents, cohort.name)
+                refuse_shared_films(
+                    home.contents, found[whole_of(subject).name].contents, cohort.name, films=len(cohort)
+                )
             for other in self.judged:
                 self._answers[other.name, role] = Answers.of(
                     other, aligned[other.name], of_subject(other, found[whole_of(other).name]),

@@ -304,6 +304,17 @@ def test_a_run_that_stops_at_a_failure_says_what_it_did_not_judge_and_leaves_a_w
     assert "stopped.incomplete" in done.stdout
 
 
+def test_where_the_code_of_a_claim_breaks_the_run_ends_with_no_verdict(place):
+    """The exit code of a violated requirement would pass for one."""
+    (place / "breaking.py").write_text(
+        "from suites.harness.evaluation import Evaluation\nfrom toys import bright\n"
+        "def judgement(self, claim, subject):\n    return [][claim]\nEvaluation.judgement = judgement\n"
+    )
+    done = run(place, "-k", "good", weights="breaking:bright")
+    assert done.returncode == 3, done.stdout
+    assert "TypeError" in done.stdout, "where it broke is shown"
+
+
 def test_a_home_that_no_shell_has_written_out_is_found(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place / "home"))
     done = run(place, "-k", "good", "--report=~/out", "--model-card=~/out/card.md")

@@ -83,6 +83,10 @@ def common_classes(classes: Sequence[str], home: Sequence[str], away: Mapping[st
     if len(shared) > 1:
         return _read(classes, shared, own, away, f"Only films of {_and(shared)} are compared, of which both have some")
     names = listed(map(repr, away), 60) or "none"
+    if len(set(own.values())) == 1 and not ill:
+        raise NotEvaluable(
+            f"its films are all labelled {names}: of one class alone nothing can be told apart; give films of another"
+        )
     raise NotEvaluable(
         f"its labels ({names}) and the subject's classes ({listed(classes, 60)}) have no two classes in common; label "
         "its films as the subject's classes, or as normal and pneumonia"

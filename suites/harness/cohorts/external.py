@@ -45,7 +45,7 @@ def load_external(home: Cohort, given: Sequence[str | Cohort], *, taken: Iterabl
             cohort = replace(cohort, name=f"{cohort.name} ({role})")
         names.add(cohort.name)
         refuse_shared_patients(home, cohort)
-        refuse_shared_films(contents_of(home, cohort), contents_of(cohort, home), cohort.name)
+        refuse_shared_films(contents_of(home, cohort), contents_of(cohort, home), cohort.name, films=len(cohort))
         found[role] = cohort
     return found
 
@@ -68,13 +68,14 @@ def refuse_shared_patients(home: Cohort, away: Cohort) -> None:
         )
 
 
-def refuse_shared_films(home: Mapping[str, str], away: Mapping[str, str], name: str) -> None:
+def refuse_shared_films(home: Mapping[str, str], away: Mapping[str, str], name: str, *, films: int) -> None:
     """Refuse an external cohort with films of the home cohort.
 
     Args:
         home: id of a film -> what identifies its pixels.
         away: the same of the external cohort.
         name: of the external cohort.
+        films: that it has.
 
     Raises:
         CohortProblem: a film is in both; the first is named.
@@ -86,7 +87,7 @@ def refuse_shared_films(home: Mapping[str, str], away: Mapping[str, str], name: 
     if both:
         film, same = both[0]
         raise CohortProblem(
-            f"external cohort {shown(name, 40)}: {len(both):,} of its {len(away):,} films are home films, too, "
+            f"external cohort {shown(name, 40)}: {len(both):,} of its {films:,} films are home films, too, "
             f"first {shown(film, 50)} ({shown(same, 50)} at home); leave them out, or its drop is no other hospital's"
         )
 

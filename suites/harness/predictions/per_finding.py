@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.finding_names import matched, truths, without_both
-from suites.harness.errors import CohortProblem
+from suites.harness.cohorts.finding_names import matched, spelling, truths, without_both
+from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.errors import CohortProblem, UsageProblem
 from suites.harness.predictions.table import Predictions
 from suites.harness.subjects.finding import for_finding, own_finding
 from suites.harness.subjects.subject import Subject
@@ -58,8 +59,14 @@ def judged_on(
 
     Raises:
         CohortProblem: the films can tell of none of its findings.
-        UsageProblem: `given` names a finding that the films do not tell of.
+        UsageProblem: `given` names a finding that the films do not tell of, or one that no subject has.
     """
+    asked = [name for subject in subjects if subject.heads == "sigmoid" for name in subject.classes]
+    for own in given:
+        if spelling(own) not in map(spelling, asked):
+            raise UsageProblem(
+                f"--map: no subject has a finding {shown(own, 60)!r}; there are {listed(asked) or 'none'}"
+            )
     found: list[Subject] = []
     told: list[JudgedOn] = []
     for subject in subjects:

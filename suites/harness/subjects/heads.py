@@ -40,7 +40,7 @@ def refuse_unfit(name: str, classes: Sequence[str], heads: str, thresholds: Sequ
         if not math.isnan(threshold) and not 0 < threshold < 1:
             raise SubjectProblem(
                 f"{name}: the threshold of {one_line(str(finding), 60)} is {threshold:.4g}; it is a probability, "
-                "between 0 and 1 (NaN where none is published)"
+                "above 0 and below 1 (NaN where none is published)"
             )
 
 

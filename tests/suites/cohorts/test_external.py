@@ -46,6 +46,8 @@ def test_labels_that_cannot_meet_are_named():
         common_classes(PAGE, PAGE, {"effusion": 2, "mass": 1})
     with pytest.raises(NotEvaluable, match="no two classes in common"):
         common_classes(PAGE, PAGE, {"pneumonia": 2})
+    with pytest.raises(NotEvaluable, match="all labelled 'normal'"):
+        common_classes(PAGE, PAGE, {"normal": 2})
 
 
 def write_films(folder: Path, names: list[str], *, seed: int = 0) -> Path:
@@ -79,9 +81,10 @@ def test_other_films_are_taken_and_patients_that_are_only_counted_may_coincide(t
 
 def test_a_film_of_the_home_cohort_is_found_by_its_content_whatever_it_is_called(tmp_path, home):
     folder = write_films(tmp_path / "there", ["x"], seed=1)
+    Image.new("L", (8, 8), 9).save(folder / "small.png")  # no file of home has as many bytes, so it is not even read
     shutil.copy(tmp_path / "home" / "b.png", folder / "other.png")
-    spec = manifest(folder, [("x.png", "normal", "carl"), ("other.png", "ill", "dora")])
-    with pytest.raises(CohortProblem, match=r"1 of its 2 films are home films, too, first other.png \(b.png at home\)"):
+    spec = manifest(folder, [("x.png", "normal", "carl"), ("other.png", "ill", "dora"), ("small.png", "ill", "emil")])
+    with pytest.raises(CohortProblem, match=r"1 of its 3 films are home films, too, first other.png \(b.png at home\)"):
         load_external(home, [spec])
 
 

@@ -150,6 +150,8 @@ def test_what_is_taken_for_what_is_told_and_can_be_said(tmp_path):
     assert told.left_out == {"Untold 0": "no film shows it"}
     with pytest.raises(UsageProblem, match="--map: the films tell nothing of 'Nodule'; they tell of Pleural Effusion"):
         judged_on([subject], cohort, {"Mass": "Nodule"})
+    with pytest.raises(UsageProblem, match="--map: no subject has a finding 'Masss'; there are Effusion, Mass, Untold"):
+        judged_on([subject], cohort, {"Masss": "Mass"})
     with pytest.raises(CohortProblem, match="Effusion, Mass of the subject are all 'Mass'; leave out all but one"):
         judged_on([subject], cohort, {"Effusion": "Mass"})
     with pytest.raises(CohortProblem, match=r"none of the subject's findings \(Effusion, Mass, Untold 0\) is one that"):

@@ -31,19 +31,20 @@ DEBIASED = "debiased-l2/top-label/15/equal-mass"
 def external_confidence(evidence: Evidence, claim: Claim) -> Result:
     """By how much confidence exceeds accuracy at another hospital; calibration error and home temperature beside it."""
     both = TwoHospitals.of(evidence.main, evidence.hospital(claim.parameters["hospital"]))
-    gaps = {CLEAN: overconfidence(both.home), both.away.name: overconfidence(both.away)}
+    sides = ((CLEAN, both.home), (both.away.name, both.away))  # a hospital may be called as a condition is
+    gaps = [overconfidence(side) for _, side in sides]
     shown = [
         measured("overconfidence", where, gap, side.films, unit="points", smallest=side.smallest)
-        for (where, gap), side in zip(gaps.items(), (both.home, both.away), strict=True)
+        for (where, side), gap in zip(sides, gaps, strict=True)
     ]
-    errors = [one for side, where in ((both.home, CLEAN), (both.away, both.away.name)) for one in _errors(side, where)]
+    errors = [one for where, side in sides for one in _errors(side, where)]
     tempered, told = _home_temperature(both)
     at_home, effect = shown
     eces = [one for one in errors if one.name == "ece"]
     return Result(
         effect=effect,
-        p_beyond=beyond(gaps[both.away.name], claim),
-        p_within=within(gaps[both.away.name], claim),
+        p_beyond=beyond(gaps[1], claim),
+        p_within=within(gaps[1], claim),
         headroom=[headroom.skill(evidence.main)],
         films=f"films of {both.away.name}",
         measures=[at_home, *errors, *tempered],

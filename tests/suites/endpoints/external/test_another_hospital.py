@@ -112,6 +112,12 @@ def test_confidence_beyond_what_is_right_is_measured_there(tmp_path):
     )
 
 
+def test_a_hospital_may_be_called_as_a_condition_is(tmp_path):
+    home, there = right_on(0.95, "home", sure=3.8), right_on(0.75, "clean", sure=3.8)
+    found = judged("external.confidence", home, there, tmp_path)
+    assert found.result.effect.estimate == pytest.approx(np.exp(3.8) / (np.exp(3.8) + 2) - 0.75)
+
+
 def test_a_drop_that_is_all_mix_is_gone_when_weighed_alike_and_what_is_unrecorded_is_said(tmp_path):
     """PA films are called right, AP films half of the time; the hospitals differ in how many they have of each."""
 

@@ -25,8 +25,8 @@ NAN = math.nan
     [
         ({"classes": ("Mass", "Mass")}, "two: class names repeat: ['Mass', 'Mass']"),
         ({"thresholds": (0.5,)}, "two: 1 thresholds for 2 findings; give one for each"),
-        ({"thresholds": (0.5, 1.5)}, "two: the threshold of Mass is 1.5; it is a probability, between 0 and 1"),
-        ({"thresholds": (0.5, 0.0)}, "two: the threshold of Mass is 0; it is a probability, between 0 and 1"),
+        ({"thresholds": (0.5, 1.5)}, "two: the threshold of Mass is 1.5; it is a probability, above 0 and below 1"),
+        ({"thresholds": (0.5, 0.0)}, "two: the threshold of Mass is 0; it is a probability, above 0 and below 1"),
         ({"thresholds": [0.5, 0.5]}, "two: thresholds is [0.5, 0.5]; expected a tuple of numbers"),
         ({"heads": "both"}, "two: heads is 'both'; known are softmax, sigmoid"),
         ({"heads": "softmax"}, 'two: thresholds belong to findings; leave them out, or say heads="sigmoid"'),
