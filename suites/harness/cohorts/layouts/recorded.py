@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suites.harness.cohorts.patient_facts import age_in_years
+
 FRONTAL = ("PA", "AP", "AP supine", "frontal")
 LATERAL = "lateral"
 ADULT_FROM_YEARS = 18
-OLDEST = 120
-"""Years. More is a slip of whoever typed it: NIH ChestX-ray14 has patients of 411, others write 999 for unknown."""
 _VIEWS = {
     "pa": "PA", "postero anterior": "PA", "posteroanterior": "PA", "posterior anterior": "PA",
     "ap": "AP", "antero posterior": "AP", "anteroposterior": "AP", "ap erect": "AP",
@@ -24,8 +24,6 @@ _VIEWS = {
     "left lateral": LATERAL, "right lateral": LATERAL,
 }  # fmt: skip
 _SEXES = {"m": "M", "male": "M", "1": "M", "f": "F", "female": "F", "2": "F", "w": "F"}
-_AGE = re.compile(r"0*(\d+(?:\.\d+)?)\s*([ymwd]?)", re.IGNORECASE)
-_PER_YEAR = {"": 1.0, "y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 
 
 def view_of(text: str) -> str:
@@ -35,17 +33,6 @@ def view_of(text: str) -> str:
     ('AP supine', 'lateral', 'PA', 'LAO')
     """
     return _VIEWS.get(re.sub(r"[\s_-]+", " ", text.strip().lower()), text.strip())
-
-
-def age_of(text: object) -> float:
-    """Return years, NaN where none are told or they are no age of a person.
-
-    >>> age_of("058Y"), age_of("018M"), age_of("58.0"), age_of("-1"), age_of("999")
-    (58.0, 1.5, 58.0, nan, nan)
-    """
-    found = _AGE.fullmatch(str(text).strip())
-    years = float(found[1]) / _PER_YEAR[found[2].lower()] if found else math.nan
-    return years if years <= OLDEST else math.nan
 
 
 def sex_of(text: str) -> str:
@@ -66,7 +53,7 @@ def normalised(table: pd.DataFrame) -> pd.DataFrame:
     if "sex" in known:
         known["sex"] = of_each(known["sex"], sex_of)
     if "age" in known:
-        known["age"] = of_each(known["age"], age_of).astype(np.float64)
+        known["age"] = of_each(known["age"], age_in_years).astype(np.float64)
         known["age_group"] = known["age_group"].where(known["age_group"] != "", of_each(known["age"], _group))
     return known
 
