@@ -14,7 +14,7 @@ SPINE = 0.15
 """Half the width of the spine, as a share of half the width of the chest."""
 PEAK = 0.56
 """Where a shift is largest, as a share of half the width of the chest."""
-STEEPEST = 0.4
+STEEPEST = 0.62
 """By which a warp stretches or squeezes at most."""
 
 

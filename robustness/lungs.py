@@ -56,8 +56,11 @@ LEAST_MATCH = 0.60
 LEAST_AGREEMENT = 0.55
 LEAST_CONTRAST = 0.08
 LEAST_CLOSURE = 0.33
+LEAST_BELOW = 0.45
 ACROSS = 4
 """How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
+FURTHER = 25
+"""How far below it (pixels of the fine film) the film has to stay light; gas in the stomach is on one side only."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class LungField:
         contrast: grey value between the lungs less that in them.
         closure: by how much the film lightens across the lower border of the worse side, as a share of the contrast;
             about 0 where the mask ends in the middle of a lung.
+        below: how light the film stays for a while below that border, in the mean of both sides, as such a share; low
+            where lung goes on below.
     """
 
     mask: Tensor
@@ -78,6 +83,7 @@ class LungField:
     agreement: float
     contrast: float
     closure: float
+    below: float
 
 
 @functools.lru_cache(maxsize=4096)
@@ -189,10 +195,11 @@ def _estimated(film: Tensor) -> LungField:
     expected = _place(template(round(height * scale), round(width * scale), 2 * FINE + 1)[0], fine.shape,
                       (row + 0.5) * scale, (column + 0.5) * scale)  # fmt: skip
     mask, contrast = _assign(fine, expected)
-    closure = _closure(fine, mask, contrast, round((column + 0.5) * scale))
+    closure, below = _closure(fine, mask, contrast, round((column + 0.5) * scale))
     agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
-    _check(mask, contrast, agreement, closure, round((column + 0.5) * scale))
-    return LungField(torch.from_numpy(mask), match, agreement, contrast, closure)
+    found = LungField(torch.from_numpy(mask), match, agreement, contrast, closure, below)
+    _check(found, mask, round((column + 0.5) * scale))
+    return found
 
 
 def _place(image: Array, shape: tuple[int, ...], row: float, column: float) -> Array:
@@ -259,32 +266,41 @@ def _closed(mask: Mask) -> Mask:
     return largest
 
 
-def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> float:
-    """How much lighter it gets below the lower border of the worse side, in units of the contrast of the lungs."""
+def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> tuple[float, float]:
+    """How much lighter it gets below the lower border of the worse side, and stays, in units of the lungs' contrast."""
     smooth = ndimage.gaussian_filter(film, 2.0)
-    steps = []
+    steps, stays = [], []
     for half in (slice(None, midline), slice(midline, None)):
         side, here = mask[:, half], smooth[:, half]
         columns = np.flatnonzero(side.sum(axis=0) > ACROSS)
         ends = len(side) - 1 - side[::-1, columns].argmax(axis=0)
         seen = ends < len(side) - ACROSS
         inside = here[np.maximum(ends - 2 * ACROSS, 0), columns]
-        below = here[np.minimum(ends + ACROSS, len(side) - 1), columns]
-        steps.append(float(np.mean((below - inside)[seen])) / contrast if seen.any() else 0.0)
-    return min(steps)
+        rows = np.minimum(ends + np.arange(ACROSS, FURTHER)[:, None], len(side) - 1)
+        below = here[rows, columns] - inside
+        steps.append(float(np.mean(below[0, seen])) / contrast if seen.any() else 0.0)
+        stays.append(float(np.median(below.min(axis=0)[seen])) / contrast if seen.any() else 0.0)
+    return min(steps), 0.5 * sum(stays)
 
 
-def _check(mask: Mask, contrast: float, agreement: float, closure: float, midline: int) -> None:
+def _check(found: LungField, mask: Mask, midline: int) -> None:
     """Refuse what cannot be a pair of lungs."""
     shares = (float(mask[:, :midline].sum()) / mask.size, float(mask[:, midline:].sum()) / mask.size)
-    if contrast < LEAST_CONTRAST:
-        raise PerturbationUndefined(f"no lung field found: the lungs are not darker than around (by {contrast:.3f})")
-    if agreement < LEAST_AGREEMENT:
-        raise PerturbationUndefined(f"no lung field found (agreement with a chest {agreement:.2f})")
-    if closure < LEAST_CLOSURE:
+    if found.contrast < LEAST_CONTRAST:
         raise PerturbationUndefined(
-            f"no lung field found: it ends where the film gets no lighter (by {closure:.2f} of the lungs' contrast, "
-            f"needed {LEAST_CLOSURE})"
+            f"no lung field found: the lungs are not darker than around (by {found.contrast:.3f})"
+        )
+    if found.agreement < LEAST_AGREEMENT:
+        raise PerturbationUndefined(f"no lung field found (agreement with a chest {found.agreement:.2f})")
+    if found.closure < LEAST_CLOSURE:
+        raise PerturbationUndefined(
+            f"no lung field found: it ends where the film gets no lighter (by {found.closure:.2f} of the lungs' "
+            f"contrast, needed {LEAST_CLOSURE})"
+        )
+    if found.below < LEAST_BELOW:
+        raise PerturbationUndefined(
+            f"no lung field found: below its end the film is as dark again (lighter by {found.below:.2f} of the lungs' "
+            f"contrast, needed {LEAST_BELOW})"
         )
     if min(shares) < 0.025 or max(shares) > 0.35 or max(shares) > 3.0 * min(shares):
         left, right = (f"{100 * share:.1f} %" for share in shares)

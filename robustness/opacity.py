@@ -39,7 +39,7 @@ from robustness.water_path import CHILD_FIELD_CM, aerated
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 MEAN_DEPTH_CM = 5.6
 """Mean path through one lung of a child whose deepest is LUNG_DEPTH_CM; 5.4 to 5.8 on phantoms and children's films."""
-LARGEST_SHIFT_CM = 0.8
+LARGEST_SHIFT_CM = 1.4
 """By which the heart moves in a child whose hemithorax is white altogether; more would stretch it visibly."""
 LARGEST_RISE_CM = 2.0
 """By which the dome of a lung without air is drawn up."""
@@ -80,7 +80,7 @@ class _WhiteOut(Perturbation):
     """
 
     family = "opacity"
-    version = 7
+    version = 8
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
@@ -203,7 +203,7 @@ def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tu
 
 @register
 class WhiteOutEffusion(_WhiteOut):
-    """Effusion: fluid in the pleural space, without bronchograms; pushes the heart away (0.8 cm).
+    """Effusion: fluid in the pleural space, without bronchograms; pushes the heart away (1.4 cm).
 
     Upright (three films in five) it fills the base, hides costophrenic angle and dome, and its upper border is a
     meniscus, 4 to 7 cm higher at the chest wall, that thins out over 2 to 5 cm. Supine it layers behind the lung: a
@@ -237,13 +237,13 @@ class WhiteOutEffusion(_WhiteOut):
 
 @register
 class WhiteOutCollapse(_WhiteOut):
-    """Collapse: a lung that loses its air with its volume; the heart pulled over (0.8 cm), dome up (2 cm).
+    """Collapse: a lung that loses its air with its volume; the heart pulled over (1.4 cm), dome up (2 cm).
 
     Dense beside the mediastinum, behind the heart first, with a border that runs from the hilum outward to the dome
     (2.5 mm where it is a fissure, up to 9 mm elsewhere). A smooth warp draws heart and dome over and crowds the ribs of
     the side.
 
-    extent: share of the hemithorax that is opaque, 0.2 to 1; 90 % of each path there is water.
+    extent: share of the hemithorax that is opaque, 0.2 to 1; 90 % of each path there is water, all beside the heart.
     water_cm: mean thickness of the water over that side of a child, 1.0 to 5.0 cm.
     """
 
@@ -256,7 +256,9 @@ class WhiteOutCollapse(_WhiteOut):
         rows, _ = coordinates(thorax.depth)
         order = 0.9 * rows / thorax.height - outward(thorax, side)
         order = order + 0.06 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
-        return 0.9 * cloudy(order, thorax, side, extent, draws, edge_px=(2.5 / pitch_mm, 9.0 / pitch_mm))
+        # No air is left beside the heart, or its border would be seen against it.
+        water = 0.9 + 0.1 * exp(-distance_to_organs(thorax, side) / BESIDE)
+        return water * cloudy(order, thorax, side, extent, draws, edge_px=(2.5 / pitch_mm, 9.0 / pitch_mm))
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
         return -LARGEST_SHIFT_CM * extent
@@ -271,7 +273,7 @@ class WhiteOutMass(_WhiteOut):
 
     Its thickness is that of a ball, so it is densest in the middle and thins toward its border, which is sharp (1 mm)
     in places and ill defined (5 mm, with strands) in others. Ribs run through it. A large one reaches heart and dome
-    before it does apex and flank, and pushes the heart away (up to 0.8 cm).
+    before it does apex and flank, and pushes the heart away (up to 1.4 cm).
 
     extent: share of the hemithorax that is opaque, 0.2 to 1.
     water_cm: mean thickness of the tissue over that side of a child, 1.1 to 5.6 cm.
@@ -348,7 +350,7 @@ class WhiteOutTotal(_WhiteOut):
 
     A quarter of the water is the same everywhere. The rest comes beside the heart and along the dome first, whose
     silhouettes are lost from an extent of 0.6 on, and leaves air at apex and flank, without a border between them. The
-    heart moves away (two films in five), over (two) or not at all, by up to 0.8 cm.
+    heart moves away (two films in five), over (two) or not at all, by up to 1.4 cm.
 
     extent: share of the air of the hemithorax that is replaced, 0.2 to 1, in its mean.
     water_cm: mean thickness of the water over that side of a child, 1.1 to 5.6 cm.

@@ -16,7 +16,7 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.facts import fact
 from robustness.lungs import lungs_of
-from robustness.tracing import lightening_left
+from robustness.tracing import lightening_left, steps_left
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -37,8 +37,12 @@ BEYOND_MM, WITHIN_MM = 6.0, 24.0
 """How far outside of an estimate, and inside, the wall is looked for."""
 BESIDE_MM = 5.0
 """Width of the two strips, one to either side, whose greys tell a wall."""
+AS_LIGHT = 0.75
+"""By such a share of it at least a film lightens at the border of an estimate that did not pass the wall."""
 OUTSIDE_MM, ALONG_MM = 4.0, 28.0
 """An estimate is outside of the wall where it passes it by more, along more of it: a rib that crosses is no wall."""
+SPECK = 0.05
+"""Share of the larger lung that a piece of a lung has at least."""
 
 
 def pleural_lungs(film: Tensor, draws: Draws, pitch_mm: float) -> Tensor:
@@ -72,7 +76,12 @@ def grown_to_pleura(film: Tensor, lungs: Tensor, pitch_mm: float) -> Tensor:
     for step in range(reach):
         grown = cv2.dilate(grown, cross) & (allowed & (step < steps) | pockets | grown)
     closed = cv2.morphologyEx(grown, cv2.MORPH_CLOSE, cross).astype(bool)
-    return torch.from_numpy(closed & ~_outside_wall(grey, closed.view(np.uint8), pitch_mm).astype(bool))
+    inside = closed & ~_outside_wall(grey, closed.view(np.uint8), pitch_mm).astype(bool)
+    # What is left of a cut are specks.
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
+    sizes = facts[:, cv2.CC_STAT_AREA]
+    sizes[0] = 0
+    return torch.from_numpy((sizes > SPECK * sizes.max())[labels])
 
 
 def _closing(image: Array, radius: float) -> Array:
@@ -114,9 +123,17 @@ def _outside_left(grey: Array, mask: Mask, pitch_mm: float) -> Mask:
     edge = mask[rows].argmax(axis=1)
     beyond, within = round(BEYOND_MM / pitch_mm), round(WITHIN_MM / pitch_mm)
     columns = np.arange(mask.shape[1])
-    near = (columns >= edge[:, None] - beyond) & (columns <= edge[:, None] + within)
-    past = np.maximum(lightening_left(grey[rows], near, max(1, round(BESIDE_MM / pitch_mm))) - edge, 0)
-    past = ndimage.grey_opening(past, 2 * round(ALONG_MM / 2 / pitch_mm) + 1, mode="nearest")
+    far, width = columns - edge[:, None], max(1, round(BESIDE_MM / pitch_mm))
+    wall, own = (lightening_left(grey[rows], (far >= -beyond) & (far <= most), width) for most in (within, beyond))
+    along = 2 * round(ALONG_MM / 2 / pitch_mm) + 1
+    past = ndimage.grey_opening(np.maximum(wall - edge, 0), along, mode="nearest")
     past = np.where(past > OUTSIDE_MM / pitch_mm, past, 0)
-    outside[rows] = (columns >= edge[:, None]) & (columns < (edge + past)[:, None])
+    # Where the film lightens at the estimate's own border as well, that is the wall, and what lies inside is a rib.
+    steps = steps_left(grey[rows], width)
+    inner, outer = (np.take_along_axis(steps, path[:, None], axis=1)[:, 0] for path in (wall, own))
+    runs, count = ndimage.label(past > 0)
+    for run in range(1, count + 1):
+        if outer[runs == run].sum() > AS_LIGHT * inner[runs == run].sum():
+            past[runs == run] = 0
+    outside[rows] = (past > 0)[:, None] & (columns < (edge + past)[:, None])
     return outside

@@ -24,7 +24,7 @@ def lightening_left(image: Array, near: NDArray[np.bool_], width: int) -> NDArra
         near: (N, W), where the border is looked for.
         width: columns to either side that are compared.
     """
-    gains = np.where(near, _steps(image, width), AWAY)
+    gains = np.where(near, steps_left(image, width), AWAY)
     best, came = gains.copy(), np.zeros(gains.shape, dtype=np.int64)
     for row in range(1, len(gains)):
         before = np.pad(best[row - 1], 1, constant_values=-np.inf)
@@ -39,7 +39,7 @@ def lightening_left(image: Array, near: NDArray[np.bool_], width: int) -> NDArra
     return path
 
 
-def _steps(image: Array, width: int) -> NDArray[np.float64]:
+def steps_left(image: Array, width: int) -> NDArray[np.float64]:
     """(N, W) mean of so many columns left of each, less that of as many from it to the right."""
     sums = np.cumsum(np.pad(image, ((0, 0), (width + 1, width)), mode="edge"), axis=1, dtype=np.float64)
     left, here, right = (sums[:, start : start + image.shape[1]] for start in (0, width, 2 * width))

@@ -633,7 +633,7 @@ def test_an_estimate_that_ran_out_of_the_ribs_is_cut_at_them_and_one_that_did_no
     for row in range(60, 180, 20):
         film[row : row + 6, 20:200] = 0.55  # ribs run to the wall and through the mask
     # On the left of the film the chest wall is a line of bone, and what lies outside of it as dark as lung.
-    film[40:180, 8:26] = 0.32
+    film[40:180, :26] = 0.32
     leaked = within.clone()
     leaked[100:170, 14:30] = True
     monkeypatch.setattr("robustness.pleura.lungs_of", lambda film, draws: leaked)
@@ -643,6 +643,36 @@ def test_an_estimate_that_ran_out_of_the_ribs_is_cut_at_them_and_one_that_did_no
     # Where the wall of the chest lies further out, so does lung.
     film[100:170, 14:30], film[100:170, 8:14] = 0.3, 0.6
     assert bool(pleural_lungs(film, Draws("a", "test"), 1.0)[leaked].float().mean() > 0.98)
+
+
+def test_a_rib_that_runs_upright_within_the_lung_is_no_wall_and_a_cut_leaves_no_specks(monkeypatch):
+    film, lungs = torch.full((220, 220), 0.6), torch.zeros(220, 220, dtype=torch.bool)
+    for column in (30, 125):
+        lungs[40:180, column : column + 65] = True
+        film[40:180, column : column + 65] = 0.3
+    film[40:120, 44:50] = 0.62  # lighter than the wall is beside the lung, with lung on either side
+    monkeypatch.setattr("robustness.pleura.lungs_of", lambda film, draws: lungs)
+    assert bool(pleural_lungs(film, Draws("a", "test"), 1.0)[lungs].all())
+    film[40:180, :26], film[40:120, 44:50] = 0.32, 0.3
+    leaked = lungs.clone()
+    leaked[60:170, 18:30] = True
+    leaked[60:170:2, 16:18] = True
+    monkeypatch.setattr("robustness.pleura.lungs_of", lambda film, draws: leaked)
+    cut = pleural_lungs(film, Draws("a", "test"), 1.0)
+    assert int(cut[64:166, :24].sum()) == 0
+    assert ndimage.label(cut.numpy())[1] == 2, "two lungs and no specks"
+
+
+def test_lungs_that_end_where_lung_goes_on_below_are_refused(chest):
+    film, lungs = chest(0, 192, 256)
+    across = lungs.any(dim=0)
+    bottom = int(torch.arange(192)[lungs.any(dim=1)].max())
+    banded = film.clone()
+    banded[bottom - 4 : bottom + 8, across] = 0.7
+    banded[bottom + 8 :, across] = film[lungs].median()
+    estimate_lungs(film)
+    with pytest.raises(PerturbationUndefined, match="no lung field found"):
+        estimate_lungs(banded)
 
 
 @pytest.mark.parametrize("name", ["whiteout_total", "whiteout_lobar"])
