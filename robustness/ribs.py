@@ -33,6 +33,8 @@ front, which fall inward."""
 WEAK, FULL = 0.5, 0.9
 """Strength of a direction, as a share of the strongest at that place, up to which it is lost, from which it is kept."""
 
+DIRECTED = (1.5, 2.2)
+"""Strength of the strongest direction over the mean of all, up to which nothing is a rib, from which on it is."""
 FAINT = 1e-4
 """Attenuation below which nothing is a rib."""
 
@@ -65,11 +67,14 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) 
     parts = fans(padded)
     strengths = [strength(part, angle, step * pitch_mm) for angle, part in parts]
     strongest = np.maximum(np.maximum.reduce(strengths), FAINT)
+    # Grain runs in every direction; of what is not stronger in one of them nothing is a rib, and would turn to streaks.
+    least, most = DIRECTED
+    directed = np.clip((strongest / np.maximum(sum(strengths) / FANS, FAINT) - least) / (most - least), 0.0, 1.0)
     found = np.zeros_like(padded)
     for fan, (angle, part) in enumerate(parts):
         # A direction between two fans is in both.
         strong = np.maximum.reduce([strengths[(fan + other) % FANS] for other in (-1, 0, 1)])
-        share = np.clip((strong / strongest - WEAK) / (FULL - WEAK), 0.0, 1.0)
+        share = directed * np.clip((strong / strongest - WEAK) / (FULL - WEAK), 0.0, 1.0)
         share = cv2.resize(share, padded.shape[::-1], interpolation=cv2.INTER_LINEAR)
         falls = angle if angle < 0.5 * np.pi else np.pi - angle
         behind, before = (float(np.interp(falls, limits, (1.0, 0.0))) for limits in STEEPEST)
