@@ -182,9 +182,7 @@ class Working:
         Raises:
             NotEvaluable: it cannot be asked of these subjects.
         """
-        work = self.job.work
-        text = json.dumps(work.key(self.subjects, asked), sort_keys=True, default=str)
-        return _shards(self.job.cache, work.kind, text, tuple(work.columns.items()))
+        return shards_of(self.job.cache, self.job.work, self.subjects, asked)
 
     def _opened(self, block: Block) -> tuple[list[Opened], list[tuple[str, str]]]:
         """Return the films of a block, each under its content and the class that is asked about."""
@@ -195,6 +193,16 @@ class Working:
         keys = [film.key for film in films]
         filed = {self.job.work.kind: Filed(keys, [identity], computed)}
         return Receipt(number=block.number, films=keys, filed=filed, **told)
+
+
+def shards_of(cache: Root, work: Work, subjects: Sequence[Subject], asked: str) -> BlockShards:
+    """Return where the rows of one question of some work are kept.
+
+    Raises:
+        NotEvaluable: it cannot be asked of these subjects.
+    """
+    text = json.dumps(work.key(subjects, asked), sort_keys=True, default=str)
+    return _shards(cache, work.kind, text, tuple(work.columns.items()))
 
 
 @lru_cache(maxsize=64)
@@ -208,15 +216,32 @@ def _asked_about(film: Opened) -> Opened:
     return replace(film, key=(image, f"{content} {film.row[CLASS]}")) if CLASS in film.row else film
 
 
-def together(films: Sequence[Opened]) -> str:
-    """Return what tells a block from any other, for work in which a film's last digits hang on its neighbours."""
-    return hashlib.sha256(json.dumps([film.key for film in films]).encode()).hexdigest()
+def together(films: Sequence[Opened], *columns: str) -> str:
+    """Return what tells a block from any other, for work in which what becomes of a film hangs on its neighbours.
+
+    Args:
+        films: of the block.
+        columns: of their table that decide it, too.
+    """
+    told = [[*film.key, *(str(film.row[name]) for name in columns)] for film in films]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def known_by_row(row: Row) -> tuple[str, str] | None:
     """Return content and note of a film as its row says."""
     known = row.get(IDENTITY)
     return (known[0], known[1]) if isinstance(known, tuple) else None
+
+
+def content_of(film: Opened) -> str:
+    """Return what identifies the pixels of a film, whatever class is asked about."""
+    known = known_by_row(film.row)
+    return film.key[1] if known is None else known[0]
+
+
+def class_of(film: Opened) -> int:
+    """Return the class that is asked about."""
+    return int(str(film.row[CLASS]))
 
 
 def rows_of(answers: Answers, index: Iterable[int], classes: Sequence[int] | None = None) -> list[Row]:
@@ -248,7 +273,6 @@ class _Counting:
     def done(self, units: int) -> None:
         self.part = max(0.0, self.part - units)
         self.progress.done(units * self.each)
-        self.progress.under_way(self.part)
 
     def films(self, count: int, found: int) -> None:
         """Take no note: receipts tell."""
