@@ -253,7 +253,7 @@ def rows_of(answers: Answers, index: Iterable[int], classes: Sequence[int] | Non
         classes: (M,) the class of each that is asked about, where the answer depends on one.
     """
     places = [int(at) for at in index]
-    rows = [
+    rows: list[Row] = [
         {**row, IDENTITY: (answers.content(answers.images[at]), "")}
         for at, row in zip(places, answers.cohort.rows(places), strict=True)
     ]
