@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.blocks import cut
 from suites.harness.predictions.conditions import expand
 from suites.harness.predictions.dispatching import THIS_PROCESS
-from suites.harness.predictions.film_work import Asking, rows_of
+from suites.harness.predictions.film_work import Asking, Named, rows_of
 from suites.harness.predictions.table import predict
+from suites.harness.subjects.finding import for_finding
 from tests.suites.predictions.mortal import DOOM, arm, cohort_of, draw, subject_of
 
 ROOT = Path(__file__).parents[3]
@@ -128,3 +130,11 @@ def test_what_cannot_be_had_of_one_question_is_told_and_the_others_are_answered(
     with pytest.raises(NotEvaluable, match="nowhere") as first:
         list(asking.rows(blocks))
     assert str(first.value) == str(found[2][1])
+
+
+def test_a_subject_of_one_finding_is_the_same_in_any_process():
+    whole = replace(subject_of(), heads="sigmoid", thresholds=(0.3, 0.5, 0.5))
+    one = for_finding(whole, "a", "Effusion")
+    again = Named.of(one).among({whole.name: pickle.loads(pickle.dumps(whole))})
+    assert (again.name, again.classes, again.cache_key) == (one.name, one.classes, one.cache_key)
+    assert Named.of(whole).among({whole.name: whole}) is whole
