@@ -4,15 +4,17 @@
 
 Each round starts a run of its own, kills one process of it, lets it end if it lives, and then goes on with its cache in
 one process: results.json (but for when it was, and how long it took), results.csv, films.csv and predictions.parquet
-must be those of one undisturbed process, byte for byte, and so must the shards. The run predicts, attacks, explains
-and judges; each line tells what was finished when somebody was killed. What goes with workers on local
-processes and what goes with Ray take turns; so do who is killed. A round takes as long as a run and a start of Ray.
+must be those of one undisturbed process, byte for byte, and so must the shards. The run predicts, attacks, explains and
+judges; each line tells what was kept when that run had ended. What goes with workers on local processes and what goes
+with Ray take turns; so do who is killed. A round takes as long as a run and a start of Ray.
 
-November 2026, two cores that twenty other processes were busy on (undisturbed 59 s of mostly waiting): 6 rounds of the
-20 were run, 6 of 6 the same bytes. A worker killed in the middle ends with exit code 0, a killed run goes on from what
-it kept (nothing; 15 blocks of predictions). A killed node of Ray ends the run with Ray's own text and exit code 1, not
-with one line: the driver's thread `ray_listen_error_messages` prints the end of the node's log, then the native layer
-(core_worker.cc) ends the process; what was finished is kept, and the next start gives the same bytes.
+November 2026, two cores at a load average of 16 to 23 (undisturbed 59 s, mostly waiting): only the first 6 of the 20
+rounds were run, somebody killed 4 to 17 s after the first worker was there; 6 of 6 gave the same bytes. Where a worker
+was killed the run ended with exit code 0; the killed runs had kept nothing, and 15 blocks of predictions. None of the
+six is known to have hit an attack or a map (tests/suites/predictions kills there). A killed node of Ray ends the run
+with Ray's own text and exit code 1, not with one line: the thread `ray_listen_error_messages` of the first process
+prints the end of the node's log, and a line of core_worker.cc is its last; what was finished is kept, and the next
+start gives the same bytes.
 """
 
 from __future__ import annotations
