@@ -14,7 +14,7 @@ from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.adversarial.runs.access import FILM
 from suites.harness.endpoints.adversarial.runs.effort import CHECKS, CONTROL, ENSEMBLE, TABLE, TABLE_LINES, Passes
 from suites.harness.endpoints.adversarial.runs.universal import EPOCHS, LEVELS
-from suites.harness.endpoints.explanations import attribution
+from suites.harness.endpoints.explanations import attribution, saliency_work
 from suites.harness.endpoints.explanations.method_comparison import CONTROLS, methods
 from suites.harness.endpoints.explanations.method_comparison import FILMS as FEW
 from suites.harness.evaluation import Evaluation
@@ -186,7 +186,7 @@ def _attacks(claims: Sequence[Claim], films: int, profile: str) -> Iterator[tupl
 def _maps(claims: Sequence[Claim], evaluation: Evaluation) -> int:
     """Return about how many maps one subject's claims ask for; the checks of every method among them."""
     profile, main = evaluation.profile, len(evaluation.cohort)
-    films, checks = min(main, attribution.FILMS[profile]), min(main, attribution.CHECKED) * (attribution.STAGES + 1)
+    films, checks = min(main, attribution.FILMS[profile]), min(main, attribution.CHECKED) * (saliency_work.STAGES + 1)
     number = 0
     for claim in claims:
         if claim.endpoint == "map_goes_with_the_weights":

@@ -28,23 +28,36 @@ class Told(Protocol):
     def films(self, count: int, found: int) -> None:
         """Take note of films that are through, and of how many of their answers were there already."""
 
+    def under_way(self, units: float) -> None:
+        """Take note that so much more is done of answers that are not finished, by share."""
+
 
 @dataclass(frozen=True)
 class Block:
     """Films that are answered together.
 
     Attributes:
-        number: place among the blocks of a cohort.
-        rows: of its table.
+        number: place among the blocks of a job.
+        rows: of the cohort's table.
+        asked: what of its films, where a job asks several things.
     """
 
     number: int
     rows: Sequence[Row]
+    asked: str = ""
 
 
-def cut(rows: Sequence[Row]) -> list[Block]:
-    """Return the films of a cohort in blocks, in their order."""
-    return [Block(at // FILMS, rows[at : at + FILMS]) for at in range(0, len(rows), FILMS)]
+def cut(rows: Sequence[Row], films: int | None = None, asked: Sequence[str] = ("",)) -> list[Block]:
+    """Return the films of a cohort in blocks, in their order, for one question after the other.
+
+    Args:
+        rows: of its table.
+        films: of a block; `None`: `FILMS`.
+        asked: what of them.
+    """
+    size = FILMS if films is None else films
+    parts = [(what, rows[at : at + size]) for what in asked for at in range(0, len(rows), size)]
+    return [Block(number, part, what) for number, (what, part) in enumerate(parts)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class Receipt:
         filed: name of a subject -> where its answers are.
         unreadable: file of a film, and why it could not be read.
         notes: id of a film, and what must be known of how it was read.
-        failed: text of a condition whose code failed -> how.
+        failed: text of a condition whose code failed, or what else cannot be answered -> how, or why.
         set_aside: what in the cache could not be believed, a line each.
     """
 
@@ -130,6 +143,9 @@ class Nobody:
         """Take no note."""
 
     def films(self, count: int, found: int) -> None:
+        """Take no note."""
+
+    def under_way(self, units: float) -> None:
         """Take no note."""
 
 

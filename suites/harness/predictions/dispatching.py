@@ -347,6 +347,7 @@ def _tell(told: Told, tally: Tally, *, back: bool = False) -> None:
     sign = -1 if back else 1
     told.done(sign * tally.done)
     told.films(sign * tally.films, sign * tally.found)
+    told.under_way(sign * tally.under_way)
 
 
 def _remove(marks: dict[Root, str]) -> None:

@@ -22,18 +22,13 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from robustness.content_cache import forget
 from robustness.perturbation import PerturbationUndefined
-from suites.harness.cache import BlockShards, Unfinished
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cache.places import Root
-from suites.harness.cache.shards import SET_ASIDE
-from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.identities import Identities
-from suites.harness.errors import FilmUnreadable
 from suites.harness.predictions.answers import Answers
-from suites.harness.predictions.blocks import Block, Filed, Nobody, Receipt, Told, cut, gathered, way_to_read
+from suites.harness.predictions.blocks import Told, cut
 from suites.harness.predictions.conditions import CLEAN, Condition, parse, shown
 from suites.harness.predictions.engine import device_of_films, films_on, threads_of
-from suites.harness.predictions.opened import Opened, opened
+from suites.harness.predictions.film_work import Asking, Values, rows_of
+from suites.harness.predictions.opened import Opened
 from suites.harness.predictions.resolution import Resolution
 from suites.harness.subjects.finding import own_finding
 from suites.harness.subjects.subject import Subject
@@ -118,41 +113,34 @@ PASSES_OF: Mapping[str, Compute] = {"features": _features, "dropout": _dropped}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassJob:
+class Passes:
     """Passes of one kind over films under one condition.
 
     Attributes:
-        subject: its name.
         kind: of `PASSES_OF`.
         condition: what is done to the films.
-        cohort: how films are read.
         seed: of the run.
-        cache: where values are kept, a folder or an address.
         resolution: at which films are perturbed.
-        threads: that films are decoded in; `None`: one for each core.
     """
 
-    subject: str
     kind: str
     condition: Condition
-    cohort: Cohort
     seed: int
-    cache: Root
     resolution: Resolution
-    threads: int | None = None
 
-    def asked(self) -> Iterable[Condition]:
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Columns of a row and their kinds."""
+        return {"values": "bytes"}
+
+    def conditions(self) -> Iterable[Condition]:
         """Yield the condition."""
         yield self.condition
 
-    def in_threads(self, threads: int) -> PassJob:
-        """Return the same job with films decoded in so many threads."""
-        return replace(self, threads=threads)
-
-    def ready(self, subjects: Mapping[str, Subject]) -> Passing:
-        """Return the job with its subject."""
-        subject = subjects[self.subject]
-        key = {
+    def key(self, subjects: Sequence[Subject], asked: str) -> Mapping[str, object]:  # noqa: ARG002 - one question
+        """Return everything that decides the values of a film besides the condition."""
+        (subject,) = subjects
+        return {
             **subject.cache_key,
             "kind": self.kind,
             "seed": self.seed,
@@ -163,64 +151,34 @@ class PassJob:
             **threads_of(subject),
             **device_of_films(subject),
         }
-        return Passing(self, subject, BlockShards(self.cache, self.kind, key, {"values": "bytes"}))
 
+    def identity(self, asked: str, films: Sequence[Opened]) -> str:  # noqa: ARG002 - each film is a batch of its own
+        """Return what is done to the films."""
+        return self.condition.identity
 
-@dataclass(frozen=True)
-class Passing:
-    """A job of passes with its subject, and where finished blocks are kept."""
+    def rows(
+        self, subjects: Sequence[Subject], asked: str, films: Sequence[Opened], lacking: Sequence[int], told: Told
+    ) -> Iterator[tuple[int, Values]]:
+        """Yield the place of a film and its values as bytes, none where the condition is undefined for it."""
+        del asked, told  # each film alone
+        for at in lacking:
+            yield at, {"values": self._values(subjects[0], films[at])}
 
-    job: PassJob
-    subject: Subject
-    shards: BlockShards
-
-    def found_block(self, block: Block, told: Told) -> Receipt | None:  # noqa: ARG002 - films, not passes, are counted
-        """Return the receipt of a block whose values are all in the cache, `None` where some are not."""
-        films, unreadable, aside = self._opened(block)
-        found = not films or self.shards.read([film.key for film in films], [self.job.condition.identity]) is not None
-        return self._receipt(block, films, unreadable, aside, 0) if found else None
-
-    def answer_block(self, block: Block, told: Told) -> Receipt:  # noqa: ARG002 - as above
-        """Return the receipt of a block, whose values are in the cache when this returns."""
-        films, unreadable, aside = self._opened(block)
-        keys, identity = [film.key for film in films], self.job.condition.identity
-        computed = 0
-        if films and self.shards.read(keys, [identity]) is None:
-            with Unfinished(self.shards, keys, [identity]) as unfinished:
-                for film, (image, content) in zip(films, keys, strict=True):
-                    if (content, image, identity) not in unfinished.rows:
-                        row = {"content": content, "image": image, "identity": identity, "values": self._values(film)}
-                        unfinished.keep(row)
-                unfinished.finished(keys, [identity])
-            computed = unfinished.computed
-        return self._receipt(block, films, unreadable, aside, computed)
-
-    def _opened(self, block: Block) -> tuple[list[Opened], list[tuple[str, str]], int]:
-        return *opened(self.job.cohort, block.rows, self.job.threads), len(SET_ASIDE)
-
-    def _receipt(
-        self, block: Block, films: Sequence[Opened], unreadable: Sequence[tuple[str, str]], aside: int, computed: int
-    ) -> Receipt:
-        keys = [film.key for film in films]
-        filed = {self.job.subject: Filed(keys, [self.job.condition.identity], computed)}
-        return Receipt(number=block.number, films=keys, filed=filed, unreadable=unreadable, set_aside=SET_ASIDE[aside:])
-
-    def _values(self, film: Opened) -> bytes:
-        """Return the values of one film as bytes, none where the condition is undefined for it."""
-        job, image = self.job, film.key[0]
+    def _values(self, subject: Subject, film: Opened) -> bytes:
+        image = film.key[0]
         try:
             with torch.inference_mode():
                 views = shown(
-                    film.decode(), job.condition, image, seed=job.seed, resolution=job.resolution,
-                    device=films_on(self.subject),
+                    film.decode(), self.condition, image, seed=self.seed, resolution=self.resolution,
+                    device=films_on(subject),
                 )  # fmt: skip
-                pixels = self.subject.pixels(views)
+                pixels = subject.pixels(views)
         except PerturbationUndefined:
             return b""
         finally:
             forget()
-        digest = hashlib.sha256(f"{image}\x1f{job.condition.text}\x1f{job.seed}".encode()).digest()
-        values = PASSES_OF[job.kind](self.subject, pixels, int.from_bytes(digest[:7], "little"))
+        digest = hashlib.sha256(f"{image}\x1f{self.condition.text}\x1f{self.seed}".encode()).digest()
+        values = PASSES_OF[self.kind](subject, pixels, int.from_bytes(digest[:7], "little"))
         return np.ascontiguousarray(values, dtype=np.float32).tobytes()
 
 
@@ -230,19 +188,9 @@ def _kept(answers: Answers, condition: str, kind: str, cache: Path) -> Numbers:
     Raises:
         FilmUnreadable: a film that was predicted cannot be read any more.
     """
-    subject = _asked(answers)
-    name = subject.name
-    identities = Identities(answers.cohort, cache)
-    job = PassJob(
-        subject=name, kind=kind, condition=parse(condition), cohort=way_to_read(identities.cohort), seed=answers.seed,
-        cache=cache if answers.blocks_at is None else answers.blocks_at, resolution=answers.resolution,
-    )  # fmt: skip
-    passing = job.ready({name: subject})
-    blocks = cut(identities.rows)
-    receipts = sorted(answers.workers.receipts(passing, blocks, Nobody()), key=lambda receipt: receipt.number)
-    for file, reason in (film for receipt in receipts for film in receipt.unreadable):
-        raise FilmUnreadable(reason, file=file)
-    rows = gathered(passing.shards, name, receipts)
-    found = [np.frombuffer(values, np.float32) for values in rows["values"].to_pylist()]
+    work = Passes(kind=kind, condition=parse(condition), seed=answers.seed, resolution=answers.resolution)
+    asking = Asking(replace(answers, subject=_asked(answers)), work, cache, each=0)
+    rows = asking.rows(cut(rows_of(answers, range(len(answers.images)))))
+    found = [np.frombuffer(row["values"], np.float32) for row in rows]
     width = max(len(values) for values in found)
     return np.stack([values if len(values) else np.full(width, np.nan, np.float32) for values in found])

@@ -127,6 +127,9 @@ class _Following:
         self.progress.found(found)
         self.progress.decoded(count)
 
+    def under_way(self, units: float) -> None:
+        """Take no note: a pass is over in a moment."""
+
 
 @contextmanager
 def _following(progress: Progress, cohort: Cohort, *, quiet: bool) -> Iterator[_Following]:

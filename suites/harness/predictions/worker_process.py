@@ -121,9 +121,15 @@ class Tally:
     done: int = 0
     films: int = 0
     found: int = 0
+    under_way: float = 0.0
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(self.done + other.done, self.films + other.films, self.found + other.found)
+        return Tally(
+            self.done + other.done,
+            self.films + other.films,
+            self.found + other.found,
+            self.under_way + other.under_way,
+        )
 
 
 class _Telling:
@@ -137,6 +143,9 @@ class _Telling:
 
     def films(self, count: int, found: int) -> None:
         self._add(Tally(films=count, found=found))
+
+    def under_way(self, units: float) -> None:
+        self._add(Tally(under_way=units))
 
     def _add(self, more: Tally) -> None:
         self._tally += more

@@ -19,14 +19,23 @@ from suites.harness.errors import CohortProblem, FilmUnreadable, UsageProblem
 from suites.harness.predictions import ray_workers
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import Receipt, cut
-from suites.harness.predictions.dispatching import _check_unreadable, _task
+from suites.harness.predictions.dispatching import THIS_PROCESS, _check_unreadable, _task
 from suites.harness.predictions.ray_workers import RayWorker, RayWorkers
 from suites.harness.predictions.resolution import AS_STORED
 from suites.harness.predictions.worker_process import Serving, code_of_project
 from suites.harness.predictions.workers import checked
 from suites.options import OPTIONS
 from tests.suites.predictions.mortal import CONDITIONS, DOOM, arm, cohort_of, subject_of
-from tests.suites.predictions.test_workers import FILMS, MANY, ROOT, alike, answered, small_blocks, undisturbed
+from tests.suites.predictions.test_workers import (
+    FILMS,
+    MANY,
+    ROOT,
+    alike,
+    answered,
+    beyond_the_table,
+    small_blocks,
+    undisturbed,
+)
 
 __all__ = ["small_blocks", "undisturbed"]
 with_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (uv sync --extra ray)")
@@ -72,6 +81,13 @@ def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_dies(tmp_path,
     assert alike(tmp_path, found, progress, undisturbed)
     assert 0 < found.computed <= (MANY - 1) * len(CONDITIONS)
     assert not list(tmp_path.glob("*.partial"))
+
+
+@with_ray
+def test_attacks_and_saliency_are_the_same_bytes_on_a_cluster(tmp_path, pool, fatal, undisturbed):
+    one = beyond_the_table(tmp_path / "one", THIS_PROCESS, undisturbed)
+    assert beyond_the_table(tmp_path / "two", pool, undisturbed, lambda: arm(fatal, 9)) == one
+    assert not fatal.exists(), "whoever was to die is dead"
 
 
 DRIVEN = """

@@ -10,13 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from suites.harness.claims import Claim
+from suites.harness.endpoints.adversarial.runs import attack
+from suites.harness.endpoints.adversarial.runs.transfer import transferred
+from suites.harness.endpoints.adversarial.runs.universal import patterns
+from suites.harness.endpoints.explanations.attribution import attribute, sanity
+from suites.harness.endpoints.explanations.border_occlusion import _probed
 from suites.harness.errors import PredictionProblem, UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions import blocks, dispatching, local_processes
@@ -29,7 +35,7 @@ from suites.harness.predictions.tolerance import keep_others, kept_others, withi
 from suites.harness.predictions.worker_process import HARDWARE, LOGITS, standing
 from suites.harness.predictions.workers import workers_of
 from suites.harness.progress import Progress
-from tests.suites.predictions.mortal import BROKEN, CONDITIONS, DOOM, arm, cohort_of, subject_of
+from tests.suites.predictions.mortal import BROKEN, CONDITIONS, DOOM, arm, cohort_of, renamed, subject_of
 
 FILMS = 6
 """Of a block, here."""
@@ -142,6 +148,36 @@ def test_passes_beyond_the_table_are_the_same_bytes_with_workers(tmp_path, pool,
         assert passes.std(axis=0).max() > 0.01
         assert not fatal.exists()
     assert found[0] == found[1]
+
+
+def beyond_the_table(cache: Path, by, undisturbed, kill=None) -> tuple[list[object], dict[str, bytes]]:
+    """What attacks, one pattern for all films, transfer and saliency find; and the files they leave."""
+    _, predicted, _ = undisturbed
+    answers = Answers.of(subject_of(), cohort_of(MANY), predicted, seed=0, workers=by)
+    (kill or str)()
+    noise = attack(answers, "quick", cache, protocol="noise").found.results
+    maps = attribute(answers, np.arange(12), "integrated gradients", cache).maps
+    checked = sanity(answers, np.arange(12), "integrated gradients", cache)
+    pattern = patterns(answers, "quick", cache)
+    shown = transferred([answers, replace(answers, subject=renamed(answers.subject, "mortal"))], "quick", cache)
+    covered = _probed(answers, np.arange(12), cache)
+    found = [
+        str([asdict(replace(one, film=None, stored=None)) for one in noise]), maps.maps.tobytes(), str(maps.passes),
+        checked.told, checked.own.tobytes(), pattern.rows.to_csv(), str(sorted(pattern.patterns)), shown.to_csv(),
+        covered.to_csv(),
+    ]  # fmt: skip
+    return found, files(cache)
+
+
+def test_attacks_and_saliency_are_the_same_bytes_with_workers(tmp_path, pool, fatal, undisturbed):
+    """One worker dies in the middle of an attack."""
+    one = beyond_the_table(tmp_path / "one", THIS_PROCESS, undisturbed)
+    two = beyond_the_table(tmp_path / "two", pool, undisturbed, lambda: arm(fatal, 9))
+    assert not fatal.exists(), "whoever was to die is dead"
+    assert one == two
+    assert {Path(name).parts[0] for name in one[1]} == {
+        "attacks", "map-checks", "maps", "shortcut-probe", "transfer", "universal",
+    }  # fmt: skip
 
 
 def test_what_is_finished_starts_no_workers(tmp_path, undisturbed, monkeypatch):

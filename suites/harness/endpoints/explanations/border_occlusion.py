@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +12,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from explain.shortcut import shortcut_probe
-from suites.harness.cache import Shards
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.explanations import attribution
+from suites.harness.endpoints.explanations.saliency_work import Looking, network_of
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import of_calls
 from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.blocks import Told, cut
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.film_work import Values, rows_of
+from suites.harness.predictions.opened import Opened
+from suites.harness.subjects.subject import Subject
 
-COLUMNS = {
-    "image_id": "text", "cover": "text", "control": "flag", "area": "number", "predicted_before": "whole",
-    "predicted_after": "whole", "flipped": "flag", "logit_shift": "number",
-}  # fmt: skip
+BATCH = 64
+"""Films of a batch of the network."""
 FILMS = {"quick": 120, "standard": 400, "full": 1_000_000}
 """Films probed by profile, whole patients, by class."""
 
@@ -91,14 +96,33 @@ def _after(answers: Answers, covers: pd.DataFrame) -> list[npt.NDArray[np.float6
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class CoverWork(Looking):
+    """Calls of films whose border or corners are covered; a block is a batch of the network."""
+
+    kind: str = "shortcut-probe"
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Columns of a row and their kinds."""
+        return {"records": "text"}
+
+    def rows(
+        self, subjects: Sequence[Subject], asked: str, films: Sequence[Opened], lacking: Sequence[int], told: Told
+    ) -> Iterator[tuple[int, Values]]:
+        """Yield the place of every film, and as JSON one record for each cover."""
+        del asked, lacking, told
+        (subject,) = subjects
+        ids = [film.key[0] for film in films]
+        table = shortcut_probe(network_of(subject), self.inputs(subject, films), ids, seed=self.seed, batch=BATCH)
+        for image, own in table.groupby("image_id", sort=False):
+            yield ids.index(str(image)), {"records": json.dumps(own.to_dict("records"))}
+
+
 def _probed(answers: Answers, index: npt.NDArray[np.int64], cache: Path) -> pd.DataFrame:
     """Return one row per film and cover, from the cache if the same films were probed before."""
-    shards = Shards(cache, "shortcut-probe", attribution.key_of(answers, index, "shortcut probe"), COLUMNS)
-
-    def probed() -> pd.DataFrame:
-        ids = [answers.images[at] for at in index]
-        pixels = attribution.inputs(answers, index.tolist())
-        with answers.progress.doing("explaining", f"{answers.subject.name}, border and corners covered"):
-            return shortcut_probe(attribution.network_of(answers), pixels, ids, seed=answers.seed)
-
-    return shards.once(probed).drop_duplicates(["image_id", "cover", "control"])
+    work = CoverWork(seed=answers.seed, resolution=answers.resolution)
+    with answers.progress.doing("explaining", f"{answers.subject.name}, border and corners covered"):
+        blocks = cut(rows_of(answers, index), BATCH, ["shortcut probe"])
+        rows = attribution.asking_for(answers, work, cache, each=0).rows(blocks)
+        return pd.DataFrame([record for row in rows for record in json.loads(row["records"])])

@@ -16,6 +16,7 @@ from suites.harness.endpoints.adversarial.runs import attack, decoded, finished,
 from suites.harness.endpoints.adversarial.runs.access import FILM, threat_of
 from suites.harness.endpoints.adversarial.runs.stored import from_row, to_row
 from suites.harness.errors import NotEvaluable
+from suites.harness.predictions.opened import Opened
 from suites.harness.subjects.preprocessing import Preprocessing
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.films import cohort_of, draw
@@ -30,8 +31,8 @@ def test_an_interrupted_attack_goes_on_where_it_stopped(evidence, tmp_path, monk
     original, seen = job.attack_each, []
 
     def dying(*arguments, **settings):
-        for number, result in enumerate(original(*arguments, **settings)):
-            if number == 20:
+        for result in original(*arguments, **settings):
+            if len(seen) == 20:
                 raise KeyboardInterrupt
             seen.append(result.image_id)
             yield result
@@ -170,5 +171,5 @@ def test_a_film_is_decoded_once_for_all_attacks(evidence, tmp_path, monkeypatch)
     room = 3 * next(iter(film_memory._HELD.values())).bytes  # of a film with its masks
     monkeypatch.setattr(film_memory, "BYTES", room)
     for row, content in zip(table, contents, strict=True):
-        decoded.film_of(cohort, row, content + "again")
+        decoded.pixels_of(Opened(row, (str(row["id"]), content + "again"), "", partial(cohort.decode, row)))
     assert len(film_memory._HELD) == 3

@@ -14,7 +14,7 @@ from explain.panel import SANITY_WORDS
 from explain.selection import Pick
 from suites.harness.claims import load_claims
 from suites.harness.endpoints.adversarial import runs
-from suites.harness.endpoints.explanations import attribution, galleries, method_comparison
+from suites.harness.endpoints.explanations import attribution, galleries, method_comparison, saliency_work
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.report.shots import store_gallery
@@ -108,8 +108,8 @@ def test_maps_are_computed_once_and_read_without_decoding(evidence, counted, mon
     answers, index = evidence.main, np.array([3, 4])
     first = attribution.attribute(answers, index, IG, evidence.cache)
     again = len(counted)
-    attribution._REMEMBERED.clear()
-    monkeypatch.setattr(attribution, "under", lambda *_: pytest.fail("a film was decoded"))
+    saliency_work._REMEMBERED.clear()
+    monkeypatch.setattr(saliency_work, "shown", lambda *_: pytest.fail("a film was decoded"))
     second = attribution.attribute(answers, np.array([4, 3]), IG, evidence.cache)
     assert len(counted) == again, "a finished map was computed again"
     np.testing.assert_array_equal(first.maps.maps, second.maps.maps[::-1])

@@ -127,7 +127,7 @@ def finished(answers: Answers, profile: str, cache: Path) -> Attack | None:
     if not answers.subject.differentiable or not (answers.labels >= 0).any():
         return None
     job = _job(answers, profile, INPUT, "ensemble", compared=False)
-    return attack(answers, profile, cache) if set(job.ids) <= set(job.kept(cache)) else None
+    return attack(answers, profile, cache) if job.finished(cache) else None
 
 
 def requests_at_most(answers: Answers, profile: str) -> int:

@@ -1,8 +1,8 @@
-"""What is left to do of one attack on one subject? Resumed from the cache film by film."""
+"""What is left to do of one attack on one subject? Resumed from the cache batch by batch, in any process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -17,16 +17,21 @@ from torch import Tensor
 
 from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Protocol, ThreatModel, attack_each, gather
 from robustness.attacks.masking_checks import SanityCheck, sanity_checks
-from suites.harness.cache import Keeping, Shards
+from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row
 from suites.harness.endpoints.adversarial.runs.access import INPUT, network_of, threat_of
-from suites.harness.endpoints.adversarial.runs.decoded import film_of
+from suites.harness.endpoints.adversarial.runs.decoded import pixels_of
 from suites.harness.endpoints.adversarial.runs.effort import share
 from suites.harness.endpoints.adversarial.runs.stored import COLUMNS, from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.blocks import Block, Told, cut
+from suites.harness.predictions.conditions import Condition
+from suites.harness.predictions.film_work import Asking, Values, class_of, known_by_row, rows_of, together
+from suites.harness.predictions.opened import Opened, opened
 from suites.harness.process import mapping
+from suites.harness.subjects.subject import Subject
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
@@ -39,6 +44,88 @@ MOST_EXAMPLES = 64 * 1024**2
 PROBED = 8
 """Films that the sanity checks probe."""
 CHECKS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackWork:
+    """One attack, as any process does it. A block is a batch, so that its films share passes wherever it runs.
+
+    Attributes:
+        plan: attacks in their order.
+        threat: name of the threat model (see `access.threat_of`).
+        budgets: ascending.
+        seed: of the run.
+        passes: that are expected of a film.
+    """
+
+    plan: Protocol
+    threat: str
+    budgets: tuple[float, ...]
+    seed: int
+    passes: float
+    kind: str = "attacks"
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Columns of a row and their kinds."""
+        return COLUMNS
+
+    def conditions(self) -> Iterable[Condition]:
+        """Yield no condition: films are attacked as they came."""
+        return ()
+
+    def key(self, subjects: Sequence[Subject], asked: str) -> Mapping[str, object]:  # noqa: ARG002 - one question
+        """Return everything that decides a record besides the films of its block."""
+        (subject,) = subjects
+        return {
+            **subject.cache_key,
+            "threat": threat_of(subject, self.threat).name,
+            "plan": self.plan.identity,
+            "budgets": self.budgets,
+            "seed": self.seed,
+            "batch": BATCH[subject.differentiable],
+            "decoding": decoding(),
+            "version": 6,
+        }
+
+    def identity(self, asked: str, films: Sequence[Opened]) -> str:  # noqa: ARG002 - one question
+        """Return which films are attacked together."""
+        return together(films)
+
+    def rows(
+        self, subjects: Sequence[Subject], asked: str, films: Sequence[Opened], lacking: Sequence[int], told: Told
+    ) -> Iterator[tuple[int, Values]]:
+        """Yield the place of a film and its record, batch by batch.
+
+        Raises:
+            NotEvaluable: the subject answers in a way that cannot be attacked (not finite, another shape).
+        """
+        del asked
+        (subject,) = subjects
+        model, size = threat_of(subject, self.threat), min(BATCH[subject.differentiable], len(films))
+        whole, ids, missing = model.space == "film", [film.key[0] for film in films], set(lacking)
+        made = said = 0.0
+
+        def watch(passes: int) -> None:
+            nonlocal made, said
+            made += passes
+            now = size * share(made, size * self.passes)
+            told.under_way(now - said)
+            said = now
+
+        try:
+            records = attack_each(
+                network_of(subject), Pixels(subject, films, whole=whole), [class_of(film) for film in films],
+                ids, model, budgets=self.budgets, profile=self.plan, seed=self.seed,
+                batch_size=BATCH[subject.differentiable],
+                done={image for at, image in enumerate(ids) if at not in missing}, watch=watch,
+            )  # fmt: skip
+            with mapping(LARGE) if whole else nullcontext():
+                for result in records:
+                    yield ids.index(result.image_id), to_row(result)
+                    made, said = 0.0, max(0.0, said - 1.0)  # the next pass is of another batch
+        except AttackError as problem:
+            raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
 
 
 @dataclass(frozen=True)
@@ -67,14 +154,9 @@ class Job:
         return threat_of(self.answers.subject, self.threat)
 
     @cached_property
-    def rows(self) -> list[Row]:
-        """The films' rows of the cohort."""
-        return self.answers.cohort.rows(self.index)
-
-    @cached_property
     def ids(self) -> list[str]:
         """Film ids."""
-        return [str(row["id"]) for row in self.rows]
+        return [self.answers.images[at] for at in self.index]
 
     @property
     def labels(self) -> list[int]:
@@ -82,53 +164,67 @@ class Job:
         return [int(label) for label in self.answers.labels[self.index]]
 
     @cached_property
+    def rows(self) -> list[Row]:
+        """The films' rows as jobs take them."""
+        return rows_of(self.answers, self.index, self.labels)
+
+    @cached_property
+    def films(self) -> list[Opened]:
+        """The films, decoded when somebody asks for their pixels."""
+        return opened(replace(self.answers.cohort, remembered=known_by_row), self.rows)[0]
+
+    @cached_property
     def pixels(self) -> Pixels:
         """What the adversary moves."""
-        return Pixels(self.answers, self.rows, whole=self.whole)
+        return Pixels(self.answers.subject, self.films, whole=self.whole)
+
+    @cached_property
+    def work(self) -> AttackWork:
+        """What any process is asked for."""
+        return AttackWork(
+            plan=self.plan,
+            threat=self.threat,
+            budgets=self.budgets,
+            seed=self.answers.seed,
+            passes=self.passes,
+        )
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The films, cut where batches are."""
+        return cut(self.rows, BATCH[self.answers.subject.differentiable])
 
     @cached_property
     def key(self) -> dict[str, object]:
         """Everything the results depend on."""
-        subject = self.answers.subject
+        contents = [film.key[1] for film in self.films]
         return {
-            **subject.cache_key,
-            "threat": self.model.name,
-            "plan": self.plan.identity,
-            "budgets": self.budgets,
-            "seed": self.answers.seed,
-            "batch": BATCH[subject.differentiable],
-            "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
-            "decoding": decoding(),
-            "version": 5,
+            **self.work.key([self.answers.subject], ""),
+            "films": list(zip(self.ids, contents, self.labels, strict=True)),
         }
-
-    def kept(self, cache: Path) -> dict[str, AttackResult]:
-        """Return the records that the cache has, by film."""
-        known = Shards(cache, "attacks", self.key, COLUMNS).read()
-        done: dict[str, AttackResult] = {}
-        for row in known.to_dict("records") if len(known) else ():
-            self._note(done, from_row(row))
-        return done
 
     @property
     def whole(self) -> bool:
         """Whether the film itself is changed."""
         return self.model.space == "film"
 
-    def _note(self, done: dict[str, AttackResult], result: AttackResult) -> AttackResult:
-        """Add a record to those that are done, and return what is kept of it.
+    def finished(self, cache: Path) -> bool:
+        """Return whether the cache has the records of all films."""
+        return Asking(self.answers, self.work, cache).finished(self.blocks)
 
-        Of large films only the examples that are shown are, those that flip most easily: a hundred would be as large as
-        everything else. The point between grey levels is shown nowhere, and a film can be decoded again.
+    def _note(self, done: dict[str, AttackResult], result: AttackResult) -> None:
+        """Add a record to those that are done.
+
+        Of large films only the examples that are shown are kept, those that flip most easily: a hundred would be as
+        large as everything else. The point between grey levels is shown nowhere, and a film can be decoded again.
         """
-        done[result.image_id] = replace(result, adversarial=None, film=None if self.whole else result.film)
+        done[result.image_id] = replace(result, film=None if self.whole else result.film)
         if self.whole:
             shown = {one.image_id for one in easiest(done.values())}
             for image, one in list(done.items()):
                 large = one.stored is not None and one.stored.nbytes * len(self.ids) > MOST_EXAMPLES
                 if large and image not in shown:
                     done[image] = replace(one, stored=None)
-        return done[result.image_id]
 
     def run(self, cache: Path) -> Attacked:
         """Return the records of all films, attacking those that the cache lacks.
@@ -136,36 +232,11 @@ class Job:
         Raises:
             NotEvaluable: the subject answers in a way that cannot be attacked (not finite, another shape).
         """
-        done, progress = self.kept(cache), self.answers.progress
-        subject = self.answers.subject
-        with progress.doing("attacking", f"{subject.name}, {self.plan.name} ({self.threat})", each=self.passes):
-            progress.found(len(set(self.ids) & set(done)), once=f"{subject.cache_key} {self.key}")
-            if set(self.ids) <= set(done):
-                return gather(done[image] for image in self.ids)
-            batch, made = min(BATCH[subject.differentiable], len(self.ids)), 0
-
-            def watch(passes: int) -> None:
-                nonlocal made
-                made += passes
-                progress.under_way(batch * share(made, batch * self.passes))
-
-            records = attack_each(
-                network_of(subject), self.pixels, self.labels, self.ids, self.model, budgets=self.budgets,
-                profile=self.plan, seed=self.answers.seed, batch_size=BATCH[subject.differentiable], done=set(done),
-                watch=watch,
-            )  # fmt: skip
-            shards = Shards(cache, "attacks", self.key, COLUMNS)
-            try:
-                with (
-                    Keeping(shards, every=BATCH[subject.differentiable]) as keeping,
-                    mapping(LARGE) if self.whole else nullcontext(),
-                ):
-                    for result in records:
-                        keeping.keep(to_row(self._note(done, result)))
-                        progress.done()
-                        made = 0  # the next pass is of another batch
-            except AttackError as problem:
-                raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
+        done: dict[str, AttackResult] = {}
+        what = f"{self.answers.subject.name}, {self.plan.name} ({self.threat})"
+        with self.answers.progress.doing("attacking", what, each=self.passes):
+            for row in Asking(self.answers, self.work, cache, found=True).rows(self.blocks):
+                self._note(done, from_row(row))
         return gather(done[image] for image in self.ids)
 
     def checks(self, cache: Path, found: Attacked) -> tuple[SanityCheck, ...]:
@@ -206,22 +277,17 @@ class Pixels(Sequence[Tensor]):
     """What an adversary moves, film by film, decoded when asked for: whole films are too many to hold at once.
 
     Args:
-        answers: of the subject.
-        rows: of the films in the cohort's table.
+        subject: that is attacked.
+        films: of its cohort.
         whole: (1, H, W) the film as it came, in 8 bits for a subject that is sent 8-bit films; else (1, S, S) the
             network's input, both in [0, 1].
     """
 
-    def __init__(self, answers: Answers, rows: Sequence[Row], *, whole: bool) -> None:
-        self.subject, self.cohort, self.rows, self.whole = answers.subject, answers.cohort, rows, whole
-
-    @cached_property
-    def contents(self) -> list[str]:
-        """Identity of each film's pixels."""
-        return [self.cohort.content(row) for row in self.rows]
+    def __init__(self, subject: Subject, films: Sequence[Opened], *, whole: bool) -> None:
+        self.subject, self.films, self.whole = subject, films, whole
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.films)
 
     @overload
     def __getitem__(self, at: int) -> Tensor: ...
@@ -232,7 +298,7 @@ class Pixels(Sequence[Tensor]):
         return [self._one(number) for number in range(len(self))[at]] if isinstance(at, slice) else self._one(at)
 
     def _one(self, at: int) -> Tensor:
-        film = film_of(self.cohort, self.rows[at], self.contents[at])
+        film = pixels_of(self.films[at])
         if not self.whole or not self.subject.differentiable:
             film = self.subject.preprocessing(film)[0, :1]
         return film.contiguous().clone().to(self.subject.device)

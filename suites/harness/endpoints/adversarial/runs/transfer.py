@@ -5,7 +5,9 @@ The whole film is changed, so that subjects with different resizes can be shown 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,20 +17,19 @@ from torch import Tensor, nn
 from robustness.attacks import ThreatModel
 from robustness.attacks.network import Subject as Attacked
 from robustness.attacks.transfer import transfer_films
-from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.endpoints.adversarial.runs.access import FILM, network_of
 from suites.harness.endpoints.adversarial.runs.job import BATCH, Pixels
 from suites.harness.endpoints.adversarial.runs.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.blocks import Told, cut
+from suites.harness.predictions.conditions import Condition
+from suites.harness.predictions.film_work import Asking, Values, class_of, rows_of, together
+from suites.harness.predictions.opened import Opened
 from suites.harness.subjects.subject import Subject
 
 LEVELS = tuple(level / 255 for level in (2.0, 4.0))
 STEPS = 10
-COLUMNS = {
-    "source": "text", "target": "text", "image_id": "text", "label": "whole", "budget": "number",
-    "clean_prediction": "whole", "robust": "flag", "prediction": "whole",
-}  # fmt: skip
 
 
 class ThroughItsResize(nn.Module):
@@ -43,6 +44,55 @@ class ThroughItsResize(nn.Module):
         """Return (B, K) logits."""
         logits: Tensor = self.network(self.recipe.straight_through(films[:, 0]))
         return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferWork:
+    """Films made against each of some subjects, shown to all of them; a block is a batch."""
+
+    kind: str = "transfer"
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Columns of a row and their kinds."""
+        return {"records": "text"}
+
+    def conditions(self) -> Iterable[Condition]:
+        """Yield no condition: films are attacked as they came."""
+        return ()
+
+    def key(self, subjects: Sequence[Subject], asked: str) -> Mapping[str, object]:  # noqa: ARG002 - one question
+        """Return everything that decides a record besides the films of its block."""
+        return {
+            "subjects": [(subject.name, subject.cache_key) for subject in subjects],
+            "decoding": decoding(),
+            "budgets": LEVELS,
+            "steps": STEPS,
+            "batch": BATCH[True],
+            "version": 5,
+        }
+
+    def identity(self, asked: str, films: Sequence[Opened]) -> str:  # noqa: ARG002 - one question
+        """Return which films share their passes."""
+        return together(films)
+
+    def rows(
+        self, subjects: Sequence[Subject], asked: str, films: Sequence[Opened], lacking: Sequence[int], told: Told
+    ) -> Iterator[tuple[int, Values]]:
+        """Yield the place of a film, and its line for every source, target and budget."""
+        del asked, told
+        networks, missing = _takers(subjects), set(lacking)
+        pixels = Pixels(subjects[0], films, whole=True)
+        for batch in _alike(pixels):
+            if not missing & set(batch):
+                continue
+            ids = [films[at].key[0] for at in batch]
+            made = transfer_films(
+                networks, torch.stack([pixels[at] for at in batch]).cpu(), [class_of(films[at]) for at in batch], ids,
+                ThreatModel(channels=1), budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
+            )  # fmt: skip
+            for image, own in made.groupby("image_id", sort=False):
+                yield batch[ids.index(str(image))], {"records": json.dumps(own.to_dict("records"))}
 
 
 def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.DataFrame:
@@ -61,30 +111,11 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
     first = ordered[0]
     remote = any(not answers.subject.differentiable for answers in ordered)
     index = chosen_films(first, (REMOTE_FILMS if remote else COMPARED_FILMS)[profile])
-    films = first.cohort.rows(index)
-    ids, labels = [str(row["id"]) for row in films], [int(label) for label in first.labels[index]]
-    pixels = Pixels(first, films, whole=True)
-    shards = Shards(cache, "transfer", {
-        "subjects": [(item.subject.name, item.subject.cache_key) for item in ordered], "decoding": decoding(),
-        "films": list(zip(ids, pixels.contents, labels, strict=True)), "budgets": LEVELS, "steps": STEPS,
-        "batch": BATCH[True], "version": 4,
-    }, COLUMNS)  # fmt: skip
-    known = shards.read()
-    done = set(known["image_id"]) if len(known) else set()
-    networks = _takers([answers.subject for answers in ordered])
+    blocks = cut(rows_of(first, index, first.labels[index].tolist()), BATCH[True])
     with first.progress.doing("attacking", "films made against one subject, shown to the others"):
-        for batch in _alike(pixels) if set(ids) - done else []:
-            if all(ids[at] in done for at in batch):
-                continue
-            stack = torch.stack([pixels[at] for at in batch]).cpu()
-            made = transfer_films(
-                networks, stack, [labels[at] for at in batch], [ids[at] for at in batch], ThreatModel(channels=1),
-                budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
-            )  # fmt: skip
-            shards.add(made.assign(threat=FILM))
-            first.progress.done(len(batch))
-        first.progress.found(len(set(ids) & done))
-    return shards.read().drop_duplicates(["source", "target", "image_id", "budget"]).reset_index(drop=True)
+        asking = Asking(first, TransferWork(), cache, everyone=ordered, found=True)
+        records = [record for row in asking.rows(blocks) for record in json.loads(row["records"])]
+    return pd.DataFrame(records).assign(threat=FILM)
 
 
 def matrix(rows: pd.DataFrame, budget: float) -> pd.DataFrame:
