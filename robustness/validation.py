@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,12 +83,26 @@ def _beside(name: str) -> str:
     return "; ".join(told) or NOT_MEASURED
 
 
+def studied_rows(name: str, severities: Collection[int] = ()) -> list[Mapping[str, str]]:
+    """Return what studies over subjects found of a perturbation as it is now, a row per severity and hospital.
+
+    Args:
+        name: of the perturbation; numbers of another version of it are not quoted.
+        severities: that are told of; all by default.
+    """
+    return [
+        row
+        for row in _predictive().get(name, [])
+        if row["rank"]
+        and int(row["version"]) == perturbation.get(name).version
+        and (not severities or int(row["condition"].partition("@")[2]) in severities)
+    ]
+
+
 def _evidence(name: str) -> str:
     """Return what studies over subjects found of this version, hospital by hospital."""
     told = []
-    for row in _predictive().get(name, []):
-        if not row["rank"] or int(row["version"]) != perturbation.get(name).version:
-            continue
+    for row in studied_rows(name):
         ends = f" ({float(row['rank_low']):.2f} to {float(row['rank_high']):.2f})" if row["rank_low"] else ""
         told.append(
             f"{row['condition']}, {row['hospital']}: rank correlation {float(row['rank']):.2f}{ends} over "
