@@ -5,15 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from torch import nn
 
 from suites.commands import main
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import CohortProblem
+from suites.harness.validity.in_report import section_of
 from tests.controls.films import CLASSES, cohort_of, draw, film_of
 from tests.controls.subjects import Reader, subject_of
+
+
+class Blind(nn.Module):
+    """Says the same of every film."""
+
+    def forward(self, pixels):
+        return torch.zeros(len(pixels), 3) + torch.tensor([0.0, 1.0, 0.0])
 
 
 def hazy(row):
@@ -70,6 +80,24 @@ def test_the_numbers_of_the_report_are_those_of_its_prediction_table(tmp_path, c
             under["ill"], under["called"]
         )
         assert row["predicted"] == pytest.approx(foretold), row["condition"]
+        assert row["predicted_low"] <= row["predicted"] <= row["predicted_high"]
+    in_report = pd.read_csv(tmp_path / "report" / "validity-drops.csv")
+    pd.testing.assert_frame_equal(in_report.drop(columns="report"), drops.drop(columns="report"))
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Stress and other hospitals" in page
+    assert "cannot be told from 1 subject; 4 are the fewest" in page
+
+
+def test_a_subject_that_has_nothing_to_lose_says_nothing_of_stress(tmp_path):
+    wanted = ("external.drop", "contrast.gamma")
+    run = evaluate(
+        subject_of(Blind(), "blind"), cohort_of(24), external=elsewhere(24), cache=tmp_path / "cache",
+        claims=[claim for claim in load_claims() if claim.id in wanted],
+    )  # fmt: skip
+    section = section_of(run.record())
+    assert section is not None
+    assert list(section.parts) == []
+    assert "blind of this run on elsewhere: it has nothing to lose" in section.left_out[0]
 
 
 def test_a_report_without_another_hospital_says_what_to_pass(tmp_path, capsys):

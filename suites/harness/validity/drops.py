@@ -19,7 +19,9 @@ from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
+from suites.harness.endpoints.headroom import SKILL
 from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.formatting.cells import percent, points
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.predictions.table import Predictions
@@ -42,6 +44,7 @@ COLUMNS = (
     "low",
     "high",
     "at_home",
+    "patients",
 )
 
 
@@ -52,7 +55,7 @@ class Drops:
     Attributes:
         table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost, with 95 %
             intervals over patients; `low` and `high` are those of `measured`; `at_home` is the balanced accuracy on the
-            clean home films.
+            clean home films, `patients` those of the rarest common class at the hospital.
         left_out: why a subject or hospital of a report is in no row, a sentence each.
         readings: hospital -> how its labels and the classes were read as one, a sentence.
     """
@@ -120,9 +123,17 @@ def drops_among(records: Iterable[tuple[str, Record]]) -> Drops:
 def _of_subject(record: Record, subject: Subject, hospital: Cohort) -> tuple[TwoHospitals, list[dict[str, object]]]:
     home = answers_of(record, subject, record.cohort, labels_must_fit=True)
     both = TwoHospitals.of(home, answers_of(record, subject, hospital))
+    skill, chance = both.home.balanced().interval(), 1 / len(both.classes.names)
+    if skill.low <= chance + SKILL:
+        ends, bar = f"{percent(skill.low)} to {percent(skill.high)}", points(SKILL, signed=False)
+        raise NotEvaluable(
+            f"it has nothing to lose: its balanced accuracy at home, {percent(skill.estimate)} ({ends}), is not surely "
+            f"{bar} points above chance ({percent(chance)})"
+        )
     measured = both.drop(Hospital.balanced).interval()
     told = {"measured": measured.estimate, "low": measured.low, "high": measured.high}
-    told["at_home"] = both.home.balanced().estimate
+    told["at_home"] = skill.estimate
+    told["patients"] = min(both.away.owners_of(both.away.truth == code) for code in np.unique(both.away.truth))
     rows: list[dict[str, object]] = []
     for name, severity, condition in perturbed(home):
         if (fallen := predicted_drop(home, both, condition)) is None:

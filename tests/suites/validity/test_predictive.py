@@ -18,7 +18,7 @@ def table(measured: np.ndarray, **predicted: np.ndarray) -> pd.DataFrame:
     rows = [
         {"report": "r", "subject": f"s{at}", "hospital": "north", "perturbation": name, "severity": 3,
          "condition": f"{name}@3", "predicted": foretold[at], "measured": lost, "low": lost - 0.05, "high": lost + 0.05,
-         "at_home": 0.9 - (at % 3) / 10}
+         "at_home": 0.9 - (at % 3) / 10, "patients": 50}
         for name, foretold in predicted.items()
         for at, lost in enumerate(measured)
     ]  # fmt: skip
@@ -76,6 +76,14 @@ def test_few_subjects_and_a_stress_that_costs_all_the_same_are_said():
     flat = found(LOST, scatter=np.full(8, 0.1))["scatter"]
     assert flat.problem == "the same for every subject"
     assert math.isnan(flat.rank.estimate)
+
+
+def test_a_hospital_with_few_patients_of_a_class_has_no_drop_to_foretell():
+    few = table(LOST, scatter=LOST).assign(patients=4)
+    told = validities(few)
+    assert [one.word for one in told] == ["what was lost there is not known: 4 patients of a class"]
+    assert math.isnan(no_stress(few).estimate)
+    assert sentence(told, no_stress(few)).endswith("4 patients of a class.")
 
 
 def test_chance_alone_finds_a_stress_no_more_often_than_the_level_allows():
