@@ -10,6 +10,7 @@ import pytest
 
 from suites.harness.claims import load_claims
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.errors import CohortProblem, FilmUnreadable
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_judged, plan, stored
@@ -294,7 +295,8 @@ def test_an_attack_that_several_claims_ask_for_is_planned_and_counted_once(evalu
 
 def elsewhere(labels: list[str]) -> Cohort:
     films = cohort_of(len(labels), name="elsewhere", decode=inverted)
-    return replace(films, table=films.table.assign(label=labels, patient=[f"there{n}" for n in range(len(labels))]))
+    patients = [f"there{number}" for number in range(len(labels))]
+    return with_truth(replace(films, table=films.table.assign(label=labels, finding="", patient=patients)))
 
 
 @pytest.mark.parametrize(
