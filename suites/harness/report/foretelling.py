@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from robustness.validation import NOT_STUDIED, studied_rows
 from suites.harness.claims import Claim
-from suites.harness.endpoints import get
+from suites.harness.endpoints import get, names
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import ends, number, opened, stress
 from suites.harness.predictions.conditions import CLEAN
@@ -19,6 +19,8 @@ NAMED = 3
 
 def evidence_of(claim: Claim) -> list[str]:
     """Return sentences on the perturbations that a claim's verdict rests on; none where it rests on no perturbation."""
+    if claim.endpoint not in names():  # a record may tell of one that is not here any more
+        return []
     severities: dict[str, set[int]] = {}
     for condition in get(claim.endpoint).conditions(claim, MIDDLE, thorough=False):
         if condition.perturbation != CLEAN:

@@ -104,6 +104,10 @@ def drops_among(records: Iterable[tuple[str, Record]]) -> Drops:
             )
         hospitals = [cohort for role, cohort in record.probes.items() if is_external(role)]
         for subject in record.subjects:
+            if subject.name in record.labelled:
+                if hospitals:
+                    left_out.append(f"{subject.name} of {report} is one of several findings, which are not compared.")
+                continue
             for hospital in hospitals:
                 key = subject.provenance.sha256 or subject.name, hospital.fingerprint
                 if key in seen:
@@ -125,9 +129,9 @@ def _of_subject(record: Record, subject: Subject, hospital: Cohort) -> tuple[Two
     both = TwoHospitals.of(home, answers_of(record, subject, hospital))
     skill, chance = both.home.balanced().interval(), 1 / len(both.classes.names)
     if skill.low <= chance + SKILL:
-        ends, bar = f"{percent(skill.low)} to {percent(skill.high)}", points(SKILL, signed=False)
+        span, bar = f"{percent(skill.low)} to {percent(skill.high)}", points(SKILL, signed=False)
         raise NotEvaluable(
-            f"it has nothing to lose: its balanced accuracy at home, {percent(skill.estimate)} ({ends}), is not surely "
+            f"it has nothing to lose: its balanced accuracy at home, {percent(skill.estimate)} ({span}), is not surely "
             f"{bar} points above chance ({percent(chance)})"
         )
     measured = both.drop(Hospital.balanced).interval()

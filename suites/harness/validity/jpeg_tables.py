@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 _STANDARD = np.array(
@@ -37,7 +38,7 @@ def jpeg_quality(file: Path) -> float:
     return float(1 + int(np.argmin(far)))
 
 
-def _scaled(quality: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _scaled(quality: int) -> npt.NDArray[np.float64]:
     """Return the luminance table of a quality, as that encoder scales it."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((_STANDARD * percent + 50) // 100, 1, 255).astype(np.float64)
+    return np.asarray(np.clip((_STANDARD * percent + 50) // 100, 1, 255), dtype=np.float64)
