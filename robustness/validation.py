@@ -8,7 +8,7 @@ said to be so. The study: the stand-in weights and small subjects of eight recip
 collection four healthy films are too few to say what is lost). None of 24 surely ranks the nine: nearest come a fixed
 window over an underexposed film (rank correlation 0.85), scatter (0.80) and a lobar white-out (0.77) at severity 5,
 beside 0.73 of the accuracy at home without any stress. Only the first two cost about what the adults do (3 and 2 points
-less on average); noise, stripes, leads, compression and softening cost next to nothing and foretell 29 points too little.
+less on average); noise, stripes, leads, compression and softening foretell 29 points too little.
 """
 
 from __future__ import annotations
