@@ -41,6 +41,7 @@ from suites.harness.report.results import verdicts_table
 from suites.harness.statistics import DENSE
 from suites.harness.stress_grid.whole import stress_grid
 from suites.harness.subjects.subject import device_kind
+from suites.harness.validity.in_report import section_of
 from suites.harness.verdicts import judge_together
 
 OF_MANY = (
@@ -322,11 +323,12 @@ class Evaluation(PredictedRun):
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         asked = self.conditions(filter(self.is_selected, self.claims))
         grid = stress_grid(judged, self.preset, {condition.text for condition in asked})
+        hospitals = section_of(self.record())
         if not all(is_ours(judgement.claim) for judgement in self.judgements):
-            return write_report(self.record(), folder, comparison=compare(judged), grid=grid)
+            return write_report(self.record(), folder, comparison=compare(judged), grid=grid, hospitals=hospitals)
         looked = [role for role in self.probes if any(key[1] == role for key in self._answers)]
         with drawing_once(self.record(), self.cache, self._decided_by(looked), self.progress) as record:
-            return write_report(record, folder, comparison=compare(judged), grid=grid)
+            return write_report(record, folder, comparison=compare(judged), grid=grid, hospitals=hospitals)
 
     def _repr_html_(self) -> str:
         """Return the verdict table for a notebook."""

@@ -8,7 +8,8 @@ Children's films of one hospital (`shared/data/kermany`, test split) are home; a
 are the others (`nih`, `cidc`; their findings are read as labels). Subjects: the stand-in for the published weights and
 the small subjects of `small_subjects`. Every perturbation of the preset `quick` is run on the home films.
 
-Writes OUT/report-stand-in and OUT/report-small (the runs' own), OUT/validity (page, figure, tables over all subjects)
+Writes OUT/report-stand-in and OUT/report-small (the runs' own), OUT/validity (page, figure, tables over all subjects),
+OUT/predictive.csv (the same as `robustness/predictive.csv`)
 and OUT/pixels.csv (which small mix of perturbations makes home films look like those of each hospital, by statistics of
 pixels). No film is kept.
 """
@@ -27,10 +28,11 @@ from robustness import get as perturbation
 from robustness.perturbation import PerturbationUndefined
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
-from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.cohort import Cohort, Row
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.stress_grid.whole import preset_conditions
 from suites.harness.validity.drops import drops_of
+from suites.harness.validity.jpeg_tables import jpeg_quality
 from suites.harness.validity.mix import distance, small_mix
 from suites.harness.validity.write import write_validity
 from tests.benchmarks.film_statistics import STATISTICS
@@ -40,7 +42,11 @@ LOOKED_AT = 40
 """Films of each hospital whose pixels are measured."""
 MEASURED = ("width", "typical", "clipped", "noise", "slope", "edges", "laplacian", "frame", "letters", "blocking")
 """Statistics: histogram, noise power, sharpness, borders and what lies on them, compression."""
+NUMBERS = (*MEASURED, "JPEG quality, tens")
+"""With that of the file's own tables."""
 CLAIMS = ("external.drop",)
+NAMES = {"nih": "adults of ChestX-ray14", "cidc": "adults of the COVID-19 Image Data Collection"}
+"""How `robustness/predictive.csv` calls the hospitals."""
 
 
 def manifests(shared: Path, out: Path) -> dict[str, str]:
@@ -67,8 +73,22 @@ def numbers(cohort: Cohort, films: int, condition: tuple[str, int] | None = None
                 film = perturbation(name)(film[None], severity, [str(row["id"])])[0]
             except PerturbationUndefined:
                 continue
-        rows.append([STATISTICS[name].of(film.numpy()) for name in MEASURED])
+        rows.append([*(STATISTICS[name].of(film.numpy()) for name in MEASURED), quality(row, condition)])
     return np.asarray(rows, dtype=np.float64)
+
+
+def quality(row: Row, condition: tuple[str, int] | None = None) -> float:
+    """Return the JPEG quality of a film's file, in tens; under compression that of the copy."""
+    if condition is not None and condition[0] == "jpeg_quality":
+        return float(perturbation("jpeg_quality").levels[condition[1] - 1]["quality"]) / 10
+    return jpeg_quality(Path(str(row["file"]))) / 10
+
+
+def published(validity: Path) -> pd.DataFrame:
+    """Return the table of a study as `robustness/predictive.csv` has it."""
+    table = pd.read_csv(validity / "validity.csv").drop(columns="p")
+    table["hospital"] = table["hospital"].map(lambda name: NAMES.get(Path(name).stem, name))
+    return table.round(3)
 
 
 def pixels(home: Cohort, others: dict[str, Cohort], films: int = LOOKED_AT) -> pd.DataFrame:
@@ -86,8 +106,8 @@ def pixels(home: Cohort, others: dict[str, Cohort], films: int = LOOKED_AT) -> p
         rows.append(
             {"hospital": name, "distance": found.before, "mix": " + ".join(found.conditions) or "none helps",
              "left if steps add up": found.after, "nearest single": best, "left by it, measured": alone[best]}
-            | {f"{one}, hospital": value for one, value in zip(MEASURED, found.away, strict=True)}
-            | {f"{one}, mix": value for one, value in zip(MEASURED, found.made, strict=True)}
+            | {f"{one}, hospital": value for one, value in zip(NUMBERS, found.away, strict=True)}
+            | {f"{one}, mix": value for one, value in zip(NUMBERS, found.made, strict=True)}
         )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -123,6 +143,7 @@ def main() -> None:
         judged(specs(words.subjects), words, others, shared)
     if reports := sorted(words.out.glob("report-*")):
         print(write_validity(drops_of(reports), words.out / "validity"), flush=True)
+        published(words.out / "validity").to_csv(words.out / "predictive.csv", index=False)
     if words.part in ("all", "pixels"):
         home = load_cohort(str(shared / "data" / "kermany"))
         table = pixels(home, {name: load_cohort(spec) for name, spec in others.items()},

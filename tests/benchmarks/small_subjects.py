@@ -75,7 +75,7 @@ RECIPES: Mapping[str, Recipe] = {
     "convnext-squeeze": Recipe("test_convnext2", geometry="squeeze", crop=0.8, epochs=8, seed=3),
     "efficientnet-blur": Recipe("test_efficientnet", crop=0.6, blur=True, flip=True, seed=4),
     "mobilenet-squeeze": Recipe("mobilenetv3_small_050", geometry="squeeze", tone=0.2, flip=True, seed=5),
-    "mobilenet-noise": Recipe("mobilenetv3_small_050", crop=0.7, noise=0.15, flip=True, seed=6),
+    "mobilenet-noise": Recipe("mobilenetv3_small_050", crop=0.7, noise=0.15, flip=True, epochs=14, seed=6),
     "resnet-everything": Recipe("test_resnet", crop=0.5, tone=0.5, noise=0.1, blur=True, flip=True, epochs=8, seed=7),
 }
 

@@ -5,15 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from torch import nn
 
 from suites.commands import main
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import CohortProblem
+from suites.harness.validity.in_report import section_of
+from tests.benchmarks.hospital_study import manifests
 from tests.controls.films import CLASSES, cohort_of, draw, film_of
 from tests.controls.subjects import Reader, subject_of
+
+
+class Blind(nn.Module):
+    """Says the same of every film."""
+
+    def forward(self, pixels):
+        return torch.zeros(len(pixels), 3) + torch.tensor([0.0, 1.0, 0.0])
 
 
 def hazy(row):
@@ -70,6 +82,24 @@ def test_the_numbers_of_the_report_are_those_of_its_prediction_table(tmp_path, c
             under["ill"], under["called"]
         )
         assert row["predicted"] == pytest.approx(foretold), row["condition"]
+        assert row["predicted_low"] <= row["predicted"] <= row["predicted_high"]
+    in_report = pd.read_csv(tmp_path / "report" / "validity-drops.csv")
+    pd.testing.assert_frame_equal(in_report.drop(columns="report"), drops.drop(columns="report"))
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Stress and other hospitals" in page
+    assert "cannot be told from 1 subject; 4 are the fewest" in page
+
+
+def test_a_subject_that_has_nothing_to_lose_says_nothing_of_stress(tmp_path):
+    wanted = ("external.drop", "contrast.gamma")
+    run = evaluate(
+        subject_of(Blind(), "blind"), cohort_of(24), external=elsewhere(24), cache=tmp_path / "cache",
+        claims=[claim for claim in load_claims() if claim.id in wanted],
+    )  # fmt: skip
+    section = section_of(run.record())
+    assert section is not None
+    assert list(section.parts) == []
+    assert "blind of this run on elsewhere: it has nothing to lose" in section.left_out[0]
 
 
 def test_a_report_without_another_hospital_says_what_to_pass(tmp_path, capsys):
@@ -90,3 +120,57 @@ def test_a_film_of_home_is_found_once_both_are_decoded(tmp_path):
             subject_of(Reader(), "reader"), cohort_of(24), external=again, cache=tmp_path / "cache",
             claims=[claim for claim in load_claims() if claim.id == "external.drop"],
         )  # fmt: skip
+
+
+PNEUMONIAS = {
+    "Pneumonia", "COVID-19", "Streptococcus", "Klebsiella", "Pneumocystis", "Varicella", "E.Coli", "Legionella",
+    "Influenza", "Lipoid", "Chlamydophila",
+}  # fmt: skip
+"""Of these two collections."""
+
+
+@pytest.mark.realdata
+def test_the_numbers_on_real_films_of_three_hospitals(shared, tmp_path):
+    """Children at home, adults of two collections away: recomputed from the report's files alone."""
+    away = [load_cohort(spec) for spec in manifests(shared, tmp_path).values()]
+    wanted = ("external.drop", "external.auroc", "external.confidence")
+    home_films = load_cohort(str(shared / "data" / "kermany")).limited(90, seed=0)
+    run = evaluate(
+        str(shared / "weights" / "kermany-convnextv2-atto"), home_films,
+        external=[away[0].limited(90, seed=0), away[1]], cache=tmp_path / "cache",
+        claims=[claim for claim in load_claims() if claim.id in wanted],
+    )  # fmt: skip
+    run.report(tmp_path / "report")
+    answers = pd.read_parquet(tmp_path / "report" / "predictions.parquet")
+    films = pd.read_csv(tmp_path / "report" / "films.csv", keep_default_na=False)
+    table = answers[answers["condition"] == "clean"].merge(
+        films, left_on=["cohort", "image"], right_on=["cohort", "id"]
+    )
+    findings = table["finding"].str.split(r"[|,] ?", regex=True)
+    table["healthy"] = (table["label"] == "normal") | (table["finding"].str.lower() == "no finding")
+    table["known"] = (
+        (table["label"] != "") | table["healthy"] | findings.map(lambda all_of: bool(PNEUMONIAS & {*all_of}))
+    )
+    table = table[table["known"]]
+    logits = table[["logit_0", "logit_1", "logit_2"]].to_numpy()
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    risk = 1 - p[:, 1] / p.sum(axis=1)
+    table = table.assign(ill=~table["healthy"], called=logits.argmax(axis=1) != 1, risk=risk)
+    table["sure"] = np.where(table["called"], risk, 1 - risk)
+    by = dict(iter(table.groupby("cohort")))
+    home = by.pop("kermany test")
+    assert len(by) == 2
+    for rows in by.values():
+        measured = {
+            "balanced_accuracy_drop": balanced_accuracy_score(home["ill"], home["called"])
+            - balanced_accuracy_score(rows["ill"], rows["called"]),
+            "auroc_drop": roc_auc_score(home["ill"], home["risk"]) - roc_auc_score(rows["ill"], rows["risk"]),
+            "overconfidence": (rows["sure"] - (rows["called"] == rows["ill"])).mean(),
+        }
+        told = {
+            judgement.result.effect.name: judgement.result.effect
+            for judgement in run.judgements
+            if rows["cohort"].iloc[0] in judgement.claim.statement
+        }
+        assert {name: one.estimate for name, one in told.items()} == pytest.approx(measured, abs=1e-6)
+        assert told["overconfidence"].n == len(rows)

@@ -20,6 +20,7 @@ ABOVE_THE_REPORT = {
     "suites.harness.api",
     "suites.harness.evaluation",
     "suites.harness.validity.drops",
+    "suites.harness.validity.in_report",
     "suites.harness.validity.write",
 }
 """What runs the suites and writes their report."""

@@ -20,6 +20,7 @@ from suites.harness.cohorts.probes import ROLES
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import border_occlusion
+from suites.harness.endpoints.external.foreseen import why_not
 from suites.harness.errors import CohortProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.formatting.wording import plain_name
@@ -270,6 +271,8 @@ def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> I
     ids = [claim.id for claim in claims if get(claim.endpoint).hospital]
     if ids and EXTERNAL not in evaluation.probes:
         yield "no films of another hospital were given, pass --external SPEC", ids
+    elif ids:
+        yield from _of_hospitals([claim for claim in claims if claim.id in ids], evaluation)
     if speed.film:
         for mask, endpoint in (("lesion", "looks_at_lesion"), ("lung", "looks_off_the_lung")):
             ids = [claim.id for claim in claims if claim.endpoint == endpoint]
@@ -288,6 +291,25 @@ def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> I
         ids += [claim.id for claim in claims if claim.endpoint == "universal_pattern"]
         if ids:
             yield "without gradients there are no maps and no common pattern", ids
+
+
+def _of_hospitals(claims: Sequence[Claim], evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
+    """Yield why the labels of another hospital cannot settle claims about it, and which."""
+    subject = evaluation.subjects[0]
+    try:
+        home = evaluation.aligned(subject, evaluation.cohort, probe=True).table["label"]
+    except CohortProblem:
+        return
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        measure = get(claim.endpoint)
+        away = evaluation.probes.get(str(measure.asked(claim)[measure.hospital]))
+        if away is None:
+            continue
+        there = [name for name in subject.classes if (home == name).any()]
+        if why := why_not(claim.endpoint, subject.classes, there, away, seed=evaluation.seed):
+            found.setdefault(f"{away.name}: {why}", []).append(claim.id)
+    yield from found.items()
 
 
 def _any_probe(name: str, claims: Sequence[Claim]) -> bool:

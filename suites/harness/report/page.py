@@ -24,6 +24,8 @@ from suites.harness.report import checklist, facts, findings, flags, repetition,
 from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.finding_matrix import anchor, finding_matrices
 from suites.harness.report.grid_section import GridSection
+from suites.harness.report.hospitals_section import HospitalsSection
+from suites.harness.report.pictures import Picture
 from suites.harness.report.table import as_table
 from suites.harness.report.views import Evidence
 from suites.harness.statistics import RESAMPLES
@@ -41,6 +43,7 @@ CONTENTS = (
 APPENDIX = (
     ("performance", "Performance on clean films"),
     ("grid", "Stress grid"),
+    ("hospitals", "Stress and other hospitals"),
     ("comparison", "Subjects compared"),
     ("flow", "Films"),
     ("provenance", "Provenance"),
@@ -57,6 +60,9 @@ def render(
     downloads: Sequence[tuple[str, str]],
     comparison: ComparisonSection | None = None,
     grid: GridSection | None = None,
+    *,
+    hospitals: HospitalsSection | None = None,
+    hospital_pictures: Mapping[str, Sequence[Picture]] | None = None,
 ) -> str:
     """Return index.html.
 
@@ -66,11 +72,14 @@ def render(
         downloads: (file, what it holds), linked at the end.
         comparison: the section on pairs of subjects, its pictures stored already.
         grid: the section on every perturbation, its pictures stored already.
+        hospitals: the section on stress beside other hospitals.
+        hospital_pictures: its pictures by hospital, stored already.
     """
     names = [subject.name for subject in record.subjects]
     first = {whole_of(subject).name: subject for subject in reversed(record.subjects)}
     wholes = [whole_of(subject) for subject in reversed(first.values())]  # a network of several findings once
     absent = {"comparison" if len(wholes) < 2 else "", "grid" if grid is None else ""}
+    absent.add("hospitals" if hospitals is None else "")
     parts = views.sections(record, evidence)
     tallies = views.tallies(record)  # a run that ended early may have judged nothing of a subject
     return environment().get_template("page.html.j2").render(
@@ -95,6 +104,8 @@ def render(
         comparison=comparison,
         films_page=next((name for name, _ in downloads if name == FILMS), ""),
         grid=grid,
+        hospitals=hospitals,
+        hospital_pictures=hospital_pictures or {},
         flow=_flow(record),
         duration=_duration(record.seconds),
         expected=_duration(record.expected) if record.expected else "",

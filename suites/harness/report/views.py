@@ -16,6 +16,7 @@ from suites.harness.record import PAGE, Record
 from suites.harness.report import parameters
 from suites.harness.report.bars import Bar, bars
 from suites.harness.report.checklist import claim_anchor
+from suites.harness.report.foretelling import evidence_of
 from suites.harness.report.pictures import Picture
 from suites.harness.report.repetition import Printed
 from suites.harness.report.results import all_measures
@@ -87,7 +88,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimView:
-    """One claim with what every subject answered."""
+    """One claim with what every subject answered.
+
+    Attributes:
+        foretells: what is known of how its stress foretells drops at other hospitals, sentences.
+    """
 
     claim: Claim
     anchor: str
@@ -95,6 +100,7 @@ class ClaimView:
     parameters: Mapping[str, str]
     findings: Sequence[Finding]
     command: str
+    foretells: Sequence[str] = ()
 
     def of(self, subject: str) -> Finding | None:
         """Return the finding on one subject."""
@@ -306,4 +312,5 @@ def _claim(
         parameters=parameters.printed(judgements, record),
         findings=findings,
         command=reproduce(record.command, claim),
+        foretells=evidence_of(claim),
     )

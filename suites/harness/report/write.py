@@ -19,8 +19,18 @@ from suites.harness.local_paths import without_folders
 from suites.harness.performance.paired_comparison import Pair
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.record import Record
-from suites.harness.report import comparison_section, films_page, grid_section, page, pictures, results, shots
+from suites.harness.report import (
+    comparison_section,
+    films_page,
+    grid_section,
+    hospitals_section,
+    page,
+    pictures,
+    results,
+    shots,
+)
 from suites.harness.report.folder import report_folder
+from suites.harness.report.hospitals_section import HospitalsSection
 from suites.harness.report.views import Evidence
 from suites.harness.stress_grid import StressGrid
 from suites.harness.stress_grid.paired import pairs_under_stress
@@ -42,6 +52,7 @@ def write_report(
     *,
     comparison: Sequence[Pair] = (),
     grid: StressGrid | None = None,
+    hospitals: HospitalsSection | None = None,
 ) -> Path:
     """Write the report of a run and return its `index.html`.
 
@@ -50,6 +61,7 @@ def write_report(
         folder: created where missing; an earlier report in it is replaced, index.html last.
         comparison: every pair of subjects on clean films.
         grid: every perturbation of the run; its section is left out where there is none.
+        hospitals: drops under stress beside those at other hospitals; left out where no films of any were given.
 
     Raises:
         UsageProblem: no claim was judged, the folder holds files no report wrote, it cannot be written, or the disk is
@@ -74,13 +86,15 @@ def write_report(
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
         further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
+        drawn = hospitals.write(partial) if hospitals else {}
+        further = (*further, *(hospitals_section.FILES if hospitals else ()))
         if films_page.write_films(record, _look(grid), partial):
             further = (*further, *films_page.FILES)
         downloads = (*DOWNLOADS, CHECKS, *further, *_files(record, partial))
         if section:
             (partial / grid_section.CARDS).write_text(page.render_cards(record, section.cards), encoding="utf-8")
         (partial / CHECKS[0]).write_text(page.render_checks(record), encoding="utf-8")
-        html = page.render(record, evidence, downloads, pairs, section)
+        html = page.render(record, evidence, downloads, pairs, section, hospitals=hospitals, hospital_pictures=drawn)
         (partial / "index.html").write_text(html, encoding="utf-8")
     return folder / "index.html"
 

@@ -6,12 +6,11 @@ a perturbation is paired, on the home films it is defined for; that of a hospita
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from robustness import perturbation
@@ -20,12 +19,15 @@ from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
+from suites.harness.endpoints.headroom import SKILL
 from suites.harness.errors import NotEvaluable, UsageProblem
+from suites.harness.formatting.cells import percent, points
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.predictions.table import Predictions
 from suites.harness.record import Record
 from suites.harness.report.stored_record import record_of
+from suites.harness.statistics import Sampled, average, difference
 from suites.harness.subjects.subject import Subject
 
 COLUMNS = (
@@ -36,10 +38,13 @@ COLUMNS = (
     "severity",
     "condition",
     "predicted",
+    "predicted_low",
+    "predicted_high",
     "measured",
     "low",
     "high",
     "at_home",
+    "patients",
 )
 
 
@@ -48,8 +53,9 @@ class Drops:
     """Every pair of a predicted and a measured drop.
 
     Attributes:
-        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost; `at_home`
-            is the balanced accuracy on the clean home films.
+        table: columns `COLUMNS`, drops of balanced accuracy as fractions, positive where something is lost, with 95 %
+            intervals over patients; `low` and `high` are those of `measured`; `at_home` is the balanced accuracy on the
+            clean home films, `patients` those of the rarest common class at the hospital.
         left_out: why a subject or hospital of a report is in no row, a sentence each.
         readings: hospital -> how its labels and the classes were read as one, a sentence.
     """
@@ -68,14 +74,28 @@ def drops_of(reports: Sequence[Path]) -> Drops:
     Raises:
         UsageProblem: a folder is no report, two reports are about other home films, or none has an external cohort.
     """
+    found = drops_among((path.name, record_of(path)) for path in reports)
+    if found.table.empty:
+        raise UsageProblem(
+            f"{', '.join(path.name for path in reports)[:120]}: no report has a subject with films of another hospital "
+            "and of a perturbation; run with --external SPEC and --preset quick"
+        )
+    return found
+
+
+def drops_among(records: Iterable[tuple[str, Record]]) -> Drops:
+    """Return the drops of every subject of some finished runs, each with the name of its report.
+
+    Raises:
+        UsageProblem: two runs are about other home films.
+    """
     rows: list[dict[str, object]] = []
     left_out: list[str] = []
     readings: dict[str, str] = {}
     homes: dict[str, str] = {}
     seen: dict[tuple[str, str], str] = {}
-    for path in reports:
-        record = record_of(path)
-        homes.setdefault(record.cohort.fingerprint, path.name)
+    for report, record in records:
+        homes.setdefault(record.cohort.fingerprint, report)
         if len(homes) > 1:
             first, second = homes.values()
             raise UsageProblem(
@@ -84,40 +104,47 @@ def drops_of(reports: Sequence[Path]) -> Drops:
             )
         hospitals = [cohort for role, cohort in record.probes.items() if is_external(role)]
         for subject in record.subjects:
+            if subject.name in record.labelled:
+                if hospitals:
+                    left_out.append(f"{subject.name} of {report} is one of several findings, which are not compared.")
+                continue
             for hospital in hospitals:
                 key = subject.provenance.sha256 or subject.name, hospital.fingerprint
                 if key in seen:
-                    left_out.append(f"{subject.name} of {path.name} is {seen[key]} again and counts once.")
+                    left_out.append(f"{subject.name} of {report} is {seen[key]} again and counts once.")
                     continue
-                seen[key] = f"{subject.name} of {path.name}"
+                seen[key] = f"{subject.name} of {report}"
                 try:
                     both, found = _of_subject(record, subject, hospital)
                 except NotEvaluable as problem:
-                    left_out.append(f"{subject.name} of {path.name} on {hospital.name}: {problem}.")
+                    left_out.append(f"{subject.name} of {report} on {hospital.name}: {problem}.")
                     continue
                 readings[hospital.name] = both.classes.sentence
-                rows += [
-                    {"report": path.name, "subject": subject.name, "hospital": hospital.name} | row for row in found
-                ]
-    if not rows:
-        raise UsageProblem(
-            f"{', '.join(path.name for path in reports)[:120]}: no report has a subject with films of another hospital "
-            "and of a perturbation; run with --external SPEC and --preset quick"
-        )
+                rows += [{"report": report, "subject": subject.name, "hospital": hospital.name} | row for row in found]
     return Drops(pd.DataFrame(rows, columns=list(COLUMNS)), tuple(left_out), readings)
 
 
 def _of_subject(record: Record, subject: Subject, hospital: Cohort) -> tuple[TwoHospitals, list[dict[str, object]]]:
     home = answers_of(record, subject, record.cohort, labels_must_fit=True)
     both = TwoHospitals.of(home, answers_of(record, subject, hospital))
+    skill, chance = both.home.balanced().interval(), 1 / len(both.classes.names)
+    if skill.low <= chance + SKILL:
+        span, bar = f"{percent(skill.low)} to {percent(skill.high)}", points(SKILL, signed=False)
+        raise NotEvaluable(
+            f"it has nothing to lose: its balanced accuracy at home, {percent(skill.estimate)} ({span}), is not surely "
+            f"{bar} points above chance ({percent(chance)})"
+        )
     measured = both.drop(Hospital.balanced).interval()
     told = {"measured": measured.estimate, "low": measured.low, "high": measured.high}
-    told["at_home"] = both.home.balanced().estimate
-    rows = [
-        {"perturbation": name, "severity": severity, "condition": condition, "predicted": predicted, **told}
-        for name, severity, condition in perturbed(home)
-        if np.isfinite(predicted := predicted_drop(home, both, condition))
-    ]
+    told["at_home"] = skill.estimate
+    told["patients"] = min(both.away.owners_of(both.away.truth == code) for code in np.unique(both.away.truth))
+    rows: list[dict[str, object]] = []
+    for name, severity, condition in perturbed(home):
+        if (fallen := predicted_drop(home, both, condition)) is None:
+            continue
+        ends = fallen.interval()
+        foretold = {"predicted": ends.estimate, "predicted_low": ends.low, "predicted_high": ends.high}
+        rows.append({"perturbation": name, "severity": severity, "condition": condition, **foretold, **told})
     return both, rows
 
 
@@ -153,18 +180,22 @@ def perturbed(home: Answers) -> Iterator[tuple[str, int, str]]:
             yield name, int(severity), condition
 
 
-def predicted_drop(home: Answers, both: TwoHospitals, condition: str) -> float:
-    """Return the fall of balanced accuracy over the common classes from the clean films to the perturbed ones."""
-    changed = home.logits(condition)[both.home.keep]
+def predicted_drop(home: Answers, both: TwoHospitals, condition: str) -> Sampled | None:
+    """Return the fall of balanced accuracy over the common classes from the clean films to the perturbed ones.
+
+    Paired, on the films that the condition is defined for; None where these are of fewer than two classes.
+    """
+    side = both.home
+    changed = home.logits(condition)[side.keep]
     defined = np.isfinite(changed).all(axis=1)
     groups = np.asarray(both.classes.of_class)
     calls = np.full(len(changed), -1)
     calls[defined] = groups[changed[defined].argmax(axis=1)]
-    truth = both.home.truth[defined]
-    before, after = (_balanced(truth, calls_of[defined]) for calls_of in (both.home.called, calls))
-    return before - after
-
-
-def _balanced(truth: npt.NDArray[np.int64], called: npt.NDArray[np.int64]) -> float:
-    shares = [float((called[truth == code] == code).mean()) for code in np.unique(truth)]
-    return float(np.mean(shares)) if len(shares) > 1 else float("nan")
+    codes = np.unique(side.truth[defined])
+    if len(codes) < 2:
+        return None
+    before, after = (
+        average([side.rate(called == side.truth, defined & (side.truth == code)) for code in codes], side.owners)
+        for called in (side.called, calls)
+    )
+    return difference(before, after)

@@ -29,7 +29,7 @@ class Mix:
         conditions: in the order in which they were chosen; empty where none helps.
         before: root mean square of the hospital's distances from home, in standard deviations of home films.
         after: the same once the steps of the mix are taken off.
-        away, made: (S,) of the hospital from home, and of the mix from home.
+        away, made: (S,) of the hospital from home, and of the mix from home; NaN of a statistic that one has not.
     """
 
     conditions: tuple[str, ...]
@@ -61,10 +61,11 @@ def small_mix(
     """
     if not len(home) or not len(away) or any(one.shape[1] != home.shape[1] for one in (away, *changed.values())):
         raise ValueError("home, away and every condition need films, measured by the same statistics")
-    middle, spread = np.nanmedian(home, axis=0), np.nanstd(home, axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
+    middle, scale = _median(home), _scale(home)
     target = _step(away, middle, scale)
-    steps = {name: _step(rows, middle, scale) for name, rows in changed.items() if not alone or name in alone}
+    steps = {
+        name: np.nan_to_num(_step(rows, middle, scale)) for name, rows in changed.items() if not alone or name in alone
+    }
     chosen: list[str] = []
     left, first = target, _size(target)
     while len(chosen) < most and first > 0:
@@ -82,14 +83,30 @@ def small_mix(
 
 def distance(home: Floats, away: Floats, made: Floats) -> float:
     """Return how far films that were truly changed lie from a hospital's, in the unit of `Mix.before`."""
-    spread = np.nanstd(home, axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    return _size((np.nanmedian(away, axis=0) - np.nanmedian(made, axis=0)) / scale)
+    return _size((_median(away) - _median(made)) / _scale(home))
 
 
 def _step(rows: Floats, middle: Floats, scale: Floats) -> Floats:
-    return np.asarray((np.nanmedian(rows, axis=0) - middle) / scale, dtype=np.float64)
+    return np.asarray((_median(rows) - middle) / scale, dtype=np.float64)
+
+
+def _median(rows: Floats) -> Floats:
+    """Return (S,) medians; NaN of a statistic that no film has."""
+    known = np.isfinite(rows).any(axis=0)
+    found = np.full(rows.shape[1], np.nan)
+    found[known] = np.nanmedian(rows[:, known], axis=0)
+    return found
+
+
+def _scale(rows: Floats) -> Floats:
+    """Return (S,) standard deviations; 1 of a statistic that does not vary."""
+    known = np.isfinite(rows).any(axis=0)
+    found = np.ones(rows.shape[1])
+    spread = np.nanstd(rows[:, known], axis=0)
+    found[known] = np.where(spread > 0, spread, 1.0)
+    return found
 
 
 def _size(vector: Floats) -> float:
-    return float(np.sqrt(np.nanmean(vector**2)))
+    known = vector[np.isfinite(vector)]
+    return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")

@@ -24,6 +24,8 @@ from suites.harness.statistics import LEVEL, RESAMPLES, holm
 
 FEWEST, FEW = 4, 10
 """Subjects below which nothing is said of a perturbation, and below which every number is called exploratory."""
+FEWEST_PATIENTS = 10
+"""Patients of a class at the hospital below which its drop is too uncertain to be foretold."""
 USEFUL = 0.5
 """Rank correlation below which a perturbation says little of who loses more."""
 _ALL_ORDERS = 7
@@ -76,7 +78,7 @@ def no_stress(drops: pd.DataFrame, *, seed: int = 0) -> Ends:
     """Return the rank correlation of the accuracy at home, without any stress, with the drop at one hospital.
 
     Args:
-        drops: of one hospital; columns `report`, `subject`, `at_home`, `measured`.
+        drops: of one hospital; columns `report`, `subject`, `at_home`, `measured`, `patients`.
         seed: of the resamples.
     """
     alone = drops.drop_duplicates(["report", "subject"])
@@ -87,7 +89,7 @@ def validities(drops: pd.DataFrame, *, seed: int = 0) -> list[Validity]:
     """Return what every condition says about every hospital, in the order of the table.
 
     Args:
-        drops: columns `hospital`, `condition`, `subject`, `report`, `predicted`, `measured` (see `drops`).
+        drops: columns `hospital`, `condition`, `subject`, `report`, `predicted`, `measured`, `patients` (see `drops`).
         seed: of resamples and of random orders.
     """
     found = []
@@ -107,6 +109,9 @@ def _validity(rows: pd.DataFrame, seed: int) -> Validity:
     n = len(rows)
     if n < FEWEST:
         return Validity(hospital=hospital, condition=condition, subjects=n, problem=f"needs {FEWEST} subjects")
+    if (fewest := int(rows["patients"].min())) < FEWEST_PATIENTS:
+        problem = f"what was lost there is not known: {fewest} patients of a class"
+        return Validity(hospital=hospital, condition=condition, subjects=n, problem=problem)
     key = hashlib.sha256(f"validity\x1f{seed}\x1f{hospital}\x1f{condition}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(key[:16], "little")))
     drawn = generator.integers(0, n, (RESAMPLES, n))

@@ -17,14 +17,11 @@ from suites.harness.formatting.figures import QUIET, SERIES, styled
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import number
 from suites.harness.report import page
-from suites.harness.report.table import as_table
+from suites.harness.report.hospitals_section import FILES
+from suites.harness.report.table import Table, as_table
 from suites.harness.validity.drops import Drops
 from suites.harness.validity.predictive import FEW, Ends, Validity, no_stress, validities
 
-FILES = (
-    ("validity.csv", "one row per hospital and perturbation: rank correlation, mean error, slope, with intervals"),
-    ("validity-drops.csv", "one row per subject, hospital and perturbation: predicted and measured drop"),
-)
 SHOWN = 9
 """Perturbations that the figure shows: those that rank subjects most and least as the hospital does."""
 
@@ -83,11 +80,11 @@ def sentence(found: Sequence[Validity], alone: Ends) -> str:
     told = (
         f"Of {len(measured)} perturbations at their severities {len(sure)} surely rank{'s' * (len(sure) == 1)} these "
         f"{subjects} subjects as the hospital does; nearest comes {in_words(best.condition, inside=True)} "
-        f"({_cell(best.rank)})."
+        f"({cell(best.rank)})."
     )
     if math.isfinite(alone.estimate):
         told += (
-            f" Their accuracy at home alone, without any stress, ranks them with {_cell(alone)}: who has more can lose "
+            f" Their accuracy at home alone, without any stress, ranks them with {cell(alone)}: who has more can lose "
             "more, and a stress says something only beyond that."
         )
     return told + (
@@ -133,7 +130,8 @@ def figure(drops: pd.DataFrame, found: Sequence[Validity]) -> Figure:
     return drawn
 
 
-def _cell(ends: Ends, *, in_points: bool = False) -> str:
+def cell(ends: Ends, *, in_points: bool = False) -> str:
+    """Return a number with the ends of its interval as printed, a share in points where asked."""
     told = points if in_points else number
     if not math.isfinite(ends.estimate):
         return "—"
@@ -147,20 +145,25 @@ def _part(hospital: str, found: Sequence[Validity], drops: Drops, picture: str) 
     mine = drops.table[drops.table["hospital"] == hospital].drop_duplicates(["report", "subject"])
     subjects = [
         {"subject": str(row["subject"]), "report": str(row["report"]),
-         "lost there": _cell(Ends(row["measured"], row["low"], row["high"]), in_points=True)}
+         "lost there": cell(Ends(row["measured"], row["low"], row["high"]), in_points=True)}
         for row in mine.sort_values("measured").to_dict("records")
-    ]  # fmt: skip
-    order = sorted(found, key=lambda one: (not math.isfinite(one.rank.estimate), -one.rank.estimate))
-    rows = [
-        {
-            "perturbation": in_words(one.condition), "subjects": one.subjects, "rank correlation": _cell(one.rank),
-            "foretold less lost (points)": _cell(one.error, in_points=True), "slope": _cell(one.slope),
-            "p after Holm": number(one.holm), "so it": one.word,
-        }
-        for one in order
     ]  # fmt: skip
     return {
         "hospital": hospital, "told": sentence(found, no_stress(mine)), "reading": drops.readings.get(hospital, ""),
         "picture": picture,
-        "subjects": as_table(pd.DataFrame(subjects)), "perturbations": as_table(pd.DataFrame(rows)),
+        "subjects": as_table(pd.DataFrame(subjects)), "perturbations": over_subjects(found),
     }  # fmt: skip
+
+
+def over_subjects(found: Sequence[Validity]) -> Table:
+    """Return what each perturbation says of one hospital, the best rank correlation first."""
+    order = sorted(found, key=lambda one: (not math.isfinite(one.rank.estimate), -one.rank.estimate))
+    rows = [
+        {
+            "perturbation": in_words(one.condition), "subjects": one.subjects, "rank correlation": cell(one.rank),
+            "foretold less lost (points)": cell(one.error, in_points=True), "slope": cell(one.slope),
+            "p after Holm": number(one.holm), "so it": one.word,
+        }
+        for one in order
+    ]  # fmt: skip
+    return as_table(pd.DataFrame(rows))

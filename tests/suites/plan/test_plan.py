@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from suites.harness.claims import load_claims
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.errors import CohortProblem, FilmUnreadable
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_judged, plan, stored
@@ -19,6 +21,7 @@ from tests.controls.films import cohort_of, draw, inverted
 from tests.controls.subjects import Calm, Reader, subject_of
 
 CLAIMS = [claim for claim in load_claims() if claim.per != "finding"]
+HOSPITAL = {claim.id for claim in CLAIMS if claim.id.startswith("external.")}
 PROBES = {"lateral": 9, "adult": 6}
 DECODING = {"main": 0.1, "lateral": 0.2, "adult": 0.1}
 SPEED = Speed(
@@ -288,3 +291,29 @@ def test_an_attack_that_several_claims_ask_for_is_planned_and_counted_once(evalu
     run.run()
     work = run.progress.work["attacking"]
     assert (work.units, work.done, work.found) == (2 * 6, 2 * 6, 0)
+
+
+def elsewhere(labels: list[str]) -> Cohort:
+    films = cohort_of(len(labels), name="elsewhere", decode=inverted)
+    patients = [f"there{number}" for number in range(len(labels))]
+    return with_truth(replace(films, table=films.table.assign(label=labels, finding="", patient=patients)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "barred", "why"),
+    [
+        (["normal"] * 30, HOSPITAL, "of one class alone nothing can be told apart"),
+        (["fracture", "hernia"] * 15, HOSPITAL, "have no two classes in common"),
+        ([""] * 30, HOSPITAL, "no film of elsewhere has a label"),
+        (["normal", "pneumonia"] * 20, {"external.threshold"}, "40 films in 2 folds leave fewer than 30 in one"),
+        (["normal", "pneumonia"] * 40, set(), ""),
+    ],
+)
+def test_what_films_of_another_hospital_cannot_settle_is_known_from_their_labels(evaluation, labels, barred, why):
+    run = evaluation(*HOSPITAL)
+    run.probes = {"external": elsewhere(labels)}
+    missing = planned(run, SPEED).missing
+    assert {name for ids in missing.values() for name in ids} == barred
+    assert all(reason.startswith("elsewhere: ") and why in reason for reason in missing)
+    told = {judgement.claim.id: judgement.reason for judgement in run.run().judgements}
+    assert all(why in told[name] for name in barred)

@@ -38,3 +38,15 @@ def test_what_a_mix_truly_does_is_measured_on_films():
 def test_tables_of_other_statistics_are_refused():
     with pytest.raises(ValueError, match="measured by the same statistics"):
         small_mix(np.zeros((3, 4)), np.zeros((3, 5)), {})
+
+
+def test_a_statistic_that_no_film_of_a_hospital_has_counts_for_nothing():
+    generator = np.random.default_rng(2)
+    home, away = films(generator, 400), films(generator, 300, (4, 0, 0, 0))
+    changed = {"scatter@5": films(generator, 400, (4, 0, 0, 0))}
+    away[:, 3] = np.nan  # files that are no JPEG have no tables
+    found = small_mix(home, away, changed)
+    assert found.conditions == ("scatter@5",)
+    assert np.isnan(found.away[3])
+    assert found.before == pytest.approx(4 / 3**0.5, abs=0.2)
+    assert distance(home, away, changed["scatter@5"]) < 0.2

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import permutation_test, spearmanr
 
+from suites.harness.report.hospitals_section import FILES, HospitalsSection
 from suites.harness.validity.drops import Drops
+from suites.harness.validity.in_report import _part
 from suites.harness.validity.predictive import Validity, no_stress, validities
 from suites.harness.validity.write import sentence, write_validity
 
@@ -18,7 +21,8 @@ def table(measured: np.ndarray, **predicted: np.ndarray) -> pd.DataFrame:
     rows = [
         {"report": "r", "subject": f"s{at}", "hospital": "north", "perturbation": name, "severity": 3,
          "condition": f"{name}@3", "predicted": foretold[at], "measured": lost, "low": lost - 0.05, "high": lost + 0.05,
-         "at_home": 0.9 - (at % 3) / 10}
+         "at_home": 0.9 - (at % 3) / 10, "patients": 50, "predicted_low": foretold[at] - 0.1,
+         "predicted_high": foretold[at] + 0.1}
         for name, foretold in predicted.items()
         for at, lost in enumerate(measured)
     ]  # fmt: skip
@@ -78,6 +82,14 @@ def test_few_subjects_and_a_stress_that_costs_all_the_same_are_said():
     assert math.isnan(flat.rank.estimate)
 
 
+def test_a_hospital_with_few_patients_of_a_class_has_no_drop_to_foretell():
+    few = table(LOST, scatter=LOST).assign(patients=4)
+    told = validities(few)
+    assert [one.word for one in told] == ["what was lost there is not known: 4 patients of a class"]
+    assert math.isnan(no_stress(few).estimate)
+    assert sentence(told, no_stress(few)).endswith("4 patients of a class.")
+
+
 def test_chance_alone_finds_a_stress_no_more_often_than_the_level_allows():
     """Forty studies of seven subjects with twelve unrelated stresses each: any sure one is a false alarm."""
     generator = np.random.default_rng(5)
@@ -100,3 +112,20 @@ def test_the_page_the_figure_and_the_tables(tmp_path):
         assert file.read_bytes() == (again.parent / file.name).read_bytes(), file.name
     written = pd.read_csv(tmp_path / "out" / "validity.csv")
     assert list(written["rank"]) == pytest.approx([1, -1])
+
+
+def test_the_section_of_a_run_speaks_of_subjects_only_where_there_are_enough(tmp_path):
+    drops = Drops(table(LOST, scatter=LOST, gamma_low=LOST[::-1]), (), {"north": "Read as ill."})
+    many = _part("north", drops, 0)
+    assert many.over_subjects is not None
+    assert many.over_subjects.rows[0][0] == "Scatter, severity 3"
+    assert list(many.figures) == ["Drop at the hospital against the drop under stress"]
+    few = _part("north", replace(drops, table=drops.table[drops.table["subject"] == "s7"]), 0)
+    assert few.over_subjects is None
+    assert "cannot be told from 1 subject; 4 are the fewest" in few.told
+    assert few.lost == {"s7": "+30.0 (+25.0 to +35.0)"}
+    assert few.drops["s7"].rows[0][1] == "+30.0 (+20.0 to +40.0)"
+    tables = {name: drops.table for name, _ in FILES}
+    pictures = HospitalsSection(parts=[many, few], left_out=(), tables=tables).write(tmp_path)["north"]
+    assert [picture.problem for picture in pictures] == [""]
+    assert {path.name for path in tmp_path.iterdir()} == {"figures", "validity.csv", "validity-drops.csv"}

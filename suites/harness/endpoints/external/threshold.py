@@ -38,7 +38,7 @@ def external_threshold(evidence: Evidence, claim: Claim) -> Result:
     home, away = both.home, both.away
     scores, ill = (_scored(side)[0] for side in (home, away)), _scored(away)[1]
     at_home, there = scores
-    fold = crossfit.patient_folds(ill.astype(np.int64), away.patients, folds=_folds(away), seed=evidence.seed)
+    fold = folds_of(ill, away.patients, seed=evidence.seed)
     local = local_thresholds(there, ill, fold)
     own = (there > local).astype(np.int64)
     kept = threshold(at_home, _scored(home)[1])
@@ -157,8 +157,15 @@ def _scored(side: Hospital) -> tuple[Floats, npt.NDArray[np.bool_]]:
     return side.illness, side.ill
 
 
-def _folds(side: Hospital) -> int:
-    return int(min(FOLDS, max(2, side.films // 45)))
+def folds_of(ill: npt.NDArray[np.bool_], patients: npt.ArrayLike, *, seed: int) -> Integers:
+    """Return (n,) the fold of each film, patients whole.
+
+    Raises:
+        CalibrationError: a fold would hold fewer than 30 films, or ill or healthy films are of fewer patients than
+            there are folds.
+    """
+    folds = int(min(FOLDS, max(2, len(ill) // 45)))
+    return crossfit.patient_folds(ill.astype(np.int64), patients, folds=folds, seed=seed)
 
 
 def _batches(rows: int, films: int) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from calibration import ood
 from suites.harness import statistics
 from suites.harness.claims import Measure, Unit
 from suites.harness.cohorts.class_roles import healthy
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import TRUTH, CommonClasses, common_classes
 from suites.harness.endpoints.registry import measured
 from suites.harness.errors import NotEvaluable
@@ -142,15 +143,9 @@ class TwoHospitals:
         Raises:
             NotEvaluable: the labels have no two classes in common, or one hospital has no film of one of them.
         """
-        truths = _truths(away)
-        labels, films = np.unique(truths[truths != ""], return_counts=True)
-        if not len(labels):
-            raise NotEvaluable(
-                f"no film of {away.cohort.name} has a label; give each its class in the column `label`, or its finding"
-            )
         names = home.subject.classes
-        there = [names[code] for code in np.unique(home.labels[home.labels >= 0])]
-        found = common_classes(names, there, dict(zip(map(str, labels), map(int, films), strict=True)))
+        truths = truths_of(away.cohort)
+        found = read_alike(names, [names[code] for code in np.unique(home.labels[home.labels >= 0])], away.cohort)
         codes = np.array([found.of_label.get(str(label), -1) for label in truths], dtype=np.int64)
         groups = np.asarray([*found.of_class, -1], dtype=np.int64)
         both = cls(
@@ -192,10 +187,29 @@ class TwoHospitals:
         return measured(name, f"clean - {self.away.name}", dropped, self.films, unit=unit, smallest=self.smallest)
 
 
-def _truths(answers: Answers) -> npt.NDArray[np.str_]:
+def read_alike(classes: Sequence[str], at_home: Sequence[str], away: Cohort) -> CommonClasses:
+    """Return the classes that the labels of both hospitals can be read as.
+
+    Args:
+        classes: of the subject.
+        at_home: those of them that the home cohort has films of.
+        away: the other hospital's films.
+
+    Raises:
+        NotEvaluable: none of its films has a label, or the labels have no two classes in common.
+    """
+    truths = truths_of(away)
+    labels, films = np.unique(truths[truths != ""], return_counts=True)
+    if not len(labels):
+        raise NotEvaluable(
+            f"no film of {away.name} has a label; give each its class in the column `label`, or its finding"
+        )
+    return common_classes(classes, at_home, dict(zip(map(str, labels), map(int, films), strict=True)))
+
+
+def truths_of(cohort: Cohort) -> npt.NDArray[np.str_]:
     """Return (N,) labels as the hospital gave them; those of the subject's classes where nobody kept others."""
-    column = TRUTH if TRUTH in answers.cohort.table else "label"
-    return answers.cohort.table[column].astype(str).to_numpy(str)
+    return cohort.table[TRUTH if TRUTH in cohort.table else "label"].astype(str).to_numpy(str)
 
 
 def _hospital(answers: Answers, truth: Integers, groups: Integers, resamples: Resamples | None) -> Hospital:
