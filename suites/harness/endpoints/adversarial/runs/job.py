@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from suites.harness.endpoints.adversarial.runs.effort import share
 from suites.harness.endpoints.adversarial.runs.stored import COLUMNS, from_row, to_row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
-from suites.harness.process import mapping
+from suites.harness.process import give_back, mapping
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
@@ -158,7 +158,7 @@ class Job:
             try:
                 with (
                     Keeping(shards, every=BATCH[subject.differentiable]) as keeping,
-                    mapping(LARGE) if self.whole else nullcontext(),
+                    images_at_once() if self.whole else nullcontext(),
                 ):
                     for result in records:
                         keeping.keep(to_row(self._note(done, result)))
@@ -200,6 +200,14 @@ def easiest(results: Iterable[AttackResult]) -> list[AttackResult]:
     """
     able = [one for one in results if one.stored is not None and min(one.distance, one.stored_distance) > 0]
     return sorted(able, key=lambda one: (one.stored_distance, one.image_id))[:EXAMPLES]
+
+
+@contextmanager
+def images_at_once() -> Iterator[None]:
+    """Hand large images back as soon as they are done with; before, what other work has left lying."""
+    give_back()
+    with mapping(LARGE):
+        yield
 
 
 class Pixels(Sequence[Tensor]):

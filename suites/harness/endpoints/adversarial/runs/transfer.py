@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from robustness.attacks import ThreatModel
+from robustness.attacks.ensemble import MOST
 from robustness.attacks.network import Subject as Attacked
 from robustness.attacks.transfer import transfer_films
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.endpoints.adversarial.runs.access import FILM, network_of
-from suites.harness.endpoints.adversarial.runs.job import BATCH, Pixels
+from suites.harness.endpoints.adversarial.runs.job import BATCH, Pixels, images_at_once
 from suites.harness.endpoints.adversarial.runs.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.predictions.answers import Answers
 from suites.harness.subjects.subject import Subject
@@ -67,12 +68,13 @@ def transferred(everyone: Sequence[Answers], profile: str, cache: Path) -> pd.Da
     shards = Shards(cache, "transfer", {
         "subjects": [(item.subject.name, item.subject.cache_key) for item in ordered], "decoding": decoding(),
         "films": list(zip(ids, pixels.contents, labels, strict=True)), "budgets": LEVELS, "steps": STEPS,
-        "batch": BATCH[True], "version": 4,
+        "batch": BATCH[True], "version": 5,
     }, COLUMNS)  # fmt: skip
     known = shards.read()
     done = set(known["image_id"]) if len(known) else set()
     networks = _takers([answers.subject for answers in ordered])
-    with first.progress.doing("attacking", "films made against one subject, shown to the others"):
+    doing = first.progress.doing("attacking", "films made against one subject, shown to the others")
+    with doing, images_at_once():
         for batch in _alike(pixels) if set(ids) - done else []:
             if all(ids[at] in done for at in batch):
                 continue
@@ -114,12 +116,16 @@ def _takers(subjects: Sequence[Subject]) -> Mapping[str, Attacked]:
 
 
 def _alike(pixels: Pixels) -> list[list[int]]:
-    """Return neighbouring films of one shape in batches."""
+    """Return neighbouring films of one shape in batches, each film alone that is large."""
     batches: list[list[int]] = []
+    shape: torch.Size | None = None
     for at in range(len(pixels)):
         last = batches[-1] if batches else []
-        if last and len(last) < BATCH[True] and pixels[at].shape == pixels[last[0]].shape:
+        film = pixels[at]
+        fits = len(last) < BATCH[True] and (len(last) + 1) * film.nbytes <= MOST
+        if last and fits and film.shape == shape:
             last.append(at)
         else:
             batches.append([at])
+        shape = film.shape
     return batches
