@@ -33,8 +33,8 @@ once, whatever their size; now as many as have 32 MB.
 Whole quick runs, bundled:fragile, up to and with the attack on whole films, where they peak: six films of 3056 x 2544
 took 3.92 GB at first, 2.30 GB when predictions were counted in bytes, and take 1.83 GB. Three films of 4096 x 4096 took
 1.99 GB in that attack (and 2.20 GB while predicting, before decoding handed back what it needed). Both were stopped
-after 10 minutes on a machine with other work. Not measured: profiles standard and full, the report after these attacks,
-films of 4096 x 4096 as stored, and 10 films against 100.
+after 10 minutes on a machine with other work; the report of the first, with its page of films, then took 2.00 GB. Not
+measured: profiles standard and full, films of 4096 x 4096 as stored, and 10 films against 100.
 """
 
 from __future__ import annotations
