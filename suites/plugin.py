@@ -62,6 +62,9 @@ class _OwnSettings:
             if not _about_suites(words):
                 return
             declare(self.parser)
+            # Named where an option is mistyped; pytest calls itself by the function that started it.
+            if (shown := getattr(self.parser, "optparser", None)) is not None:
+                shown.prog = RUN
             known = self.parser.parse_known_args(words)
             given = _given(self.parser, words)
         except (pytest.UsageError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,6 +19,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("filterwarnings", "default::DeprecationWarning")
     config.addinivalue_line("filterwarnings", "default::PendingDeprecationWarning")
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is imported by now out of the collector's rounds.
+
+    Nothing of it is ever freed, and libraries (statsmodels, in every call) ask for full rounds, each of a third of a
+    second over the objects of torch, scipy and pandas.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Have the collector see everything again before the end, else torch's bindings speak of leaks."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

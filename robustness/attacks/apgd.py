@@ -10,6 +10,7 @@ it: a film leaves at its first flip inside the budget, and where a step from the
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -72,22 +73,22 @@ def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int, *, give_up: fl
     """
     threat, everyone = turn.films.threat, torch.arange(len(turn), device=start.device)
     loss, gradient, _ = turn.gradient(start, loss_of(everyone))
-    top_loss, top = loss.clone(), start.clone()
+    top_loss, top = loss.clone(), start
     halved = torch.ones_like(loss, dtype=torch.bool)
     state = Climb(start, start, gradient, loss, start, gradient, loss, 2.0 * turn.budget.float(),
                   torch.zeros_like(loss), loss, halved)  # fmt: skip
     del start, gradient  # held by the state, as long as it needs them
     marks, since = checkpoints(steps), 0
     for number in range(steps):
-        column = state.step.view(-1, 1, 1, 1)
-        ahead = turn.project(state.here + column * threat.steepest(state.gradient))
-        if number > 0:
-            drift = (1.0 - MOMENTUM) * (state.here - state.before)
-            ahead = turn.project(state.here + MOMENTUM * (ahead - state.here) + drift)
+        ahead = threat.each_pixel(
+            partial(_ahead, turn=turn, step=state.step.view(-1, 1, 1, 1), momentum=number > 0),
+            turn.start, state.here, state.before, state.gradient,
+        )  # fmt: skip
         # Where nothing moves, the best point is a corner of the ball (or its gradient is zero): no step changes it.
         moving = ((ahead != state.here) | (state.here != state.best)).flatten(1).any(1)
         keep = turn.open & moving
         if not bool(keep.all()):
+            top = _reached(top, everyone, state.best, ~keep)
             turn, state, ahead, everyone = turn[keep], state.keep(keep), ahead[keep], everyone[keep]
         if len(turn) == 0:
             break
@@ -96,11 +97,10 @@ def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int, *, give_up: fl
         state.rises = state.rises + (loss > state.loss)
         state.loss = loss
         higher = loss > state.best_loss
-        wide = higher.view(-1, 1, 1, 1)
-        state.best = torch.where(wide, ahead, state.best)
-        state.best_gradient = torch.where(wide, state.gradient, state.best_gradient)
+        state.best = _either(higher, ahead, state.best)
+        state.best_gradient = _either(higher, state.gradient, state.best_gradient)
         state.best_loss = torch.where(higher, loss, state.best_loss)
-        top_loss[everyone], top[everyone] = state.best_loss, state.best
+        top_loss[everyone] = state.best_loss
         since += 1
         if number + 1 in marks:
             _reconsider(state, since)
@@ -108,8 +108,34 @@ def climb(turn: Turn, start: Tensor, loss_of: LossOf, steps: int, *, give_up: fl
         if give_up and number + 1 == TRIAL:
             keep = hopeful(turn, state.best_loss, give_up)
             if not bool(keep.all()):
+                top = _reached(top, everyone, state.best, ~keep)
                 turn, state, everyone = turn[keep], state.keep(keep), everyone[keep]
-    return top_loss, top
+    return top_loss, _reached(top, everyone, state.best, torch.ones_like(everyone, dtype=torch.bool))
+
+
+def _ahead(
+    film: Tensor, here: Tensor, before: Tensor, gradient: Tensor, *, turn: Turn, step: Tensor, momentum: bool
+) -> Tensor:
+    """The next point of an ascent, from the last two."""
+    threat = turn.films.threat
+    ahead = threat.project(here + step * threat.steepest(gradient), film, turn.budget)
+    if not momentum:
+        return ahead
+    return threat.project(here + MOMENTUM * (ahead - here) + (1.0 - MOMENTUM) * (here - before), film, turn.budget)
+
+
+def _either(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """For each film one image or the other; where it is the same for all, no copy of it."""
+    if bool(mask.all()):
+        return one
+    return torch.where(mask.view(-1, 1, 1, 1), one, other) if bool(mask.any()) else other
+
+
+def _reached(top: Tensor, everyone: Tensor, best: Tensor, leaving: Tensor) -> Tensor:
+    """Where films got that leave, beside where those are that left before; of all at once without a copy."""
+    if len(top) == int(leaving.sum()):
+        return best
+    return top.index_copy(0, everyone[leaving], best[leaving]) if bool(leaving.any()) else top
 
 
 def hopeful(turn: Turn, best: Tensor, share: float) -> Tensor:
@@ -124,10 +150,9 @@ def _reconsider(state: Climb, since: int) -> None:
     slow = state.rises <= RISING_SHARE * since
     stale = ~state.just_halved & (state.checked_loss >= state.best_loss)
     halve = slow | stale
-    wide = halve.view(-1, 1, 1, 1)
     state.step = torch.where(halve, state.step / 2.0, state.step)
-    state.here = torch.where(wide, state.best, state.here)
-    state.gradient = torch.where(wide, state.best_gradient, state.gradient)
+    state.here = _either(halve, state.best, state.here)
+    state.gradient = _either(halve, state.best_gradient, state.gradient)
     state.just_halved, state.checked_loss = halve, state.best_loss
     state.rises = torch.zeros_like(state.rises)
 
@@ -247,8 +272,8 @@ class APGDTargeted(Attack):
         if turn.clean_logits.shape[1] == 2:
             return
         order = other_classes(turn.clean_logits, turn.labels)[:, : self.targets]
-        loss = torch.full(order.shape, -torch.inf, device=order.device)
-        reached = [turn.start.clone() for _ in range(order.shape[1])] if self.probe else []
+        top = torch.full_like(turn.clean_logits[:, 0], -torch.inf)
+        nearest, reached = torch.zeros_like(order[:, 0]), turn.start
         for rank in range(order.shape[1]):
             rows = turn.open.nonzero().flatten()
             if len(rows) == 0:
@@ -258,14 +283,16 @@ class APGDTargeted(Attack):
             give_up = 0.0 if self.probe else self.give_up
             tops = climb(some, begin, LossOf(target=order[rows, rank]), self.probe or self.steps, give_up=give_up)
             if self.probe:
-                loss[rows, rank], reached[rank][rows] = tops
+                # The likelier of two classes that came equally near, and only where it got: there may be many classes.
+                nearer = tops[0] > top[rows]
+                top[rows[nearer]], nearest[rows[nearer]] = tops[0][nearer], order[rows[nearer], rank]
+                reached = _reached(reached, rows, tops[1], nearer)
+            del tops
         if not self.probe:
             return
-        rows = (turn.open & hopeful(turn, loss.amax(1), self.give_up)).nonzero().flatten()
+        rows = (turn.open & hopeful(turn, top, self.give_up)).nonzero().flatten()
         if len(rows):
-            nearest = loss[rows].argmax(1)
-            begin = torch.stack(reached, 1)[rows, nearest]
-            climb(turn[rows], begin, LossOf(target=order[rows, nearest]), self.steps)
+            climb(turn[rows], reached[rows], LossOf(target=nearest[rows]), self.steps)
 
 
 def _share(name: str, value: float) -> float:

@@ -33,7 +33,7 @@ class RandomSign(Attack):
             if len(turn) == 0:
                 return
             noise = torch.where(turn.uniforms(f"draw {number}", *turn.start.shape[1:]) < 0.5, -1.0, 1.0)
-            turn.logits(turn.project(turn.start + turn.radius * noise))
+            turn.logits(turn.moved(noise))
 
 
 @register

@@ -16,7 +16,7 @@ from torch import Tensor
 from robustness.attacks.errors import AttackError
 from robustness.attacks.loss import Loss
 from robustness.attacks.network import AttackedNetwork
-from robustness.attacks.threat import ROUNDING, column
+from robustness.attacks.threat import ROUNDING, column, largest
 from robustness.draws import Draws
 
 LINE_SEARCH = "line-search"
@@ -63,7 +63,7 @@ class AttackedFilms:
         self.found_by = [""] * number
         self.gradients = torch.zeros(number, 2, dtype=torch.long)  # asked, of these exactly zero
         self.distance = torch.full((number,), torch.inf, dtype=torch.float64, device=network.device)
-        self.adversarial = self.start.clone()
+        self.adversarial = self.start if number == 1 else self.start.clone()
         self.clean_logits = network.logits(self.start)
         self.logits = self.clean_logits.clone()
         if not bool(torch.isfinite(self.clean_logits).all()):
@@ -89,13 +89,17 @@ class AttackedFilms:
         wrong = (logits.argmax(1) != self.labels[index]).nonzero().flatten()
         if len(wrong) == 0:
             return
-        # Of one whole film no copy is made to measure it.
-        films, points = (self.start, moved) if len(self.ids) == 1 else (self.start[index[wrong]], moved[wrong])
-        size = self.threat.size(points - films)
+        # Of one whole film no copy is made to measure it, nor to keep it.
+        alone = len(self.ids) == 1
+        films, points = (self.start, moved) if alone else (self.start[index[wrong]], moved[wrong])
+        size = self.threat.apart(points, films)
         better = size < self.distance[index[wrong]]
         keep = wrong[better]
         self.distance[index[keep]] = size[better]
-        self.adversarial[index[keep]] = moved[keep].detach()
+        if alone and len(keep):
+            self.adversarial = moved.detach()
+        else:
+            self.adversarial[index[keep]] = moved[keep].detach()
         self.logits[index[keep]] = logits[keep].detach()
         for film in index[keep].tolist():
             # Scaling down a flip does not make it somebody else's.
@@ -125,7 +129,8 @@ class Turn:
         self.attack = attack
         self.index = index
         self.budget = budget
-        self.start = films.start[index]
+        # One film is its own batch: whole, it is as large as a small network.
+        self.start = films.start if len(films.ids) == len(index) == 1 else films.start[index]
         self.labels = films.labels[index]
         self.clean_logits = films.clean_logits[index]
 
@@ -151,13 +156,21 @@ class Turn:
         """Points brought back inside the budget and [0, 1]."""
         return self.films.threat.project(moved, self.start, self.budget)
 
+    def moved(self, direction: Tensor, start: Tensor | None = None, rate: Tensor | float = 1.0) -> Tensor:
+        """Points so many radii along a direction from the films, or from where a search has come; inside the budget."""
+        step = rate * self.radius
+        return self.films.threat.each_pixel(
+            lambda here, towards, film: self.films.threat.project(here + step * towards, film, self.budget),
+            self.start if start is None else start, direction, self.start,
+        )  # fmt: skip
+
     def uniforms(self, label: str, *shape: int) -> Tensor:
         """(b, *shape) numbers in [0, 1), for each film fixed by (image id, attack, seed, label)."""
         films = self.films
         draws = [
             Draws(films.ids[film], self.attack, films.seed).uniforms(label, *shape) for film in self.index.tolist()
         ]
-        return torch.stack(draws).to(self.start.device)
+        return (draws[0].unsqueeze(0) if len(draws) == 1 else torch.stack(draws)).to(self.start.device)
 
     def logits(self, moved: Tensor) -> Tensor:
         """(b, K) logits at the points; judged, and booked as one forward pass per film."""
@@ -175,7 +188,7 @@ class Turn:
         moved = self._checked(moved)
         values, gradient, logits = self.films.network.gradient(moved, self.labels, loss)
         logits = self._finite(logits)
-        bad = ~torch.isfinite(gradient).flatten(1).all(1)
+        bad = ~torch.isfinite(largest(gradient.flatten(1)))
         if bool(bad.any()):
             self.films.fault(self.index[bad], "nan gradient")
             gradient = torch.where(column(bad), torch.zeros_like(gradient), gradient)
@@ -191,7 +204,7 @@ class Turn:
             raise AttackError(
                 f"{self.attack} asked about {tuple(moved.shape)}; its films are {tuple(self.start.shape)}"
             )
-        bad = ~torch.isfinite(moved).flatten(1).all(1)
+        bad = ~torch.isfinite(largest(moved.detach().flatten(1)))
         if bool(bad.any()):
             self.films.fault(self.index[bad], "nan gradient")
             moved = torch.where(column(bad), self.start, moved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -39,7 +40,9 @@ def shrink(films: AttackedFilms, index: Tensor, evaluations: int = 4) -> None:
             share = torch.full_like(share, 0.5)
         # A touch beyond the predicted crossing, so that a good prediction ends on the flipped side.
         middle = low + (high - low) * (share + 0.002).clamp(0.02, 0.98)
-        ahead = margin(turn.logits(turn.start + column(middle) * change), turn.labels)
+        point = films.threat.each_pixel(partial(_along, column(middle)), turn.start, change)
+        ahead = margin(turn.logits(point), turn.labels)
+        del point
         wrong = ahead > 0
         low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
         low_margin, high_margin = torch.where(wrong, low_margin, ahead), torch.where(wrong, ahead, high_margin)
@@ -50,6 +53,10 @@ def shrink(films: AttackedFilms, index: Tensor, evaluations: int = 4) -> None:
         low_margin, high_margin = low_margin[keep], high_margin[keep]
         if len(turn) == 0:
             return
+
+
+def _along(share: Tensor, film: Tensor, change: Tensor) -> Tensor:
+    return film + share * change
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,9 @@ class Witness:
 def witness(films: AttackedFilms, budget: float) -> Witness:
     """Extend each flip to the whole budget, store it in 8 bits, and ask the subject about both: two passes per film."""
     logits = torch.full_like(films.clean_logits, torch.nan)
-    stored = (films.start * 255.0).round().to(torch.uint8)
+    stored = films.threat.each_pixel(
+        lambda film: (film * 255.0).round_().to(torch.uint8), films.start, dtype=torch.uint8
+    )
     stored_logits, stored_flips = logits.clone(), torch.zeros_like(films.labels, dtype=torch.bool)
     wrong = films.distance == 0
     logits[wrong] = films.clean_logits[wrong]
@@ -82,14 +91,21 @@ def witness(films: AttackedFilms, budget: float) -> Witness:
         turn = Turn(
             films, "evidence", fallen, torch.full((len(fallen),), budget, dtype=torch.float64, device=fallen.device)
         )
-        change = films.adversarial[fallen] - turn.start
+        found = films.adversarial if turn.start is films.start else films.adversarial[fallen]
         scale = column(turn.budget / films.distance[fallen]).float()
-        extended = turn.project(turn.start + change * scale)
+        extended = films.threat.each_pixel(
+            lambda film, there: films.threat.project(film + (there - film) * scale, film, turn.budget),
+            turn.start, found,
+        )  # fmt: skip
         smallest = films.logits[fallen].clone()
         there = turn.logits(extended)
         still = there.argmax(1) != turn.labels
         logits[fallen] = torch.where(still[:, None], there, smallest)
-        moved = torch.where(column(still), extended, turn.start + change)
+        moved = films.threat.each_pixel(
+            lambda film, there, further: torch.where(column(still), further, film + (there - film)),
+            turn.start, found, extended,
+        )  # fmt: skip
+        del extended
         images, inside = requantise(moved, turn.start, turn.budget, films.threat)
         answers = films.network.logits(images.float() / 255.0)
         films.count("evidence", fallen, forward=1)

@@ -22,7 +22,7 @@ class FGSM(Attack):
 
     def run(self, turn: Turn) -> None:
         _, gradient, _ = turn.gradient(turn.start, cross_entropy)
-        turn.logits(turn.project(turn.start + turn.radius * turn.films.threat.steepest(gradient)))
+        turn.logits(turn.moved(turn.films.threat.steepest(gradient)))
 
 
 @register
@@ -66,7 +66,7 @@ class PGD(Attack):
     def _climb(self, turn: Turn, here: Tensor) -> None:
         for _ in range(self.steps):
             _, gradient, _ = turn.gradient(here, LOSSES[self.loss])
-            here = turn.project(here + self.step * turn.radius * turn.films.threat.steepest(gradient))
+            here = turn.moved(turn.films.threat.steepest(gradient), here, self.step)
             keep = turn.open
             if not bool(keep.all()):
                 turn, here = turn[keep], here[keep]
@@ -77,7 +77,7 @@ class PGD(Attack):
 
 def random_start(turn: Turn, label: str) -> Tensor:
     """(b, c, H, W) a random point of each film's ball: on its surface, as in AutoAttack, then clipped to [0, 1]."""
-    noise = 2.0 * turn.uniforms(label, *turn.start.shape[1:]) - 1.0
+    noise = turn.uniforms(label, *turn.start.shape[1:]).mul_(2.0).sub_(1.0)
     if turn.films.threat.norm == "l2":
         noise = turn.films.threat.steepest(torch.erfinv(noise.clamp(-0.999999, 0.999999)))
-    return turn.project(turn.start + turn.radius * noise)
+    return turn.moved(noise)

@@ -5,6 +5,8 @@ They run first: where they succeed, it is known which budgets are lost, and only
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from robustness.attacks.attack import Attack, register
 from robustness.attacks.errors import AttackError
 from robustness.attacks.films import Turn
 from robustness.attacks.loss import margin, other_classes, towards
-from robustness.attacks.threat import column
+from robustness.attacks.threat import PART, column, largest
 
 
 def reach(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
@@ -31,21 +33,47 @@ def reach(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
     Returns:
         (b, c, H, W) change; where the hyperplane does not meet [0, 1], the change that comes nearest to it.
     """
-    flat = normal.flatten(1)
-    flat = flat * torch.where(offset < 0, -1.0, 1.0)[:, None]
-    scale = flat.abs().amax(1, keepdim=True).clamp_min(1e-38)
-    weight, wanted = flat.abs() / scale, offset.abs()[:, None] / scale
-    room = torch.where(flat > 0, 1.0 - point.flatten(1), point.flatten(1))
-    pace = torch.ones_like(wanted) if norm == "linf" else weight
-    far = torch.zeros_like(wanted)
+    where, along = point.flatten(1), normal.flatten(1)
+    sign = torch.where(offset < 0, -1.0, 1.0)[:, None]
+    scale = largest(along)[:, None].clamp_min(1e-38)
+    wanted = offset.abs()[:, None] / scale
+    ones, far = torch.ones_like(wanted), torch.zeros_like(wanted)
+
+    def weighed(part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sign, weight, pace and room of some pixels: of a whole film found again each time, as they find no place."""
+        flat = along[:, part] * sign
+        weight, room = flat.abs() / scale, torch.where(flat > 0, 1.0 - where[:, part], where[:, part])
+        return flat.sign_(), weight, ones if norm == "linf" else weight, room
+
+    parts = _parts(where)
+    known = [weighed(parts[0])] if len(parts) == 1 else None
     for _ in range(50):
-        missing = wanted - torch.minimum(far * pace, room).mul_(weight).sum(1, keepdim=True)
-        slope = (weight * pace).mul_(far * pace < room).sum(1, keepdim=True)
+        missing, slope = wanted, torch.zeros_like(wanted)
+        for _, weight, pace, room in known or map(weighed, parts):
+            missing = missing - torch.minimum(far * pace, room).mul_(weight).sum(1, keepdim=True)
+            slope = slope + (weight * pace).mul_(far * pace < room).sum(1, keepdim=True)
         onwards = (missing > 1e-6 * wanted) & (slope > 0)
         if not bool(onwards.any()):
             break
         far = torch.where(onwards, far + missing / slope.clamp_min(1e-38), far)
-    return torch.minimum(far * pace, room).mul_(flat.sign()).view_as(point)
+    change = torch.empty_like(where, memory_format=torch.contiguous_format)
+    for part, (towards_it, _, pace, room) in zip(parts, known or map(weighed, parts), strict=True):
+        change[:, part] = torch.minimum(far * pace, room).mul_(towards_it)
+    return change.view_as(point)
+
+
+def _parts(flat: Tensor) -> list[slice]:
+    """Parts of the (b, n) pixels of films: of each film the same, whatever the others beside it."""
+    return [slice(first, first + PART) for first in range(0, flat.shape[1], PART)]
+
+
+def _rise(gradient: Tensor, there: Tensor, here: Tensor) -> Tensor:
+    """(b,) what a linear function with this gradient rises by from here to there."""
+    slope, end, begin = gradient.flatten(1), there.flatten(1), here.flatten(1)
+    rise = torch.zeros_like(slope[:, 0])
+    for part in _parts(slope):
+        rise = rise + (slope[:, part] * (end[:, part] - begin[:, part])).sum(1)
+    return rise
 
 
 @register
@@ -66,6 +94,7 @@ class FAB(Attack):
 
     name = "fab"
     budgeted = False
+    version = 3
 
     def __init__(self, *, steps: int = 20, targets: int | None = None, restarts: int = 1, patience: int = 4) -> None:
         if steps < 1 or restarts < 1 or patience < 1 or (targets is not None and targets < 1):
@@ -102,16 +131,27 @@ class FAB(Attack):
                 return
             # Beyond the boundary: step back towards the film (beta = 0.9) along the same linearisation.
             beyond = column(ahead > 0)
-            back = torch.where(beyond, turn.start + 0.9 * (here - turn.start), here)
-            ahead = ahead + (gradient * (back - here)).flatten(1).sum(1)
+            back = threat.each_pixel(partial(_back, beyond), turn.start, here)
+            ahead = ahead + _rise(gradient, back, here)
             here = back
+            del back
             to_plane = reach(here, gradient, -ahead, threat.norm)
-            film_offset = -ahead + (gradient * (here - turn.start)).flatten(1).sum(1)
+            film_offset = -ahead + _rise(gradient, here, turn.start)
             from_film = reach(turn.start, gradient, film_offset, threat.norm)
             near, far = threat.size(to_plane), threat.size(from_film)
             mix = column((near / (near + far).clamp_min(1e-30)).clamp(0.0, 0.1).float())
-            here = ((here + 1.05 * to_plane) * (1.0 - mix) + (turn.start + 1.05 * from_film) * mix).clamp(0.0, 1.0)
+            del gradient
+            here = threat.each_pixel(partial(_mixed, mix), turn.start, here, to_plane, from_film)
+            del to_plane, from_film
         turn.logits(here)
+
+
+def _back(beyond: Tensor, film: Tensor, here: Tensor) -> Tensor:
+    return torch.where(beyond, film + 0.9 * (here - film), here)
+
+
+def _mixed(mix: Tensor, film: Tensor, here: Tensor, to_plane: Tensor, from_film: Tensor) -> Tensor:
+    return ((here + 1.05 * to_plane) * (1.0 - mix) + (film + 1.05 * from_film) * mix).clamp_(0.0, 1.0)
 
 
 @register
@@ -129,6 +169,7 @@ class DeepFool(Attack):
     name = "deepfool"
     compared = False
     budgeted = False
+    version = 3
 
     def __init__(self, *, steps: int = 20, overshoot: float = 0.02, targets: int | None = None) -> None:
         if steps < 1 or overshoot < 0 or (targets is not None and targets < 1):

@@ -30,8 +30,8 @@ BUDGETS = tuple(level / 255 for level in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0))
 ROUNDING = 1.2e-7
 """A measured size may exceed its budget by one float32 unit at 1.0 (0.00003 grey levels)."""
 SLACK = ROUNDING * 255.0
-STRIP = 256
-"""Rows of a film that are worked on at once in double precision."""
+PART = 2**20
+"""Pixels that are worked on at once: of a whole film no operation asks for images of its own."""
 
 
 def check_budgets(budgets: Iterable[float]) -> tuple[float, ...]:
@@ -142,9 +142,34 @@ class ThreatModel:
         """Size of each change in units of the budget: (B, c, H, W) -> (B,) float64."""
         flat = change.detach().flatten(1)
         if self.norm == "linf":
-            return flat.abs().amax(1).to(torch.float64)
+            return largest(flat).to(torch.float64)
         length: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
         return length / math.sqrt(flat.shape[1])
+
+    def apart(self, points: Tensor, films: Tensor) -> Tensor:
+        """Size of what lies between points and films: twice (B, c, H, W) -> (B,) float64."""
+        if self.norm != "linf":
+            return self.size(points - films)
+        return torch.stack([self.size(points[part] - films[part]) for part in strips(films)]).amax(0)
+
+    def each_pixel(self, work: Callable[..., Tensor], *images: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return what becomes of images (B, c, H, W) where each pixel is worked on by itself, as under L-inf.
+
+        There large ones are worked on strip by strip, so that only the result is an image of its own; under L2, where
+        one pixel may depend on all, as a whole. Both give the same bits.
+
+        Args:
+            work: function of the images, or of a strip of each; what it returns belongs to nobody else.
+            images: of one shape.
+            dtype: of the result, if not that of the first image.
+        """
+        parts = strips(images[0])
+        if self.norm != "linf" or len(parts) == 1:
+            return work(*images)
+        whole = torch.empty_like(images[0], dtype=dtype)
+        for part in parts:
+            whole[part] = work(*(image[part] for image in images))
+        return whole
 
     def euclidean(self, budget: float, shape: tuple[int, ...]) -> float:
         """The ordinary Euclidean norm ||d||_2 of an L2 budget for one film of shape (c, H, W)."""
@@ -163,7 +188,9 @@ class ThreatModel:
         """
         if self.norm == "linf":
             radius = column(budget).to(start.dtype)
-            return torch.clamp(moved, start - radius, start + radius).clamp_(0.0, 1.0)
+            return self.each_pixel(
+                lambda point, film: torch.clamp(point, film - radius, film + radius).clamp_(0.0, 1.0), moved, start
+            )
         change = moved - start
         scale = (budget / self.size(change).clamp_min(1e-30)).clamp_max(1.0)
         return (start + change * column(scale).to(start.dtype)).clamp(0.0, 1.0)
@@ -175,6 +202,18 @@ class ThreatModel:
         # Divided by the largest entry first: the squares of small gradients underflow.
         gradient = gradient / column(gradient.flatten(1).abs().amax(1)).clamp_min(1e-38)
         return gradient / column(self.size(gradient).to(gradient.dtype)).clamp_min(1e-38)
+
+
+def largest(flat: Tensor) -> Tensor:
+    """Largest size of a number of each row, without a copy: (B, n) -> (B,)."""
+    low, high = torch.aminmax(flat, dim=1)
+    return torch.maximum(low.abs(), high.abs())
+
+
+def strips(images: Tensor) -> list[tuple[slice, slice, slice]]:
+    """Where the rows of (B, c, H, W) images lie that are worked on at once, `PART` pixels or a single row."""
+    rows = max(1, PART * images.shape[2] // max(1, images.numel()))
+    return [(slice(None), slice(None), slice(first, first + rows)) for first in range(0, images.shape[2], rows)]
 
 
 def column(values: Tensor) -> Tensor:
@@ -199,26 +238,23 @@ def requantise(moved: Tensor, start: Tensor, budget: Tensor, threat: ThreatModel
         (B, c, H, W) uint8 images, and (B,) bool: whether the image, measured again, lies inside its budget.
     """
     if threat.norm == "linf":
-        stored = torch.empty_like(start)
-        for first in range(0, start.shape[2], STRIP):  # each pixel on its own: in double precision no whole film fits
-            rows = (..., slice(first, first + STRIP), slice(None))
-            stored[rows] = _nearest(moved[rows], start[rows], budget)
+        stored = threat.each_pixel(lambda point, film: _nearest(point, film, budget), moved, start, dtype=torch.uint8)
     else:
         levels, film = moved.double() * 255.0, start.double() * 255.0
         rounded = levels.round()
         towards = torch.where(levels >= film, torch.floor(levels + SLACK), torch.ceil(levels - SLACK))
         outside = threat.size((rounded - film) / 255.0) > budget + ROUNDING
-        stored = torch.where(column(outside), towards, rounded)
-    stored = stored.clamp(0.0, 255.0)
+        stored = torch.where(column(outside), towards, rounded).clamp(0.0, 255.0).to(torch.uint8)
     # Measured as it will be replayed: the stored integers, divided by 255 in float32, against the film.
-    inside = threat.size((stored / 255.0).float() - start) <= budget + ROUNDING
-    return stored.to(torch.uint8), inside
+    replayed = threat.each_pixel(lambda levels: levels / 255.0, stored, dtype=torch.float32)
+    return stored, threat.apart(replayed, start) <= budget + ROUNDING
 
 
 def _nearest(moved: Tensor, start: Tensor, budget: Tensor) -> Tensor:
     """The grey levels next to each pixel that lie no further than the budget from the film's."""
     film, radius = start.double() * 255.0, column(budget).double() * 255.0
     low, high = torch.ceil(film - radius - SLACK), torch.floor(film + radius + SLACK)
-    return torch.clamp(
+    levels = torch.clamp(
         (moved.double() * 255.0).round(), torch.minimum(low, film.round()), torch.maximum(high, film.round())
     )
+    return levels.clamp_(0.0, 255.0).to(torch.uint8)

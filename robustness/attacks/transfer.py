@@ -7,6 +7,7 @@ spread, from the film, without stopping at the source's flip: what barely flips 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -30,11 +31,18 @@ def craft(source: AttackedNetwork, start: Tensor, labels: Tensor, budget: float,
     here, momentum = start, torch.zeros_like(start)
     for step in range(steps):
         _, gradient, _ = source.gradient(here, labels, lambda logits, own: relative_margin(logits, own, clean))
-        gradient = gradient.nan_to_num(0.0)
-        momentum = momentum + gradient / column(gradient.flatten(1).abs().mean(1)).clamp_min(1e-38)
+        gradient = gradient.nan_to_num_(0.0)
+        momentum += gradient.div_(column(gradient.flatten(1).abs().mean(1)).clamp_min(1e-38))
+        del gradient
         rate = 2.5 * budget / steps * (1.0 - 0.5 * step / steps)
-        here = threat.project(here + rate * threat.steepest(momentum), start, limit)
+        here = threat.each_pixel(partial(_onwards, threat=threat, rate=rate, limit=limit), start, here, momentum)
     return here
+
+
+def _onwards(
+    film: Tensor, here: Tensor, momentum: Tensor, *, threat: ThreatModel, rate: float, limit: Tensor
+) -> Tensor:
+    return threat.project(here + rate * threat.steepest(momentum), film, limit)
 
 
 def transfer_films(

@@ -19,13 +19,22 @@ At 4096 x 4096 as stored (`--native`, 67 MB) no perturbation takes more than 14.
 after the whole grid: 23 images, which `REMEMBERED` bounds.
 
 Peak resident memory of predicting the quick grid, bundled:fragile, of which 1.0 GB is Python with torch for CUDA and
-all that is imported, before and after large films were counted in bytes; two cores:
+all that is imported; before large films were counted in bytes, after, and since what decoding a film needed is handed
+back before it is perturbed; two cores:
 
-    6 films of 3056 x 2544    2.23 GB    1.88 GB
-    3 films of 4096 x 4096    -          1.93 GB
+    6 films of 3056 x 2544    2.23 GB    1.88 GB    1.72 GB
+    3 films of 4096 x 4096    -          1.93 GB    1.78 GB
 
-A whole quick run of six films of 3056 x 2544 with attacks on them and a report took 3.92 GB before and 2.48 GB half way
-(measured before images of attacks were mapped one by one); after it is not measured.
+An attack on one whole film (`linf/film`, quick and standard, bundled:fragile at 3056 x 2544) held 14.5 images of it at
+once beside the network's own and took 15 s of the processor; strip by strip 9.9 images and 8 s, with the same numbers
+(`tests/robustness/attacks/test_memory.py` holds them to that). Against another subject 16 such films were changed at
+once, whatever their size; now as many as have 32 MB.
+
+Whole quick runs, bundled:fragile, up to and with the attack on whole films, where they peak: six films of 3056 x 2544
+took 3.92 GB at first, 2.30 GB when predictions were counted in bytes, and take 1.83 GB. Three films of 4096 x 4096 took
+1.99 GB in that attack (and 2.20 GB while predicting, before decoding handed back what it needed). Both were stopped
+after 10 minutes on a machine with other work; the report of the first, with its page of films, then took 2.00 GB. Not
+measured: profiles standard and full, films of 4096 x 4096 as stored, and 10 films against 100.
 """
 
 from __future__ import annotations

@@ -201,6 +201,7 @@ def test_nothing_of_a_hostile_folder_is_run(hostile):
         ([f"--data={data}"], "--data belongs to the suites, and no suite is named"),
         (["--data", "phantom", data], "--data belongs to the suites, and no suite is named"),
         (["--wieghts", data, SUITES], "unrecognized arguments: --wieghts"),
+        (["--profile", "quik", SUITES], "usage: pytest suites/ ["),
         (["--weights", "bundled:fragile", data, SUITES], "is none of the suites"),
     ]
     placed = [[where, "", *form] for where in (data, str(ROOT)) for form in forms]

@@ -106,6 +106,8 @@ class Making:
             with self.room.holding(turn, size) as room:
                 film = opened.decode()
                 large = film.pixels.nbytes > LARGE
+                if large:
+                    give_back()  # what decoding needed, where nothing of the film's size would fit again
                 films = {device: images(film, device) for device in everywhere}
                 del film
                 for device, askers in everywhere.items():

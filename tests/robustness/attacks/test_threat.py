@@ -128,7 +128,7 @@ def test_rows_are_stored_as_the_whole_film_is(monkeypatch):
     moved = (start + 0.02 * torch.rand_like(start) - 0.01).clamp(0, 1)
     budget = torch.tensor([2 / 255, 3 / 255], dtype=torch.float64)
     whole, inside = requantise(moved, start, budget, ThreatModel())
-    monkeypatch.setattr(threats, "STRIP", 7)
+    monkeypatch.setattr(threats, "PART", 7 * 2 * 20)
     rows, again = requantise(moved, start, budget, ThreatModel())
     assert torch.equal(whole, rows)
     assert torch.equal(inside, again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from suites.harness.predictions.blocks import Block, Told, cut
 from suites.harness.predictions.conditions import Condition
 from suites.harness.predictions.film_work import Asking, Values, class_of, known_by_row, rows_of, together
 from suites.harness.predictions.opened import Opened, opened
-from suites.harness.process import mapping
+from suites.harness.process import give_back, mapping
 from suites.harness.subjects.subject import Subject
 
 BATCH = {True: 16, False: 4}
@@ -271,6 +271,14 @@ def easiest(results: Iterable[AttackResult]) -> list[AttackResult]:
     """
     able = [one for one in results if one.stored is not None and min(one.distance, one.stored_distance) > 0]
     return sorted(able, key=lambda one: (one.stored_distance, one.image_id))[:EXAMPLES]
+
+
+@contextmanager
+def images_at_once() -> Iterator[None]:
+    """Hand large images back as soon as they are done with; before, what other work has left lying."""
+    give_back()
+    with mapping(LARGE):
+        yield
 
 
 class Pixels(Sequence[Tensor]):

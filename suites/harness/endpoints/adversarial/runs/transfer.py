@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from robustness.attacks import ThreatModel
+from robustness.attacks.ensemble import MOST
 from robustness.attacks.network import Subject as Attacked
 from robustness.attacks.transfer import transfer_films
 from suites.harness.cache.code_digest import decoding
 from suites.harness.endpoints.adversarial.runs.access import FILM, network_of
-from suites.harness.endpoints.adversarial.runs.job import BATCH, Pixels
+from suites.harness.endpoints.adversarial.runs.job import BATCH, Pixels, images_at_once
 from suites.harness.endpoints.adversarial.runs.protocols import COMPARED_FILMS, REMOTE_FILMS, chosen_films
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.blocks import Told, cut
@@ -87,10 +88,11 @@ class TransferWork:
             if not missing & set(batch):
                 continue
             ids = [films[at].key[0] for at in batch]
-            made = transfer_films(
-                networks, torch.stack([pixels[at] for at in batch]).cpu(), [class_of(films[at]) for at in batch], ids,
-                ThreatModel(channels=1), budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
-            )  # fmt: skip
+            with images_at_once():
+                made = transfer_films(
+                    networks, torch.stack([pixels[at] for at in batch]).cpu(), [class_of(films[at]) for at in batch], ids,
+                    ThreatModel(channels=1), budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
+                )  # fmt: skip
             for image, own in made.groupby("image_id", sort=False):
                 yield batch[ids.index(str(image))], {"records": json.dumps(own.to_dict("records"))}
 
@@ -145,12 +147,16 @@ def _takers(subjects: Sequence[Subject]) -> Mapping[str, Attacked]:
 
 
 def _alike(pixels: Pixels) -> list[list[int]]:
-    """Return neighbouring films of one shape in batches."""
+    """Return neighbouring films of one shape in batches, each film alone that is large."""
     batches: list[list[int]] = []
+    shape: torch.Size | None = None
     for at in range(len(pixels)):
         last = batches[-1] if batches else []
-        if last and len(last) < BATCH[True] and pixels[at].shape == pixels[last[0]].shape:
+        film = pixels[at]
+        fits = len(last) < BATCH[True] and (len(last) + 1) * film.nbytes <= MOST
+        if last and fits and film.shape == shape:
             last.append(at)
         else:
             batches.append([at])
+        shape = film.shape
     return batches
