@@ -19,7 +19,16 @@ from suites.harness.local_paths import without_folders
 from suites.harness.performance.paired_comparison import Pair
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.record import Record
-from suites.harness.report import comparison_section, films_page, grid_section, page, pictures, results, shots
+from suites.harness.report import (
+    comparison_section,
+    films_page,
+    grid_section,
+    growing_tables,
+    page,
+    pictures,
+    results,
+    shots,
+)
 from suites.harness.report.folder import report_folder
 from suites.harness.report.views import Evidence
 from suites.harness.stress_grid import StressGrid
@@ -30,8 +39,8 @@ DOWNLOADS = (
     ("results.schema.json", "the JSON Schema of that file"),
     ("results.csv", "the same measures as a flat table"),
     ("predictions.parquet", "every answer of every subject: logits by film and condition"),
-    ("films.csv", "the films with label and patient, to recompute any number"),
 )
+FILMS = "films", "the films with label and patient, to recompute any number"
 
 CHECKS = ("checks.html", "what every check and warning means")
 
@@ -70,13 +79,14 @@ def write_report(
         (partial / "results.schema.json").write_bytes(results.SCHEMA_FILE.read_bytes())
         results.measures_table(document).to_csv(partial / "results.csv", index=False)
         results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
-        results.films_table(record).to_csv(partial / "films.csv", index=False)
+        films = results.films_table(record)
+        listed = growing_tables.write_table(films, partial, FILMS[0], films=len(films))
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
         further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
         if films_page.write_films(record, _look(grid), partial):
-            further = (*further, *films_page.FILES)
-        downloads = (*DOWNLOADS, CHECKS, *further, *_files(record, partial))
+            further = (*further, *films_page.files(len(films)))
+        downloads = (*DOWNLOADS, (listed, FILMS[1]), CHECKS, *further, *_files(record, partial))
         if section:
             (partial / grid_section.CARDS).write_text(page.render_cards(record, section.cards), encoding="utf-8")
         (partial / CHECKS[0]).write_text(page.render_checks(record), encoding="utf-8")
