@@ -13,6 +13,9 @@ Measured in November 2026 on two cores that others used as well (load 7 to 9), 2
 film-conditions a second: one thread 155, one process of two threads 173 (1.11), two processes 271 (1.74). In CPU
 seconds of 128 films under 12 conditions: 5.2, 5.1, and 2.6 for each of the two: nothing is done twice.
 Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s; predicting them takes minutes.
+
+Simulated with 8 ms of the driver for a block, measured, and 0.97 s of a worker: 99.1 % with 8 workers, 98.0 % with 64,
+of 224,316 films under 19 conditions. Two real processes that sleep: 84 % of twice one, where 24 others wanted the cores.
 """
 
 from __future__ import annotations
