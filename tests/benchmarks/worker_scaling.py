@@ -15,7 +15,7 @@ seconds of 128 films under 12 conditions: 5.2, 5.1, and 2.6 for each of the two:
 Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s; predicting them takes minutes.
 
 Simulated with 8 ms of the driver for a block, measured, and 0.97 s of a worker: 99.1 % with 8 workers, 98.0 % with 64,
-of 224,316 films under 19 conditions. Two real processes that sleep: 84 % of twice one, where 24 others wanted the cores.
+of 224,316 films under 19 conditions. Two real processes that sleep: 84 % of twice one, with 24 others at the cores.
 """
 
 from __future__ import annotations

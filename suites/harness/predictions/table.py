@@ -202,4 +202,5 @@ def _collect(
 
 def _repeated(texts: Sequence[str], places: npt.NDArray[np.int32]) -> pd.Series:
     """Return a column of texts, each named by its place among a few, without an object for each row."""
-    return pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.large_string())).dictionary_decode().to_pandas()
+    column = pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.large_string())).dictionary_decode()
+    return pd.Series(column.to_pandas())

@@ -98,7 +98,8 @@ class FilmAnswers:
         lost = (self.wrong & ~self.wrong[:, :1] & self.called[:, :1]).sum(axis=1)
         surest = np.where(self.wrong, self.confidence, -1.0).max(axis=1)
         order = np.lexsort((-surest, -lost))
-        return [int(at) for at in order[self.wrong.any(axis=1)[order]][:count]]
+        mistaken = np.asarray(self.wrong.any(axis=1))
+        return [int(at) for at in order[mistaken[order]][:count]]
 
     def long(self, films: slice = slice(None)) -> pd.DataFrame:
         """Return one row per film and condition that was asked: call, confidence, right or wrong, changed or not."""
