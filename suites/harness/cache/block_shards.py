@@ -55,6 +55,7 @@ class BlockShards:
         self._about = json.dumps([kind, key, kinds], sort_keys=True, default=str)
         self._seen: set[str] = set()
         self._holding: dict[str, list[str]] = {}
+        self._last: tuple[str, pa.Table] | None = None
 
     def name(self, films: Sequence[FilmKey], identities: Iterable[str]) -> str:
         """Return the name of the shard of these films under these conditions, in whatever order these are asked."""
@@ -63,7 +64,11 @@ class BlockShards:
 
     def read(self, films: Sequence[FilmKey], identities: Iterable[str]) -> pa.Table | None:
         """Return the rows of a block, film by film, within it by identity; `None` where it is not done."""
-        return self._believed(self.name(films, identities), _keys(films, identities))
+        name = self.name(films, identities)
+        if self._last is None or self._last[0] != name:  # whoever looks whether a block is done then asks for its rows
+            table = self._believed(name, _keys(films, identities))
+            self._last = None if table is None else (name, table)
+        return None if self._last is None else self._last[1]
 
     def known(self, films: Sequence[FilmKey], identities: Iterable[str]) -> dict[RowKey, Row]:
         """Return what any shard or part holds of these films under these conditions."""

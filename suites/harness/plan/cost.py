@@ -21,6 +21,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.plan.speed import Speed, cores
 from suites.harness.plan.stored import Stored
 from suites.harness.predictions.ahead import AT_WORK, WAITING
+from suites.harness.predictions.blocks import FILMS
 from suites.harness.predictions.opened import HELD
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.pieces import needed
@@ -40,6 +41,9 @@ MEASURING = 0.05
 """Seconds of resampling that a claim takes where its result is not kept."""
 PAGE_SECONDS = 2.5
 """Seconds of writing a report whose pictures are all there."""
+WORKERS = 1, 8, 64
+WORTH_SPREADING = 3600
+"""Seconds of predicting from which the plan says what several workers would make of it."""
 RUNTIME = 900 * 1024**2
 """Bytes of Python with torch and its libraries."""
 
@@ -58,6 +62,7 @@ class Cost:
         timed: whether every network was timed; a service is not.
         stored: of the film-conditions, those that the cache has already.
         disk: bytes that the cache will grow by at most; `memory`: bytes at the peak, beside the networks' own work.
+        blocks: of films that are predicted together; `shards`: bytes of the files that all of them are kept in.
     """
 
     film_conditions: int
@@ -70,6 +75,16 @@ class Cost:
     stored: int
     disk: int
     memory: int
+    blocks: int = 0
+    shards: int = 0
+
+    def with_workers(self, workers: int) -> float:
+        """Return the seconds of all stages where so many workers, each with a GPU or machine like this, predict.
+
+        A worker has whole blocks, so the last round may leave some idle; the other stages are not spread.
+        """
+        rounds = -(-self.blocks // workers)
+        return self.whole - self.seconds.get("predicting", 0.0) * (1 - rounds / max(self.blocks, 1))
 
     @property
     def whole(self) -> float:
@@ -84,6 +99,10 @@ class Cost:
         parts = ", ".join(f"{stage} {duration(took)}" for stage, took in self.seconds.items() if took >= 1)
         whole = f"about {duration(self.whole)}" if self.timed else "as long as the service takes to answer"
         yield f"{done}, {whole} on this machine{f' ({parts})' if parts and self.timed else ''}"
+        if self.timed and self.seconds.get("predicting", 0.0) >= WORTH_SPREADING:
+            several = ", ".join(f"{duration(self.with_workers(count))} on {count}" for count in WORKERS)
+            shards = f"{self.blocks:,} blocks, {_size(self.shards)} of shards"
+            yield f"spread: {shards}; about {several} GPUs or machines like this"
         yield f"room: about {_size(self.disk)} of cache, {_size(self.memory)} of memory beside the network's own work"
 
 
@@ -153,6 +172,8 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         stored=stored.predictions,
         disk=disk,
         memory=RUNTIME + peak,
+        blocks=sum(-(-len(cohorts[role]) // FILMS) for role in evaluation.plan),
+        shards=sum(rows.values()) * ROW_BYTES,
     )
 
 

@@ -24,7 +24,7 @@ from suites.harness.endpoints.external.foreseen import why_not
 from suites.harness.errors import CohortProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.formatting.wording import plain_name
-from suites.harness.plan.cost import Cost, cost
+from suites.harness.plan.cost import WORKERS, Cost, cost
 from suites.harness.plan.precision import Group, Precision, precision
 from suites.harness.plan.readable import Tried, tried
 from suites.harness.plan.speed import Speed, measure
@@ -85,7 +85,11 @@ class Plan:
             "missing": {reason: list(ids) for reason, ids in self.missing.items()},
             "refused": self.refused,
             "unreadable": {role: [list(pair) for pair in one.unreadable.values()] for role, one in self.tried.items()},
-            "cost": asdict(self.cost) | {"seconds_in_all": self.cost.whole},
+            "cost": asdict(self.cost)
+            | {
+                "seconds_in_all": self.cost.whole,
+                "seconds_with_workers": {str(count): self.cost.with_workers(count) for count in WORKERS},
+            },
         }
 
     def lines(self, *, every_claim: bool = False, refusal: bool = True) -> list[str]:

@@ -91,7 +91,9 @@ class Answers:
         features = predictions.features
         if features is not None:
             features = features[inside.to_numpy()[clean]]
-        kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
+        kept = predictions
+        if not inside.all():
+            kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
         readable = cohort.table["id"].astype(str).isin(set(predicted))
         return cls(
             subject=subject,

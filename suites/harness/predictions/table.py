@@ -15,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from tqdm import tqdm
 
 from suites.harness.cache.block_shards import KEY
@@ -23,7 +24,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.identities import Identities
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
-from suites.harness.predictions.blocks import Receipt, cut, gathered
+from suites.harness.predictions.blocks import Filed, Receipt, cut, gathered
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.engine import Engine
@@ -93,10 +94,13 @@ def predict(
     predicting = job.ready({name: subject for name, (subject, _) in subjects.items()})
     blocks = cut(identities.rows)
     receipts: list[Receipt] = []
+    answered: dict[str, dict[int, pa.Table]] = {name: {} for name in predicting.engines}
     with _following(progress or Progress(), cohort, quiet=quiet) as told, identities:
         for receipt in workers.receipts(predicting, blocks, told):
             identities.keep(receipt.films, receipt.notes)
             receipts.append(receipt)
+            for name, engine in predicting.engines.items():  # now, while the shard is at hand
+                answered[name][receipt.number] = gathered(engine.shards, name, [receipt]).drop_columns(list(KEY))
     receipts.sort(key=lambda receipt: receipt.number)
     contents = {image: content for receipt in receipts for image, content in receipt.films}
     failed = {text: how for receipt in reversed(receipts) for text, how in receipt.failed.items()}
@@ -106,7 +110,8 @@ def predict(
     found = {}
     for name, engine in predicting.engines.items():
         ran = [condition for condition in subjects[name][1] if condition.text not in failed]
-        table, features = _collect(engine, gathered(engine.shards, name, receipts).to_pandas(), cohort, ran, contents)
+        blocks_of = [(receipt.filed[name], answered[name].pop(receipt.number)) for receipt in receipts]
+        table, features = _collect(engine, blocks_of, cohort, ran, contents)
         computed = sum(receipt.filed[name].computed for receipt in receipts)
         found[name] = Predictions(table, features, left_out, computed, contents, notes, failed)
     return found
@@ -153,27 +158,52 @@ def _notes(receipts: Sequence[Receipt], cohort: Cohort) -> tuple[str, ...]:
 
 def _collect(
     engine: Engine,
-    rows: pd.DataFrame,
+    blocks: Sequence[tuple[Filed, pa.Table]],
     cohort: Cohort,
     conditions: Sequence[Condition],
     contents: Mapping[str, str],
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float32] | None]:
-    """Return the table in cohort order, and the features of the clean films."""
-    order = pd.DataFrame(
-        [
-            (contents[image], image, condition.identity, condition.text, condition.severity)
-            for image in cohort.table["id"].astype(str)
-            if image in contents
-            for condition in conditions
-        ],
-        columns=[*KEY, "condition", "severity"],
-    )
-    table = order.merge(rows, on=list(KEY), how="left", validate="many_to_one")
-    clean = table.loc[table["condition"] == CLEAN, "features"]
-    features = None
-    if len(clean) and clean.notna().all():
-        features = np.stack([np.frombuffer(value, np.float32) for value in clean])
+    """Return the table in cohort order, and the features of the clean films.
+
+    Args:
+        engine: that answered.
+        blocks: in their order, what is filed of each and its rows: film by film, within a film by identity.
+        cohort: the films.
+        conditions: that every film was asked under.
+        contents: of the films that could be read, by id.
+    """
+    clean = [place for place, condition in enumerate(conditions) if condition.text == CLEAN]
+    images: list[str] = []
+    parts: list[pa.Table] = [engine.shards.schema.empty_table().drop_columns([*KEY, "features"])]
+    features: list[npt.NDArray[np.float32]] = []
+    for filed, rows in blocks:
+        place = {identity: at for at, identity in enumerate(sorted(set(filed.identities)))}
+        own = np.array([place[condition.identity] for condition in conditions], dtype=np.int64)
+        films = [film for film, (image, _) in enumerate(filed.films) if image in contents]
+        images += [filed.films[film][0] for film in films]
+        at = np.array(films, dtype=np.int64)[:, None] * len(place) + own
+        parts.append(rows.drop_columns("features").take(at.ravel()))
+        seen = rows["features"].take(at[:, clean].ravel())
+        if len(seen) and not seen.null_count:
+            features.append(np.stack([np.frombuffer(value, np.float32) for value in seen.to_pylist()]))
+    each = len(conditions)
+    columns = {
+        "subject": _repeated([engine.subject.name], np.zeros(len(images) * each, dtype=np.int32)),
+        "cohort": _repeated([cohort.name], np.zeros(len(images) * each, dtype=np.int32)),
+        "image": _repeated(images, np.repeat(np.arange(len(images), dtype=np.int32), each)),
+        "condition": _repeated(
+            [condition.text for condition in conditions], np.tile(np.arange(each, dtype=np.int32), len(images))
+        ),
+        "severity": np.tile(np.array([condition.severity for condition in conditions], dtype=np.int64), len(images)),
+    }
+    found = pa.concat_tables(parts).combine_chunks().to_pandas()
     logits = [f"logit_{index}" for index in range(engine.width)]
-    table = table.assign(subject=engine.subject.name, cohort=cohort.name)
-    table = table[["subject", "cohort", "image", "condition", "severity", *logits, "undefined"]]
-    return table.astype(dict.fromkeys(logits, "float32")), features
+    table = pd.DataFrame({**columns, **{name: found[name] for name in (*logits, "undefined")}})
+    whole = np.concatenate(features) if sum(map(len, features)) == len(images) * len(clean) and features else None
+    return table.astype(dict.fromkeys(logits, "float32")), whole
+
+
+def _repeated(texts: Sequence[str], places: npt.NDArray[np.int32]) -> pd.Series:
+    """Return a column of texts, each named by its place among a few, without an object for each row."""
+    column = pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.large_string())).dictionary_decode()
+    return pd.Series(column.to_pandas())

@@ -97,12 +97,14 @@ class FilmAnswers:
         """Return the labelled films that most conditions turn from right to wrong, of equals the surest wrong one."""
         lost = (self.wrong & ~self.wrong[:, :1] & self.called[:, :1]).sum(axis=1)
         surest = np.where(self.wrong, self.confidence, -1.0).max(axis=1)
-        order = sorted(range(len(self.truth)), key=lambda at: (-int(lost[at]), -float(surest[at]), at))
-        return [at for at in order if self.wrong[at].any()][:count]
+        order = np.lexsort((-surest, -lost))
+        mistaken = np.asarray(self.wrong.any(axis=1))
+        return [int(at) for at in order[mistaken[order]][:count]]
 
-    def long(self) -> pd.DataFrame:
+    def long(self, films: slice = slice(None)) -> pd.DataFrame:
         """Return one row per film and condition that was asked: call, confidence, right or wrong, changed or not."""
-        film, condition = np.nonzero(self.calls < NOT_ASKED)
+        film, condition = np.nonzero(self.calls[films] < NOT_ASKED)
+        film += films.start or 0
         known = (self.truth[film] >= 0) & self.called[film, condition]
         return pd.DataFrame({
             "subject": self.subject, "cohort": self.films["cohort"].to_numpy()[film],

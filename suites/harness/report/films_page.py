@@ -22,15 +22,11 @@ from PIL import Image
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.record import Record
-from suites.harness.report import page
+from suites.harness.report import growing_tables, page
 from suites.harness.report.film_answers import STEPS, UNDEFINED, FilmAnswers, described, film_answers
 
 PAGE = page.FILMS
-FILES = (
-    (PAGE, "every film with what was said of it, the worst ones to look at"),
-    ("film-summary.csv", "one row per film and subject: truth, call, conditions that change it, its surest wrong call"),
-    ("film-answers.parquet", "one row per film, subject and condition: call, confidence, right, changed"),
-)
+SUMMARY, ANSWERS = "film-summary", "film-answers.parquet"
 PICTURED = 12
 """Films whose pictures lie beside the page."""
 GROUPS = 3
@@ -45,6 +41,18 @@ Look = Callable[[str, str], npt.NDArray[np.float32]]
 """From a film's id and a condition to (H, W) in [0, 1], as the subject was shown it."""
 
 
+def files(films: int) -> tuple[tuple[str, str], ...]:
+    """Return name and content of what `write_films` writes of a run of so many films."""
+    return (
+        (PAGE, "every film with what was said of it, the worst ones to look at"),
+        (
+            growing_tables.named(SUMMARY, films),
+            "one row per film and subject: truth, call, conditions that change it, its surest wrong call",
+        ),
+        (ANSWERS, "one row per film, subject and condition: call, confidence, right, changed"),
+    )
+
+
 def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAnswers]:
     """Write films.html, its tables and the pictures of the worst films; return what they were made from.
 
@@ -57,8 +65,9 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     if not answers:
         return []
     summaries = [one.summary() for one in answers]
-    pd.concat(summaries, ignore_index=True).to_csv(folder / FILES[1][0], index=False)
-    pd.concat([one.long() for one in answers], ignore_index=True).to_parquet(folder / FILES[2][0], index=False)
+    everyone = len(answers[0].films)
+    table = growing_tables.write_table(pd.concat(summaries, ignore_index=True), folder, SUMMARY, films=everyone)
+    growing_tables.write_rows((one.long for one in answers), folder / ANSWERS, films=everyone)
     listed = _listed(answers, record.seed)
     shown = [one.among(listed) for one in answers]
     chosen = _chosen(shown, record.cohort.name) if look else []
@@ -74,7 +83,7 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     }
     worst = summaries[0].iloc[answers[0].worst(25)]  # for readers without scripts
     html = page.environment().get_template("films.html.j2").render(
-        record=record, data=embedded(data), pictured=len(pictures), films=len(answers[0].films), listed=len(films),
+        record=record, data=embedded(data), pictured=len(pictures), films=everyone, listed=len(films), table=table,
         worst=worst.to_dict("records"), subjects=[one.subject for one in answers], **page.assets(script="films.js"),
     )  # fmt: skip
     (folder / PAGE).write_text(html, encoding="utf-8")

@@ -12,9 +12,9 @@ from suites.harness.errors import UsageProblem, one_line, reason
 from suites.harness.formatting import wording
 from suites.harness.formatting.cells import whole_percent
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.report.films_page import FILES, PAGE
+from suites.harness.report.films_page import ANSWERS as FILE
+from suites.harness.report.films_page import PAGE
 
-FILE = next(name for name, _ in FILES if name.endswith(".parquet"))
 COLUMNS = ["subject", "cohort", "film", "truth", "condition", "call", "confidence", "right", "changed"]
 
 

@@ -21,6 +21,7 @@ from suites.harness.errors import UsageProblem, reason
 from suites.harness.foreign_file import MIB, read_bytes, size_text
 from suites.harness.record import Record
 from suites.harness.report import results
+from suites.harness.report.growing_tables import table_in
 
 MOST_PREDICTIONS = 2048 * MIB
 """Bytes of a predictions.parquet, as it is and as it inflates; 10,000 films under 150 conditions take 60 MiB."""
@@ -56,8 +57,8 @@ def stored(path: Path) -> Run:
     """
     document = results.load_results(path)
     folder = path if path.is_dir() else path.parent
-    predictions, films = folder / "predictions.parquet", folder / "films.csv"
-    if not (predictions.exists() and films.exists()):
+    predictions, films = folder / "predictions.parquet", table_in(folder, "films")
+    if films is None or not predictions.exists():
         return Run(document)
     try:
         return Run(document, _predictions(predictions, document), _films(films, document))
@@ -102,13 +103,28 @@ def _films(path: Path, document: Mapping[str, Any]) -> pd.DataFrame:
     if not data.strip():
         raise ValueError(f"{path.name} is empty")
     try:
-        films = pd.read_csv(BytesIO(data), dtype=str, keep_default_na=False)
-    except ValueError as error:
+        if path.suffix == ".parquet":
+            films = _texts(data)
+        else:
+            films = pd.read_csv(BytesIO(data), dtype=str, keep_default_na=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path.name}: {error}") from None
     if missing := [name for name in ("cohort", "id", "label", "patient") if name not in films]:
         raise ValueError(f"{path.name} has no column {missing[0]}")
     _refuse_repeated(films, ("cohort", "id"), path, document)
     return films
+
+
+def _texts(data: bytes) -> pd.DataFrame:
+    """Return a table of texts; what pandas once noted about its own types in the file decides nothing."""
+    file = pq.ParquetFile(BytesIO(data))
+    inflated = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+    if inflated > MOST_FILMS_BYTES:
+        raise ValueError(f"inflates to {size_text(inflated)}")
+    table = file.read(use_threads=False).replace_schema_metadata(None)
+    if other := [field for field in table.schema if not _is_text(field.type)]:
+        raise ValueError(f"column {other[0].name} holds {other[0].type}")
+    return pd.DataFrame(table.to_pandas()).fillna("")
 
 
 def _refuse_repeated(table: pd.DataFrame, keys: Sequence[str], path: Path, document: Mapping[str, Any]) -> None:

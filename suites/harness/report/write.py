@@ -23,6 +23,7 @@ from suites.harness.report import (
     comparison_section,
     films_page,
     grid_section,
+    growing_tables,
     hospitals_section,
     page,
     pictures,
@@ -40,8 +41,8 @@ DOWNLOADS = (
     ("results.schema.json", "the JSON Schema of that file"),
     ("results.csv", "the same measures as a flat table"),
     ("predictions.parquet", "every answer of every subject: logits by film and condition"),
-    ("films.csv", "the films with label and patient, to recompute any number"),
 )
+FILMS = "films", "the films with label and patient, to recompute any number"
 
 CHECKS = ("checks.html", "what every check and warning means")
 
@@ -82,15 +83,16 @@ def write_report(
         (partial / "results.schema.json").write_bytes(results.SCHEMA_FILE.read_bytes())
         results.measures_table(document).to_csv(partial / "results.csv", index=False)
         results.predictions_table(record).to_parquet(partial / "predictions.parquet", index=False)
-        results.films_table(record).to_csv(partial / "films.csv", index=False)
+        films = results.films_table(record)
+        listed = growing_tables.write_table(films, partial, FILMS[0], films=len(films))
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
         further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
         drawn = hospitals.write(partial) if hospitals else {}
         further = (*further, *(hospitals_section.FILES if hospitals else ()))
         if films_page.write_films(record, _look(grid), partial):
-            further = (*further, *films_page.FILES)
-        downloads = (*DOWNLOADS, CHECKS, *further, *_files(record, partial))
+            further = (*further, *films_page.files(len(films)))
+        downloads = (*DOWNLOADS, (listed, FILMS[1]), CHECKS, *further, *_files(record, partial))
         if section:
             (partial / grid_section.CARDS).write_text(page.render_cards(record, section.cards), encoding="utf-8")
         (partial / CHECKS[0]).write_text(page.render_checks(record), encoding="utf-8")

@@ -47,7 +47,7 @@ class Resamples:
     @property
     def patients(self) -> int:
         """Number of different patients."""
-        return len(np.unique(self.cluster))
+        return int(np.count_nonzero(np.bincount(self.cluster, minlength=1)))
 
     @classmethod
     def draw(cls, patients: npt.ArrayLike, labels: npt.ArrayLike, *, seed: int, count: int = RESAMPLES) -> Resamples:

@@ -317,3 +317,27 @@ def test_what_films_of_another_hospital_cannot_settle_is_known_from_their_labels
     assert all(reason.startswith("elsewhere: ") and why in reason for reason in missing)
     told = {judgement.claim.id: judgement.reason for judgement in run.run().judgements}
     assert all(why in told[name] for name in barred)
+
+
+def test_a_long_run_is_told_in_blocks_and_for_several_workers(evaluation):
+    slow = replace(SPEED, forward={"reader": 100.0, "calm": 200.0})
+    for several in (False, True):
+        run = evaluation("grid.stripes", films=130, several=several)
+        made = planned(run, slow)
+        cost, predicting = made.cost, made.cost.seconds["predicting"]
+        assert cost.blocks == 3 + len(run.plan) - 1  # 130 films are three blocks, a probe is one
+        assert cost.shards == 60 * cost.film_conditions
+        assert cost.with_workers(1) == pytest.approx(cost.whole)
+        assert cost.with_workers(2) == pytest.approx(cost.whole - predicting * (1 - -(-cost.blocks // 2) / cost.blocks))
+        assert cost.with_workers(64) == pytest.approx(cost.whole - predicting * (1 - 1 / cost.blocks)), (
+            "no block is cut"
+        )
+        (told,) = [line for line in made.lines() if "spread:" in line]
+        assert re.search(
+            rf"spread: {cost.blocks} blocks, \d+ MiB of shards; about .* on 1, .* on 8, .* on 64 GPUs", told
+        )
+        known = made.document()["cost"]["seconds_with_workers"]
+        assert [known[str(count)] for count in (1, 8, 64)] == [cost.with_workers(count) for count in (1, 8, 64)]
+    assert not any("spread:" in line for line in planned(run, SPEED).lines()), (
+        "a run of minutes needs no second machine"
+    )

@@ -285,9 +285,11 @@ def test_a_full_disk_is_one_line_and_finished_blocks_stay(tmp_path, monkeypatch)
 def test_a_shard_that_vanishes_before_it_is_gathered_is_one_line(tmp_path, monkeypatch):
     class Thief:
         def receipts(self, here, blocks, told):
-            yield from module.THIS_PROCESS.receipts(here, blocks, told)
-            for path in tmp_path.rglob("shard-*"):
-                path.unlink()
+            elsewhere = here.job.ready({"mortal": subject_of()})  # as in another process
+            for receipt in module.THIS_PROCESS.receipts(elsewhere, blocks, told):
+                for path in tmp_path.rglob("shard-*"):
+                    path.unlink()
+                yield receipt
 
     with pytest.raises(UsageProblem, match="removed or damaged while this run was reading it; run again"):
         predict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from suites.harness.cohorts.cohort import Cohort
@@ -57,7 +57,7 @@ def folder_cohort(
 def assembled(
     spec: Spec,
     root: Path,
-    told: Sequence[Fields],
+    told: Iterable[Fields],
     headers: Headers,
     *,
     name: str,
@@ -71,7 +71,7 @@ def assembled(
     Args:
         spec: what the user wrote.
         root: ids are paths relative to it.
-        told: each with `path`, and what folders, names and the manifest tell of the film.
+        told: each with `path`, and what folders, names and the manifest tell of the film; walked through several times.
         headers: of these films.
         name: of the cohort.
         manifest: the name of the table that tells some of it, "" without one.

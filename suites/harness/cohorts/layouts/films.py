@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from suites.harness.cohorts.decoding import decode_image, decode_mask
 from suites.harness.cohorts.patient_facts import with_patient_facts
 from suites.harness.errors import printable
 
+_BATCH = 2**14
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -78,7 +80,6 @@ def film_table(
             them all, since ids are published.
         masks: columns that hold files of masks.
     """
-    complete = []
     unprintable: dict[str, str] = {}
 
     def as_printed(path: str) -> str:
@@ -86,28 +87,36 @@ def film_table(
             unprintable[printable(path)] = path
         return printable(path)
 
-    rows = list(rows)
-    elsewhere = [path for row in rows if not (path := str(row["path"])).startswith(f"{root}{os.sep}")]
-    holding = os.path.commonpath([os.path.dirname(path) for path in elsewhere]) if elsewhere else ""  # noqa: PTH120
-
-    def named(path: str) -> str:
-        if path.startswith(f"{root}{os.sep}"):
-            return relative_name(path, root)
-        return f"../{os.path.basename(holding)}/{relative_name(path, Path(holding))}"  # noqa: PTH119
-
-    for row in rows:
-        path = str(row["path"])
-        identity = str(row.get("id") or printable(named(path)))
+    def filled(row: Mapping[str, object]) -> dict[str, object]:
         known = {key: value for key, value in row.items() if key != "path"}
-        filled = {column: str(row.get(column) or "") for column in COLUMNS}
-        filled |= {"id": identity, "file": as_printed(path), "patient": filled["patient"] or identity}
-        filled |= {column: as_printed(str(row.get(column) or "")) for column in masks}
-        complete.append(known | filled)
-    table = pd.DataFrame(complete, columns=None if complete else list(COLUMNS))
+        texts = {column: str(row.get(column) or "") for column in (*COLUMNS, *masks)}
+        texts |= {column: as_printed(texts[column]) for column in masks}
+        return known | texts | {"file": as_printed(str(row["path"]))}
+
+    # A batch at a time, so that no more of them are ever held as Python's objects.
+    complete = map(filled, rows)
+    parts = [pd.DataFrame(batch) for batch in iter(lambda: list(islice(complete, _BATCH)), [])]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS), dtype=str)
     table = table.fillna(dict.fromkeys(table.select_dtypes(["object", "string"]), ""))
+    table["id"] = _ids(table, [unprintable.get(path, path) for path in table["file"]], root)
+    table["patient"] = table["patient"].where(table["patient"] != "", table["id"])
     table = with_patient_facts(table)
     ordered = [*COLUMNS, *(column for column in table if column not in COLUMNS)]
     return table[ordered].sort_values("id", kind="stable", ignore_index=True), unprintable
+
+
+def _ids(table: pd.DataFrame, paths: Sequence[str], root: Path) -> list[str]:
+    """Return (N,) the id of each film: as told, else its path as `film_table` says."""
+    below = f"{root}{os.sep}"
+    elsewhere = [path for path in paths if not path.startswith(below)]
+    holding = os.path.commonpath([os.path.dirname(path) for path in elsewhere]) if elsewhere else ""  # noqa: PTH120
+
+    def named(path: str) -> str:
+        if path.startswith(below):
+            return relative_name(path, root)
+        return f"../{os.path.basename(holding)}/{relative_name(path, Path(holding))}"  # noqa: PTH119
+
+    return [told or printable(named(path)) for told, path in zip(table["id"], paths, strict=True)]
 
 
 def relative_name(path: str, root: Path) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,14 +77,14 @@ class Headers:
         """Return a row without what its file's name suggests, where it has a header."""
         return {key: value for key, value in row.items() if str(row["path"]) not in self.told or key not in _TOLD}
 
-    def below(self, rows: Sequence[Mapping[str, object]]) -> Iterator[dict[str, object]]:
+    def below(self, rows: Iterable[Mapping[str, object]]) -> Iterator[dict[str, object]]:
         """Yield rows completed by their headers; what a row says already stays.
 
         A film whose patient only its header tells is of the patient that the rows name for other films of that header:
         a manifest that leaves a cell empty would make two patients of one.
         """
         named: dict[str, set[object]] = {}
-        for row in rows:
+        for row in rows if self.told else ():
             if row.get("patient") and (identity := self._told_of(row).get("patient")):
                 named.setdefault(identity, set()).add(row["patient"])
         for row in rows:
@@ -95,13 +95,15 @@ class Headers:
                 header = {key: value for key, value in header.items() if key not in ("age", "age_group")}
             yield {**row, **{key: value for key, value in header.items() if not row.get(key)}}
 
-    def notes(self, rows: Sequence[Mapping[str, object]], manifest: str) -> tuple[str, ...]:
+    def notes(self, rows: Iterable[Mapping[str, object]], manifest: str) -> tuple[str, ...]:
         """Return what a reader must know: how the films are displayed, and what contradicts their manifest.
 
         Args:
             rows: what the manifest tells of each film, beside its `path`.
             manifest: its name.
         """
+        if not self.told:
+            return ()
         displayed = ", ".join(f"{rule} ({count})" for rule, count in sorted(self.rules.items()))
         notes = [f"DICOM films are displayed by their {displayed}"] if displayed else []
         for column, what in (("view", "views"), ("age_group", "age groups")):
@@ -123,7 +125,7 @@ class Headers:
     def _told_of(self, row: Mapping[str, object]) -> Mapping[str, str]:
         return self.told.get(str(row["path"]), {})
 
-    def _regrouped(self, rows: Sequence[Mapping[str, object]], manifest: str) -> tuple[str, ...]:
+    def _regrouped(self, rows: Iterable[Mapping[str, object]], manifest: str) -> tuple[str, ...]:
         """Return the note where manifest and headers disagree on which films are of one patient."""
         pairs = {
             (str(row["patient"]), header)

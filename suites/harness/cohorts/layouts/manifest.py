@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.assembly import assembled
 from suites.harness.cohorts.layouts.headers import Headers
 from suites.harness.cohorts.layouts.manifest_findings import OPTION, listed_findings
 from suites.harness.cohorts.layouts.metadata import (
     SUFFIXES,
+    RowsOf,
     files_named,
     find_beside,
     located_file,
     not_read_beside,
     read_manifest,
-    rows_of,
 )
 from suites.harness.cohorts.layouts.missing_labels import why_no_label_column
 from suites.harness.cohorts.layouts.registry import Spec, register
@@ -58,16 +60,16 @@ def manifest(spec: Spec) -> Cohort:
         raise CohortProblem(f"{shown(path)}: columns mask and lesion_mask mean the same; remove one of them")
     if "id" in told and (repeated := told["id"][told["id"].duplicated() & (told["id"] != "")].tolist()):
         raise CohortProblem(f"{shown(path)}: gives the id {shown(repeated[0])} more than once")
-    rows: list[dict[str, object]] = []
-    for file, row in zip(files_named(told, path), rows_of(told), strict=True):
-        row |= {column: located_file(root, str(row[column])) for column in masks.values() if row[column]}
-        rows.append(row | {"path": file})
-    headers = Headers.read(Path(str(row["path"])) for row in rows)
+    files = files_named(told, path)
+    headers = Headers.read(map(Path, files))
+    located = {column: [name and located_file(root, str(name)) for name in told[column]] for column in masks.values()}
+    # As objects: a file's name need not be text.
+    told = told.assign(**{name: pd.Series(paths, dtype=object) for name, paths in {"path": files, **located}.items()})
     whole_folder = spec.path.is_dir()
     return assembled(
         spec,
         root,
-        rows,
+        RowsOf(told),
         headers,
         name=root.name if whole_folder else f"{root.name}/{path.name}",
         manifest=shown(path.name, 60),

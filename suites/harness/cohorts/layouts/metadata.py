@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 BESIDE = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata", "labels") for suffix in SUFFIXES)
 TEXT = ("id", "file", "label", "patient", "view", "age_group", "finding", "split", "mask")
 ADULT_FROM_YEARS = 18
+_BATCH = 2**14
 NAMES = ("id", "file", "label")
 _SEEN = frozenset({"patient", "view", "age_group", "finding", "split"})
 _NOT_PLAIN = ("//", "/./", "\\") if os.sep == "/" else ("/", "\\")
@@ -77,11 +79,23 @@ def read_manifest(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return known, (*notes, *more)
 
 
-def rows_of(told: pd.DataFrame) -> Iterator[dict[str, object]]:
-    """Yield the rows of a manifest, by column."""
-    names = [str(name) for name in told]
-    for values in zip(*(told[name].tolist() for name in told), strict=True):
-        yield dict(zip(names, values, strict=True))
+@dataclass(frozen=True)
+class RowsOf(Iterable[dict[str, object]]):
+    """The rows of a manifest, by column; made anew whenever they are walked through, and none of them kept.
+
+    Attributes:
+        told: its cells.
+    """
+
+    told: pd.DataFrame
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        """Yield the rows, from a batch of the cells at a time."""
+        names = [str(name) for name in self.told]
+        for at in range(0, len(self.told), _BATCH):
+            part = self.told.iloc[at : at + _BATCH]
+            for values in zip(*(part[name].tolist() for name in part), strict=True):
+                yield dict(zip(names, values, strict=True))
 
 
 def files_named(told: pd.DataFrame, manifest: Path) -> list[str]:
@@ -94,11 +108,11 @@ def files_named(told: pd.DataFrame, manifest: Path) -> list[str]:
     """
     root = manifest.parent
     located = [located_file(root, str(name)) for name in told["file"]]
-    first: dict[str, int] = {}
-    for row, true in enumerate(true_paths(located)):
-        earlier = first.setdefault(true, row)
-        if earlier != row:
-            raise CohortProblem(f"{shown(manifest)}: {_named_twice(told, earlier, row)}")
+    true = true_paths(located)
+    if len(set(true)) < len(true):
+        first: dict[str, int] = {}
+        row = next(row for row, path in enumerate(true) if first.setdefault(path, row) != row)
+        raise CohortProblem(f"{shown(manifest)}: {_named_twice(told, first[true[row]], row)}")
     return located
 
 
@@ -124,7 +138,7 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
         CohortProblem: label or split of a film contradict each other, or two rows name one film.
     """
     told, spelt = read_manifest(manifest)
-    known = dict(zip(true_paths(files_named(told, manifest)), rows_of(told), strict=True))
+    known = dict(zip(true_paths(files_named(told, manifest)), RowsOf(told), strict=True))
     completed, missing, regrouped = [], 0, 0
     unsaid = {str(name): NOT_MENTIONED for name in told if str(name).startswith(PREFIX)}
     for row, true in zip(rows, true_paths(row["path"] for row in rows), strict=True):

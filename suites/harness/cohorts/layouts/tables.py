@@ -1,7 +1,8 @@
 """How are the cells of a table read, CSV, TSV or Parquet? As texts, within bounds that a table of films keeps.
 
 A table is some megabytes. What claims to be one and is more (a cell of a book's size, columns without end, Parquet that
-inflates) is refused before it is held in memory, and so is text that is not UTF-8, with its row.
+inflates) is refused before it is held in memory, and so is text that is not UTF-8, with its row. Rows are read as a
+stream: only a batch of them is ever held as Python's texts, what is read is held as Arrow's.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import csv
 import math
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,12 +28,13 @@ from suites.harness.foreign_file import MIB, read_bytes
 MOST_BYTES = 256 * MIB
 """Of a table's file, and of the text in it; the tables of the largest public collections have about 100 MB."""
 MOST_ROWS = 1_000_000
-MOST_CELLS = 6_000_000
+MOST_CELLS = 20_000_000
 MOST_COLUMNS = 4_096
 LONGEST_CELL = 32_767
 """Characters, as many as a cell of a spreadsheet holds."""
 _LONGEST_LINE = 2**17  # bytes; the csv module gives up on a cell beyond that
 _BATCH = 2**14
+_LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _SEPARATOR = re.compile(r"\"?sep=([^\w\"\r\n])\"?[,;\t|]*", re.IGNORECASE)
 _REMEDY = "keep the rows and columns that are needed"
 
@@ -87,10 +88,12 @@ def _text(data: bytes, where: str, *, numbered: bool = False) -> pd.DataFrame:
     """
     data = _utf8(data, where)
     _check_size(data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n") - 1, 1, where)
-    rows: list[list[str]] = []
+    header: list[str] = []
+    batch: list[list[str]] = []
+    texts = _Texts()
     separator = told = ""
     for number, line in _lines(data, where):
-        if not rows:
+        if not header:
             if not told and (first := _SEPARATOR.fullmatch(line.rstrip(" ")) or _SEPARATOR.fullmatch(line)):
                 told = first[1]
                 continue
@@ -104,25 +107,54 @@ def _text(data: bytes, where: str, *, numbered: bool = False) -> pd.DataFrame:
             ) from problem
         if not any(cell.strip() for cell in cells):
             continue
-        if rows and len(cells) != len(rows[0]):
+        if header and len(cells) != len(header):
             raise CohortProblem(
-                f"{where}: line {number} has {len(cells)} cells, the header {len(rows[0])}; "
+                f"{where}: line {number} has {len(cells)} cells, the header {len(header)}; "
                 "put a cell that holds the separator in quotes, and leave no cell out"
             )
         if len(line) > LONGEST_CELL:
             _check_cells(cells, f"line {number}", where)
-        rows.append(cells)
-        _check_size(len(rows) - 1, len(rows[0]), where)
-    if not rows:
+        if not header:
+            header = cells
+            _check_size(0, len(header), where)
+            _refuse_repeated(header, where)
+            continue
+        batch.append(cells)
+        _check_size(texts.rows + len(batch), len(header), where)
+        if len(batch) == _BATCH:
+            texts.add(_named(batch, header, where, numbered=numbered))
+            batch = []
+    if not header:
         raise ValueError("it is empty")
-    _refuse_repeated(rows[0], where)
-    table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
-    nameless = np.array([not as_seen(name) for name in rows[0]])
-    if numbered and nameless[0]:
-        table, nameless = table.iloc[:, 1:], nameless[1:]
-    if (filled := nameless & (table != "").to_numpy().any(axis=0)).any():
-        raise CohortProblem(f"{where}: column {filled.argmax() + 1} has no name; name it in the header, or remove it")
-    return pd.DataFrame({name: table[name].str.strip() for name in table.columns[~nameless]})
+    texts.add(_named(batch, header, where, numbered=numbered))
+    return texts.table()
+
+
+def _named(rows: Sequence[Sequence[str]], header: Sequence[str], where: str, *, numbered: bool) -> dict[str, list[str]]:
+    """Return the cells of a batch by the name of their column, without those that have none and hold nothing."""
+    columns: dict[str, list[str]] = {}
+    for at, name in enumerate(header):
+        if as_seen(name):
+            columns[name] = [row[at].strip() for row in rows]
+        elif any(row[at] for row in rows) and not (numbered and at == 0):
+            raise CohortProblem(f"{where}: column {at + 1} has no name; name it in the header, or remove it")
+    return columns
+
+
+class _Texts:
+    """The cells of a table as far as they are read, by column, as Arrow holds texts: end to end, no object for each."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._batches: list[pa.Table] = []
+
+    def add(self, columns: Mapping[str, Sequence[str]]) -> None:
+        """Take the next rows."""
+        self._batches.append(pa.table({name: pa.array(texts, pa.large_string()) for name, texts in columns.items()}))
+        self.rows += self._batches[-1].num_rows
+
+    def table(self) -> pd.DataFrame:
+        return pa.concat_tables(self._batches).to_pandas() if self._batches else pd.DataFrame()
 
 
 def _utf8(data: bytes, where: str) -> bytes:
@@ -145,7 +177,8 @@ def _separator(header: str) -> str:
 
 def _lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line that is not blank."""
-    for number, line in enumerate(data.splitlines(), start=1):
+    for number, found in enumerate(_LINE.finditer(data), start=1):
+        line = found[1]
         if len(line) > _LONGEST_LINE:
             raise CohortProblem(
                 f"{where}: line {number} holds {len(line):,} bytes; a row has at most {_LONGEST_LINE:,}. Is it a table?"
@@ -162,7 +195,7 @@ def _lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
 
 def _parquet(data: bytes, where: str) -> pd.DataFrame:
     try:
-        return pd.DataFrame(_columns(pq.ParquetFile(pa.BufferReader(data)), data, where), dtype=str)
+        return _columns(pq.ParquetFile(pa.BufferReader(data)), data, where)
     except (CohortProblem, MemoryError):
         raise
     except Exception as problem:  # a damaged file makes the foreign reader raise anything
@@ -170,8 +203,8 @@ def _parquet(data: bytes, where: str) -> pd.DataFrame:
         raise CohortProblem(f"{where}: cannot be read as a manifest ({detail}); write it again, or as CSV") from problem
 
 
-def _columns(file: pq.ParquetFile, data: bytes, where: str) -> dict[str, list[str]]:
-    """Return the texts of every flat column, decoded in batches, with every repeated text held once."""
+def _columns(file: pq.ParquetFile, data: bytes, where: str) -> pd.DataFrame:
+    """Return the texts of every flat column, decoded in batches."""
     flat = [field for field in file.schema_arrow if not pa.types.is_nested(_plain(field.type))]
     flat = [field for field in flat if not field.name.startswith("__index_level_")]  # of pandas: numbers of rows
     names = [field.name for field in flat]
@@ -184,16 +217,17 @@ def _columns(file: pq.ParquetFile, data: bytes, where: str) -> dict[str, list[st
     wordy = [field.name for field in flat if _is_text(_plain(field.type))]
     # Held as a dictionary, a long text that every row repeats takes memory once.
     file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=wordy, page_checksum_verification=True)
-    columns: dict[str, list[str]] = {name: [] for name in names}
+    found = _Texts()
     total = 0
     for batch in file.iter_batches(batch_size=_BATCH, columns=names, use_threads=False):
-        for name, found in columns.items():
-            texts = _cells(batch.column(name), f"column {shown(name, 30)}", len(found), where)
-            total += sum(map(len, texts))
+        columns: dict[str, list[str]] = {}
+        for name in names:
+            columns[name] = _cells(batch.column(name), f"column {shown(name, 30)}", found.rows, where)
+            total += sum(map(len, columns[name]))
             if total > MOST_BYTES:
                 raise CohortProblem(f"{where}: inflates to more than {MOST_BYTES // MIB} MiB of text; {_REMEDY}")
-            found.extend(texts)
-    return columns
+        found.add(columns)
+    return found.table() if found.rows else pd.DataFrame(dict.fromkeys(names, ()), dtype=str)
 
 
 def _cells(column: pa.Array, name: str, before: int, where: str) -> list[str]:

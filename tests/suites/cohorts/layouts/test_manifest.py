@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.layouts import films as film_tables
+from suites.harness.cohorts.layouts import load_cohort, metadata, tables
 from suites.harness.cohorts.layouts.metadata import age_group
 from suites.harness.errors import CohortProblem, FilmUnreadable
 
@@ -247,3 +249,48 @@ def test_an_age_that_cannot_be_tells_no_age_group(films: Films) -> None:
     path = films("a.png", "b.png", "c.png") / "list.csv"
     path.write_text("file,label,age\na.png,normal,999\nb.png,normal,-1\nc.png,normal,4\n")
     assert load_cohort(str(path)).table["age_group"].tolist() == ["", "", "child"]
+
+
+def long_manifest(folder: Path, kind: str, rows: int) -> str:
+    numbers = [f"{number:07d}" for number in range(rows)]
+    table = pd.DataFrame({
+        "file": [f"deep/{'café' * (number % 3)}/film {text}.png" for number, text in enumerate(numbers)],
+        "label": ["NORMAL", "virus", "", "bacteria"] * (rows // 4), "patient": ["7", "", "8", "9"] * (rows // 4),
+        "id": [f"x{text}" if number % 5 else "" for number, text in enumerate(numbers)], "age": "44", "dose": "1.5",
+        "note": ["", "NA", "1", " a "] * (rows // 4), "lung_mask": ["", "deep/mask.png"] * (rows // 2),
+    })  # fmt: skip
+    if kind == "csv":
+        table.to_csv(folder / "films.csv", index=False)
+    else:
+        table.assign(dose=1.5).to_parquet(folder / "films.parquet", index=False)
+    return str(folder / f"films.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_manifest_read_in_batches_is_that_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind) -> None:
+    spec = long_manifest(tmp_path, kind, 40)
+    whole = load_cohort(spec)
+    for module in (tables, metadata, film_tables):
+        monkeypatch.setattr(module, "_BATCH", 7)
+    found = load_cohort(spec)
+    pd.testing.assert_frame_equal(found.table, whole.table)
+    assert len(found) == 40
+    assert found.table["dose"].tolist() == [1.5] * 40
+    assert (found.notes, found.fingerprint) == (whole.notes, whole.fingerprint)
+
+
+def test_no_object_is_kept_for_each_row_of_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million rows as Python's texts and dictionaries took more than two kilobytes each."""
+    for module in (tables, metadata, film_tables):
+        monkeypatch.setattr(module, "_BATCH", 100)
+
+    def most_held(rows: int) -> int:
+        spec = long_manifest(tmp_path, "csv", rows)
+        tracemalloc.start()
+        load_cohort(spec)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    most_held(40)  # whatever is loaded at the first time
+    assert most_held(2_400) - most_held(800) < 1_600 * 1_000

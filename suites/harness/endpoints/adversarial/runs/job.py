@@ -120,7 +120,7 @@ class AttackWork:
                 batch_size=BATCH[subject.differentiable],
                 done={image for at, image in enumerate(ids) if at not in missing}, watch=watch,
             )  # fmt: skip
-            with mapping(LARGE) if whole else nullcontext():
+            with images_at_once() if whole else nullcontext():
                 for result in records:
                     yield ids.index(result.image_id), to_row(result)
                     made, said = 0.0, max(0.0, said - 1.0)  # the next pass is of another batch
