@@ -1,4 +1,4 @@
-"""Which subjects come with the project? `bundled:fragile`, `bundled:hardened`, `bundled:probe`."""
+"""Which subjects come with the project? `bundled:fragile`, `bundled:hardened`, `bundled:probe`, `bundled:findings`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.subject import Subject
 
 FOLDER = Path(__file__).parents[1] / "bundled"
-NAMES = ("fragile", "hardened", "probe")
+NAMES = ("fragile", "hardened", "probe", "findings")
 """What follows `bundled:` in a spec."""
 
 
