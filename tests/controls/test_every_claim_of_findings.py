@@ -27,7 +27,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.answers import Answers
 from suites.harness.subjects.finding import for_finding as on_finding
 from suites.harness.subjects.subject import Subject
-from tests.controls import confidence_pairs, group_pairs, hospital_pairs
+from tests.controls import confidence_pairs, group_pairs
 from tests.controls.films import CLASSES, cohort_of
 from tests.controls.registry import expected, find
 from tests.controls.subjects import Calm, subject_of
@@ -43,8 +43,7 @@ OF_FILMS = (
 )  # fmt: skip
 """One claim for each endpoint whose controls answer drawn films."""
 OF_NUMBERS = (
-    "calibration.error", "calibration.temperature", "abstention.missed", "abstention.missed_shifted",
-    "subgroup.underdiagnosis", "subgroup.auroc", "external.drop", "external.auroc",
+    "calibration.error", "abstention.missed", "abstention.missed_shifted", "subgroup.underdiagnosis",
 )  # fmt: skip
 """One for each whose controls are made of numbers."""
 
@@ -137,17 +136,11 @@ def test_what_fails_on_films_is_caught_and_what_does_not_is_cleared(name, judge,
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_what_fails_in_numbers_is_caught_and_what_does_not_is_cleared(name, judge, tmp_path, monkeypatch):
     claim = CLAIMS[name]
-    for module in (confidence_pairs, group_pairs, hospital_pairs):
+    for module in (confidence_pairs, group_pairs):
         made = module.simulated_evidence
         monkeypatch.setattr(
             module, "simulated_evidence", lambda main, cache, made=made, **how: made(of_one(main), cache, **how)
         )
-    if claim.endpoint.startswith("external"):
-        evidence = hospital_pairs.judged_there
-        monkeypatch.setattr(
-            hospital_pairs, "judged_there",
-            lambda claim, home, away, folder: evidence(claim, home, of_one(away), folder),
-        )  # fmt: skip
     check(claim, *find(claim)(for_finding(claim, (f"no {JUDGED}", JUDGED)), judge, tmp_path))
 
 

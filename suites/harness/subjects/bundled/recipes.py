@@ -119,7 +119,7 @@ RECIPES: Mapping[str, Recipe] = {
             layout="convnextv2",
             seed=14,
             start="fragile",
-            epochs=12,
+            epochs=6,
             rate=4e-3,
             several=True,
         ),
