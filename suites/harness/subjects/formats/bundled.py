@@ -26,5 +26,10 @@ def load_bundled(spec: str) -> Subject:
     if name not in NAMES:
         raise SubjectProblem(f"{spec!r}: no such bundled subject; known are {', '.join(f'bundled:{n}' for n in NAMES)}")
     subject = from_folder(FOLDER / name, spec, name=name, source=f"bundled:{name}", revision=None)
-    notes = (*subject.provenance.notes, "trained on simulated films: a demonstration and self-test, nothing medical")
-    return replace(subject, provenance=replace(subject.provenance, format="bundled", notes=notes))
+    read = (note for note in subject.provenance.notes if not note.startswith("preprocessing: hub"))
+    notes = (*read, "trained on simulated films: a demonstration and self-test, nothing medical")
+    return replace(
+        subject,
+        preprocessing=subject.preprocessings["repository"],  # all of them learned from films prepared so
+        provenance=replace(subject.provenance, format="bundled", notes=notes),
+    )
