@@ -24,7 +24,7 @@ FORMS = (
     "published",
     "hf:OWNER/NAME[@REVISION]",
     "FOLDER with config.json and model.safetensors",
-    "bundled:NAME (fragile, hardened, probe)",
+    "bundled:NAME (fragile, hardened, probe, findings)",
     "FILE.ckpt (Lightning)",
     "http://HOST:PORT[?classes=a,b,c&timeout=30&workers=8] (a service)",
     (

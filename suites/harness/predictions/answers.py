@@ -55,7 +55,7 @@ class Answers:
         progress: told of what is computed from them.
         workers: who passes these films through the subject once more, where somebody asks for that.
         blocks_at: where such passes are kept, where that is not the cache.
-        offset: of one finding, what its logits are counted from: the log-odds of its operating point.
+        offset: of one finding, the log-odds of its operating point, which stand for its absence.
     """
 
     subject: Subject
@@ -116,7 +116,8 @@ class Answers:
         """
         if not self.offset:
             return self
-        table = self.predictions.table.assign(logit_1=self.predictions.table["logit_1"] + np.float32(self.offset))
+        absent = self.predictions.table["logit_0"]
+        table = self.predictions.table.assign(logit_0=absent.where(absent.isna(), np.float32(0)))
         return replace(self, predictions=replace(self.predictions, table=table), offset=0.0)
 
     @cached_property

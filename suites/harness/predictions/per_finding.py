@@ -106,11 +106,11 @@ def of_subject(subject: Subject, answered: Predictions) -> Predictions:
         return answered
     index, offset = own_finding(subject)
     table = answered.table
-    there = table[f"logit_{index}"].to_numpy(np.float32) - np.float32(offset)
+    there = table[f"logit_{index}"].to_numpy(np.float32)
     columns = ["subject", "cohort", "image", "condition", "severity"]
     own = table[columns].assign(
         subject=subject.name,
-        logit_0=np.where(np.isnan(there), np.float32(np.nan), np.float32(0)),
+        logit_0=np.where(np.isnan(there), np.float32(np.nan), np.float32(offset)),
         logit_1=there,
         undefined=table["undefined"],
     )

@@ -1,9 +1,9 @@
 """How is one of several findings judged? As a subject of two classes, whose network is that of all findings.
 
-Its logits are (0, z - logit(threshold)): the second class is called exactly where the finding's probability exceeds its
-published operating point, so calls, attacks and saliency need to know nothing of thresholds. A confidence then counts
-from the operating point, where it is one half; where that is .5 it is the subject's own probability. Whether the
-probability itself is right is asked of (0, z), see `Answers.stated`.
+Its logits are (logit(threshold), z): the second is the subject's own, and the larger where the finding's probability
+exceeds its published operating point, so calls, attacks and saliency need to know nothing of thresholds. A confidence
+then counts from the operating point, where it is one half; where that is .5 it is the subject's own probability.
+Whether the probability itself is right is asked of (0, z), see `Answers.stated`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NormalisedFindings(Normalised):
 
 
 class OneFinding(nn.Module):
-    """A network of several findings as one of two classes: (0, z - offset) for one of its logits z."""
+    """A network of several findings as one of two classes: (offset, z) for one of its logits z."""
 
     def __init__(self, network: nn.Module, index: int, offset: float) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class OneFinding(nn.Module):
 
 
 def of_finding(logits: Tensor, index: int, offset: float) -> Tensor:
-    """Return (B, 2) logits of one of the findings of (B, F) logits, counted from its operating point."""
-    there = logits[:, index] - offset
-    return torch.stack([torch.zeros_like(there), there], dim=1)
+    """Return (B, 2) logits of one of the findings of (B, F) logits: its operating point's, and its own."""
+    there = logits[:, index]
+    return torch.stack([torch.full_like(there, offset), there], dim=1)
 
 
 def own_finding(subject: Subject) -> tuple[int, float]:
-    """Return which logit of its whole a subject of one finding is, and what it is counted from."""
+    """Return which logit of its whole a subject of one finding is, and the log-odds of its operating point."""
     whole = subject.whole
     if whole is None:
         raise ValueError(f"{subject.name} is no subject of one finding")

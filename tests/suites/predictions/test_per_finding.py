@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from suites.harness.claims import Verdict, load_claims
@@ -98,6 +99,10 @@ def test_the_published_operating_point_decides_calls_and_attacks_and_no_probabil
         np.testing.assert_array_equal(one.network(pixels).argmax(1).numpy(), called * 1)
         np.testing.assert_allclose(one.network(pixels).numpy(), answers.logits(), rtol=0, atol=1e-4)
         np.testing.assert_allclose(answers.stated.probabilities()[:, 1], stated[:, index], rtol=0, atol=1e-6)
+        # Whoever takes a sigmoid of the table's own column gets the finding's probability.
+        table = run.record().predictions.query("subject == @one.name and condition == 'clean'")
+        np.testing.assert_allclose(expit(table["logit_1"].to_numpy(float)), stated[:, index], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(expit(table["logit_0"].to_numpy(float)), threshold, rtol=0, atol=1e-6)
 
 
 def test_what_fails_by_construction_fails_on_its_finding_and_on_no_other(tmp_path):

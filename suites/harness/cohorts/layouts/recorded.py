@@ -1,4 +1,4 @@
-"""How do public tables write view, age and sex? Each in its own way; a cohort has one way, and shows what is untold."""
+"""How do public tables write the view? Each in its own way; a cohort has one way, and shows what is untold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suites.harness.cohorts.patient_facts import age_in_years
+from suites.harness.cohorts.patient_facts import age_in_years, sex_of
 
 FRONTAL = ("PA", "AP", "AP supine", "frontal")
 LATERAL = "lateral"
@@ -23,7 +23,6 @@ _VIEWS = {
     "l": LATERAL, "ll": LATERAL, "rl": LATERAL, "lat": LATERAL, "lateral": LATERAL,
     "left lateral": LATERAL, "right lateral": LATERAL,
 }  # fmt: skip
-_SEXES = {"m": "M", "male": "M", "1": "M", "f": "F", "female": "F", "2": "F", "w": "F"}
 
 
 def view_of(text: str) -> str:
@@ -35,11 +34,6 @@ def view_of(text: str) -> str:
     return _VIEWS.get(re.sub(r"[\s_-]+", " ", text.strip().lower()), text.strip())
 
 
-def sex_of(text: str) -> str:
-    """Return M or F, "" where a table tells neither (`Unknown`, `O`, nothing); 1 is male, 2 female (ISO 5218)."""
-    return _SEXES.get(text.strip().lower().removesuffix(".0"), "")
-
-
 def of_each(texts: pd.Series, read: Callable[[Any], object]) -> pd.Series:
     """Return what is read of each text; a text that many films share is read once."""
     places, known = pd.factorize(texts, use_na_sentinel=False)
@@ -48,7 +42,7 @@ def of_each(texts: pd.Series, read: Callable[[Any], object]) -> pd.Series:
 
 
 def normalised(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a cohort's table with `view`, `age` (years, float), `sex` as above, `age_group` from the age."""
+    """Return a cohort's table with `view` as above, `age` (years, float), `sex` as `sex_of` has it, `age_group`."""
     known = table.assign(view=of_each(table["view"], view_of))
     if "sex" in known:
         known["sex"] = of_each(known["sex"], sex_of)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 
 from robustness.perturbation import PerturbationUndefined, get
-from robustness.phantom import cohort_table, render_row
-from robustness.phantom.cohort import LABELS, MIXES
+from robustness.phantom import PhantomFilm, cohort_table, render_row
+from robustness.phantom.cohort import LABELS, MIXES, SEVERAL_AT_ONCE, names_in, render_several_row
+from robustness.phantom.several import SEVERAL, drawn_names
 from suites.harness.cache.code_digest import digest_of
 from suites.harness.subjects.preprocessing import REPOSITORY, Preprocessing
 from suites.import_names import PREFIX
@@ -34,7 +36,8 @@ class Split:
     """Which simulated films; another seed and another split name, so other patients.
 
     With `twins`, every patient is filmed once healthy and once with each finding, all else equal: what no hospital
-    can do, and what teaches a small network from few films to look at the finding and at nothing else.
+    can do, and what teaches a small network from few films to look at the finding and at nothing else. Of several
+    findings at once (`findings` is "several") twins are as many draws of none to three of them.
     """
 
     name: str
@@ -51,15 +54,28 @@ class Split:
             return cohort_table(
                 self.films, seed=self.seed, view=self.view, age=self.age, findings=self.findings, split=self.name
             )
-        names = MIXES[self.findings]
+        names = MIXES["mix" if self.several else self.findings]
         patients = cohort_table(
             self.films // len(names), seed=self.seed, view=self.view, age=self.age, findings=(names[0],),
             split=self.name, films_per_patient=1.0,
         )  # fmt: skip
         twins = pd.concat(
-            [patients.assign(finding=name, label=LABELS.get(name, ""), id=patients.id + f"-{name}") for name in names]
+            [patients.assign(finding=self._drawn(name, patients), id=patients.id + f"-{name}") for name in names]
         )
+        twins["label"] = ["" if self.several else LABELS.get(name, "") for name in twins.finding]
         return twins.sort_index(kind="stable").reset_index(drop=True)
+
+    @property
+    def several(self) -> bool:
+        """Whether a film shows none to three findings at once."""
+        return self.findings == SEVERAL_AT_ONCE
+
+    def _drawn(self, twin: str, patients: pd.DataFrame) -> list[str]:
+        """Return what each patient has on one of the twins."""
+        if not self.several:
+            return [twin] * len(patients)
+        draws = [drawn_names(self.seed, self.age, self.name, twin, patient) for patient in patients.patient]
+        return ["+".join(names) or "normal" for names in draws]
 
 
 TRAIN = Split("train", 3600, 101, twins=True)
@@ -77,6 +93,10 @@ OUTLIERS_VALIDATION = (
     Split("outliers-validation", 120, 107, view="AP", age="adult"),
 )
 """Others like them, on which its temperature is fitted."""
+SEVERAL_TRAIN = Split("train", 1500, 111, findings=SEVERAL_AT_ONCE, twins=True)
+SEVERAL_VALIDATION = Split("validation", 120, 112, findings=SEVERAL_AT_ONCE)
+SEVERAL_HELD_OUT = Split("held-out", 300, 113, findings=SEVERAL_AT_ONCE)
+"""Films of none to three findings at once."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +105,10 @@ class Films:
 
     Attributes:
         pixels: (N, 1 + V, RESIZED, RESIZED) uint8: the clean film and V perturbed ones, after the resize.
-        labels: (N,) index into `CLASSES`, -1 where no answer is right.
-        regions: (N, 3, 8, 8) share of lung, heart and lesion in each patch of the centre crop.
+        labels: (N,) index into `CLASSES`, -1 where no answer is right; of several findings at once (N, F) 1.0 where a
+            film shows the finding of `SEVERAL`, else 0.0.
+        regions: (N, 3, 8, 8) share of lung, heart and lesion in each patch of the centre crop; of several findings at
+            once (N, 2 + F, 8, 8), a lesion of each.
     """
 
     pixels: Tensor
@@ -140,7 +162,9 @@ def rendered(
         workers: processes; by default one per core.
     """
     rows = split.table().to_dict("records")
-    jobs = [(rows[start : start + 30], tuple(perturbations), variants) for start in range(0, len(rows), 30)]
+    jobs = [
+        (rows[start : start + 30], split.several, tuple(perturbations), variants) for start in range(0, len(rows), 30)
+    ]
     workers = workers or os.cpu_count() or 1
     if workers == 1 or len(jobs) == 1:
         parts = [_render(job) for job in jobs]
@@ -148,27 +172,43 @@ def rendered(
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             parts = list(pool.map(_render, jobs))
     pixels, regions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    labels = [CLASSES.index(LABELS[row["finding"]]) if row["finding"] in LABELS else -1 for row in rows]
-    return Films(torch.from_numpy(pixels), torch.tensor(labels), torch.from_numpy(regions))
+    return Films(torch.from_numpy(pixels), _labels(rows, split), torch.from_numpy(regions))
 
 
-_Job = tuple[Sequence[Mapping[object, object]], tuple[str, ...], int]
+def _labels(rows: Sequence[Mapping[Any, Any]], split: Split) -> Tensor:
+    if split.several:
+        return torch.tensor([[float(name in names_in(row["finding"])) for name in SEVERAL] for row in rows])
+    return torch.tensor([CLASSES.index(LABELS[row["finding"]]) if row["finding"] in LABELS else -1 for row in rows])
+
+
+_Job = tuple[Sequence[Mapping[object, object]], bool, tuple[str, ...], int]
 
 
 def _render(job: _Job) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    rows, perturbations, variants = job
+    rows, several, perturbations, variants = job
     torch.set_num_threads(1)
     whole = replace(REPOSITORY, short_side=RESIZED, size=RESIZED, channels=1)
     network_input = replace(REPOSITORY, short_side=RESIZED, size=SIZE, channels=1)
     pixels, regions = [], []
     for row in rows:
-        made = render_row(row)
+        made, lesions = _several(row) if several else _one(row)
         copies = [made.film, *(_perturbed(made.film, made.lung, row, perturbations, i) for i in range(variants))]
         pixels.append(torch.cat([_stored(copy, whole) for copy in copies]).numpy())
-        masks = torch.stack([made.lung, made.heart, made.lesion]).float()
+        masks = torch.stack([made.lung, made.heart, *lesions]).float()
         seen = network_input.differentiable(masks)
         regions.append(torch.nn.functional.adaptive_avg_pool2d(seen[:, 0], (8, 8)).numpy())
     return np.stack(pixels), np.stack(regions).astype(np.float32)
+
+
+def _one(row: Mapping[object, object]) -> tuple[PhantomFilm, list[Tensor]]:
+    made = render_row(row)
+    return made, [made.lesion]
+
+
+def _several(row: Mapping[object, object]) -> tuple[PhantomFilm, list[Tensor]]:
+    """Return a film of several findings, and the lesion of each of `SEVERAL`, empty where it is not there."""
+    drawn = render_several_row(row)
+    return drawn.film, [drawn.lesions.get(name, torch.zeros_like(drawn.film.lesion)) for name in SEVERAL]
 
 
 def _stored(film: Tensor, recipe: Preprocessing) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from suites.harness.subjects.bundled.cohorts import CLASSES, SIZE
-from suites.harness.subjects.bundled.recipes import DEPTHS, DIMS, VIT
+from suites.harness.subjects.bundled.cohorts import SIZE
+from suites.harness.subjects.bundled.recipes import DEPTHS, DIMS, VIT, Recipe
 from suites.harness.subjects.subject import IMAGENET_MEAN, IMAGENET_STD
 
 _CONVNEXTV2 = (
@@ -66,16 +66,18 @@ def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
     return key
 
 
-def config_of(layout: str) -> dict[str, Any]:
+def config_of(recipe: Recipe) -> dict[str, Any]:
     """Return config.json."""
     shared: dict[str, Any] = {
-        "id2label": {str(i): name for i, name in enumerate(CLASSES)},
-        "label2id": {name: i for i, name in enumerate(CLASSES)},
+        "id2label": {str(i): name for i, name in enumerate(recipe.classes)},
+        "label2id": {name: i for i, name in enumerate(recipe.classes)},
         "image_size": SIZE,
         "num_channels": 3,
         "hidden_act": "gelu",
     }
-    if layout == "convnextv2":
+    if recipe.several:
+        shared["problem_type"] = "multi_label_classification"
+    if recipe.layout == "convnextv2":
         return shared | {
             "architectures": ["ConvNextV2ForImageClassification"],
             "model_type": "convnextv2",
@@ -114,12 +116,12 @@ def processor_of(layout: str) -> dict[str, Any]:
     return shared | kind
 
 
-def write(folder: Path, network: nn.Module, layout: str) -> None:
+def write(folder: Path, network: nn.Module, recipe: Recipe) -> None:
     """Write weights, config and processor; the same weights give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(save(state_of(network, layout), metadata={"format": "pt"}))
-    write_json(folder / "config.json", config_of(layout))
-    write_json(folder / "preprocessor_config.json", processor_of(layout))
+    (folder / "model.safetensors").write_bytes(save(state_of(network, recipe.layout), metadata={"format": "pt"}))
+    write_json(folder / "config.json", config_of(recipe))
+    write_json(folder / "preprocessor_config.json", processor_of(recipe.layout))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

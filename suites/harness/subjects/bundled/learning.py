@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -63,11 +63,11 @@ class Taught(nn.Module):
     hundred films teach it nothing. The extra layer is thrown away afterwards.
     """
 
-    def __init__(self, network: Normalised) -> None:
+    def __init__(self, network: Normalised, classes: Sequence[str] = CLASSES) -> None:
         super().__init__()
         self.network = network
         self.body = cast("ConvNeXt", network.backbone)
-        self.where = nn.Conv2d(DIMS[2], 2 + len(CLASSES), 1)
+        self.where = nn.Conv2d(DIMS[2], 2 + len(classes), 1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (B, K), and maps (B, 2 + K, S / 16, S / 16) as logits."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from robustness.phantom.several import SEVERAL
+from suites.harness.subjects.bundled.cohorts import CLASSES
+
 DEPTHS = (1, 1, 3, 1)
 DIMS = (16, 32, 64, 128)
 """Blocks and channels of the ConvNeXt-V2 of *fragile* and *hardened*: 0.3 M parameters."""
@@ -43,6 +46,7 @@ class Recipe:
             and unanswerable films of other patients: one that is right on clean films only is too sure elsewhere.
         start: subject whose weights it starts from, read from its folder; none means random weights.
         frozen: whether the classes see only a linear layer on a frozen backbone that learned anatomy.
+        several: whether it answers each of several findings at once with a sigmoid, in place of one class of three.
     """
 
     name: str
@@ -63,6 +67,12 @@ class Recipe:
     tempered: bool = False
     start: str = ""
     frozen: bool = False
+    several: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What its logits stand for, in their order."""
+        return SEVERAL if self.several else CLASSES
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -101,6 +111,17 @@ RECIPES: Mapping[str, Recipe] = {
             epochs=24,
             rate=1.5e-3,
             frozen=True,
+        ),
+        Recipe(
+            "findings",
+            "Answers five findings at once, each with a sigmoid; goes on from fragile with films of none to three of "
+            "them, nothing against exposure, grids or attacks. For the suites of subjects with several findings.",
+            layout="convnextv2",
+            seed=14,
+            start="fragile",
+            epochs=6,
+            rate=4e-3,
+            several=True,
         ),
     )
 }

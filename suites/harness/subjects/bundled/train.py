@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import repeat
@@ -24,12 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suites.harness.subjects.bundled import cohorts, export, learning, probe
+from suites.harness.subjects.bundled import cohorts, export, findings, learning, probe
 from suites.harness.subjects.bundled.cohorts import (
     CLASSES,
     HELD_OUT,
     OUTLIERS,
     OUTLIERS_VALIDATION,
+    SEVERAL_HELD_OUT,
+    SEVERAL_TRAIN,
+    SEVERAL_VALIDATION,
     SIZE,
     TRAIN,
     VALIDATION,
@@ -38,6 +41,7 @@ from suites.harness.subjects.bundled.cohorts import (
     batch_of,
 )
 from suites.harness.subjects.bundled.recipes import DEPTHS, DIMS, RECIPES, SEEN, VIT, Recipe
+from suites.harness.subjects.finding import NormalisedFindings
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats.bundled import FOLDER, NAMES
 from suites.harness.subjects.formats.networks import Dinov2, convnextv2
@@ -62,7 +66,7 @@ def untrained(recipe: Recipe) -> Normalised:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if recipe.layout == "convnextv2":
-            network = convnextv2(DEPTHS, DIMS, len(CLASSES))
+            network = convnextv2(DEPTHS, DIMS, len(recipe.classes))
         else:
             network = Dinov2(
                 size=SIZE,
@@ -70,13 +74,13 @@ def untrained(recipe: Recipe) -> Normalised:
                 width=VIT["embed_dim"],
                 blocks=VIT["depth"],
                 heads=VIT["num_heads"],
-                num_classes=len(CLASSES),
+                num_classes=len(recipe.classes),
             )
         for module in network.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 # timm's 0.02 is made for hundreds of channels; in so narrow a network the signal would die.
                 nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-    return Normalised(network)
+    return (NormalisedFindings if recipe.several else Normalised)(network)
 
 
 def trained(recipe: Recipe, lessons: Lessons, start: Subject | None = None) -> tuple[Normalised, float]:
@@ -93,12 +97,14 @@ def trained(recipe: Recipe, lessons: Lessons, start: Subject | None = None) -> t
     torch.set_num_threads(1)
     network = untrained(recipe)
     if start is not None:
-        network.load_state_dict(cast("nn.Module", start.network).state_dict())
+        network.load_state_dict(_fitting(cast("nn.Module", start.network).state_dict(), network))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if recipe.frozen:
             probe.learn_regions(network, lessons.train, recipe)
             probe.fit_head(network, lessons.train)
+        elif recipe.several:
+            findings.learn_findings(network, lessons.train, recipe)
         else:
             learning.learn_classes(network, lessons.train, recipe, lessons.outliers if recipe.outliers else None)
     network.eval()
@@ -111,11 +117,20 @@ def trained(recipe: Recipe, lessons: Lessons, start: Subject | None = None) -> t
     return network, temperature
 
 
+def _fitting(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's weights with those of another; a head of other classes stays as it is."""
+    own = network.state_dict()
+    return own | {key: value for key, value in state.items() if value.shape == own[key].shape}
+
+
 def validated_temperature(network: Normalised, lessons: Lessons, recipe: Recipe) -> float:
     """Return the temperature that the validation films ask for.
 
     Of a tempered recipe these are every copy of every film, and unanswerable films, whose even target asks for doubt.
     """
+    if recipe.several:
+        logits = learning.logits_of(Grey(network), batch_of(lessons.validation))
+        return findings.temperature_of(logits, lessons.validation.labels)
     films = lessons.validation if recipe.tempered else lessons.validation.labelled()
     copies = range(recipe.variants + 1 if recipe.tempered else 1)
     logits = torch.cat([learning.logits_of(Grey(network), batch_of(films, [copy] * len(films))) for copy in copies])
@@ -126,6 +141,8 @@ def validated_temperature(network: Normalised, lessons: Lessons, recipe: Recipe)
 def measured(subject: Subject, films: Films) -> dict[str, Any]:
     """Return what a subject does on clean films."""
     logits = learning.logits_of(Grey(cast("nn.Module", subject.network)), batch_of(films))
+    if subject.heads == "sigmoid":
+        return findings.measured_findings(logits, films.labels)
     called, labels = logits.argmax(1), films.labels
     confusion = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
     confusion.index_put_((labels, called), torch.ones_like(labels), accumulate=True)
@@ -146,7 +163,7 @@ def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
     start = load_subject(str(home / recipe.start)) if recipe.start else None
     network, temperature = trained(recipe, lessons, start)
     folder = into / recipe.name
-    export.write(folder, network.backbone, recipe.layout)
+    export.write(folder, network.backbone, recipe)
     written = load_subject(str(folder))
     record = {
         "subject": recipe.name,
@@ -161,15 +178,15 @@ def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
         "start_sha256": start.provenance.sha256 if start else "",
         "perturbations_seen": list(SEEN) if recipe.perturbed else [],
         "films": {
-            "train": asdict(TRAIN),
-            "validation": asdict(VALIDATION),
-            "held_out": asdict(HELD_OUT),
+            "train": asdict(SEVERAL_TRAIN if recipe.several else TRAIN),
+            "validation": asdict(SEVERAL_VALIDATION if recipe.several else VALIDATION),
+            "held_out": asdict(SEVERAL_HELD_OUT if recipe.several else HELD_OUT),
             "outliers": [asdict(split) for split in OUTLIERS] if recipe.outliers else [],
             "outliers_validation": [asdict(split) for split in OUTLIERS_VALIDATION] if recipe.tempered else [],
         },
         "validation_temperature": round(temperature, 3),
         "held_out": measured(written, lessons.held_out),
-        "rows_of_confusion": list(CLASSES),
+        **({} if recipe.several else {"rows_of_confusion": list(CLASSES)}),
         "made_with": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()},
     }
     export.write_json(folder / "training.json", record)
@@ -177,7 +194,15 @@ def make(recipe: Recipe, lessons: Lessons, into: Path) -> dict[str, Any]:
 
 
 def rendered_lessons(recipes: Sequence[Recipe], workers: int) -> Lessons:
-    """Render the films that some recipes need; only the last ones of validation and all outliers are unanswerable."""
+    """Render the films that recipes of one kind need, of classes or of several findings.
+
+    Only the last ones of validation and all outliers are unanswerable.
+    """
+    if recipes[0].several:
+        train, validation, held_out = (
+            cohorts.rendered(split, workers=workers) for split in (SEVERAL_TRAIN, SEVERAL_VALIDATION, SEVERAL_HELD_OUT)
+        )
+        return Lessons(train, validation, held_out, train.shrunk(0))
     variants = max(recipe.variants for recipe in recipes)
     films = cohorts.rendered(TRAIN, SEEN, variants, workers=workers)
     held_out = cohorts.rendered(HELD_OUT, workers=workers)
@@ -203,22 +228,30 @@ def build(names: Sequence[str], into: Path, *, workers: int | None = None) -> li
         The training records.
     """
     workers = workers or os.cpu_count() or 1
-    lessons = rendered_lessons([RECIPES[name] for name in names], workers)
+    asked = [RECIPES[name] for name in ordered(names)]
+    kinds = {several: [recipe for recipe in asked if recipe.several == several] for several in (False, True)}
+    lessons = {several: rendered_lessons(recipes, workers) for several, recipes in kinds.items() if recipes}
     if workers == 1:
-        return [make(RECIPES[name], lessons, into) for name in ordered(names)]
-    first = [name for name in ordered(names) if RECIPES[name].start not in names]
-    second = [name for name in ordered(names) if RECIPES[name].start in names]
+        return [make(recipe, lessons[recipe.several], into) for recipe in asked]
+    first = [recipe for recipe in asked if recipe.start not in names]
+    second = [recipe for recipe in asked if recipe.start in names]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         return [
             record
             for wave in (first, second)
-            for record in list(pool.map(make, map(RECIPES.__getitem__, wave), repeat(lessons), repeat(into)))
+            for record in list(pool.map(make, wave, [lessons[recipe.several] for recipe in wave], repeat(into)))
         ]
 
 
 def ordered(names: Sequence[str]) -> list[str]:
     """Return names so that each comes after the one it starts from."""
     return sorted(names, key=lambda name: bool(RECIPES[name].start))
+
+
+def _result(held_out: Mapping[str, Any]) -> str:
+    if "findings" in held_out:
+        return f"mean AUROC {held_out['macro_auroc']:.3f} over the findings of {held_out['films']} held-out films"
+    return f"{held_out['accuracy']:.1%} of {held_out['films']} held-out films right"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,10 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no bundled subject is called {unknown[0]!r}; known are {', '.join(NAMES)}")
     for record in build(given.names or NAMES, given.into):
-        held_out = record["held_out"]
-        sys.stdout.write(
-            f"{record['subject']}: {held_out['accuracy']:.1%} of {held_out['films']} held-out films right\n"
-        )
+        sys.stdout.write(f"{record['subject']}: {_result(record['held_out'])}\n")
     return 0
 
 

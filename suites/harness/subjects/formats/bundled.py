@@ -1,4 +1,4 @@
-"""Which subjects come with the project? `bundled:fragile`, `bundled:hardened`, `bundled:probe`."""
+"""Which subjects come with the project? `bundled:fragile`, `bundled:hardened`, `bundled:probe`, `bundled:findings`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from suites.harness.subjects.formats.registry import register
 from suites.harness.subjects.subject import Subject
 
 FOLDER = Path(__file__).parents[1] / "bundled"
-NAMES = ("fragile", "hardened", "probe")
+NAMES = ("fragile", "hardened", "probe", "findings")
 """What follows `bundled:` in a spec."""
 
 
@@ -26,5 +26,10 @@ def load_bundled(spec: str) -> Subject:
     if name not in NAMES:
         raise SubjectProblem(f"{spec!r}: no such bundled subject; known are {', '.join(f'bundled:{n}' for n in NAMES)}")
     subject = from_folder(FOLDER / name, spec, name=name, source=f"bundled:{name}", revision=None)
-    notes = (*subject.provenance.notes, "trained on simulated films: a demonstration and self-test, nothing medical")
-    return replace(subject, provenance=replace(subject.provenance, format="bundled", notes=notes))
+    read = (note for note in subject.provenance.notes if not note.startswith("preprocessing: hub"))
+    notes = (*read, "trained on simulated films: a demonstration and self-test, nothing medical")
+    return replace(
+        subject,
+        preprocessing=subject.preprocessings["repository"],  # all of them learned from films prepared so
+        provenance=replace(subject.provenance, format="bundled", notes=notes),
+    )

@@ -108,7 +108,7 @@ def test_rsna_rows_of_a_patient_become_one_film(tmp_path: Path) -> None:
     cohort = load_cohort(str(tmp_path))
     assert cohort.table["patient"].tolist() == ["aaaa", "bbbb", "cccc"]
     assert cohort.table["label"].tolist() == ["pneumonia", "normal", ""]
-    assert cohort.table["sex"].tolist() == ["F", "M", ""]
+    assert cohort.table["sex"].tolist() == ["female", "male", ""]
     assert cohort.table["age"].fillna(-1).tolist() == [58.0, -1.0, -1.0]
     assert cohort.table["scanner"].tolist() == ["Acme", "", ""]
     assert cohort.finding("Lung Opacity").tolist() == [1, 0, 0]

@@ -61,7 +61,7 @@ def test_chexpert(chexpert: Path) -> None:
     assert told(cohort, "study") == ["patient00001/study1", "patient00002/study2"]
     assert told(cohort, "view") == ["AP", "PA"]
     assert told(cohort, "age") == [68.0, 87.0]
-    assert told(cohort, "sex") == ["F", "M"]
+    assert told(cohort, "sex") == ["female", "male"]
     assert told(cohort, "age_group") == ["adult", "adult"]
     assert told(cohort, "label") == ["", ""]
     assert told(cohort, "finding:Pneumothorax") == ["negative", "not mentioned"]
@@ -208,7 +208,7 @@ def test_mimic_ages_come_from_the_patients_of_mimic_iv(mimic: Path) -> None:
         "11000011,M,60,2150,2014 - 2016,\n"
     )
     cohort = load_cohort(f"{mimic}?split=all")
-    assert (told(cohort, "age"), told(cohort, "sex")) == ([52.0, 58.0], ["F", "M"])
+    assert (told(cohort, "age"), told(cohort, "sex")) == ([52.0, 58.0], ["female", "male"])
 
 
 def test_mimic_without_a_table_says_which(mimic: Path) -> None:
@@ -260,7 +260,7 @@ def test_nih_labels_are_complete_so_what_is_not_named_is_negative(nih: Path) -> 
     assert told(cohort, "study") == ["1/0", "1/1"]
     assert told(cohort, "age") == [58.0, 58.0]
     train = load_cohort(f"{nih}?split=train")
-    assert (np.isnan(train.table["age"][0]), told(train, "sex")) == (True, ["F"])
+    assert (np.isnan(train.table["age"][0]), told(train, "sex")) == (True, ["female"])
     assert not any(train.finding(name).any() for name in train.findings)
     assert "1 of 4 films named in Data_Entry_2017.csv are not there and left out, first 00000003_000.png" in train.notes
 
@@ -305,7 +305,7 @@ def test_padchest(films: Films) -> None:
     assert cohort.findings == ("pleural effusion", "pneumonia", "aortic elongation")
     assert told(cohort, "id") == ["0/a.png", "1/c.png", "1/d.png"]
     assert told(cohort, "view") == ["PA", "AP supine", "PA"]
-    assert told(cohort, "sex") == ["F", "", "M"]
+    assert told(cohort, "sex") == ["female", "other", "male"]
     assert cohort.table["age"].fillna(-1).tolist() == [84.0, -1.0, 14.0]
     assert told(cohort, "age_group") == ["adult", "", "child"]
     assert told(cohort, "scanner") == ["Philips", "IDC", "IDC"]

@@ -1,4 +1,4 @@
-"""The three subjects in the package: they load, are what their records say, and know a lung when they see one."""
+"""The subjects in the package: they load, are what their records say, and know a lung when they see one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ import json
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForImageClassification
 
+from robustness.phantom.several import SEVERAL
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects import formats
-from suites.harness.subjects.bundled.cohorts import CLASSES, HELD_OUT, OUTLIERS, TRAIN, VALIDATION
+from suites.harness.subjects.bundled.cohorts import (
+    CLASSES,
+    HELD_OUT,
+    OUTLIERS,
+    SEVERAL_HELD_OUT,
+    SEVERAL_TRAIN,
+    SEVERAL_VALIDATION,
+    TRAIN,
+    VALIDATION,
+)
 from suites.harness.subjects.bundled.recipes import RECIPES
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats.bundled import FOLDER, NAMES
@@ -28,7 +39,9 @@ class TestEach:
     def test_loads_by_its_spec_in_the_published_order_of_classes(self, name):
         subject = load_subject(f"bundled:{name}")
         assert subject.name == name
-        assert subject.classes == ("bacterial_pneumonia", "normal", "viral_pneumonia") == CLASSES
+        assert CLASSES == ("bacterial_pneumonia", "normal", "viral_pneumonia")
+        assert subject.classes == (SEVERAL if name == "findings" else CLASSES)
+        assert subject.heads == ("sigmoid" if name == "findings" else "softmax")
         assert subject.provenance.format == "bundled"
         assert set(subject.preprocessings) == {"repository", "hub"}
         assert subject.preprocessing.short_side == 145
@@ -73,16 +86,34 @@ def test_held_out_films_are_mostly_called_right(name):
     assert float((called == truth.roll(1)).double().mean()) < 0.6
 
 
+def test_findings_are_told_apart_on_held_out_films_one_by_one():
+    subject, cohort = load_subject("bundled:findings"), load_cohort("phantom:n=60,findings=several,seed=77")
+    films = torch.stack([torch.from_numpy(cohort.decode(row).pixels) for row in cohort.table.to_dict("records")])
+    with torch.inference_mode():
+        logits = subject.network(subject.pixels(films)).double().numpy()
+    record = record_of("findings")["held_out"]
+    found = {name: roc_auc_score(cohort.finding(name) == 1, logits[:, k]) for k, name in enumerate(SEVERAL)}
+    for name, auroc in found.items():
+        # About 17 films with and 43 without: the standard error of an AUROC is at most .5 / sqrt(17) / sqrt(3).
+        assert auroc == pytest.approx(record["findings"][name]["auroc"], abs=0.2), name
+    assert sum(found.values()) / len(found) > 0.75
+    # Each logit speaks of its own finding: of another it tells less, though films of few patients show some together.
+    others = [roc_auc_score(cohort.finding(SEVERAL[k - 1]) == 1, logits[:, k]) for k in range(len(SEVERAL))]
+    assert (sum(found.values()) - sum(others)) / len(others) > 0.15
+
+
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(SubjectProblem, match=r"'bundled:strong'.*bundled:fragile, bundled:hardened, bundled:probe"):
+    with pytest.raises(
+        SubjectProblem, match=r"'bundled:strong'.*bundled:fragile, bundled:hardened, bundled:probe, bundled:findings"
+    ):
         load_subject("bundled:strong")
     assert any(form.startswith("bundled:") for form in formats.names())
 
 
 def test_no_patient_stands_in_two_splits():
-    splits = (TRAIN, VALIDATION, HELD_OUT, *OUTLIERS)
+    splits = (TRAIN, VALIDATION, HELD_OUT, *OUTLIERS, SEVERAL_TRAIN, SEVERAL_VALIDATION, SEVERAL_HELD_OUT)
     patients = [set(split.table().patient) for split in splits]
-    default = set(load_cohort("phantom").table.patient)
+    default = set(load_cohort("phantom").table.patient) | set(load_cohort("phantom:findings=several").table.patient)
     for i, some in enumerate(patients):
         assert not some & default
         for others in patients[:i]:

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from suites.harness.subjects.bundled import cohorts, export, learning, probe, train
-from suites.harness.subjects.bundled.cohorts import CLASSES, RESIZED, SIZE, Films, Lessons, Split, batch_of
+from robustness.phantom.several import SEVERAL
+from suites.harness.subjects.bundled import cohorts, export, findings, learning, probe, train
+from suites.harness.subjects.bundled.cohorts import RESIZED, SIZE, Films, Lessons, Split, batch_of
 from suites.harness.subjects.bundled.recipes import RECIPES, SEEN
 from suites.harness.subjects.formats import load_subject
 from suites.harness.subjects.formats.bundled import NAMES
@@ -24,9 +25,17 @@ def lessons() -> Lessons:
     return Lessons(few, few, few, side.unanswerable())
 
 
+@pytest.fixture(scope="module")
+def several() -> Lessons:
+    """Return one of several findings in miniature."""
+    few = cohorts.rendered(Split("train", 9, 201, findings="several", twins=True), workers=1)
+    return Lessons(few, few, few, few.shrunk(0))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_training_twice_gives_the_same_bytes(name, lessons, tmp_path):
+def test_training_twice_gives_the_same_bytes(name, lessons, several, tmp_path):
     recipe = replace(RECIPES[name], epochs=1, batch=4, variants=min(RECIPES[name].variants, 1))
+    lessons = several if recipe.several else lessons
     torch.rand(3)  # the state of the global generator must not matter
     first = train.make(recipe, lessons, tmp_path / "first")
     torch.rand(5)
@@ -36,7 +45,30 @@ def test_training_twice_gives_the_same_bytes(name, lessons, tmp_path):
     other = train.make(replace(recipe, seed=99), lessons, tmp_path / "other")
     assert first["weights_sha256"] == second["weights_sha256"] != other["weights_sha256"]
     assert json.loads((tmp_path / "first" / name / "training.json").read_text()) == json.loads(json.dumps(first))
-    assert load_subject(str(tmp_path / "first" / name)).classes == CLASSES
+    assert load_subject(str(tmp_path / "first" / name)).classes == recipe.classes
+
+
+def test_a_film_of_several_findings_has_a_label_and_a_region_of_each(several):
+    """Twins are the same chest: what differs between them is what they show."""
+    films = several.train
+    table = Split("train", 9, 201, findings="several", twins=True).table()
+    assert table.patient.value_counts().eq(3).all()
+    for row, finding in enumerate(table.finding):
+        shown = [name in finding.split("+") for name in SEVERAL]
+        assert films.labels[row].tolist() == [float(one) for one in shown]
+        assert (films.regions[row, 2:].sum((1, 2)) > 0).tolist() == shown
+    assert films.regions.shape[1] == 2 + len(SEVERAL)
+    assert 0.1 < float(films.labels.mean()) < 0.6
+
+
+def test_what_is_recorded_of_findings_is_what_scikit_learn_says():
+    labels = torch.tensor([[1.0, 0, 0, 1, 1], [0, 1, 0, 1, 0], [1, 1, 1, 0, 0], [0, 0, 1, 0, 1]])
+    logits = (3 * labels - 1.5).double()
+    logits[0, 0] = -2  # one film with the first finding, least of all
+    found = findings.measured_findings(logits, labels)
+    assert found["findings"][SEVERAL[0]] == {"films_with": 2, "auroc": 0.5, "sensitivity": 0.5, "specificity": 1.0}
+    assert found["macro_auroc"] == pytest.approx((0.5 + 4) / 5)
+    assert found["temperature"] > findings.temperature_of((3 * labels - 1.5).double(), labels)
 
 
 def test_a_film_does_not_depend_on_the_films_rendered_beside_it(lessons):
@@ -129,10 +161,10 @@ def test_the_linear_head_separates_what_the_tokens_separate():
     assert learning.accuracy(train.Grey(network), films) == 1.0
 
 
-@pytest.mark.parametrize("name", ["fragile", "probe"])
+@pytest.mark.parametrize("name", ["fragile", "probe", "findings"])
 def test_export_keeps_every_weight(name, tmp_path):
     network = train.untrained(RECIPES[name]).eval()
-    export.write(tmp_path, network.backbone, RECIPES[name].layout)
+    export.write(tmp_path, network.backbone, RECIPES[name])
     back = load_subject(str(tmp_path)).network
     for key, weight in network.backbone.state_dict().items():
         torch.testing.assert_close(back.backbone.state_dict()[key], weight.half().float(), rtol=0, atol=0)
@@ -141,4 +173,4 @@ def test_export_keeps_every_weight(name, tmp_path):
 def test_the_command_refuses_unknown_names(capsys):
     with pytest.raises(SystemExit):
         train.main(["strong"])
-    assert "known are fragile, hardened, probe" in capsys.readouterr().err
+    assert "known are fragile, hardened, probe, findings" in capsys.readouterr().err
