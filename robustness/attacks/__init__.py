@@ -12,7 +12,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from robustness.attacks.attack import Attack, get, names, register
-from robustness.attacks.ensemble import attack_each, attack_films
+from robustness.attacks.ensemble import Known, attack_each, attack_films
 from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiable
 from robustness.attacks.films import AttackedFilms, Turn
 from robustness.attacks.network import AttackedNetwork
@@ -34,6 +34,7 @@ __all__ = [
     "AttackedFilms",
     "AttackedNetwork",
     "BudgetError",
+    "Known",
     "NotDifferentiable",
     "Protocol",
     "ThreatModel",

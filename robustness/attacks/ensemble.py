@@ -15,15 +15,17 @@ their passes through the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from robustness.attacks.attack import Attack
 from robustness.attacks.errors import AttackError, BudgetError, NotDifferentiable
-from robustness.attacks.films import AttackedFilms
+from robustness.attacks.films import AttackedFilms, Turn
 from robustness.attacks.flip_evidence import shrink, witness
 from robustness.attacks.network import AttackedNetwork, Subject
 from robustness.attacks.protocols import Protocol, protocol_of
@@ -82,6 +84,8 @@ def attack_each(
     done: Collection[str] = (),
     examples: bool = True,
     watch: Callable[[int], None] | None = None,
+    sides: Tensor | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> Iterator[AttackResult]:
     """Attack films batch by batch and yield one record per film, so that a caller can store each and resume.
 
@@ -103,6 +107,9 @@ def attack_each(
         done: ids whose records the caller already has.
         examples: keep film, adversarial film and stored 8-bit image in the record.
         watch: told of the batch at work, whenever some passes were made, how many, forward and backward, film by film.
+        sides: (N, F) where the network answers F findings, of which an adversary may turn any: see
+            `loss.any_side_left`. The labels are then 0.
+        known: id of a film -> what another attack on the same network and threat found out about it.
 
     Returns:
         One `AttackResult` per film, in order (films of a partly done batch come again, with the same values).
@@ -129,10 +136,13 @@ def attack_each(
         for batch, moved in _batches(pixels, len(ids), batch_size):
             if all(ids[at] in finished for at in batch):
                 continue
-            films = AttackedFilms(attacked, torch.stack(moved), targets[batch], [ids[at] for at in batch], seed)
+            mine = None if sides is None else sides[batch]
+            films = AttackedFilms(
+                attacked, torch.stack(moved), targets[batch], [ids[at] for at in batch], seed, sides=mine
+            )
             moved.clear()
             films.watch = watch
-            barred = _run(films, grid, plan)
+            barred = _run(films, grid, plan, [known.get(name, NOTHING) for name in films.ids] if known else ())
             yield from _records(films, grid, plan, barred, examples=examples)
 
     return records()  # a generator of its own, so that wrong input is refused at the call and not at the first film
@@ -157,10 +167,39 @@ def _batches(
         yield batch, moved
 
 
-def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Protocol) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a film before it is attacked, from an attack on the same network and threat.
+
+    Attributes:
+        stands: it is taken to withstand every budget below this one.
+        example: (c, H, W) a changed film in 8 bits that may flip this one, too: it is looked at first.
+    """
+
+    stands: float = 0.0
+    example: npt.NDArray[np.uint8] | None = None
+
+
+NOTHING = Known()
+
+
+def _look(films: AttackedFilms, known: Sequence[Known]) -> None:
+    """Look at the changed films that are known, and scale down what flips."""
+    at = [film for film, one in enumerate(known) if one.example is not None and films.distance[film] > 0]
+    if at:
+        index = torch.tensor(at, device=films.start.device)
+        turn = Turn(films, "known", index, torch.ones(len(at), dtype=torch.float64, device=index.device))
+        seen = np.stack([known[film].example for film in at]).astype(np.float32) / np.float32(255)
+        turn.logits(torch.from_numpy(seen).to(index.device))
+        shrink(films, index)
+
+
+def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Protocol, known: Sequence[Known]) -> tuple[str, ...]:
     """Attack the batch; returns the names of attacks the subject does not allow."""
     barred: list[str] = []
     device = films.start.device
+    least = [one.stands for one in known] or [0.0] * len(films.ids)
+    _look(films, known)
     fresh = (films.distance > 0).nonzero().flatten()
     for attack in plan.attacks:
         if not attack.budgeted and _allowed(attack, films, fresh, torch.full((len(fresh),), grid[-1]), barred):
@@ -169,7 +208,7 @@ def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Protocol) -> tuple
     limit = [len(grid)] * len(films.ids)  # budgets from here on are settled
     stage = [0] * len(films.ids)
     while True:
-        decisive = [_decisive(films, film, grid, limit[film]) for film in range(len(films.ids))]
+        decisive = [_decisive(films, film, grid, limit[film], least[film]) for film in range(len(films.ids))]
         pending = [film for film, at in enumerate(decisive) if at >= 0 and stage[film] < len(stages)]
         if not pending:
             break
@@ -192,10 +231,12 @@ def _run(films: AttackedFilms, grid: tuple[float, ...], plan: Protocol) -> tuple
     return tuple(barred)
 
 
-def _decisive(films: AttackedFilms, film: int, grid: tuple[float, ...], limit: int) -> int:
-    """Position of the largest unsettled budget below the film's smallest flip; -1 where none is left."""
+def _decisive(films: AttackedFilms, film: int, grid: tuple[float, ...], limit: int, least: float) -> int:
+    """Position of the largest unsettled budget, at least `least` and below the film's smallest flip; -1 if none is."""
     distance = float(films.distance[film])
-    return max((at for at in range(limit) if grid[at] + ROUNDING < distance), default=-1)
+    return max(
+        (at for at in range(limit) if grid[at] + ROUNDING < distance and grid[at] >= least - ROUNDING), default=-1
+    )
 
 
 def _allowed(attack: Attack, films: AttackedFilms, index: Tensor, budget: Tensor, barred: list[str]) -> bool:

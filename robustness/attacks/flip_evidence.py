@@ -91,7 +91,7 @@ def witness(films: AttackedFilms, budget: float) -> Witness:
         logits[fallen] = torch.where(still[:, None], there, smallest)
         moved = torch.where(column(still), extended, turn.start + change)
         images, inside = requantise(moved, turn.start, turn.budget, films.threat)
-        answers = films.network.logits(images.float() / 255.0)
+        answers = films.as_classes(films.network.logits(images.float() / 255.0), fallen)
         films.count("evidence", fallen, forward=1)
         stored[fallen], stored_logits[fallen] = images, answers
         stored_flips[fallen] = inside & (answers.argmax(1) != turn.labels) & answers.isfinite().all(1)

@@ -106,7 +106,7 @@ def test_a_limited_cohort_keeps_films_with_and_without_each_finding_and_fewer_li
     generator = np.random.default_rng(0)
     shares = {"Effusion": 0.3, "Edema": 0.2, "Hernia": 0.01, "Devices": 0.99}
     rows = {"id": [f"f{i}" for i in range(1000)], "patient": [f"p{i // 2}" for i in range(1000)]}
-    rows |= {name: "" for name in ("file", "label", "view", "age_group", "finding", "split")}
+    rows |= dict.fromkeys(("file", "label", "view", "age_group", "finding", "split"), "")
     rows |= {
         f"finding:{name}": np.where(generator.random(1000) < share, "positive", "negative")
         for name, share in shares.items()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -15,7 +15,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Protocol, ThreatModel, attack_each, gather
+from robustness.attacks import (
+    BUDGETS,
+    Attacked,
+    AttackError,
+    AttackResult,
+    Known,
+    Protocol,
+    ThreatModel,
+    attack_each,
+    gather,
+)
 from robustness.attacks.masking_checks import SanityCheck, sanity_checks
 from suites.harness.cache import Keeping, Shards
 from suites.harness.cache.code_digest import decoding
@@ -52,6 +62,8 @@ class Job:
         threat: name of the threat model (see `access.threat_of`).
         budgets: ascending.
         passes: that are expected of a film.
+        sides: (M, F) where the subject answers F findings and any of them may be turned, see `attack_each`.
+        known: film -> what the attack on all findings of its whole found out; `after`: the identity of that attack.
     """
 
     answers: Answers
@@ -60,6 +72,9 @@ class Job:
     threat: str = INPUT
     budgets: tuple[float, ...] = BUDGETS
     passes: float = 1.0
+    sides: Tensor | None = None
+    known: Mapping[str, Known] = field(default_factory=dict)
+    after: str = ""
 
     @cached_property
     def model(self) -> ThreatModel:
@@ -79,6 +94,8 @@ class Job:
     @property
     def labels(self) -> list[int]:
         """True classes."""
+        if self.sides is not None:
+            return [0] * len(self.index)
         return [int(label) for label in self.answers.labels[self.index]]
 
     @cached_property
@@ -100,6 +117,8 @@ class Job:
             "films": list(zip(self.ids, self.pixels.contents, self.labels, strict=True)),
             "decoding": decoding(),
             "version": 5,
+            **({} if self.sides is None else {"sides": self.sides.tolist()}),
+            **({"after": self.after} if self.after else {}),
         }
 
     def kept(self, cache: Path) -> dict[str, AttackResult]:
@@ -152,7 +171,7 @@ class Job:
             records = attack_each(
                 network_of(subject), self.pixels, self.labels, self.ids, self.model, budgets=self.budgets,
                 profile=self.plan, seed=self.answers.seed, batch_size=BATCH[subject.differentiable], done=set(done),
-                watch=watch,
+                watch=watch, sides=self.sides, known=self.known,
             )  # fmt: skip
             shards = Shards(cache, "attacks", self.key, COLUMNS)
             try:
