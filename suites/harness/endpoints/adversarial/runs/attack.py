@@ -116,7 +116,7 @@ def attack(
     job = _job(answers, profile, threat, protocol, compared=compared)
     together = _together(answers, job, profile, cache) if protocol == "ensemble" and not compared else None
     if together is not None:
-        job = replace(job, known=together[0].known(together[1]), after=together[0].identity)
+        job = replace(job, known=together[0].known(together[1], answers.subject.answers), after=together[0].identity)
     found = job.run(cache)
     checks: tuple[SanityCheck, ...] = ()
     if not answers.subject.differentiable:

@@ -1,8 +1,8 @@
 """How many films keep all of their findings? One attack that may turn any of them, and what it tells the others.
 
 It looks at the findings that the labels tell of and that the subject calls right, all in the same passes. A film is not
-searched again, finding by finding, below the budget at which it fell for any, and its changed film is the first that
-each of these searches looks at.
+searched again, finding by finding, below the budget at which it fell for any, and its changed film is the first that the
+search for that finding looks at.
 """
 
 from __future__ import annotations
@@ -65,13 +65,16 @@ class SetOfFindings:
         """Of the attack, for what is searched after it."""
         return hashlib.sha256(json.dumps(self.job.key, sort_keys=True, default=str).encode()).hexdigest()
 
-    def known(self, found: Attacked) -> dict[str, Known]:
-        """Return film -> what a search for one of its findings need not find out again."""
-        budgets = self.job.budgets
+    def known(self, found: Attacked, finding: str) -> dict[str, Known]:
+        """Return film -> what a search for one of its findings need not find out again.
+
+        The changed film is one to look at for the finding that it was changed for.
+        """
+        budgets, own = self.job.budgets, self.job.answers.subject.classes.index(finding) + 1
         return {
             one.image_id: Known(
                 stands=next((size for size in budgets if size + ROUNDING >= one.distance), budgets[-1]),
-                example=one.stored,
+                example=one.stored if one.prediction == own else None,
             )
             for one in found.results
         }
