@@ -189,7 +189,7 @@ def _look(films: AttackedFilms, known: Sequence[Known]) -> None:
     if at:
         index = torch.tensor(at, device=films.start.device)
         turn = Turn(films, "known", index, torch.ones(len(at), dtype=torch.float64, device=index.device))
-        seen = np.stack([known[film].example for film in at]).astype(np.float32) / np.float32(255)
+        seen = np.stack([np.asarray(known[film].example) for film in at]).astype(np.float32) / np.float32(255)
         turn.logits(torch.from_numpy(seen).to(index.device))
         shrink(films, index)
 

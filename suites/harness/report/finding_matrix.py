@@ -114,7 +114,7 @@ def _films(record: Record, subjects: Sequence[Subject]) -> list[Row]:
             UNCERTAIN: f"labelled uncertain ({counted})",
             NOT_MENTIONED: "not mentioned (left out)",
         }.items():
-            cells = [Cell(size=f"{told.loc[subject.classes[1], value]:,}") for subject in subjects]
+            cells = [Cell(size=f"{int(told[value][subject.classes[1]]):,}") for subject in subjects]
             rows.append(Row(title=title, cells=cells, mean=Cell(size="")))
     points = [operating_point(one.whole.thresholds, own_finding(one)[0]) for one in subjects if one.whole]
     thresholds = [

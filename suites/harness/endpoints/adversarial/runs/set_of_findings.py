@@ -1,8 +1,8 @@
 """How many films keep all of their findings? One attack that may turn any of them, and what it tells the others.
 
 It looks at the findings that the labels tell of and that the subject calls right, all in the same passes. A film is not
-searched again, finding by finding, below the budget at which it fell for any, and its changed film is the first that the
-search for that finding looks at.
+searched again, finding by finding, below the budget at which it fell for any, and its changed film is the first that
+the search for that finding looks at.
 """
 
 from __future__ import annotations
