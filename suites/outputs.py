@@ -58,10 +58,6 @@ def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
     if github := os.environ.get("GITHUB_STEP_SUMMARY"):
         refuse_unwritable_file(Path(github), "the job's summary ($GITHUB_STEP_SUMMARY)")
     if baseline := value(config, "--baseline"):
-        if several := next((one.whole.name for one in evaluation.subjects if one.whole is not None), ""):
-            raise UsageProblem(
-                f"--baseline: {several} answers several findings, which no gate compares yet; leave it out"
-            )
         subjects, cohort = evaluation.subjects, evaluation.cohort
         films = [cohort]
         with suppress(CohortProblem):  # the run is refused for it, once its films have been counted

@@ -82,6 +82,7 @@ def attack_each(
     done: Collection[str] = (),
     examples: bool = True,
     watch: Callable[[int], None] | None = None,
+    sides: Tensor | None = None,
 ) -> Iterator[AttackResult]:
     """Attack films batch by batch and yield one record per film, so that a caller can store each and resume.
 
@@ -103,6 +104,8 @@ def attack_each(
         done: ids whose records the caller already has.
         examples: keep film, adversarial film and stored 8-bit image in the record.
         watch: told of the batch at work, whenever some passes were made, how many, forward and backward, film by film.
+        sides: (N, F) where the network answers F findings, of which an adversary may turn any: see
+            `loss.any_side_left`. The labels are then 0.
 
     Returns:
         One `AttackResult` per film, in order (films of a partly done batch come again, with the same values).
@@ -129,7 +132,10 @@ def attack_each(
         for batch, moved in _batches(pixels, len(ids), batch_size):
             if all(ids[at] in finished for at in batch):
                 continue
-            films = AttackedFilms(attacked, torch.stack(moved), targets[batch], [ids[at] for at in batch], seed)
+            mine = None if sides is None else sides[batch]
+            films = AttackedFilms(
+                attacked, torch.stack(moved), targets[batch], [ids[at] for at in batch], seed, sides=mine
+            )
             moved.clear()
             films.watch = watch
             barred = _run(films, grid, plan)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustness.attacks.errors import AttackError
-from robustness.attacks.loss import Loss
+from robustness.attacks.loss import Loss, any_side_left
 from robustness.attacks.network import AttackedNetwork
 from robustness.attacks.threat import ROUNDING, column, largest
 from robustness.draws import Draws
@@ -32,6 +32,7 @@ class AttackedFilms:
         labels: (B,) true classes, integers 0..K-1.
         image_ids: B identities, from which all random numbers come.
         seed: seed of the run.
+        sides: (B, F) of `attack_each`, where the network answers findings.
 
     Attributes:
         start: (B, c, H, W) what the adversary moves, unchanged.
@@ -46,7 +47,14 @@ class AttackedFilms:
     """
 
     def __init__(
-        self, network: AttackedNetwork, pixels: Tensor, labels: Tensor, image_ids: Sequence[str], seed: int = 0
+        self,
+        network: AttackedNetwork,
+        pixels: Tensor,
+        labels: Tensor,
+        image_ids: Sequence[str],
+        seed: int = 0,
+        *,
+        sides: Tensor | None = None,
     ) -> None:
         if not len(pixels) == len(labels) == len(image_ids):
             raise AttackError(f"{len(pixels)} films, {len(labels)} labels, {len(image_ids)} image ids: numbers differ")
@@ -64,7 +72,8 @@ class AttackedFilms:
         self.gradients = torch.zeros(number, 2, dtype=torch.long)  # asked, of these exactly zero
         self.distance = torch.full((number,), torch.inf, dtype=torch.float64, device=network.device)
         self.adversarial = self.start if number == 1 else self.start.clone()
-        self.clean_logits = network.logits(self.start)
+        self.sides = None if sides is None else sides.to(network.device)
+        self.clean_logits = self.as_classes(network.logits(self.start), torch.arange(number, device=network.device))
         self.logits = self.clean_logits.clone()
         if not bool(torch.isfinite(self.clean_logits).all()):
             bad = self.ids[int((~torch.isfinite(self.clean_logits)).any(1).nonzero()[0])]
@@ -76,6 +85,10 @@ class AttackedFilms:
         self.count("clean", torch.arange(number), forward=1)
         for index in (self.clean_logits.argmax(1) != self.labels).nonzero().flatten().tolist():
             self.distance[index], self.found_by[index] = 0.0, "clean"
+
+    def as_classes(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Return the (b, K) logits that attacks climb: those of findings as `any_side_left` has them."""
+        return logits if self.sides is None else any_side_left(logits, self.sides[index])
 
     def count(self, attack: str, index: Tensor, *, forward: int = 0, backward: int = 0) -> None:
         """Book passes of these films under an attack's name."""
@@ -175,7 +188,7 @@ class Turn:
     def logits(self, moved: Tensor) -> Tensor:
         """(b, K) logits at the points; judged, and booked as one forward pass per film."""
         moved = self._checked(moved)
-        logits = self._finite(self.films.network.logits(moved))
+        logits = self._finite(self.films.as_classes(self.films.network.logits(moved), self.index))
         self.films.count(self.attack, self.index, forward=1)
         self.films.judge(self.attack, self.index, moved, logits)
         return logits
@@ -186,8 +199,10 @@ class Turn:
         A gradient that is not finite is noted as the film's fault and replaced by zero.
         """
         moved = self._checked(moved)
-        values, gradient, logits = self.films.network.gradient(moved, self.labels, loss)
-        logits = self._finite(logits)
+        values, gradient, logits = self.films.network.gradient(
+            moved, self.labels, lambda logits, labels: loss(self.films.as_classes(logits, self.index), labels)
+        )
+        logits = self._finite(self.films.as_classes(logits, self.index))
         bad = ~torch.isfinite(largest(gradient.flatten(1)))
         if bool(bad.any()):
             self.films.fault(self.index[bad], "nan gradient")

@@ -107,7 +107,7 @@ def witness(films: AttackedFilms, budget: float) -> Witness:
         )  # fmt: skip
         del extended
         images, inside = requantise(moved, turn.start, turn.budget, films.threat)
-        answers = films.network.logits(images.float() / 255.0)
+        answers = films.as_classes(films.network.logits(images.float() / 255.0), fallen)
         films.count("evidence", fallen, forward=1)
         stored[fallen], stored_logits[fallen] = images, answers
         stored_flips[fallen] = inside & (answers.argmax(1) != turn.labels) & answers.isfinite().all(1)

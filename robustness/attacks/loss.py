@@ -56,3 +56,22 @@ def other_classes(logits: Tensor, labels: Tensor) -> Tensor:
     """All wrong classes of each film, the likeliest first: (B, K - 1) integers."""
     own = F.one_hot(labels, logits.shape[1]).bool()
     return logits.masked_fill(own, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
+
+
+def any_side_left(logits: Tensor, sides: Tensor) -> Tensor:
+    """Findings that are each there or not, as classes: 0 where all are as they should be, f + 1 where f is not.
+
+    Class 0 is preferred exactly where every finding lies on its side of 0, and the margin of class 0 is that of the
+    finding nearest to leaving it, so every attack on classes is one on the set, untargeted or on one finding.
+
+    Args:
+        logits: (B, F), each counted from its operating point.
+        sides: (B, F) 1 where a finding should lie above 0, -1 where below, 0 where it does not count.
+
+    Returns:
+        (B, F + 1); a finding that does not count lies below all that do, with no gradient. The only label is 0.
+    """
+    leaving = -sides * logits
+    counts = sides != 0
+    lowest = leaving.masked_fill(~counts, torch.inf).amin(1, keepdim=True).detach().clamp(max=0.0)
+    return torch.cat([torch.zeros_like(lowest), torch.where(counts, leaving, lowest - 1.0)], 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -304,12 +304,19 @@ class PredictedRun:
                     home.contents, found[whole_of(subject).name].contents, cohort.name, films=len(cohort)
                 )
             for other in self.judged:
-                self._answers[other.name, role] = Answers.of(
+                answered = Answers.of(
                     other, aligned[other.name], of_subject(other, found[whole_of(other).name]),
                     offset=0.0 if other.whole is None else own_finding(other)[1], seed=self.seed, cache=self.cache,
                     resolution=self.working, progress=self.progress, workers=self._workers, blocks_at=self.blocks_at,
                 )  # fmt: skip
+                if other.whole is not None:
+                    answered = replace(answered, siblings=partial(self._siblings, other.whole, role))
+                self._answers[other.name, role] = answered
         return self._answers[subject.name, role]
+
+    def _siblings(self, whole: Subject, role: str) -> list[Answers]:
+        """Return what was answered about every finding of a subject."""
+        return [self._answers[one.name, role] for one in self.judged if one.whole is whole]
 
     @property
     def block_root(self) -> Root:

@@ -180,10 +180,12 @@ class Cohort:
         return replace(self, table=self.table[keep.to_numpy(dtype=bool)].reset_index(drop=True), notes=notes)
 
     def limited(self, films: int, seed: int) -> Cohort:
-        """Return about `films` films, stratified by class, whole patients only, the same for the same seed.
+        """Return about `films` films, stratified by class or finding, whole patients only, the same for the same seed.
 
         Patients are taken in an order drawn from the seed, class by class, until each class has its share; the last
-        patient of a class may exceed it, so that no patient is cut in two.
+        patient of a class may exceed it, so that no patient is cut in two. Films with several findings each have no
+        classes: the first patients are taken, and further ones with a finding that is short of its share, or without.
+        Fewer films are always among the more.
 
         Raises:
             CohortProblem: `films` is no number of films.
@@ -192,15 +194,46 @@ class Cohort:
             raise CohortProblem(f"limit is {one_line(repr(films), 40)}; expected a number of films, 1 or more")
         if films >= len(self):
             return self
+        chosen = self._first_of_findings(films, seed) if self.findings else self._first_of_classes(films, seed)
+        kept = self.table["patient"].astype(str).isin(chosen)
+        strata = "finding" if self.findings else "class"
+        some = self.select(
+            kept, note=f"limited to {int(kept.sum())} of {len(self)} films (whole patients, by {strata})"
+        )
+        return replace(some, laterals=self.laterals and self.laterals.limited(films, seed))
+
+    def _first_of_classes(self, films: int, seed: int) -> set[str]:
+        """Return patients who hold each class's share of so many films."""
         chosen: set[str] = set()
         for label, rows in self.table.groupby("label", sort=True):
             share = max(1, round(films * len(rows) / len(self)))
-            sizes = rows.groupby("patient", sort=True).size()
-            digest = [hashlib.sha256(f"{seed}\x1f{label}\x1f{patient}".encode()).digest() for patient in sizes.index]
-            order = sorted(range(len(sizes)), key=lambda index: digest[index])
-            filled = np.cumsum(sizes.to_numpy()[order])
-            taken = order[: int(np.searchsorted(filled, share)) + 1]
-            chosen.update(str(sizes.index[index]) for index in taken)
-        kept = self.table["patient"].astype(str).isin(chosen)
-        some = self.select(kept, note=f"limited to {int(kept.sum())} of {len(self)} films (whole patients, by class)")
-        return replace(some, laterals=self.laterals and self.laterals.limited(films, seed))
+            chosen.update(_first(rows["patient"], share, f"{seed}\x1f{label}"))
+        return chosen
+
+    def _first_of_findings(self, films: int, seed: int) -> set[str]:
+        """Return patients who hold so many films, and of each finding's positive and negative ones nearly their share.
+
+        One order of the patients serves all, so that hardly any are needed beside the first.
+        """
+        patients = self.table["patient"]
+        chosen = set(_first(patients, films, str(seed)))
+        for name in self.findings:
+            known = self.finding(name)
+            for value in (1, 0):
+                there = patients[known == value]
+                if len(there):
+                    chosen.update(_first(there, max(1, round(NEARLY * films * len(there) / len(self))), str(seed)))
+        return chosen
+
+
+NEARLY = 0.75
+"""Of a finding's share of a limited cohort, what is surely kept: to insist on all of each would keep far more films."""
+
+
+def _first(patients: pd.Series, films: int, drawn_by: str) -> list[str]:
+    """Return the first patients, in an order drawn from a text, whose films are at least so many."""
+    sizes = patients.astype(str).value_counts().sort_index()
+    digest = [hashlib.sha256(f"{drawn_by}\x1f{patient}".encode()).digest() for patient in sizes.index]
+    order = sorted(range(len(sizes)), key=lambda index: digest[index])
+    filled = np.cumsum(sizes.to_numpy()[order])
+    return [str(sizes.index[index]) for index in order[: int(np.searchsorted(filled, films)) + 1]]

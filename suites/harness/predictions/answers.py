@@ -56,6 +56,7 @@ class Answers:
         workers: who passes these films through the subject once more, where somebody asks for that.
         blocks_at: where such passes are kept, where that is not the cache.
         offset: of one finding, the log-odds of its operating point, which stand for its absence.
+        siblings: gives the answers about all findings of its whole, itself among them; none for any other subject.
     """
 
     subject: Subject
@@ -68,6 +69,7 @@ class Answers:
     workers: Workers = field(default=THIS_PROCESS, compare=False, repr=False)
     blocks_at: Root | None = None
     offset: float = 0.0
+    siblings: Callable[[], Sequence[Answers]] = field(default=tuple, compare=False, repr=False)
 
     @classmethod
     def of(

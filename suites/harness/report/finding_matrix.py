@@ -5,23 +5,18 @@ Columns are the findings and their mean, rows how well they are found on clean f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration import ood
-from suites.harness.claims import Claim, Judgement, Measure, Unit
-from suites.harness.cohorts.finding_names import truths
+from suites.harness.claims import Claim, Judgement, Measure
+from suites.harness.cohorts.findings import LEAVE_OUT, NOT_MENTIONED, UNCERTAIN
 from suites.harness.endpoints import get
-from suites.harness.endpoints.registry import measured
 from suites.harness.formatting import wording
 from suites.harness.performance import clean_films
 from suites.harness.record import Record
-from suites.harness.statistics import Floats, Resamples, Sampled
-from suites.harness.statistics.resamples import applied
+from suites.harness.report.finding_means import mean_harm, mean_scores
 from suites.harness.subjects.finding import own_finding
 from suites.harness.subjects.heads import operating_point
 from suites.harness.subjects.subject import Subject
@@ -88,7 +83,7 @@ def _matrix(record: Record, whole: Subject) -> FindingMatrix:
     names = {subject.name for subject in subjects}
     claims = {one.claim.id: one.claim for one in record.judgements if one.subject in names}
     for claim in claims.values():
-        row = _row(claim, [judged.get((claim.id, subject.name)) for subject in subjects])
+        row = _row(record, claim, {one.name: (one, judged.get((claim.id, one.name))) for one in subjects})
         if any(cell.size for cell in row.cells):
             groups.setdefault(claim.section, []).append(row)
     return FindingMatrix(
@@ -106,15 +101,26 @@ def _films(record: Record, subjects: Sequence[Subject]) -> list[Row]:
         labels = record.films_of(subject.name).table["label"].astype(str)
         there, absent = (int((labels == name).sum()) for name in reversed(subject.classes))
         counts.append((there, absent, len(record.cohort) - there - absent))
+    titles = ["showing it", "not showing it", "left out (uncertain, not mentioned, unread)"]
     rows = [
         Row(title=title, cells=[Cell(size=f"{one[place]:,}") for one in counts], mean=Cell(size=""))
-        for place, title in enumerate(("showing it", "not showing it", "left out (uncertain, not mentioned, unread)"))
+        for place, title in enumerate(titles)
     ]
+    if record.cohort.findings:
+        uncertain = record.cohort.uncertain
+        counted = "left out" if uncertain == LEAVE_OUT else f"counted as {uncertain}"
+        told = record.cohort.finding_counts().set_index("finding")
+        for value, title in {
+            UNCERTAIN: f"labelled uncertain ({counted})",
+            NOT_MENTIONED: "not mentioned (left out)",
+        }.items():
+            cells = [Cell(size=f"{int(told[value][subject.classes[1]]):,}") for subject in subjects]
+            rows.append(Row(title=title, cells=cells, mean=Cell(size="")))
     points = [operating_point(one.whole.thresholds, own_finding(one)[0]) for one in subjects if one.whole]
-    told = [
+    thresholds = [
         Cell(size=f"{threshold:.3g}", interval="" if published else "none published") for threshold, published in points
     ]
-    return [*rows, Row(title="operating point (a probability)", cells=told, mean=Cell(size=""))]
+    return [*rows, Row(title="operating point (a probability)", cells=thresholds, mean=Cell(size=""))]
 
 
 def _scores(record: Record, subjects: Sequence[Subject]) -> list[Row]:
@@ -126,7 +132,7 @@ def _scores(record: Record, subjects: Sequence[Subject]) -> list[Row]:
         found.append({measure.name.partition("_")[0]: measure for measure in own})
     if not any(found):
         return []
-    means = _means(record, subjects)
+    means = mean_scores(record, subjects)
     return [
         Row(title=title, cells=[_measured(one.get(name)) for one in found], mean=_measured(means.get(name)))
         for name, title in SCORES.items()
@@ -139,63 +145,22 @@ def _measured(measure: Measure | None) -> Cell:
     return Cell(size=wording.estimate(measure), interval=wording.interval(measure))
 
 
-def _means(record: Record, subjects: Sequence[Subject]) -> dict[str, Measure]:
-    """Return the plain means over the findings, on resamples of the patients that all findings share."""
-    films, table = record.cohort.table, record.predictions
-    ids = films["id"].astype(str)
-    resamples = Resamples.draw(films["patient"].astype(str), np.zeros(len(films)), seed=record.seed)
-    known = truths(record.cohort)
-    parts: list[tuple[Floats, Floats]] = []
-    for subject in subjects:
-        own = (table["subject"] == subject.name) & (table["cohort"] == record.cohort.name)
-        clean = table[own & (table["condition"] == "clean")].set_index("image")
-        logits = clean["logit_1"].reindex(ids).to_numpy(np.float64)
-        truth = known[subject.classes[1]].astype(np.float64)
-        parts.append((logits, np.where(np.isfinite(logits), truth, -1.0)))
-
-    def mean(statistic: Callable[[Floats, Floats, Floats], Floats], weights: Floats) -> Floats:
-        keep = [truth >= 0 for _, truth in parts]
-        each = [
-            statistic(logits[inside], truth[inside], weights[:, inside])
-            for (logits, truth), inside in zip(parts, keep, strict=True)
-        ]
-        return np.asarray(np.mean(each, axis=0), dtype=np.float64)
-
-    smallest = min(int((truth == value).sum()) for _, truth in parts for value in (0, 1))
-    found = {}
-    for name, statistic in _STATISTICS.items():
-        value = float(mean(statistic, np.ones((1, len(films))))[0])
-        drawn, left_out = (applied(partial(mean, statistic), rows) for rows in (resamples.weights, resamples.left_out))
-        sampled = Sampled(value, drawn, resamples.patients, left_out=left_out)
-        unit: Unit = "plain" if name.startswith("au") else "share"
-        found[name] = measured(f"macro_{name}", "clean", sampled, len(films), unit=unit, smallest=smallest)
-    return found
-
-
-def _share(right: NDArray[np.bool_], among: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return (B,) the share of some films that is right under (B, N) weights; NaN for a resample without them."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray((weights @ (right * among)) / (weights @ among), dtype=np.float64)
-
-
-_STATISTICS: Mapping[str, Callable[[Floats, Floats, Floats], Floats]] = {
-    "auroc": lambda z, truth, weights: np.asarray(ood.auroc(z, truth == 1, weights=weights)),
-    "auprc": lambda z, truth, weights: np.asarray(ood.aupr(z, truth == 1, weights=weights)),
-    "recall": lambda z, truth, weights: _share(z > 0, truth == 1, weights),
-    "specificity": lambda z, truth, weights: _share(z <= 0, truth == 0, weights),
-}
-
-
-def _row(claim: Claim, judgements: Sequence[Judgement | None]) -> Row:
+def _row(record: Record, claim: Claim, judgements: Mapping[str, tuple[Subject, Judgement | None]]) -> Row:
     """Return what a claim measured of each finding, and the plain mean of those that have a number."""
-    cells = [_judged(judgement) for judgement in judgements]
-    effects = [one.result.effect for one in judgements if one is not None and one.result is not None]
-    finite = [effect for effect in effects if np.isfinite(effect.estimate)]
+    cells = [_judged(judgement) for _, judgement in judgements.values()]
+    effects = {
+        name: one.result.effect
+        for name, (_, one) in judgements.items()
+        if one is not None and one.result is not None and np.isfinite(one.result.effect.estimate)
+    }
     mean = Cell(size="")
-    if len(finite) > 1:
-        middle = float(np.mean([effect.estimate for effect in finite]))
+    if len(effects) > 1:
+        told = f"plain mean over {len(effects)} findings"
+        first = next(iter(effects.values()))
+        middle = replace(first, estimate=float(np.mean([effect.estimate for effect in effects.values()])))
+        sampled = mean_harm(record, [judgements[name][0] for name in effects], claim)
         mean = Cell(
-            size=wording.estimate(replace(finite[0], estimate=middle)), told=f"plain mean over {len(finite)} findings"
+            size=wording.estimate(middle), interval=wording.interval(sampled) if sampled is not None else "", told=told
         )
     return Row(title=_title(claim), cells=cells, mean=mean, anchor=claim.id)
 

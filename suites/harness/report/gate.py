@@ -20,12 +20,14 @@ from scipy import stats
 
 from suites.harness.claims import Unit, Verdict
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.findings import NEGATIVE, POSITIVE, PREFIX
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting.wording import condition_words, ends, number, p_equals, plain_name
 from suites.harness.record import Record
 from suites.harness.report import results
 from suites.harness.report.stored_run import Run, of_record, stored
 from suites.harness.statistics import Floats, Resamples, holm
+from suites.harness.subjects.finding import ABSENT
 
 TOLERANCE = 0.02
 ALPHA = 0.05
@@ -268,9 +270,16 @@ def _paired(now: Run, then: Run, names: Mapping[str, str], tolerance: float) -> 
 def _right(
     table: pd.DataFrame, subject: str, cohort: str, films: pd.DataFrame, classes: Sequence[str]
 ) -> dict[str, Floats]:
-    """Return, per condition, (N,) 1 where the film was answered right, NaN where it has no answer or no such class."""
+    """Return, per condition, (N,) 1 where the film was answered right, NaN where it has no answer or no such class.
+
+    Of a finding those films count of which the labels say yes or no.
+    """
     rows = table[(table["subject"] == subject) & (table["cohort"] == cohort)]
-    target = films["label"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.float64)
+    column = f"{PREFIX}{classes[-1]}"
+    if len(classes) == 2 and classes[0] == f"{ABSENT}{classes[1]}" and column in films:  # one finding of several
+        target = films[column].map({NEGATIVE: 0, POSITIVE: 1}).to_numpy(dtype=np.float64)
+    else:
+        target = films["label"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.float64)
     right = {}
     for condition, answers in rows.groupby("condition", sort=False):
         logits = answers.set_index("image")[[f"logit_{index}" for index in range(len(classes))]]

@@ -100,3 +100,29 @@ def test_a_simulated_cohort_of_several_findings_knows_each_and_where_it_is():
     assert np.array_equal(parts.any(0), film.masks["lesion"])
     assert made.table["label"].unique().tolist() == [""]
     assert "labelled with findings (consolidation, " in made.no_label
+
+
+def test_a_limited_cohort_keeps_films_with_and_without_each_finding_and_fewer_lie_among_the_more() -> None:
+    generator = np.random.default_rng(0)
+    shares = {"Effusion": 0.3, "Edema": 0.2, "Hernia": 0.01, "Devices": 0.99}
+    rows = {"id": [f"f{i}" for i in range(1000)], "patient": [f"p{i // 2}" for i in range(1000)]}
+    rows |= dict.fromkeys(("file", "label", "view", "age_group", "finding", "split"), "")
+    rows |= {
+        f"finding:{name}": np.where(generator.random(1000) < share, "positive", "negative")
+        for name, share in shares.items()
+    }
+    cohort = Cohort(name="c", spec="c", table=pd.DataFrame(rows), decode=lambda row: row)
+    before: set[str] = set()
+    for films in (20, 60, 200):
+        for seed in range(5):
+            some = cohort.limited(films, seed)
+            assert films <= len(some) <= 1.15 * films + 6
+            assert some.table.groupby("patient").size().eq(2).all()
+            for name in cohort.findings:
+                known, whole = some.finding(name), cohort.finding(name)
+                for value in (0, 1):
+                    share = films * (whole == value).mean()
+                    assert (known == value).sum() >= max(1, round(0.75 * share)), (films, seed, name, value)
+        kept = set(cohort.limited(films, 7).table["id"])
+        assert before <= kept
+        before = kept

@@ -17,6 +17,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.performance import clean_films
 from suites.harness.predictions.per_finding import judged_on
 from suites.harness.report.finding_matrix import finding_matrices
+from suites.harness.report.finding_means import mean_harm
 from tests.controls.findings import EFFUSION, MASS, cohort_of_findings, subject_of_findings
 
 CLAIMS = {claim.id: claim for claim in load_claims()}
@@ -64,6 +65,8 @@ def test_a_finding_is_judged_on_the_films_of_which_somebody_says_it(tmp_path):
         assert effect.n == (truth == 1).sum()
     (matrix,) = finding_matrices(record)
     assert [cell.size for cell in matrix.groups["Films"][2].cells] == ["10", "0"]
+    labels = {row.title: [cell.size for cell in row.cells] for row in matrix.groups["Films"][3:5]}
+    assert labels == {"labelled uncertain (left out)": ["5", "0"], "not mentioned (left out)": ["5", "0"]}
     mean = next(row for row in matrix.groups["On clean films"] if row.title == "AUROC").mean
     truths = [films.finding(name) for name in films.findings]
     each = [roc_auc_score(one[one >= 0], logits[one >= 0, index]) for index, one in enumerate(truths)]
@@ -137,6 +140,20 @@ def test_findings_of_a_subject_share_holms_correction(tmp_path):
     assert len(tests) == 2
     reasons = " ".join(one.reason for one in run.judgements)
     assert "over 2 claims" in reasons or "over the 2 claims" in reasons
+
+
+def test_the_mean_over_findings_has_an_interval_of_the_patients_they_share(tmp_path):
+    run = evaluation(tmp_path, "contrast.gamma", cohort=cohort_of_findings(40, unsaid=8)).run()
+    record = run.record()
+    each = [one.result.effect for one in run.judgements]
+    mean = mean_harm(record, run.subjects, run.claims[0])
+    assert mean.estimate == pytest.approx(np.mean([one.estimate for one in each]), abs=1e-12)
+    assert mean.low < mean.estimate < mean.high
+    assert mean.high - mean.low < max(one.high - one.low for one in each)
+    (matrix,) = finding_matrices(record)
+    (row,) = (row for rows in matrix.groups.values() for row in rows if row.anchor == "contrast.gamma")
+    assert row.mean.interval
+    assert mean_harm(record, run.subjects, CLAIMS["classes.viral_recall"]) is None
 
 
 def test_what_is_taken_for_what_is_told_and_can_be_said(tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from robustness.attacks import BUDGETS
 from robustness.attacks.masking_checks import beats_transfer, no_faults
-from suites.harness.claims import Claim, Result
+from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.adversarial import figures, tables
 from suites.harness.endpoints.adversarial.runs import Attack, attack
@@ -36,6 +36,8 @@ THREATS = {
     "linf/film": " of the film as it came",
 }
 SIDE_BY_SIDE = "Threat models and attacks side by side, on the same films: share called right, with 95 % interval"
+EXACT_MATCH = "exact_match_robust_accuracy"
+"""Of a subject of several findings: all that the labels tell of are called right, whichever an adversary may turn."""
 MISSED = "no robustness can be concluded from a search that may have missed"
 
 
@@ -100,6 +102,7 @@ def robust_accuracy(evidence: Evidence, claim: Claim) -> Result:
                 for name, condition, item, unit in numbers
             ),
             *tables.flip_sizes(answers, found),
+            *_of_all_findings(found, budget),
             *(tables.transfers(answers, rows) if rows is not None else ()),
         ],
         summary=_summary(evidence, found, control, (levels, value, random[budget]), lines),
@@ -124,6 +127,20 @@ def _attacks(evidence: Evidence, threat: str) -> tuple[Attack, Attack]:
         ]
         found = replace(found, checks=(*base, no_faults(found.found)))
     return found, attack(answers, profile, cache, threat=threat, protocol="noise")
+
+
+def _of_all_findings(found: Attack, budget: float) -> list[Measure]:
+    """Return the shares of films all of whose findings are called right, on clean films and when any may be turned."""
+    if found.together is None:
+        return []
+    attacked, results = found.together
+    return [
+        measured(
+            EXACT_MATCH, "clean" if not size else f"{found.threat} {size * 255:g}/255", attacked.kept(results, size),
+            len(attacked.films), unit="share",
+        )
+        for size in (0.0, budget)
+    ]  # fmt: skip
 
 
 def _transferred(evidence: Evidence) -> pd.DataFrame | None:
@@ -156,6 +173,12 @@ def _summary(
         f"{percent(value.estimate)} of {n} films stay right; random noise of that size leaves "
         f"{percent(random.estimate)}."
     )
+    if found.together is not None:
+        clean, attacked = (item.estimate for item in _of_all_findings(found, levels / 255))
+        text += (
+            f" An adversary who may turn any finding leaves all of them right on {percent(attacked)} of "
+            f"{len(found.together[0].films)} films ({percent(clean)} unchanged)."
+        )
     sizes = found.distances[found.distances > 0]
     if len(sizes) and np.isfinite(np.median(sizes)):
         text += f" Half the films that were right fall to {np.median(sizes):.2g} levels."

@@ -23,7 +23,7 @@ from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, r
 from suites.harness.endpoints.uncertainty.scores import FilmSet, logit_scores
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, percent, whole_percent
-from suites.harness.formatting.wording import number, slug, spanned
+from suites.harness.formatting.wording import number, opened, plain_name, slug, spanned
 from suites.harness.performance.clean_films import predictive
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -183,7 +183,7 @@ def _scored(main: Answers, probe: Answers, role: str) -> dict[str, tuple[FloatAr
 def operating_point(evidence: Evidence, claim: Claim) -> Result:
     """Pneumonia against normal, as a clinician asks: `side` sensitivity or specificity, and predictive values."""
     answers, side = evidence.main, claim.parameters["side"]
-    films = LabelledFilms.of(answers, CLEAN)
+    whole, films = answers.subject.whole, LabelledFilms.of(answers, CLEAN)
     normal = answers.class_index("normal")
     probabilities = softmax(films.logits)
     risk, sick = operating.pneumonia_view(probabilities, films.labels, normal=normal)
@@ -215,11 +215,12 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
             headroom.class_skill(answers, "normal"),
             headroom.rate_without_looking(side, wrong, answers, films.keep & where, claim.margin),
         ],
-        films="films with pneumonia" if side == "sensitivity" else "normal films",
+        films=_whose(answers, side),
         measures=[value for name, value in printed.items() if name != side],
         summary=(
-            f"Pneumonia of either kind is called in {percent(printed['sensitivity'].estimate)} of the sick and in "
-            f"{percent(1 - printed['specificity'].estimate)} of the healthy films."
+            f"{opened(_ill(answers) or 'pneumonia of either kind')} is called in "
+            f"{percent(printed['sensitivity'].estimate)} of the {'films that show it' if whole else 'sick'} and in "
+            f"{percent(1 - printed['specificity'].estimate)} of the {'other' if whole else 'healthy'} films."
             + (f" {WHERE_RARE} {rows[0][1]} of cases." if rows[0][1] != NONE else "")
         ),
         figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
@@ -237,3 +238,15 @@ def _predicted(value: Callable[..., Floats], prevalence: float, rates: Iterable[
     if np.isnan(found.value):
         return NONE
     return spanned(found.value, found.low, found.high, "share")
+
+
+def _ill(answers: Answers) -> str:
+    """Return what the films that are not healthy show, as a subject of two classes names it."""
+    healthy = answers.class_index("normal")
+    return plain_name(answers.subject.classes[1 - healthy]) if len(answers.subject.classes) == 2 else ""
+
+
+def _whose(answers: Answers, side: str) -> str:
+    """Return in words which films a side of the operating point counts."""
+    ill, healthy = _ill(answers) or "pneumonia", "other films" if answers.subject.whole else "normal films"
+    return f"films with {ill}" if side == "sensitivity" else healthy

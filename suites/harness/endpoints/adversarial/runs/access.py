@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from robustness.attacks import AttackError, ThreatModel
@@ -54,3 +55,21 @@ def network_of(subject: Subject) -> nn.Module | Callable[[Tensor], Any]:
 
 def _untouched(films: Tensor) -> Tensor:
     return films
+
+
+class FromOperatingPoints(nn.Module):
+    """A network of several findings, some of its logits, each counted from its operating point."""
+
+    index: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module, findings: Mapping[int, float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("index", torch.tensor(list(findings), dtype=torch.long))
+        self.register_buffer("offset", torch.tensor(list(findings.values()), dtype=torch.float32))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (B, F) logits for (B, C, S, S) pixels in [0, 1]; a finding is called above 0."""
+        logits: Tensor = self.network(pixels)
+        return logits[:, self.index] - self.offset

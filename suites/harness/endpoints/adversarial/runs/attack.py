@@ -23,6 +23,7 @@ from suites.harness.endpoints.adversarial.runs.protocols import (
     chosen_films,
     plan_of,
 )
+from suites.harness.endpoints.adversarial.runs.set_of_findings import SetOfFindings, set_of_findings
 from suites.harness.predictions.answers import Answers
 
 NO_GRADIENTS = "no gradients"
@@ -39,6 +40,7 @@ class Attack:
         index: (M,) position of each attacked film in the cohort.
         budgets: ascending.
         checks: whether the attack could be trusted.
+        together: of one finding, the attack on all findings of its whole, and what that found.
     """
 
     found: Attacked
@@ -46,6 +48,7 @@ class Attack:
     index: npt.NDArray[np.int64]
     budgets: tuple[float, ...]
     checks: tuple[SanityCheck, ...] = ()
+    together: tuple[SetOfFindings, Attacked] | None = None
 
     def robust(self, budget: float) -> npt.NDArray[np.float64]:
         """Return (M,) 1 where no flip of at most this size was found and the clean film is right.
@@ -111,6 +114,7 @@ def attack(
         NotEvaluable: no film carries a label, or the subject has no such threat model.
     """
     job = _job(answers, profile, threat, protocol, compared=compared)
+    together = _together(answers, job, profile, cache) if protocol == "ensemble" and not compared else None
     found = job.run(cache)
     checks: tuple[SanityCheck, ...] = ()
     if not answers.subject.differentiable:
@@ -119,7 +123,14 @@ def attack(
     elif protocol == "ensemble" and threat == INPUT:
         with answers.progress.doing("attacking", f"{answers.subject.name}: can the attack be trusted"):
             checks = job.checks(cache, found)
-    return Attack(found, job.model.name, job.index, job.budgets, checks)
+    return Attack(found, job.model.name, job.index, job.budgets, checks, together)
+
+
+def _together(answers: Answers, job: Job, profile: str, cache: Path) -> tuple[SetOfFindings, Attacked] | None:
+    """Return the attack on all findings of a subject's whole, finished; None where it answers no one of several."""
+    films = (WHOLE_FILMS if job.whole else FILMS)[profile]
+    found = set_of_findings(answers, films, job)
+    return None if found is None else (found, found.job.run(cache))
 
 
 def finished(answers: Answers, profile: str, cache: Path) -> Attack | None:
@@ -127,6 +138,8 @@ def finished(answers: Answers, profile: str, cache: Path) -> Attack | None:
     if not answers.subject.differentiable or not (answers.labels >= 0).any():
         return None
     job = _job(answers, profile, INPUT, "ensemble", compared=False)
+    if (together := set_of_findings(answers, FILMS[profile], job)) is not None and not together.job.finished(cache):
+        return None
     return attack(answers, profile, cache) if job.finished(cache) else None
 
 

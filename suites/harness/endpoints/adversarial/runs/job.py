@@ -17,10 +17,11 @@ from torch import Tensor
 
 from robustness.attacks import BUDGETS, Attacked, AttackError, AttackResult, Protocol, ThreatModel, attack_each, gather
 from robustness.attacks.masking_checks import SanityCheck, sanity_checks
+from robustness.attacks.network import Subject as Subjected
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cohorts.cohort import Row
-from suites.harness.endpoints.adversarial.runs.access import INPUT, network_of, threat_of
+from suites.harness.endpoints.adversarial.runs.access import INPUT, FromOperatingPoints, network_of, threat_of
 from suites.harness.endpoints.adversarial.runs.decoded import pixels_of
 from suites.harness.endpoints.adversarial.runs.effort import share
 from suites.harness.endpoints.adversarial.runs.stored import COLUMNS, from_row, to_row
@@ -43,6 +44,10 @@ MOST_EXAMPLES = 64 * 1024**2
 """Bytes of the changed versions of all films; where they would have more, only those that are shown are kept."""
 PROBED = 8
 """Films that the sanity checks probe."""
+Findings = tuple[tuple[int, float], ...]
+"""Place of a logit among those of the network, and the log-odds of its operating point."""
+SIDES = "sides of findings"
+"""Under what a row says on which side of its operating point each finding should be, see `attack_each`."""
 CHECKS = {"name": "text", "passed": "flag", "detail": "text", "blocking": "flag"}
 
 
@@ -56,6 +61,7 @@ class AttackWork:
         budgets: ascending.
         seed: of the run.
         passes: that are expected of a film.
+        findings: where any of several findings may be turned, which logits, and from what each is counted.
     """
 
     plan: Protocol
@@ -63,6 +69,7 @@ class AttackWork:
     budgets: tuple[float, ...]
     seed: int
     passes: float
+    findings: Findings = ()
     kind: str = "attacks"
 
     @property
@@ -86,11 +93,12 @@ class AttackWork:
             "batch": BATCH[subject.differentiable],
             "decoding": decoding(),
             "version": 6,
+            **({"findings": self.findings} if self.findings else {}),
         }
 
     def identity(self, asked: str, films: Sequence[Opened]) -> str:  # noqa: ARG002 - one question
         """Return which films are attacked together."""
-        return together(films)
+        return together(films, *([SIDES] if self.findings else []))
 
     def rows(
         self, subjects: Sequence[Subject], asked: str, films: Sequence[Opened], lacking: Sequence[int], told: Told
@@ -104,6 +112,7 @@ class AttackWork:
         (subject,) = subjects
         model, size = threat_of(subject, self.threat), min(BATCH[subject.differentiable], len(films))
         whole, ids, missing = model.space == "film", [film.key[0] for film in films], set(lacking)
+        sides = torch.tensor([film.row[SIDES] for film in films]) if self.findings else None
         made = said = 0.0
 
         def watch(passes: int) -> None:
@@ -115,10 +124,10 @@ class AttackWork:
 
         try:
             records = attack_each(
-                network_of(subject), Pixels(subject, films, whole=whole), [class_of(film) for film in films],
+                self._network(subject), Pixels(subject, films, whole=whole), [class_of(film) for film in films],
                 ids, model, budgets=self.budgets, profile=self.plan, seed=self.seed,
                 batch_size=BATCH[subject.differentiable],
-                done={image for at, image in enumerate(ids) if at not in missing}, watch=watch,
+                done={image for at, image in enumerate(ids) if at not in missing}, watch=watch, sides=sides,
             )  # fmt: skip
             with images_at_once() if whole else nullcontext():
                 for result in records:
@@ -126,6 +135,12 @@ class AttackWork:
                     made, said = 0.0, max(0.0, said - 1.0)  # the next pass is of another batch
         except AttackError as problem:
             raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
+
+    def _network(self, subject: Subject) -> Subjected:
+        if not self.findings:
+            return network_of(subject)
+        assert subject.network is not None  # noqa: S101 - see `set_of_findings`
+        return FromOperatingPoints(subject.network, dict(self.findings)).to(subject.device).eval()
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,8 @@ class Job:
         threat: name of the threat model (see `access.threat_of`).
         budgets: ascending.
         passes: that are expected of a film.
+        findings: where any of several findings may be turned, which logits, and from what each is counted.
+        sides: (M, F) of these, see `attack_each`.
     """
 
     answers: Answers
@@ -147,6 +164,8 @@ class Job:
     threat: str = INPUT
     budgets: tuple[float, ...] = BUDGETS
     passes: float = 1.0
+    findings: Findings = ()
+    sides: npt.NDArray[np.float64] | None = None
 
     @cached_property
     def model(self) -> ThreatModel:
@@ -160,13 +179,18 @@ class Job:
 
     @property
     def labels(self) -> list[int]:
-        """True classes."""
+        """True classes; 0 where several findings are meant (see `any_side_left`)."""
+        if self.sides is not None:
+            return [0] * len(self.index)
         return [int(label) for label in self.answers.labels[self.index]]
 
     @cached_property
     def rows(self) -> list[Row]:
         """The films' rows as jobs take them."""
-        return rows_of(self.answers, self.index, self.labels)
+        rows = rows_of(self.answers, self.index, self.labels)
+        if self.sides is None:
+            return rows
+        return [{**row, SIDES: tuple(sides)} for row, sides in zip(rows, self.sides.tolist(), strict=True)]
 
     @cached_property
     def films(self) -> list[Opened]:
@@ -187,6 +211,7 @@ class Job:
             budgets=self.budgets,
             seed=self.answers.seed,
             passes=self.passes,
+            findings=self.findings,
         )
 
     @property

@@ -5,12 +5,15 @@ Fewer films are always among the more, so that what runs on a few of them can be
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from robustness.attacks import BUDGETS, PROTOCOLS, Protocol, alone, get
 from robustness.attacks.attack import names
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 
@@ -43,14 +46,34 @@ COMPARED = tuple(level / 255 for level in (0.5, 1.0, 2.0, 4.0))
 def chosen_films(answers: Answers, films: int) -> npt.NDArray[np.int64]:
     """Return the positions of about so many labelled films: whole patients, in proportion to the classes.
 
+    Of one finding of several: those films among the ones that all findings share whose labels tell of it; where they
+    tell of it on fewer than half of these, further ones.
+
     Raises:
         NotEvaluable: no film carries a label.
     """
     if not (answers.labels >= 0).any():
         raise NotEvaluable(f"no film of {answers.cohort.name} carries a label, so no call can be made wrong")
     labelled = answers.cohort.select(pd.Series(answers.labels >= 0))
-    ids = set(labelled.limited(films, answers.seed).table["id"].astype(str))
+    told = set(labelled.table["id"].astype(str))
+    ids = set(shared_films(answers, films).table["id"].astype(str)) & told if answers.siblings() else set()
+    if 2 * len(ids) < min(films, len(told)):
+        ids |= set(
+            labelled.limited(films if not answers.siblings() else films // 2, answers.seed).table["id"].astype(str)
+        )
     return np.array([index for index, image in enumerate(answers.images) if image in ids], dtype=np.int64)
+
+
+def shared_films(answers: Answers, films: int) -> Cohort:
+    """Return about so many of the films that the labels tell of any finding of the subject's whole."""
+    known = [one.cohort.select(pd.Series(one.labels >= 0)).table for one in answers.siblings()]
+    everyone = pd.concat(known, ignore_index=True)
+    shown = everyone.groupby("id", sort=False)["label"].agg(
+        "|".join
+    )  # a class of its own where no finding has a column
+    table = everyone.drop_duplicates("id").reset_index(drop=True)
+    table = table.assign(label=table["id"].map(shown))
+    return replace(answers.cohort, table=table).limited(films, answers.seed)
 
 
 OWN_LINES = frozenset(

@@ -88,9 +88,10 @@ class TransferWork:
             if not missing & set(batch):
                 continue
             ids = [films[at].key[0] for at in batch]
+            labels = [class_of(films[at]) for at in batch]
             with images_at_once():
                 made = transfer_films(
-                    networks, torch.stack([pixels[at] for at in batch]).cpu(), [class_of(films[at]) for at in batch], ids,
+                    networks, torch.stack([pixels[at] for at in batch]).cpu(), labels, ids,
                     ThreatModel(channels=1), budgets=LEVELS, steps=STEPS, batch_size=BATCH[True],
                 )  # fmt: skip
             for image, own in made.groupby("image_id", sort=False):
