@@ -8,7 +8,6 @@ features of clean films, always on other patients than it was fitted on.
 from __future__ import annotations
 
 import hashlib
-import math
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,14 @@ from scipy.stats import rankdata
 
 from calibration import ood
 from suites.harness import statistics
-from suites.harness.claims import Claim, Measure, Result
+from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.subgroups.ceiling import ceiling
 from suites.harness.endpoints.subgroups.comparing import LargestGap, Statistic, sampled
 from suites.harness.endpoints.subgroups.groups import FEWEST, Films, Group, groups_of, one_mix, patients
 from suites.harness.errors import NotEvaluable
-from suites.harness.formatting.cells import cell, percent, points
+from suites.harness.formatting.cells import cell, points
 from suites.harness.formatting.wording import number, opened, p_value
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
@@ -73,7 +73,7 @@ def features_tell_groups(evidence: Evidence, claim: Claim) -> Result:
     best = LargestGap(read)
     count = int((next(group.inside for group in singles if group.name == best.name) & keep).sum())
     effect = measured("auroc_within_class", CLEAN, best, count, unit="plain")
-    bound, told = _ceiling(answers, features, keep)
+    bounds, told = ceiling(answers, features, keep)
     several = f", the best of {len(read)} groups" if len(read) > 1 else ""
     finding = (
         f"{opened(best.name)} is read off the features within a class with an AUROC of {number(effect.estimate)} "
@@ -86,7 +86,7 @@ def features_tell_groups(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.skill(answers)],
         caveat="what is known need not be used; what a linear reading does not find may be there all the same",
         films="films of the group",
-        measures=[bound, *(
+        measures=[*bounds, *(
             measured("auroc_within_class", f"{CLEAN}, {name}", one, one.patients, unit="plain")
             for name, one in read.items()
         )],
@@ -208,37 +208,3 @@ def _dependence(answers: Answers, inside: Films, outside: Films) -> float | None
     risk = 1 - answers.probabilities(CLEAN)[:, answers.class_index("normal")]
     weights, _ = one_mix(np.maximum(answers.labels, 0), inside, outside)
     return float(np.subtract(*(means(risk[side], weights[None, side])[0] for side in (inside, outside))))
-
-
-def _ceiling(answers: Answers, features: npt.NDArray[np.float32], keep: Films) -> tuple[Measure, str]:
-    """Return the least error that any classifier of these features could have on these labels, and a sentence.
-
-    By the error of the nearest film of another patient (Cover & Hart 1967, 10.1109/TIT.1967.1053964): with K classes
-    the Bayes error is at least (K - 1)/K (1 - sqrt(1 - K/(K - 1) e)). It holds for ever more films; on few the
-    neighbour is far, and the bound too high. Noise in the labels is part of it: no network passes that either.
-    """
-    x = features[keep].astype(np.float64)
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
-    labels, owner = answers.labels[keep], answers.patients[keep]
-    distance = (x**2).sum(axis=1)[:, None] - 2 * x @ x.T + (x**2).sum(axis=1)
-    distance[owner[:, None] == owner] = np.inf
-    wrong = np.zeros(len(keep))
-    wrong[keep] = labels[distance.argmin(axis=1)] != labels
-    error = answers.rate(wrong, keep)
-    classes = len(np.unique(labels))
-
-    def bound(value: float) -> float:
-        share = classes / max(classes - 1, 1)
-        return (1 - math.sqrt(max(1 - share * value, 0.0))) / share
-
-    ends = error.interval()
-    low, estimate, high = (bound(value) for value in (ends.low, ends.estimate, ends.high))
-    measure = Measure(
-        name="least_error_of_the_features", condition=CLEAN, unit="share", estimate=estimate, low=low, high=high,
-        n=int(keep.sum()), patients=error.patients, estimator=f"Cover and Hart's bound, {error.estimator}",
-    )  # fmt: skip
-    return measure, (
-        f"No classifier of these features could err on fewer than about {percent(estimate)} of these labels "
-        f"({percent(low)} to {percent(high)}, by the nearest film of another patient, which errs on "
-        f"{percent(ends.estimate)}); wrong labels are part of that."
-    )

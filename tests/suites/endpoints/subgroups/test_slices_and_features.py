@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm
 
 from suites.harness.claims import Verdict, load_claims
-from suites.harness.endpoints.subgroups.features import _ceiling
+from suites.harness.endpoints.subgroups.ceiling import ceiling
 from suites.harness.endpoints.subgroups.slices import _first_half
 from tests.controls.group_pairs import judged, lots
 from tests.controls.group_pairs import recorded as with_columns
@@ -110,7 +110,7 @@ def test_the_ceiling_lies_below_the_error_of_the_best_rule_and_near_it():
     labels = np.arange(films) % 2
     seen = generator.normal(0, 1, (films, 1)) + 2 * labels[:, None]
     answers = planted({}, films=films, classes=("normal", "pneumonia"))
-    bound, told = _ceiling(answers, seen.astype(np.float32), np.ones(films, dtype=bool))
+    (bound,), told = ceiling(answers, seen.astype(np.float32), np.ones(films, dtype=bool))
     best = float(norm.cdf(-1))
     assert 0.6 * best < bound.low < bound.estimate < best
     assert bound.low < bound.estimate < bound.high
@@ -125,8 +125,26 @@ def test_a_neighbour_of_the_same_patient_does_not_count():
         planted({}, films=films, labels=labels, classes=("normal", "pneumonia")),
         patient=[f"p{number // 2}" for number in range(films)],
     )
-    bound, _ = _ceiling(answers, seen.astype(np.float32), np.ones(films, dtype=bool))
-    assert bound.estimate > 0.2
+    bounds, _ = ceiling(answers, seen.astype(np.float32), np.ones(films, dtype=bool))
+    assert bounds[0].estimate > 0.2
+
+
+def test_twins_tell_how_many_labels_are_wrong_and_neighbours_do_not():
+    """600 films are filed twice; 8 % of the labels are wrong, so 2 (.08)(.92) = 14.7 % of the pairs differ."""
+    generator = np.random.default_rng(3)
+    once, truth = generator.normal(0, 1, (600, 20)), generator.integers(0, 2, 600)
+    labels = np.where(generator.random((2, 600)) < 0.08, 1 - truth, truth).ravel()
+    answers = planted({}, films=1200, labels=labels, classes=("normal", "pneumonia"))
+    twice = np.concatenate([once, once + generator.normal(0, 1e-4, once.shape)]).astype(np.float32)
+    bounds, told = ceiling(answers, twice, np.ones(1200, dtype=bool))
+    noise = next(one for one in bounds if one.name == "wrong_labels")
+    assert noise.low < 0.08 < noise.high
+    assert abs(noise.estimate - 0.08) < 0.03
+    assert "Of 600 pairs of films that are as good as the same" in told
+    apart = (generator.normal(0, 1, (1200, 2)) @ generator.normal(0, 1, (2, 20))).astype(np.float32)
+    bounds, told = ceiling(answers, apart, np.ones(1200, dtype=bool))
+    assert [one.name for one in bounds] == ["least_error_of_the_features"]
+    assert "too few to tell how many labels are wrong" in told
 
 
 def test_features_of_one_patient_less_than_ten_in_every_class_are_not_read(tmp_path):
