@@ -334,8 +334,10 @@ class Asking:
         for receipt in self.answers.workers.receipts(working, blocks, told):
             receipts[receipt.number] = receipt
             filed = receipt.filed[self.work.kind]
-            if self.found and (known := len(filed.films) - filed.computed) and not receipt.failed:
+            if self.found and not receipt.failed:
                 where = working.shards(asked[receipt.number])
+                # Nothing found is noted as well: who asks for it again must not count it a second time.
+                known = len(filed.films) - filed.computed
                 progress.found(known * self.each, once=where.name(filed.films, filed.identities))
         for block in blocks:
             receipt = receipts[block.number]
