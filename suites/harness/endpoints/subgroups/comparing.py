@@ -330,5 +330,8 @@ def table(gaps: Gaps, told: Told) -> pd.DataFrame:
             "gap (95 %)": cell(one.gap.interval(), unit), "standardised": standardised,
             "p, Holm": p_value(p), "gap these films would show": told.sized(one.detectable),
         })  # fmt: skip
-    rows += [{"group": name, "films": NONE, told.value: f"not evaluable: {why}"} for name, why in gaps.without.items()]
+    rows += [
+        {"group": name, "films": NONE, "patients": NONE, told.value: f"not evaluable: {why}"}
+        for name, why in gaps.without.items()
+    ]
     return pd.DataFrame(rows).astype(object).fillna(NONE)
