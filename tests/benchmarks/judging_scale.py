@@ -16,10 +16,9 @@ a second time (`again`), which finds results, pictures and the intervals of AURO
     100,000            7.6     13.4     17.2    44 s         2.05 GB
              again     7.3      0.6     12.9    27 s         2.04 GB
 
-A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. What is left of
-the second report at 100,000 is, about in equal parts, the page of films with its tables and all else: the stress grid's
-intervals, counts of clean films, and albumentations loaded to show a condition. The page has 0.2 MB (index.html) and
-2.6 MB (films.html, which never exceeds about 3) at any size.
+A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. Of the second
+report of 100,000 the page of films with its tables takes three tenths, the stress grid's intervals two. The page has
+0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
 
 100,000 patients x 150 conditions from counts, 900 intervals: 12 s, 1.3 GB. 1,000,000 have not been measured to the end.
 """
