@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table
+from suites.harness.cache.measures import KeptMeasures
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
 from suites.harness.claims import Claim, Judgement, Result
@@ -240,6 +241,7 @@ class Evaluation(PredictedRun):
             notes=self.notes,
             part=self.part,
             expected=0.0 if self.stopped else self.progress.expected,  # the plan is of a whole run
+            kept=KeptMeasures(self.cache, self._versions),
         )
 
     def _readable(self, excluded: Sequence[pd.DataFrame]) -> Cohort:

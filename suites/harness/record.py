@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from suites.harness.cache.measures import KeptMeasures
 from suites.harness.claims import Judgement
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.errors import printable
@@ -59,6 +60,7 @@ class Record:
         part: what was judged of the table of claims, where that is not all of it.
         expected: seconds that the plan before the run came to; 0 where there was none.
         labelled: subject of one finding -> the films that it is judged on, that finding as their label.
+        kept: where measures that are slow to resample are found again; `None`: nowhere.
     """
 
     subjects: Sequence[Subject]
@@ -80,6 +82,7 @@ class Record:
     expected: float = 0.0
     shortened: bool = False
     labelled: Mapping[str, Cohort] = field(default_factory=dict)
+    kept: KeptMeasures | None = None
 
     def films_of(self, subject: str) -> Cohort:
         """Return the films that a subject is judged on, with labels as it spells its classes."""

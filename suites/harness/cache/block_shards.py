@@ -157,7 +157,7 @@ class BlockShards:
             raise ValueError(f"it holds {table.num_rows} rows, not {told.get('rows')}")
         if told.get("checksum") != self._checksum(table):
             raise ValueError("its checksum is not that of its rows")
-        if keys is not None and list(map(_row_key, table.select(KEY).to_pylist())) != list(keys):
+        if keys is not None and _columns(table, KEY) != list(keys):
             raise ValueError("it does not hold the films and conditions that its name stands for")
         return table
 
@@ -193,7 +193,7 @@ class BlockShards:
         except (pa.ArrowException, OSError, ValueError) as fault:
             self.place.set_aside(file, fault)
             return []
-        return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+        return _columns(table, names)
 
 
 class Unfinished(AbstractContextManager["Unfinished"]):
@@ -243,6 +243,11 @@ def _keys(films: Sequence[FilmKey], identities: Iterable[str]) -> list[RowKey]:
     """Return the keys of the rows of a block, in their order."""
     ordered = sorted(set(identities))
     return [(content, image, identity) for image, content in films for identity in ordered]
+
+
+def _columns(table: pa.Table, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return columns of text row by row; a dictionary for each row would take as long as all the rest of reading."""
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
 def _row_key(row: Row) -> RowKey:

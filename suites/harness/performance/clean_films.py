@@ -6,18 +6,22 @@ on, so that the same number has the same interval everywhere on the page.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from calibration import ood
 from calibration.accelerated import Accelerated
 from calibration.operating import PREVALENCES, negative_value, positive_value
+from suites.harness.cache.code_digest import digest_of_table
+from suites.harness.cache.measures import KeptMeasures
 from suites.harness.claims import Measure, Unit
 from suites.harness.cohorts import class_roles
 from suites.harness.performance import confusion_matrix
@@ -38,7 +42,8 @@ class CleanAnswers:
     Attributes:
         classes: K predicted class names; `labels` R true ones: the classes first, then labels the subject cannot say.
         truth: (N,) index into `labels`; `probabilities`: (N, K) softmax.
-        resamples: of the patients of these films.
+        resamples: of the patients of these films; `drawn_from`, where it is known, tells them from all others.
+        kept: where measures that are slow to resample are found again; `None`: nowhere.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +51,14 @@ class CleanAnswers:
     truth: Counts
     probabilities: Floats
     resamples: Resamples
+    drawn_from: str = ""
+    kept: KeptMeasures | None = None
+
+    @property
+    def decided_by(self) -> dict[str, object]:
+        """What decides every measure of these answers, besides our code."""
+        answers = hashlib.sha256(self.truth.tobytes() + self.probabilities.tobytes()).hexdigest()
+        return {"classes": self.classes, "labels": self.labels, "answers": answers, "drawn from": self.drawn_from}
 
     @cached_property
     def counts(self) -> Floats:
@@ -95,7 +108,14 @@ def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
         truth=np.array([labels.index(name) for name in names[keep]], dtype=np.int64),
         probabilities=softmax(logits[keep], axis=1),
         resamples=resamples.subset(keep),
+        drawn_from=_drawn_from(films, keep, record.seed) if record.kept else "",
+        kept=record.kept,
     )
+
+
+def _drawn_from(films: pd.DataFrame, keep: NDArray[np.bool_], seed: int) -> str:
+    """Return what tells the resamples of some films of a cohort from all others: everything they are drawn from."""
+    return f"{seed} {digest_of_table(films[['patient', 'label']].astype(str).assign(keep=keep))}"
 
 
 def overall(answers: CleanAnswers) -> list[Measure]:
@@ -129,9 +149,16 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
     """Return sensitivity, specificity, PPV, NPV, AUROC and AUPRC of each class against the rest.
 
     PPV and NPV are those of this cohort's own class mix. Empty unless the films carry exactly the subject's classes.
+    Found again where they were found before: ranks in every resample of many films take longer than anything else here.
     """
     if answers.labels != answers.classes:
         return {}
+    if answers.kept is None:
+        return _per_class(answers)
+    return answers.kept.once({"of": "each class", **answers.decided_by}, partial(_per_class, answers))
+
+
+def _per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
     predicted = answers.probabilities.argmax(1)
     found: dict[str, list[Measure]] = {}
     for index, name in enumerate(answers.classes):

@@ -6,13 +6,16 @@ What the cache has is left out of the seconds, and of the units but for predicti
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import torch
 
 from suites.harness.claims import Claim
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.adversarial.runs.access import FILM
 from suites.harness.endpoints.adversarial.runs.effort import CHECKS, CONTROL, ENSEMBLE, TABLE, TABLE_LINES, Passes
+from suites.harness.endpoints.adversarial.runs.job import BATCH
 from suites.harness.endpoints.adversarial.runs.universal import EPOCHS, LEVELS
 from suites.harness.endpoints.explanations import attribution, saliency_work
 from suites.harness.endpoints.explanations.method_comparison import CONTROLS, methods
@@ -43,7 +46,7 @@ PAGE_SECONDS = 2.5
 """Seconds of writing a report whose pictures are all there."""
 WORKERS = 1, 8, 64
 WORTH_SPREADING = 3600
-"""Seconds of predicting from which the plan says what several workers would make of it."""
+"""Seconds of work for workers from which the plan says what several would make of it."""
 RUNTIME = 900 * 1024**2
 """Bytes of Python with torch and its libraries."""
 
@@ -63,6 +66,9 @@ class Cost:
         stored: of the film-conditions, those that the cache has already.
         disk: bytes that the cache will grow by at most; `memory`: bytes at the peak, beside the networks' own work.
         blocks: of films that are predicted together; `shards`: bytes of the files that all of them are kept in.
+        spread: stage -> seconds of everything that workers share, and the blocks it is cut in.
+        workers: processes of this machine that the run has, 0 where a cluster answers; `gpus` that they have among
+            them, 0 on a CPU; `cores` that they share.
     """
 
     film_conditions: int
@@ -77,18 +83,48 @@ class Cost:
     memory: int
     blocks: int = 0
     shards: int = 0
+    spread: Mapping[Stage, Sequence[tuple[float, int]]] = field(default_factory=dict)
+    workers: int = 1
+    gpus: int = 0
+    cores: int = 1
 
     def with_workers(self, workers: int) -> float:
-        """Return the seconds of all stages where so many workers, each with a GPU or machine like this, predict.
+        """Return the seconds of all stages with so many workers, each with a GPU or machine like this.
 
-        A worker has whole blocks, so the last round may leave some idle; the other stages are not spread.
+        A worker has whole blocks, so the last round may leave some idle; what is not cut in blocks is not spread.
         """
-        rounds = -(-self.blocks // workers)
-        return self.whole - self.seconds.get("predicting", 0.0) * (1 - rounds / max(self.blocks, 1))
+        return sum(self._spread(stage, workers, workers, 1.0) for stage in self.seconds)
+
+    @property
+    def taking(self) -> Mapping[Stage, float]:
+        """Seconds of every stage with the workers of this run.
+
+        Workers that share the cores are at most as fast together as one process that uses all of them well.
+        """
+        count = max(1, self.workers)
+        own = max(1, self.cores // count)
+        slower = 1.0 if self.gpus else self.cores / own
+        return {stage: self._spread(stage, count, max(1, self.gpus), slower) for stage in self.seconds}
+
+    def _spread(self, stage: Stage, workers: int, places: int, slower: float) -> float:
+        """Return the seconds of a stage.
+
+        Args:
+            stage: of the run.
+            workers: that take its blocks.
+            places: GPUs or machines that they share.
+            slower: how many times as long a block takes of one of them alone as of a process that has one of these.
+        """
+        jobs = self.spread.get(stage, ())
+        alone = self.seconds[stage] - sum(seconds for seconds, _ in jobs)
+        return alone + sum(
+            seconds * -(-blocks // workers) / blocks * max(slower, min(workers, blocks) / places)
+            for seconds, blocks in jobs
+        )
 
     @property
     def whole(self) -> float:
-        """Seconds of all stages."""
+        """Seconds of all stages, of one process."""
         return sum(self.seconds.values())
 
     def lines(self) -> Iterator[str]:
@@ -96,14 +132,25 @@ class Cost:
         done = f"work: {self.film_conditions:,} films x conditions ({self.films:,} films)"
         if self.stored:
             done += f", {self.stored:,} of {self.film_conditions:,} predictions are already stored"
-        parts = ", ".join(f"{stage} {duration(took)}" for stage, took in self.seconds.items() if took >= 1)
-        whole = f"about {duration(self.whole)}" if self.timed else "as long as the service takes to answer"
-        yield f"{done}, {whole} on this machine{f' ({parts})' if parts and self.timed else ''}"
-        if self.timed and self.seconds.get("predicting", 0.0) >= WORTH_SPREADING:
+        taking = self.taking
+        parts = ", ".join(f"{stage} {duration(took)}" for stage, took in taking.items() if took >= 1)
+        whole = f"about {duration(sum(taking.values()))}" if self.timed else "as long as the service takes to answer"
+        yield f"{done}, {whole} on this machine{self._told_of_workers()}{f' ({parts})' if parts and self.timed else ''}"
+        spread = sum(seconds for jobs in self.spread.values() for seconds, _ in jobs)
+        if self.timed and (spread >= WORTH_SPREADING or not self.workers):
             several = ", ".join(f"{duration(self.with_workers(count))} on {count}" for count in WORKERS)
             shards = f"{self.blocks:,} blocks, {_size(self.shards)} of shards"
             yield f"spread: {shards}; about {several} GPUs or machines like this"
         yield f"room: about {_size(self.disk)} of cache, {_size(self.memory)} of memory beside the network's own work"
+
+    def _told_of_workers(self) -> str:
+        """Return who does it, where that is not one process."""
+        if not self.workers:
+            return " alone"
+        if self.workers == 1 or not self.timed:
+            return ""
+        on = _several(self.gpus, "GPU") if self.gpus else _several(self.cores, "core")
+        return f" with {self.workers} workers on {on}"
 
 
 def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) -> Cost:
@@ -121,6 +168,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
     new = [claim for claim in asked if claim.id not in stored.worked]
     units, passes = dict[Stage, int].fromkeys(STAGES, 0), 0.0
     seconds: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
+    jobs: dict[Stage, list[tuple[float, int]]] = {"attacking": [], "explaining": []}
     decoded = sum(number * speed.decoding.get(role, 0.0) for role, number in stored.films.items()) / cores()
     seconds["predicting"] = decoded + stored.changes * speed.changing / cores()
     units["predicting"] = sum(rows.values())
@@ -139,19 +187,22 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         if subject.network is None:
             continue
         made, known = (dict(_attacks(claims, len(evaluation.cohort), profile)) for claims in (asked, old))
-        for number, (once, again) in (made[what] for what in made.keys() - known.keys()):
+        for what in made.keys() - known.keys():
+            number, (once, again) = made[what]
             units["attacking"] += number
             passes += number * (once + again)
-            seconds["attacking"] += number * (once * forward + again * backward)
-        number = _maps(new, evaluation)
+            parts = len(LEVELS) if what == "pattern" else -(-number // BATCH[subject.differentiable])
+            jobs["attacking"].append((number * (once * forward + again * backward), parts))
         once, again = MAPS[profile]
-        units["explaining"] += number
-        seconds["explaining"] += number * (once * forward + again * backward)
+        for number, parts in _maps(new, evaluation):
+            units["explaining"] += number
+            jobs["explaining"].append((number * (once * forward + again * backward), parts))
         if report:
             pictured = [one for one in asked if evaluation.is_selected(one) and one.id not in stored.drawn]
             galleries = any(claim.endpoint == "map_goes_with_the_weights" for claim in pictured)
             pictures = PICTURES[profile] if galleries else min(CURVES, len(pictured))
             seconds["drawing"] += pictures * PICTURE_SECONDS
+    seconds |= {stage: sum(took for took, _ in own) for stage, own in jobs.items()}
     seconds["drawing"] += PAGE_SECONDS if report else 0.0
     each = (seconds["predicting"] - decoded) / max(1, sum(stored.left.values()))
     film = decoded / max(1, sum(stored.films.values())) / each if each > 0 else 0.0
@@ -161,6 +212,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
     one = needed(speed.shape, evaluation.working) if speed.shape else 0
     # Of attacks on the whole film about as much, of one film or a few small ones.
     peak = max(one, min(AT_WORK, cores() * one)) + WAITING + min(HELD, len(evaluation.cohort) * speed.film)
+    blocks = sum(-(-len(cohorts[role]) // FILMS) for role in evaluation.plan)
     return Cost(
         film_conditions=sum(rows.values()),
         films=films,
@@ -172,8 +224,12 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         stored=stored.predictions,
         disk=disk,
         memory=RUNTIME + peak,
-        blocks=sum(-(-len(cohorts[role]) // FILMS) for role in evaluation.plan),
+        blocks=blocks,
         shards=sum(rows.values()) * ROW_BYTES,
+        spread={"predicting": [(seconds["predicting"], blocks)] if blocks else [], **jobs},
+        workers=evaluation.workers if isinstance(evaluation.workers, int) else 0,
+        gpus=_gpus(evaluation),
+        cores=cores(),
     )
 
 
@@ -204,21 +260,31 @@ def _attacks(claims: Sequence[Claim], films: int, profile: str) -> Iterator[tupl
         yield "pattern", (number, (EPOCHS[profile] + 2.0, float(EPOCHS[profile])))
 
 
-def _maps(claims: Sequence[Claim], evaluation: Evaluation) -> int:
-    """Return about how many maps one subject's claims ask for; the checks of every method among them."""
+def _maps(claims: Sequence[Claim], evaluation: Evaluation) -> Iterator[tuple[int, int]]:
+    """Yield about how many maps each of one subject's claims asks for, checks of methods among them, and the blocks."""
     profile, main = evaluation.profile, len(evaluation.cohort)
     films, checks = min(main, attribution.FILMS[profile]), min(main, attribution.CHECKED) * (saliency_work.STAGES + 1)
-    number = 0
+    cut = -(-films // saliency_work.FILMS)
     for claim in claims:
         if claim.endpoint == "map_goes_with_the_weights":
-            number += len({*methods(profile), *CONTROLS}) * (checks + min(main, FEW[profile]))
+            asked = len({*methods(profile), *CONTROLS})  # of each method all films together
+            yield asked * (checks + min(main, FEW[profile])), asked
         elif claim.endpoint == "looks_at_lesion":
-            number += films // 2 + checks  # of the ill films called right
+            yield films // 2 + checks, -(-cut // 2)  # of the ill films called right
         elif claim.endpoint == "looks_off_the_lung":
-            number += films + checks
+            yield films + checks, cut
         elif get(claim.endpoint).stage == "explaining" and claim.endpoint != "border_flips":
-            number += films
-    return number
+            yield films, cut
+
+
+def _gpus(evaluation: Evaluation) -> int:
+    """Return the GPUs that the workers of a run have among them."""
+    on_gpus = any(torch.device(subject.device).type == "cuda" for subject in evaluation.wholes)
+    return torch.cuda.device_count() if on_gpus else 0
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _size(count: float) -> str:

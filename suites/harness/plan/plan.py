@@ -67,13 +67,14 @@ class Plan:
 
     def announce(self, progress: Progress) -> None:
         """Tell the progress of the run how much of every stage there will be."""
+        seconds = self.cost.taking
         for stage, units in self.cost.units.items():
             if stage == "predicting":
                 films, film = self.cost.films, self.cost.film
-                progress.expect(stage, units=units, seconds=self.cost.seconds[stage], films=films, film=film)
+                progress.expect(stage, units=units, seconds=seconds[stage], films=films, film=film)
             else:
                 worth = self.cost.passes if stage == "attacking" else None
-                progress.expect(stage, units=units, seconds=self.cost.seconds[stage], worth=worth)
+                progress.expect(stage, units=units, seconds=seconds[stage], worth=worth)
 
     def document(self) -> dict[str, object]:
         """Return the plan as plain JSON values."""
@@ -88,6 +89,7 @@ class Plan:
             "cost": asdict(self.cost)
             | {
                 "seconds_in_all": self.cost.whole,
+                "seconds_of_this_run": sum(self.cost.taking.values()),
                 "seconds_with_workers": {str(count): self.cost.with_workers(count) for count in WORKERS},
             },
         }

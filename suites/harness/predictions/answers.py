@@ -96,7 +96,7 @@ class Answers:
         kept = predictions
         if not inside.all():
             kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
-        readable = cohort.table["id"].astype(str).isin(set(predicted))
+        readable = cohort.table["id"].astype(str).isin(predicted.unique())
         return cls(
             subject=subject,
             cohort=cohort.select(readable),

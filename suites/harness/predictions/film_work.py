@@ -334,10 +334,8 @@ class Asking:
         for receipt in self.answers.workers.receipts(working, blocks, told):
             receipts[receipt.number] = receipt
             filed = receipt.filed[self.work.kind]
-            if self.found and not receipt.failed:
-                where = working.shards(asked[receipt.number])
-                # Nothing found is noted as well: who asks for it again must not count it a second time.
-                known = len(filed.films) - filed.computed
+            if self.found and not receipt.failed:  # what was computed now is no find of whoever asks for it again
+                known, where = len(filed.films) - filed.computed, working.shards(asked[receipt.number])
                 progress.found(known * self.each, once=where.name(filed.films, filed.identities))
         for block in blocks:
             receipt = receipts[block.number]

@@ -52,16 +52,25 @@ def opened(
         rows: of its table.
         threads: they are read in; `None`: one for each core.
     """
-    films: list[Opened] = []
-    unreadable: list[tuple[str, str]] = []
+    films: dict[int, Opened] = {}
+    unreadable: dict[int, tuple[str, str]] = {}
+    to_read: list[int] = []
+    for at, row in enumerate(rows):  # of a million films: no thread is worth what it costs to ask it
+        try:
+            known = cohort.known(row)
+        except FilmUnreadable as problem:
+            unreadable[at] = str(row["file"]), str(problem)
+            continue
+        if known is None:
+            to_read.append(at)
+        else:
+            key = str(row["id"]), known[0]
+            films[at] = Opened(row, key, known[1], partial(_again, cohort, row, key))
     held, room = 0, Room(DECODING)
 
-    def identified(turn: int, row: Row) -> Generator[tuple[tuple[Opened, int], int]]:
+    def identified(turn: int, at: int) -> Generator[tuple[tuple[Opened, int], int]]:
+        row = rows[at]
         try:
-            if (known := cohort.known(row)) is not None:
-                key = str(row["id"]), known[0]
-                yield (Opened(row, key, known[1], partial(_again, cohort, row, key)), 0), 0
-                return
             with room.holding(turn, None) as needed:
                 content, decode = cohort.opened(row)
                 film = decode()  # it has been decoded already
@@ -71,15 +80,15 @@ def opened(
         finally:
             room.passed(turn)
 
-    for row, found in ahead(rows, identified, threads):
+    for at, found in ahead(to_read, identified, threads) if to_read else ():
         try:
             for film, size in found:
                 fits = held + size <= HELD
                 held += size if fits else 0
-                films.append(film if fits else replace(film, decode=partial(_again, cohort, row, film.key)))
+                films[at] = film if fits else replace(film, decode=partial(_again, cohort, film.row, film.key))
         except FilmUnreadable as problem:
-            unreadable.append((str(row["file"]), str(problem)))
-    return films, unreadable
+            unreadable[at] = str(rows[at]["file"]), str(problem)
+    return [films[at] for at in sorted(films)], [unreadable[at] for at in sorted(unreadable)]
 
 
 def _again(cohort: Cohort, row: Row, known: FilmKey) -> Film:

@@ -58,7 +58,7 @@ def numbers(run: Any) -> pd.DataFrame:
 
 @generator("caches", share=70)
 def shards(rng: random.Random, place: Path) -> Case:
-    """Predictions, results and pictures; a run on what is left is like the first one."""
+    """Predictions, results, measures and pictures; a run on what is left is like the first one."""
     shutil.copytree(material.finished() / "cache", place / "cache")
     files = sorted(path for path in (place / "cache").rglob("*") if path.is_file())
     file = rng.choice([path for path in files if path.suffix == ".parquet"] if rng.random() < 0.9 else files)
@@ -68,7 +68,7 @@ def shards(rng: random.Random, place: Path) -> Case:
 
     def act() -> Any:
         run = material.judged(place / "cache")
-        if kind == "pictures":
+        if kind in ("pictures", "measures"):
             run.report(place / "report")
         return run
 

@@ -218,7 +218,7 @@ def test_a_shard_of_another_key_or_kind_or_without_its_columns_is_not_believed(t
     assert sorted(path.suffix for path in kept.folder.glob("shard-*")) == [".broken"] * 3
 
 
-@pytest.mark.parametrize("kind", ["predictions", "results", "pictures"])
+@pytest.mark.parametrize("kind", ["predictions", "results", "pictures", "measures"])
 def test_a_run_with_any_broken_shard_gives_the_numbers_and_the_report_of_one_without(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(shards, "SET_ASIDE", [])
     claim = Claim(

@@ -17,6 +17,7 @@ from suites.harness.plan import note_judged, plan, stored
 from suites.harness.plan import planned as planned_with
 from suites.harness.plan.readable import tried
 from suites.harness.plan.speed import Speed, cores
+from suites.harness.progress import duration
 from tests.controls.films import cohort_of, draw, inverted
 from tests.controls.subjects import Calm, Reader, subject_of
 
@@ -341,3 +342,45 @@ def test_a_long_run_is_told_in_blocks_and_for_several_workers(evaluation):
     assert not any("spread:" in line for line in planned(run, SPEED).lines()), (
         "a run of minutes needs no second machine"
     )
+
+
+def test_the_hours_of_a_run_are_those_of_its_workers(evaluation, monkeypatch):
+    """Attacks and maps are cut in blocks, too; workers that share the cores are no faster than all of these."""
+    slow = replace(SPEED, forward={"reader": 20.0}, backward={"reader": 40.0})
+
+    def cost_of(workers, gpus=0, cores=4):
+        monkeypatch.setattr("suites.harness.plan.cost.cores", lambda: cores)
+        monkeypatch.setattr("suites.harness.plan.cost._gpus", lambda _: gpus)
+        run = evaluation(films=256)
+        run.workers = workers
+        return planned(run, slow)
+
+    one = cost_of(1).cost
+    assert one.taking == pytest.approx(one.seconds)
+    for stage in ("predicting", "attacking", "explaining"):
+        assert sum(seconds for seconds, _ in one.spread[stage]) == pytest.approx(one.seconds[stage]) != 0
+    four = cost_of(4, gpus=4)
+    for stage, took in four.cost.taking.items():
+        jobs = one.spread.get(stage, ())
+        shared = sum(seconds * (1 - -(-blocks // 4) / blocks) for seconds, blocks in jobs)
+        assert took == pytest.approx(one.seconds[stage] - shared), "every block whole, by one worker after another"
+    assert sum(four.cost.taking.values()) == pytest.approx(one.with_workers(4))
+    assert one.with_workers(4) < 0.6 * one.whole
+    (told,) = [line for line in four.lines() if "work:" in line]
+    assert f"about {duration(one.with_workers(4))} on this machine with 4 workers on 4 GPUs (" in told
+    assert four.document()["cost"]["seconds_of_this_run"] == pytest.approx(one.with_workers(4))
+    four.announce(run_of := evaluation(films=256).progress)
+    assert run_of.expected == pytest.approx(one.with_workers(4))
+    two = cost_of(4, gpus=2).cost.taking
+    assert sum(four.cost.taking.values()) < sum(two.values()) < one.whole, "two of them to a GPU"
+    for stage, took in cost_of(4, cores=4).cost.taking.items():
+        assert took >= one.seconds[stage] * (1 - 1e-9)
+    assert "with 4 workers on 4 cores (" in "\n".join(cost_of(4, cores=4).lines())
+
+
+def test_of_a_cluster_the_plan_says_what_some_workers_would_make_of_it(evaluation):
+    run = evaluation("grid.stripes")
+    run.workers = "ray"
+    told = "\n".join(planned(run, SPEED).lines())
+    assert "on this machine alone" in told
+    assert "GPUs or machines like this" in told
