@@ -84,7 +84,9 @@ def test_scores_are_those_that_scikit_learn_counts_from_the_reports_predictions(
         kept = known.notna().to_numpy()
         there, score = known[kept].to_numpy(), own["logit_1"].to_numpy(np.float64)[kept]
         assert 0 < (there == 0).sum() < len(cohort)
-        right = confusion_matrix(there, score > 0, normalize="true").diagonal()
+        point = own["logit_0"].to_numpy(np.float64)
+        assert point == pytest.approx(log_odds(threshold), abs=1e-6)
+        right = confusion_matrix(there, score > point[kept], normalize="true").diagonal()
         expected = {
             "auroc": roc_auc_score(there, score),
             "auprc": average_precision_score(there, score),
@@ -97,7 +99,7 @@ def test_scores_are_those_that_scikit_learn_counts_from_the_reports_predictions(
         assert expected["auroc"] > 0.6
         for name in SCORES:
             assert found[name] == pytest.approx(expected[name], abs=1e-9), (finding, name)
-        # The logits of the table count from the operating point, and are the network's own besides.
+        # The logits of the table are the network's own, beside the log-odds of the operating point.
         first = next(row for row in cohort.rows() if row["id"] == own["image"].iloc[0])
         pixels = subject.pixels(torch.from_numpy(cohort.decode(first).pixels)[None])
         stated = float(subject.network(pixels)[0, FINDINGS.index(finding)])
