@@ -6,9 +6,10 @@ from a study over subjects of whether the drop under it foretells the drop at an
 said to be so. The study: the stand-in weights and small subjects of eight recipes, the 468 test films of
 `shared/data/kermany` at home, 679 films of adults of ChestX-ray14 there, where 20 to 44 points are lost (of the other
 collection four healthy films are too few to say what is lost). None of 24 surely ranks the nine: nearest come a fixed
-window over an underexposed film (rank correlation 0.85), scatter (0.80) and a lobar white-out (0.77) at severity 5,
-beside 0.73 of the accuracy at home without any stress. Only the first two cost about what the adults do (3 and 2 points
-less on average); noise, stripes, leads, compression and softening foretell 29 points too little.
+window over an underexposed film (rank correlation 0.85) and scatter (0.80) at severity 5, beside 0.73 of the accuracy
+at home without any stress. Only these cost about what the adults do (3 and 2 points less on average); noise, stripes,
+leads, compression and softening foretell 29 points too little. Rows of an earlier version of a perturbation (the lobar
+white-out's 7) are not shown.
 """
 
 from __future__ import annotations
