@@ -27,6 +27,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.dispatching import Workers
 from suites.harness.predictions.per_finding import JudgedOn, judged_on, of_subject, whole_of
 from suites.harness.predictions.resolution import AS_STORED, Resolution
+from suites.harness.predictions.same_pixels import same_pixels
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
 from suites.harness.predictions.tolerance import kept_others, told_of_others, within
@@ -299,10 +300,11 @@ class PredictedRun:
             )  # fmt: skip
             check_exclusions(found[whole_of(subject).name].excluded, len(cohort))
             if is_external(role):
-                home = self.answers(subject, self.cohort, "main").predictions
-                refuse_shared_films(
-                    home.contents, found[whole_of(subject).name].contents, cohort.name, films=len(cohort)
-                )
+                home, there = self.answers(subject, self.cohort, "main").predictions, found[whole_of(subject).name]
+                refuse_shared_films(home.contents, there.contents, cohort.name, films=len(cohort))
+                if subject.whole is None:
+                    same = same_pixels(self.cohort, cohort, home, there)
+                    refuse_shared_films({film: film for film in same.values()}, same, cohort.name, films=len(cohort))
             for other in self.judged:
                 answered = Answers.of(
                     other, aligned[other.name], of_subject(other, found[whole_of(other).name]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from suites.commands import main
 from suites.harness import evaluate
 from suites.harness.claims import load_claims
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import CohortProblem
 from suites.harness.validity.in_report import section_of
@@ -204,3 +207,35 @@ def test_the_numbers_on_real_films_of_three_hospitals(shared, tmp_path):
         compared |= told.keys()
         assert next(result.effect.n for result in results if result.effect.name == "overconfidence") == len(rows)
     assert compared == measured.keys()
+
+
+def test_a_film_of_home_that_was_saved_anew_is_found_by_its_pixels(tmp_path):
+    """Another file, another patient, the same pixels: what it is told apart by is decoded, and it is refused."""
+    films = cohort_of(24)
+    names = [f"new{number}" for number in range(24)]
+    renamed = films.table.assign(id=names, patient=names)
+    again = Cohort(
+        name="saved-anew", spec="saved-anew", table=renamed,
+        decode=lambda row: replace(draw(row), content=f"other {row['id']}"),
+    )  # fmt: skip
+    claims = [claim for claim in load_claims() if claim.id == "external.drop"]
+    with pytest.raises(CohortProblem, match="24 of its 24 films are home films, too, first new0"):
+        evaluate(subject_of(Reader(), "reader"), films, external=again, claims=claims, cache=tmp_path / "cache")
+    # A subject that says the same of every film tells none apart, and no film is taken for another.
+    evaluate(subject_of(Blind(), "blind"), films, external=elsewhere(24), claims=claims, cache=tmp_path / "blind")
+
+
+def test_one_hospital_is_named_once(tmp_path):
+    first, again = "phantom:n=24,hospital=other", "phantom:n=24,hospital=other"
+    with pytest.raises(CohortProblem, match=r"its films are all those of .*; name each hospital once"):
+        load_external(cohort_of(24), [first, again])
+    assert len(load_external(cohort_of(24), [first, "phantom:n=24,hospital=other,seed=5"])) == 2
+
+
+def test_films_that_nobody_labelled_are_counted(tmp_path):
+    table = elsewhere(24).table
+    empty = ["" if number < 5 else label for number, label in enumerate(table["label"])]
+    some = replace(elsewhere(24), table=table.assign(label=empty, finding=empty))
+    found = load_external(cohort_of(24), [some])["external"]
+    assert "5 of 24 films have no label and are left out" in found.notes
+    assert load_external(cohort_of(24), [elsewhere(24)])["external"].notes == elsewhere(24).notes

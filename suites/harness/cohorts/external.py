@@ -35,7 +35,8 @@ def load_external(home: Cohort, given: Sequence[str | Cohort], *, taken: Iterabl
         taken: names of the run's other cohorts.
 
     Raises:
-        CohortProblem: a spec names no cohort, or one shares films or patients with the home cohort.
+        CohortProblem: a spec names no cohort, or one shares films or patients with the home cohort, or is another
+            one once more.
     """
     names, found = {home.name, *taken}, dict[str, Cohort]()
     for number, spec in enumerate(given, 1):
@@ -44,10 +45,37 @@ def load_external(home: Cohort, given: Sequence[str | Cohort], *, taken: Iterabl
         if cohort.name in names:
             cohort = replace(cohort, name=f"{cohort.name} ({role})")
         names.add(cohort.name)
+        cohort = _told_of_unlabelled(cohort)
         refuse_shared_patients(home, cohort)
         refuse_shared_films(contents_of(home, cohort), contents_of(cohort, home), cohort.name, films=len(cohort))
+        for other in found.values():
+            refuse_again(other, cohort)
         found[role] = cohort
     return found
+
+
+def _told_of_unlabelled(cohort: Cohort) -> Cohort:
+    """Return the cohort with a note on films that nobody labelled; a cohort without any label says so by itself."""
+    table = cohort.table
+    bare = (table["label"].astype(str) == "") & (table["finding"].astype(str) == "")
+    if not bare.any() or bare.all():
+        return cohort
+    note = f"{int(bare.sum()):,} of {len(table):,} films have no label and are left out"
+    return replace(cohort, notes=(*cohort.notes, note))
+
+
+def refuse_again(other: Cohort, cohort: Cohort) -> None:
+    """Refuse an external cohort whose films are all those of another: one hospital would count as two.
+
+    Raises:
+        CohortProblem: they are.
+    """
+    one, two = contents_of(other, cohort), contents_of(cohort, other)
+    if len(other) == len(cohort) == len(two) and sorted(one.values()) == sorted(two.values()):
+        raise CohortProblem(
+            f"external cohort {shown(cohort.name, 40)}: its films are all those of {shown(other.name, 40)}; "
+            "name each hospital once"
+        )
 
 
 def refuse_shared_patients(home: Cohort, away: Cohort) -> None:

@@ -36,8 +36,7 @@ def record_of(path: Path) -> Record:
     run = stored(path)
     if run.predictions is None or run.films is None:
         raise UsageProblem(
-            f"{path}: only results.json is there; give the whole folder of the report, with predictions.parquet and "
-            "films.csv"
+            f"{path}: predictions.parquet or films.csv is not beside results.json; give the whole folder of the report"
         )
     document, films = run.document, run.films
     if "run" not in document:

@@ -73,7 +73,9 @@ def home(tmp_path):
 def test_other_films_are_taken_and_patients_that_are_only_counted_may_coincide(tmp_path, home):
     folder = write_films(tmp_path / "there", ["a", "x"], seed=1)
     spec = manifest(folder, [("a.png", "normal", ""), ("x.png", "ill", "7")])
-    found = load_external(home, [spec, spec])
+    (tmp_path / "more").mkdir()
+    more = write_films(tmp_path / "more" / "there", ["p", "q"], seed=2)
+    found = load_external(home, [spec, manifest(more, [("p.png", "normal", ""), ("q.png", "ill", "7")])])
     assert list(found) == ["external", "external-2"]
     assert found["external"].name != found["external-2"].name
     assert list(found["external"].table["truth"]) == ["normal", "ill"]

@@ -85,7 +85,8 @@ def external_auroc(evidence: Evidence, claim: Claim) -> Result:
         summary=(
             f"Ill films of {both.away.name} are told from healthy ones with an AUROC of "
             f"{spanned(after.estimate, after.low, after.high)}, at home with {number(before.estimate)}: a fall of "
-            f"{spanned(effect.estimate, effect.low, effect.high)}, which no threshold mends."
+            f"{spanned(effect.estimate, effect.low, effect.high)}"
+            + (", which no threshold mends." if effect.low > 0 else ".")
             + (" Below 0.5 it ranks healthy films above ill ones." if after.high < 0.5 else "")
         ),
     )
