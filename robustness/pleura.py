@@ -124,12 +124,12 @@ def _outside_left(grey: Array, mask: Mask, pitch_mm: float) -> Mask:
     beyond, within = round(BEYOND_MM / pitch_mm), round(WITHIN_MM / pitch_mm)
     columns = np.arange(mask.shape[1])
     far, width = columns - edge[:, None], max(1, round(BESIDE_MM / pitch_mm))
-    wall, own = (lightening_left(grey[rows], (far >= -beyond) & (far <= most), width) for most in (within, beyond))
+    steps = steps_left(grey[rows], width)
+    wall, own = (lightening_left(steps, (far >= -beyond) & (far <= most)) for most in (within, beyond))
     along = 2 * round(ALONG_MM / 2 / pitch_mm) + 1
     past = ndimage.grey_opening(np.maximum(wall - edge, 0), along, mode="nearest")
     past = np.where(past > OUTSIDE_MM / pitch_mm, past, 0)
     # Where the film lightens at the estimate's own border as well, that is the wall, and what lies inside is a rib.
-    steps = steps_left(grey[rows], width)
     inner, outer = (np.take_along_axis(steps, path[:, None], axis=1)[:, 0] for path in (wall, own))
     runs, count = ndimage.label(past > 0)
     for run in range(1, count + 1):

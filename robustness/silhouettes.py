@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustness.filters import blur_within, gaussian_blur
 from robustness.thorax import Thorax
-from robustness.tracing import lightening_left
+from robustness.tracing import lightening_left, steps_left
 
 Array = NDArray[np.float32]
 
@@ -89,7 +89,8 @@ def below_domes(attenuation: Tensor, air: Tensor, thorax: Thorax, pitch_mm: floa
         ends = np.where(held.any(axis=0), len(held) - 1 - held[::-1].argmax(axis=0), 0)
         near = (rows >= np.maximum(highest / factor, ends - UPWARD_MM / (pitch_mm * factor))) & (rows <= lowest)
         # On its side, so that what is below lies to the left.
-        path = lightening_left(small[::-1, columns].T, near[::-1].T, max(1, round(DOME_MM / (pitch_mm * factor))))
+        steps = steps_left(small[::-1, columns].T, max(1, round(DOME_MM / (pitch_mm * factor))))
+        path = lightening_left(steps, near[::-1].T)
         known.append(columns)
         found.append(len(small) - path)
     domes = np.interp(np.arange(size[0]), np.concatenate(known), np.concatenate(found))

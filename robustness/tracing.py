@@ -16,15 +16,14 @@ AWAY = -3.0
 """What a path gains, row by row, where it was not to be looked for: less than along any border."""
 
 
-def lightening_left(image: Array, near: NDArray[np.bool_], width: int) -> NDArray[np.int64]:
+def lightening_left(steps: NDArray[np.float64], near: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(N,) the column in each of N rows at which a border runs, to the left of which an image is lightest.
 
     Args:
-        image: (N, W).
+        steps: (N, W) of `steps_left`.
         near: (N, W), where the border is looked for.
-        width: columns to either side that are compared.
     """
-    gains = np.where(near, steps_left(image, width), AWAY)
+    gains = np.where(near, steps, AWAY)
     best, came = gains.copy(), np.zeros(gains.shape, dtype=np.int64)
     for row in range(1, len(gains)):
         before = np.pad(best[row - 1], 1, constant_values=-np.inf)

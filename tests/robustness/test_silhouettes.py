@@ -12,7 +12,7 @@ from robustness.filters import gaussian_blur
 from robustness.radiograph import Radiograph
 from robustness.silhouettes import air_beside_organs, below_domes
 from robustness.thorax import Thorax, thorax_of
-from robustness.tracing import lightening_left
+from robustness.tracing import lightening_left, steps_left
 from robustness.water_path import BESIDE_MM, aerated, beside_organs
 
 SIZE, SPINE = 220, 110
@@ -92,9 +92,9 @@ def test_a_path_keeps_to_where_it_is_looked_for_and_bends_by_a_column_a_row():
     for row, column in enumerate(edge):
         image[row, :column] = 1.0
     near = np.ones(image.shape, dtype=bool)
-    path = lightening_left(image, near, 4)
+    path = lightening_left(steps_left(image, 4), near)
     assert np.abs(np.diff(path)).max() == 1
     assert path[5] == 20
     assert path[35] == 40
     near[:, 30:] = False
-    assert (lightening_left(image, near, 4)[:20] == 20).all()
+    assert (lightening_left(steps_left(image, 4), near)[:20] == 20).all()
