@@ -35,9 +35,9 @@ def record_of(path: Path) -> Record:
     """
     run = stored(path)
     if run.predictions is None or run.films is None:
-        raise UsageProblem(
-            f"{path}: predictions.parquet or films.csv is not beside results.json; give the whole folder of the report"
-        )
+        known = (path / "predictions.parquet").exists()
+        lacking = "films.csv" if known else "predictions.parquet"
+        raise UsageProblem(f"{path}: {lacking} is not beside results.json; give the whole folder of the report")
     document, films = run.document, run.films
     if "run" not in document:
         raise UsageProblem(f"{path}: results.json does not tell how it was run; write that report again")

@@ -23,6 +23,7 @@ def test_the_card_of_a_folder_is_that_of_the_run(make_record, tmp_path):
 
 def test_a_folder_without_what_belongs_to_it_is_told_what_is_missing(make_record, tmp_path):
     write_report(make_record(films=60, plain=True), tmp_path / "out")
-    (tmp_path / "out" / "predictions.parquet").unlink()
-    with pytest.raises(UsageProblem, match=r"only results\.json is there; give the whole folder"):
-        record_of(tmp_path / "out")
+    for file in ("films.csv", "predictions.parquet"):
+        (tmp_path / "out" / file).unlink()
+        with pytest.raises(UsageProblem, match=rf"{file} is not beside results\.json; give the whole folder"):
+            record_of(tmp_path / "out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,8 +90,7 @@ def test_drawn_films(tmp_path):
 
 
 @pytest.mark.realdata
-def test_adult_films_by_view_age_and_sex(tmp_path):
-    shared = Path(os.environ["CHEST_XRAY_SHARED"])
+def test_adult_films_by_view_age_and_sex(shared, tmp_path):
     cohort = adults(shared, tmp_path).limited(60, seed=0)
     chosen = ("subgroup.underdiagnosis", "subgroup.auroc")
     assert compared(run_on(cohort, stand_in(shared), tmp_path / "cache", chosen), tmp_path / "report") >= 4
