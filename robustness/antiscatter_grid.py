@@ -24,7 +24,8 @@ from robustness.draws import Draws
 from robustness.filters import coordinates
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import log, sine
-from robustness.radiograph import Radiograph, Rows, local_mean
+from robustness.radiograph import Radiograph, Rows
+from robustness.scatter import local_mean
 
 SCATTER_SIGMA_CM = 4.0
 MODEL_SIDE = 255

@@ -23,7 +23,8 @@ from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import in_bytes, power
 from robustness.primitives.collimator import collimated
 from robustness.primitives.ordering import places, taken
-from robustness.radiograph import DT, beam_blocks, tone
+from robustness.radiograph import DT, tone
+from robustness.raw_beam import beam_blocks
 
 MU_COPPER = 1.43
 """Attenuation of copper per mm at 60 keV."""

@@ -9,7 +9,8 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import power
-from robustness.radiograph import Radiograph, attenuation_of, scatter
+from robustness.radiograph import Radiograph, attenuation_of
+from robustness.scatter import scatter
 from robustness.tone_curve import TissueCurve, ToneCurve
 
 

@@ -21,7 +21,9 @@ from robustness.content_cache import remembered
 from robustness.draws import Draws, Source
 from robustness.filters import gaussian_blur, gaussian_kernel
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import DT, Radiograph, added_quantum_noise, attenuation_of, poisson, scatter
+from robustness.quantum_noise import added_quantum_noise, poisson
+from robustness.radiograph import DT, Radiograph, attenuation_of
+from robustness.scatter import scatter
 from robustness.tone_curve import TissueCurve
 
 DETECTOR_BLUR_MM = 0.15

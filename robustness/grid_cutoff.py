@@ -20,7 +20,8 @@ from robustness.draws import Draws, Source
 from robustness.exposure import detector_noise
 from robustness.filters import centred, coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
-from robustness.radiograph import Radiograph, Rows, attenuation_of, spread
+from robustness.radiograph import Radiograph, Rows, attenuation_of
+from robustness.scatter import spread
 
 RESIDUAL_SCATTER = 0.3
 """Scatter over primary that passes a grid in its place, where the film is typical."""

@@ -20,7 +20,8 @@ from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.primitives.ordering import read_off
 from robustness.primitives.resampling import sampled
-from robustness.radiograph import Radiograph, raw_beam, strips
+from robustness.radiograph import Radiograph, strips
+from robustness.raw_beam import raw_beam
 from robustness.thorax import Thorax, thorax_of
 
 SPINE_DEPTH_CM = 5.0

@@ -5,9 +5,6 @@ white = dense. A child's lung has t about 0.9, the mediastinum about 3.5 to 3.9,
 adult: 1.5 and 4.0). The tone curve of a film is unknown; its exponent is drawn once per film from U(0.8, 1.25), the
 same for every perturbation.
 
-Pixels that saw the unattenuated beam, or none at all behind a collimator, are black and connected to the border of
-the film. No tissue is there, so they stay as they are.
-
 Sources: Beer-Lambert; IEC 62494-1 (exposure index); IEC 62220-1 (fluence at RQA5: 30 174 photons / mm^2 / uGy).
 """
 
@@ -18,34 +15,26 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.facts import fact
-from robustness.filters import WIDE, blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
+from robustness.filters import gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, in_bytes, log, power
-from robustness.primitives.blocks import darker
 from robustness.primitives.ordering import places, ranked, taken
-from robustness.primitives.resampling import averaged, doubled
+from robustness.primitives.resampling import averaged
+from robustness.raw_beam import beam_blocks, blocks_of_changed, in_pixels
 
 T0 = 0.9
 DT = 3.0
 GAMMA = (0.8, 1.25)
-RAW_BEAM = 0.02
-"""Grey value below which a pixel connected to the border counts as raw beam."""
-FILLED = 200
-"""Marks raw beam among the means of 2 x 2 pixels of 0 or 255, of which it is none."""
 Rows = Callable[[slice], Tensor]
 """What gives those rows of an image (H, W), computed anew each time, to be changed in place."""
 STRIP = 2**18
 """Pixels of a strip of rows that is worked on at a time; shorter ones cost more in calls than the cache saves."""
-SPECK = 0.02
-"""Islands in the raw beam smaller than this share of the film are no tissue."""
 
 FLUENCE = 30_174.0
 """Photons per mm^2 and uGy of air kerma at RQA5."""
@@ -84,7 +73,7 @@ class Radiograph:
     @classmethod
     def of_changed(cls, film: Tensor, draws: Draws) -> Radiograph:
         """As `of`, for a film that is not asked about again: it takes the place of none that is remembered."""
-        return _computed(film, _blocks(film), tone(draws), draws.finer)
+        return _computed(film, blocks_of_changed(film), tone(draws), draws.finer)
 
     @cached_property
     def attenuation(self) -> Tensor:
@@ -124,7 +113,7 @@ class Radiograph:
     @cached_property
     def beam(self) -> Tensor:
         """(H, W) bool, raw beam."""
-        return _in_pixels(self.blocks, self.film)
+        return in_pixels(self.blocks, self.film)
 
     @cached_property
     def _exposed(self) -> tuple[tuple[slice, ...], Tensor | None]:
@@ -287,116 +276,7 @@ def tone(draws: Draws) -> float:
     return draws.twin("radiograph").uniform("gamma", *GAMMA)
 
 
-def raw_beam(film: Tensor) -> Tensor:
-    """(H, W) bool: pixels darker than RAW_BEAM and connected to the border of the film, and specks among them."""
-    return _in_pixels(_dark_from_border(film), film)
-
-
-@remembered(1)
-def beam_blocks(film: Tensor) -> Tensor | None:
-    """Raw beam of (H, W) by blocks of 2 x 2 pixels, bool, None where there is none.
-
-    Raises:
-        PerturbationUndefined: less than a tenth of the film is tissue.
-    """
-    return _blocks(film)
-
-
-def _blocks(film: Tensor) -> Tensor | None:
-    """As `beam_blocks`, of a film that is not asked about again."""
-    blocks = _dark_from_border(film)
-    if blocks is not None and int(blocks.count_nonzero()) > 0.9 * blocks.numel():
-        raise PerturbationUndefined("more than nine tenths of the film are unexposed or raw beam")
-    return blocks
-
-
-def _dark_from_border(film: Tensor) -> Tensor | None:
-    darkest = math.ceil(RAW_BEAM * 255.0) if film.dtype == torch.uint8 else RAW_BEAM
-    return from_border(darker(film, darkest))
-
-
-@fact(0, "filled from the border, neighbour by neighbour")
-def from_border(dark: Tensor) -> Tensor | None:
-    """What is dark (255 of 255) and hangs together with the border, bool, specks in it too; None where nothing is."""
-    # Filled from a dark ring around the film, which touches whatever is dark at its border.
-    ringed = cv2.copyMakeBorder(dark.numpy(), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=255)
-    filled = cv2.floodFill(ringed, None, (0, 0), FILLED, flags=4)[0]
-    if filled == ringed.size - dark.numel():
-        return None
-    rest = (ringed != FILLED).view(np.uint8)
-    # Filling what is left from one place shows whether it hangs together, in half the time that labelling takes.
-    row, column = divmod(int(rest.argmax()), rest.shape[1])
-    left = ringed.size - filled
-    if left and cv2.floodFill(rest, None, (column, row), 2, flags=4)[0] != left:
-        # Compression noise and lead letters in the raw beam are no tissue either.
-        count, pieces = cv2.connectedComponents((rest > 0).view(np.uint8), connectivity=4)
-        rest *= (np.bincount(pieces.reshape(-1), minlength=count) >= SPECK * dark.numel())[pieces]
-    return torch.from_numpy(np.ascontiguousarray(rest[1:-1, 1:-1] == 0))
-
-
-def _in_pixels(blocks: Tensor | None, film: Tensor) -> Tensor:
-    """Blocks of 2 x 2 pixels as (H, W) bool."""
-    if blocks is None:
-        return torch.zeros(film.shape, dtype=torch.bool, device=film.device)
-    return doubled(blocks, *film.shape)
-
-
 def attenuation_of(intensity: Tensor) -> Tensor:
     """-ln(I / I0), with the intensity held above one part in a million."""
     clamped = intensity.clamp_min(1e-6)
     return log(clamped, out=clamped).neg_()
-
-
-def local_mean(radiograph: Radiograph, intensity: Tensor, sigma: float) -> Tensor:
-    """Broad blur of the intensity over tissue only (normalised convolution): the shape of the scattered radiation."""
-    if radiograph.blocks is None:
-        return gaussian_blur(intensity, sigma)
-    if sigma < 2.0 * WIDE:
-        return blur_within(intensity, (~radiograph.beam).to(intensity.dtype), sigma)
-    return blur_within_blocks(intensity, ~radiograph.blocks, sigma)
-
-
-@remembered(2, "around")
-def spread(radiograph: Radiograph, sigma: float) -> Tensor:
-    """`local_mean` of the film's own intensity, the same for every severity."""
-    return local_mean(radiograph, radiograph.intensity, sigma)
-
-
-def scatter(radiograph: Radiograph, ratio: float, sigma: float) -> Rows:
-    """Intensity with scattered radiation added, exposure control keeping the typical one.
-
-    ``I' = I + ratio * blur(I)``: where the film is uniform the scatter-to-primary ratio is `ratio`, and contrast
-    falls to 1 / (1 + ratio); behind the mediastinum it falls further.
-    """
-    intensity, beside = radiograph.intensity, spread(radiograph, sigma)
-
-    def scattered(rows: slice) -> Tensor:
-        return torch.add(intensity[rows], beside[rows], alpha=ratio)
-
-    kept = radiograph.typical_intensity / radiograph.typical(scattered)
-    return lambda rows: scattered(rows).mul_(kept)
-
-
-def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: float, noise: Tensor) -> Tensor:
-    """Gaussian noise that a film gains when taken with `dose` (0..1) of its exposure; its own noise it has already.
-
-    Variance of the result: ``I * typical / counts * (1 / dose - 1)``, proportional to the mean.
-
-    Args:
-        intensity: (H, W) I / I0.
-        typical: intensity at which a pixel detects `counts` photons at full dose.
-        counts: photons per pixel.
-        dose: fraction of the exposure.
-        noise: (H, W) standard normal.
-    """
-    scale = math.sqrt(typical / counts * (1.0 / dose - 1.0))
-    return intensity.sqrt().mul_(noise).mul_(scale).add_(intensity)
-
-
-def poisson(mean: Tensor, noise: Tensor) -> Tensor:
-    """Poisson counts by their Cornish-Fisher expansion: ``m + sqrt(m) z + (z^2 - 1) / 6``, not below zero.
-
-    Mean exact and skewness right to first order, variance m + 1/18; good from about five counts on. Unlike a sampler it
-    turns the same normal numbers into paired counts for every mean, so severities of one film share their noise.
-    """
-    return torch.add(mean.sqrt(), noise, alpha=1.0 / 6.0).mul_(noise).add_(mean).sub_(1.0 / 6.0).clamp_min_(0.0)

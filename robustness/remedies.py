@@ -17,7 +17,7 @@ from robustness.filters import coordinates, gaussian_blur, percentiles, stored, 
 from robustness.perturbation import check_films
 from robustness.primitives.equalisation import equalised as tiles_equalised
 from robustness.primitives.ordering import dilated, places, taken
-from robustness.radiograph import raw_beam
+from robustness.raw_beam import raw_beam
 
 PEAK = 8.0
 """A spectral line counts as a grid line when it exceeds its surroundings by this factor."""

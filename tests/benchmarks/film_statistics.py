@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from robustness.radiograph import raw_beam
+from robustness.raw_beam import raw_beam
 from tests.benchmarks.film_posture import posture
 
 Film = NDArray[np.float32]

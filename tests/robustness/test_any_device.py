@@ -12,7 +12,7 @@ from scipy import ndimage, special
 from robustness import facts, get, names
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation
-from robustness.radiograph import raw_beam
+from robustness.raw_beam import raw_beam
 from robustness.remedies import REMEDIES
 from tests.robustness.elsewhere import DEVICE, Elsewhere, fetched, sent
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from robustness import antiscatter_grid, bedside, contrast, exposure, get, phantom
 from robustness.draws import Draws
 from robustness.preview import PAPER, contact_sheet
-from robustness.radiograph import Radiograph, attenuation_of, raw_beam, scatter
+from robustness.radiograph import Radiograph, attenuation_of
+from robustness.raw_beam import raw_beam
+from robustness.scatter import scatter
 from robustness.thorax import thorax_of
 
 STORED = 1.5 / 255

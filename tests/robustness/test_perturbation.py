@@ -16,7 +16,7 @@ from robustness import PerturbationError, PerturbationUndefined, get, perturbati
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation, register
 from robustness.preview import load_film
-from robustness.radiograph import raw_beam
+from robustness.raw_beam import raw_beam
 from robustness.tone_curve import TissueCurve
 
 ALL = perturbation.names()

@@ -15,7 +15,10 @@ from robustness.draws import Draws
 from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, percentiles, resize
 from robustness.pointwise import affine, exp, log, power
 from robustness.primitives import resampling
-from robustness.radiograph import Radiograph, added_quantum_noise, poisson, raw_beam, scatter
+from robustness.quantum_noise import added_quantum_noise, poisson
+from robustness.radiograph import Radiograph
+from robustness.raw_beam import raw_beam
+from robustness.scatter import scatter
 
 
 def uniform_radiograph(grey: float = 0.5, side: int = 96) -> Radiograph:
