@@ -39,7 +39,7 @@ FAINT = 1e-4
 """Attenuation below which nothing is a rib."""
 
 
-def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) -> Tensor:
+def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, fine: Tensor | None = None) -> Tensor:
     """(H, W) what of an image runs along ribs.
 
     Args:
@@ -47,19 +47,20 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) 
         upright: (H, W) 0 to 1, where ribs stand upright, as they do at the chest wall.
         midline: column of the spine.
         pitch_mm: of the pixels.
+        fine: (H, W) another image; what of it runs as the ribs of the first is added.
     """
     step = max(1.0, STEP_MM / pitch_mm)
     rows, columns = (max(8, round(size / step)) for size in image.shape)
     border = round(2.0 * STRIP_MM / (step * pitch_mm))
     # To sizes of which a Fourier transform is quick.
     below, right = (border + -(size + 2 * border) % 16 for size in (rows, columns))
-    padded, walls = (
+    padded, walls, thin = (
         cv2.copyMakeBorder(
             cv2.resize(each.numpy(), (columns, rows), interpolation=cv2.INTER_AREA),
             *(border, below, border, right),
             cv2.BORDER_REPLICATE,
         )
-        for each in (image, upright)
+        for each in (image, upright, image if fine is None else fine)
     )
     # Of what falls to the right: behind the lung on the right of the film, in front of that on the left.
     beyond = (np.arange(padded.shape[1], dtype=np.float32) - border - midline / step) * (step * pitch_mm / 20.0)
@@ -70,7 +71,8 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) 
     # Grain runs in every direction; of what is not stronger in one of them nothing is a rib, and would turn to streaks.
     least, most = DIRECTED
     directed = np.clip((strongest / np.maximum(sum(strengths) / FANS, FAINT) - least) / (most - least), 0.0, 1.0)
-    found = np.zeros_like(padded)
+    found, edges = np.zeros_like(padded), np.zeros_like(padded)
+    thins = [None] * FANS if fine is None else [part for _, part in fans(thin)]
     for fan, (angle, part) in enumerate(parts):
         # A direction between two fans is in both.
         strong = np.maximum.reduce([strengths[(fan + other) % FANS] for other in (-1, 0, 1)])
@@ -79,8 +81,11 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) 
         falls = angle if angle < 0.5 * np.pi else np.pi - angle
         behind, before = (float(np.interp(falls, limits, (1.0, 0.0))) for limits in STEEPEST)
         outward = rightward if angle < 0.5 * np.pi else 1.0 - rightward
-        found += part * share * np.maximum(walls, before + (behind - before) * outward)
-    lost = (padded - padded.mean() - found)[border : border + rows, border : border + columns]
+        share = share * np.maximum(walls, before + (behind - before) * outward)
+        found += part * share
+        if thins[fan] is not None:
+            edges += thins[fan] * share
+    lost = (padded - padded.mean() - found - edges)[border : border + rows, border : border + columns]
     return image - resize(torch.from_numpy(np.ascontiguousarray(lost)), *image.shape)
 
 

@@ -46,7 +46,7 @@ from robustness.pointwise import exp
 from robustness.radiograph import Radiograph
 from robustness.ribs import along_ribs
 from robustness.silhouettes import air_beside_organs, below_domes
-from robustness.thorax import SETTING_IN, Thorax, flanks, nearness
+from robustness.thorax import SETTING_IN, Thorax, flanks, nearness, outward
 
 DMU = 0.195
 """Attenuation of consolidated less aerated lung, per cm, 45 keV."""
@@ -93,6 +93,7 @@ ALONG_MM = 18.0
 CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
 AERATED = 0.6
+SPINE0, SPINE1 = 0.12, 0.2
 """Where between lung and mediastinum tissue begins."""
 
 
@@ -225,7 +226,12 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = _smoothed(detail, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
     # What runs along no rib is a vessel, however broad; at the chest wall ribs stand upright.
-    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm) - ribs)
+    fine = detail - ribs
+    fine = fine * AT_EDGE(ribs, pitch_mm)
+    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm, fine) - ribs)
+    off = torch.maximum(outward(thorax, "left"), outward(thorax, "right"))
+    bone = 1.0 - smoothstep((off - SPINE0) / SPINE1)
+    ribs = ribs + bone * (detail - ribs)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     # Behind heart and abdomen ribs are as faint as the film shows them; toward there those of a white lung fade.
@@ -235,6 +241,12 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     # The edges of what is lost are as fine, but stronger.
     grain = (vessels - gaussian_blur(vessels, GRAIN_MM / pitch_mm)).clamp(-GRAIN_CONTRAST, GRAIN_CONTRAST)
     return Aerated(radiograph, base, ribs, vessels - grain, grain, outline, lacking, depth, fading, white)
+
+
+def AT_EDGE(ribs: Tensor, pitch_mm: float) -> Tensor:
+    down, right = torch.gradient(gaussian_blur(ribs, 1.0 / pitch_mm))
+    steep = gaussian_blur((down.square() + right.square()), 1.5 / pitch_mm).sqrt() / pitch_mm
+    return smoothstep((steep - 0.012) / 0.02)
 
 
 def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float) -> Tensor:
