@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import fft
 from torch import Tensor
 
 from robustness.filters import resize
@@ -47,32 +48,31 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, 
         upright: (H, W) 0 to 1, where ribs stand upright, as they do at the chest wall.
         midline: column of the spine.
         pitch_mm: of the pixels.
-        fine: (H, W) another image; what of it runs as the ribs of the first is added.
+        fine: (H, W) finer detail, of which is added what runs as the ribs of the image do there: their cortex.
     """
     step = max(1.0, STEP_MM / pitch_mm)
     rows, columns = (max(8, round(size / step)) for size in image.shape)
     border = round(2.0 * STRIP_MM / (step * pitch_mm))
     # To sizes of which a Fourier transform is quick.
     below, right = (border + -(size + 2 * border) % 16 for size in (rows, columns))
-    padded, walls, thin = (
+    padded, walls, *fines = (
         cv2.copyMakeBorder(
             cv2.resize(each.numpy(), (columns, rows), interpolation=cv2.INTER_AREA),
             *(border, below, border, right),
             cv2.BORDER_REPLICATE,
         )
-        for each in (image, upright, image if fine is None else fine)
+        for each in (image, upright, *([] if fine is None else [fine]))
     )
     # Of what falls to the right: behind the lung on the right of the film, in front of that on the left.
     beyond = (np.arange(padded.shape[1], dtype=np.float32) - border - midline / step) * (step * pitch_mm / 20.0)
     rightward = np.clip(0.5 + beyond, 0.0, 1.0)
-    parts = fans(padded)
+    parts, *finer = (fans(each) for each in (padded, *fines))
     strengths = [strength(part, angle, step * pitch_mm) for angle, part in parts]
     strongest = np.maximum(np.maximum.reduce(strengths), FAINT)
     # Grain runs in every direction; of what is not stronger in one of them nothing is a rib, and would turn to streaks.
     least, most = DIRECTED
     directed = np.clip((strongest / np.maximum(sum(strengths) / FANS, FAINT) - least) / (most - least), 0.0, 1.0)
-    found, edges = np.zeros_like(padded), np.zeros_like(padded)
-    thins = [None] * FANS if fine is None else [part for _, part in fans(thin)]
+    found = np.zeros_like(padded)
     for fan, (angle, part) in enumerate(parts):
         # A direction between two fans is in both.
         strong = np.maximum.reduce([strengths[(fan + other) % FANS] for other in (-1, 0, 1)])
@@ -82,18 +82,16 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, 
         behind, before = (float(np.interp(falls, limits, (1.0, 0.0))) for limits in STEEPEST)
         outward = rightward if angle < 0.5 * np.pi else 1.0 - rightward
         share = share * np.maximum(walls, before + (behind - before) * outward)
-        found += part * share
-        if thins[fan] is not None:
-            edges += thins[fan] * share
-    lost = (padded - padded.mean() - found - edges)[border : border + rows, border : border + columns]
+        found += share * sum((each[fan][1] for each in finer), start=part)
+    lost = (padded - padded.mean() - found)[border : border + rows, border : border + columns]
     return image - resize(torch.from_numpy(np.ascontiguousarray(lost)), *image.shape)
 
 
 def fans(image: NDArray[Any]) -> list[tuple[float, NDArray[np.float32]]]:
     """(angle in radians from the horizontal, (H, W) part) of FANS directions; W is even, the sum is image - mean."""
-    spectrum = np.fft.rfft2(image.astype(np.float32))
+    spectrum = fft.rfft2(image.astype(np.float32, copy=False))
     spectrum[0, 0] = 0.0
-    parts = (np.fft.irfft2(spectrum * window).astype(np.float32) for window in windows(*image.shape))
+    parts = (fft.irfft2(spectrum * window, overwrite_x=True) for window in windows(*image.shape))
     return [(fan * np.pi / FANS, part) for fan, part in enumerate(parts)]
 
 

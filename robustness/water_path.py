@@ -93,8 +93,11 @@ ALONG_MM = 18.0
 CHILD_FIELD_CM = 22.0
 """Field of view that goes with a lung of LUNG_DEPTH_CM; a larger chest is deeper in proportion."""
 AERATED = 0.6
-SPINE0, SPINE1 = 0.12, 0.2
 """Where between lung and mediastinum tissue begins."""
+BESIDE_SPINE = (0.12, 0.32)
+"""Half widths of the chest off its middle up to which all detail is bone, and from which on it is told by its course."""
+CORTEX_MM, STEEP = 1.5, (0.025, 0.055)
+"""Width of the edge of a rib, and attenuation per mm by which it rises there at least, and where it is one for sure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,12 +229,12 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     ribs = _smoothed(detail, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
     # What runs along no rib is a vessel, however broad; at the chest wall ribs stand upright.
-    fine = detail - ribs
-    fine = fine * AT_EDGE(ribs, pitch_mm)
-    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm, fine) - ribs)
+    cortex = edges_of_ribs(ribs, pitch_mm) * (detail - ribs)
+    ribs = ribs + inside * (along_ribs(ribs, 1.0 - beside, thorax.midline, pitch_mm, cortex) - ribs)
+    # Beside the spine it is heads of ribs and transverse processes, and no vessel.
     off = torch.maximum(outward(thorax, "left"), outward(thorax, "right"))
-    bone = 1.0 - smoothstep((off - SPINE0) / SPINE1)
-    ribs = ribs + bone * (detail - ribs)
+    beyond = smoothstep((off - BESIDE_SPINE[0]) / (BESIDE_SPINE[1] - BESIDE_SPINE[0]))
+    ribs = detail + beyond * (ribs - detail)
     depth = torch.maximum(deep, HIDDEN_CM * hidden) * (field_cm / CHILD_FIELD_CM)
     white = percentiles(attenuation[thorax.top : thorax.bottom + 1, thorax.left : thorax.right + 1], 99.0)[0]
     # Behind heart and abdomen ribs are as faint as the film shows them; toward there those of a white lung fade.
@@ -243,12 +246,6 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     return Aerated(radiograph, base, ribs, vessels - grain, grain, outline, lacking, depth, fading, white)
 
 
-def AT_EDGE(ribs: Tensor, pitch_mm: float) -> Tensor:
-    down, right = torch.gradient(gaussian_blur(ribs, 1.0 / pitch_mm))
-    steep = gaussian_blur((down.square() + right.square()), 1.5 / pitch_mm).sqrt() / pitch_mm
-    return smoothstep((steep - 0.012) / 0.02)
-
-
 def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float) -> Tensor:
     """(H, W), 1 in the hemithoraces along heart and dome, falling to 0 at the chest wall."""
     hull = thorax.hemithorax("both")
@@ -258,6 +255,13 @@ def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float
     covered = gaussian_blur(organs, sigma_mm / (step * pitch_mm))
     walls = gaussian_blur((1.0 - organs - lungs).clamp_min(0.0), sigma_mm / (step * pitch_mm))
     return resize(smoothstep(2.0 * covered / (covered + walls).clamp_min(1e-2)), *hull.shape)
+
+
+def edges_of_ribs(ribs: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W), 1 where ribs begin and end, whose cortex is finer than they are, 0 where nothing rises steeply."""
+    down, right = torch.gradient(gaussian_blur(ribs, 1.0 / pitch_mm))
+    steep = gaussian_blur(down.square() + right.square(), CORTEX_MM / pitch_mm).sqrt() / pitch_mm
+    return smoothstep((steep - STEEP[0]) / (STEEP[1] - STEEP[0]))
 
 
 def rms_within(image: Tensor, region: Tensor, pitch_mm: float) -> Tensor:
