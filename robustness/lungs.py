@@ -139,7 +139,11 @@ def _reduced(film: Tensor, side: int) -> Tensor:
 
 
 def _without_air(film: Tensor) -> tuple[Tensor, Mask]:
-    """Fill what is dark and hangs together with the sides of a reduced film (air, arms) with grey of tissue; and where."""
+    """Fill what is dark and hangs together with the sides of a reduced film (air, arms) with the grey of tissue.
+
+    Returns:
+        The film, and (h, w) bool where it was filled.
+    """
     height, width = film.shape
     middle = film[height // 5 : -(height // 5), width // 5 : -(width // 5)]
     dark = (film < 0.75 * middle.median()).numpy()

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from robustness import PerturbationUndefined, get
+from robustness.detail import hila, narrow
 from robustness.displacement import moved
 from robustness.draws import Draws
 from robustness.filling import distance_to_organs
@@ -26,7 +27,7 @@ from robustness.pleura import pleural_lungs
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, random_field, thorax_of
-from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left, hila, narrow
+from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left
 
 STILL = [("whiteout_lobar", 5), ("whiteout_mass", 2)]
 """Causes and up to which severity nothing moves."""
