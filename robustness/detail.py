@@ -20,7 +20,7 @@ from torch import Tensor
 
 from robustness.filters import blur_within, coordinates, gaussian_blur, resize, smoothstep
 from robustness.pointwise import exp
-from robustness.ribs import along_ribs
+from robustness.ribs import with_cortex
 from robustness.thorax import Thorax, outward
 
 RIB_MM = 7.0
@@ -137,8 +137,8 @@ def ribs_among(
     ribs = _smoothed(detail, RIB_EDGE_MM / pitch_mm, VESSEL_CONTRAST)
     ribs = ribs - smoothstep(deep / VESSELS_FROM_CM) * narrow(ribs, pitch_mm)
     # What runs along no rib is a vessel, however broad; at the chest wall ribs stand upright.
-    cortex = edges_of_ribs(ribs, pitch_mm) * (detail - ribs)
-    ribs = ribs + inside * (along_ribs(ribs, upright, thorax.midline, pitch_mm, cortex) - ribs)
+    along, cortex = with_cortex(ribs, detail - ribs, upright, thorax.midline, pitch_mm)
+    ribs = ribs + inside * (along + edges_of_ribs(along, pitch_mm) * cortex - ribs)
     # Beside the spine it is heads of ribs and transverse processes, and no vessel.
     off = torch.maximum(outward(thorax, "left"), outward(thorax, "right"))
     beyond = smoothstep((off - BESIDE_SPINE[0]) / (BESIDE_SPINE[1] - BESIDE_SPINE[0]))

@@ -40,7 +40,7 @@ FAINT = 1e-4
 """Attenuation below which nothing is a rib."""
 
 
-def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, fine: Tensor | None = None) -> Tensor:
+def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) -> Tensor:
     """(H, W) what of an image runs along ribs.
 
     Args:
@@ -48,8 +48,14 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, 
         upright: (H, W) 0 to 1, where ribs stand upright, as they do at the chest wall.
         midline: column of the spine.
         pitch_mm: of the pixels.
-        fine: (H, W) finer detail, of which is added what runs as the ribs of the image do there: their cortex.
     """
+    return with_cortex(image, None, upright, midline, pitch_mm)[0]
+
+
+def with_cortex(
+    image: Tensor, fine: Tensor | None, upright: Tensor, midline: float, pitch_mm: float
+) -> tuple[Tensor, Tensor]:
+    """As `along_ribs`, and what of finer detail (H, W), where some is given, runs as the ribs of the image do there."""
     step = max(1.0, STEP_MM / pitch_mm)
     rows, columns = (max(8, round(size / step)) for size in image.shape)
     border = round(2.0 * STRIP_MM / (step * pitch_mm))
@@ -72,7 +78,7 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, 
     # Grain runs in every direction; of what is not stronger in one of them nothing is a rib, and would turn to streaks.
     least, most = DIRECTED
     directed = np.clip((strongest / np.maximum(sum(strengths) / FANS, FAINT) - least) / (most - least), 0.0, 1.0)
-    found = np.zeros_like(padded)
+    found, cortex = np.zeros_like(padded), np.zeros_like(padded)
     for fan, (angle, part) in enumerate(parts):
         # A direction between two fans is in both.
         strong = np.maximum.reduce([strengths[(fan + other) % FANS] for other in (-1, 0, 1)])
@@ -82,9 +88,17 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float, 
         behind, before = (float(np.interp(falls, limits, (1.0, 0.0))) for limits in STEEPEST)
         outward = rightward if angle < 0.5 * np.pi else 1.0 - rightward
         share = share * np.maximum(walls, before + (behind - before) * outward)
-        found += share * sum((each[fan][1] for each in finer), start=part)
-    lost = (padded - padded.mean() - found)[border : border + rows, border : border + columns]
-    return image - resize(torch.from_numpy(np.ascontiguousarray(lost)), *image.shape)
+        found += share * part
+        for each in finer:
+            cortex += share * each[fan][1]
+    lost, edges = (
+        resize(
+            torch.from_numpy(np.ascontiguousarray(each[border : border + rows, border : border + columns])),
+            *image.shape,
+        )
+        for each in (padded - padded.mean() - found, cortex)
+    )
+    return image - lost, edges
 
 
 def fans(image: NDArray[Any]) -> list[tuple[float, NDArray[np.float32]]]:
