@@ -59,7 +59,7 @@ BESIDE_CM, BESIDE_MM = 6.0, 22.0
 """Path through the lung beside heart and dome, and sigma over which it grows shorter from there to the wall."""
 LEFTOVER_MM = 14.0
 """Width of what is left of dark lung between the mask and an organ's edge, at most."""
-FAINTEST = 0.35
+FAINTEST = 0.5
 """Share of a rib that is left at least."""
 EDGE_MM = 2.5
 """Sigma of the blur that finds the edge of heart and dome, where next to nothing of the detail is left."""
