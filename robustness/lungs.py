@@ -59,6 +59,9 @@ LEAST_CLOSURE = 0.33
 LEAST_BELOW = 0.45
 ACROSS = 4
 """How far below the lower border (pixels of the fine film), and half of how far above it, the film is compared."""
+MOST_AGAIN, AGAIN = 0.38, 0.25
+"""Share of the columns of the lung on the left of the film, under which the liver lies, below which the film may be as
+dark again, and how much lighter at least it stays where it is not."""
 FURTHER = 25
 """How far below it (pixels of the fine film) the film has to stay light; gas in the stomach is on one side only."""
 
@@ -76,6 +79,7 @@ class LungField:
             about 0 where the mask ends in the middle of a lung.
         below: how light the film stays for a while below that border, in the mean of both sides, as such a share; low
             where lung goes on below.
+        again: share of the columns on the left of the film in which it is as dark again below that border.
     """
 
     mask: Tensor
@@ -84,6 +88,7 @@ class LungField:
     contrast: float
     closure: float
     below: float
+    again: float
 
 
 @functools.lru_cache(maxsize=4096)
@@ -133,8 +138,12 @@ def _reduced(film: Tensor, side: int) -> Tensor:
     return F.interpolate(film.cpu()[None, None], shape, mode="area")[0, 0]
 
 
-def _without_air(film: Tensor) -> Tensor:
-    """Fill what is dark and hangs together with the sides of a reduced film (air, arms) with the grey of tissue."""
+def _without_air(film: Tensor) -> tuple[Tensor, Mask]:
+    """Fill what is dark and hangs together with the sides of a reduced film (air, arms) with the grey of tissue.
+
+    Returns:
+        The film, and (h, w) bool where it was filled.
+    """
     height, width = film.shape
     middle = film[height // 5 : -(height // 5), width // 5 : -(width // 5)]
     dark = (film < 0.75 * middle.median()).numpy()
@@ -142,7 +151,7 @@ def _without_air(film: Tensor) -> Tensor:
     labels, _ = ndimage.label(ndimage.binary_erosion(dark, iterations=2, border_value=1))
     air = np.isin(labels, np.unique(np.concatenate([labels[:, 0], labels[:, -1]]))) & (labels > 0)
     air = ndimage.binary_dilation(air, iterations=4) & dark
-    return film.where(torch.from_numpy(~air), middle.median())
+    return film.where(torch.from_numpy(~air), middle.median()), air
 
 
 def _match(film: Tensor) -> tuple[float, float, float, float, float]:
@@ -186,7 +195,7 @@ def estimate_lungs(film: Tensor) -> LungField:
 @remembered(8)
 def _estimated(film: Tensor) -> LungField:
     """The estimate of a reduced film, its mask of that size."""
-    reduced = _without_air(film)
+    reduced, air = _without_air(film)
     match, row, column, height, width = _match(_reduced(reduced, COARSE))
     if match < LEAST_MATCH:
         raise PerturbationUndefined(f"no lung field found (match {match:.2f}, needed {LEAST_MATCH})")
@@ -195,9 +204,10 @@ def _estimated(film: Tensor) -> LungField:
     expected = _place(template(round(height * scale), round(width * scale), 2 * FINE + 1)[0], fine.shape,
                       (row + 0.5) * scale, (column + 0.5) * scale)  # fmt: skip
     mask, contrast = _assign(fine, expected)
-    closure, below = _closure(fine, mask, contrast, round((column + 0.5) * scale))
+    mask &= ~air
+    closure, below, again = _closure(fine, mask, contrast, round((column + 0.5) * scale))
     agreement = float((mask & (expected > 0.5)).sum() / max(1, (mask | (expected > 0.5)).sum()))
-    found = LungField(torch.from_numpy(mask), match, agreement, contrast, closure, below)
+    found = LungField(torch.from_numpy(mask), match, agreement, contrast, closure, below, again)
     _check(found, mask, round((column + 0.5) * scale))
     return found
 
@@ -266,10 +276,13 @@ def _closed(mask: Mask) -> Mask:
     return largest
 
 
-def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> tuple[float, float]:
-    """How much lighter it gets below the lower border of the worse side, and stays, in units of the lungs' contrast."""
+def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> tuple[float, float, float]:
+    """How much lighter it gets below the lower border of the worse side, and stays, in units of the lungs' contrast.
+
+    And in which share of the columns of the left side it does not stay so.
+    """
     smooth = ndimage.gaussian_filter(film, 2.0)
-    steps, stays = [], []
+    steps, stays, again = [], [], []
     for half in (slice(None, midline), slice(midline, None)):
         side, here = mask[:, half], smooth[:, half]
         columns = np.flatnonzero(side.sum(axis=0) > ACROSS)
@@ -280,7 +293,8 @@ def _closure(film: Array, mask: Mask, contrast: float, midline: int) -> tuple[fl
         below = here[rows, columns] - inside
         steps.append(float(np.mean(below[0, seen])) / contrast if seen.any() else 0.0)
         stays.append(float(np.median(below.min(axis=0)[seen])) / contrast if seen.any() else 0.0)
-    return min(steps), 0.5 * sum(stays)
+        again.append(float(np.mean(below.min(axis=0)[seen] < AGAIN * contrast)) if seen.any() else 1.0)
+    return min(steps), 0.5 * sum(stays), again[0]
 
 
 def _check(found: LungField, mask: Mask, midline: int) -> None:
@@ -301,6 +315,11 @@ def _check(found: LungField, mask: Mask, midline: int) -> None:
         raise PerturbationUndefined(
             f"no lung field found: below its end the film is as dark again (lighter by {found.below:.2f} of the lungs' "
             f"contrast, needed {LEAST_BELOW})"
+        )
+    if found.again > MOST_AGAIN:
+        raise PerturbationUndefined(
+            f"no lung field found: below {100 * found.again:.0f} % of its end on the left the film is as dark again "
+            f"(at most {100 * MOST_AGAIN:.0f} % may be)"
         )
     if min(shares) < 0.025 or max(shares) > 0.35 or max(shares) > 3.0 * min(shares):
         left, right = (f"{100 * share:.1f} %" for share in shares)

@@ -80,7 +80,7 @@ class _WhiteOut(Perturbation):
     """
 
     family = "opacity"
-    version = 8
+    version = 9
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}

@@ -52,7 +52,7 @@ class DiffuseDoseMatched(Perturbation):
     display = "water of a lobar white-out spread over both lungs"
     rank = 1
     family = "control"
-    version = 8
+    version = 9
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
@@ -86,7 +86,7 @@ class ShamOpacity(Perturbation):
     name = "sham_opacity"
     display = "water of a lobar white-out outside the lungs"
     family = "control"
-    version = 8
+    version = 9
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}

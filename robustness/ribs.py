@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import fft
 from torch import Tensor
 
 from robustness.filters import resize
@@ -48,29 +49,36 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) 
         midline: column of the spine.
         pitch_mm: of the pixels.
     """
+    return with_cortex(image, None, upright, midline, pitch_mm)[0]
+
+
+def with_cortex(
+    image: Tensor, fine: Tensor | None, upright: Tensor, midline: float, pitch_mm: float
+) -> tuple[Tensor, Tensor]:
+    """As `along_ribs`, and what of finer detail (H, W), where some is given, runs as the ribs of the image do there."""
     step = max(1.0, STEP_MM / pitch_mm)
     rows, columns = (max(8, round(size / step)) for size in image.shape)
     border = round(2.0 * STRIP_MM / (step * pitch_mm))
     # To sizes of which a Fourier transform is quick.
     below, right = (border + -(size + 2 * border) % 16 for size in (rows, columns))
-    padded, walls = (
+    padded, walls, *fines = (
         cv2.copyMakeBorder(
             cv2.resize(each.numpy(), (columns, rows), interpolation=cv2.INTER_AREA),
             *(border, below, border, right),
             cv2.BORDER_REPLICATE,
         )
-        for each in (image, upright)
+        for each in (image, upright, *([] if fine is None else [fine]))
     )
     # Of what falls to the right: behind the lung on the right of the film, in front of that on the left.
     beyond = (np.arange(padded.shape[1], dtype=np.float32) - border - midline / step) * (step * pitch_mm / 20.0)
     rightward = np.clip(0.5 + beyond, 0.0, 1.0)
-    parts = fans(padded)
+    parts, *finer = (fans(each) for each in (padded, *fines))
     strengths = [strength(part, angle, step * pitch_mm) for angle, part in parts]
     strongest = np.maximum(np.maximum.reduce(strengths), FAINT)
     # Grain runs in every direction; of what is not stronger in one of them nothing is a rib, and would turn to streaks.
     least, most = DIRECTED
     directed = np.clip((strongest / np.maximum(sum(strengths) / FANS, FAINT) - least) / (most - least), 0.0, 1.0)
-    found = np.zeros_like(padded)
+    found, cortex = np.zeros_like(padded), np.zeros_like(padded)
     for fan, (angle, part) in enumerate(parts):
         # A direction between two fans is in both.
         strong = np.maximum.reduce([strengths[(fan + other) % FANS] for other in (-1, 0, 1)])
@@ -79,16 +87,25 @@ def along_ribs(image: Tensor, upright: Tensor, midline: float, pitch_mm: float) 
         falls = angle if angle < 0.5 * np.pi else np.pi - angle
         behind, before = (float(np.interp(falls, limits, (1.0, 0.0))) for limits in STEEPEST)
         outward = rightward if angle < 0.5 * np.pi else 1.0 - rightward
-        found += part * share * np.maximum(walls, before + (behind - before) * outward)
-    lost = (padded - padded.mean() - found)[border : border + rows, border : border + columns]
-    return image - resize(torch.from_numpy(np.ascontiguousarray(lost)), *image.shape)
+        share = share * np.maximum(walls, before + (behind - before) * outward)
+        found += share * part
+        for each in finer:
+            cortex += share * each[fan][1]
+    lost, edges = (
+        resize(
+            torch.from_numpy(np.ascontiguousarray(each[border : border + rows, border : border + columns])),
+            *image.shape,
+        )
+        for each in (padded - padded.mean() - found, cortex)
+    )
+    return image - lost, edges
 
 
 def fans(image: NDArray[Any]) -> list[tuple[float, NDArray[np.float32]]]:
     """(angle in radians from the horizontal, (H, W) part) of FANS directions; W is even, the sum is image - mean."""
-    spectrum = np.fft.rfft2(image.astype(np.float32))
+    spectrum = fft.rfft2(image.astype(np.float32, copy=False))
     spectrum[0, 0] = 0.0
-    parts = (np.fft.irfft2(spectrum * window).astype(np.float32) for window in windows(*image.shape))
+    parts = (fft.irfft2(spectrum * window, overwrite_x=True) for window in windows(*image.shape))
     return [(fan * np.pi / FANS, part) for fan, part in enumerate(parts)]
 
 

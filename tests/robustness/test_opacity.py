@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from robustness import PerturbationUndefined, get
+from robustness.detail import hila, narrow
 from robustness.displacement import moved
 from robustness.draws import Draws
 from robustness.filling import distance_to_organs
@@ -26,7 +28,7 @@ from robustness.pleura import pleural_lungs
 from robustness.preview import load_film
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, random_field, thorax_of
-from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left, hila, narrow
+from robustness.water_path import HIDDEN_CM, Aerated, aerated, contrast_left
 
 STILL = [("whiteout_lobar", 5), ("whiteout_mass", 2)]
 """Causes and up to which severity nothing moves."""
@@ -673,6 +675,41 @@ def test_lungs_that_end_where_lung_goes_on_below_are_refused(chest):
     estimate_lungs(film)
     with pytest.raises(PerturbationUndefined, match="no lung field found"):
         estimate_lungs(banded)
+
+
+def test_lungs_below_which_lung_goes_on_over_the_liver_alone_are_refused(chest):
+    """On the other side it may be gas in the stomach."""
+    film, lungs = chest(0, 192, 256)
+    bottom = int(torch.arange(192)[lungs.any(dim=1)].max())
+    columns = torch.arange(256)
+    for which, refused in ((columns < 128, True), (columns >= 128, False)):
+        banded, across = film.clone(), lungs.any(dim=0) & which
+        banded[bottom - 4 : bottom + 8, across] = 0.7
+        banded[bottom + 8 :, across] = film[lungs].median()
+        found = None
+        with contextlib.suppress(PerturbationUndefined):
+            found = estimate_lungs(banded)
+        assert (found is None) == refused
+
+
+def test_what_lies_beside_the_body_is_no_lung(chest):
+    """As dark as lung, and next to a chest wall that is as thin as a rib."""
+    film, lungs = chest(0, 192, 256)
+    beside = film.clone()
+    outermost = int(torch.arange(256)[lungs.any(dim=0)].max())
+    beside[60:, outermost + 8 :] = 0.02
+    found = estimate_lungs(beside).mask
+    assert not bool(found[60:, outermost + 14 :].any())
+    assert float((found & lungs).sum() / lungs.sum()) > 0.6
+
+
+def test_nothing_beside_the_spine_is_taken_for_a_vessel(films):
+    film, lungs = films[0][0], films[1][0]
+    thorax, apart = taken_apart(film, lungs)
+    spine = slice(round(thorax.midline) - 3, round(thorax.midline) + 4)
+    rows = slice(thorax.top, thorax.bottom)
+    assert float((apart.vessels + apart.grain)[rows, spine].abs().max()) < 1e-6
+    assert float(apart.vessels[lungs].std()) > 0.0
 
 
 @pytest.mark.parametrize("name", ["whiteout_total", "whiteout_lobar"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
 
-from robustness.ribs import FANS, along_ribs, fans, strength
+from robustness.ribs import FANS, along_ribs, fans, strength, with_cortex
 
 SIDE, PITCH = 192, 1.1
 LEFT, RIGHT = 0.0, 191.0
@@ -72,6 +72,19 @@ def test_a_vessel_beside_a_rib_is_lost_and_the_rib_is_not():
     assert left(rib + spots + upright, rib) == pytest.approx(1.0, abs=0.15)
     row = found[60, 40:-40].numpy()
     assert float((row - ndimage.uniform_filter1d(row, 31)).std()) < 0.2 * float(upright[60, 40:-40].std())
+
+
+def test_of_fine_detail_is_kept_what_runs_along_a_rib_and_not_what_crosses_it():
+    rib, middle = line(12.0), (slice(40, -40), slice(40, -40))
+    lines = {angle: line(angle, 2.6) for angle in (12.0, 70.0)}
+    _, found = with_cortex(rib, 0.2 * (lines[12.0] + lines[70.0]), NOWHERE, LEFT, PITCH)
+    parts = np.stack([lines[angle][middle].flatten().numpy() for angle in lines] + [np.ones(112 * 112)], axis=1)
+    along, across = np.linalg.lstsq(parts, found[middle].flatten().numpy())[0][:2] / 0.2
+    assert along > 0.7
+    assert abs(across) < 0.1
+    whole, nothing = with_cortex(rib, None, NOWHERE, LEFT, PITCH)
+    assert torch.equal(whole, along_ribs(rib, NOWHERE, LEFT, PITCH))
+    assert float(nothing.abs().max()) == 0.0
 
 
 def test_fans_add_up_to_the_image_and_each_is_strongest_along_itself():
