@@ -77,7 +77,8 @@ class Timed(nn.Module):
 
 def cohort_in(folder: Path, films: int, width: int, height: int) -> Path:
     """Write films of a size and the table of them."""
-    rows, table = [], phantom.cohort_table(films)
+    rows, many = [], phantom.cohort_table(12 * films)
+    table = many.iloc[sorted(many.groupby("label").head(-(-films // len(CLASSES))).index)].head(films)
     for row, (image, film) in zip(table.to_dict("records"), phantom.films(table), strict=True):
         name = f"{image}.jpeg"
         grey = (film.film.numpy() * 255).round().astype("uint8")
@@ -98,7 +99,7 @@ def main() -> None:
     width, height = map(int, asked.size.split("x"))
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = Timed(timm.create_model(asked.network, num_classes=len(CLASSES)))
+    network = Timed(timm.create_model(asked.network, num_classes=len(CLASSES)).eval())
     origin = Provenance(spec="bench", format="user", source="random weights", sha256="0" * 64)
     subject = Subject(name="bench", classes=CLASSES, network=Normalised(network), provenance=origin)
     progress = Progress(time.process_time)
@@ -116,7 +117,10 @@ def main() -> None:
         began = time.process_time()
         if calls:
             calls.enable()
-        run.run().report(folder / "report")
+        try:
+            run.run().report(folder / "report")
+        except KeyboardInterrupt:
+            print("interrupted: so far,")
         if calls:
             calls.disable()
         whole = time.process_time() - began

@@ -132,7 +132,9 @@ class AttackWork:
             )  # fmt: skip
             with images_at_once() if whole else nullcontext():
                 for result in records:
-                    yield ids.index(result.image_id), to_row(result)
+                    at, row = ids.index(result.image_id), to_row(replace(result, film=None) if whole else result)
+                    del result  # two images as large as the film, while the next is attacked
+                    yield at, row
                     made, said = 0.0, max(0.0, said - 1.0)  # the next pass is of another batch
         except AttackError as problem:
             raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
