@@ -140,6 +140,7 @@ def attack_each(
             films.watch = watch
             barred = _run(films, grid, plan)
             yield from _records(films, grid, plan, barred, examples=examples)
+            del films, mine  # before the next are there
 
     return records()  # a generator of its own, so that wrong input is refused at the call and not at the first film
 

@@ -13,11 +13,17 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt(3)
 _ALWAYS_KEEP, _ONE_GIB = 2**31 - 1, 2**30
+LARGE = 16 * 1024**2
+"""Bytes of an image from which on freed memory is handed back after it: its pieces fit nothing else."""
 _ARENAS = 2
 """Pools of memory: what each keeps the others cannot use, and by default there are eight a core."""
+_LOCK = Lock()
+_MAPPED: list[int] = []
+"""The sizes from which on blocks are mapped now, one for everybody who asked."""
 
 
 def settle() -> None:
@@ -39,17 +45,22 @@ def mapping(size: int) -> Iterator[None]:
 
     For work on images that are too large to be kept: aligned, a block does not fit again where one of its size was
     freed, as soon as something small has taken a place beside it, and a dozen images of work would hold thirty. Costs a
-    fault for every page.
+    fault for every page. Any thread may ask, and all get it. Whatever else makes such images must ask, too: what it
+    would leave free among kept memory is filled first, and is not handed back.
     """
     if platform.libc_ver()[0] != "glibc":
         yield
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_MMAP_THRESHOLD, size)
+    with _LOCK:
+        _MAPPED.append(size)
+        libc.mallopt(_MMAP_THRESHOLD, min(_MAPPED))
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)
+        with _LOCK:
+            _MAPPED.remove(size)
+            libc.mallopt(_MMAP_THRESHOLD, min(_MAPPED, default=_ONE_GIB))
 
 
 def give_back() -> None:

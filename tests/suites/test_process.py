@@ -63,3 +63,17 @@ print(inside, after, mapped() - before)
 def test_large_blocks_go_back_at_once_while_that_is_asked_for():
     told = subprocess.run([sys.executable, "-c", MAPPED], check=True, capture_output=True, text=True).stdout.split()
     assert told == ["8", "0", "0"]
+
+
+TWICE = MAPPED.replace(
+    "with mapping(4 << 20):",
+    """with mapping(4 << 20):
+    with mapping(16 << 20):
+        pass""",
+)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc tells where its blocks come from")
+def test_who_is_done_first_does_not_end_it_for_another():
+    told = subprocess.run([sys.executable, "-c", TWICE], check=True, capture_output=True, text=True).stdout.split()
+    assert told == ["8", "0", "0"]

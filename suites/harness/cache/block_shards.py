@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from suites.harness.cache.places import Root, place_of
 from suites.harness.cache.shards import FLUSH_SECONDS, MOST, Row, Shards, name_of
+from suites.harness.process import LARGE
 
 KEY = ("content", "image", "identity")
 """Columns by which a row is known: the pixels of a film, its id, and what was done to it."""
@@ -65,10 +66,11 @@ class BlockShards:
     def read(self, films: Sequence[FilmKey], identities: Iterable[str]) -> pa.Table | None:
         """Return the rows of a block, film by film, within it by identity; `None` where it is not done."""
         name = self.name(films, identities)
-        if self._last is None or self._last[0] != name:  # whoever looks whether a block is done then asks for its rows
-            table = self._believed(name, _keys(films, identities))
-            self._last = None if table is None else (name, table)
-        return None if self._last is None else self._last[1]
+        if self._last is not None and self._last[0] == name:
+            return self._last[1]  # whoever looks whether a block is done then asks for its rows
+        table = self._believed(name, _keys(films, identities))
+        self._last = None if table is None or table.nbytes > LARGE else (name, table)
+        return table
 
     def known(self, films: Sequence[FilmKey], identities: Iterable[str]) -> dict[RowKey, Row]:
         """Return what any shard or part holds of these films under these conditions."""
@@ -172,7 +174,12 @@ class BlockShards:
                 continue
             sizes = pc.fill_null(pc.binary_length(column), -1)
             digest.update(sizes.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
-            digest.update(b"".join(column.cast(pa.binary()).drop_null().to_pylist()))
+            values = column.cast(pa.binary()).drop_null()
+            if values.nbytes > LARGE:  # pictures: not all of them once more
+                for value in values:
+                    digest.update(value.as_buffer())
+            else:
+                digest.update(b"".join(values.to_pylist()))
         return digest.hexdigest()
 
     def _look_around(self) -> None:

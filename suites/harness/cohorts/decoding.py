@@ -32,6 +32,7 @@ from suites.harness.cohorts.dicom_decoding import DICOM_SUFFIXES, dicom_pixels, 
 from suites.harness.cohorts.file_damage import TIFF, check_tiff, check_whole
 from suites.harness.errors import CohortProblem, FilmUnreadable, one_line, printable
 from suites.harness.foreign_file import read_bytes
+from suites.harness.process import LARGE, give_back, mapping
 
 # Only these decoders of Pillow are ever tried: others start programs (EPS) or have no business with radiographs.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
@@ -87,7 +88,14 @@ def decode_image(path: Path | str) -> Film:
     Raises:
         FilmUnreadable: missing, empty, truncated, not an image, too large, several frames, or of unknown range.
     """
-    path = Path(path)
+    with mapping(LARGE):
+        film = _decoded(Path(path))
+    if film.pixels.nbytes > LARGE:
+        give_back()  # what decoding needed: kept, that of one film after the other would add up
+    return film
+
+
+def _decoded(path: Path) -> Film:
     note = ""
     try:
         data = _bytes_of(path)

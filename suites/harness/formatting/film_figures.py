@@ -40,7 +40,14 @@ def _as_shown(film: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     if scale < 1.0:
         size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
         film = np.asarray(cv2.resize(film, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    return np.asarray(np.round(np.clip(film, 0, 1) * 255), dtype=np.uint8)
+    return in_8_bits(film)
+
+
+def in_8_bits(film: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return grey values, cut to [0, 1], rounded to 255 steps; of a large film with one image of work, not three."""
+    grey = np.clip(film, 0, 1)
+    grey *= 255
+    return np.round(grey, out=grey).astype(np.uint8)
 
 
 def under(answers: Answers, image: str, condition: str) -> npt.NDArray[np.float32]:

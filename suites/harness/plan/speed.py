@@ -16,6 +16,7 @@ from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.foreign_code import foreign
 from suites.harness.predictions.conditions import Condition, apply_all, in_floats
 from suites.harness.predictions.resolution import Resolution
+from suites.harness.process import LARGE, mapping
 from suites.harness.subjects.subject import Subject
 
 FILMS = 2
@@ -88,12 +89,13 @@ def measure(
         order = [condition for first in range(step) for condition in conditions[first::step]]
         recipe = subjects[0].preprocessing if subjects else None
         made, began = 0, time.perf_counter()
-        for _, views, _ in apply_all(film, order, image, seed=seed, resolution=resolution):
-            if views is not None and recipe is not None:
-                recipe(views if recipe.takes_bytes else in_floats(views))
-            made += 1
-            if time.perf_counter() - began > seconds / 2:
-                break
+        with mapping(LARGE):
+            for _, views, _ in apply_all(film, order, image, seed=seed, resolution=resolution):
+                if views is not None and recipe is not None:
+                    recipe(views if recipe.takes_bytes else in_floats(views))
+                made += 1
+                if time.perf_counter() - began > seconds / 2:
+                    break
         changing = (time.perf_counter() - began) / max(1, made)
     return Speed(
         forward, backward, decoding, changing,

@@ -29,13 +29,11 @@ from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.table import Predictions
-from suites.harness.process import give_back
+from suites.harness.process import LARGE, give_back
 from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 
-LARGE = 16 * 1024**2
-"""Bytes of a film from which on freed memory is handed back when it is looked at: there is much, and in pieces."""
 CONFIDENT = 0.9
 RISING = ("called_", "false_positive_rate", "confident_share", "mean_confidence")
 """Measures whose rise is the harm; of all others the fall is."""
@@ -229,7 +227,7 @@ class Answers:
         Raises:
             PerturbationUndefined: the film does not allow it.
         """
-        return shown(self.film(image), condition, image, seed=self.seed, resolution=self.resolution)
+        return shown(self._last_film(image), condition, image, seed=self.seed, resolution=self.resolution)
 
     def smallest_class(self, index: Integers) -> int:
         """Return how many of the (M,) labelled films at `index` the smallest class has that has any."""

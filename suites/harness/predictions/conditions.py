@@ -30,6 +30,7 @@ from suites.harness.cohorts.cohort import Film
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import foreign
 from suites.harness.predictions.resolution import AS_STORED, Resolution
+from suites.harness.process import LARGE, mapping
 
 CLEAN = "clean"
 
@@ -197,8 +198,9 @@ def shown(
     Raises:
         PerturbationUndefined: the film does not allow it.
     """
-    pixels, lungs = images(film, device)
-    return condition.apply(pixels, image_id, seed=seed, lungs=lungs, resolution=resolution)
+    with mapping(LARGE):
+        pixels, lungs = images(film, device)
+        return condition.apply(pixels, image_id, seed=seed, lungs=lungs, resolution=resolution)
 
 
 def apply_all(

@@ -24,7 +24,7 @@ from suites.harness.predictions.conditions import Condition, ConditionFailed, ch
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.opened import Opened
 from suites.harness.predictions.resolution import Resolution
-from suites.harness.process import give_back, mapping
+from suites.harness.process import LARGE, give_back, mapping
 from suites.harness.subjects.preprocessing import Preprocessing
 
 IMAGES = 16
@@ -38,8 +38,6 @@ REMEMBERED = 128 * 1024**2
 TOGETHER = 64 * 1024**2
 """Bytes of equally large films under several conditions that are resized as one batch, on a GPU."""
 
-LARGE = 16 * 1024**2
-"""Bytes of a film from which on freed memory is handed back after it: its pieces fit nothing else."""
 HUGE = 48 * 1024**2
 """Bytes of a film from which on every image of it is handed back at once: half a gigabyte would lie idle else."""
 

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from robustness.perturbation import PerturbationUndefined
+from suites.harness.formatting.film_figures import in_8_bits
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.record import Record
 from suites.harness.report import growing_tables, page
@@ -181,7 +182,7 @@ def _stored(look: Look, image: str, condition: str, file: Path) -> tuple[dict[st
     except PerturbationUndefined:
         return {"severity": 0, "file": "", "width": 0, "height": 0}, 0
     buffer = io.BytesIO()
-    grey = Image.fromarray(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    grey = Image.fromarray(in_8_bits(pixels))
     grey.save(buffer, "JPEG", quality=90, optimize=True)
     file.write_bytes(buffer.getvalue())
     entry = {"severity": 0, "file": f"figures/{file.name}", "width": grey.width, "height": grey.height}

@@ -13,6 +13,7 @@ from PIL import Image
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.claims import Label
 from suites.harness.formatting.cells import whole_percent
+from suites.harness.formatting.film_figures import in_8_bits
 from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse, shown
@@ -86,7 +87,7 @@ def _tile(film: npt.NDArray[np.float32] | None) -> Image.Image:
     """Draw the whole film, and beneath it a detail of its middle pixel for pixel."""
     tile = Image.new("L", (TILE, TILE + GAP + DETAIL), 255)
     if film is not None:
-        grey = Image.fromarray(np.round(np.clip(film, 0, 1) * 255).astype(np.uint8))
+        grey = Image.fromarray(in_8_bits(film))
         whole = grey.copy()
         whole.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
         tile.paste(whole, ((TILE - whole.width) // 2, (TILE - whole.height) // 2))

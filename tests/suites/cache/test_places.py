@@ -10,7 +10,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import register_implementation
 
-from suites.harness.cache import BlockShards, Unfinished, default_folder, shards
+from suites.harness.cache import BlockShards, Unfinished, block_shards, default_folder, shards
 from suites.harness.cache.places import Address, caches, place_of, root_of
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.answers import Answers
@@ -170,3 +170,18 @@ def test_what_is_given_as_a_cache_is_a_folder_or_an_address(tmp_path, monkeypatc
         with pytest.raises(UsageProblem, match=r"cannot be used; s3:// needs the extra `s3`") as told:
             caches(given)
         assert len(str(told.value)) < 300
+
+
+def test_a_block_of_pictures_is_verified_without_a_copy_of_all_and_not_held(tmp_path, monkeypatch):
+    films, pictures = [("a", "1"), ("b", "2"), ("c", "3")], [b"picture", None, b"another"]
+    rows = {
+        (content, image, "x"): {"content": content, "image": image, "identity": "x", "picture": picture}
+        for (image, content), picture in zip(films, pictures, strict=True)
+    }
+    BlockShards(tmp_path, "kind", {}, {"picture": "bytes"}).write(films, ["x"], rows)
+    monkeypatch.setattr(block_shards, "LARGE", 0)
+    store = BlockShards(tmp_path, "kind", {}, {"picture": "bytes"})
+    table = store.read(films, ["x"])
+    assert table is not None, "the checksum is that of the other way"
+    assert table["picture"].to_pylist() == pictures
+    assert store.read(films, ["x"]) is not table

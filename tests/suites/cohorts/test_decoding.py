@@ -556,3 +556,15 @@ def test_a_png_holds_all_its_rows_or_is_refused(tmp_path: Path, kind: str, inter
         path.write_bytes(_png(pixels, colour, interlaced, share))
         with pytest.raises(FilmUnreadable, match=r"bytes that its .* pixels need"):
             decode_image(path)
+
+
+def test_what_decoding_a_large_film_needed_is_handed_back(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(film_module, "give_back", lambda: given.append(1))
+    file = tmp_path / "film.png"
+    Image.fromarray(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)).save(file)
+    small = decode_image(file)
+    assert not given
+    monkeypatch.setattr(film_module, "LARGE", small.pixels.nbytes - 1)
+    np.testing.assert_array_equal(decode_image(file).pixels, small.pixels)
+    assert given == [1]

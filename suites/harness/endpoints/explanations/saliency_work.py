@@ -32,6 +32,7 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse, shown
 from suites.harness.predictions.film_work import Values, class_of, content_of, together
 from suites.harness.predictions.opened import Opened
 from suites.harness.predictions.resolution import Resolution
+from suites.harness.process import LARGE, give_back
 from suites.harness.subjects.attribution_layer import LAYERED, layer_of, method_of
 from suites.harness.subjects.subject import Subject
 
@@ -100,7 +101,11 @@ def _looked(
             masks[name] = recipe.masks(whole)[0].numpy()
             full = float(whole.float().mean()) * rows * columns
             visible[name] = min(1.0, float(masks[name].sum()) / full) if full else np.nan
-    return Seen(grey.clone(), masks, visible)
+    found = Seen(grey.clone(), masks, visible)
+    if film.pixels.nbytes > LARGE:
+        forget()
+        give_back()  # what a map is made of is small, and fits nowhere there
+    return found
 
 
 def network_of(subject: Subject) -> nn.Module:

@@ -139,6 +139,22 @@ def test_of_large_films_only_what_is_shown_is_kept(evidence, tmp_path, monkeypat
         assert few.distances.tolist() == everything.distances.tolist()
 
 
+def test_of_large_films_idle_memory_is_handed_back_at_every_pass_and_no_film_is_stored(evidence, tmp_path, monkeypatch):
+    answers = evidence(subject_of(Fragile(), "fragile"), cohort=cohort_of(6, decode=partial(draw, side=128))).main
+    small = attack(answers, "quick", tmp_path / "small", threat=FILM)
+    given, rows = [], []
+    monkeypatch.setattr(job, "give_back", lambda: given.append(1))
+    attack(answers, "quick", tmp_path / "also", threat=FILM)
+    assert len(given) == 2, "before a batch and after"
+    monkeypatch.setattr(job, "LARGE", 0)
+    monkeypatch.setattr(job, "from_row", lambda row: rows.append(row) or from_row(row))
+    large = attack(answers, "quick", tmp_path / "large", threat=FILM)
+    assert len(given) > 10
+    assert large.distances.tolist() == small.distances.tolist()
+    assert all(row["film"] is None for row in rows)
+    assert any(row["example"] for row in rows)
+
+
 def test_what_an_adversary_moves_is_what_the_network_gets():
     subject = replace(subject_of(Reader(), "reader"), preprocessing=LARGER)
     film = torch.rand(2, 1, 64, 80)

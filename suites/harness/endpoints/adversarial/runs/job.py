@@ -31,13 +31,11 @@ from suites.harness.predictions.blocks import Block, Told, cut
 from suites.harness.predictions.conditions import Condition
 from suites.harness.predictions.film_work import Asking, Values, class_of, known_by_row, rows_of, together
 from suites.harness.predictions.opened import Opened, opened
-from suites.harness.process import give_back, mapping
+from suites.harness.process import LARGE, give_back, mapping
 from suites.harness.subjects.subject import Subject
 
 BATCH = {True: 16, False: 4}
 """Films per batch, by whether the subject has a network: a batch in flight is lost when a run is killed."""
-LARGE = 16 * 1024**2
-"""Bytes of a film from which on its images are handed back as soon as they are done with."""
 EXAMPLES = 4
 """Films whose changed version is shown."""
 MOST_EXAMPLES = 64 * 1024**2
@@ -112,6 +110,7 @@ class AttackWork:
         (subject,) = subjects
         model, size = threat_of(subject, self.threat), min(BATCH[subject.differentiable], len(films))
         whole, ids, missing = model.space == "film", [film.key[0] for film in films], set(lacking)
+        pixels = Pixels(subject, films, whole=whole)
         sides = torch.tensor([film.row[SIDES] for film in films]) if self.findings else None
         made = said = 0.0
 
@@ -121,17 +120,21 @@ class AttackWork:
             now = size * share(made, size * self.passes)
             told.under_way(now - said)
             said = now
+            if pixels.largest > LARGE:
+                give_back()  # between two passes least is in use; the pieces of a hundred would add up
 
         try:
             records = attack_each(
-                self._network(subject), Pixels(subject, films, whole=whole), [class_of(film) for film in films],
+                self._network(subject), pixels, [class_of(film) for film in films],
                 ids, model, budgets=self.budgets, profile=self.plan, seed=self.seed,
                 batch_size=BATCH[subject.differentiable],
                 done={image for at, image in enumerate(ids) if at not in missing}, watch=watch, sides=sides,
             )  # fmt: skip
             with images_at_once() if whole else nullcontext():
                 for result in records:
-                    yield ids.index(result.image_id), to_row(result)
+                    at, row = ids.index(result.image_id), to_row(replace(result, film=None) if whole else result)
+                    del result  # two images as large as the film, while the next is attacked
+                    yield at, row
                     made, said = 0.0, max(0.0, said - 1.0)  # the next pass is of another batch
         except AttackError as problem:
             raise NotEvaluable(f"{subject.name} cannot be attacked: {problem}") from problem
@@ -300,10 +303,13 @@ def easiest(results: Iterable[AttackResult]) -> list[AttackResult]:
 
 @contextmanager
 def images_at_once() -> Iterator[None]:
-    """Hand large images back as soon as they are done with; before, what other work has left lying."""
+    """Hand large images back as soon as they are done with; before and after, whatever else lies idle."""
     give_back()
-    with mapping(LARGE):
-        yield
+    try:
+        with mapping(LARGE):
+            yield
+    finally:
+        give_back()
 
 
 class Pixels(Sequence[Tensor]):
@@ -314,10 +320,14 @@ class Pixels(Sequence[Tensor]):
         films: of its cohort.
         whole: (1, H, W) the film as it came, in 8 bits for a subject that is sent 8-bit films; else (1, S, S) the
             network's input, both in [0, 1].
+
+    Attributes:
+        largest: bytes of the largest that was asked for.
     """
 
     def __init__(self, subject: Subject, films: Sequence[Opened], *, whole: bool) -> None:
         self.subject, self.films, self.whole = subject, films, whole
+        self.largest = 0
 
     def __len__(self) -> int:
         return len(self.films)
@@ -334,4 +344,5 @@ class Pixels(Sequence[Tensor]):
         film = pixels_of(self.films[at])
         if not self.whole or not self.subject.differentiable:
             film = self.subject.preprocessing(film)[0, :1]
+        self.largest = max(self.largest, film.nbytes)
         return film.contiguous().clone().to(self.subject.device)

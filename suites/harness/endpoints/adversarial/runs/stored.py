@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ COLUMNS = {"image": "text", "record": "text", "film": "bytes", "example": "bytes
 
 def to_row(result: AttackResult) -> dict[str, object]:
     """Return a record as a row with `image`, `record`, and the PNGs `film` and `example` (None where there is none)."""
-    plain = {key: value for key, value in asdict(result).items() if key not in PICTURES}
+    without = replace(result, film=None, adversarial=None, stored=None)  # or `asdict` would copy them
+    plain = {key: value for key, value in asdict(without).items() if key not in PICTURES}
     return {
         "image": result.image_id,
         "record": json.dumps(plain),
