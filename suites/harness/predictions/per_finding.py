@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.finding_names import matched, spelling, truths, without_both
+from suites.harness.cohorts.finding_names import matched, truths, without_both
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem, UsageProblem
 from suites.harness.predictions.table import Predictions
 from suites.harness.subjects.finding import for_finding, own_finding
+from suites.harness.subjects.heads import spelling
 from suites.harness.subjects.subject import Subject
 
 

@@ -40,7 +40,9 @@ def test_films_with_and_without_each_finding_are_counted(made):
     }
     assert made.classes == {}
     first, second, *_ = made.lines()
-    assert first.startswith("plan: films: 24, with and without Mass 3 / 21, Edema 6 / 6 (12 left out), Effusion 12 / 12")
+    assert first.startswith(
+        "plan: films: 24, with and without Mass 3 / 21, Edema 6 / 6 (12 left out), Effusion 12 / 12"
+    )
     assert f"{len(made.open)} of {made.judgements} judgements ({made.claims} claims, 3 findings) can be " in second
     assert "(only 3 films with Mass)" in second
     document = json.loads(json.dumps(made.document()))
