@@ -28,8 +28,9 @@ def refuse_unfit(name: str, classes: Sequence[str], heads: str, thresholds: Sequ
         raise SubjectProblem(f"{name}: heads is {one_line(repr(heads), 40)}; known are {', '.join(HEADS)}")
     if heads == "sigmoid" and not classes:
         raise SubjectProblem(f"{name}: sigmoid heads need the findings they answer, in the order of the logits")
-    if heads == "sigmoid" and len(spelt := list(map(spelling, classes))) > len(set(spelt)):
-        both = [name for name in classes if spelt.count(spelling(name)) > 1]
+    different = dict.fromkeys(classes)  # that one name stands there twice is said of every subject
+    if heads == "sigmoid" and len(spelt := list(map(spelling, different))) > len(set(spelt)):
+        both = [name for name in different if spelt.count(spelling(name)) > 1]
         raise SubjectProblem(f"{name}: {one_line(', '.join(both), 80)} are one finding, written twice")
     if thresholds is None:
         return

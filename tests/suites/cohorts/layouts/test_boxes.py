@@ -12,6 +12,7 @@ import pytest
 from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts.boxes import Box, BoxedFilms, as_text, read_boxes
+from suites.harness.endpoints.dataset_scope.file_properties import file_contents
 from suites.harness.errors import CohortProblem
 
 from .test_dicom import write
@@ -138,6 +139,12 @@ def vindr(tmp_path: Path) -> Path:
         "two,R4,No finding,,,,\n"
     )
     return tmp_path
+
+
+def test_films_with_boxes_are_files_all_the_same(vindr: Path) -> None:
+    contents = file_contents(load_cohort(f"{vindr}?split=train"))
+    assert len(contents) == 2
+    assert contents["content"].str.len().eq(64).all()
 
 
 def test_a_table_of_boxes_of_another_release_is_named(vindr: Path) -> None:
