@@ -18,6 +18,7 @@ from suites.harness.cohorts.decoding import check_exclusions
 from suites.harness.cohorts.external import is_external, refuse_shared_films
 from suites.harness.cohorts.finding_names import labelled
 from suites.harness.cohorts.layouts import align_labels
+from suites.harness.cohorts.near_copies import near_copies
 from suites.harness.endpoints import get
 from suites.harness.endpoints.external.hospitals import for_hospitals
 from suites.harness.endpoints.measuring import endpoint_of
@@ -27,7 +28,6 @@ from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.dispatching import Workers
 from suites.harness.predictions.per_finding import JudgedOn, judged_on, of_subject, whole_of
 from suites.harness.predictions.resolution import AS_STORED, Resolution
-from suites.harness.predictions.same_pixels import same_pixels
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
 from suites.harness.predictions.table import predict
 from suites.harness.predictions.tolerance import kept_others, told_of_others, within
@@ -302,9 +302,9 @@ class PredictedRun:
             if is_external(role):
                 home, there = self.answers(subject, self.cohort, "main").predictions, found[whole_of(subject).name]
                 refuse_shared_films(home.contents, there.contents, cohort.name, films=len(cohort))
-                if subject.whole is None:
-                    same = same_pixels(self.cohort, cohort, home, there)
-                    refuse_shared_films({film: film for film in same.values()}, same, cohort.name, films=len(cohort))
+                with self.progress.doing("predicting", f"are {one_line(cohort.name, 30)} other films"):
+                    same = near_copies(self.cohort, cohort, home.contents, there.contents, self.cache)
+                refuse_shared_films({film: film for film in same.values()}, same, cohort.name, films=len(cohort))
             for other in self.judged:
                 answered = Answers.of(
                     other, aligned[other.name], of_subject(other, found[whole_of(other).name]),

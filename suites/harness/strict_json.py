@@ -105,8 +105,29 @@ def check(document: object, schema: Mapping[str, Any]) -> None:
         missing = next(key for key in error.validator_value if key not in error.instance)
         raise ValueError(f"{_short(place) + ' has' if place else 'it has'} no `{missing}`")
     where = f"`{_short(place)}`" if place else "the document"
-    expected = error.schema.get("description") or f"{error.validator} {_shown(error.validator_value)}"
+    expected = error.schema.get("description") or _in_words(error.validator, error.validator_value)
     raise ValueError(f"{where} is {_shown(error.instance)}, expected {expected}")
+
+
+_TYPES = {
+    "object": "an object", "array": "a list", "string": "a text", "number": "a number", "integer": "a whole number",
+    "boolean": "true or false", "null": "null",
+}  # fmt: skip
+_BOUNDS = {
+    "minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "less than",
+    "minItems": "a list of at least", "minLength": "a text of a length of at least", "const": "only",
+}  # fmt: skip
+
+
+def _in_words(rule: str, value: Any) -> str:  # noqa: ANN401 - whatever a schema holds
+    """Return what a rule of JSON Schema expects, as a person says it."""
+    if rule == "type":
+        return " or ".join(_TYPES.get(one, one) for one in ([value] if isinstance(value, str) else value))
+    if rule == "enum":
+        return f"one of {_shown(value).strip('[]')}"
+    if rule == "additionalProperties":
+        return "no further keys"
+    return f"{_BOUNDS.get(rule, rule)} {_shown(value)}"
 
 
 def _shown(value: object) -> str:

@@ -95,6 +95,21 @@ def test_the_place_and_what_is_expected_there_are_named():
         check({}, SCHEMA)
 
 
+@pytest.mark.parametrize(
+    ("rule", "value", "words"),
+    [
+        ({"type": ["number", "null"]}, "a", "a number or null"),
+        ({"type": "object"}, 1, "an object"),
+        ({"enum": ["met", "violated"]}, 1, 'one of "met", "violated"'),
+        ({"minimum": 1}, 0, "at least 1"),
+        ({"additionalProperties": False}, {"a": 1}, "no further keys"),
+    ],
+)
+def test_what_is_expected_is_said_in_words(rule, value, words):
+    with pytest.raises(ValueError, match=f"expected {words}$"):
+        check({"x": value}, {"properties": {"x": rule}})
+
+
 @pytest.mark.parametrize(("schema", "value"), [("integer", 2.0), ("integer", True), ("number", float("nan"))])
 def test_a_type_is_what_python_computes_with(schema, value):
     with pytest.raises(ValueError, match="the document is"):

@@ -23,6 +23,7 @@ from suites.harness.cohorts.findings import LEFT_OUT
 from suites.harness.cohorts.layouts.labels import BACTERIAL, PNEUMONIA, VIRAL, normalise_label
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem, UsageProblem
+from suites.harness.subjects.heads import spelling
 
 SYNONYMS = (
     ("pleural effusion", "effusion"),
@@ -40,11 +41,6 @@ SYNONYMS = (
 """Each line: names of one finding, as `spelling` writes them."""
 _FIRST = {name: line[0] for line in SYNONYMS for name in line}
 Truth = NDArray[np.int64]
-
-
-def spelling(name: str) -> str:
-    """Return a finding's name without what does not tell it from others."""
-    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def meaning(name: str) -> str:

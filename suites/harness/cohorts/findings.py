@@ -81,6 +81,9 @@ def notes_on(table: pd.DataFrame, uncertain: str) -> tuple[str, ...]:
     counted = "left out" if uncertain == LEAVE_OUT else f"counted as {uncertain}"
     told = f"labels of {len(found)} findings on {len(table)} films: {hedged} uncertain ({counted})"
     notes = [f"{told}, {untold} not mentioned (left out)"] * bool(hedged or untold)
+    if "disagreed" in table and (table["disagreed"] != "").any():
+        disputed = table["disagreed"][table["disagreed"] != ""].str.count(r"\|").add(1)
+        notes.append(f"readers disagree on {disputed.sum()} findings of {len(disputed)} of {len(table)} films")
     empty = [name for name in findings_of(table) if not (truth(table, name, uncertain) == 1).any()]
     notes += [f"no film shows {listed(empty)}, so that nothing can be said of how it is found"] * bool(empty)
     return tuple(notes)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-import pandas as pd
-
 from suites.harness.claims import Claim
+from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.external import ROLE as EXTERNAL
 from suites.harness.cohorts.external import is_external
@@ -21,11 +20,21 @@ from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import border_occlusion
 from suites.harness.endpoints.external.foreseen import why_not
-from suites.harness.errors import CohortProblem
+from suites.harness.errors import CohortProblem, NotEvaluable
 from suites.harness.evaluation import Evaluation
-from suites.harness.formatting.wording import plain_name
 from suites.harness.plan.cost import WORKERS, Cost, cost
-from suites.harness.plan.precision import Group, Precision, precision
+from suites.harness.plan.films import (
+    LabelledFilms,
+    asked_first,
+    counted,
+    labelled_films,
+    patients_told,
+    refusal,
+    told_of_classes,
+    told_of_findings,
+    told_of_the_fewest,
+)
+from suites.harness.plan.precision import Precision, precision
 from suites.harness.plan.readable import Tried, tried
 from suites.harness.plan.speed import Speed, measure
 from suites.harness.plan.stored import Stored, stored
@@ -41,29 +50,48 @@ class Plan:
     """What is known of a run before it.
 
     Attributes:
-        classes: class -> films and patients, as the first subject spells it.
+        labelled: the films as the first subject, or each of its findings, is judged on them.
+        films: of the cohort.
         probes: role -> films and patients.
         claims: that will be judged, each counted once whatever the number of subjects.
+        judgements: the same, each counted once for every finding of the first subject.
         open: what to expect of those that these films cannot settle, the fewest wanted first.
         missing: why claims will not be evaluable -> their ids.
         cost: film-conditions, seconds by stage, bytes.
         simulated: whether the films are phantoms.
-        refused: why the run would be refused and what to do, empty where it would not be; `strange` then counts the
-            films of no class that the first subject has.
-        tried: role of a cohort -> which of its films cannot be read, as far as they were tried; `classes` and `probes`
+        refused: why the run would be refused and what to do, empty where it would not be.
+        tried: role of a cohort -> which of its films cannot be read, as far as they were tried; `labelled` and `probes`
             leave them out.
     """
 
-    classes: Mapping[str, tuple[int, int]]
+    labelled: Sequence[LabelledFilms]
+    films: int
     probes: Mapping[str, tuple[int, int]]
     claims: int
+    judgements: int
     open: Sequence[Precision]
     missing: Mapping[str, Sequence[str]]
     cost: Cost
     simulated: bool = False
     refused: str = ""
-    strange: int = 0
     tried: Mapping[str, Tried] = field(default_factory=dict)
+
+    @property
+    def of_findings(self) -> bool:
+        """Whether the first subject answers several findings."""
+        return self.labelled[0].subject.whole is not None
+
+    @property
+    def classes(self) -> Mapping[str, tuple[int, int]]:
+        """Class -> films and patients, as the first subject spells it; none of a subject of several findings."""
+        return {} if self.of_findings else self.labelled[0].classes
+
+    @property
+    def findings(self) -> Mapping[str, Mapping[str, tuple[int, int]]]:
+        """Finding -> films and patients with and without it; none of a subject of classes."""
+        if not self.of_findings:
+            return {}
+        return {one.subject.classes[1]: one.classes for one in self.labelled}
 
     def announce(self, progress: Progress) -> None:
         """Tell the progress of the run how much of every stage there will be."""
@@ -80,8 +108,13 @@ class Plan:
         """Return the plan as plain JSON values."""
         return {
             "classes": {name: list(pair) for name, pair in self.classes.items()},
+            "findings": {
+                finding: {name: list(pair) for name, pair in classes.items()}
+                for finding, classes in self.findings.items()
+            },
             "probes": {name: list(pair) for name, pair in self.probes.items()},
             "claims": self.claims,
+            "judgements": self.judgements,
             "open": [asdict(one) | {"wanted_patients": one.wanted} for one in self.open],
             "missing": {reason: list(ids) for reason, ids in self.missing.items()},
             "refused": self.refused,
@@ -101,7 +134,7 @@ class Plan:
             every_claim: one line more for each open claim, unless the run would be refused.
             refusal: with the line that says so; without it where somebody says it after them.
         """
-        told = [self._films()]
+        told = [self._films(every_claim=every_claim)]
         if not self.refused:
             told += filter(None, (one.line() for one in self.tried.values()))
         told += self._unsettled(every_claim=every_claim and not self.refused)
@@ -113,41 +146,57 @@ class Plan:
             told.append(f"a run on these films is refused: {self.refused}")
         return [f"plan: {told[0]}", *(f"      {line}" for line in told[1:])]
 
-    def _films(self) -> str:
-        films = ", ".join(_counted(plain_name(name), *pair) for name, pair in self.classes.items())
-        strange = f", {self.strange:,} of no such class" if self.strange else ""
-        probes = [_counted(role if is_external(role) else f"{role} probe", *pair) for role, pair in self.probes.items()]
+    def _films(self, *, every_claim: bool) -> str:
+        probes = [counted(role if is_external(role) else f"{role} probe", *pair) for role, pair in self.probes.items()]
         broken = sum(len(one.unreadable) for one in self.tried.values())
-        groups = [
-            f"{films or 'none of a class'}{strange}",
-            ", ".join(probes),
-            f"{broken:,} unreadable" if broken else "",
-        ]
-        return f"films: {'; '.join(filter(None, groups))}"
+        films = (
+            told_of_findings(self.labelled, self.films, every=every_claim)
+            if self.of_findings
+            else told_of_classes(self.labelled[0])
+        )
+        return f"films: {'; '.join(filter(None, (films, ', '.join(probes), f'{broken:,} unreadable' * bool(broken))))}"
 
     def _unsettled(self, *, every_claim: bool) -> Iterator[str]:
         """Yield what is to be expected of the claims, as the expectation it is: a larger effect settles more."""
         if not self.open:
             return
-        name, (films, patients) = min(self.classes.items(), key=lambda item: item[1][1], default=("", (0, 0)))
-        only = f" (only {_counted(f'{plain_name(name)} films', films, patients)})" if patients < FEW else ""
+        few = told_of_the_fewest(self.labelled)
+        of = f"{self.claims} {'claim' if self.claims == 1 else 'claims'}"
+        if self.of_findings:
+            of = f"{self.judgements} judgements ({of}, {len(self.labelled)} findings)"
         yield (
-            f"{len(self.open)} of {self.claims} {'claim' if self.claims == 1 else 'claims'} can be settled by these "
-            f"films only where the effect is more than twice its margin{only}"
+            f"{len(self.open)} of {of} can be settled by these films only where the effect is more than twice its "
+            f"margin{f' (only {few})' if few else ''}"
         )
         known = [one for one in self.open if one.wanted is not None]
         if every_claim:
-            for one in self.open:
-                wanted = f"about {one.wanted:,}" if one.wanted else "more of each class"
-                yield f"  {one.claim}: {_patients(one.patients)}; for an effect of twice its margin {wanted}"
+            for claim in dict.fromkeys(one.claim for one in self.open):
+                yield _of_claim(claim, [one for one in self.open if one.claim == claim], len(self.labelled))
         elif known:
-            shown = ", ".join(f"{one.claim} (about {one.wanted:,} patients)" for one in known[:NAMED])
+            shown = ", ".join(f"{one.named} (about {one.wanted:,} patients)" for one in known[:NAMED])
             more = f" and {len(self.open) - NAMED} more" if len(self.open) > NAMED else ""
             yield f"  the nearest, for an effect of twice its margin: {shown}{more}"
 
 
-FEW = 50
-"""Patients of the smallest class below which the plan names it."""
+def _of_claim(claim: str, found: Sequence[Precision], findings: int) -> str:
+    """Return what a claim that is open on some of the findings rests on, and what it would take."""
+    which = [one.finding for one in found if one.finding]
+    of = ""
+    if which:
+        of = f" (all {findings} findings)" if len(which) == findings > 1 else f" ({_some(which)})"
+    wanted = [one.wanted for one in found if one.wanted]
+    more = "more with and without it" if which else "more of each class"
+    told = f"about {_span(wanted)}" if wanted else more
+    if wanted and len(wanted) < len(found):
+        told += f" or {more}"
+    few, most = min(one.patients for one in found), max(one.patients for one in found)
+    patients = patients_told(few) if few == most else f"{few:,} to {patients_told(most)}"
+    return f"  {claim}{of}: {patients}; for an effect of twice its margin {told}"
+
+
+def _span(counts: Sequence[int]) -> str:
+    few, most = min(counts), max(counts)
+    return f"{few:,}" if few == most else f"{few:,} to {most:,}"
 
 
 def plan(evaluation: Evaluation, *, report: bool = False, seconds: float = 1.0) -> Plan:
@@ -193,17 +242,15 @@ def planned(
         report: whether one will be written.
     """
     seen = seen or {}
-    subject = evaluation.subjects[0]
     claims = [claim for claim in evaluation.claims if not evaluation.selected or claim.id in evaluation.selected]
     about = [claim for claim in claims if get(claim.endpoint).about == "subject"]
-    main, refused = _aligned(evaluation)
-    refused = refused or _broken(seen)
-    cohorts = {"main": main} | {role: cohort for role, cohort in evaluation.probes.items() if role in evaluation.plan}
-    films = {role: _readable(cohort.table, seen.get(role)) for role, cohort in cohorts.items()}
-    groups = {role: _group(table, subject) for role, table in films.items()}
-    if refused:  # a class without films counts: no score of all classes can be had
-        known = groups["main"].patients
-        groups["main"] = replace(groups["main"], patients={name: known.get(name, 0) for name in subject.classes})
+    misfit = refusal(evaluation)
+    refused = misfit or _broken(seen)
+    probe = bool(misfit) or "main" not in evaluation.plan
+    labelled = [
+        labelled_films(evaluation, subject, seen, probe=probe, refused=bool(refused))
+        for subject in asked_first(evaluation)
+    ]
     missing = dict(_missing(about, evaluation, speed))
     barred = {name for ids in missing.values() for name in ids}
     limits = {
@@ -211,24 +258,35 @@ def planned(
         "universal_pattern": protocols.PATTERN_FILMS[evaluation.profile],
         "border_flips": border_occlusion.FILMS[evaluation.profile],
     }
-    found = [
-        precision(claim, get(claim.endpoint).asked(claim), groups, limits) for claim in about if claim.id not in barred
-    ]
-    still = sorted((one for one in found if one is not None and one.open), key=lambda one: one.wanted or 10**9)
-    labels = films["main"]["label"]
-    classes = {name: (int((labels == name).sum()), groups["main"].patients.get(name, 0)) for name in subject.classes}
+    found = [one for films in labelled for one in _expected(about, films, limits) if one.claim not in barred]
+    groups = labelled[0].groups
     return Plan(
-        classes={name: pair for name, pair in classes.items() if pair[0] or refused},
+        labelled=labelled,
+        films=len(evaluation.cohort) - (len(seen["main"].unreadable) if "main" in seen else 0),
         probes={role: (group.films, group.everyone) for role, group in groups.items() if role != "main"},
         claims=len(claims),
-        open=still,
+        judgements=len(claims) + len(about) * (len(labelled) - 1),
+        open=sorted((one for one in found if one.open), key=lambda one: one.wanted or 10**9),
         missing=missing,
         cost=cost(evaluation, speed, there, report=report),
         simulated=evaluation.cohort.simulated,
         refused=refused,
-        strange=int((~labels.isin(subject.classes)).sum()) if refused else 0,
         tried=seen,
     )
+
+
+def _expected(claims: Sequence[Claim], films: LabelledFilms, limits: Mapping[str, int]) -> Iterator[Precision]:
+    """Yield what to expect of those claims that a subject, or a finding of it, can be asked."""
+    subject = films.subject
+    for claim in claims:
+        if subject.whole is not None:
+            try:
+                claim = for_finding(claim, subject.classes)  # noqa: PLW2901 - the same claim in the finding's words
+            except NotEvaluable:
+                continue
+        one = precision(claim, get(claim.endpoint).asked(claim), films.groups, limits)
+        if one is not None:
+            yield one if subject.whole is None else replace(one, finding=subject.classes[1])
 
 
 def _broken(seen: Mapping[str, Tried]) -> str:
@@ -239,31 +297,6 @@ def _broken(seen: Mapping[str, Tried]) -> str:
         except CohortProblem as problem:
             return str(problem)
     return ""
-
-
-def _readable(table: pd.DataFrame, seen: Tried | None) -> pd.DataFrame:
-    return table[~table["id"].astype(str).isin(seen.unreadable)] if seen else table
-
-
-def _aligned(evaluation: Evaluation) -> tuple[Cohort, str]:
-    """Return the films as the first subject spells their labels, and why a run that asks a subject is refused, else ''.
-
-    Films that no run can be judged on can be counted all the same.
-    """
-    cohort, refused = evaluation.cohort, ""
-    for subject in evaluation.subjects if "main" in evaluation.plan else ():
-        try:
-            evaluation.aligned(subject, cohort, probe=False)
-        except CohortProblem as problem:
-            refused = refused or str(problem)
-    probe = bool(refused) or "main" not in evaluation.plan
-    return evaluation.aligned(evaluation.subjects[0], cohort, probe=probe), refused
-
-
-def _group(table: pd.DataFrame, subject: Subject) -> Group:
-    known = table[table["label"].isin(subject.classes)]
-    patients = {str(name): int(rows["patient"].nunique()) for name, rows in known.groupby("label", sort=True)}
-    return Group(patients, int(table["patient"].nunique()), len(table))
 
 
 def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> Iterator[tuple[str, list[str]]]:
@@ -284,14 +317,7 @@ def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> I
             ids = [claim.id for claim in claims if claim.endpoint == endpoint]
             if ids and mask not in speed.masks:
                 yield f"the films carry no {mask} masks", ids
-    known = {name for subject in subjects for name in subject.classes}
-    strange = [
-        claim.id
-        for claim in claims
-        if any(name not in known for name in get(claim.endpoint).classes_named(claim).values())
-    ]
-    if strange:
-        yield f"the classes are {', '.join(sorted(known))[:80]}", strange
+    yield from _of_no_class(claims, subjects)
     if all(subject.network is None for subject in subjects):
         ids = [claim.id for claim in claims if get(claim.endpoint).stage == "explaining"]
         ids += [claim.id for claim in claims if claim.endpoint == "universal_pattern"]
@@ -299,36 +325,55 @@ def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> I
             yield "without gradients there are no maps and no common pattern", ids
 
 
+def _of_no_class(claims: Sequence[Claim], subjects: Sequence[Subject]) -> Iterator[tuple[str, list[str]]]:
+    """Yield why claims can be asked of no subject of the run, and which."""
+    known = {name for subject in subjects if subject.whole is None for name in subject.classes}
+    finding = next((subject for subject in subjects if subject.whole is not None), None)
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        why = ""
+        if any(name not in known for name in get(claim.endpoint).classes_named(claim).values()):
+            why = f"the classes are {', '.join(sorted(known))[:80]}"
+        if finding is not None and (why or not known):
+            try:
+                for_finding(claim, finding.classes)
+                why = ""
+            except NotEvaluable as reason:
+                why = str(reason)
+        if why:
+            found.setdefault(why, []).append(claim.id)
+    yield from found.items()
+
+
 def _of_hospitals(claims: Sequence[Claim], evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
     """Yield why the labels of another hospital cannot settle claims about it, and which."""
-    subject = evaluation.subjects[0]
-    try:
-        home = evaluation.aligned(subject, evaluation.cohort, probe=True).table["label"]
-    except CohortProblem:
-        return
     found: dict[str, list[str]] = {}
     for claim in claims:
         measure = get(claim.endpoint)
         away = evaluation.probes.get(str(measure.asked(claim)[measure.hospital]))
         if away is None:
             continue
-        there = [name for name in subject.classes if (home == name).any()]
-        if why := why_not(claim.endpoint, subject.classes, there, away, seed=evaluation.seed):
-            found.setdefault(f"{away.name}: {why}", []).append(claim.id)
+        reasons = [_of_hospital(claim, subject, away, evaluation) for subject in asked_first(evaluation)]
+        if all(reasons):
+            found.setdefault(f"{away.name}: {reasons[0]}", []).append(claim.id)
     yield from found.items()
+
+
+def _of_hospital(claim: Claim, subject: Subject, away: Cohort, evaluation: Evaluation) -> str:
+    """Return why a claim about a hospital cannot be settled of a subject, or of one finding of it, else ''."""
+    try:
+        home = evaluation.aligned(subject, evaluation.cohort, probe=True).table["label"]
+    except CohortProblem:
+        return ""
+    if subject.whole is not None:
+        away = evaluation.aligned(subject, away, probe=True)
+    there = [name for name in subject.classes if (home == name).any()]
+    return why_not(claim.endpoint, subject.classes, there, away, seed=evaluation.seed)
 
 
 def _any_probe(name: str, claims: Sequence[Claim]) -> bool:
     """Whether a claim looks at whatever probes there are, and can be judged without any."""
     return next(get(claim.endpoint).every_probe for claim in claims if claim.id == name)
-
-
-def _counted(what: str, films: int, patients: int) -> str:
-    return f"{films:,} {what}" + (f" ({_patients(patients)})" if patients != films else "")
-
-
-def _patients(count: int) -> str:
-    return f"{count:,} patient{'' if count == 1 else 's'}"
 
 
 def _some(ids: Sequence[str]) -> str:

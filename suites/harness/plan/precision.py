@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suites.harness.claims import Claim
+from suites.harness.cohorts.layouts.labels import NORMAL
 
 Z = 1.959964
 """Standard normal quantile of a 95 % interval."""
@@ -33,11 +34,13 @@ class Group:
         patients: class as the subject spells it -> patients; their films are labelled.
         everyone: patients of all films, each counted once.
         films: of all of them.
+        healthy: the class of films that show nothing, or not the finding.
     """
 
     patients: Mapping[str, int]
     everyone: int
     films: int
+    healthy: str = NORMAL
 
     def among(self, *names: str) -> list[int]:
         """Return the patients of some classes, 0 for one that has no film."""
@@ -53,12 +56,19 @@ class Precision:
         half_width: of the interval to expect.
         distance: from the margin to an effect of none.
         patients: it rests on.
+        finding: that it is asked about, of a subject of several; else empty.
     """
 
     claim: str
     half_width: float
     distance: float
     patients: int
+    finding: str = ""
+
+    @property
+    def named(self) -> str:
+        """The claim, and of which finding."""
+        return f"{self.claim} of {self.finding}" if self.finding else self.claim
 
     @property
     def open(self) -> bool:
@@ -142,7 +152,7 @@ def _parts(measure: str, main: Group, truth: str = "") -> list[int]:
     if measure == "balanced_accuracy":
         return list(main.patients.values())
     if measure == "false_positive_rate":
-        return main.among("normal")
+        return main.among(main.healthy)
     if measure.startswith("recall_"):
         return main.among(measure.removeprefix("recall_"))
     return [main.everyone]
@@ -185,7 +195,7 @@ def _white(asked: Mapping[str, Any], groups: Mapping[str, Group]) -> int:
 
 def _side(asked: Mapping[str, Any], groups: Mapping[str, Group]) -> int:
     main = groups["main"]
-    healthy = main.among("normal")[0]
+    healthy = main.among(main.healthy)[0]
     return healthy if asked["side"] == "specificity" else sum(main.patients.values()) - healthy
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.finding_names import matched, spelling, truths, without_both
+from suites.harness.cohorts.finding_names import matched, meaning, truths, without_both
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem, UsageProblem
 from suites.harness.predictions.table import Predictions
 from suites.harness.subjects.finding import for_finding, own_finding
+from suites.harness.subjects.heads import spelling
 from suites.harness.subjects.subject import Subject
 
 
@@ -82,13 +83,19 @@ def judged_on(
                 f"cohort {cohort.name:.40}: nothing can be said of {first:.40} ({empty[first]}), nor of any other of "
                 "the subject's findings; give films with and without it"
             )
-        unlabelled = {own: "no film is labelled with it" for own in subject.classes if own not in names}
+        dropped = {spelling(own) for own, name in given.items() if not name}
+        unlabelled = {
+            own: "left out with --map" if spelling(own) in dropped else "no film is labelled with it"
+            for own in subject.classes
+            if own not in names
+        }
+        answered = {*names.values(), *map(meaning, subject.classes)}
         told.append(
             JudgedOn(
                 whole=subject,
                 names=kept,
                 left_out={**empty, **unlabelled},
-                unasked=[name for name in truths(cohort) if name not in names.values()],
+                unasked=[name for name in truths(cohort) if name not in answered and meaning(name) not in answered],
             )
         )
         found += [for_finding(subject, own, name) for own, name in kept.items()]

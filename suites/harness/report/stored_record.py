@@ -33,7 +33,7 @@ def record_of(path: Path) -> Record:
         UsageProblem: the folder holds no report, or not the predictions and films that belong to it; what is missing is
             named.
     """
-    run = stored(path)
+    run = stored(path, predictions_needed=True)
     if run.predictions is None or run.films is None:
         known = (path / "predictions.parquet").exists()
         lacking = "films.csv" if known else "predictions.parquet"

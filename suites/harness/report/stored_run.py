@@ -49,8 +49,12 @@ def of_record(record: Record) -> Run:
     return Run(results.results_document(record), results.predictions_table(record), results.films_table(record))
 
 
-def stored(path: Path) -> Run:
+def stored(path: Path, *, predictions_needed: bool = False) -> Run:
     """Return the run of an earlier report, given its folder or its results.json.
+
+    Args:
+        path: folder or file.
+        predictions_needed: who asks has no use for results.json alone.
 
     Raises:
         UsageProblem: one of its files cannot be read or is not what a report writes.
@@ -63,9 +67,9 @@ def stored(path: Path) -> Run:
     try:
         return Run(document, _predictions(predictions, document), _films(films, document))
     except (OSError, ValueError, UsageProblem) as error:
+        alone = "" if predictions_needed else ", or pass its results.json alone, from a folder of its own"
         raise UsageProblem(
-            f"{folder}: its predictions cannot be read ({reason(error)}); write that report again, or pass its "
-            "results.json alone, from a folder of its own"
+            f"{folder}: its predictions cannot be read ({reason(error)}); write that report again{alone}"
         ) from None
 
 
@@ -79,6 +83,8 @@ def _predictions(path: Path, document: Mapping[str, Any]) -> pd.DataFrame:
         if inflated > MOST_PREDICTIONS:
             raise ValueError(f"{path.name} inflates to {size_text(inflated)}")
         table = file.read(columns=wanted, use_threads=False)
+    except pa.ArrowInvalid:
+        raise ValueError(f"{path.name} is no Parquet file, or a damaged one") from None
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path.name}: {error}") from None
     for name in wanted:

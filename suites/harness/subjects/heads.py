@@ -28,6 +28,10 @@ def refuse_unfit(name: str, classes: Sequence[str], heads: str, thresholds: Sequ
         raise SubjectProblem(f"{name}: heads is {one_line(repr(heads), 40)}; known are {', '.join(HEADS)}")
     if heads == "sigmoid" and not classes:
         raise SubjectProblem(f"{name}: sigmoid heads need the findings they answer, in the order of the logits")
+    different = dict.fromkeys(classes)  # that one name stands there twice is said of every subject
+    if heads == "sigmoid" and len(spelt := list(map(spelling, different))) > len(set(spelt)):
+        both = [name for name in different if spelt.count(spelling(name)) > 1]
+        raise SubjectProblem(f"{name}: {one_line(', '.join(both), 80)} are one finding, written twice")
     if thresholds is None:
         return
     if heads == "softmax":
@@ -42,6 +46,11 @@ def refuse_unfit(name: str, classes: Sequence[str], heads: str, thresholds: Sequ
                 f"{name}: the threshold of {one_line(str(finding), 60)} is {threshold:.4g}; it is a probability, "
                 "above 0 and below 1 (NaN where none is published)"
             )
+
+
+def spelling(name: str) -> str:
+    """Return a finding's name without what does not tell it from others: case, blanks, underscores and hyphens."""
+    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def operating_point(thresholds: Sequence[float] | None, index: int) -> tuple[float, bool]:

@@ -18,6 +18,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.layouts import align_labels
+from suites.harness.cohorts.quoting import listed
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.headroom import SKILL
 from suites.harness.errors import NotEvaluable, UsageProblem
@@ -108,10 +109,11 @@ def drops_among(records: Iterable[tuple[str, Record]]) -> Drops:
                 if hospitals:
                     left_out.append(f"{subject.name} of {report} is one of several findings, which are not compared.")
                 continue
+            again: dict[str, list[str]] = {}
             for hospital in hospitals:
                 key = subject.provenance.sha256 or subject.name, hospital.fingerprint
                 if key in seen:
-                    left_out.append(f"{subject.name} of {report} is {seen[key]} again and counts once.")
+                    again.setdefault(seen[key], []).append(hospital.name)
                     continue
                 seen[key] = f"{subject.name} of {report}"
                 try:
@@ -121,6 +123,8 @@ def drops_among(records: Iterable[tuple[str, Record]]) -> Drops:
                     continue
                 readings[hospital.name] = both.classes.sentence
                 rows += [{"report": report, "subject": subject.name, "hospital": hospital.name} | row for row in found]
+            for other, names in again.items():
+                left_out.append(f"{subject.name} of {report} is {other} again, on {listed(names)}, and counts once.")
     return Drops(pd.DataFrame(rows, columns=list(COLUMNS)), tuple(left_out), readings)
 
 

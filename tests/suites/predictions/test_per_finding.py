@@ -168,6 +168,10 @@ def test_what_is_taken_for_what_is_told_and_can_be_said(tmp_path):
     )
     subjects, (told,) = judged_on([subject], cohort, {"effusion": "", "Untold 0": EFFUSION})
     assert [one.classes[1] for one in subjects] == [MASS, EFFUSION]
+    assert told.left_out == {"Effusion": "left out with --map"}
+    assert list(told.unasked) == ["Hernia"]
+    _, (told,) = judged_on([subject], cohort, {"effusion": ""})
+    assert list(told.unasked) == ["Hernia"], "it was trained on effusions, whoever leaves them out"
     _, (told,) = judged_on([subject], cohort, {"Untold 0": "Hernia"})
     assert told.left_out == {"Untold 0": "no film shows it"}
     with pytest.raises(UsageProblem, match="--map: the films tell nothing of 'Nodule'; they tell of Pleural Effusion"):

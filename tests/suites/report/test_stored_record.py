@@ -27,3 +27,15 @@ def test_a_folder_without_what_belongs_to_it_is_told_what_is_missing(make_record
         (tmp_path / "out" / file).unlink()
         with pytest.raises(UsageProblem, match=rf"{file} is not beside results\.json; give the whole folder"):
             record_of(tmp_path / "out")
+
+
+@pytest.mark.parametrize("junk", [b"", b"this is no table of anything"])
+def test_predictions_that_are_none_are_said_to_be_and_results_alone_are_of_no_use_here(make_record, tmp_path, junk):
+    write_report(make_record(films=60, plain=True), tmp_path / "out")
+    (tmp_path / "out" / "predictions.parquet").write_bytes(junk)
+    with pytest.raises(UsageProblem) as caught:
+        record_of(tmp_path / "out")
+    assert str(caught.value).endswith(
+        "its predictions cannot be read (predictions.parquet is no Parquet file, or a damaged one); write that report "
+        "again"
+    )

@@ -15,7 +15,7 @@ import pandas as pd
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.findings import NOT_MENTIONED, PREFIX
 from suites.harness.cohorts.layouts.finding_cohort import finding_cohort, root_of
-from suites.harness.cohorts.layouts.finding_tables import NUMBERS, column, holds, meanings, read_table, tables_in
+from suites.harness.cohorts.layouts.finding_tables import NUMBERS, column, header_of, meanings, read_table, tables_in
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import listed, shown
 from suites.harness.errors import CohortProblem
@@ -25,12 +25,17 @@ OBSERVATIONS = (
     "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
 _TABLES = r"(train|valid|test|test_labels|groundtruth)\.csv"
+_ENOUGH = 7
+"""Of the 14 observations as columns make a table one of CheXpert's."""
 _SPLITS = {"train": "train", "valid": "val"}
 _PLACE = re.compile(r"(?P<patient>patient\d+)/(?P<study>study\d+)/view\d+_(?P<view>frontal|lateral)", re.IGNORECASE)
 
 
 def _recognises(spec: Spec) -> bool:
-    return holds(spec.path, _TABLES, ["Path", "Pleural Effusion", "Enlarged Cardiomediastinum"])
+    """Tables of others are called so, too: the observations tell; a missing `Path` is for the loader to name."""
+    return spec.path.exists() and any(
+        len(set(OBSERVATIONS) & set(header_of(table))) >= _ENOUGH for table in tables_in(spec.path, _TABLES)
+    )
 
 
 @register(

@@ -58,8 +58,11 @@ def header_of(table: Path) -> tuple[str, ...]:
         return ()
 
 
-def holds(location: Path, name: str, columns: Iterable[str]) -> bool:
-    """Return whether a table of such a name begins with all of these columns."""
+def holds(location: Path, name: str, columns: Iterable[str] = ()) -> bool:
+    """Return whether a table of such a name begins with all of these columns.
+
+    A name that only one collection gives needs none: of a table of another release the loader says what is missing.
+    """
     needed = set(columns)
     return location.exists() and any(needed <= set(header_of(table)) for table in tables_in(location, name))
 

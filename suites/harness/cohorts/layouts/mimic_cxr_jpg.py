@@ -31,7 +31,7 @@ _CHEXPERT, _NEGBIO, _METADATA, _SPLIT = (
 
 @register(
     "mimic-cxr-jpg",
-    recognises=lambda spec: spec.path.is_dir() and holds(spec.path, _METADATA, ["dicom_id", "study_id"]),
+    recognises=lambda spec: spec.path.is_dir() and holds(spec.path, _METADATA),
     precedence=10,
     options=("images", "labels"),
     frontal=True,

@@ -38,7 +38,7 @@ _BOX_NAMES = {"Infiltrate": "Infiltration"}  # the table of boxes spells one fin
 
 @register(
     "nih",
-    recognises=lambda spec: holds(spec.path, _TABLE, ["Image Index", "Finding Labels"]),
+    recognises=lambda spec: holds(spec.path, _TABLE),
     precedence=10,
     options=("images",),
     frontal=True,

@@ -31,7 +31,7 @@ _ONE = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 @register(
     "padchest",
-    recognises=lambda spec: holds(spec.path, _TABLE, ["ImageID", "Labels", "Projection"]),
+    recognises=lambda spec: holds(spec.path, _TABLE),
     precedence=10,
     options=("images", "findings"),
     frontal=True,

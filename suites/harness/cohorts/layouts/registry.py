@@ -39,6 +39,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.findings import notes_on
 from suites.harness.cohorts.layouts.frontal import frontal_films
 from suites.harness.cohorts.layouts.labels import align_labels, normalise_label
+from suites.harness.cohorts.layouts.recorded import FRONTAL, LATERAL, view_of
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.patient_facts import age_in_years, sex_of
 from suites.harness.cohorts.quoting import listed, shown
@@ -262,15 +263,16 @@ def _filtered(cohort: Cohort, filters: Sequence[tuple[str, str]]) -> Cohort:
     spec = shown(cohort.spec, 80)
     wanted: dict[str, list[str]] = {}
     for key, value in filters:
-        wanted.setdefault(key, []).append(_SPELLING.get(key.rstrip("!"), as_seen)(value))
+        wanted.setdefault(key, []).append(value)
     for key, values in wanted.items():
         column = key.removesuffix("!")
+        spelt = _SPELLING.get(column, as_seen)
         if column not in cohort.table:
             known = listed(cohort.table.columns)
             raise CohortProblem(f"{spec}: cannot filter by {shown(column, 40)!r}; the columns are {known}")
         found = cohort.table[column].astype(str).fillna("")
-        found = found if column == "label" else found.map(_SPELLING.get(column, as_seen))
-        keep = found.isin(values) ^ key.endswith("!")
+        found = found if column == "label" else found.map(spelt)
+        keep = found.isin([spelt(value) for value in values]) ^ key.endswith("!")
         if not keep.any():
             present = sorted(found.unique())
             asked = f"{shown(key, 30)}={shown(' or '.join(values[:_NAMED]), 40)}"
@@ -295,7 +297,18 @@ def _as_age(text: str) -> str:
     return as_seen(text) if math.isnan(years) else f"{years:g}"
 
 
-_SPELLING: dict[str, Callable[[str], str]] = {"label": normalise_label, "sex": _as_sex, "age": _as_age}
+def _as_view(text: str) -> str:
+    """Return a view as a cohort writes it, `PA` for `pa`; others in small letters."""
+    view = view_of(text)
+    return view if view in (*FRONTAL, LATERAL) else as_seen(view).casefold()
+
+
+_SPELLING: dict[str, Callable[[str], str]] = {
+    "label": normalise_label,
+    "sex": _as_sex,
+    "age": _as_age,
+    "view": _as_view,
+}
 """Column -> how a value of a filter, and of the table, is spelt; others as they are seen."""
 
 

@@ -29,7 +29,7 @@ _EDGES = ["x", "y", "width", "height"]
 
 @register(
     "rsna",
-    recognises=lambda spec: holds(spec.path, _TABLE, ["patientId", "Target"]),
+    recognises=lambda spec: holds(spec.path, _TABLE),
     precedence=10,
     options=("images",),
     frontal=True,

@@ -52,7 +52,8 @@ def vindr(spec: Spec) -> Cohort:
         CohortProblem: there is no such table, it is of another release, or none of its films is there.
     """
     root = root_of(spec)
-    drawn = [(path, read_table(path, ["image_id", "class_name"], _RELEASE)) for path in tables_in(root, _BOXES)]
+    needed = ["image_id", "class_name", *_EDGES]
+    drawn = [(path, read_table(path, needed, _RELEASE)) for path in tables_in(root, _BOXES)]
     tables = tables_in(spec.path, _LABELS)
     read = [_labels(path) for path in tables] or [_labels_from_boxes(path, table) for path, table in drawn]
     if not read:
@@ -64,14 +65,12 @@ def vindr(spec: Spec) -> Cohort:
     known = files_by_name(spec, (*DICOM_SUFFIXES, ".png", ".jpg", ".jpeg"))
     films["path"] = films["name"].map(lambda name: known.get(name, ""))
     films["split"] = films["split"] if not spec.path.is_file() else ""
-    disputed = films["disagreed"].str.count(r"\|").where(films["disagreed"] != "", -1).add(1).sum()
     return finding_cohort(
         spec,
         films.assign(view="PA"),
         table=listed(path.name for path in (tables or [path for path, _ in drawn])),
         notes=[
             "a finding is what most readers of a film say, uncertain where they are even",
-            f"readers disagree on {disputed} findings of {int((films['disagreed'] != '').sum())} of {len(films)} films",
             *(note for _, _, more in read for note in more),
             *notes,
         ],
@@ -85,7 +84,7 @@ def _boxes(drawn: Iterable[tuple[Path, pd.DataFrame]], films: pd.DataFrame) -> t
     notes: list[str] = []
     for path, table in drawn:
         there = table.assign(rad_id=column(table, "rad_id"))
-        there = there[(there["class_name"] != NOTHING) & (column(there, "x_min") != "")]
+        there = there[(there["class_name"] != NOTHING) & (there["x_min"] != "")]
         rows = there[["image_id", "class_name", "rad_id", *_EDGES]].itertuples(index=False)
         found, more = read_boxes(rows, path.name)
         boxes |= found

@@ -22,6 +22,7 @@ from PIL import Image
 
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.decoding import FORMATS
+from suites.harness.cohorts.layouts.boxes import BoxedFilms
 from suites.harness.cohorts.layouts.films import FilmReader
 from suites.harness.cohorts.layouts.kermany_names import bare_number
 from suites.harness.errors import FilmUnreadable, NotEvaluable
@@ -197,9 +198,12 @@ def class_mix(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _file_reader(cohort: Cohort) -> FilmReader:
-    if not isinstance(cohort.decode, FilmReader):
+    decode = cohort.decode
+    if isinstance(decode, BoxedFilms):  # boxes are drawn on what is read
+        decode = decode.decode
+    if not isinstance(decode, FilmReader):
         raise NotEvaluable(f"the films of {cohort.name} are not read from files, so there are no file properties")
-    return cohort.decode
+    return decode
 
 
 def _content(path: Path) -> str:

@@ -12,6 +12,8 @@ import pytest
 from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts.boxes import Box, BoxedFilms, as_text, read_boxes
+from suites.harness.endpoints.dataset_scope.file_properties import file_contents
+from suites.harness.errors import CohortProblem
 
 from .test_dicom import write
 
@@ -139,13 +141,27 @@ def vindr(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_films_with_boxes_are_files_all_the_same(vindr: Path) -> None:
+    contents = file_contents(load_cohort(f"{vindr}?split=train"))
+    assert len(contents) == 2
+    assert contents["content"].str.len().eq(64).all()
+
+
+def test_a_table_of_boxes_of_another_release_is_named(vindr: Path) -> None:
+    for path in vindr.rglob("annotations_*.csv"):
+        path.write_text(path.read_text().replace("x_min", "x1", 1))
+    with pytest.raises(CohortProblem, match=r"lacks the column\(s\) x_min of VinDr-CXR 1.0.0, and has image_id"):
+        load_cohort(f"{vindr}?split=all")
+
+
 def test_vindr_readers_are_heard_by_majority_and_their_disagreement_is_told(vindr: Path) -> None:
     cohort = load_cohort(f"{vindr}?split=train")
     assert cohort.table["finding:Aortic enlargement"].tolist() == ["positive", "negative"]
     assert cohort.table["finding:Nodule/Mass"].tolist() == ["negative", "uncertain"]
     assert cohort.table["readers"].tolist() == [3, 2]
     assert cohort.table["disagreed"].tolist() == ["Nodule/Mass", "Nodule/Mass|No finding"]
-    assert "readers disagree on 3 findings of 2 of 3 films" in cohort.notes
+    assert "readers disagree on 3 findings of 2 of 2 films" in cohort.notes
+    assert not any("disagree" in note for note in load_cohort(f"{vindr}?split=test").notes)
     assert set(cohort.table["view"]) == {"PA"}
     film = cohort.decode(cohort.rows()[0])
     assert set(film.masks) == {"lesion", "lesion:Aortic enlargement"}  # the majority denies the mass

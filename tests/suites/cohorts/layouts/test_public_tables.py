@@ -143,6 +143,24 @@ def test_a_table_of_another_release_is_named_with_its_columns(films: Films) -> N
     refused(f"{root}?layout=rsna", "stage_2_train_labels.csv is missing")
 
 
+@pytest.mark.parametrize(
+    ("layout", "table", "column"),
+    [
+        ("chexpert", "train.csv", "Path"),
+        ("mimic", "mimic-cxr-2.0.0-metadata.csv", "study_id"),
+        ("nih", "Data_Entry_2017.csv", "Finding Labels"),
+        ("nih", "Data_Entry_2017.csv", "Image Index"),
+    ],
+)
+def test_a_renamed_column_is_named_and_the_folder_not_taken_for_another(
+    request: pytest.FixtureRequest, layout: str, table: str, column: str
+) -> None:
+    root: Path = request.getfixturevalue(layout)
+    path = root / table
+    path.write_text(path.read_text().replace(column, "Renamed", 1))
+    refused(str(root), f"{table}: lacks the column(s) {column} of ", "Renamed", "is it a table of another release?")
+
+
 def test_tables_that_label_other_findings_are_one_cohort(chexpert: Path, films: Films) -> None:
     films("test/patient64741/study1/view1_frontal.jpg", root=SMALL)
     (chexpert / "test_labels.csv").write_text(

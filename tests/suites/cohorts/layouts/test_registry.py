@@ -73,6 +73,9 @@ def test_filters(films: Films) -> None:
     spec = f"{root}/films.csv"
     for query, kept in {
         "view=L": ["a.png"],
+        "view=lateral": ["a.png"],
+        "view=pa": ["c.png"],
+        "view=ap_supine": ["b.png"],
         "view=L&view=PA": ["a.png", "c.png"],
         "view!=L": ["b.png", "c.png"],
         "view=AP Supine": ["b.png"],
@@ -84,7 +87,7 @@ def test_filters(films: Films) -> None:
     assert load_cohort(f"{spec}?view=L").name.endswith("view=L")
     assert load_cohort(f"{spec}?view=L").spec == f"{spec}?view=L"
     for query, reason in {
-        "view=LL": "view is one of 'AP Supine', 'L', 'PA'",
+        "view=LAO": "view is one of 'AP supine', 'PA', 'lateral'",
         "colour=red": "cannot filter by 'colour'; the columns are id, file",
         "view": "key=value",
         "split=test": "films carry no split",

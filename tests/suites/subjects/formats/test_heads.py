@@ -24,6 +24,7 @@ NAN = math.nan
     ("settings", "told"),
     [
         ({"classes": ("Mass", "Mass")}, "two: class names repeat: ['Mass', 'Mass']"),
+        ({"classes": ("Lung Mass", "lung_mass")}, "two: Lung Mass, lung_mass are one finding, written twice"),
         ({"thresholds": (0.5,)}, "two: 1 thresholds for 2 findings; give one for each"),
         ({"thresholds": (0.5, 1.5)}, "two: the threshold of Mass is 1.5; it is a probability, above 0 and below 1"),
         ({"thresholds": (0.5, 0.0)}, "two: the threshold of Mass is 0; it is a probability, above 0 and below 1"),
