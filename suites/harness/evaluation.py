@@ -35,6 +35,7 @@ from suites.harness.performance.paired_comparison import compare
 from suites.harness.predicted_run import PredictedRun
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
+from suites.harness.predictions.table import together
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
@@ -226,7 +227,7 @@ class Evaluation(PredictedRun):
             cohort=writable(next(aligned, None) or self._readable(excluded)),
             labelled={name: writable(cohort) for name, cohort in judged.items() if name in findings},
             judgements=self.judgements,
-            predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
+            predictions=together(tables) if tables else no_predictions(),
             excluded=self._by_id(pd.concat(excluded, ignore_index=True)) if excluded else no_exclusions(),
             profile=self.profile,
             seed=self.seed,
