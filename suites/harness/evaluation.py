@@ -41,6 +41,7 @@ from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predicti
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
 from suites.harness.statistics import DENSE
+from suites.harness.stress_grid.kept_cells import KeptCells
 from suites.harness.stress_grid.whole import stress_grid
 from suites.harness.subjects.subject import device_kind
 from suites.harness.validity.in_report import section_of
@@ -325,7 +326,8 @@ class Evaluation(PredictedRun):
     def _drawn(self, folder: Path) -> Path:
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         asked = self.conditions(filter(self.is_selected, self.claims))
-        grid = stress_grid(judged, self.preset, {condition.text for condition in asked})
+        cells = KeptCells(self.cache, self._decided_by(()))
+        grid = stress_grid(judged, self.preset, {condition.text for condition in asked}, cells)
         hospitals = section_of(self.record())
         if not all(is_ours(judgement.claim) for judgement in self.judgements):
             return write_report(self.record(), folder, comparison=compare(judged), grid=grid, hospitals=hospitals)
