@@ -2,7 +2,7 @@
 
 A driver of Ray's is ended by Ray itself, without a word to the code that runs in it, a minute after the head of its
 cluster is gone, or the node of its own machine. So whoever asks Ray for something looks first whether both still listen
-(`RayCluster.asked`), and lets go of a cluster that does not.
+(`RayCluster.asked`), a thread looks while nobody asks, and a cluster that does not is let go.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.foreign_code import SPEAKING, foreign, interrupted, told
 
 KNOCK_SECONDS = 5.0
+WATCH_SECONDS = 2.0
+"""Between two looks while nobody asks for anything."""
 AWAY_SECONDS = 10.0
 """How long the head of a cluster may not answer: it may be started again. The node of this machine comes back never."""
 OBJECT_STORE = 128 * 2**20
@@ -114,7 +116,7 @@ class RayCluster:
         address: as somebody gave it.
         ours: whether the connection was made here, and is ended here.
         head: where the head listens; `node`: where the node of this machine does, `None` for a client of `ray://`.
-        gone: whether the cluster was found to be no more.
+        gone: how the cluster was found to be no more, "" while it is there.
     """
 
     ray: Any
@@ -122,7 +124,9 @@ class RayCluster:
     ours: bool
     head: tuple[str, int]
     node: tuple[str, int] | None
-    gone: bool = False
+    gone: str = ""
+    _asking: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _left: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @classmethod
     def joined(cls, address: str) -> RayCluster:
@@ -138,7 +142,10 @@ class RayCluster:
         with _own_sigterm(), foreign(UsageProblem, f"the Ray cluster {one_line(address, 60)} cannot be used"):
             if ours:
                 _connect(ray, address)
-            return cls(ray, address, ours, *_doors(ray, address))
+            found = cls(ray, address, ours, *_doors(ray, address))
+        if ours:
+            found.watch()
+        return found
 
     @contextmanager
     def asked(self) -> Iterator[None]:
@@ -147,17 +154,18 @@ class RayCluster:
         Raises:
             UsageProblem: it is gone, or Ray raises what is no answer of a worker.
         """
-        self.check()
-        try:
-            yield
-        except BaseException as problem:
-            if isinstance(problem, SPEAKING) or interrupted(problem):
-                raise
+        with self._asking:
             self.check()
-            raise UsageProblem(
-                f"the Ray cluster {one_line(self.address, 60)} failed this run ({told(problem)}); look at it with "
-                "`ray status`. What is finished is kept; run again to go on"
-            ) from problem
+            try:
+                yield
+            except BaseException as problem:
+                if isinstance(problem, SPEAKING) or interrupted(problem):
+                    raise
+                self.check()
+                raise UsageProblem(
+                    f"the Ray cluster {one_line(self.address, 60)} failed this run ({told(problem)}); look at it with "
+                    "`ray status`. What is finished is kept; run again to go on"
+                ) from problem
 
     def check(self) -> None:
         """Look whether the cluster is there.
@@ -165,23 +173,38 @@ class RayCluster:
         Raises:
             UsageProblem: it is not.
         """
+        self.gone = self.gone or self._silent()
+        if self.gone:
+            raise UsageProblem(
+                f"the Ray cluster {one_line(self.address, 60)} is gone: {self.gone} does not answer any more. What is "
+                "finished is kept; run again, with a cluster that is up, to go on"
+            )
+
+    def _silent(self) -> str:
+        """Return who of those that the connection hangs on does not answer any more, "" where all do."""
         if self.node is not None and not _answers(self.node):
-            self._lost("the node of this machine", self.node)
+            return f"the node of this machine ({one_line(self.node[0], 60)}:{self.node[1]})"
         since = time.monotonic()
         while not _answers(self.head):
             if time.monotonic() - since > AWAY_SECONDS:
-                self._lost("its head", self.head)
+                return f"its head ({one_line(self.head[0], 60)}:{self.head[1]})"
             time.sleep(AWAY_SECONDS / 20)
+        return ""
 
-    def _lost(self, what: str, door: tuple[str, int]) -> NoReturn:
-        self.gone = True
-        raise UsageProblem(
-            f"the Ray cluster {one_line(self.address, 60)} is gone: {what} ({one_line(door[0], 60)}:{door[1]}) does "
-            "not answer any more. What is finished is kept; run again, with a cluster that is up, to go on"
-        )
+    def watch(self) -> None:
+        """Look from now on while nobody asks for anything: a run may judge for long after its workers are done."""
+        threading.Thread(target=self._watched, daemon=True, name="looks whether the Ray cluster is there").start()
+
+    def _watched(self) -> None:
+        while not self._left.wait(WATCH_SECONDS):
+            with self._asking:
+                self.gone = self.gone or self._silent()
+                if self.gone:
+                    self.leave()
 
     def leave(self) -> None:
         """End the connection, where it was made here."""
+        self._left.set()
         if self.ours and self.ray.is_initialized():
             with suppress(Exception):  # that it cannot be ended properly is of no use to anybody
                 self.ray.shutdown()

@@ -235,6 +235,58 @@ def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path, monkeypatch):
     assert (checked("ray"), ray_cluster.cluster_here()) == ("ray", "")
 
 
+class Quiet:
+    """Stands for Ray; counts how often it was shut down."""
+
+    shut = 0
+
+    def is_initialized(self) -> bool:
+        return not self.shut
+
+    def shutdown(self) -> None:
+        self.shut += 1
+
+
+@pytest.mark.parametrize(("lost", "what"), [("head", "its head"), ("node", "the node of this machine")])
+def test_a_cluster_that_goes_while_nobody_asks_is_let_go_before_ray_ends_the_run(monkeypatch, lost, what):
+    monkeypatch.setattr(ray_cluster, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(ray_cluster, "AWAY_SECONDS", 0.1)
+    doors = {name: socket.create_server(("127.0.0.1", 0)) for name in ("head", "node")}
+    cluster = ray_cluster.RayCluster(
+        ray=Quiet(), address="ray", ours=True, **{name: door.getsockname() for name, door in doors.items()}
+    )
+    cluster.watch()
+    with cluster.asked():
+        time.sleep(0.1)
+    assert not cluster.gone
+    doors.pop(lost).close()
+    while not cluster.ray.shut:
+        time.sleep(0.01)
+    gone = pytest.raises(UsageProblem, match=rf"the Ray cluster ray is gone: {what} \(127.0.0.1:\d+\) does not answer")
+    with gone, cluster.asked():
+        raise AssertionError("nothing is asked of a cluster that is gone")
+    cluster.leave()
+    assert cluster.ray.shut == 1
+    doors.popitem()[1].close()
+
+
+def test_what_ray_raises_is_one_line(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "AWAY_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        cluster = ray_cluster.RayCluster(ray=Quiet(), address="ray://x", ours=True, head=head.getsockname(), node=None)
+        with (
+            pytest.raises(
+                UsageProblem, match=r"the Ray cluster ray://x failed this run \(ConnectionError: lost\); look"
+            ),
+            cluster.asked(),
+        ):
+            raise ConnectionError("lost")
+        with pytest.raises(KeyboardInterrupt), cluster.asked():
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(UsageProblem, match="ray://x is gone: its head"), cluster.asked():
+        pass
+
+
 @pytest.mark.parametrize("address", ["ray", "ray://127.0.0.1:10001", "ray://" + "x" * 5000])
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch, address):
     monkeypatch.setattr(ray_cluster, "find_spec", lambda _: None)
