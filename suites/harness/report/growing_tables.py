@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 MOST_CSV = 20_000
 """Films of a run up to which its tables of films are CSV."""
+FILMS_AT_ONCE = 4_000
+"""Of a large run, whose rows are made together."""
 MOST_ROWS = 2**18
 """Of a large table that are made at once."""
 SUFFIXES = (".csv", ".parquet")
@@ -45,7 +47,8 @@ def write_rows(tables: Iterable[Callable[[slice], pd.DataFrame]], path: Path, *,
     if films <= MOST_CSV:
         pd.concat([table(slice(None)) for table in tables], ignore_index=True).to_parquet(path, index=False)
         return
-    write_parts((table(slice(at, at + MOST_CSV)) for table in tables for at in range(0, films, MOST_CSV)), path)
+    starts = range(0, films, FILMS_AT_ONCE)
+    write_parts((table(slice(at, at + FILMS_AT_ONCE)) for table in tables for at in starts), path)
 
 
 def rows_at_once(rows: int, *, films: int) -> int:
