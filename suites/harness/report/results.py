@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
@@ -172,9 +173,17 @@ def predictions_in_parts(record: Record, rows: int) -> Iterator[pd.DataFrame]:
     )
     first = [*PREDICTION_COLUMNS, *logits]
     columns = [*first, *(name for name in record.predictions if name not in first)]
-    texts = {name: "str" for name, kind in record.predictions.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
+    texts = [name for name, kind in record.predictions.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
     for at in range(0, len(record.predictions) or 1, rows):
-        yield record.predictions.iloc[at : at + rows].reindex(columns=columns).astype(texts)
+        part = record.predictions.iloc[at : at + rows].reindex(columns=columns)
+        yield part.assign(**{str(name): _texts(part[name]) for name in texts})
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Return categories as the texts they are, without an object for each row."""
+    codes, known = pa.array(column.cat.codes.to_numpy(np.int32)), column.cat.categories.to_list()
+    decoded = pa.DictionaryArray.from_arrays(codes, pa.array(known, pa.large_string())).dictionary_decode()
+    return pd.Series(decoded.to_pandas().array, index=column.index)
 
 
 def films_table(record: Record) -> pd.DataFrame:
