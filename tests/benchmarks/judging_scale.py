@@ -16,11 +16,11 @@ a second time (`again`), which finds results, pictures, the cells of the stress 
     100,000            8.9     15.5     18.6    50 s         1.91 GB
              again     8.9      0.6      9.2    26 s         1.56 GB
 
-The row of 25,000 is older: the load was lower (2 cores at 17 for those of 100,000, where reading shards alone took 8.9 s
-for 7.3), and the texts of the table were no categories yet, with which 100,000 took 2.05 and 2.04 GB. A process that only
-loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. Of the second judging of 100,000
-reading the shards takes a third; of its report the page of films with its tables does. The page has 0.2 MB (index.html)
-and 2.6 MB (films.html, which never exceeds about 3) at any size.
+The rows of 25,000 are older, from a machine under less load (17 on its 2 cores for those of 100,000, where reading the
+shards took 8.9 s instead of 7.3). Before texts of the table were categories 100,000 took 2.05 and 2.04 GB.
+A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. Of the second
+judging of 100,000 reading the shards takes a third. The page has 0.2 MB (index.html) and 2.6 MB (films.html, which
+never exceeds about 3) at any size.
 
 100,000 patients x 150 conditions from counts, 900 intervals: 12 s, 1.3 GB. 1,000,000 have not been measured to the end.
 """
