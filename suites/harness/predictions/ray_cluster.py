@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from suites.harness.errors import UsageProblem, one_line
-from suites.harness.foreign_code import SPEAKING, foreign, interrupted, told
+from suites.harness.foreign_code import SPEAKING, foreign, told
 
 KNOCK_SECONDS = 5.0
 WATCH_SECONDS = 2.0
@@ -158,9 +158,9 @@ class RayCluster:
             self.check()
             try:
                 yield
-            except BaseException as problem:
-                if isinstance(problem, SPEAKING) or interrupted(problem):
-                    raise
+            except SPEAKING:
+                raise
+            except Exception as problem:  # not Ctrl-C, nor SIGTERM, which end a run as they do anywhere
                 self.check()
                 raise UsageProblem(
                     f"the Ray cluster {one_line(self.address, 60)} failed this run ({told(problem)}); look at it with "
