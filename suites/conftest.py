@@ -99,15 +99,16 @@ def _evaluation(config: pytest.Config) -> Evaluation:
         load_subject(spec, preprocessing=recipe, device=device, precision=option("--precision")) for spec in weights
     ]
     tempered = with_temperatures(loaded, option("--temperature"))
-    cohort = load_cohort(str(option("--data")), uncertain=option("--uncertain"))
+    settings = caches(option("--cache"))
+    root = settings["cache"]
+    cohort = load_cohort(str(option("--data")), uncertain=option("--uncertain"), cache=root)
     subjects = with_names(tempered, option("--name"), taken=(PAGE, cohort.name))
     if (limit := option("--limit")) is not None:
         if limit < 1:
             raise UsageProblem(f"--limit is {limit}; expected a number of films")
         cohort = cohort.limited(limit, option("--seed"))
-    probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))})
-    probes |= load_external(cohort, option("--external"), taken=[probe.name for probe in probes.values()])
-    settings = caches(option("--cache"))
+    probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))}, cache=root)
+    probes |= load_external(cohort, option("--external"), taken=[probe.name for probe in probes.values()], cache=root)
     told = deciding(config)
     command = " ".join([STARTED, *starmap(_word, told)])
     return Evaluation(

@@ -78,7 +78,9 @@ def evaluate(
         UsageProblem: something given cannot be used; the message says what and what to do.
     """
     given = [subject] if isinstance(subject, str | Subject) else list(subject)
-    films = load_cohort(cohort, uncertain=uncertain)
+    settings = caches(cache)
+    root = settings["cache"]
+    films = load_cohort(cohort, uncertain=uncertain, cache=root)
     others = [external] if isinstance(external, str | Cohort) else list(external)
     table = claims if claims is None or isinstance(claims, Path) else list(claims)
     subjects = [load_subject(item, preprocessing=preprocessing, device=device, precision=precision) for item in given]
@@ -101,8 +103,8 @@ def evaluate(
     arguments += [f"{key}={value!r}" for key, value in told.items() if value not in (None, [], {})]
     texts = [films.spec, *(str(one) for one in (*given, claims, *files) if isinstance(one, str | Path))]
     chosen = films if limit is None else films.limited(limit, seed)
-    beside = load_probes(chosen, probes or {})
-    beside |= load_external(chosen, others, taken=[probe.name for probe in beside.values()])
+    beside = load_probes(chosen, probes or {}, cache=root)
+    beside |= load_external(chosen, others, taken=[probe.name for probe in beside.values()], cache=root)
     evaluation = Evaluation(
         subjects=with_names(tempered, called, taken=(PAGE, films.name)),
         cohort=chosen,
@@ -113,7 +115,7 @@ def evaluate(
         preset=preset,
         resolution=resolution,
         seed=seed,
-        **caches(cache),
+        **settings,
         quiet=quiet,
         workers=workers,
         tolerance=tolerance,

@@ -35,11 +35,13 @@ from suites.harness.performance.paired_comparison import compare
 from suites.harness.predicted_run import PredictedRun
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
+from suites.harness.predictions.table import together
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
 from suites.harness.report.results import verdicts_table
 from suites.harness.statistics import DENSE
+from suites.harness.stress_grid.kept_cells import KeptCells
 from suites.harness.stress_grid.whole import stress_grid
 from suites.harness.subjects.subject import device_kind
 from suites.harness.validity.in_report import section_of
@@ -226,7 +228,7 @@ class Evaluation(PredictedRun):
             cohort=writable(next(aligned, None) or self._readable(excluded)),
             labelled={name: writable(cohort) for name, cohort in judged.items() if name in findings},
             judgements=self.judgements,
-            predictions=pd.concat(tables, ignore_index=True) if tables else no_predictions(),
+            predictions=together(tables) if tables else no_predictions(),
             excluded=self._by_id(pd.concat(excluded, ignore_index=True)) if excluded else no_exclusions(),
             profile=self.profile,
             seed=self.seed,
@@ -324,7 +326,8 @@ class Evaluation(PredictedRun):
     def _drawn(self, folder: Path) -> Path:
         judged = [answers for (_, role), answers in self._answers.items() if role == "main"]
         asked = self.conditions(filter(self.is_selected, self.claims))
-        grid = stress_grid(judged, self.preset, {condition.text for condition in asked})
+        cells = KeptCells(self.cache, self._decided_by(()))
+        grid = stress_grid(judged, self.preset, {condition.text for condition in asked}, cells)
         hospitals = section_of(self.record())
         if not all(is_ours(judgement.claim) for judgement in self.judgements):
             return write_report(self.record(), folder, comparison=compare(judged), grid=grid, hospitals=hospitals)

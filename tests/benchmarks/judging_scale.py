@@ -8,19 +8,22 @@ the code that keeps real ones.
 Every step is a process of its own; peak memory is that process's.
 
 Processor seconds on one core of a machine that was used by others, November 2026; 19 conditions, 16 claims, and judged
-a second time (`again`), which finds results, pictures and the intervals of AUROC and AUPRC of every class:
+a second time (`again`), which finds results, pictures, the cells of the stress grid and the measures of every class:
 
       films           read   judged   report   in all       peak
      25,000            2.6      4.0      8.0    20 s         1.57 GB
              again     2.7      0.2      4.6    14 s         1.41 GB
-    100,000            7.6     13.4     17.2    44 s         2.05 GB
-             again     7.3      0.6     12.9    27 s         2.04 GB
+    100,000            8.9     15.5     18.6    50 s         1.91 GB
+             again     8.9      0.6      9.2    26 s         1.56 GB
 
+The rows of 25,000 are older, from a machine under less load (17 on its 2 cores for those of 100,000, where reading the
+shards took 8.9 s instead of 7.3). Before texts of the table were categories 100,000 took 2.05 and 2.04 GB.
 A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. Of the second
-report of 100,000 the page of films with its tables takes three tenths, the stress grid's intervals two. The page has
-0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
+judging of 100,000 reading the shards takes a third. The page has 0.2 MB (index.html) and 2.6 MB (films.html, which
+never exceeds about 3) at any size.
 
-100,000 patients x 150 conditions from counts, 900 intervals: 12 s, 1.3 GB. 1,000,000 have not been measured to the end.
+1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
+on the machine under less load.
 """
 
 from __future__ import annotations

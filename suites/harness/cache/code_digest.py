@@ -55,7 +55,14 @@ def digest_of(package: str, pattern: str = "*.py") -> str:
 
 def digest_of_table(table: pd.DataFrame) -> str:
     """Return a sha256 over every value of a table, in its order, and the names of its columns."""
-    plain = table.apply(lambda column: column if column.dtype.kind in "fi" else column.astype(str))
+    plain = table.apply(lambda column: column if _is_plain(column.dtype) else column.astype(str))
     digest = hashlib.sha256("\x1f".join(map(str, table.columns)).encode())
     digest.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _is_plain(dtype: object) -> bool:
+    """Return whether values of a type have a digest as they are: numbers, and categories that are texts."""
+    if isinstance(dtype, pd.CategoricalDtype):  # digested as the same column of texts is, once for each text
+        return dtype.categories.dtype == "str"
+    return getattr(dtype, "kind", "O") in "fi"

@@ -26,13 +26,16 @@ def is_external(role: str) -> bool:
     return role == ROLE or role.startswith(f"{ROLE}-")
 
 
-def load_external(home: Cohort, given: Sequence[str | Cohort], *, taken: Iterable[str] = ()) -> dict[str, Cohort]:
+def load_external(
+    home: Cohort, given: Sequence[str | Cohort], *, taken: Iterable[str] = (), cache: Path | None = None
+) -> dict[str, Cohort]:
     """Return the external cohorts of a run by role, each of another name than the home cohort and the others.
 
     Args:
         home: the cohort under test.
         given: specs or cohorts, in the order in which the user named them.
         taken: names of the run's other cohorts.
+        cache: its root (see `load_cohort`).
 
     Raises:
         CohortProblem: a spec names no cohort, or one shares films or patients with the home cohort, or is another
@@ -40,7 +43,7 @@ def load_external(home: Cohort, given: Sequence[str | Cohort], *, taken: Iterabl
     """
     names, found = {home.name, *taken}, dict[str, Cohort]()
     for number, spec in enumerate(given, 1):
-        cohort = with_truth(load_cohort(spec))
+        cohort = with_truth(load_cohort(spec, cache=cache))
         role = ROLE if number == 1 else f"{ROLE}-{number}"
         if cohort.name in names:
             cohort = replace(cohort, name=f"{cohort.name} ({role})")

@@ -1,14 +1,11 @@
 """Must every file be read again to know which films they hold? Not where size and time of change are what they were.
 
-What a file held when it was read is kept by its path, size and time of change. A file that changed less than a moment
-before it was looked at is not believed: it may change again within the same tick of the clock. Whoever decodes a film
-that was known this way still compares what it then holds.
+What a file held when it was read is kept by its path, size and time of change (see `file_stamps`). Whoever decodes a
+film that was known this way still compares what it then holds.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -17,14 +14,11 @@ from pathlib import Path
 from suites.harness.cache.code_digest import decoding
 from suites.harness.cache.shards import Keeping, Shards
 from suites.harness.cohorts.cohort import IDENTITY, Cohort, Row
+from suites.harness.cohorts.file_stamps import Stamp, stamp_of
 from suites.harness.cohorts.layouts.films import FilmReader
 
 VERSION = 1
-SETTLED_SECONDS = 2.0
-"""Since a file changed; the coarsest clocks of file systems tick once in so long."""
 _COLUMNS = {"files": "text", "stamps": "text", "content": "text", "note": "text"}
-Stamp = tuple[str, str]
-"""The files of a film, its masks among them, and their sizes and times of change."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +94,3 @@ class Identities(AbstractContextManager["Identities"]):
         """Write what is not written, whatever ended the block."""
         if self._keeping is not None:
             self._keeping.flush()
-
-
-def stamp_of(files: Sequence[Path]) -> Stamp | None:
-    """Return sizes and times of change of files, `None` where one is not there or has changed a moment ago."""
-    stamps = []
-    for file in files:
-        try:
-            found = os.stat(file)  # noqa: PTH116 - of a million files
-        except (OSError, ValueError):
-            return None
-        if time.time() - max(found.st_mtime, found.st_ctime) < SETTLED_SECONDS:
-            return None
-        # The time of the last change of anything: whoever restores the time of writing cannot restore that.
-        stamps.append(f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
-    return "\n".join(map(str, files)), " ".join(stamps)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,12 +73,11 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
     }
     views = table["view"].astype(str).fillna("")
     if not (views != "").any() and (told := next((spelt[name] for name in NAMES["view"][1:] if name in spelt), "")):
-        views = table[told].map(text_of)
-    texts = {name: found[name].map(text_of) for name in ("site", "scanner", "projection")}
-    ages = [age_in_years(value) for value in found["age"]]
+        views = _each(table[told], text_of)
+    texts = {name: _each(found[name], text_of) for name in ("site", "scanner", "projection")}
     return table.assign(
-        sex=[sex_of(value) for value in found["sex"]],
-        age=np.array(ages, dtype=np.float64),
+        sex=_each(found["sex"], sex_of).tolist(),
+        age=_each(found["age"], age_in_years).to_numpy(np.float64),
         view=views,
         site=texts["site"],
         scanner=texts["scanner"],
@@ -86,10 +87,19 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _each(values: pd.Series, read: Callable[[Any], object]) -> pd.Series:
+    """Return what is read of each value; of texts and numbers, which equal only themselves, each is read once."""
+    if values.dtype != "str" and values.dtype.kind not in "fi":
+        return values.map(read)
+    codes, known = pd.factorize(values, use_na_sentinel=False)
+    meant = [read(value) for value in known]
+    return pd.Series([meant[code] for code in codes.tolist()], index=values.index)
+
+
 def published_facts(table: pd.DataFrame) -> pd.DataFrame:
     """Return `sex`, `age_band`, `site`, `scanner`, `projection` of the films of any cohort, "" where not recorded."""
     known = with_patient_facts(table)
-    bands = pd.Series([age_band(age) for age in known["age"]], index=table.index, dtype=object)
+    bands = _each(known["age"], age_band).astype(object)
     return known[["sex"]].assign(age_band=bands, **{name: known[name] for name in ("site", "scanner", "projection")})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import with_truth
@@ -30,7 +31,7 @@ SIMULATED = {
 """What stands in for the probes when the cohort itself is simulated; real films are never mixed with these."""
 
 
-def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, Cohort]:
+def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort], *, cache: Path | None = None) -> dict[str, Cohort]:
     """Return the probe cohorts of a run, each of another name than the cohort and the other probes.
 
     Unasked, a cohort of frontal films has the lateral ones of its source as a probe, a simulated one simulated probes.
@@ -40,6 +41,7 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
     Args:
         cohort: the cohort under test.
         given: role -> spec or cohort, as the user named them.
+        cache: its root (see `load_cohort`).
 
     Raises:
         CohortProblem: a spec names no cohort, or there is no such role.
@@ -50,7 +52,7 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort]) -> dict[str, 
     specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **own, **given}
     taken, probes = {cohort.name}, {}
     for role in (role for role in ROLES if role in specs):
-        probe = with_truth(load_cohort(specs[role], uncertain=cohort.uncertain))
+        probe = with_truth(load_cohort(specs[role], uncertain=cohort.uncertain, cache=cache))
         if probe.name in taken:
             probe = replace(probe, name=f"{probe.name} ({role} probe)")
         taken.add(probe.name)

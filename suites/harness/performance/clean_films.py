@@ -125,6 +125,10 @@ def overall(answers: CleanAnswers) -> list[Measure]:
     """
     if not set(answers.labels) <= set(answers.classes):
         return []
+    return _kept(answers, "all films", lambda: {"all": _overall(answers)})["all"]
+
+
+def _overall(answers: CleanAnswers) -> list[Measure]:
     everyone = np.ones(len(answers.truth), dtype=bool)
     target = np.array([answers.classes.index(name) for name in answers.labels])
     by_class = _patients_by_class(answers)
@@ -153,9 +157,11 @@ def per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
     """
     if answers.labels != answers.classes:
         return {}
-    if answers.kept is None:
-        return _per_class(answers)
-    return answers.kept.once({"of": "each class", **answers.decided_by}, partial(_per_class, answers))
+    return _kept(answers, "each class", partial(_per_class, answers))
+
+
+def _kept(answers: CleanAnswers, of: str, compute: Callable[[], dict[str, list[Measure]]]) -> dict[str, list[Measure]]:
+    return compute() if answers.kept is None else answers.kept.once({"of": of, **answers.decided_by}, compute)
 
 
 def _per_class(answers: CleanAnswers) -> dict[str, list[Measure]]:
@@ -208,8 +214,13 @@ def at_prevalence(answers: CleanAnswers) -> list[tuple[float, Measure, Measure]]
 
 def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
     """Return, for each cell of the confusion matrix, its share of the row with an interval."""
-    return [
-        [
+    found = _kept(answers, "each cell", partial(_row_intervals, answers))
+    return [found[label] for label in answers.labels]
+
+
+def _row_intervals(answers: CleanAnswers) -> dict[str, list[Measure]]:
+    return {
+        label: [
             _of_counts(
                 answers,
                 f"share_{label}_as_{said}",
@@ -219,7 +230,7 @@ def row_intervals(answers: CleanAnswers) -> list[list[Measure]]:
             for column, said in enumerate(answers.classes)
         ]
         for row, label in enumerate(answers.labels)
-    ]
+    }
 
 
 def _mean(weights: Floats | Rows, values: Floats) -> Floats:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.finding_names import matched, meaning, truths, without_both
@@ -116,7 +117,7 @@ def of_subject(subject: Subject, answered: Predictions) -> Predictions:
     there = table[f"logit_{index}"].to_numpy(np.float32)
     columns = ["subject", "cohort", "image", "condition", "severity"]
     own = table[columns].assign(
-        subject=subject.name,
+        subject=pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), pd.Index([subject.name], dtype="str")),
         logit_0=np.where(np.isnan(there), np.float32(np.nan), np.float32(offset)),
         logit_1=there,
         undefined=table["undefined"],

@@ -2,116 +2,35 @@
 
 Ray schedules and carries names and receipts, and once to every worker its subjects: films are read where they lie, and
 answers are written to the cache, which every worker must see. A worker that dies, or leaves with its node, has its
-block done again by another; nodes that join are taken in. Ray is imported here only, when there is something to do.
+block done again by another; nodes that join are taken in. A cluster that goes ends the run in one line. Ray is imported
+by `ray_cluster` only, when there is something to do.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import socket
-import tempfile
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 
 from suites.harness.errors import PredictionProblem, UsageProblem, one_line
-from suites.harness.foreign_code import foreign
 from suites.harness.predictions.dispatching import Dispatching, Ended, Worker
+from suites.harness.predictions.ray_cluster import RayCluster
 from suites.harness.predictions.worker_process import Serving, code_of_project
 from suites.harness.subjects.subject import Subject
 
 START_SECONDS = 300.0
 """How long a cluster may have no worker for this run."""
-LOOK_SECONDS = 5.0
-"""Between two looks at how many workers the cluster has room for."""
-KNOCK_SECONDS = 5.0
-OBJECT_STORE = 128 * 2**20
-"""Bytes of a cluster that is started here: what travels are subjects, names and receipts."""
-_SETTINGS = {
-    # Under `uv run` Ray would build this environment again for every worker; nodes have theirs.
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-
-
-def check_cluster(address: str) -> None:
-    """Refuse a cluster that cannot be had, before anything is done.
-
-    Args:
-        address: `ray` or `ray://HOST:PORT`.
-
-    Raises:
-        UsageProblem: Ray is not installed, that is no address, or nobody answers there.
-    """
-    shown = one_line(address, 60)
-    if find_spec("ray") is None:
-        raise UsageProblem(
-            f"--workers {shown}: Ray is not installed; install the extra `ray` (uv run --extra ray ..., or pip install "
-            "'chest-xray-reliability[ray]'), or pass a number of processes"
-        )
-    if address == "ray":
-        given = os.environ.get("RAY_ADDRESS", "")
-        if given in ("", "auto", "local"):
-            return
-        address, shown = given, f"ray (RAY_ADDRESS={one_line(given, 60)})"
-    host, port = _host_and_port(address)
-    if not host or not port:
-        raise UsageProblem(
-            f"--workers {shown}: expected ray://HOST:PORT, the port being 10001 unless somebody chose one"
-        )
-    try:
-        _knock(host, port)
-    except (OSError, UnicodeError) as problem:
-        raise UsageProblem(
-            f"--workers {shown}: no cluster there ({one_line(str(problem), 80)}); start one with `ray start --head` on "
-            "that machine, whose client port is 10001, or pass a number of processes"
-        ) from problem
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    """Return host and port of an address, with or without `ray://`; nothing and 0 where it has none."""
-    try:
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "", 0
-    return host or "", port or 0
-
-
-def _knock(host: str, port: int) -> None:
-    socket.create_connection((host, port), timeout=KNOCK_SECONDS).close()
-
-
-def cluster_here() -> str:
-    """Return the address of the cluster that this machine belongs to, "" where it belongs to none that answers.
-
-    That is what RAY_ADDRESS says, or what `ray start` left word of; Ray would wait a minute for one that is gone.
-    """
-    given = os.environ.get("RAY_ADDRESS", "")
-    if given == "local":
-        return ""
-    if given not in ("", "auto"):
-        return given
-    left = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")
-    try:
-        address = left.read_text("utf-8").strip()
-        _knock(*_host_and_port(address))
-    except (OSError, ValueError):
-        return ""
-    return address
+LOOK_SECONDS = 1.0
+"""Between two looks at whether the cluster is there, and how many workers it has room for."""
 
 
 class RayWorker:
@@ -149,11 +68,21 @@ class _RayWorker(Worker):
     """An actor, and what it has not answered yet, in order."""
 
     actor: Any
+    cluster: RayCluster
     pending: list[Any] = field(default_factory=list)
 
     def send(self, data: bytes) -> None:
-        """Send something; that nobody is there to take it shows when it is waited for."""
-        self.pending.append(self.actor.take.remote(data))
+        """Send something; that nobody is there to take it shows when it is waited for.
+
+        Raises:
+            UsageProblem: the cluster is gone.
+        """
+        self.take(data)
+
+    def take(self, what: Any) -> None:  # noqa: ANN401 - bytes, or a reference of Ray's to some
+        """Send something, or what lies on the cluster already."""
+        with self.cluster.asked():
+            self.pending.append(self.actor.take.remote(what))
 
 
 class RayWorkers(Dispatching[_RayWorker]):
@@ -177,29 +106,24 @@ class RayWorkers(Dispatching[_RayWorker]):
         """End the workers; of what they were answering they keep what was written, every few seconds."""
         if self._over is not None:
             self._over()
-        self.__dict__.pop("_ray", None)
+        self.__dict__.pop("_cluster", None)
         self.__dict__.pop("_subjects_there", None)
 
     @cached_property
-    def _ray(self) -> Any:  # noqa: ANN401 - a module that may not be there
-        """Ray, connected.
+    def _cluster(self) -> RayCluster:
+        """The cluster, connected.
 
         Raises:
-            UsageProblem: the cluster cannot be used.
+            UsageProblem: it cannot be used.
         """
-        for name, setting in _SETTINGS.items():
-            os.environ.setdefault(name, setting)
-        ray = import_module("ray")
-        ours = not ray.is_initialized()
-        if ours:
-            with _own_sigterm(), foreign(UsageProblem, f"the Ray cluster {one_line(self.address, 60)} cannot be used"):
-                _connect(ray, self.address)
-        self._over = weakref.finalize(self, _end, ray, self._workers, ours)
+        cluster = RayCluster.joined(self.address)
+        self._over = weakref.finalize(self, _end, cluster, self._workers)
         self._heard_at = time.monotonic()
-        return ray
+        return cluster
 
     def _resources(self) -> dict[str, float]:
-        found: dict[str, float] = self._ray.cluster_resources()
+        with self._cluster.asked():
+            found: dict[str, float] = self._cluster.ray.cluster_resources()
         return found
 
     def _size(self) -> int:
@@ -210,34 +134,41 @@ class RayWorkers(Dispatching[_RayWorker]):
         return max(1, int(room.get("CPU", 1) // max(1, room.get("GPU", 1)))) if self._on_gpus else 1
 
     def _start(self, number: int) -> _RayWorker:
-        kind = self._ray.remote(RayWorker).options(num_cpus=1, num_gpus=int(self._on_gpus))
-        started = _RayWorker(number=number, actor=kind.remote(number, os.getcwd(), code_of_project()))  # noqa: PTH109
+        with self._cluster.asked():
+            kind = self._cluster.ray.remote(RayWorker).options(num_cpus=1, num_gpus=int(self._on_gpus))
+            actor = kind.remote(number, os.getcwd(), code_of_project())  # noqa: PTH109
+        started = _RayWorker(number=number, actor=actor, cluster=self._cluster)
         self._workers.append(started)
         return started
 
     def _introduce(self, worker: _RayWorker) -> None:
-        worker.pending.append(worker.actor.take.remote(self._subjects_there))
+        worker.take(self._subjects_there)
 
     @cached_property
     def _subjects_there(self) -> Any:  # noqa: ANN401 - a reference of Ray's
         """The subjects, sent to every node once."""
-        return self._ray.put(self._setting)
+        with self._cluster.asked():
+            return self._cluster.ray.put(self._setting)
 
     def _heard(self) -> Iterator[tuple[_RayWorker, object]]:
+        ray = self._cluster.ray
         waiting = {worker.pending[0]: worker for worker in self._workers if worker.pending}
+        done = []
         if waiting:
-            done, _ = self._ray.wait(list(waiting), timeout=LOOK_SECONDS)
+            with self._cluster.asked():
+                done, _ = ray.wait(list(waiting), timeout=LOOK_SECONDS)
         else:
-            done = []
             time.sleep(LOOK_SECONDS)
         for reference in done:
             worker = waiting[reference]
             worker.pending.remove(reference)
             self._heard_at = time.monotonic()
-            try:
-                said = self._ray.get(reference)
-            except self._ray.exceptions.RayError as problem:
-                said = [Ended(_how(problem))]
+            with self._cluster.asked():
+                try:
+                    said = ray.get(reference)
+                except ray.exceptions.RayError as problem:
+                    self._cluster.check()  # all workers of a cluster that is gone are
+                    said = [Ended(_how(problem))]
             for one in said:
                 yield worker, one
         self._lose_patience()
@@ -257,30 +188,6 @@ class RayWorkers(Dispatching[_RayWorker]):
         )
 
 
-def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    wanted = cluster_here() if address == "ray" else address
-    if wanted:
-        ray.init(wanted, **quiet)
-    else:  # nobody else is to reach it
-        ray.init(
-            "local", **quiet, include_dashboard=False, object_store_memory=OBJECT_STORE, _node_ip_address="127.0.0.1"
-        )
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep what this process does when it is told to end; Ray sets what it would do."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _how(problem: Exception) -> str:
     """Return what Ray says of a worker that is gone: the error that it ended with, or its first words."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
@@ -288,11 +195,11 @@ def _how(problem: Exception) -> str:
     return one_line((errors or lines or [type(problem).__name__])[-1 if errors else 0], 90)
 
 
-def _end(ray: Any, workers: list[_RayWorker], ours: bool) -> None:  # noqa: ANN401
+def _end(cluster: RayCluster, workers: list[_RayWorker]) -> None:
     """End the workers, and the connection where it is ours."""
-    if ray.is_initialized():
-        for worker in workers:
-            ray.kill(worker.actor)
-        if ours:
-            ray.shutdown()
+    if cluster.ray.is_initialized() and not cluster.gone:  # who is gone is not waited for
+        with suppress(Exception):
+            for worker in workers:
+                cluster.ray.kill(worker.actor)
+    cluster.leave()
     workers.clear()

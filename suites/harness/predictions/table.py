@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import union_categoricals
 from tqdm import tqdm
 
 from suites.harness.cache.block_shards import KEY
@@ -32,6 +33,9 @@ from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
+TEXTS = ("subject", "cohort", "image", "condition")
+"""Columns of a table of predictions that say the same of many rows."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -40,7 +44,7 @@ class Predictions:
     Attributes:
         table: columns `subject`, `cohort`, `image`, `condition`, `severity`, `logit_0` ... `logit_{K-1}`, `undefined`
             (why the condition has no meaning for this film, else empty; its logits are then NaN); in cohort order,
-            then in the order of the conditions.
+            then in the order of the conditions; the texts but `undefined` are categories, of which there are few.
         features: (N, D) float32 penultimate features of the clean films, rows as the clean rows of the table.
         excluded: columns `cohort`, `file`, `reason`: the films that could not be read.
         computed: rows that were not in the cache.
@@ -205,5 +209,14 @@ def _collect(
 
 def _repeated(texts: Sequence[str], places: npt.NDArray[np.int32]) -> pd.Series:
     """Return a column of texts, each named by its place among a few, without an object for each row."""
-    column = pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.large_string())).dictionary_decode()
-    return pd.Series(column.to_pandas())
+    codes, known = pd.factorize(np.array(texts, dtype=object))
+    return pd.Series(pd.Categorical.from_codes(codes[places], pd.Index(known, dtype="str")))
+
+
+def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return prediction tables one below the other; one alone is not copied."""
+    if len(tables) == 1:
+        return tables[0].reset_index(drop=True)
+    found = pd.concat(tables, ignore_index=True)
+    texts = [name for name in TEXTS if all(isinstance(table[name].dtype, pd.CategoricalDtype) for table in tables)]
+    return found.assign(**{name: union_categoricals([table[name] for table in tables]) for name in texts})

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.local_processes import LocalProcesses
-from suites.harness.predictions.ray_workers import RayWorkers, check_cluster
+from suites.harness.predictions.ray_cluster import check_cluster
+from suites.harness.predictions.ray_workers import RayWorkers
 from suites.harness.subjects.subject import Subject
 
 MOST_WORKERS = 256

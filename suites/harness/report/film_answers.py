@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,8 @@ UNDEFINED = 254
 """Stands for the call on a film that a condition has no meaning for."""
 NOT_ASKED = 255
 _SINGLE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)@(?P<severity>[1-5])")
+_AT_ONCE = 2**18
+"""Rows whose probabilities are computed together."""
 STEPS = 200
 """A confidence is kept in so many steps, half a percent each."""
 
@@ -162,25 +164,44 @@ def _labelled(films: pd.DataFrame, record: Record, subject: str) -> pd.DataFrame
 def _answers(
     predictions: pd.DataFrame, subject: str, classes: tuple[str, ...], films: pd.DataFrame, conditions: tuple[str, ...]
 ) -> FilmAnswers:
-    own = predictions[predictions["subject"] == subject]
-    rows = pd.MultiIndex.from_frame(films[["cohort", "id"]].rename(columns={"id": "image"}))
-    at = rows.get_indexer(pd.MultiIndex.from_frame(own[["cohort", "image"]].astype(str)))
-    column = own["condition"].map({text: place for place, text in enumerate(conditions)}).to_numpy(dtype=np.int64)
-    known = at >= 0
-    at, column = at[known], column[known]
-    logits = own.loc[known, [f"logit_{index}" for index in range(len(classes))]].to_numpy(dtype=np.float64)
-    answered = np.isfinite(logits).all(axis=1)
+    mine = (predictions["subject"] == subject).to_numpy()
+    own = predictions if mine.all() else predictions[mine]
+    at, column = _films_of(own, films), _conditions_of(own, conditions)
     calls = np.full((len(films), len(conditions)), NOT_ASKED, dtype=np.uint8)
     confidence = np.full(calls.shape, np.nan)
-    calls[at, column] = UNDEFINED
-    calls[at[answered], column[answered]] = logits[answered].argmax(axis=1)
-    confidence[at[answered], column[answered]] = softmax(logits[answered], axis=1).max(axis=1)
+    logits = [own[f"logit_{index}"].to_numpy() for index in range(len(classes))]
+    for start in range(0, len(own), _AT_ONCE):
+        rows = start + np.nonzero(at[start : start + _AT_ONCE] >= 0)[0]
+        film, condition = at[rows], column[rows]
+        values = np.stack([one[rows] for one in logits], axis=1).astype(np.float64)
+        answered = np.isfinite(values).all(axis=1)
+        calls[film, condition] = UNDEFINED
+        film, condition, values = film[answered], condition[answered], values[answered]
+        calls[film, condition] = values.argmax(axis=1)
+        confidence[film, condition] = softmax(values, axis=1).max(axis=1)
     index: Mapping[str, int] = {name: place for place, name in enumerate(classes)}
     truth = np.array([index.get(label, -1) for label in films["label"]], dtype=np.int64)
     return FilmAnswers(
         subject=subject, classes=classes, films=films, conditions=conditions, truth=truth, calls=calls,
         confidence=confidence,
     )  # fmt: skip
+
+
+def _films_of(predictions: pd.DataFrame, films: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return for each row the place of its film, -1 where it is none of these; each film is looked up once."""
+    cohorts, images = (pd.Categorical(predictions[name]) for name in ("cohort", "image"))
+    each = len(images.categories)
+    film, pairs = pd.factorize(cohorts.codes.astype(np.int64) * each + images.codes)
+    known = [cohorts.categories.astype(str)[pairs // each], images.categories.astype(str)[pairs % each]]
+    places = pd.MultiIndex.from_frame(films[["cohort", "id"]]).get_indexer(pd.MultiIndex.from_arrays(known))
+    return np.asarray(places[film], dtype=np.int64)
+
+
+def _conditions_of(predictions: pd.DataFrame, conditions: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return for each row the place of its condition."""
+    told = pd.Categorical(predictions["condition"])
+    places: Mapping[str, int] = {text: place for place, text in enumerate(conditions)}
+    return np.asarray(np.array([places.get(str(text), -1) for text in told.categories], dtype=np.int64)[told.codes])
 
 
 def _where_known(right: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> pd.Series:

@@ -75,7 +75,11 @@ def _part(record: Record, subject: Subject, condition: str) -> Part:
     own = table[(table["subject"] == subject.name) & (table["cohort"] == record.cohort.name)]
     ids = record.cohort.table["id"].astype(str)
     logits, changed = (
-        own[own["condition"] == name].set_index("image")["logit_1"].reindex(ids).to_numpy(np.float64)
+        own[own["condition"] == name]
+        .astype({"image": "str"})
+        .set_index("image")["logit_1"]
+        .reindex(ids)
+        .to_numpy(np.float64)
         for name in ("clean", condition)
     )
     truth = truths(record.cohort)[subject.classes[1]].astype(np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from suites.harness.claims import Judgement, Measure
 from suites.harness.cohorts.cohort import Cohort
@@ -160,13 +161,29 @@ def verdicts_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
 
 
 def predictions_table(record: Record) -> pd.DataFrame:
-    """Return the prediction table with its columns in the published order, further ones last."""
+    """Return the prediction table with its columns in the published order, further ones last, texts as texts."""
+    return pd.concat(predictions_in_parts(record, len(record.predictions) or 1), ignore_index=True)
+
+
+def predictions_in_parts(record: Record, rows: int) -> Iterator[pd.DataFrame]:
+    """Yield the prediction table as it is published, so many rows at a time; of an empty one, itself."""
     logits = sorted(
         (name for name in record.predictions.columns if str(name).startswith("logit_")),
         key=lambda name: int(str(name).removeprefix("logit_")),
     )
     first = [*PREDICTION_COLUMNS, *logits]
-    return record.predictions.reindex(columns=[*first, *(name for name in record.predictions if name not in first)])
+    columns = [*first, *(name for name in record.predictions if name not in first)]
+    texts = [name for name, kind in record.predictions.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
+    for at in range(0, len(record.predictions) or 1, rows):
+        part = record.predictions.iloc[at : at + rows].reindex(columns=columns)
+        yield part.assign(**{str(name): _texts(part[name]) for name in texts})
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Return categories as the texts they are, without an object for each row."""
+    codes, known = pa.array(column.cat.codes.to_numpy(np.int32)), column.cat.categories.to_list()
+    decoded = pa.DictionaryArray.from_arrays(codes, pa.array(known, pa.large_string())).dictionary_decode()
+    return pd.Series(decoded.to_pandas().array, index=column.index)
 
 
 def films_table(record: Record) -> pd.DataFrame:

@@ -117,24 +117,57 @@ class SubjectGrid:
         return next((row for row in self.rows if row.name == name), None)
 
 
-def measure_grid(answers: Answers, conditions: Sequence[Condition]) -> SubjectGrid:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What takes long to measure of a grid.
+
+    Attributes:
+        cells: one for each condition.
+        trends: perturbation -> p of Page's L (see `Row`), of those that are defined for any film.
+    """
+
+    cells: tuple[Cell, ...]
+    trends: Mapping[str, float]
+
+
+def measure(answers: Answers, conditions: Sequence[Condition]) -> Measured:
+    """Return the cells of some conditions in their order, and the trends of their perturbations."""
+    found = _cells(answers, [condition.text for condition in conditions])
+    cells = tuple(replace(cell, severity=one.severity) for one, cell in zip(conditions, found, strict=True))
+    defined = {one.perturbation for one, cell in zip(conditions, cells, strict=True) if cell.films}
+    names = dict.fromkeys(one.perturbation for one in conditions if one.perturbation in defined)
+    return Measured(
+        cells=cells,
+        trends={
+            name: _trend(answers, [one.text for one in by_severity(conditions) if one.perturbation == name])
+            for name in names
+        },
+    )
+
+
+def by_severity(conditions: Sequence[Condition]) -> list[Condition]:
+    """Return conditions by their severity, of equals in their order."""
+    return sorted(conditions, key=lambda one: one.severity)
+
+
+def measure_grid(answers: Answers, conditions: Sequence[Condition], measured: Measured | None = None) -> SubjectGrid:
     """Return the grid of one subject over plain perturbations (one step, no remedy).
 
     Args:
         answers: of the subject; films without a label are left out.
         conditions: what was predicted, each with one perturbation at one severity.
+        measured: under these conditions, where that has been done.
     """
-    cells = _cells(answers, [condition.text for condition in conditions])
+    measured = measured or measure(answers, conditions)
     by_name: dict[str, list[tuple[Condition, Cell]]] = {}
-    for condition, cell in zip(conditions, cells, strict=True):
-        numbered = replace(cell, severity=condition.severity)
-        by_name.setdefault(condition.perturbation, []).append((condition, numbered))
+    for condition, cell in zip(conditions, measured.cells, strict=True):
+        by_name.setdefault(condition.perturbation, []).append((condition, cell))
     rows, missing = [], {}
     for name, found in by_name.items():
         found.sort(key=lambda pair: pair[1].severity)
         row = Row(name=name, family=perturbation.get(name).family, cells=tuple(cell for _, cell in found))
         if row.measured:
-            rows.append(replace(row, trend=_trend(answers, [condition.text for condition, _ in found])))
+            rows.append(replace(row, trend=measured.trends[name]))
         else:
             missing[name] = _reason(answers, found[0][0].text)
     trends = np.array([row.trend for row in rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -14,7 +15,8 @@ from suites.harness.formatting.severities import in_units
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import Condition, parse
 from suites.harness.stress_grid import gallery
-from suites.harness.stress_grid.measuring import CONTROL, SubjectGrid, measure_grid
+from suites.harness.stress_grid.kept_cells import KeptCells
+from suites.harness.stress_grid.measuring import CONTROL, SubjectGrid, measure, measure_grid
 from suites.harness.stress_grid.relative import RelativeScore, all_scores
 
 PUBLISHED = "medmnist-c"
@@ -96,7 +98,10 @@ def preset_conditions(name: str | None) -> list[Condition]:
 
 
 def stress_grid(
-    answers: Sequence[Answers], name: str | None, asked: Collection[str] | None = None
+    answers: Sequence[Answers],
+    name: str | None,
+    asked: Collection[str] | None = None,
+    kept: KeptCells | None = None,
 ) -> StressGrid | None:
     """Return the grid of a run; `None` where no film is labelled or no perturbation was run.
 
@@ -104,17 +109,21 @@ def stress_grid(
         answers: of every subject on the cohort under test; the first is the reference of the others.
         name: of the preset, or `None`: whatever perturbations the claims needed.
         asked: conditions that were asked for; without a preset no others are shown. By default all that were run.
+        kept: where cells of many films are found again; `None`: nowhere.
     """
     chosen = preset_conditions(name)
     grids = []
     for item in answers:
-        texts = map(str, item.predictions.table["condition"].unique())
-        ran = [parse(text) for text in texts if asked is None or text in asked]
+        run = map(str, item.predictions.table["condition"].unique())
+        ran = [parse(text) for text in run if asked is None or text in asked]
         wanted = [c for c in chosen if c.text not in item.predictions.failed] or [
             c for c in ran if len(c.steps) == 1 and c.severity and c.preprocessing is None
         ]
         if wanted and (item.labels >= 0).any():
-            grids.append(measure_grid(item, wanted))
+            ask = partial(measure, item, wanted)
+            texts = [condition.text for condition in wanted]
+            found = kept.once(item.subject.name, len(item.images), texts, ask) if kept else ask()
+            grids.append(measure_grid(item, wanted, found))
     if not grids or not grids[0].rows:
         return None
     subjects = tuple(grids)

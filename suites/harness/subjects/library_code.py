@@ -22,6 +22,7 @@ from torch import nn
 _FOLDERS = tuple(
     {sysconfig.get_path(name).rstrip(os.sep) + os.sep for name in ("purelib", "platlib", "stdlib", "platstdlib")}
 )
+_OF_INSTALLERS = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 _DEPTH = 2
 """How far calls are followed inside libraries: from a method to `functional.relu`, and on to `torch.relu`."""
 Found = Iterator[tuple[str, object]]
@@ -62,8 +63,21 @@ def _installed(package: str) -> str:
         if not owners:
             return package
         found = metadata.distribution(owners[0])
-    files = hashlib.sha256((found.read_text("RECORD") or "").encode()).hexdigest()
+    files = hashlib.sha256(_files_of(found.read_text("RECORD") or "").encode()).hexdigest()
     return f"{found.name} {found.version} {files}"
+
+
+def _files_of(record: str) -> str:
+    """Return the lines of a list of installed files (PEP 376) that are the same wherever a library is installed.
+
+    Scripts begin with the folder of their interpreter, and installers note for themselves where they found a package.
+    """
+    lines = [line for line in record.splitlines() if not line.lstrip('"').startswith(("../", "..\\", "/"))]
+    names = {line: line.rpartition(",")[0].rpartition(",")[0].strip('"') for line in lines}
+    return "\n".join(
+        line for line, name in sorted(names.items())
+        if not name.endswith((".pyc", ".pth")) and name.rpartition("/")[2] not in _OF_INSTALLERS
+    )  # fmt: skip
 
 
 class Foreign:

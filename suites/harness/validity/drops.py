@@ -159,7 +159,7 @@ def answers_of(record: Record, subject: Subject, cohort: Cohort, *, labels_must_
         NotEvaluable: it answered none of its films.
     """
     table = record.predictions
-    mine = table[(table["subject"] == subject.name) & (table["cohort"] == cohort.name)]
+    mine = table[(table["subject"] == subject.name) & (table["cohort"] == cohort.name)].astype({"image": "str"})
     if mine.empty:
         raise NotEvaluable(f"{subject.name} was asked about no film of {cohort.name}")
     order = cohort.table["id"].astype(str)

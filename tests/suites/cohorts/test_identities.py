@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suites.harness.cohorts import identities
+from suites.harness.cohorts import file_stamps, identities
 from suites.harness.cohorts.identities import Identities, stamp_of
 from suites.harness.cohorts.layouts import films, load_cohort
 from suites.harness.errors import CohortProblem
@@ -22,7 +22,7 @@ NAMES = ("film0.bmp", "film1.bmp", "film2.png", "film3.bmp")
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
-    monkeypatch.setattr(identities, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(file_stamps, "SETTLED_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_file_that_changed_is_read_though_its_size_and_time_of_writing_are_the
 def test_a_file_that_changed_a_moment_ago_or_is_not_there_has_no_stamp(folder, monkeypatch):
     assert stamp_of([folder / "film0.bmp", folder / "mask.bmp"]) is not None
     assert stamp_of([folder / "film0.bmp", folder / "gone.png"]) is None
-    monkeypatch.setattr(identities, "SETTLED_SECONDS", 2.0)
+    monkeypatch.setattr(file_stamps, "SETTLED_SECONDS", 2.0)
     assert stamp_of([folder / "film0.bmp"]) is None
 
 

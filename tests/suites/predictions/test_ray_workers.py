@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from suites.harness.errors import CohortProblem, FilmUnreadable, UsageProblem
-from suites.harness.predictions import ray_workers
+from suites.harness.predictions import ray_cluster
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import Receipt, cut
 from suites.harness.predictions.dispatching import THIS_PROCESS, _check_unreadable, _task
@@ -52,14 +52,14 @@ def fatal(tmp_path_factory):
 def cluster(fatal):
     """Two nodes of one CPU each, on loopback; this process belongs to the first."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, setting in ray_workers._SETTINGS.items():
+        for name, setting in ray_cluster.SETTINGS.items():
             patch.setenv(name, setting)
         ray = pytest.importorskip("ray")
         Cluster = pytest.importorskip("ray.cluster_utils").Cluster
 
-        of_a_node = {"num_cpus": 1, "object_store_memory": ray_workers.OBJECT_STORE, "include_dashboard": False}
+        of_a_node = {"num_cpus": 1, "object_store_memory": ray_cluster.OBJECT_STORE, "include_dashboard": False}
         nodes = Cluster(initialize_head=True, head_node_args=of_a_node)
-        nodes.second = nodes.add_node(num_cpus=1, object_store_memory=ray_workers.OBJECT_STORE)
+        nodes.second = nodes.add_node(num_cpus=1, object_store_memory=ray_cluster.OBJECT_STORE)
         ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
         yield nodes
         ray.shutdown()
@@ -121,6 +121,49 @@ def test_a_killed_run_leaves_no_worker_and_goes_on_to_the_same_bytes(tmp_path, c
     assert alike(tmp_path, found, progress, undisturbed)
 
 
+OUTLIVED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from suites.harness.errors import UsageProblem
+fatal, whom = Path(os.environ["TEST_FATAL_PASS"]), sys.argv[2]
+
+def end() -> None:
+    while not fatal.with_suffix(".waiting").exists():
+        time.sleep(0.05)
+    import ray
+    for process in ray._private.worker._global_node.all_processes[whom]:
+        os.kill(process.process.pid, signal.SIGKILL)
+
+threading.Thread(target=end, daemon=True).start()
+try:
+    exec(sys.argv[3])
+except UsageProblem as problem:
+    print(problem)
+    sys.exit(4)
+"""
+
+
+@with_ray
+@pytest.mark.parametrize(("whom", "what"), [("gcs_server", "its head"), ("raylet", "the node of this machine")])
+def test_a_cluster_that_is_killed_ends_a_run_in_one_line_and_keeps_what_is_finished(tmp_path, undisturbed, whom, what):
+    """SIGKILL of what a run has started itself; Ray would print its log, and end the run without a word of its own."""
+    fatal, cache = tmp_path / "pass", tmp_path / "cache"
+    arm(fatal, 12, "wait")  # of 19
+    environment = os.environ | {DOOM: str(fatal), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local"}
+    driven = DRIVEN.format(films=FILMS, many=MANY)
+    command = [sys.executable, "-c", OUTLIVED, str(cache), whom, driven]
+    ended = subprocess.run(command, check=False, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert re.fullmatch(
+        rf"the Ray cluster ray is gone: {what} \(\S+:\d+\) does not answer any more\. What is finished is kept; run "
+        r"again, with a cluster that is up, to go on\n",
+        ended.stdout,
+    ), ended
+    assert (ended.returncode, ended.stderr) == (4, "")
+    assert list(cache.rglob("shard-*.parquet"))
+    found, progress = answered(cache)
+    assert alike(cache, found, progress, undisturbed)
+
+
 def _who_waits(fatal: Path, run: subprocess.Popen | None = None) -> int:
     waiting = fatal.with_suffix(".waiting")
     while not (waiting.exists() and waiting.read_text()) and (run is None or run.poll() is None):
@@ -151,7 +194,7 @@ def test_a_node_that_leaves_has_its_block_done_again_elsewhere(tmp_path, cluster
 
 
 def test_what_is_no_cluster_is_refused_before_anything_is_done(monkeypatch):
-    monkeypatch.setattr(ray_workers, "find_spec", lambda name: name)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: name)
     for address in ("ray://", "ray://host", "ray://:10001", "ray://host:port", "ray://host:99999999"):
         with pytest.raises(UsageProblem, match=r"expected ray://HOST:PORT"):
             checked(address)
@@ -169,32 +212,86 @@ def test_what_is_no_cluster_is_refused_before_anything_is_done(monkeypatch):
 
 def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path, monkeypatch):
     """What `ray start` left word of, or RAY_ADDRESS names."""
-    monkeypatch.setattr(ray_workers, "find_spec", lambda name: name)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: name)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     left = tmp_path / "ray" / "ray_current_cluster"
     left.parent.mkdir()
-    assert ray_workers.cluster_here() == ""
+    assert ray_cluster.cluster_here() == ""
     with socket.create_server(("127.0.0.1", 0)) as there:
         address = f"127.0.0.1:{there.getsockname()[1]}"
         left.write_text(address)
-        assert ray_workers.cluster_here() == address
+        assert ray_cluster.cluster_here() == address
         monkeypatch.setenv("RAY_ADDRESS", address)
         assert checked("ray") == "ray"
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UsageProblem, match=rf"--workers ray \(RAY_ADDRESS={address}\): no cluster there"):
         checked("ray")
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert ray_workers.cluster_here() == ""
+    assert ray_cluster.cluster_here() == ""
     left.write_text("no address")
-    assert ray_workers.cluster_here() == ""
+    assert ray_cluster.cluster_here() == ""
     monkeypatch.setenv("RAY_ADDRESS", "local")
-    assert (checked("ray"), ray_workers.cluster_here()) == ("ray", "")
+    assert (checked("ray"), ray_cluster.cluster_here()) == ("ray", "")
+
+
+class Quiet:
+    """Stands for Ray; counts how often it was shut down."""
+
+    shut = 0
+
+    def is_initialized(self) -> bool:
+        return not self.shut
+
+    def shutdown(self) -> None:
+        self.shut += 1
+
+
+@pytest.mark.parametrize(("lost", "what"), [("head", "its head"), ("node", "the node of this machine")])
+def test_a_cluster_that_goes_while_nobody_asks_is_let_go_before_ray_ends_the_run(monkeypatch, lost, what):
+    monkeypatch.setattr(ray_cluster, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(ray_cluster, "AWAY_SECONDS", 0.1)
+    doors = {name: socket.create_server(("127.0.0.1", 0)) for name in ("head", "node")}
+    cluster = ray_cluster.RayCluster(
+        ray=Quiet(), address="ray", ours=True, **{name: door.getsockname() for name, door in doors.items()}
+    )
+    cluster.watch()
+    with cluster.asked():
+        time.sleep(0.1)
+    assert not cluster.gone
+    doors.pop(lost).close()
+    while not cluster.ray.shut:
+        time.sleep(0.01)
+    gone = pytest.raises(UsageProblem, match=rf"the Ray cluster ray is gone: {what} \(127.0.0.1:\d+\) does not answer")
+    with gone, cluster.asked():
+        raise AssertionError("nothing is asked of a cluster that is gone")
+    cluster.leave()
+    assert cluster.ray.shut == 1
+    doors.popitem()[1].close()
+
+
+def test_what_ray_raises_is_one_line(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "AWAY_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        cluster = ray_cluster.RayCluster(ray=Quiet(), address="ray://x", ours=True, head=head.getsockname(), node=None)
+        with (
+            pytest.raises(
+                UsageProblem, match=r"the Ray cluster ray://x failed this run \(ConnectionError: lost\); look"
+            ),
+            cluster.asked(),
+        ):
+            raise ConnectionError("lost")
+        with pytest.raises(KeyboardInterrupt), cluster.asked():
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(SystemExit), cluster.asked():
+            sys.exit(1)
+    with pytest.raises(UsageProblem, match="ray://x is gone: its head"), cluster.asked():
+        pass
 
 
 @pytest.mark.parametrize("address", ["ray", "ray://127.0.0.1:10001", "ray://" + "x" * 5000])
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch, address):
-    monkeypatch.setattr(ray_workers, "find_spec", lambda _: None)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: None)
     with pytest.raises(
         UsageProblem, match=r"Ray is not installed; install the extra `ray` \(uv run --extra ray"
     ) as told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from suites.harness.report import growing_tables, stored_run
@@ -43,8 +44,10 @@ def test_rows_written_in_parts_are_the_rows_written_at_once(tmp_path, monkeypatc
 
     tables = [partial(rows, times=times) for times in (2, 3)]
     write_rows(tables, tmp_path / "whole.parquet", films=10)
-    monkeypatch.setattr(growing_tables, "MOST_CSV", 4)
+    for name in ("MOST_CSV", "FILMS_AT_ONCE"):
+        monkeypatch.setattr(growing_tables, name, 4)
     write_rows(tables, tmp_path / "parts.parquet", films=10)
+    assert [pq.ParquetFile(tmp_path / f"{name}.parquet").num_row_groups for name in ("whole", "parts")] == [1, 6]
     whole, parts = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("whole", "parts"))
     order = ["id", "right"]
     assert len(whole) == 50

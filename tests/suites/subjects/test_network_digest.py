@@ -27,7 +27,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrize
 
 from suites.harness import load_subject
-from suites.harness.subjects import network_digest
+from suites.harness.subjects import library_code, network_digest
 from suites.harness.subjects.network_digest import digest_of, digest_of_network, not_told
 from suites.harness.subjects.preprocessing import Preprocessing
 from suites.harness.subjects.subject import Provenance, Subject
@@ -307,3 +307,23 @@ def test_what_runs_is_not_followed_and_what_has_no_end_is_given_up(monkeypatch):
         ring[number] = {Held(ring.get(number - 1)), Held(ring.get(number - 1))}
     monkeypatch.setattr(network_digest, "MOST_OBJECTS", 2000)
     assert not_told(Held(ring[29]))
+
+
+RECORD = """../../../bin/run,sha256=OfTheFolder{folder},338
+lib/__init__.py,sha256=abc,12
+{order}lib-1.0.dist-info/METADATA,sha256=ghi,30
+lib-1.0.dist-info/direct_url.json,sha256=WhereItWas{folder},60
+lib-1.0.dist-info/RECORD,,
+lib/__pycache__/__init__.cpython-311.pyc,,
+_lib.pth,sha256=Below{folder},12
+"""
+FAST = "lib/fast.so,sha256=def,40\n"
+
+
+def test_a_library_is_the_same_in_whatever_folder_it_is_installed():
+    """Workers on two machines, or two checkouts, know the same subject; another file of it is another library."""
+    here, there = (library_code._files_of(RECORD.format(folder=folder, order=FAST)) for folder in ("/a", "/b/c"))
+    assert here == there
+    assert FAST.strip() in here
+    assert here != library_code._files_of(RECORD.format(folder="/a", order=FAST.replace("def", "xyz")))
+    assert here != library_code._files_of(RECORD.format(folder="/a", order=""))

@@ -43,7 +43,7 @@ def folder_cohort(
         CohortProblem: one file lies in the folders of two classes through a link, or contradicts the manifest.
     """
     unique, linked = _each_once(rows, root)
-    headers = Headers.read([Path(str(row["path"])) for row in unique])
+    headers = Headers.read([Path(str(row["path"])) for row in unique], spec.cache)
     told: list[dict[str, object]] = [headers.before_names(row) for row in unique]
     more: list[str] = []
     if manifest:

@@ -117,7 +117,7 @@ def finding_cohort(
         spec,
         root,
         [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
-        Headers.read(dicom),
+        Headers.read(dicom, spec.cache),
         name=root.name,
         manifest=table,
         notes=(*_lost(lost, len(there), table), *notes),

@@ -1,21 +1,27 @@
 """What do the headers of DICOM films tell of patient, view and age, wherever the films lie and whatever names them?
 
 A manifest goes before a header, a header before what a file's name suggests. Patient identifiers are replaced by a
-short hash, so that they never reach a report.
+short hash, so that they never reach a report. What a header told is kept where there is a cache, so that of a million
+films none is opened again at the next start.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pydicom
 
+from suites.harness import cohorts
+from suites.harness.cache.code_digest import decoding, digest_of
+from suites.harness.cache.shards import Keeping, Shards
 from suites.harness.cohorts.dicom_decoding import (
     DICOM_SUFFIXES,
     HEADER_BYTES,
@@ -24,10 +30,12 @@ from suites.harness.cohorts.dicom_decoding import (
     is_dicom,
     read_tags,
 )
+from suites.harness.cohorts.file_stamps import stamp_of
 from suites.harness.cohorts.layouts.metadata import age_group
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import shown
 
+_COLUMNS = {"file": "text", "stamp": "text", "told": "text"}
 _TOLD = ("patient", "view", "age", "age_group")
 _LONGEST = 64  # characters of a patient's identifier (PS3.5, VR LO); the other texts are shorter
 _TAGS = [
@@ -56,22 +64,32 @@ class Headers:
         told: path of a film -> `patient`, `view`, `age`, `age_group`, `sex`, `scanner` (maker and model), `site`, as
             far as its header tells them; a broken header tells nothing and is found when the film is decoded.
         rules: how the films are displayed -> how many are.
+        read_now: how many files were opened.
     """
 
     told: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     rules: Mapping[str, int] = field(default_factory=dict)
+    read_now: int = 0
 
     @classmethod
-    def read(cls, paths: Iterable[Path]) -> Headers:
-        """Return the headers of those files that are DICOM."""
-        told: dict[str, dict[str, str]] = {}
+    def read(cls, paths: Iterable[Path], cache: Path | None = None) -> Headers:
+        """Return the headers of those files that are DICOM.
+
+        Args:
+            paths: of the films.
+            cache: its root, where what files told is kept and found again as long as they do not change.
+        """
+        told: dict[str, Mapping[str, str]] = {}
         rules: Counter[str] = Counter()
-        with warnings.catch_warnings():
+        kept: AbstractContextManager[_Kept | None] = nullcontext() if cache is None else _Kept(cache)
+        with warnings.catch_warnings(), kept as known:
             warnings.simplefilter("ignore")  # of damage, which is named once, when the film is decoded
             for path in paths:
-                if is_dicom_file(path):
-                    told[str(path)] = _header(path, rules)
-        return cls(told, rules)
+                found = _told_by(path) if known is None else known.told_by(path)
+                if found is not None:
+                    told[str(path)] = found.told
+                    rules.update([found.rule] if found.rule else [])
+            return cls(told, rules, 0 if known is None else known.read_now)
 
     def before_names(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return a row without what its file's name suggests, where it has a header."""
@@ -149,12 +167,60 @@ def is_dicom_file(path: Path) -> bool:
         return path.suffix.lower() in DICOM_SUFFIXES
 
 
-def _header(path: Path, rules: Counter[str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Told:
+    """What one header tells, and how its film is displayed, "" where that cannot be read."""
+
+    told: Mapping[str, str]
+    rule: str
+
+
+class _Kept(AbstractContextManager["_Kept"]):
+    """What headers told that were read before, by the stamps of their files.
+
+    Attributes:
+        read_now: files that had to be opened.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.read_now = 0
+        code = digest_of(cohorts.__name__, "**/*.py")
+        self._keeping = Keeping(Shards(cache, "headers", {"code": code, "versions": decoding()}, _COLUMNS))
+        rows = self._keeping.shards.read()
+        columns = (rows[name].tolist() if len(rows) else [] for name in _COLUMNS)
+        self._known = {(file, stamp): told for file, stamp, told in zip(*columns, strict=True)}
+
+    def told_by(self, path: Path) -> _Told | None:
+        """Return what the header of a file tells, `None` of one that is no DICOM."""
+        stamp = stamp_of([path])
+        if stamp is not None and stamp in self._known:
+            text = self._known[stamp]
+            return _Told(**json.loads(text)) if text else None
+        found = _told_by(path)
+        self.read_now += 1
+        if stamp is not None and stamp[0].isprintable() and stamp_of([path]) == stamp:
+            text = json.dumps(asdict(found)) if found else ""
+            self._keeping.keep({"file": stamp[0], "stamp": stamp[1], "told": text})
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is not written, whatever ended the block."""
+        self._keeping.flush()
+
+
+def _told_by(path: Path) -> _Told | None:
+    if not is_dicom_file(path):
+        return None
+    rules: list[str] = []
+    return _Told(_header(path, rules), "".join(rules))
+
+
+def _header(path: Path, rules: list[str]) -> dict[str, str]:
     try:
         if not path.is_file() or is_deflated(_beginning(path)):
             return {}
         header = read_tags(path, _TAGS)
-        rules[display_rule(header)] += 1
+        rules.append(display_rule(header))
         age = _text(header, "PatientAge")
         told = {"patient": _pseudonym(header), "view": _text(header, "ViewPosition"), "age": age}
         maker = " ".join(filter(None, (_text(header, name) for name in ("Manufacturer", "ManufacturerModelName"))))

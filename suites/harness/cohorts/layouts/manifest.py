@@ -61,7 +61,7 @@ def manifest(spec: Spec) -> Cohort:
     if "id" in told and (repeated := told["id"][told["id"].duplicated() & (told["id"] != "")].tolist()):
         raise CohortProblem(f"{shown(path)}: gives the id {shown(repeated[0])} more than once")
     files = files_named(told, path)
-    headers = Headers.read(map(Path, files))
+    headers = Headers.read(map(Path, files), spec.cache)
     located = {column: [name and located_file(root, str(name)) for name in told[column]] for column in masks.values()}
     # As objects: a file's name need not be text.
     told = told.assign(**{name: pd.Series(paths, dtype=object) for name, paths in {"path": files, **located}.items()})

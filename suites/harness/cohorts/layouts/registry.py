@@ -61,12 +61,14 @@ class Spec:
         location: a path, or the name of a source (`kaggle`).
         query: the (key, value) pairs behind the question mark.
         classes: the subject's classes, where they are known: they help to tell class folders from others.
+        cache: root of the cache, where what files told when they were read is found again; `None`: nowhere.
     """
 
     text: str
     location: str
     query: tuple[tuple[str, str], ...] = ()
     classes: tuple[str, ...] = ()
+    cache: Path | None = None
 
     @classmethod
     def parse(cls, text: str, classes: Sequence[str] = ()) -> Spec:
@@ -188,6 +190,7 @@ def load_cohort(
     split: str | None = "test",
     classes: Sequence[str] | None = None,
     uncertain: str | None = None,
+    cache: Path | None = None,
 ) -> Cohort:
     """Return the cohort that a spec names.
 
@@ -198,6 +201,7 @@ def load_cohort(
         classes: the subject's classes; labels are then aligned to them (see `align_labels`).
         uncertain: what films count as whose finding is uncertain, one of `findings.POLICIES`; `None`: they are left
             out, and a `Cohort` keeps what it says itself.
+        cache: root of the cache: files that have not changed are then not opened again to know their headers.
 
     Raises:
         CohortProblem: nothing there, no layout fits, no film is left by the filters, or the labels do not fit.
@@ -205,7 +209,7 @@ def load_cohort(
     if isinstance(spec, Cohort):
         given = spec if uncertain is None else replace(spec, uncertain=uncertain)
         return align_labels(given, classes) if classes else given
-    parsed = Spec.parse(spec, classes or ())
+    parsed = replace(Spec.parse(spec, classes or ()), cache=cache)
     layout = _layout_of(parsed)
     with foreign(CohortProblem, f"{shown(parsed.text, 60)}: the layout {layout.name!r} failed", only_theirs=True):
         found: object = layout.load(parsed)

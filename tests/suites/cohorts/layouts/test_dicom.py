@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from suites.harness.cohorts import file_stamps
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.layouts.headers import Headers
 from suites.harness.errors import FilmUnreadable
 
 
@@ -105,3 +108,35 @@ def test_a_manifest_goes_before_a_header(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file,label,sex,age\na.dcm,normal,male,40\n")
     table = load_cohort(str(tmp_path)).table
     assert (table["sex"][0], table["age"][0]) == ("male", 40)
+
+
+def test_headers_are_not_read_again_while_their_files_do_not_change(
+    archive: Path, tmp_path_factory, monkeypatch
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(file_stamps, "SETTLED_SECONDS", 0.0)
+    paths = sorted(path for path in archive.rglob("*") if path.is_file())
+    plain, first, again = Headers.read(paths), Headers.read(paths, cache), Headers.read(paths, cache)
+    assert (first.read_now, again.read_now) == (len(paths), 0)
+    for known in (first, again):
+        assert (known.told, known.rules) == (plain.told, plain.rules)
+    write(archive / "P2/S1/IM1", PatientID="Bert", PatientAge="009Y", WindowCenter=300, WindowWidth=500)
+    changed = Headers.read(paths, cache)
+    assert changed.read_now == 1
+    assert changed.told[str(archive / "P2/S1/IM1")]["age"] == "009Y"
+    monkeypatch.setattr(file_stamps, "SETTLED_SECONDS", 3600.0)
+    assert Headers.read(paths, cache).read_now == len(paths), "a file that has just changed is not believed"
+
+
+def test_a_cohort_is_the_same_whether_its_headers_are_kept(archive: Path, tmp_path_factory, monkeypatch) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(file_stamps, "SETTLED_SECONDS", 0.0)
+    plain = load_cohort(str(archive))
+    for _ in range(2):
+        kept = load_cohort(str(archive), cache=cache)
+        assert kept.notes == plain.notes
+        assert kept.table.equals(plain.table)
+    (kept_in,) = (cache / "headers").rglob("shard-*.parquet")
+    text = pd.read_parquet(kept_in)["told"].str.cat()
+    assert "003Y" in text
+    assert "Anna" not in text

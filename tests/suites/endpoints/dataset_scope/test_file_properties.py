@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from suites.harness.claims import load_claims
 from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.endpoints import get
+from suites.harness.endpoints.dataset_scope import file_properties
 from suites.harness.endpoints.dataset_scope.file_properties import (
     audit_files,
     class_mix,
@@ -190,3 +193,33 @@ def test_too_few_patients_or_classes_are_not_evaluable() -> None:
         shortcut_probabilities(cues(separable=True, films=15).assign(patient=[f"p{i}" for i in range(15)]))
     with pytest.raises(NotEvaluable, match="two classes"):
         shortcut_probabilities(cues(separable=True).assign(label="normal"))
+
+
+def test_copies_are_found_without_reading_what_can_be_none(tmp_path: Path, monkeypatch) -> None:
+    for seed in range(6):
+        save(tmp_path, f"normal/person{seed}_{seed}.png", smooth(seed))
+    cohort = load_cohort(str(tmp_path), split=None)
+    long, end = b"x" * 50_000, b"y" * file_properties.END_BYTES
+    contents = [b"one" + end, b"two" + end, b"two" + end, long + b"1", long + b"2", long + b"33"]
+    for file, content in zip(cohort.table["file"], contents, strict=True):
+        Path(file).write_bytes(content)
+    read_whole = []
+    monkeypatch.setattr(
+        file_properties, "_content", lambda path, whole=file_properties._content: read_whole.append(path) or whole(path)
+    )
+    groups = duplicate_groups(file_contents(cohort))
+    assert groups["id"].tolist() == cohort.table["id"].tolist()[1:3]
+    assert [str(path) for path in read_whole] == cohort.table["file"].tolist()[:3]
+
+
+def test_of_many_films_a_sample_is_audited_and_the_summary_says_so(tmp_path: Path, monkeypatch) -> None:
+    for seed in range(60):
+        save(tmp_path, f"{'normal' if seed % 2 else 'virus'}/person{seed}_{seed}.png", smooth(seed))
+    cohort = load_cohort(str(tmp_path), split=None)
+    (claim,) = (one for one in load_claims() if one.endpoint == "shortcut_auroc")
+    whole = get(claim.endpoint)(cohort, claim)
+    monkeypatch.setattr(file_properties, "MOST_AUDITED", 40)
+    sampled = get(claim.endpoint)(cohort, claim)
+    assert (whole.effect.n, sampled.effect.n) == (60, 40)
+    assert "random sample" not in whole.summary
+    assert "This was measured on a random sample of 40 of the 60 films (whole patients, by class)" in sampled.summary
