@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from suites.harness.cohorts.class_roles import HEALTHY
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import TRUTH
 from suites.harness.cohorts.findings import LEFT_OUT
 from suites.harness.cohorts.layouts.labels import BACTERIAL, PNEUMONIA, VIRAL, normalise_label
 from suites.harness.cohorts.quoting import listed, shown
@@ -157,5 +158,7 @@ def labelled(cohort: Cohort, name: str, classes: tuple[str, str], *, probe: bool
     truth = known.get(name, np.full(len(cohort), LEFT_OUT, dtype=np.int64))
     label = np.select([truth == 0, truth == 1], list(classes), "")
     table = cohort.table.assign(label=label)
+    if TRUTH in table:  # of another hospital's films the same is asked
+        table = table.assign(**{TRUTH: label})
     given = replace(cohort, table=table)
     return given if probe else given.select(table["label"] != "")
