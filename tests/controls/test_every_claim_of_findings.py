@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.harness.claims import Claim, Judgement, load_claims
+from suites.harness.claims import Claim, Judgement, load_claims, table_ids
 from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get
@@ -54,7 +54,7 @@ def judge(tmp_path) -> Callable[..., Judgement]:
         claim: Claim, subject: Subject | None = None, *, films: int = 90, cohort: Cohort | None = None, seed: int = 0,
         probes=None, **changes,
     ) -> Judgement:  # fmt: skip
-        found = CLAIMS[claim.id]
+        found = CLAIMS[table_ids().get(claim.id, claim.id)]
         parameters = {key: value for key, value in {**found.parameters, **changes}.items() if value is not None}
         run = Evaluation(
             subjects=[of_findings(subject or subject_of(Calm(), "calm"))],
@@ -91,7 +91,8 @@ def test_what_fails_is_caught_and_what_does_not_is_cleared(name, judge, tmp_path
     control = OF_FINDINGS.get(claim.endpoint) or find(claim)  # which calls films without the finding normal
     caught, cleared = control(for_finding(claim, (HEALTHY, finding)), judge, tmp_path)
     for judgement in (caught, cleared):
-        assert (judgement.claim.id, judgement.claim.margin) == (claim.id, claim.margin)
+        assert table_ids().get(judgement.claim.id, judgement.claim.id) == name
+        assert judgement.claim.margin == claim.margin
     assert caught.verdict is expected(claim).caught, caught.reason
     assert cleared.verdict is expected(claim).cleared, cleared.reason
 

@@ -162,3 +162,14 @@ def labelled(cohort: Cohort, name: str, classes: tuple[str, str], *, probe: bool
         table = table.assign(**{TRUTH: label})
     given = replace(cohort, table=table)
     return given if probe else given.select(table["label"] != "")
+
+
+def shows_any(cohort: Cohort, names: Iterable[str]) -> NDArray[np.bool_]:
+    """Return (N,) whether a film is known to show one of some findings, by its labels or by its column `finding`."""
+    wanted = set(map(meaning, names))
+    parts = cohort.table["finding"].astype(str).str.split(r"[|;,/+]", regex=True)
+    found = np.array([any(meaning(part) in wanted for part in told) for told in parts], dtype=bool)
+    for name in cohort.findings:
+        if meaning(name) in wanted:
+            found |= cohort.finding(name) == 1
+    return found
