@@ -1,4 +1,4 @@
-"""A subject of findings has one temperature for all and one for each: a run writes them, and no call changes by them."""
+"""Findings have one temperature for all and one for each: a run writes both, and no call changes by them."""
 
 from __future__ import annotations
 

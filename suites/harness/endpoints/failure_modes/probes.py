@@ -177,8 +177,8 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     def on_probe(name: str, sampled: Sampled) -> Measure:
         return measured(name, role, sampled, n, unit="share", smallest=smallest, needed=50)
 
-    usual = np.ones(len(main.cohort), dtype=bool)
-    surely = measured("confident_share", CLEAN, _surely(main, of, usual), len(main.cohort), unit="share")
+    usual = main.labels == main.class_index(of) if of else np.ones(len(main.cohort), dtype=bool)
+    surely = measured("confident_share", CLEAN, _surely(main, of, usual), int(usual.sum()), unit="share")
     measures = [
         surely,
         on_probe("mean_confidence", probe.stated.score("mean_confidence", CLEAN, asked)),

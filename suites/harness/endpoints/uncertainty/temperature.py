@@ -21,7 +21,7 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.uncertainty import recalibration, temperatures_of_findings
-from suites.harness.endpoints.uncertainty.calibration import ECE
+from suites.harness.endpoints.uncertainty.calibration import OF_A_FINDING, named_for
 from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.formatting.wording import number, slug, spanned
@@ -104,8 +104,9 @@ def _recalibrated(
     recalibrated = crossfit.recalibrated(fits, films.logits)
     shifts = [item.text for item in expand(claim.parameters["conditions"], (3,))]
     survival = recalibration.under_shifts(evidence, films, fits, fitted, shifts)
-    compared = recalibration.compared(films, fits.fold)
-    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, recalibrated))
+    ece = named_for(answers.subject)
+    compared = recalibration.compared(films, fits.fold, ece)
+    before, after = (float(np.asarray(measures.estimate(ece, z, films.labels))) for z in (films.logits, recalibrated))
     stem = slug(answers.subject.name)
     return Result(
         effect=effect,
@@ -120,7 +121,12 @@ def _recalibrated(
         ),
         figures={
             "before_after": partial(
-                diagrams.before_after, softmax(films.logits), softmax(recalibrated), films.labels, groups=films.patients
+                diagrams.before_after,
+                softmax(films.logits),
+                softmax(recalibrated),
+                films.labels,
+                groups=films.patients,
+                view="top-label" if answers.subject.whole is None else OF_A_FINDING,
             )
         },
         tables={
@@ -128,7 +134,7 @@ def _recalibrated(
                 survival
             ),
             "Recalibrations, each fitted on other patients, against doing nothing": recalibration.compared_table(
-                compared
+                compared, ece
             ),
         },
         files={
