@@ -11,13 +11,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.predictions.answers import Answers
 from tests.controls import group_pairs
-from tests.controls.films import cohort_of
+from tests.controls.call_pairs import Wary
+from tests.controls.films import cohort_of, draw, inverted
 from tests.controls.group_pairs import FILMS, NORMAL, VIRAL, lots, recorded, sexes
 from tests.controls.planted import planted
 from tests.controls.registry import Control, Pair
-from tests.controls.subjects import Mistaken, subject_of
+from tests.controls.subjects import Mistaken, Reader, subject_of
 
 JUDGED, HEALTHY = "viral_pneumonia", "normal"
 OF_FINDINGS: dict[str, Control] = {}
@@ -88,3 +90,20 @@ def calibration_gap(claim, _, folder) -> Pair:
         return recorded(planted({"clean": calls}, films=FILMS, sure=sure), sex=sexes(women))
 
     return Pair(group_pairs.judged(claim, answers(7.0), folder), group_pairs.judged(claim, answers(fair), folder))
+
+
+def unsaid(name: str, decode: Callable[..., Film] = draw) -> Cohort:
+    """Films of which nobody says what they show."""
+    drawn = cohort_of(90, name=name, labelled=False)
+    table = drawn.table.assign(drawn=drawn.table["finding"], finding="")
+    return replace(drawn, table=table, decode=lambda row: decode({**row, "finding": row["drawn"]}))
+
+
+@control("confident_on_probe")
+def confident_on_probe(claim, judge, _) -> Pair:
+    """The one says the finding surely of a third of strange films; the other reads films as well, but no negatives."""
+    role = str(claim.parameters["role"])
+    return Pair(
+        caught=judge(claim, subject_of(Reader(sharpness=400), "sure"), probes={role: unsaid("strange")}),
+        cleared=judge(claim, subject_of(Wary(sharpness=400), "wary"), probes={role: unsaid("negatives", inverted)}),
+    )
