@@ -6,6 +6,13 @@
 
 Every claim of the table that needs answers alone is judged on each finding, under the conditions that the profile quick
 predicts for them; attacks and maps are no judging. No network is asked, no film is decoded.
+
+Seconds of one core, 2,000 films of 2,000 x 14 labels, on a machine of two cores that many others used, November 2026;
+the sections after these have not been measured to the end:
+
+    Class boundaries (5 claims, with the resamples of each finding)     7.7
+    Low contrast and underexposure (6 claims)                          26.2
+    Grid artefacts (3 claims)                                           7.6
 """
 
 from __future__ import annotations
