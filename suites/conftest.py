@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from suites.harness.cache.places import caches
-from suites.harness.claims import Claim, Judgement, Verdict, load_claims
+from suites.harness.claims import Claim, Judgement, Verdict, load_claims, table_ids
 from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.finding_names import read_map
 from suites.harness.cohorts.layouts import load_cohort
@@ -165,6 +165,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = [(claim, subject) for claim in mine for subject in evaluation.about(claim)]
     names = [f"{claim.id}-{subject}" for claim, subject in cases]
     metafunc.parametrize(("claim", "subject"), cases, ids=names)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have `-k` find a claim by its id in the table, too, where findings are asked under another."""
+    if (case := _case(item)) is not None and (own := table_ids().get(case[0])) is not None:
+        item.extra_keyword_matches.add(own)
 
 
 @pytest.hookimpl(trylast=True)  # after -k and -m have had their say

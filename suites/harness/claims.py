@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,8 +60,9 @@ class Claim:
         remedy: one line: what would help.
         two_classes: `statement` and parameters in their place for a subject that tells only ill from healthy, with
             `{ill}` and `{healthy}` for its classes (see `cohorts.class_roles`); empty where the claim reads the same.
-        finding: the same for a subject of several findings, which is asked about each of them, `short` what a table of
-            findings calls it; or, as `not_evaluable`, why it cannot be asked. By default as of two classes.
+        finding: the same for a subject of several findings, which is asked about each of them, `id` its name there (see
+            `table_ids`), `short` what a table of findings calls it; or, as `not_evaluable`, why it cannot be asked. By
+            default as of two classes.
         per: `finding` for a claim that is made of findings only.
     """
 
@@ -315,26 +317,41 @@ def load_claims(path: Path | None = None) -> list[Claim]:
     if not isinstance(entries, list) or not entries:
         raise UsageProblem(f"the claims table {source} holds no [[claim]]")
     claims = [_claim(entry, source) for entry in entries]
-    ids = [claim.id for claim in claims]
+    ids = [name for claim in claims for name in (claim.id, *filter(None, [claim.finding.get("id")]))]
     repeated = {name for name in ids if ids.count(name) > 1}
     if repeated:
         raise UsageProblem(f"the claims table {source} holds {', '.join(sorted(repeated))} more than once")
     if path is not None and document.get("extends"):
         own = {claim.id: claim for claim in claims}
         base = load_claims()
+        if renamed := [name for name in own if name in table_ids()]:
+            raise UsageProblem(
+                f"{path}: claim {renamed[0]} is what {table_ids()[renamed[0]]} is called where findings are asked; "
+                "override it under that id, with a table `finding`"
+            )
         kept = [own.pop(claim.id, claim) for claim in base]
         claims = kept + list(own.values())
     return claims
 
 
+@cache
+def table_ids() -> Mapping[str, str]:
+    """Return what a claim of the project's table is called where findings are asked -> its id in the table.
+
+    Whoever reads an id takes either: earlier reports of findings, and runs beside subjects of classes, have the second.
+    """
+    return {str(claim.finding["id"]): claim.id for claim in load_claims() if "id" in claim.finding}
+
+
 _LINE = {"type": "string", "maxLength": 1000, "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}
 _NUMBER = {"type": "number", "description": "a number"}
+_ID = _LINE | {"maxLength": 120, "pattern": r"^[^\s.]+\.\S+$", "description": "text, dotted: `<suite>.<name>`"}
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "description": "a table",
     "required": ["id", "section", "statement", "kind", "endpoint", "margin"],
     "properties": {
-        "id": _LINE | {"maxLength": 120, "pattern": r"^[^\s.]+\.\S+$", "description": "text, dotted: `<suite>.<name>`"},
+        "id": _ID,
         "section": _LINE | {"minLength": 1, "description": "text on one line"},
         "statement": _LINE | {"minLength": 1, "description": "text on one line"},
         "kind": {"type": "string", "description": "text"},
@@ -355,7 +372,8 @@ SCHEMA: Mapping[str, Any] = {
             "minProperties": 1,
             "properties": dict.fromkeys(
                 ("statement", "not_evaluable", "short"), _LINE | {"minLength": 1, "description": "text on one line"}
-            ),
+            )
+            | {"id": _ID},
         },
         "per": {"type": "string", "description": "text"},
     },

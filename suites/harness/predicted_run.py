@@ -11,7 +11,7 @@ from typing import Literal
 
 from suites.harness.cache import default_folder
 from suites.harness.cache.places import Root
-from suites.harness.claims import Claim, load_claims
+from suites.harness.claims import Claim, load_claims, table_ids
 from suites.harness.cohorts.class_roles import for_classes, for_findings
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions
@@ -124,6 +124,7 @@ class PredictedRun:
         say, one by one.
         """
         published = {claim.id: claim.parameters for claim in load_claims()}
+        published |= {name: published[own] for name, own in table_ids().items()}
         known = sorted({name for subject in self.subjects for name in subject.classes})
         for claim in self.claims:
             endpoint = get(claim.endpoint)

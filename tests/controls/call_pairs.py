@@ -129,7 +129,7 @@ def called_whatever_the_cause(claim, judge, _) -> Pair:
     normal, or never.
     """
     if claim.parameters["class"] == "normal":
-        few = cohort_of(111 if claim.parameters.get("truth") else 60)
+        few = cohort_of(111)  # 37 films of one class bound a share of none below one in ten
         two = {"conditions": claim.parameters["conditions"][:2], "sham": None, "matched": None}
         return Pair(
             caught=judge(claim, subject_of(Memoriser(few, otherwise="normal"), "spared"), cohort=few, **two),

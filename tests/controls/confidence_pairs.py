@@ -101,5 +101,5 @@ def selective(claim, judge, _) -> Pair:
     alone = {"whiteout": None, "views": None}
     return Pair(
         caught=judge(claim, subject_of(Mistaken(1 / 5), "sure"), films=330, **alone),
-        cleared=judge(claim, subject_of(Mistaken(1 / 11, sure=0.01), "unsure"), films=330, **alone),
+        cleared=judge(claim, subject_of(Mistaken(1 / 11, sure=0.01), "unsure"), films=660, **alone),
     )

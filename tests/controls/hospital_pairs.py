@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from suites.harness.claims import Claim, Judgement
 from suites.harness.endpoints import get
 from suites.harness.predictions.answers import Answers
 from suites.harness.verdicts import judge_section
+from tests.controls.group_pairs import WRONG
 from tests.controls.hospitals import right_on, scored
 from tests.controls.registry import Pair, control
 from tests.controls.simulated import simulated_evidence
@@ -23,10 +25,11 @@ def judged_there(claim: Claim, home: Answers, away: Answers, folder: Path) -> Ju
 @control("external_drop", "external_standardised")
 def drop(claim, _, folder) -> Pair:
     """Fifteen points are lost there, or none."""
-    home = right_on(0.85, "home", each=400)
+    right = partial(right_on, each=400, wrong=WRONG)
+    home = right(0.85, "home")
     return Pair(
-        caught=judged_there(claim, home, right_on(0.70, "there", each=400), folder),
-        cleared=judged_there(claim, home, right_on(0.85, "twin", each=400), folder),
+        caught=judged_there(claim, home, right(0.70, "there"), folder),
+        cleared=judged_there(claim, home, right(0.85, "twin"), folder),
     )
 
 
@@ -53,8 +56,9 @@ def threshold(claim, _, folder) -> Pair:
 @control("external_confidence")
 def confidence(claim, _, folder) -> Pair:
     """As sure as at home, where 95 of 100 are right, of films of which 75 are; or of films of which 95 are."""
-    home = right_on(0.95, "home", each=400, sure=3.7)
+    right = partial(right_on, each=400, sure=3.7, wrong=WRONG)
+    home = right(0.95, "home")
     return Pair(
-        caught=judged_there(claim, home, right_on(0.75, "there", each=400, sure=3.7), folder),
-        cleared=judged_there(claim, home, right_on(0.95, "twin", each=400, sure=3.7), folder),
+        caught=judged_there(claim, home, right(0.75, "there"), folder),
+        cleared=judged_there(claim, home, right(0.95, "twin"), folder),
     )

@@ -34,11 +34,14 @@ def answered(
     )
 
 
-def right_on(share: float, name: str, *, each: int = 200, sure: float = 3.0, **columns: object) -> Answers:
-    """Return answers that are right on exactly a share of the films of every class."""
+def right_on(
+    share: float, name: str, *, each: int = 200, sure: float = 3.0, wrong: Sequence[int] = (1, 2, 0), **columns: object
+) -> Answers:
+    """Return answers that are right on exactly a share of the films of every class, and `wrong` about the others."""
     truth = np.repeat(np.arange(3), each)
-    wrong = np.tile(np.arange(each) >= round(share * each), 3)
-    return answered(sure * np.eye(3)[(truth + wrong) % 3], [CLASSES[code] for code in truth], name, **columns)
+    right = np.tile(np.arange(each) < round(share * each), 3)
+    called = np.where(right, truth, np.asarray(wrong)[truth])
+    return answered(sure * np.eye(3)[called], [CLASSES[code] for code in truth], name, **columns)
 
 
 def scored(

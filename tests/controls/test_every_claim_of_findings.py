@@ -1,7 +1,7 @@
-"""What is asked of findings catches a subject of them that fails and clears one that does not, endpoint by endpoint.
+"""Every claim that is asked of findings catches a subject of them that fails and clears one that does not.
 
-The controls of the three classes serve again: their subjects answer two findings, each with a sigmoid of its own, and
-are judged on the one that the films tell of. What its sigmoid says is what the softmax said of that class.
+The controls of the three classes serve again (see `of_findings`); where these do not fail, or do not hold, for a
+finding, those of `finding_pairs` do.
 """
 
 from __future__ import annotations
@@ -11,88 +11,39 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from scipy.special import logsumexp
-from torch import Tensor, nn
 
-from suites.harness.claims import Claim, Judgement, load_claims
+from suites.harness.claims import Claim, Judgement, load_claims, table_ids
 from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.cohorts.finding_names import labelled
-from suites.harness.cohorts.findings import NEGATIVE, POSITIVE, PREFIX
+from suites.harness.endpoints import get
 from suites.harness.errors import NotEvaluable
 from suites.harness.evaluation import Evaluation
-from suites.harness.predictions.answers import Answers
-from suites.harness.subjects.finding import for_finding as on_finding
 from suites.harness.subjects.subject import Subject
-from tests.controls import confidence_pairs, group_pairs
-from tests.controls.films import CLASSES, cohort_of
+from tests.controls import confidence_pairs, group_pairs, hospital_pairs
+from tests.controls.films import cohort_of
+from tests.controls.finding_pairs import HEALTHY, JUDGED, OF_FINDINGS
+from tests.controls.of_findings import of_findings, of_one, telling
 from tests.controls.registry import expected, find
 from tests.controls.subjects import Calm, subject_of
 
 for pairs in sorted(Path(__file__).parent.glob("*_pairs.py")):
     import_module(f"tests.controls.{pairs.stem}")  # registers its controls
-FINDINGS = ("bacterial_pneumonia", "viral_pneumonia")
-JUDGED = FINDINGS[1]
 CLAIMS = {claim.id: claim for claim in load_claims()}
-OF_FILMS = (
-    "classes.balanced_accuracy", "classes.normal_called_viral", "contrast.gamma", "flips.contrast",
-    "probes.lateral", "doubt.lateral", "explanations.shortcut",
-)  # fmt: skip
-"""One claim for each endpoint whose controls answer drawn films."""
-OF_NUMBERS = (
-    "calibration.error", "abstention.missed", "abstention.missed_shifted", "subgroup.underdiagnosis",
-)  # fmt: skip
-"""One for each whose controls are made of numbers."""
+ABOUT_SUBJECTS = {name: claim for name, claim in CLAIMS.items() if get(claim.endpoint).about == "subject"}
+UNASKED = {name: claim for name, claim in ABOUT_SUBJECTS.items() if "not_evaluable" in claim.finding}
+ASKED = {name: claim for name, claim in ABOUT_SUBJECTS.items() if name not in UNASKED}
+BACTERIAL = "bacterial_pneumonia"
+OF_NUMBERS = (confidence_pairs, group_pairs)
+"""Modules whose controls are made of numbers, not of films; of two hospitals there are those of `hospital_pairs`."""
 
 
-def log_odds_of(logits: np.ndarray, own: int) -> np.ndarray:
-    """(N,) log-odds of one class of (N, K) logits against all others."""
-    return np.asarray(logits[:, own] - logsumexp(np.delete(logits, own, axis=1), axis=1))
-
-
-class OfFindings(nn.Module):
-    """A network of three classes as one of the two findings among them: its logits are the log-odds of each class."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        logits = self.network(pixels)
-        own = [CLASSES.index(name) for name in FINDINGS]
-        others = [[k for k in range(len(CLASSES)) if k != index] for index in own]
-        return logits[:, own] - torch.stack([logits[:, rest].logsumexp(dim=1) for rest in others], dim=1)
-
-
-def of_findings(subject: Subject) -> Subject:
-    return replace(subject, classes=FINDINGS, heads="sigmoid", network=OfFindings(subject.network))
-
-
-def telling(cohort: Cohort) -> Cohort:
-    """Films that tell of the one finding alone, and are drawn as before, whatever they are then called."""
-    drawn = cohort.table["label"].astype(str)
-    if not (drawn != "").any():
-        return cohort
-    said = np.where(drawn == JUDGED, POSITIVE, NEGATIVE)
-    table = cohort.table.assign(drawn=drawn, label="", **{PREFIX + JUDGED: said})
-    return replace(cohort, table=table, decode=lambda row: cohort.decode({**row, "label": row["drawn"]}))
-
-
-def of_one(answers: Answers) -> Answers:
-    """Answers about three classes, as those of a subject of findings about one of them."""
-    subject, table = on_finding(of_findings(answers.subject), JUDGED), answers.predictions.table
-    logits = table[[f"logit_{k}" for k in range(len(CLASSES))]].to_numpy(float)
-    there = log_odds_of(logits, CLASSES.index(JUDGED))
-    shown = table.drop(columns="logit_2").assign(logit_0=np.where(np.isnan(there), np.nan, 0.0), logit_1=there)
-    return replace(
-        answers,
-        subject=subject,
-        cohort=labelled(telling(answers.cohort), JUDGED, subject.classes, probe=False),
-        predictions=replace(answers.predictions, table=shown),
-    )
+def judged_finding(claim: Claim) -> str:
+    """The finding that the failing control of a claim is wrong about."""
+    about_bacterial = (
+        "grid.", "preprocessing.disagreement", "whiteout.bacterial", "external.auroc", "external.threshold",
+    )  # fmt: skip
+    return BACTERIAL if claim.id.startswith(about_bacterial) else JUDGED
 
 
 @pytest.fixture
@@ -103,11 +54,11 @@ def judge(tmp_path) -> Callable[..., Judgement]:
         claim: Claim, subject: Subject | None = None, *, films: int = 90, cohort: Cohort | None = None, seed: int = 0,
         probes=None, **changes,
     ) -> Judgement:  # fmt: skip
-        found = CLAIMS[claim.id]
+        found = CLAIMS[table_ids().get(claim.id, claim.id)]
         parameters = {key: value for key, value in {**found.parameters, **changes}.items() if value is not None}
         run = Evaluation(
             subjects=[of_findings(subject or subject_of(Calm(), "calm"))],
-            cohort=telling(cohort or cohort_of(films)),
+            cohort=telling(cohort or cohort_of(films), judged_finding(found)),
             claims=[replace(found, parameters=parameters)],
             probes=probes or {},
             seed=seed,
@@ -120,33 +71,34 @@ def judge(tmp_path) -> Callable[..., Judgement]:
     return judged
 
 
-def check(claim: Claim, caught: Judgement, cleared: Judgement) -> None:
+@pytest.mark.parametrize("name", ASKED)
+def test_what_fails_is_caught_and_what_does_not_is_cleared(name, judge, tmp_path, monkeypatch):
+    claim = CLAIMS[name]
+    finding = judged_finding(claim)
+    for module in OF_NUMBERS:
+        made = module.simulated_evidence
+        monkeypatch.setattr(
+            module,
+            "simulated_evidence",
+            lambda main, cache, made=made, **how: made(of_one(main, finding), cache, **how),
+        )
+    there = hospital_pairs.judged_there
+    monkeypatch.setattr(
+        hospital_pairs,
+        "judged_there",
+        lambda asked, home, away, folder: there(asked, of_one(home, finding), of_one(away, finding), folder),
+    )
+    control = OF_FINDINGS.get(claim.endpoint) or find(claim)  # which calls films without the finding normal
+    caught, cleared = control(for_finding(claim, (HEALTHY, finding)), judge, tmp_path)
     for judgement in (caught, cleared):
-        assert (judgement.claim.id, judgement.claim.margin) == (claim.id, claim.margin)
+        assert table_ids().get(judgement.claim.id, judgement.claim.id) == name
+        assert judgement.claim.margin == claim.margin
     assert caught.verdict is expected(claim).caught, caught.reason
     assert cleared.verdict is expected(claim).cleared, cleared.reason
 
 
-@pytest.mark.parametrize("name", OF_FILMS)
-def test_what_fails_on_films_is_caught_and_what_does_not_is_cleared(name, judge, tmp_path):
-    claim = CLAIMS[name]  # the controls call the finding by its class, and films without it normal
-    check(claim, *find(claim)(for_finding(claim, ("normal", JUDGED)), judge, tmp_path))
-
-
-@pytest.mark.parametrize("name", OF_NUMBERS)
-def test_what_fails_in_numbers_is_caught_and_what_does_not_is_cleared(name, judge, tmp_path, monkeypatch):
-    claim = CLAIMS[name]
-    for module in (confidence_pairs, group_pairs):
-        made = module.simulated_evidence
-        monkeypatch.setattr(
-            module, "simulated_evidence", lambda main, cache, made=made, **how: made(of_one(main), cache, **how)
-        )
-    check(claim, *find(claim)(for_finding(claim, (f"no {JUDGED}", JUDGED)), judge, tmp_path))
-
-
-def test_what_no_finding_is_asked_says_why():
-    unasked = [claim for claim in CLAIMS.values() if "not_evaluable" in claim.finding]
-    assert len(unasked) == 5
-    for claim in unasked:
-        with pytest.raises(NotEvaluable, match=r"finding|set"):
-            for_finding(claim, ("normal", JUDGED))
+@pytest.mark.parametrize("name", UNASKED)
+def test_what_no_finding_is_asked_says_why(name):
+    with pytest.raises(NotEvaluable, match=r"finding|set") as reason:
+        for_finding(CLAIMS[name], ("normal", JUDGED))
+    assert str(reason.value) == CLAIMS[name].finding["not_evaluable"]

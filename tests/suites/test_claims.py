@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.harness.claims import load_claims
+from suites.harness.claims import load_claims, table_ids
+from suites.harness.cohorts.class_roles import for_findings
 from suites.harness.endpoints import get
 from suites.harness.errors import UsageProblem, one_line
 from suites.harness.predictions.conditions import CLEAN, expand, parse
@@ -155,3 +156,18 @@ def test_a_device_is_no_table():
 def test_misspelt_conditions_are_refused(text):
     with pytest.raises(UsageProblem, match="condition"):
         parse(text)
+
+
+def test_a_claim_has_a_name_of_its_own_where_findings_are_asked_and_is_overridden_by_its_id(tmp_path):
+    names = table_ids()
+    assert names["classes.finding_recall"] == "classes.viral_recall"
+    asked = {claim.id for claim in for_findings(load_claims())}
+    assert asked >= names.keys()
+    assert not asked & set(names.values())
+    assert not any(
+        word in name for name in asked if not name.startswith("published.") for word in ("viral", "bacterial")
+    )
+    file = tmp_path / "claims.toml"
+    file.write_text("extends = true\n" + ENTRY.replace("contrast.mine", "classes.finding_recall"))
+    with pytest.raises(UsageProblem, match=r"classes\.finding_recall is what classes\.viral_recall is called"):
+        load_claims(file)

@@ -40,7 +40,8 @@ def check(run: Evaluation, folder: Path) -> None:
     """Each claim has a verdict or a sentence about each finding, and numbers are those of the network's own logits."""
     document = json.loads((folder / "report" / "results.json").read_text())
     entries = {(entry["id"], entry["subject"]): entry for entry in document["claims"]}
-    assert entries.keys() == {(name, one.name) for name in ASKED for one in run.subjects}
+    called = [CLAIMS[name].finding.get("id", name) for name in ASKED]
+    assert entries.keys() == {(name, one.name) for name in called for one in run.subjects}
     for (name, _), entry in entries.items():
         assert entry["reason"], name
         assert entry["effect"] or entry["verdict"] == Verdict.NOT_EVALUABLE.value, name

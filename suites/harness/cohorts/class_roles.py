@@ -20,7 +20,7 @@ HEALTHY = frozenset({NORMAL, "no_finding", "no_findings", "no_pneumonia", "not_p
 """Names of the class of films that show nothing, as `normalise_label` spells them."""
 
 
-SAID = ("statement", "not_evaluable", "short")
+SAID = ("id", "statement", "not_evaluable", "short")
 """What stands in such a table besides parameters."""
 
 
@@ -66,10 +66,17 @@ def for_classes(claims: Iterable[Claim], subjects: Sequence[Sequence[str]]) -> l
 
 
 def for_findings(claims: Iterable[Claim]) -> list[Claim]:
-    """Return the claims in the words of a page about findings; what each asks of one stays for `for_finding`."""
+    """Return the claims by the names and in the words of a page about findings.
+
+    What each asks of one finding stays for `for_finding`.
+    """
     spoken = {"healthy": "finding-free", "ill": "the finding"}
     return [
-        replace(claim, statement=_filled(_of_findings(claim).get("statement", claim.statement), spoken))
+        replace(
+            claim,
+            id=claim.finding.get("id", claim.id),
+            statement=_filled(_of_findings(claim).get("statement", claim.statement), spoken),
+        )
         for claim in claims
     ]
 

@@ -43,7 +43,7 @@ def load_external(
     """
     names, found = {home.name, *taken}, dict[str, Cohort]()
     for number, spec in enumerate(given, 1):
-        cohort = with_truth(load_cohort(spec, cache=cache))
+        cohort = with_truth(load_cohort(spec, uncertain=home.uncertain, cache=cache))
         role = ROLE if number == 1 else f"{ROLE}-{number}"
         if cohort.name in names:
             cohort = replace(cohort, name=f"{cohort.name} ({role})")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from suites.harness.cohorts.class_roles import HEALTHY
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.common_labels import TRUTH
 from suites.harness.cohorts.findings import LEFT_OUT
 from suites.harness.cohorts.layouts.labels import BACTERIAL, PNEUMONIA, VIRAL, normalise_label
 from suites.harness.cohorts.quoting import listed, shown
@@ -153,5 +154,18 @@ def labelled(cohort: Cohort, name: str, classes: tuple[str, str], *, probe: bool
     truth = known.get(name, np.full(len(cohort), LEFT_OUT, dtype=np.int64))
     label = np.select([truth == 0, truth == 1], list(classes), "")
     table = cohort.table.assign(label=label)
+    if TRUTH in table:  # of another hospital's films the same is asked
+        table = table.assign(**{TRUTH: label})
     given = replace(cohort, table=table)
     return given if probe else given.select(table["label"] != "")
+
+
+def shows_any(cohort: Cohort, names: Iterable[str]) -> NDArray[np.bool_]:
+    """Return (N,) whether a film is known to show one of some findings, by its labels or by its column `finding`."""
+    wanted = set(map(meaning, names))
+    parts = cohort.table["finding"].astype(str).str.split(r"[|;,/+]", regex=True)
+    found = np.array([any(meaning(part) in wanted for part in told) for told in parts], dtype=bool)
+    for name in cohort.findings:
+        if meaning(name) in wanted:
+            found |= cohort.finding(name) == 1
+    return found

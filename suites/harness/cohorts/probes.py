@@ -29,6 +29,11 @@ SIMULATED = {
     "unseen": "phantom:n=120,findings=unseen",
 }
 """What stands in for the probes when the cohort itself is simulated; real films are never mixed with these."""
+SIMULATED_FINDINGS = {
+    "lateral": "phantom:n=120,view=LATERAL,findings=several",
+    "adult": "phantom:n=120,age=adult,findings=several",
+}
+"""The same where its films tell of several findings; a phantom has no further ones that could be the unseen."""
 
 
 def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort], *, cache: Path | None = None) -> dict[str, Cohort]:
@@ -49,7 +54,8 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort], *, cache: Pat
     if unknown := [role for role in given if role not in ROLES]:
         raise CohortProblem(f"no probe is called {shown(unknown[0], 40)!r}; known are {', '.join(ROLES)}")
     own = {} if cohort.laterals is None else {"lateral": cohort.laterals}
-    specs: dict[str, str | Cohort] = {**(SIMULATED if cohort.simulated else {}), **own, **given}
+    simulated = (SIMULATED_FINDINGS if cohort.findings else SIMULATED) if cohort.simulated else {}
+    specs: dict[str, str | Cohort] = {**simulated, **own, **given}
     taken, probes = {cohort.name}, {}
     for role in (role for role in ROLES if role in specs):
         probe = with_truth(load_cohort(specs[role], uncertain=cohort.uncertain, cache=cache))

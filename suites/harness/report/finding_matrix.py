@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from suites.harness.claims import Claim, Judgement, Measure
+from suites.harness.claims import Claim, Judgement, Measure, Result
 from suites.harness.cohorts.findings import LEAVE_OUT, NOT_MENTIONED, UNCERTAIN
 from suites.harness.endpoints import get
+from suites.harness.endpoints.failure_modes.white_films import cause, truly_shows
 from suites.harness.formatting import wording
 from suites.harness.performance import clean_films
+from suites.harness.predictions.conditions import parse
 from suites.harness.record import Record
 from suites.harness.report.finding_means import mean_harm, mean_scores
 from suites.harness.subjects.finding import own_finding
@@ -86,6 +88,7 @@ def _matrix(record: Record, whole: Subject) -> FindingMatrix:
         row = _row(record, claim, {one.name: (one, judged.get((claim.id, one.name))) for one in subjects})
         if any(cell.size for cell in row.cells):
             groups.setdefault(claim.section, []).append(row)
+            groups[claim.section] += _by_cause(claim, [judged.get((claim.id, one.name)) for one in subjects])
     return FindingMatrix(
         name=whole.name,
         findings=[wording.opened(wording.plain_name(subject.classes[1])) for subject in subjects],
@@ -163,6 +166,33 @@ def _row(record: Record, claim: Claim, judgements: Mapping[str, tuple[Subject, J
             size=wording.estimate(middle), interval=wording.interval(sampled) if sampled is not None else "", told=told
         )
     return Row(title=_title(claim), cells=cells, mean=mean, anchor=claim.id)
+
+
+def _by_cause(claim: Claim, judgements: Sequence[Judgement | None]) -> list[Row]:
+    """Return how often each finding is claimed of films made white, a row per cause; none of any other claim."""
+    if claim.endpoint != "called_whatever_the_cause" or claim.finding.get("class") != "{ill}":
+        return []
+    results = [one.result if one is not None else None for one in judgements]
+    return [
+        Row(
+            title=f"white from {cause(condition)}",
+            cells=[_claimed(result, condition) for result in results],
+            mean=Cell(size=""),
+            anchor=claim.id,
+        )
+        for condition in (parse(str(text)).text for text in claim.parameters["conditions"])
+    ]
+
+
+def _claimed(result: Result | None, condition: str) -> Cell:
+    """Return how often a finding is claimed of films that a condition made white."""
+    shares = [] if result is None else [one for one in result.measures if one.condition == condition]
+    name = "" if result is None else result.effect.name
+    if not (share := next((one for one in shares if one.name == name), None)):
+        return Cell(size="")
+    right = truly_shows(condition, name.removeprefix("called_"))
+    told = "may truly show it, and is not counted above" if right else ""
+    return Cell(size=wording.estimate(share), interval="may be right" if right else wording.interval(share), told=told)
 
 
 def _judged(judgement: Judgement | None) -> Cell:

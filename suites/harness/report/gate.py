@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from suites.harness.claims import Unit, Verdict
+from suites.harness.claims import Unit, Verdict, table_ids
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.findings import NEGATIVE, POSITIVE, PREFIX
 from suites.harness.errors import UsageProblem
@@ -310,11 +310,12 @@ def _effects(
 ) -> tuple[list[Change], list[str], int]:
     """Return the comparisons of claim effects, claims no longer judged (so), and the number of those not asked for."""
     back = {other: name for name, other in names.items()}
-    ours = {(claim["id"], claim["subject"]): claim for claim in now["claims"]}
+    known = table_ids()
+    ours = {(known.get(claim["id"], claim["id"]), claim["subject"]): claim for claim in now["claims"]}
     changes, lost, unasked = [], [], 0
     for old in then["claims"]:
         subject = back.get(old["subject"], old["subject"])
-        new = ours.get((old["id"], subject))
+        new = ours.get((known.get(old["id"], old["id"]), subject))
         if old["verdict"] == UNJUDGED or not old.get("effect") or old["effect"]["estimate"] is None:
             continue
         if new is None and now.get("incomplete") is not None:

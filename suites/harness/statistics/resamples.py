@@ -23,6 +23,8 @@ from suites.harness.statistics.streamed import (
     of_films,
 )
 
+KEPT, KEPT_BYTES = 4, 64 * 1024**2
+"""How many subsets of films are kept, and of weights of at most so many bytes (4,000 films)."""
 RESAMPLES = 2000
 DENSE = 20_000
 """Films up to which patients are drawn by a multinomial, and the weights of all resamples are one array."""
@@ -82,8 +84,25 @@ class Resamples:
         return cls(drawn[:, cluster], cluster, first)
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Resamples:
-        """Return the same resamples for some of the films (an exclusion, one class)."""
-        return Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
+        """Return the same resamples for some of the films (an exclusion, one class); of all films they are these.
+
+        Those of the last few masks are kept: every condition is counted on the same classes.
+        """
+        mask = np.asarray(keep)
+        if mask.dtype != np.bool_ or isinstance(self.weights, Rows) or self.weights.nbytes > KEPT_BYTES:
+            return Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
+        if mask.all():
+            return self
+        key = mask.tobytes()
+        if key not in self._subsets:
+            while len(self._subsets) >= KEPT:
+                del self._subsets[next(iter(self._subsets))]
+            self._subsets[key] = Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
+        return self._subsets[key]
+
+    @cached_property
+    def _subsets(self) -> dict[bytes, Resamples]:
+        return {}
 
     @cached_property
     def _groups(self) -> Integers:

@@ -185,7 +185,7 @@ class Subject:
         elif self.provenance.format != "service":  # a service's sha256 covers its answers, not how it is asked
             parts["respond"] = digest_of(self.respond)
         if self.temperature is not None:
-            parts["temperature"] = self.temperature.temperature
+            parts["temperature"] = list(self.temperature.temperatures) or self.temperature.temperature
         if self.heads != "softmax":  # of others nothing has changed: their identity is that of earlier versions
             parts |= {"heads": self.heads, "thresholds": [str(one) for one in self.thresholds or ()]}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

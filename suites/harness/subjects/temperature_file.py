@@ -41,6 +41,8 @@ class FittedTemperature:
             another normalisation or activation are told apart; empty for a service, and in files that never had it.
         recipe: everything that decides the pixels of that recipe, as one SHA-256 (`recipe_digest` of `subject`), so
             that two of one name are told apart; empty in files that never had it.
+        temperatures: of a subject of several findings, one for each of its logits, where each has its own; a finding
+            that none could be fitted for has the one for all. Empty where `temperature` divides all logits.
     """
 
     temperature: float
@@ -59,6 +61,7 @@ class FittedTemperature:
     seen: tuple[str, ...]
     answers: tuple[float, ...] = ()
     recipe: str = ""
+    temperatures: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not _number(self.temperature) or self.temperature <= 0:
@@ -67,6 +70,15 @@ class FittedTemperature:
             raise UsageProblem(
                 f"the interval {self.low!r} to {self.high!r} does not hold the temperature {self.temperature:g}"
             )
+        if self.temperatures and len(self.temperatures) != len(self.classes):
+            raise UsageProblem(f"{len(self.temperatures)} temperatures for {len(self.classes)} logits; one is for each")
+        if wrong := [one for one in self.temperatures if not _number(one) or one <= 0]:
+            raise UsageProblem(f"a temperature is a positive number, not {wrong[0]!r}")
+
+    @property
+    def divisors(self) -> tuple[float, ...]:
+        """(K,) what each logit of the weights is divided by."""
+        return self.temperatures or (self.temperature,) * len(self.classes)
 
     def text(self) -> str:
         """Return the file's content: JSON, floats to the last bit."""
@@ -102,7 +114,7 @@ def read_temperature(path: Path) -> FittedTemperature:
         check(document, _CONTENT)
     except ValueError as problem:
         raise UsageProblem(f"{path}: not a complete temperature file ({problem})") from problem
-    listed = {key: tuple(document.get(key, ())) for key in ("classes", "seen", "answers")}
+    listed = {key: tuple(document.get(key, ())) for key in ("classes", "seen", "answers", "temperatures")}
     known = {field.name for field in fields(FittedTemperature)}
     try:
         return FittedTemperature(**{key: value for key, value in document.items() if key in known} | listed)
@@ -117,6 +129,7 @@ def _number(value: object) -> bool:
 _TEXT = {"type": "string", "maxLength": 4096, "description": "text"}
 _TEXTS = {"type": "array", "items": _TEXT, "description": "a list of texts"}
 _NUMBER = {"type": "number", "description": "a number"}
+_NUMBERS = {"type": "array", "items": _NUMBER, "description": "a list of numbers"}
 _COUNT = {"type": "integer", "minimum": 0, "description": "a number of films or patients"}
 _CONTENT: Mapping[str, Any] = {
     "type": "object",
@@ -126,6 +139,6 @@ _CONTENT: Mapping[str, Any] = {
         **dict.fromkeys(("temperature", "low", "high", "nll_before", "nll_after"), _NUMBER),
         **dict.fromkeys(("films", "patients"), _COUNT),
         **dict.fromkeys(("classes", "seen"), _TEXTS),
-        "answers": {"type": "array", "items": _NUMBER, "description": "a list of numbers"},
+        **dict.fromkeys(("answers", "temperatures"), _NUMBERS),
     },
 }

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from suites.harness.errors import SubjectProblem
+from suites.harness.subjects.heads import log_odds
 from suites.harness.subjects.output_scale import pattern_logits
 from suites.harness.subjects.subject import Subject, recipe_digest
 from suites.harness.subjects.temperature_file import FittedTemperature, read_temperature
 
 
 class Tempered(nn.Module):
-    """A network whose logits are divided by one number; differentiable, and no call changes."""
+    """A network whose logits are divided by one number, or each by its own; differentiable, and no call changes."""
 
-    def __init__(self, network: nn.Module, temperature: float) -> None:
+    temperature: float | Tensor
+
+    def __init__(self, network: nn.Module, temperature: float | Tensor) -> None:
         super().__init__()
         self.network = network
-        self.temperature = temperature
+        if isinstance(temperature, Tensor):
+            self.register_buffer("temperature", temperature)
+        else:
+            self.temperature = temperature
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return (B, K) logits / T for (B, C, S, S) pixels in [0, 1]."""
@@ -30,6 +38,8 @@ class Tempered(nn.Module):
 
 def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
     """Return the subject with its logits divided by a fitted temperature; name, provenance and fingerprint say so.
+
+    Of findings the operating points move with their logits, so that no call changes.
 
     Raises:
         SubjectProblem: the temperature was fitted for other weights or classes, or the subject carries one already.
@@ -54,20 +64,42 @@ def with_temperature(subject: Subject, fitted: FittedTemperature) -> Subject:
             f"the temperature was fitted for the classes {', '.join(fitted.classes)}, but {subject.name} answers "
             f"{', '.join(subject.classes)}"
         )
-    divisor = fitted.temperature
-    told = (
-        f"logits divided by T = {divisor:.4g} ({fitted.low:.4g} to {fitted.high:.4g}), fitted on {fitted.films} films "
-        f"of {fitted.cohort}"
-    )
+    divisor, name = fitted.temperature, f"{subject.name}-T{fitted.temperature:.3g}"
+    size = f"T = {divisor:.4g} ({fitted.low:.4g} to {fitted.high:.4g})"
+    by: float | Tensor = divisor
+    if fitted.temperatures:
+        if subject.heads != "sigmoid":
+            raise SubjectProblem(f"{subject.name} answers one class among several: its logits have one temperature")
+        by, name = _device_of(subject, fitted.temperatures), f"{subject.name}-T-per-finding"
+        size = "T of its own each: " + ", ".join(
+            f"{one} {own:.3g}" for one, own in zip(subject.classes, fitted.temperatures, strict=True)
+        )
+    told = f"logits divided by {size}, fitted on {fitted.films} films of {fitted.cohort}"
     told += _other_recipe(subject, fitted)
     origin = replace(subject.provenance, notes=(*subject.provenance.notes, told))
     return replace(
         subject,
-        name=f"{subject.name}-T{divisor:.3g}",
+        name=name,
         provenance=origin,
         temperature=fitted,
-        network=None if subject.network is None else Tempered(subject.network, divisor),
-        respond=None if subject.respond is None else _cooled(subject.respond, divisor),
+        network=None if subject.network is None else Tempered(subject.network, by),
+        respond=None if subject.respond is None else _cooled(subject.respond, by),
+        thresholds=_moved(subject.thresholds, fitted.divisors),
+    )
+
+
+def _device_of(subject: Subject, temperatures: Sequence[float]) -> Tensor:
+    """Return (K,) temperatures where the subject's logits are."""
+    return torch.tensor(temperatures, dtype=torch.float32, device=subject.device)
+
+
+def _moved(thresholds: tuple[float, ...] | None, divisors: Sequence[float]) -> tuple[float, ...] | None:
+    """Return the operating points, as probabilities, at which the divided logits call what they called before."""
+    if thresholds is None:
+        return None
+    return tuple(
+        one if math.isnan(one) else 1 / (1 + math.exp(-log_odds(one) / by))
+        for one, by in zip(thresholds, divisors, strict=True)
     )
 
 
@@ -96,7 +128,9 @@ def _same_answers(fitted: Sequence[float], here: Sequence[float]) -> bool:
     return max(abs(one - other) for one, other in zip(fitted, here, strict=True)) <= 1e-3 * spread
 
 
-def _cooled(respond: Callable[[Sequence[Tensor]], Tensor], temperature: float) -> Callable[[Sequence[Tensor]], Tensor]:
+def _cooled(
+    respond: Callable[[Sequence[Tensor]], Tensor], temperature: float | Tensor
+) -> Callable[[Sequence[Tensor]], Tensor]:
     def answer(films: Sequence[Tensor]) -> Tensor:
         return respond(films) / temperature
 

@@ -17,6 +17,7 @@ from robustness import perturbation
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.cohorts.external import is_external
+from suites.harness.cohorts.finding_names import labelled
 from suites.harness.cohorts.layouts import align_labels
 from suites.harness.cohorts.quoting import listed
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
@@ -170,7 +171,12 @@ def answers_of(record: Record, subject: Subject, cohort: Cohort, *, labels_must_
         rows.reindex(order).reset_index(names="image").assign(condition=name) for name, rows in by_condition.items()
     ]
     shown = pd.concat(aligned, ignore_index=True).assign(undefined="")
-    named = align_labels(with_truth(cohort), subject.classes, probe=not labels_must_fit)
+    known, probe = with_truth(cohort), not labels_must_fit
+    if subject.whole is None:
+        named = align_labels(known, subject.classes, probe=probe)
+    else:
+        without, finding = subject.classes
+        named = labelled(known, finding, (without, finding), probe=probe)
     predictions = Predictions(shown, None, pd.DataFrame(columns=["cohort", "file", "reason"]), 0)
     return Answers.of(subject, named, predictions, seed=record.seed)
 

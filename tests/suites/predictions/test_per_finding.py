@@ -116,7 +116,7 @@ def test_what_fails_by_construction_fails_on_its_finding_and_on_no_other(tmp_pat
     failed, held = (found["contrast.gamma", f"two: {name}"] for name in (MASS, EFFUSION))
     assert failed.verdict is Verdict.SUPPORTED, failed.reason
     assert held.verdict is Verdict.NOT_SUPPORTED, held.reason
-    asked = found["classes.viral_called_bacterial", f"two: {MASS}"]
+    asked = found["classes.finding_for_another", f"two: {MASS}"]
     assert asked.verdict is Verdict.NOT_EVALUABLE
     assert asked.reason == "findings do not exclude one another, so none is taken for another"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from calibration import ood
 from suites.harness import statistics
@@ -15,7 +17,7 @@ from suites.harness.endpoints.dataset_scope import file_properties, shortcut_bas
 from suites.harness.endpoints.parameters import ClassName, Number, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable, UsageProblem
-from suites.harness.formatting.cells import points, whole_percent
+from suites.harness.formatting.cells import percent, points, whole_percent
 from suites.harness.formatting.wording import plain_name, spanned
 from suites.harness.statistics import Resamples, Sampled, ranked
 
@@ -43,7 +45,7 @@ def _all_splits(cohort: Cohort) -> Cohort:
         NotEvaluable: there is only one split, or the cohort was made in Python.
     """
     try:
-        whole = load_cohort(cohort.spec, split=None)
+        whole = load_cohort(cohort.spec, split=None, uncertain=cohort.uncertain)
     except UsageProblem as problem:
         raise NotEvaluable(f"the other splits of {cohort.name} cannot be read: {problem}") from problem
     if whole.table["split"].nunique() < 2:
@@ -117,19 +119,27 @@ def patient_overlap(cohort: Cohort, _: Claim) -> Result:
     share = float(row["shared"] / row["patients_b"])
     return Result(
         effect=_exact("patient_overlap", share, len(whole), whole.patients),
-        summary=(
-            f"{row['shared']} of {row['patients_b']} test patients also occur in train. Taken by the bare number alone "
-            f"it would seem to be {row['shared_numbers']} of {row['numbers_b']}: bacterial and viral films are counted "
-            "separately, so the number is not the patient."
-        ),
+        summary=(f"{row['shared']} of {row['patients_b']} test patients also occur in train.{_by_number(row)}"),
         tables={"Patients shared between splits": table},
+    )
+
+
+def _by_number(row: pd.Series) -> str:
+    """Return what the bare numbers of patients would say, where they are counted so that it is something else."""
+    if not row["numbers_b"]:
+        return ""
+    return (
+        f" Taken by the bare number alone it would seem to be {row['shared_numbers']} of {row['numbers_b']}: bacterial "
+        "and viral films are counted separately, so the number is not the patient."
     )
 
 
 @endpoint("class_mix_shift", about="cohort")
 def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
-    """Total variation distance between the class mix of train and test."""
+    """Total variation distance between the class mix of train and test; of findings the largest change of a share."""
     whole = _all_splits(cohort)
+    if whole.findings:
+        return _finding_mix_shift(whole)
     mix = file_properties.class_mix(whole.table)
     shares = mix.pivot_table(index="label", columns="split", values="share", fill_value=0.0)
     if not {"train", "test"} <= set(shares.columns):
@@ -144,6 +154,52 @@ def class_mix_shift(cohort: Cohort, _: Claim) -> Result:
     )
 
 
+def _as_free_of_findings(cohort: Cohort, free: str) -> Cohort:
+    """Return the films labelled with all findings, as free of any (the class `free`) or not.
+
+    Raises:
+        NotEvaluable: the films are all of one kind, or of none something is known.
+    """
+    truth = np.stack([cohort.finding(name) for name in cohort.findings])
+    shown, known = (truth == 1).any(axis=0), (truth >= 0).all(axis=0)
+    label = np.where(shown, "with a finding", np.where(known, free, ""))
+    if len(kinds := set(label[label != ""])) < 2:
+        told = f"all films of which something is known are {kinds.pop()}" if kinds else "nothing is known of any film"
+        raise NotEvaluable(f"{told}, so nothing can be told apart")
+    table = cohort.table.assign(label=label)
+    return replace(cohort, table=table).select(table["label"] != "")
+
+
+def _finding_mix_shift(whole: Cohort) -> Result:
+    """Return how much more often the finding whose share changes most is positive in one split than in the other.
+
+    Films of which the labels do not tell a finding are left out of its share.
+    """
+    splits = whole.table["split"].astype(str).to_numpy()
+    if not {"train", "test"} <= set(splits):
+        raise NotEvaluable(f"{whole.name} has no train and test split")
+    rows = []
+    for name in whole.findings:
+        truth = whole.finding(name)
+        known = [(splits == split) & (truth >= 0) for split in ("train", "test")]
+        if all(one.any() for one in known):
+            train, test = (float(truth[one].mean()) for one in known)
+            rows.append({"finding": name, "share in train": train, "share in test": test, "change": abs(test - train)})
+    if not rows:
+        raise NotEvaluable(f"no finding of {whole.name} is labelled both in train and in test")
+    table = pd.DataFrame(rows).sort_values("change", ascending=False, kind="stable")
+    first = table.iloc[0]
+    return Result(
+        effect=_exact("finding_share_change", float(first["change"]), len(whole), whole.patients, unit="width"),
+        summary=(
+            f"{plain_name(str(first['finding']))} is on {percent(first['share in train'])} of the films of train that "
+            f"are labelled with or without it, and on {percent(first['share in test'])} of those of test; no finding's "
+            "share changes more."
+        ),
+        tables={"Share of films with each finding by split": table.reset_index(drop=True)},
+    )
+
+
 @endpoint(
     "shortcut_auroc",
     about="cohort",
@@ -155,6 +211,8 @@ def shortcut_auroc(cohort: Cohort, claim: Claim) -> Result:
     Of many films a random sample is looked at, whole patients of every class; the interval is that of the sample.
     """
     positive, cues = claim.parameters["class"], claim.parameters["cues"]
+    if cohort.findings:
+        cohort = _as_free_of_findings(cohort, positive)
     sample = cohort.limited(file_properties.MOST_AUDITED, seed=0)
     properties = file_properties.audit_files(sample).properties
     probabilities = shortcut_baselines.shortcut_probabilities(properties, cues)

@@ -123,6 +123,21 @@ def _seen(answers: Answers, at: int, condition: str) -> Seen:
     )  # fmt: skip
 
 
+def explained(answers: Answers, called: npt.ArrayLike) -> list[int]:
+    """Return which logit the map of each film explains: that of the class it is called, of one finding always its own.
+
+    What stands for the absence of a finding is one number for all films, which no pixel moves: its map would be flat.
+    So a map of a finding shows what speaks for it, also on a film on which it is denied.
+
+    Args:
+        answers: of the subject.
+        called: (M,) class called of each film.
+    """
+    calls = np.asarray(called).astype(np.int64)
+    own = len(answers.subject.classes) - 1
+    return [own] * len(calls) if answers.subject.whole is not None else [int(one) for one in calls]
+
+
 def inputs(answers: Answers, index: Sequence[int], condition: str = CLEAN) -> Tensor:
     """Return (M, C, S, S) network input of some films under a condition; all channels are the same grey."""
     grey = cat([_seen(answers, at, condition).grey for at in index])
@@ -160,15 +175,15 @@ def attribute(
     *,
     targets: Sequence[int] | None = None,
 ) -> Maps:
-    """Attribute each film's call under a condition, or the class in `targets` (M,), to its pixels.
+    """Attribute each film's call (see `explained`) under a condition, or the class in `targets` (M,), to its pixels.
 
     Raises:
         NotEvaluable: the method is not valid for this subject; the reason is its own.
     """
-    called = targets if targets is not None else answers.called(condition)[index].astype(np.int64).tolist()
+    asked = targets if targets is not None else explained(answers, answers.called(condition)[index])
     work = MapWork(seed=answers.seed, resolution=answers.resolution, condition=parse(condition), code=code_of([method]))
     with answers.progress.doing("explaining", f"{answers.subject.name}, {method}"):
-        blocks = cut(rows_of(answers, index, called), saliency_work.FILMS, [method])
+        blocks = cut(rows_of(answers, index, asked), saliency_work.FILMS, [method])
         rows = list(asking_for(answers, work, cache).rows(blocks))
     return Maps(index, unpacked(rows, method), lambda: inputs(answers, index.tolist(), condition))
 
@@ -244,9 +259,9 @@ def sanity(answers: Answers, index: npt.NDArray[np.int64], method: str, cache: P
 def _checking(
     answers: Answers, few: npt.NDArray[np.int64], methods: Sequence[str], cache: Path
 ) -> tuple[Asking, list[Block]]:
-    called = answers.called()[few].astype(np.int64).tolist()
+    asked = explained(answers, answers.called()[few])
     work = SanityWork(seed=answers.seed, resolution=answers.resolution, code=code_of(methods))
-    return asking_for(answers, work, cache, each=STAGES + 1), cut(rows_of(answers, few, called), CHECKED, methods)
+    return asking_for(answers, work, cache, each=STAGES + 1), cut(rows_of(answers, few, asked), CHECKED, methods)
 
 
 def prepare(
@@ -259,8 +274,8 @@ def prepare(
     asking, blocks = _checking(answers, index[:CHECKED], methods, cache)
     with answers.progress.doing("explaining", f"{answers.subject.name}, are maps lost with the weights"):
         list(asking.by_block(blocks))
-    called = answers.called()[few].astype(np.int64).tolist()
+    asked = explained(answers, answers.called()[few])
     work = MapWork(seed=answers.seed, resolution=answers.resolution, code=code_of(methods))
     with answers.progress.doing("explaining", f"{answers.subject.name}, all methods"):
-        maps = cut(rows_of(answers, few, called), saliency_work.FILMS, methods)
+        maps = cut(rows_of(answers, few, asked), saliency_work.FILMS, methods)
         list(asking_for(answers, work, cache).by_block(maps))

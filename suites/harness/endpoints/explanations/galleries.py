@@ -95,7 +95,7 @@ class Scene:
     @property
     def targets(self) -> list[int]:
         """(M,) the class that both maps of a film explain, what it is called in the end: only so do they compare."""
-        return [int(call) for call in (self.after or self.before).probabilities.argmax(axis=1)]
+        return attribution.explained(self.answers, (self.after or self.before).probabilities.argmax(axis=1))
 
     def truth(self, row: int) -> str | None:
         """What the film at a row shows: its class, else a finding that has none, else nothing is known."""

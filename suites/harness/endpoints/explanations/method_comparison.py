@@ -156,7 +156,7 @@ def _believing(
         seed=answers.seed, resolution=answers.resolution, slow=evidence.profile != "quick", code=code_of(methods),
         cache=evidence.cache if answers.blocks_at is None else answers.blocks_at,
     )  # fmt: skip
-    rows = rows_of(answers, few, answers.called()[few].astype(np.int64).tolist())
+    rows = rows_of(answers, few, attribution.explained(answers, answers.called()[few]))
     with answers.progress.doing("explaining", f"{answers.subject.name}, are maps faithful"):
         asking = attribution.asking_for(answers, work, evidence.cache, each=0)
         return {block.asked: found for block, found in asking.by_block(cut(rows, len(rows), methods))}

@@ -8,10 +8,12 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from calibration import scores
 from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
+from suites.harness.cohorts.finding_names import shows_any
 from suites.harness.cohorts.probes import FILMS
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
@@ -31,6 +33,8 @@ from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.statistics import Sampled, difference
 
+Films = npt.NDArray[np.bool_]
+
 
 @endpoint(
     "called_whatever_the_cause",
@@ -48,7 +52,8 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
 
     With its spread, the controls, and a table of whatever else is called. Each cause is a condition that adds the same
     kind of density for another reason, so a subject that read causes would answer them differently. `sham` puts the
-    density outside the lung, `matched` spreads the same dose evenly.
+    density outside the lung, `matched` spreads the same dose evenly. Of a finding, the causes that may truly show it
+    stand beside the mean: to claim it of them is no failure.
     """
     answers, name = evidence.main, claim.parameters["class"]
     among, whose = films_of(answers, claim), "films"
@@ -57,7 +62,10 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     if other := claim.parameters["other_than"]:
         whose = f"films of other classes than {plain_name(other)}"
         among &= (answers.labels >= 0) & (answers.labels != answers.class_index(other))
-    causes = [parse(text).text for text in claim.parameters["conditions"]]
+    named = [parse(text).text for text in claim.parameters["conditions"]]
+    right = [text for text in named if _is_right(answers, text, name)]
+    if not (causes := [text for text in named if text not in right]):
+        raise NotEvaluable(f"every cause may truly show {plain_name(name)}, so claiming it is no failure")
     refused = Refused.of(answers, causes, among)
     everywhere = refused.films
     shares = {condition: answers.score(f"called_{name}", condition, everywhere) for condition in causes}
@@ -70,7 +78,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         measured("cause_spread", f"{most} - {least}", difference(shares[most], shares[least]), n, unit="points")
     )
     unseen: list[str] = []
-    for condition in (CLEAN, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
+    for condition in (CLEAN, *right, *filter(None, (claim.parameters["sham"], claim.parameters["matched"]))):
         try:
             seen = everywhere & np.isfinite(answers.called(condition))
         except NotEvaluable as reason:  # a control takes nothing from the verdict
@@ -81,13 +89,16 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             continue
         share = answers.score(f"called_{name}", condition, seen)
         measures.append(measured(f"called_{name}", condition, share, int(seen.sum()), unit="share"))
+        if condition in right:
+            said = f"called so in {percent(share.estimate)} of cases"
+            unseen.append(f"{in_words(condition)} may truly show {plain_name(name)} and is not counted ({said}).")
     sure = statistics.average(
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
     )
     measures.append(measured("confident_share", "all causes", sure, n, unit="share"))
     measures += toll(answers, causes, everywhere, "mean over causes - clean")
     effect = measured(f"called_{name}", "mean over causes", mean, n, unit="share")
-    rows = [row for condition in causes for row in white_films.said(answers, condition, everywhere, by_side=False)]
+    rows = [row for condition in named for row in white_films.said(answers, condition, everywhere, by_side=False)]
     return Result(
         effect=effect,
         p_beyond=beyond(mean, claim),
@@ -106,6 +117,12 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
+
+
+def _is_right(answers: Answers, condition: str, name: str) -> bool:
+    """Whether a subject of findings that claims one of a film made white so may be right."""
+    asked = answers.subject.whole is not None and name == answers.subject.classes[-1]
+    return asked and white_films.truly_shows(condition, name)
 
 
 def _between(estimates: dict[str, float], least: str, most: str) -> str:
@@ -152,22 +169,22 @@ def _causes(
 def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     """Share of the films of a probe (`role`) that are called, or called `of`, with more than 90 % confidence."""
     probe, main = evidence.probe(claim.parameters["role"]), evidence.main
-    everyone, of = np.ones(len(probe.cohort), dtype=bool), claim.parameters["of"]
-    share = _surely(probe, of, everyone)
-    n, role = len(probe.cohort), claim.parameters["role"]
-    both, smallest = TwoCohorts.of(main, probe), smallest_kind(probe)
+    of, role = claim.parameters["of"], claim.parameters["role"]
+    asked = _asked_about(probe, of, role)
+    share, n = _surely(probe, of, asked), int(asked.sum())
+    both, smallest = TwoCohorts.of(main, probe), smallest_kind(probe, asked)
 
     def on_probe(name: str, sampled: Sampled) -> Measure:
         return measured(name, role, sampled, n, unit="share", smallest=smallest, needed=50)
 
-    usual = np.ones(len(main.cohort), dtype=bool)
-    surely = measured("confident_share", CLEAN, _surely(main, of, usual), len(main.cohort), unit="share")
+    usual = main.labels == main.class_index(of) if of else np.ones(len(main.cohort), dtype=bool)
+    surely = measured("confident_share", CLEAN, _surely(main, of, usual), int(usual.sum()), unit="share")
     measures = [
         surely,
-        on_probe("mean_confidence", probe.score("mean_confidence", CLEAN, everyone)),
+        on_probe("mean_confidence", probe.stated.score("mean_confidence", CLEAN, asked)),
     ]
     measures += [
-        on_probe(f"called_{name}", probe.score(f"called_{name}", CLEAN, everyone)) for name in probe.subject.classes
+        on_probe(f"called_{name}", probe.score(f"called_{name}", CLEAN, asked)) for name in probe.subject.classes
     ]
     uncertainty = scores.get("max-softmax")
     caught = both.auroc(np.concatenate([uncertainty(answers.logits()) for answers in (main, probe)]))
@@ -178,8 +195,13 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     known, rarest = counted(probe, "accuracy", labelled)
     measured_right = [] if right is None else [measured("accuracy", role, right, known, unit="share", smallest=rarest)]
     films = FILMS.get(role, f"{role} films")
-    said = f"are called {plain_name(of)}" if of else "are called"
     lost, sentence = _lost(main, probe, films)
+    if of:
+        films = "films with a finding that it does not answer" if role == "unseen" else films
+        told = f"{films} that are not known to show {plain_name(of)} are said to show it"
+        judged = f"their mean probability of it is {percent(_mean_probability(probe, of, asked).estimate)}"
+    else:
+        told, judged = f"{films} are called", _rightly(share, right, known, n, role)
     return Result(
         effect=on_probe("confident_share", share),
         p_beyond=beyond(share, claim),
@@ -188,20 +210,47 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
         films=films,
         measures=[*measures, *measured_right, *lost],
         summary=(
-            f"{percent(share.estimate)} of {n} {films} {said} with more than {whole_percent(CONFIDENT)} "
-            f"confidence, {_rightly(share, right, known, n, role)}; its own confidence tells them from the usual films "
+            f"{percent(share.estimate)} of {n} {told} with more than {whole_percent(CONFIDENT)} "
+            f"confidence, {judged}; its own confidence tells them from the usual films "
             f"with an AUROC of {against_chance(caught)}.{sentence}"
         ),
-        galleries=_surest(probe, films),
+        galleries=_surest(probe, films, of, asked),
     )
 
 
-def _surely(answers: Answers, of: str, among: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Sampled:
-    """Return the share of films that are called with confidence, or called a class with it."""
+def _asked_about(probe: Answers, of: str, role: str) -> Films:
+    """Return (N,) the films of a probe that are counted: of a finding, those that are not known to show it.
+
+    A film is one of the `unseen` only where it shows no finding that the subject answers.
+
+    Raises:
+        NotEvaluable: there are none.
+    """
+    if not of:
+        return np.ones(len(probe.cohort), dtype=bool)
+    whole = probe.subject.whole
+    answered = whole.classes if whole is not None and role == "unseen" else ()
+    asked = (probe.labels != probe.class_index(of)) & ~shows_any(probe.cohort, [*answered, of])
+    if not asked.any():
+        known = "one of the findings that the subject answers" if answered else plain_name(of)
+        raise NotEvaluable(f"every film of {probe.cohort.name} shows {known}, so none is asked about")
+    return np.asarray(asked, dtype=bool)
+
+
+def _surely(answers: Answers, of: str, among: Films) -> Sampled:
+    """Return the share of films that are called with confidence; of a finding, that are said to show it with it.
+
+    Its confidence is the probability that the subject states, wherever its operating point lies.
+    """
     if not of:
         return answers.score("confident_share", CLEAN, among)
-    sure = answers.probabilities().max(axis=1) > CONFIDENT
-    return answers.rate(sure & (answers.called() == answers.class_index(of)), among)
+    index = answers.class_index(of)
+    sure = answers.stated.probabilities()[:, index] > CONFIDENT
+    return answers.rate(sure & (answers.called() == index), among)
+
+
+def _mean_probability(answers: Answers, of: str, among: Films) -> Sampled:
+    return answers.rate(answers.stated.probabilities()[:, answers.class_index(of)], among)
 
 
 def _lost(main: Answers, probe: Answers, films: str) -> tuple[list[Measure], str]:
@@ -231,14 +280,17 @@ def _rightly(sure: Sampled, right: Sampled | None, labelled: int, films: int, ro
     return f"{but} {percent(right.estimate)} {whose} are called right"
 
 
-def _surest(probe: Answers, films: str, how_many: int = 6) -> dict[str, list[GalleryItem]]:
-    """Return those `films` of a probe that were called most confidently."""
-    confidence = probe.probabilities().max(axis=1)
+def _surest(probe: Answers, films: str, of: str, among: Films, how_many: int = 6) -> dict[str, list[GalleryItem]]:
+    """Return those `films` of a probe that were called most confidently, or said so to show a finding."""
+    stated = probe.stated.probabilities()
+    confidence = np.where(among, stated[:, probe.class_index(of)] if of else stated.max(axis=1), -1.0)
     items = []
-    for index in np.argsort(-confidence, kind="stable")[:how_many]:
+    for index in np.argsort(-confidence, kind="stable")[: min(how_many, int(among.sum()))]:
         image = probe.images[index]
         finding = str(probe.cohort.table["finding"].iloc[index]) or "not labelled"
-        call = f"{film_figures.called(probe, image)[0]} {whole_percent(confidence[index])}"
+        called = plain_name(of) if of else film_figures.called(probe, image)[0]
+        call = f"{called} {whole_percent(confidence[index])}"
         draw = partial(film_figures.film_by_film, probe, image, [CLEAN])
         items.append(GalleryItem(caption=f"{image}: {finding}", draw=draw, facts={"calls": call}))
-    return {f"Most confident calls on {films}": items}
+    what = f"Surest claims of {plain_name(of)} on {films}" if of else f"Most confident calls on {films}"
+    return {what: items}

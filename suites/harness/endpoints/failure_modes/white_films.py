@@ -20,6 +20,7 @@ from robustness.draws import Draws
 from robustness.opacity import side_of
 from suites.harness.claims import Measure
 from suites.harness.cohorts.class_roles import healthy
+from suites.harness.cohorts.finding_names import meaning
 from suites.harness.endpoints.registry import measured
 from suites.harness.formatting.cells import cell, percent, whole_percent
 from suites.harness.formatting.cells import columns as numbers_of
@@ -31,6 +32,14 @@ from suites.harness.statistics import Interval, Sampled
 
 Films = npt.NDArray[np.bool_]
 NORMAL = "normal"
+TRULY = {
+    "whiteout_lobar": {"consolidation", "pneumonia", "infiltration", "lung opacity"},
+    "whiteout_effusion": {"pleural effusion"},
+    "whiteout_collapse": {"atelectasis", "lung opacity"},
+    "whiteout_mass": {"mass", "lung lesion", "nodule/mass", "lung opacity"},
+    "whiteout_bilateral": {"consolidation", "pneumonia", "infiltration", "edema", "lung opacity"},
+}
+"""Perturbation -> the findings, by `finding_names.meaning`, that a film it made white may truly show."""
 RISK = 0.05
 """Errors that abstaining on the least sure clean films leaves, as in the claims about abstention."""
 BOTH_SIDES, ANY_SIDE = "both", "any"
@@ -73,6 +82,11 @@ class Said:
         if self.left is not None:
             found.append(measured("left_to_a_person", where, self.left, self.n, unit="share"))
         return found
+
+
+def truly_shows(condition: str, name: str) -> bool:
+    """Whether a film that a condition made white may truly show a finding, so that claiming it is no failure."""
+    return meaning(name) in {meaning(one) for one in TRULY.get(parse(condition).perturbation, ())}
 
 
 def groups_of(answers: Answers) -> dict[str, Films]:

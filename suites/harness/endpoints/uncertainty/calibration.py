@@ -29,6 +29,7 @@ from suites.harness.formatting.severities import in_words
 from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
 from suites.harness.statistics import Integers, Sampled
+from suites.harness.subjects.subject import Subject
 
 ECE = "ece/top-label/15/equal-width"
 BESIDE = (
@@ -44,9 +45,17 @@ BESIDE = (
     "slope/top-label",
     "intercept/top-label",
 )
+OF_A_FINDING = "class-1"
+"""The view in place of the winning class where a finding is asked about: its probability against whether it is there. A
+finding that is said too surely is else made up for by one that is denied too timidly."""
 METHODS = {"accelerated": "accelerated patient bootstrap", "inverted": "inverted test over patients"}
 CURVE_FILMS = 200
 """Films per class below which a calibration curve is exploratory."""
+
+
+def named_for(subject: Subject, name: str = ECE) -> str:
+    """Return the full name of a measure as it is taken of a subject: of one finding, of the finding's probability."""
+    return name if subject.whole is None else name.replace("/top-label", f"/{OF_A_FINDING}")
 
 
 @endpoint(
@@ -56,36 +65,40 @@ CURVE_FILMS = 200
 @reasoned
 @held_out
 def calibration_error(evidence: Evidence, claim: Claim) -> Result:
-    """Top-label ECE, beside what a perfectly calibrated subject with these confidences would show on these films."""
+    """ECE of the call, beside what a perfectly calibrated subject with these confidences would show on these films.
+
+    Of one finding it is that of the finding's own probability.
+    """
     answers, condition = evidence.main, claim.parameters["condition"]
+    ece, view = named_for(answers.subject), "top-label" if answers.subject.whole is None else OF_A_FINDING
     everyone = LabelledFilms.of(answers.stated, condition)
     films = everyone.among(everyone.sample())
     probabilities = softmax(films.logits)
-    together = null_band.patient_correlation(probabilities, films.labels, films.patients)
+    together = null_band.patient_correlation(probabilities, films.labels, films.patients, view)
     found = measures.measured(
-        (ECE,),
+        (ece,),
         films.logits,
         films.labels,
         groups=films.patients,
         weights=films.resamples.weights,
         left_out=films.resamples.left_out,
         within=together,
-        beside=BESIDE,
+        beside=[named_for(answers.subject, name) for name in BESIDE],
     )
-    band = found[ECE].band
-    if band is None or found[ECE].interval is None:
-        raise NotEvaluable(f"{ECE} has no null band")
+    band = found[ece].band
+    if band is None or found[ece].interval is None:
+        raise NotEvaluable(f"{ece} has no null band")
     printed = [_printed(name, condition, value, films) for name, value in found.items() if np.isfinite(value.estimate)]
     few, many = len(films.labels), len(everyone.labels)
     sampled = f" From {few:,} of {many:,} films, a random sample of whole patients." if few < many else ""
-    surely = "more than" if band.exceeded_by(found[ECE].estimate) else "no more than"
+    surely = "more than" if band.exceeded_by(found[ece].estimate) else "no more than"
     return Result(
         effect=printed[0],
-        p_beyond=band.p_value(found[ECE].estimate),
+        p_beyond=band.p_value(found[ece].estimate),
         headroom=[headroom.skill(answers)],
         measures=printed[1:],
         summary=(
-            f"ECE ({ECE}) is {found[ECE].estimate:.3f}; perfect calibration would show {band.mean:.3f} on these "
+            f"ECE ({ece}) is {found[ece].estimate:.3f}; perfect calibration would show {band.mean:.3f} on these "
             f"films, and up to {band.upper:.3f} in 95 of 100 cohorts, so this is {surely} chance.{sampled}"
         ),
         figures={
@@ -95,8 +108,7 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
                 films.labels,
                 groups=films.patients,
                 weights=films.resamples.weights,
-                views={"top-label": "Winning class"}
-                | {f"class-{index}": name for index, name in enumerate(answers.subject.classes)},
+                views=_views(answers.subject),
                 within=together,
             ),
             "confidence": partial(diagrams.confidence_histogram, probabilities, films.labels),
@@ -107,6 +119,13 @@ def calibration_error(evidence: Evidence, claim: Claim) -> Result:
             netcal_table.TITLE: netcal_table.beside_netcal(films.logits, films.labels),
         },
     )
+
+
+def _views(subject: Subject) -> dict[str, str]:
+    """Return view -> title of the reliability diagrams: of one finding that of its probability alone."""
+    if subject.whole is not None:
+        return {OF_A_FINDING: subject.classes[-1]}
+    return {"top-label": "Winning class"} | {f"class-{index}": name for index, name in enumerate(subject.classes)}
 
 
 def _printed(name: str, condition: str, value: measures.Measured, films: LabelledFilms) -> Measure:
@@ -142,7 +161,7 @@ def _named(found: Mapping[str, measures.Measured]) -> pd.DataFrame:
 
 def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str, Callable[[], Figure]]:
     """Return a figure of the ECE under each severity of the conditions a claim lists."""
-    answers = evidence.main
+    answers, ece = evidence.main, named_for(evidence.subject)
     chains: dict[str, list[tuple[int, str]]] = {}
     for item in expand(claim.parameters["conditions"], evidence.severities):
         chains.setdefault(item.perturbation, [(0, CLEAN)]).append((item.severity, item.text))
@@ -158,8 +177,8 @@ def _by_severity(evidence: Evidence, claim: Claim, together: float) -> dict[str,
                 films = films.among(films.sample())
                 value = measures.measured(
                     (), films.logits, films.labels, groups=films.patients, weights=films.resamples.weights,
-                    within=together, draws=200, beside=(ECE,),
-                )[ECE]  # fmt: skip
+                    within=together, draws=200, beside=(ece,),
+                )[ece]  # fmt: skip
                 ends = value.interval
                 points.append(
                     (

@@ -20,7 +20,7 @@ from calibration.interval import MISSING
 from calibration.recalibrator import Recalibrator
 from calibration.validation import CalibrationError, FloatArray, IntArray
 from suites.harness.cohorts.probes import FILMS
-from suites.harness.endpoints.uncertainty.calibration import ECE
+from suites.harness.endpoints.uncertainty.calibration import ECE, named_for
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable
 from suites.harness.foreign_code import foreign
@@ -80,7 +80,7 @@ def under_shifts(
 
     Films of the cohort are recalibrated by the fit that never saw their patient, probes (other films) by the pooled.
     """
-    rows = []
+    rows, ece = [], named_for(evidence.subject)
     for name in dict.fromkeys([CLEAN, *conditions]):
         try:
             films = LabelledFilms.of(evidence.main.stated, CLEAN, name)
@@ -89,17 +89,17 @@ def under_shifts(
             continue
         inside = films.keep[clean.keep]
         there = crossfit.CrossFit(fits.fold[inside], fits.models, fits.pooled)
-        rows.append(_under_shift(name, films, crossfit.recalibrated(there, films.logits), fitted))
+        rows.append(_under_shift(name, films, crossfit.recalibrated(there, films.logits), fitted, ece))
     for role, probe in evidence.probes.items():
         try:
             films = LabelledFilms.of(probe.stated, CLEAN)
         except NotEvaluable:
             continue  # no labels of the subject's classes: nothing to calibrate against
-        rows.append(_under_shift(role, films, fits.pooled.transform(films.logits), fitted))
+        rows.append(_under_shift(role, films, fits.pooled.transform(films.logits), fitted, ece))
     return rows
 
 
-def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitted: Sampled) -> UnderShift:
+def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitted: Sampled, ece: str) -> UnderShift:
     n, smallest = len(films.labels), films.smallest
     try:
         own = films.sampled(
@@ -120,7 +120,7 @@ def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitt
         events=own.events,
         averaged=False,
     )
-    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, recalibrated))
+    before, after = (float(np.asarray(measures.estimate(ece, z, films.labels))) for z in (films.logits, recalibrated))
     gain = _gained("nll", films, films.logits, recalibrated)
     return UnderShift(
         name=name, films=n, smallest=smallest, own=own, ratio=ratio, before=before, after=after, gain=gain
@@ -205,9 +205,9 @@ class Compared:
     problem: str = ""
 
 
-def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
-    """Return every recalibration, fitted on the patients outside each fold and judged inside it."""
-    rows = [Compared(method="none", errors=_errors(films, films.logits))]
+def compared(films: LabelledFilms, fold: IntArray, ece: str = ECE) -> list[Compared]:
+    """Return every recalibration, fitted on the patients outside each fold and judged inside it, by the named ECE."""
+    rows = [Compared(method="none", errors=_errors(films, films.logits, ece))]
     for method in recalibrator.names():
         try:
             with foreign(CalibrationError, f"{method} failed", only_theirs=True):
@@ -221,19 +221,19 @@ def compared(films: LabelledFilms, fold: IntArray) -> list[Compared]:
             Compared(
                 method=method,
                 ridge=getattr(fits.pooled, "ridge", None),
-                errors=_errors(films, recalibrated),
+                errors=_errors(films, recalibrated, ece),
                 gains=gains,
             )
         )
     return rows
 
 
-def _errors(films: LabelledFilms, logits: FloatArray) -> dict[str, Interval]:
+def _errors(films: LabelledFilms, logits: FloatArray, ece: str) -> dict[str, Interval]:
     """Return ECE, log loss and Brier with the interval that is right for each, of many films from a sample."""
     places = films.sample()
     films, logits = films.among(places), logits[places]
     found = measures.measured(
-        (ECE, "nll", "brier"),
+        (ece, "nll", "brier"),
         logits,
         films.labels,
         groups=films.patients,
@@ -247,12 +247,12 @@ def _errors(films: LabelledFilms, logits: FloatArray) -> dict[str, Interval]:
     }
 
 
-def compared_table(rows: Sequence[Compared]) -> pd.DataFrame:
+def compared_table(rows: Sequence[Compared], ece: str = ECE) -> pd.DataFrame:
     """Return the table of the report."""
     values = [
         (
             row.method if row.ridge is None else f"{row.method} (ridge {row.ridge:g})",
-            *(cell(row.errors.get(name)) for name in (ECE, "nll", "brier")),
+            *(cell(row.errors.get(name)) for name in (ece, "nll", "brier")),
             *(cell(row.gains.get(name)) for name in GAINS),
             row.problem,
         )

@@ -20,8 +20,8 @@ from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import Conditions
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.endpoints.uncertainty import recalibration
-from suites.harness.endpoints.uncertainty.calibration import ECE
+from suites.harness.endpoints.uncertainty import recalibration, temperatures_of_findings
+from suites.harness.endpoints.uncertainty.calibration import OF_A_FINDING, named_for
 from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.formatting.wording import number, slug, spanned
@@ -58,6 +58,9 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
         beside = Result(effect=effect, summary=f"What it gains on other patients has no value: {problem}.")
     else:
         beside = _recalibrated(evidence, claim, films, fits, fitted)
+    together = temperatures_of_findings.found(answers)
+    told, further, files = (together.sentence, together.measures, together.files) if together else ("", [], {})
+    which = "best single temperature" if answers.subject.whole is None else "temperature of this finding's own"
     return replace(
         beside,
         p_beyond=beyond(fitted, claim),
@@ -65,9 +68,11 @@ def temperature(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.skill(answers)],
         caveat=_unsure(effect, claim),
         summary=(
-            f"The best single temperature is {spanned(effect.estimate, effect.low, effect.high)}; above 1 "
-            f"the subject is too sure, below 1 not sure enough. {beside.summary}"
-        ),
+            f"The {which} is {spanned(effect.estimate, effect.low, effect.high)}; above 1 "
+            f"the subject is too sure, below 1 not sure enough. {beside.summary} {told}"
+        ).strip(),
+        measures=[*beside.measures, *further],
+        files={**beside.files, **files},
     )
 
 
@@ -99,8 +104,9 @@ def _recalibrated(
     recalibrated = crossfit.recalibrated(fits, films.logits)
     shifts = [item.text for item in expand(claim.parameters["conditions"], (3,))]
     survival = recalibration.under_shifts(evidence, films, fits, fitted, shifts)
-    compared = recalibration.compared(films, fits.fold)
-    before, after = (float(np.asarray(measures.estimate(ECE, z, films.labels))) for z in (films.logits, recalibrated))
+    ece = named_for(answers.subject)
+    compared = recalibration.compared(films, fits.fold, ece)
+    before, after = (float(np.asarray(measures.estimate(ece, z, films.labels))) for z in (films.logits, recalibrated))
     stem = slug(answers.subject.name)
     return Result(
         effect=effect,
@@ -115,7 +121,12 @@ def _recalibrated(
         ),
         figures={
             "before_after": partial(
-                diagrams.before_after, softmax(films.logits), softmax(recalibrated), films.labels, groups=films.patients
+                diagrams.before_after,
+                softmax(films.logits),
+                softmax(recalibrated),
+                films.labels,
+                groups=films.patients,
+                view="top-label" if answers.subject.whole is None else OF_A_FINDING,
             )
         },
         tables={
@@ -123,7 +134,7 @@ def _recalibrated(
                 survival
             ),
             "Recalibrations, each fitted on other patients, against doing nothing": recalibration.compared_table(
-                compared
+                compared, ece
             ),
         },
         files={
@@ -143,7 +154,7 @@ def _recalibrated(
 def _for_later(
     answers: Answers, films: LabelledFilms, fits: crossfit.CrossFit[Recalibrator], effect: Measure
 ) -> dict[str, tuple[str, str]]:
-    """Return the file of a temperature; none of one finding's, for `--temperature` divides all logits of a subject."""
+    """Return the file of a temperature; those of all findings of a subject stand with the first of them."""
     if answers.subject.whole is not None:
         return {}
     name = answers.subject.name
