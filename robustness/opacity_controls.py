@@ -5,6 +5,7 @@ The dose is the sum of the attenuation that whiteout_lobar adds to the same film
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -24,8 +25,12 @@ from robustness.water_path import Aerated, aerated
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
-LEAST_ROOM, MOST_ROOM = 0.25, 1.0
-"""Share of the room below the white of bone that a dose outside the lungs takes in its middle."""
+MOST_ROOM = 0.6
+"""Share of the room below the white of bone that a dose outside the lungs may take anywhere."""
+SWELLING = 1.6
+"""Attenuation in the middle of a swelling outside the lungs, over what the dose comes to where all tissue shares it."""
+WIDE = 20.0
+"""Width, over half the height of the lungs, at which a swelling is the same everywhere."""
 
 
 def lobar_twin(coarse: Coarse, extent: float, pitch_mm: float, field_cm: float) -> tuple[Thorax, Aerated, float]:
@@ -71,14 +76,16 @@ class DiffuseDoseMatched(Perturbation):
 class ShamOpacity(Perturbation):
     """The same sum of added attenuation as whiteout_lobar, outside the lungs: it should not change the class.
 
-    A swelling without an outline over the abdomen or a shoulder: it fades over centimetres, stays off the lungs, and
-    is as faint and as wide as it can be: in its middle it takes a quarter of the room that is left there below the
-    white of bone, more only where the dose would not fit.
+    A swelling without an outline over the abdomen or a shoulder: it fades over centimetres and stays off the lungs, and
+    is as faint and as wide as it can be: in its middle little thicker than the dose would be were it spread over all
+    tissue outside the lungs. Nowhere does it take more than three fifths of the room that is left below the white of
+    bone, and a film where the dose does not fit so is refused.
 
     extent: that of the lobar opacity whose sum is matched (share of one hemithorax).
 
-    Formula: t' = t + a r exp(-d^2 / 2 s^2), r the room below the white of bone outside the lungs, d the distance from
-    the middle of the abdomen or shoulder, s so that the sum is that of whiteout_lobar.
+    Formula: t' = t + min(a o exp(-d^2 / 2 s^2), 0.6 r), o 1 outside the lungs and 0 in them, r the room below the white
+    of bone, d the distance from the middle of the abdomen or shoulder, a 1.6 times the sum of whiteout_lobar over that
+    of o, s so that the sum is that of whiteout_lobar; where it is not for any s, a is larger.
     Kept: sum of the added attenuation, lungs, window.
     Not modelled: anything of a hospital: it is a control.
     """
@@ -86,7 +93,7 @@ class ShamOpacity(Perturbation):
     name = "sham_opacity"
     display = "water of a lobar white-out outside the lungs"
     family = "control"
-    version = 9
+    version = 10
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
@@ -97,33 +104,43 @@ class ShamOpacity(Perturbation):
         thorax, apart, dose = lobar_twin(coarse, level["extent"], pitch, self.field_cm)
         radiograph = apart.radiograph
         white = max(apart.white, percentiles(radiograph.attenuation, 99.8)[0])
-        room = room_outside(thorax, apart, coarse.film, pitch, white)
-        below_bone = (white - radiograph.attenuation).clamp_min(0.0)
-        most = total(torch.minimum(room, below_bone))
-        if most * MOST_ROOM < dose:
+        outside = outside_lungs(thorax, apart, coarse.film, pitch)
+        room = (white - torch.maximum(gaussian_blur(apart.base, 4.0 / pitch), radiograph.attenuation)).clamp_min(0.0)
+        most = outside * room * MOST_ROOM
+        if total(most) < dose:
             raise PerturbationUndefined("there is less room below white outside the lungs than the dose would fill")
-        # As faint and as wide as the film allows.
-        taken = min(max(1.6 * dose / most, LEAST_ROOM), MOST_ROOM)
         place = draws.choice("place", ("abdomen", "shoulder"))
         rows, columns = coordinates(coarse.film)
         row = (thorax.bottom if place == "abdomen" else thorax.top) - coarse.film.shape[0] / 2.0
         column = (thorax.left if side_of(draws) == "left" else thorax.right) - coarse.film.shape[1] / 2.0
         distance = ((rows - row).square() + (columns - column).square()).sqrt() / (0.5 * thorax.height)
-        low, high = 0.05, 20.0
-        for _ in range(16):
-            wide = (low * high) ** 0.5
-            added = torch.minimum(room * (taken * exp(-0.5 * (distance / wide).square())), below_bone)
-            low, high = (wide, high) if total(added) < dose else (low, wide)
+
+        def swelling(middle: float, width: float) -> Tensor:
+            return torch.minimum(outside * (middle * exp(-0.5 * (distance / width).square())), most)
+
+        middle, width = SWELLING * dose / total(outside), WIDE
+        if total(swelling(middle, WIDE)) >= dose:
+            width = _fitting(lambda width: swelling(middle, width), dose, 0.05, WIDE)
+        else:
+            middle = _fitting(lambda middle: swelling(middle, WIDE), dose, middle, 1e3 * middle)
+        added = swelling(middle, width)
         result, after = torch.empty_like(film), radiograph.attenuation + added
         for piece in pieces(film, radiograph, coarse.block):
             result[piece.place] = piece.display(piece.refined(after))
         return result
 
 
-def room_outside(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float, white: float) -> Tensor:
-    """(H, W) attenuation that could be added outside the lungs before a place is as white as bone; smooth."""
-    lungs = gaussian_blur(thorax.hemithorax("both").float(), 8.0 / pitch_mm)
+def _fitting(added: Callable[[float], Tensor], dose: float, low: float, high: float) -> float:
+    """What makes the sum of what is added the dose, between two bounds; the sum rises with it."""
+    for _ in range(20):
+        between = (low * high) ** 0.5
+        low, high = (between, high) if total(added(between)) < dose else (low, between)
+    return high
+
+
+def outside_lungs(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float) -> Tensor:
+    """(H, W) 1 in tissue outside the lungs, 0 in them and in air, smooth over a centimetre or two."""
+    lungs = gaussian_blur(thorax.hemithorax("both").float(), 12.0 / pitch_mm)
     enclosed = (thorax.lungs.cumsum(1) > 0) & (thorax.lungs.flip(1).cumsum(1).flip(1) > 0)
     tissue = ~(enclosed | apart.radiograph.beam) & (gaussian_blur(film, 3.0 / pitch_mm) > FAINT)
-    off = smoothstep(1.0 - 6.0 * lungs) * smoothstep(2.0 * gaussian_blur(tissue.float(), 6.0 / pitch_mm) - 1.0)
-    return off * (white - gaussian_blur(apart.base, 4.0 / pitch_mm)).clamp_min(0.0)
+    return smoothstep(1.0 - 6.0 * lungs) * smoothstep(2.0 * gaussian_blur(tissue.float(), 6.0 / pitch_mm) - 1.0)

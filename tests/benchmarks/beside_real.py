@@ -92,7 +92,7 @@ PLACES: dict[str, Sequence[Place]] = {
         for name in ("whiteout_lobar", "whiteout_effusion", "whiteout_collapse", "whiteout_mass", "whiteout_total")
     },
     "whiteout_bilateral": [("darker side", CHILDREN, "children, viral")],
-    "sham_opacity": [("typical", CHILDREN, EVERY)],
+    "sham_opacity": [("clipped", CHILDREN, EVERY)],
     "diffuse_dose_matched": [("darker side", CHILDREN, "children, viral")],
     "stripes_as_white_noise": [("noise", CHILDREN, EVERY), ("lines", CHILDREN, EVERY)],
     "stripes_as_band_noise": [("coarse", CHILDREN, EVERY), ("lines", CHILDREN, EVERY)],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from suites.harness.errors import NotEvaluable, one_line
+from suites.harness.formatting.wording import plain_name
 from suites.harness.predictions.answers import Answers
 
 Films = npt.NDArray[np.bool_]
@@ -29,11 +30,13 @@ class Refused:
         asked: films under question.
         films: (N,) those of them on which every condition is defined.
         reasons: film -> (first condition that is undefined for it, why).
+        by_class: class -> (refused, asked) of its films; those refused are seldom like those left.
     """
 
     asked: int
     films: Films
     reasons: dict[str, tuple[str, str]]
+    by_class: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, answers: Answers, conditions: Iterable[str], among: Films) -> Refused:
@@ -48,7 +51,12 @@ class Refused:
             for index in np.flatnonzero(films & (why != "")):
                 reasons[answers.images[index]] = condition, _plain(str(why[index]))
             films &= why == ""
-        found = cls(asked=int(among.sum()), films=films, reasons=reasons)
+        by_class = {
+            name: (int((mine & ~films).sum()), int(mine.sum()))
+            for index, name in enumerate(answers.subject.classes)
+            if (mine := among & (answers.labels == index)).any()
+        }
+        found = cls(asked=int(among.sum()), films=films, reasons=reasons, by_class=by_class)
         if reasons and not films.any():
             raise NotEvaluable(one_line(found.sentence.rstrip("."), 290))
         return found
@@ -67,7 +75,16 @@ class Refused:
             told.append(f"{one_line(why, 100)} ({len(images)}: {named}{', ...' if len(images) > NAMED else ''})")
         rest = sum(map(len, by_reason.values())) - sum(sorted(map(len, by_reason.values()))[-REASONS:])
         more = f"; for further reasons {rest}" if rest else ""
-        return f"Not evaluable on {len(self.reasons)} of {self.asked} films: {'; '.join(told)}{more}."
+        return f"Not evaluable on {len(self.reasons)} of {self.asked} films: {'; '.join(told)}{more}.{self._kinds}"
+
+    @property
+    def _kinds(self) -> str:
+        """How many films of each class were refused, where that differs; empty elsewhere."""
+        shares = {refused / asked for refused, asked in self.by_class.values()}
+        if len(shares) < 2:
+            return ""
+        told = ", ".join(f"{plain_name(name)} {refused} of {asked}" for name, (refused, asked) in self.by_class.items())
+        return f" That is {told}: what is said here is said of films like those left."
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:

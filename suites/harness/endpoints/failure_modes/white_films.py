@@ -43,6 +43,8 @@ TRULY = {
 RISK = 0.05
 """Errors that abstaining on the least sure clean films leaves, as in the claims about abstention."""
 BOTH_SIDES, ANY_SIDE = "both", "any"
+IN_THE_PICTURE = {"left": "left of the picture", "right": "right of the picture"}
+"""Not the patient's: in the usual display the left of the picture is the patient's right."""
 TWO_SIDED = frozenset({"whiteout_bilateral"})
 """White-outs of both lungs; of all others a film has its own side, the same for every cause."""
 
@@ -53,7 +55,7 @@ class Said:
 
     Attributes:
         before: what the films were before (`normal`, `ill`, `not labelled`, or `all`).
-        side: of the film that is white (`left`, `right`), `both`, or `any`.
+        side: of the picture that is white (`left`, `right`), `both`, or `any`.
         called: class -> share of the films called so.
         confidence: mean softmax probability of the call; `sure` the share above .9.
         left: share left to a person by the rule of `abstains`; None where there is no rule.
@@ -179,7 +181,7 @@ def numbers(rows: Iterable[Said], subject: str) -> pd.DataFrame:
     """Return the rows as numbers for a CSV, one per condition, group and side."""
     return pd.DataFrame([
         {"subject": subject, "condition": row.condition, "severity": parse(row.condition).severity}
-        | {"severity_in_units": in_units(row.condition, plain=True), "film_before": row.before, "white_side": row.side}
+        | {"severity_in_units": in_units(row.condition, plain=True), "film_before": row.before, "white_side": IN_THE_PICTURE.get(row.side, row.side)}
         | {"films": row.n, "patients": row.patients}
         | {
             f"{name}{end}": value

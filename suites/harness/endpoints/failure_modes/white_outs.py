@@ -69,7 +69,9 @@ def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             )
         },
         tables={
-            f"{TITLE} (95 % intervals; {LEFT}; by the side that is white in {file})": white_films.table(whole),
+            f"{TITLE} (95 % intervals; {LEFT}; by the side of the picture that is white in {file})": white_films.table(
+                whole
+            ),
             **refused.tables,
         },
         files={

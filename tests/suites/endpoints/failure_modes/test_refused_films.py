@@ -85,7 +85,21 @@ def test_numbers_of_one_film_do_not_make_a_reason_of_its_own_and_long_lists_are_
     why = {n: f"whiteout_lobar is undefined: no lung field found (match 0.{n})" for n in range(30)}
     answers = planted({LOBAR: np.full(40, RIGHT)}, films=40, undefined={LOBAR: why})
     found = Refused.of(answers, [LOBAR], np.ones(40, dtype=bool))
-    assert found.sentence == "Not evaluable on 30 of 40 films: no lung field found (30: film0, film1, ...)."
+    assert found.sentence == (
+        "Not evaluable on 30 of 40 films: no lung field found (30: film0, film1, ...). That is bacterial pneumonia 10 of "
+        "14, normal 10 of 13, viral pneumonia 10 of 13: what is said here is said of films like those left."
+    )
     (table,) = found.tables.values()
     assert list(table["reason"]) == ["no lung field found"]
     assert table["which"].iloc[0].endswith(f"film19 and {30 - LISTED} more")
+
+
+def test_classes_are_named_where_some_are_refused_more_often_than_others():
+    answers = planted({LOBAR: np.full(12, RIGHT)}, films=12, undefined={LOBAR: dict.fromkeys((0, 3, 6), "no lung")})
+    found = Refused.of(answers, [LOBAR], np.ones(12, dtype=bool))
+    assert found.by_class == {"bacterial_pneumonia": (3, 4), "normal": (0, 4), "viral_pneumonia": (0, 4)}
+    assert "That is bacterial pneumonia 3 of 4, normal 0 of 4, viral pneumonia 0 of 4" in found.sentence
+    normal = Refused.of(answers, [LOBAR], np.asarray(answers.labels == 1))
+    assert normal.sentence == ""
+    evenly = planted({LOBAR: np.full(12, RIGHT)}, films=12, undefined={LOBAR: dict.fromkeys((0, 1, 2), "no lung")})
+    assert "That is" not in Refused.of(evenly, [LOBAR], np.ones(12, dtype=bool)).sentence

@@ -128,7 +128,7 @@ def test_the_table_the_file_and_the_measures_hold_the_same_numbers(tmp_path):
     assert name.startswith("white-films-")
     numbers = pd.read_csv(io.StringIO(text))
     assert set(numbers.condition) == set(CAUSES)
-    assert set(numbers.white_side) == {"any", "both", "left", "right"}
+    assert set(numbers.white_side) == {"any", "both", "left of the picture", "right of the picture"}
     assert numbers.severity_in_units.str.contains("cm of water").all()
     whole = numbers[numbers.white_side.isin(["any", "both"])]
     found = {(one.name, one.condition): one.estimate for one in result.measures}
@@ -137,7 +137,7 @@ def test_the_table_the_file_and_the_measures_hold_the_same_numbers(tmp_path):
     ((title, whole_table),) = result.tables.items()
     assert len(whole_table) == 12, "six causes x two groups"
     assert len(numbers) - len(whole) == 20, "five of them have sides, which the file tells"
-    assert f"by the side that is white in {name}" in title
+    assert f"by the side of the picture that is white in {name}" in title
     assert {"lobar", "total"} <= set(whole_table["cause"])
     result.figures["white_films"]()
 
