@@ -151,6 +151,7 @@ def compare(
     """
     compared: dict[str, Compared] = {}
     without: dict[str, str] = {}
+    alike: dict[frozenset[str], npt.NDArray[np.int64]] = {}  # the same for most groups
 
     def gap(sides: Sequence[Films], factor: npt.NDArray[np.float64] | None = None) -> tuple[Sampled, Sampled, Sampled]:
         inside, outside = (
@@ -167,7 +168,10 @@ def compare(
             continue
         sides = [np.logical_or.reduce(list(kind.values())) for kind in kinds]
         inside, outside, raw = gap(sides)
-        factor, covered = one_mix(kinds_of_film(answers, groups, group), sides[0], sides[1])
+        of_kind = frozenset(group.attributes) & {"view", "age"}  # see `kinds_of_film`
+        if of_kind not in alike:
+            alike[of_kind] = kinds_of_film(answers, groups, group)
+        factor, covered = one_mix(alike[of_kind], sides[0], sides[1])
         even = [films & (factor > 0) for films in sides]
         enough = covered > 0 and not _short(answers, [counts(films) for films in even])
         standardised = gap(even, factor)[2] if enough else None
