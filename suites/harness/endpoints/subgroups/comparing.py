@@ -22,6 +22,7 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.registry import beyond, measured, within
+from suites.harness.endpoints.spoken import finding as asked_about
 from suites.harness.endpoints.subgroups.groups import FEWEST, Films, Group, Groups, kinds_of_film, one_mix, patients
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, points, whole_percent
@@ -225,6 +226,7 @@ class Told:
         sentence: what `{group}` has more of than all others, by `{size}`.
         condition: of the measures.
         plain: whether it is a plain number and no share of films.
+        kinds: what films of one mix are alike in.
     """
 
     gap: str
@@ -233,6 +235,7 @@ class Told:
     sentence: str
     condition: str = "clean"
     plain: bool = False
+    kinds: str = "class, view and age"
 
     def number(self, value: float) -> str:
         """Return a gap as it stands in a sentence."""
@@ -245,6 +248,8 @@ class Told:
 
 def result(answers: Answers, claim: Claim, gaps: Gaps, told: Told, **more: object) -> Result:
     """Return the result of a claim about the largest gap, its sentences such that no silence reads as fairness."""
+    if asked := asked_about(answers):
+        told = replace(told, kinds=f"{asked}, view and age")
     largest, worst = gaps.largest, gaps.worst
     unit: Unit = "plain" if told.plain else "points"
     effect = replace(
@@ -285,7 +290,7 @@ def _beside(gaps: Gaps, told: Told) -> str:
     if worst.standardised is not None:
         ends = worst.standardised.interval()
         even = (
-            f"With both sides of one mix of class, view and age it is {told.number(ends.estimate)} "
+            f"With both sides of one mix of {told.kinds} it is {told.number(ends.estimate)} "
             f"({told.number(ends.low)} to {told.number(ends.high)}, over {whole_percent(worst.covered)} of the films)."
         )
     else:
@@ -298,7 +303,7 @@ def _beside(gaps: Gaps, told: Told) -> str:
 def _even(worst: Compared, told: Told) -> str:
     if worst.standardised is None:
         return ""
-    return f", with both sides of one mix of class, view and age {told.sized(worst.standardised.estimate)}"
+    return f", with both sides of one mix of {told.kinds} {told.sized(worst.standardised.estimate)}"
 
 
 def _left_out(gaps: Gaps) -> str:
