@@ -94,7 +94,7 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
             f"{f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
         finding=_finding(answers, worst, condition, (effect, *recalls[worst]), base),
-        tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
+        tables={f"With and without {asked}" if (asked := finding(answers)) else "Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
         galleries=gallery(answers, condition, refused.films),
     )  # fmt: skip
 
