@@ -75,6 +75,7 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
         else f"{plain_name(name)} ({sizes[name][0]} films)"
         for name in few
     )
+    title = f"With and without {asked}" if (asked := finding(answers)) else "Every class"
     # No class may be cleared by the others: one that has films and cannot be judged leaves the question open.
     open_question = hidden or (f"too few films to judge: {few_told}" if any(sizes[name][0] for name in few) else "")
     return Result(
@@ -94,7 +95,7 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
             f"{f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
         finding=_finding(answers, worst, condition, (effect, *recalls[worst]), base),
-        tables={f"With and without {asked}" if (asked := finding(answers)) else "Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
+        tables={title: _table(answers, condition, refused, each, recalls), **refused.tables},
         galleries=gallery(answers, condition, refused.films),
     )  # fmt: skip
 
