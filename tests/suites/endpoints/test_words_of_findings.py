@@ -56,6 +56,7 @@ def test_no_sentence_speaks_of_classes(name, answers, tmp_path):
     judgement, result = judged(name, answers, tmp_path)
     texts = [judgement.reason, result.summary, result.finding, result.caveat, result.films, result.effect.name]
     texts += [one.measure.name.replace("_", " ") for one in result.headroom]
+    texts += [one.name for one in result.measures if one.name.endswith("_more")]
     texts += [*map(str, result.tables), *(one.sentence for one in result.helps)]
     for text in texts:
         assert not OF_CLASSES.search(text.replace("_", " ")), text
