@@ -195,12 +195,12 @@ def sampled(
 ) -> Sampled:
     """Return a statistic on (N,) films and on the resamples of their patients, each film counting `factor` times."""
     resamples = answers.resamples.subset(films)
-    factors = np.ones(int(films.sum())) if factor is None else factor[films]
+    factors = None if factor is None else factor[films]
 
     def weighted(weights: Floats) -> Floats:
-        return statistic(films, weights * factors)
+        return statistic(films, weights if factors is None else weights * factors)
 
-    estimate = float(weighted(np.ones((1, len(factors))))[0])
+    estimate = float(weighted(np.ones((1, int(films.sum()))))[0])
     drawn, alone = (applied(weighted, rows) for rows in (resamples.weights, resamples.left_out))
     return Sampled(estimate, drawn, resamples.patients, bounds, left_out=alone, averaged=averaged)
 
