@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -86,16 +87,24 @@ def patient_folds(labels: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed:
             raise ClassAbsentError(
                 f"class {k} comes from {owners} patients, fewer than the {folds} folds: use fewer folds"
             )
-    order = np.lexsort((y, patients))
-    fold = np.zeros(y.size, dtype=np.int64)
-    splits = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    for f, (_, held_out) in enumerate(splits.split(np.zeros(y.size), y[order], patients[order])):
-        fold[order[held_out]] = f
+    fold = np.frombuffer(_split(y.tobytes(), patients.tobytes(), folds, seed), dtype=np.int64).copy()
     for f in range(folds):
         size = int((fold == f).sum())
         if size < FEWEST:
             raise TooFewFilmsError(f"fold {f} holds {size} films, fewer than {FEWEST}: use fewer folds or more films")
     return fold
+
+
+@lru_cache(maxsize=32)
+def _split(labels: bytes, patients: bytes, folds: int, seed: int) -> bytes:
+    """Return (n,) folds as bytes of int64: every recalibration asks for those of the same films."""
+    y, owner = np.frombuffer(labels, dtype=np.int64), np.frombuffer(patients, dtype=np.int64)
+    order = np.lexsort((y, owner))
+    fold = np.zeros(y.size, dtype=np.int64)
+    splits = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    for f, (_, held_out) in enumerate(splits.split(np.zeros(y.size), y[order], owner[order])):
+        fold[order[held_out]] = f
+    return fold.tobytes()
 
 
 def cross_fit(

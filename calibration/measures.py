@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -239,13 +240,23 @@ def _interval(
     if measure.interval == "none":
         return None
     if measure.interval == "inverted":
-        options = {"binning": "smooth"} | options
-        return inverted_interval(softmax(z), y, groups=patients, draws=len(weights), seed=seed, **options)
+        options = {"binning": "smooth", "seed": seed} | options
+        return _inverted(softmax(z).tobytes(), y.tobytes(), patients.tobytes(), len(weights), tuple(options.items()))
     drawn, alone = (
         None if rows is None else estimate(found.name, z, y, weights=rows, groups=patients)
         for rows in (weights, left_out)
     )
     return interval(found.estimate, np.asarray(drawn), measure.interval, left_out=alone, patients=found.patients)
+
+
+@lru_cache(maxsize=4)
+def _inverted(
+    probabilities: bytes, labels: bytes, patients: bytes, draws: int, options: tuple[tuple[str, Any], ...]
+) -> Interval:
+    """Return an inverted interval, kept: that of clean films is asked for by what stands beside it as well."""
+    y, owner = np.frombuffer(labels, dtype=np.int64), np.frombuffer(patients, dtype=np.int64)
+    p = np.frombuffer(probabilities, dtype=np.float64).reshape(y.size, -1)
+    return inverted_interval(p, y, groups=owner, draws=draws, **dict(options))
 
 
 def _parse(name: str) -> tuple[Measure, dict[str, Any]]:

@@ -25,7 +25,7 @@ from robustness.water_path import Aerated, aerated
 
 FAINT = 0.15
 """Grey value below which a place outside the lungs is taken for air."""
-MOST_ROOM = 0.6
+MOST_ROOM = 0.75
 """Share of the room below the white of bone that a dose outside the lungs may take anywhere."""
 SWELLING = 1.6
 """Attenuation in the middle of a swelling outside the lungs, over what the dose comes to where all tissue shares it."""
@@ -78,14 +78,14 @@ class ShamOpacity(Perturbation):
 
     A swelling without an outline over the abdomen or a shoulder: it fades over centimetres and stays off the lungs, and
     is as faint and as wide as it can be: in its middle little thicker than the dose would be were it spread over all
-    tissue outside the lungs. Nowhere does it take more than three fifths of the room that is left below the white of
+    tissue outside the lungs. Nowhere does it take more than three quarters of the room that is left below the white of
     bone, and a film where the dose does not fit so is refused.
 
     extent: that of the lobar opacity whose sum is matched (share of one hemithorax).
 
-    Formula: t' = t + min(a o exp(-d^2 / 2 s^2), 0.6 r), o 1 outside the lungs and 0 in them, r the room below the white
-    of bone, d the distance from the middle of the abdomen or shoulder, a 1.6 times the sum of whiteout_lobar over that
-    of o, s so that the sum is that of whiteout_lobar; where it is not for any s, a is larger.
+    Formula: t' = t + min(a o exp(-d^2 / 2 s^2), 0.75 r), o 1 outside the lungs and 0 in them, r the room below the
+    white of bone, d the distance from the middle of the abdomen or shoulder, a 1.6 times the sum of whiteout_lobar
+    over that of o, s so that the sum is that of whiteout_lobar; where it is not for any s, a is larger.
     Kept: sum of the added attenuation, lungs, window.
     Not modelled: anything of a hospital: it is a control.
     """
@@ -105,8 +105,9 @@ class ShamOpacity(Perturbation):
         radiograph = apart.radiograph
         white = max(apart.white, percentiles(radiograph.attenuation, 99.8)[0])
         outside = outside_lungs(thorax, apart, coarse.film, pitch)
-        room = (white - torch.maximum(gaussian_blur(apart.base, 4.0 / pitch), radiograph.attenuation)).clamp_min(0.0)
-        most = outside * room * MOST_ROOM
+        room = (white - gaussian_blur(apart.base, 4.0 / pitch)).clamp_min(0.0)
+        below_bone = (white - radiograph.attenuation).clamp_min(0.0)
+        most = torch.minimum(outside * room * MOST_ROOM, below_bone)
         if total(most) < dose:
             raise PerturbationUndefined("there is less room below white outside the lungs than the dose would fill")
         place = draws.choice("place", ("abdomen", "shoulder"))
@@ -140,7 +141,7 @@ def _fitting(added: Callable[[float], Tensor], dose: float, low: float, high: fl
 
 def outside_lungs(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float) -> Tensor:
     """(H, W) 1 in tissue outside the lungs, 0 in them and in air, smooth over a centimetre or two."""
-    lungs = gaussian_blur(thorax.hemithorax("both").float(), 12.0 / pitch_mm)
+    lungs = gaussian_blur(thorax.hemithorax("both").float(), 8.0 / pitch_mm)
     enclosed = (thorax.lungs.cumsum(1) > 0) & (thorax.lungs.flip(1).cumsum(1).flip(1) > 0)
     tissue = ~(enclosed | apart.radiograph.beam) & (gaussian_blur(film, 3.0 / pitch_mm) > FAINT)
     return smoothstep(1.0 - 6.0 * lungs) * smoothstep(2.0 * gaussian_blur(tissue.float(), 6.0 / pitch_mm) - 1.0)

@@ -61,8 +61,8 @@ class Claim:
         two_classes: `statement` and parameters in their place for a subject that tells only ill from healthy, with
             `{ill}` and `{healthy}` for its classes (see `cohorts.class_roles`); empty where the claim reads the same.
         finding: the same for a subject of several findings, which is asked about each of them, `id` its name there (see
-            `table_ids`), `short` what a table of findings calls it; or, as `not_evaluable`, why it cannot be asked. By
-            default as of two classes.
+            `table_ids`), `section` and `remedy` in place of its own, `short` what a table of findings calls it; or, as
+            `not_evaluable`, why it cannot be asked. By default as of two classes.
         per: `finding` for a claim that is made of findings only.
     """
 
@@ -371,7 +371,8 @@ SCHEMA: Mapping[str, Any] = {
             "description": "a table",
             "minProperties": 1,
             "properties": dict.fromkeys(
-                ("statement", "not_evaluable", "short"), _LINE | {"minLength": 1, "description": "text on one line"}
+                ("statement", "not_evaluable", "short", "section", "remedy"),
+                _LINE | {"minLength": 1, "description": "text on one line"},
             )
             | {"id": _ID},
         },

@@ -25,7 +25,7 @@ from suites.harness.claims import Claim, Judgement, Result
 from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.external import is_external
-from suites.harness.cohorts.probes import shared_films
+from suites.harness.cohorts.probes import films_of, shared_films
 from suites.harness.endpoints import get
 from suites.harness.endpoints.measuring import is_ours, measured_alone
 from suites.harness.endpoints.named_classes import without_their_classes
@@ -309,7 +309,9 @@ class Evaluation(PredictedRun):
         """Return what must be known of films that lie in the cohort and in a probe."""
         contents = {role: answers.predictions.contents for (_, role), answers in self._in_order()}
         probes = {role: films for role, films in contents.items() if not is_external(role)}
-        return shared_films(probes.pop("main", {}), probes)
+        of_findings = all(subject.whole is not None for subject in self.subjects)
+        seen_as = {role: films_of(role, of_findings=of_findings) for role in probes}
+        return shared_films(probes.pop("main", {}), probes, seen_as)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per claim and subject: verdict, effect with interval, margin, reason."""

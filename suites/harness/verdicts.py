@@ -147,7 +147,7 @@ def _remarks(result: Result) -> str:
     """Return what every verdict on a result must say as well."""
     effect, told = result.effect, f"; {result.caveat}" if result.caveat else ""
     if effect.exploratory:
-        few = f"the smallest class or kind has {effect.smallest}" if effect.smallest else f"there are {effect.n}"
+        few = f"of the rarest kind there are {effect.smallest}" if effect.smallest else f"there are {effect.n}"
         told += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
     return told
 

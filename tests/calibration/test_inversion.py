@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
 from calibration import error, measures
+from calibration.gaps import Candidates, Gaps
 from calibration.inversion import inverted_interval
 from calibration.validation import CalibrationError, softmax
 from tests.benchmarks.calibration_coverage import POPULATIONS, measure
@@ -147,3 +150,16 @@ def test_an_error_of_zero_by_luck_is_as_unsure_as_one_next_to_it():
 def test_bad_requests_are_named(options, what):
     with pytest.raises(CalibrationError, match=what):
         inverted_interval([[0.4, 0.6]] * 9, [1] * 9, **options)
+
+
+def test_outcomes_of_a_bin_are_counted_as_a_product_with_its_members_counts_them():
+    """Bytes are added up: a bin of more than 255 films must not run over."""
+    rng = np.random.default_rng(0)
+    there = np.where(np.arange(700) < 400, 0.97, rng.random(700))
+    p = np.stack([1 - there, there], axis=1)
+    seen = Gaps.of(p, (rng.random(700) < p[:, 1]).astype(np.int64), "class-1", 15, "equal-width")
+    uniform = rng.random((700, 300))
+    counted, multiplied = (Candidates(one, uniform, seen.shape) for one in (seen, replace(seen, bins=None)))
+    assert max(np.bincount(seen.rows[0].argmax(axis=0))) > 255
+    for size in (0.0, 0.05, 0.4):
+        np.testing.assert_array_equal(counted.noise(size), multiplied.noise(size))

@@ -216,6 +216,15 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("name", ["classes.viral_recall", "classes.finding_recall"])
+def test_a_claim_is_selected_by_either_of_its_names_where_findings_are_asked(place, name):
+    films = "--data=phantom:n=12,findings=several"
+    done = run(place, films, "--collect-only", "-q", "-k", name, weights="bundled:findings", claims="", plain=True)
+    found = re.findall(r"\[(\S+)-findings: (\w+)\]", done.stdout)
+    assert {claim for claim, _ in found} == {"classes.finding_recall"}, done.stdout + done.stderr
+    assert len(found) == 5, "one of each finding"
+
+
 def test_a_part_that_would_replace_what_a_whole_run_left_is_refused_before_it_works(place, whole):
     assert whole.returncode == 1
     kept = {name: (place / name).read_bytes() for name in ("out/index.html", "out/results.json", "out.md")}

@@ -195,7 +195,7 @@ def test_a_reason_has_the_units_of_the_tables_and_the_cell_that_makes_it_explora
     effect = replace(result_of(-6.47e-7, 0.0168, 0.0347, n=120).effect, exploratory=True, smallest=19)
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=effect)})[0].reason
     assert reason.startswith("accuracy harm +1.7 pp (0.0 to +3.5) lies below the margin 5.0 pp")
-    assert reason.endswith("; exploratory: the smallest class or kind has 19 films")
+    assert reason.endswith("; exploratory: of the rarest kind there are 19 films")
     few = replace(effect, smallest=0, n=33, low=-0.02)
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=few, films="normal films")})[0].reason
     assert "(\N{MINUS SIGN}2.0 to" in reason

@@ -20,7 +20,7 @@ HEALTHY = frozenset({NORMAL, "no_finding", "no_findings", "no_pneumonia", "not_p
 """Names of the class of films that show nothing, as `normalise_label` spells them."""
 
 
-SAID = ("id", "statement", "not_evaluable", "short")
+SAID = ("id", "statement", "not_evaluable", "short", "section", "remedy")
 """What stands in such a table besides parameters."""
 
 
@@ -75,6 +75,8 @@ def for_findings(claims: Iterable[Claim]) -> list[Claim]:
         replace(
             claim,
             id=claim.finding.get("id", claim.id),
+            section=claim.finding.get("section", claim.section),
+            remedy=claim.finding.get("remedy", claim.remedy),
             statement=_filled(_of_findings(claim).get("statement", claim.statement), spoken),
         )
         for claim in claims

@@ -82,7 +82,8 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
         site=texts["site"],
         scanner=texts["scanner"],
         projection=[
-            projection_of(told) or projection_of(view) for told, view in zip(texts["projection"], views, strict=True)
+            told or view
+            for told, view in zip(_each(texts["projection"], projection_of), _each(views, projection_of), strict=True)
         ],
     )
 

@@ -23,6 +23,10 @@ FILMS = {
     "unseen": "films with a finding that has no class",
 }
 """What a sentence calls the films of a role, beside "the usual films" of the cohort."""
+UNANSWERED = {"unseen": "findings that the subject does not answer"}
+"""What a role is called where the subject answers findings and has no classes."""
+UNANSWERED_FILMS = {"unseen": "films with a finding that it does not answer"}
+"""What a sentence calls the films of a role then."""
 SIMULATED = {
     "lateral": "phantom:n=120,view=LATERAL",
     "adult": "phantom:n=120,age=adult",
@@ -64,6 +68,16 @@ def load_probes(cohort: Cohort, given: Mapping[str, str | Cohort], *, cache: Pat
         taken.add(probe.name)
         probes[role] = probe
     return probes
+
+
+def asked_for(role: str, *, of_findings: bool) -> str:
+    """Return what the films of a role are, for whoever is asked to give them."""
+    return {**ROLES, **(UNANSWERED if of_findings else {})}.get(role, f"{role} films")
+
+
+def films_of(role: str, *, of_findings: bool) -> str:
+    """Return what a sentence calls the films of a role, beside "the usual films" of the cohort."""
+    return {**FILMS, **(UNANSWERED_FILMS if of_findings else {})}.get(role, f"{role} films")
 
 
 def shared_films(

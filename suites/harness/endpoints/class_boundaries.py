@@ -9,6 +9,7 @@ from suites.harness.claims import Claim, Draw, Help, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import both, films_of_class, finding, said_of
 from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures
@@ -18,6 +19,9 @@ from suites.harness.formatting.wording import plain_name, spanned
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
 from suites.harness.statistics import Integers, difference
+
+WRONG = ("false_positive_rate", "false_negative_rate", "wrong_rate_asymmetry")
+"""What the rates of confusion are called of a finding, which is there or not."""
 
 
 def confusion(answers: Answers, condition: str = "clean") -> Integers:
@@ -38,7 +42,7 @@ def score(evidence: Evidence, claim: Claim) -> Result:
     if name.startswith("recall_"):
         own = name.removeprefix("recall_")
         keep = keep & (answers.labels == answers.class_index(own))
-        spoken, films = f"Recall of {plain_name(own)}", f"{plain_name(own)} films"
+        spoken, films = f"Recall of {plain_name(own)}", films_of_class(answers, own)
         rooms = [headroom.class_skill(answers, own), headroom.recall_without_looking(answers, own, claim.margin)]
     rarest = int(np.unique(answers.labels[keep], return_counts=True)[1].min(initial=len(keep)))
     effect = measured(name, condition, value, int(keep.sum()), unit="share", smallest=rarest)
@@ -84,16 +88,19 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
     there = answers.rate(called == end, keep & (answers.labels == start))
     names = answers.subject.classes
     counted = int((keep & (answers.labels == start)).sum())
-    effect = measured("confusion_rate", "clean", there, counted, unit="share")
+    wrong = "confusion_rate", "confusion_rate_reverse", "confusion_asymmetry"
+    if finding(answers):
+        wrong = WRONG if end == len(names) - 1 else (WRONG[1], WRONG[0], WRONG[2])
+    effect = measured(wrong[0], "clean", there, counted, unit="share")
     measures = []
     if (keep & (answers.labels == end)).any():
         back = answers.rate(called == start, keep & (answers.labels == end))
         either = keep & np.isin(answers.labels, [start, end])
         reverse = int((keep & (answers.labels == end)).sum())
         measures = [
-            measured("confusion_rate_reverse", "clean", back, reverse, unit="share"),
+            measured(wrong[1], "clean", back, reverse, unit="share"),
             measured(
-                "confusion_asymmetry",
+                wrong[2],
                 "clean",
                 difference(there, back, answers.resamples.subset(either).patients),
                 counted + reverse,
@@ -107,10 +114,10 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(there, claim),
         headroom=[headroom.share_called(answers, names[end], claim.margin)],
         measures=measures,
-        films=f"{plain_name(names[start])} films",
+        films=films_of_class(answers, names[start]),
         summary=(
-            f"{percent(effect.estimate)} of {counted} {plain_name(names[start])} films are called "
-            f"{plain_name(names[end])}."
+            f"{percent(effect.estimate)} of {counted} {films_of_class(answers, names[start])} are "
+            f"{said_of(answers, names[end])}."
         ),
     )
 
@@ -137,9 +144,9 @@ def recall_gap(evidence: Evidence, claim: Claim) -> Result:
         measures=[
             measured(f"recall_{name}", "clean", recalls[name], sizes[name], unit="share") for name in (better, worse)
         ],
-        films=f"{plain_name(better)} and {plain_name(worse)} films",
+        films=both(answers, better, worse),
         summary=(
-            f"Recall of {plain_name(better)} films minus that of {plain_name(worse)} films is "
+            f"Recall of {films_of_class(answers, better)} minus that of {films_of_class(answers, worse)} is "
             f"{points(effect.estimate)} points ({points(effect.low)} to {points(effect.high)})."
         ),
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from suites.harness.claims import Headroom, Measure
 from suites.harness.endpoints.registry import measured
-from suites.harness.formatting.wording import plain_name
+from suites.harness.endpoints.spoken import called_name, films_of_class
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import difference
@@ -65,7 +65,7 @@ def class_skill(answers: Answers, name: str, bar: float = SKILL, *, beside: str 
     Raises:
         NotEvaluable: the subject has no such class.
     """
-    printed = f"recall_{name}_above_chance"
+    printed = f"recall_{called_name(answers, name)}_above_chance"
     inside = answers.shared(CLEAN) & (answers.labels == answers.class_index(name))
     outside = _others(answers, name, beside)
     if not (inside.any() and outside.any()):
@@ -73,7 +73,7 @@ def class_skill(answers: Answers, name: str, bar: float = SKILL, *, beside: str 
     rates = [answers.score(f"called_{name}", CLEAN, films) for films in (inside, outside)]
     above = difference(rates[0], rates[1], answers.resamples.subset(inside | outside).patients)
     sizes = int(inside.sum()), int(outside.sum())
-    condition = f"{CLEAN}, beside {plain_name(beside)} films" if beside else CLEAN
+    condition = f"{CLEAN}, beside {films_of_class(answers, beside)}" if beside else CLEAN
     return Headroom(
         measure=measured(printed, condition, above, sum(sizes), unit="points", smallest=min(sizes)), bar=bar
     )
@@ -94,11 +94,12 @@ def of_measure(answers: Answers, measure: str, bar: float, among: Films, truth: 
 
 def share_called(answers: Answers, name: str, bar: float) -> Headroom:
     """Return the share of the films of a class that are called so: the most that films which resemble it would show."""
+    printed = f"recall_{called_name(answers, name)}"
     inside = answers.shared(CLEAN) & (answers.labels == answers.class_index(name))
     if not inside.any():
-        return Headroom(measure=_unknown(f"recall_{name}"), bar=bar)
+        return Headroom(measure=_unknown(printed), bar=bar)
     value = answers.score(f"called_{name}", CLEAN, inside)
-    return Headroom(measure=measured(f"recall_{name}", CLEAN, value, int(inside.sum()), unit="share"), bar=bar)
+    return Headroom(measure=measured(printed, CLEAN, value, int(inside.sum()), unit="share"), bar=bar)
 
 
 def recall_without_looking(answers: Answers, name: str, bar: float) -> Headroom:

@@ -22,6 +22,8 @@ from suites.harness.statistics import Floats, Sampled, difference
 NORMAL = "normal"
 MISSED, CALLED_ILL = "ill_films_missed_more", "healthy_films_called_ill_more"
 """Names of the two measures, differences of shares paired on the same films."""
+MISSED_MORE, SAID_MORE = "films_with_it_missed_more", "films_without_it_said_to_show_it_more"
+"""The same of a finding."""
 
 
 def toll(
@@ -48,7 +50,8 @@ def of_calls(
     normal = answers.class_index(NORMAL)
     defined = np.logical_and.reduce([np.isfinite(calls) for calls in (before, *after)])
     keep = defined & (answers.labels >= 0) & (True if among is None else among)
-    sides = {MISSED: keep & (answers.labels != normal), CALLED_ILL: keep & (answers.labels == normal)}
+    missed, called = (MISSED, CALLED_ILL) if answers.subject.whole is None else (MISSED_MORE, SAID_MORE)
+    sides = {missed: keep & (answers.labels != normal), called: keep & (answers.labels == normal)}
     return [
         measured(name, named, _further(answers, before, after, films, normal), int(films.sum()), unit="points")
         for name, films in sides.items()

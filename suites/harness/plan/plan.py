@@ -15,7 +15,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.external import ROLE as EXTERNAL
 from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.layouts import check_exclusions
-from suites.harness.cohorts.probes import ROLES
+from suites.harness.cohorts.probes import ROLES, asked_for
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols
 from suites.harness.endpoints.explanations import border_occlusion
@@ -302,10 +302,11 @@ def _broken(seen: Mapping[str, Tried]) -> str:
 def _missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> Iterator[tuple[str, list[str]]]:
     """Yield why claims will not be evaluable, and which; what shows only later is not known here."""
     subjects = evaluation.subjects
-    for role, films in ROLES.items():
+    for role in ROLES:
         ids = [claim.id for claim in claims if role in get(claim.endpoint).roles(claim, [role])]
         ids = [name for name in ids if not _any_probe(name, claims)]
         if ids and role not in evaluation.probes:
+            films = asked_for(role, of_findings=all(subject.whole is not None for subject in subjects))
             yield f"no {films} were given, pass --probe-{role} SPEC", ids
     ids = [claim.id for claim in claims if get(claim.endpoint).hospital]
     if ids and EXTERNAL not in evaluation.probes:

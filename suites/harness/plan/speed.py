@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 
 from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.cohorts.layouts.boxes import COLUMN as BOXES
 from suites.harness.errors import FilmUnreadable, NotEvaluable
 from suites.harness.foreign_code import foreign
 from suites.harness.predictions.conditions import Condition, apply_all, in_floats
@@ -35,7 +37,7 @@ class Speed:
         decoding: role of a cohort -> seconds per film until its pixels are there; of films that were looked at before
             and are kept, those of finding them again.
         changing: seconds per film and condition, until the network can be asked.
-        masks: names of the masks that the film carries.
+        masks: names of the masks that the film carries, or of which the table tells for any other.
         shape: of the film, (height, width); empty where none of the first could be read.
     """
 
@@ -99,8 +101,24 @@ def measure(
         changing = (time.perf_counter() - began) / max(1, made)
     return Speed(
         forward, backward, decoding, changing,
-        frozenset(film.masks) if film is not None else frozenset(), film.pixels.shape if film is not None else (),
+        frozenset(film.masks) | told_masks(cohorts["main"].table) if film is not None else frozenset(),
+        film.pixels.shape if film is not None else (),
     )  # fmt: skip
+
+
+def told_masks(table: pd.DataFrame) -> frozenset[str]:
+    """Return the masks that a cohort's table names for any film: in a column of masks, or as boxes of findings.
+
+    Of some collections a film in a hundred has boxes, and the first has none.
+    """
+    found = set()
+    for column in map(str, table):
+        mask = (
+            "lesion" if column in ("mask", BOXES) else column.removesuffix("_mask") if column.endswith("_mask") else ""
+        )
+        if mask and table[column].fillna("").astype(str).ne("").any():
+            found.add(mask)
+    return frozenset(found)
 
 
 def _first(cohort: Cohort) -> tuple[Film | None, str, float]:

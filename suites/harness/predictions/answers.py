@@ -24,6 +24,7 @@ from suites.harness.cache.places import Root
 from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
+from suites.harness.cohorts.probes import asked_for
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
@@ -359,7 +360,8 @@ class Evidence:
             NotEvaluable: none was given.
         """
         if role not in self.probes:
-            raise NotEvaluable(f"no {role} films were given (pass --probe-{role} SPEC)")
+            films = asked_for(role, of_findings=self.subject.whole is not None)
+            raise NotEvaluable(f"no {films} were given (pass --probe-{role} SPEC)")
         return self.probes[role]
 
     def hospital(self, role: str) -> Answers:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from robustness import perturbation
 from suites.harness.claims import Help, Judgement, Measure, Verdict
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.endpoints.toll import CALLED_ILL, MISSED
+from suites.harness.endpoints.toll import CALLED_ILL, MISSED, MISSED_MORE, SAID_MORE
 from suites.harness.formatting import wording
 from suites.harness.record import Record
 from suites.harness.verdicts import needed
@@ -28,6 +28,15 @@ OF_WHITE_OUTS = frozenset({"diffuse_dose_matched", "sham_opacity"})
 WHITE_OUT = "white-out"
 ATTACKED = "robust_accuracy"
 """What claims about attacks measure."""
+
+
+OF_A_HUNDRED = {
+    MISSED: ("ill {}", "missed"),
+    CALLED_ILL: ("healthy {}", "called ill"),
+    MISSED_MORE: ("{} with the finding", "missed"),
+    SAID_MORE: ("{} without the finding", "said to show it"),
+}
+"""A toll -> the people it counts, and what becomes of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +194,7 @@ def strengths(
 def toll_of(judgement: Judgement) -> dict[str, Measure]:
     """Return what a claim measured on the one scale, by name."""
     measures = judgement.result.measures if judgement.result else ()
-    return {one.name: one for one in measures if one.name in (MISSED, CALLED_ILL) and math.isfinite(one.estimate)}
+    return {one.name: one for one in measures if one.name in OF_A_HUNDRED and math.isfinite(one.estimate)}
 
 
 def toll_low(judgement: Judgement) -> float:
@@ -200,8 +209,8 @@ def per_hundred(judgement: Judgement, who: str = "patients") -> str:
     """
     told = toll_of(judgement)
     sides = [
-        f"of 100 {kind} {who}, {_people(told[name])} {what} ({_range(told[name])})"
-        for name, kind, what in ((MISSED, "ill", "missed"), (CALLED_ILL, "healthy", "called ill"))
+        f"of 100 {kind.format(who)}, {_people(told[name])} {what} ({_range(told[name])})"
+        for name, (kind, what) in OF_A_HUNDRED.items()
         if name in told
     ]
     caveat = ", although no class is right for a film made white" if made_white(judgement) else ""

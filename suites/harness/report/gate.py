@@ -32,6 +32,8 @@ from suites.harness.subjects.finding import ABSENT
 TOLERANCE = 0.02
 ALPHA = 0.05
 UNJUDGED = Verdict.NOT_EVALUABLE.value
+FORMER_EFFECTS = {"confusion_rate": "false_positive_rate", "called_normal": f"called_{ABSENT}"}
+"""What an effect of a finding was called by earlier versions -> how its name begins now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,9 +329,13 @@ def _effects(
                 f"{old['id']} on {subject}: {old['verdict'].replace('_', ' ')} before; now {why or 'no number'}"
             )
             continue
-        then_name, now_name = (plain_name(one["effect"]["name"]) for one in (old, new))
-        if then_name != now_name:
-            lost.append(f"{old['id']} on {subject}: {then_name} before, {now_name} now, which is no comparison")
+        then_name, now_name = (one["effect"]["name"] for one in (old, new))
+        former = then_name in FORMER_EFFECTS and now_name.startswith(FORMER_EFFECTS[then_name])
+        if plain_name(then_name) != plain_name(now_name) and not former:
+            lost.append(
+                f"{old['id']} on {subject}: {plain_name(then_name)} before, {plain_name(now_name)} now, which is no "
+                "comparison"
+            )
             continue
         changes.append(_effect(old, new, subject, tolerance))
     return changes, lost, unasked

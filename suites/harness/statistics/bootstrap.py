@@ -143,10 +143,26 @@ class Sampled:
         event in 200 patients would be narrower than the bound of none. A mean without bounds (a log loss) has no such
         bound: NaN, where nothing varies.
         """
-        if self.averaged and self.degenerate and not math.isfinite(self._reach):
-            return Interval(self.estimate, math.nan, math.nan)
-        tail = 0.5 * (1 - level)
-        return Interval(self.estimate, self._low(tail), self._high(tail))
+        if level not in self._intervals:
+            self._intervals[level] = Interval(self.estimate, self.low_at(level), self.high_at(level))
+        return self._intervals[level]
+
+    @cached_property
+    def _intervals(self) -> dict[float, Interval]:
+        return {}  # a table, a sentence and a verdict ask for the same one
+
+    @property
+    def _unbounded(self) -> bool:
+        """Whether nothing varies and nothing bounds it, so that there is no interval."""
+        return self.averaged and self.degenerate and not math.isfinite(self._reach)
+
+    def low_at(self, level: float) -> float:
+        """Return the low end of the interval of a level."""
+        return math.nan if self._unbounded else self._low(0.5 * (1 - level))
+
+    def high_at(self, level: float) -> float:
+        """Return the high end of the interval of a level."""
+        return math.nan if self._unbounded else self._high(0.5 * (1 - level))
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value does not exceed the margin."""
@@ -161,8 +177,10 @@ class Sampled:
     def _low(self, tail: float) -> float:
         """Return the low end that the truth lies below with a chance of `tail`."""
         if self.apart is not None:
-            after, before = (one.interval(1 - 2 * tail) for one in self.apart)
-            low = self.estimate - math.hypot(after.estimate - after.low, before.high - before.estimate)
+            (after, before), level = self.apart, 1 - 2 * tail
+            low = self.estimate - math.hypot(
+                after.estimate - after.low_at(level), before.high_at(level) - before.estimate
+            )
         else:
             low = self.estimate if self.degenerate else min(self.estimate, self._accelerated.end(tail))
             low = min(low, self.estimate - self._room(tail)) - self.coarse
@@ -171,8 +189,10 @@ class Sampled:
     def _high(self, tail: float) -> float:
         """Return the high end, as `_low`."""
         if self.apart is not None:
-            after, before = (one.interval(1 - 2 * tail) for one in self.apart)
-            high = self.estimate + math.hypot(after.high - after.estimate, before.estimate - before.low)
+            (after, before), level = self.apart, 1 - 2 * tail
+            high = self.estimate + math.hypot(
+                after.high_at(level) - after.estimate, before.estimate - before.low_at(level)
+            )
         else:
             high = self.estimate if self.degenerate else max(self.estimate, self._accelerated.end(1 - tail))
             high = max(high, self.estimate + self._room(tail)) + self.coarse

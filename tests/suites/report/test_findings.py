@@ -8,7 +8,7 @@ import pytest
 
 from suites.harness.cache import results
 from suites.harness.claims import Help, Judgement, Result, Verdict
-from suites.harness.endpoints.toll import CALLED_ILL, MISSED
+from suites.harness.endpoints.toll import CALLED_ILL, MISSED, MISSED_MORE, SAID_MORE
 from suites.harness.formatting import wording
 from suites.harness.record import PAGE
 from suites.harness.report import findings
@@ -109,6 +109,13 @@ def test_the_one_scale_counts_people(judged):
         "(from 1 more to 3 fewer)."
     )
     assert findings.per_hundred(judged("x", Verdict.SUPPORTED)) == ""
+    one = judged("x", Verdict.SUPPORTED)
+    sizes = {MISSED_MORE: 0.123, SAID_MORE: 0.05}
+    tolls = [measure(name, value, 0.02, "x@3 - clean", unit="points") for name, value in sizes.items()]
+    assert findings.per_hundred(replace(one, result=replace(one.result, measures=tolls)), "children") == (
+        "Of 100 children with the finding, 12 more are missed (10 to 14); of 100 children without the finding, 5 more "
+        "are said to show it (3 to 7)."
+    )
 
 
 @pytest.mark.parametrize(

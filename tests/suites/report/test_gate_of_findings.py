@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -49,3 +50,34 @@ def test_a_finding_that_got_worse_fails_the_gate_and_the_other_does_not(tmp_path
     paired = {change.subject: change for change in outcome.changes if change.paired}
     assert set(paired) == {f"two: {MASS}", f"two: {EFFUSION}"}
     assert paired[f"two: {MASS}"].after == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("former", "name", "effect"),
+    [
+        ("classes.viral_recall", "classes.finding_recall", None),
+        ("classes.normal_called_viral", "classes.finding_where_absent", "confusion_rate"),
+    ],
+)
+def test_a_baseline_with_a_claim_by_its_former_name_is_compared(tmp_path, former, name, effect):
+    """Earlier versions asked findings under the ids of three classes, and called what they found otherwise."""
+    run = Evaluation(
+        subjects=[subject_of_findings()], cohort=cohort_of_findings(48), quiet=True, cache=tmp_path / "cache",
+        claims=[claim for claim in load_claims() if claim.id == former],
+    )  # fmt: skip
+    run.run().report(tmp_path / "before")
+    file = tmp_path / "before" / "results.json"
+    document = json.loads(file.read_text())
+    assert {entry["id"] for entry in document["claims"]} == {name}
+    for entry in document["claims"]:
+        entry["id"] = former
+        if effect:
+            entry["effect"]["name"] = effect
+    file.write_text(json.dumps(document))
+    outcome = compare_with_baseline(run.record(), tmp_path / "before")
+    assert outcome.passed, outcome.lines()
+    assert sum(name in change.what for change in outcome.changes) == 2, "of each finding"
+    for entry in document["claims"]:
+        entry["effect"]["name"] = "something_else"
+    file.write_text(json.dumps(document))
+    assert len(compare_with_baseline(run.record(), tmp_path / "before").lost) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +13,7 @@ from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import base_of, gallery, harm, hidden_flips
 from suites.harness.endpoints.parameters import REQUIRED, ConditionName
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import films_of_class, finding
 from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
@@ -33,7 +36,10 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
     judged = [name for name, (_, patients) in sizes.items() if patients >= EVENTS]
     few = [name for name in sizes if name not in judged]
     if not judged:
-        raise NotEvaluable(f"no class has films of {EVENTS} patients, which a recall needs to be judged")
+        kinds = (
+            f"neither films with {asked} nor films without are" if (asked := finding(answers)) else "no class has films"
+        )
+        raise NotEvaluable(f"{kinds} of {EVENTS} patients, which a recall needs to be judged")
     harms = {name: harm(answers, f"recall_{name}", condition, refused.films)[0] for name in judged}
     largest = Largest(harms)
     worst, difference = largest.name, f"{condition} - clean"
@@ -63,7 +69,13 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
     )  # fmt: skip
     labelled = np.isfinite(answers.called()) & (answers.labels == answers.class_index(worst))
     base = base_of(sizes[worst][0], int(labelled.sum()))
-    few_told = ", ".join(f"{plain_name(name)} ({sizes[name][0]} films)" for name in few)
+    few_told = ", ".join(
+        f"{films_of_class(answers, name)} ({sizes[name][0]})"
+        if finding(answers)
+        else f"{plain_name(name)} ({sizes[name][0]} films)"
+        for name in few
+    )
+    title = f"With and without {asked}" if (asked := finding(answers)) else "Every class"
     # No class may be cleared by the others: one that has films and cannot be judged leaves the question open.
     open_question = hidden or (f"too few films to judge: {few_told}" if any(sizes[name][0] for name in few) else "")
     return Result(
@@ -73,40 +85,56 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.class_skill(answers, name, max(headroom.SKILL, claim.margin)) for name in judged],
         only_beyond=open_question if claim.kind == "limitation" else "",
         only_within=open_question if claim.kind == "requirement" else "",
-        caveat=f"the class that loses most is {plain_name(worst)}" if effect.estimate > 0 else "no class loses recall",
-        films=f"{plain_name(worst)} films",
+        caveat=_caveat(answers, worst, effect),
+        films=films_of_class(answers, worst),
         measures=[*each.values(), *(value for pair in recalls.values() for value in pair), flips,
                   *toll(answers, [condition], refused.films)],
         summary=(
-            f"{_sentence(worst, effect, condition, recalls[worst], classes=len(judged), base=base)} "
+            f"{_sentence(answers, worst, effect, condition, recalls[worst], classes=len(judged), base=base)} "
             f"{percent(flips.estimate)} of calls change. "
             f"{f'Too few films to judge: {few_told}. ' if few else ''}{refused.sentence}"
         ).strip(),
-        finding=_finding(worst, effect, condition, recalls[worst], base),
-        tables={"Every class": _table(answers, condition, refused, each, recalls), **refused.tables},
+        finding=_finding(answers, worst, condition, (effect, *recalls[worst]), base),
+        tables={title: _table(answers, condition, refused, each, recalls), **refused.tables},
         galleries=gallery(answers, condition, refused.films),
     )  # fmt: skip
 
 
-def _sentence(name: str, effect: Measure, condition: str, recalls: list[Measure], *, classes: int, base: str) -> str:
+def _caveat(answers: Answers, worst: str, effect: Measure) -> str:
+    """Return on which films most is lost."""
+    if finding(answers):
+        return (
+            f"most is lost on {films_of_class(answers, worst)}" if effect.estimate > 0 else "nothing is lost on either"
+        )
+    return f"the class that loses most is {plain_name(worst)}" if effect.estimate > 0 else "no class loses recall"
+
+
+def _sentence(
+    answers: Answers, name: str, effect: Measure, condition: str, recalls: list[Measure], *, classes: int, base: str
+) -> str:
     """Return what the class that loses most loses."""
     before, after = (percent(value.estimate) for value in recalls)
-    rest = "" if effect.estimate > 0 else f"That of {plain_name(name)} goes from {before} to {after}. "
-    several = f", the largest of {classes} classes" if classes > 1 else ""
-    told = in_units(condition)
+    asked = finding(answers)
+    whose = films_of_class(answers, name) if asked else plain_name(name)
+    rest = "" if effect.estimate > 0 else f"That of {whose} goes from {before} to {after}. "
+    several = f", the larger of films with and without {asked}" if asked else f", the largest of {classes} classes"
+    told, found = in_units(condition), _finding(answers, name, condition, (effect, *recalls), base)
     return (
-        f"{_finding(name, effect, condition, recalls, base)} {rest}That is {points(effect.estimate)} points of harm "
-        f"({points(effect.low)} to {points(effect.high)}{several}){f', at {told}' if told else ''}."
+        f"{found} {rest}That is {points(effect.estimate)} points "
+        f"of harm ({points(effect.low)} to {points(effect.high)}{several if classes > 1 else ''})"
+        f"{f', at {told}' if told else ''}."
     )
 
 
-def _finding(name: str, effect: Measure, condition: str, recalls: list[Measure], base: str) -> str:
-    """Return what the class that loses most loses, in one sentence."""
-    before, after = (percent(value.estimate) for value in recalls)
+def _finding(answers: Answers, name: str, condition: str, lost: Sequence[Measure], base: str) -> str:
+    """Return what the class that loses most loses, in one sentence, from the loss and its recall before and after."""
+    effect, before, after = lost[0], percent(lost[1].estimate), percent(lost[2].estimate)
+    asked = finding(answers)
     if not effect.estimate > 0:
-        return f"{in_words(condition)}: no class loses recall."
-    fall = f"recall of {plain_name(name)}, which loses most, falls from {before} to {after}"
-    return f"{in_words(condition)}: {fall}{base}."
+        nobody = f"neither films with {asked} nor films without lose" if asked else "no class loses"
+        return f"{in_words(condition)}: {nobody} recall."
+    whose, loses = (films_of_class(answers, name), "lose") if asked else (plain_name(name), "loses")
+    return f"{in_words(condition)}: recall of {whose}, which {loses} most, falls from {before} to {after}{base}."
 
 
 def _size(answers: Answers, name: str, refused: Refused) -> tuple[int, int]:
@@ -124,8 +152,9 @@ def _table(
         called = [answers.score(f"called_{name}", at, refused.films).estimate for at in (CLEAN, condition)]
         before, after = (percent(value.estimate) for value in recalls[name])
         interval = f"{points(harmed.estimate)} ({points(harmed.low)} to {points(harmed.high)})"
+        shown = films_of_class(answers, name) if finding(answers) else plain_name(name)
         rows.append({
-            "class": plain_name(name), "films": harmed.n, "patients": harmed.patients, "recall, clean": before,
+            "class": shown, "films": harmed.n, "patients": harmed.patients, "recall, clean": before,
             "recall, changed": after, "points lost (95 %)": interval,
             "called so of all films, clean": percent(called[0]), "changed": percent(called[1]),
         })  # fmt: skip

@@ -14,7 +14,7 @@ from calibration import scores
 from suites.harness import statistics
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.cohorts.finding_names import shows_any
-from suites.harness.cohorts.probes import FILMS
+from suites.harness.cohorts.probes import films_of as films_of_role
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.failure_modes import white_films
@@ -22,6 +22,7 @@ from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import counted, films_of
 from suites.harness.endpoints.parameters import REQUIRED, ClassName, ConditionName, Conditions, Role
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import films_of_class, finding, said_of
 from suites.harness.endpoints.toll import toll
 from suites.harness.endpoints.two_cohorts import TwoCohorts, against_chance, smallest_kind
 from suites.harness.errors import NotEvaluable
@@ -58,9 +59,11 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
     answers, name = evidence.main, claim.parameters["class"]
     among, whose = films_of(answers, claim), "films"
     if claim.parameters["truth"]:
-        whose = f"{plain_name(claim.parameters['truth'])} films"
+        whose = films_of_class(answers, claim.parameters["truth"])
     if other := claim.parameters["other_than"]:
         whose = f"films of other classes than {plain_name(other)}"
+        if finding(answers):
+            whose = films_of_class(answers, answers.subject.classes[1 - answers.class_index(other)])
         among &= (answers.labels >= 0) & (answers.labels != answers.class_index(other))
     named = [parse(text).text for text in claim.parameters["conditions"]]
     right = [text for text in named if _is_right(answers, text, name)]
@@ -90,7 +93,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         share = answers.score(f"called_{name}", condition, seen)
         measures.append(measured(f"called_{name}", condition, share, int(seen.sum()), unit="share"))
         if condition in right:
-            said = f"called so in {percent(share.estimate)} of cases"
+            said = f"{'said so' if finding(answers) else 'called so'} in {percent(share.estimate)} of cases"
             unseen.append(f"{in_words(condition)} may truly show {plain_name(name)} and is not counted ({said}).")
     sure = statistics.average(
         [answers.score("confident_share", condition, everywhere) for condition in causes], patients
@@ -107,13 +110,13 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         films=whose,
         measures=measures,
         summary=(
-            f"{opened(whose)} made white are called {plain_name(name)} in {percent(effect.estimate)} of cases, "
+            f"{opened(whose)} made white are {said_of(answers, name)} in {percent(effect.estimate)} of cases, "
             f"{_between(estimates, least, most)}. "
-            f"{_all_calls(answers, causes, everywhere)} Whatever is called, "
+            f"{_all_calls(answers, causes, everywhere)}Whatever is {'said' if finding(answers) else 'called'}, "
             f"{percent(sure.estimate)} of all answers are above {whole_percent(CONFIDENT)} confidence, where "
             f"abstaining would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
-        finding=f"{percent(effect.estimate)} of {whose} made white are called {plain_name(name)}.",
+        finding=f"{percent(effect.estimate)} of {whose} made white are {said_of(answers, name)}.",
         tables={"What it says to them": white_films.table(rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
@@ -134,14 +137,16 @@ def _between(estimates: dict[str, float], least: str, most: str) -> str:
 
 
 def _all_calls(answers: Answers, causes: list[str], films: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    """Return in a sentence how often each class is called, mean over causes."""
+    """Return in a sentence how often each class is called, mean over causes; of a finding nothing is left to say."""
+    if finding(answers):
+        return ""
     patients = answers.resamples.subset(films).patients
     shares = {
         name: statistics.average([answers.score(f"called_{name}", condition, films) for condition in causes], patients)
         for name in answers.subject.classes
     }
     told = [f"{plain_name(name)} {percent(share.estimate)}" for name, share in shares.items()]
-    return f"All calls: {', '.join(told)}."
+    return f"All calls: {', '.join(told)}. "
 
 
 def _causes(
@@ -194,10 +199,9 @@ def confident_on_probe(evidence: Evidence, claim: Claim) -> Result:
     right = probe.score("accuracy", CLEAN, labelled) if labelled.any() else None
     known, rarest = counted(probe, "accuracy", labelled)
     measured_right = [] if right is None else [measured("accuracy", role, right, known, unit="share", smallest=rarest)]
-    films = FILMS.get(role, f"{role} films")
+    films = films_of_role(role, of_findings=bool(finding(probe)))
     lost, sentence = _lost(main, probe, films)
     if of:
-        films = "films with a finding that it does not answer" if role == "unseen" else films
         told = f"{films} that are not known to show {plain_name(of)} are said to show it"
         judged = f"their mean probability of it is {percent(_mean_probability(probe, of, asked).estimate)}"
     else:

@@ -15,6 +15,7 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Conditions, Remedies, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import films_of_class
 from suites.harness.endpoints.toll import toll
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import figures, film_figures
@@ -103,7 +104,7 @@ def stress(evidence: Evidence, claim: Claim) -> Result:
         headroom=[headroom.of_measure(answers, measure, claim.margin, both, claim.parameters["truth"])],
         only_beyond=hidden if claim.kind == "limitation" else "",
         only_within=hidden if claim.kind == "requirement" else "",
-        films=_whose(measure, claim),
+        films=_whose(answers, measure, claim),
         measures=[*measures, *toll(answers, [condition], both), *extra, *series[1]],
         summary=" ".join([_sentence(measure, condition, measures, effect, base), *sentences]),
         finding=_finding(measure, condition, measures, base),
@@ -191,13 +192,14 @@ def _spoken(measure: str, *, inside: bool = False) -> str:
     return plain_name(measure) if inside else opened(plain_name(measure))
 
 
-def _whose(measure: str, claim: Claim) -> str:
+def _whose(answers: Answers, measure: str, claim: Claim) -> str:
     """Return in words which films a measure counts."""
+    name = claim.parameters["truth"]
     if measure == "false_positive_rate":
-        return "normal films"
+        name = "normal"
     if measure.startswith("recall_"):
-        return f"{plain_name(measure.removeprefix('recall_'))} films"
-    return f"{plain_name(claim.parameters['truth'])} films" if claim.parameters["truth"] else "films"
+        name = measure.removeprefix("recall_")
+    return films_of_class(answers, name) if name else "films"
 
 
 def _beside(

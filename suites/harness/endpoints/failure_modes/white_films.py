@@ -22,6 +22,7 @@ from suites.harness.claims import Measure
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.finding_names import meaning
 from suites.harness.endpoints.registry import measured
+from suites.harness.endpoints.spoken import finding
 from suites.harness.formatting.cells import cell, percent, whole_percent
 from suites.harness.formatting.cells import columns as numbers_of
 from suites.harness.formatting.severities import in_units
@@ -54,7 +55,8 @@ class Said:
     """What a subject says to one group of films under one condition.
 
     Attributes:
-        before: what the films were before (`normal`, `ill`, `not labelled`, or `all`).
+        before: what the films were before (`normal`, `ill`, `not labelled`, or `all`; of a finding `with` and `without`
+            it).
         side: of the picture that is white (`left`, `right`), `both`, or `any`.
         called: class -> share of the films called so.
         confidence: mean softmax probability of the call; `sure` the share above .9.
@@ -97,7 +99,8 @@ def groups_of(answers: Answers) -> dict[str, Films]:
     if healthy(answers.subject.classes) is None:
         return {"all": np.ones(len(answers.labels), dtype=bool)}
     normal = answers.labels == answers.class_index(NORMAL)
-    groups = {NORMAL: normal, "ill": labelled & ~normal, "not labelled": ~labelled}
+    without, ill = (f"without {asked}", f"with {asked}") if (asked := finding(answers)) else (NORMAL, "ill")
+    groups = {without: normal, ill: labelled & ~normal, "not labelled": ~labelled}
     return {name: np.asarray(films, dtype=bool) for name, films in groups.items() if films.any()}
 
 
@@ -181,7 +184,8 @@ def numbers(rows: Iterable[Said], subject: str) -> pd.DataFrame:
     """Return the rows as numbers for a CSV, one per condition, group and side."""
     return pd.DataFrame([
         {"subject": subject, "condition": row.condition, "severity": parse(row.condition).severity}
-        | {"severity_in_units": in_units(row.condition, plain=True), "film_before": row.before, "white_side": IN_THE_PICTURE.get(row.side, row.side)}
+        | {"severity_in_units": in_units(row.condition, plain=True), "film_before": row.before}
+        | {"white_side": IN_THE_PICTURE.get(row.side, row.side)}
         | {"films": row.n, "patients": row.patients}
         | {
             f"{name}{end}": value

@@ -22,6 +22,7 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.registry import beyond, measured, within
+from suites.harness.endpoints.spoken import finding as asked_about
 from suites.harness.endpoints.subgroups.groups import FEWEST, Films, Group, Groups, kinds_of_film, one_mix, patients
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, points, whole_percent
@@ -151,6 +152,7 @@ def compare(
     """
     compared: dict[str, Compared] = {}
     without: dict[str, str] = {}
+    alike: dict[frozenset[str], npt.NDArray[np.int64]] = {}  # the same for most groups
 
     def gap(sides: Sequence[Films], factor: npt.NDArray[np.float64] | None = None) -> tuple[Sampled, Sampled, Sampled]:
         inside, outside = (
@@ -167,7 +169,10 @@ def compare(
             continue
         sides = [np.logical_or.reduce(list(kind.values())) for kind in kinds]
         inside, outside, raw = gap(sides)
-        factor, covered = one_mix(kinds_of_film(answers, groups, group), sides[0], sides[1])
+        of_kind = frozenset(group.attributes) & {"view", "age"}  # see `kinds_of_film`
+        if of_kind not in alike:
+            alike[of_kind] = kinds_of_film(answers, groups, group)
+        factor, covered = one_mix(alike[of_kind], sides[0], sides[1])
         even = [films & (factor > 0) for films in sides]
         enough = covered > 0 and not _short(answers, [counts(films) for films in even])
         standardised = gap(even, factor)[2] if enough else None
@@ -190,12 +195,12 @@ def sampled(
 ) -> Sampled:
     """Return a statistic on (N,) films and on the resamples of their patients, each film counting `factor` times."""
     resamples = answers.resamples.subset(films)
-    factors = np.ones(int(films.sum())) if factor is None else factor[films]
+    factors = None if factor is None else factor[films]
 
     def weighted(weights: Floats) -> Floats:
-        return statistic(films, weights * factors)
+        return statistic(films, weights if factors is None else weights * factors)
 
-    estimate = float(weighted(np.ones((1, len(factors))))[0])
+    estimate = float(weighted(np.ones((1, int(films.sum()))))[0])
     drawn, alone = (applied(weighted, rows) for rows in (resamples.weights, resamples.left_out))
     return Sampled(estimate, drawn, resamples.patients, bounds, left_out=alone, averaged=averaged)
 
@@ -221,6 +226,7 @@ class Told:
         sentence: what `{group}` has more of than all others, by `{size}`.
         condition: of the measures.
         plain: whether it is a plain number and no share of films.
+        kinds: what films of one mix are alike in.
     """
 
     gap: str
@@ -229,6 +235,7 @@ class Told:
     sentence: str
     condition: str = "clean"
     plain: bool = False
+    kinds: str = "class, view and age"
 
     def number(self, value: float) -> str:
         """Return a gap as it stands in a sentence."""
@@ -241,6 +248,8 @@ class Told:
 
 def result(answers: Answers, claim: Claim, gaps: Gaps, told: Told, **more: object) -> Result:
     """Return the result of a claim about the largest gap, its sentences such that no silence reads as fairness."""
+    if asked := asked_about(answers):
+        told = replace(told, kinds=f"{asked}, view and age")
     largest, worst = gaps.largest, gaps.worst
     unit: Unit = "plain" if told.plain else "points"
     effect = replace(
@@ -281,7 +290,7 @@ def _beside(gaps: Gaps, told: Told) -> str:
     if worst.standardised is not None:
         ends = worst.standardised.interval()
         even = (
-            f"With both sides of one mix of class, view and age it is {told.number(ends.estimate)} "
+            f"With both sides of one mix of {told.kinds} it is {told.number(ends.estimate)} "
             f"({told.number(ends.low)} to {told.number(ends.high)}, over {whole_percent(worst.covered)} of the films)."
         )
     else:
@@ -294,7 +303,7 @@ def _beside(gaps: Gaps, told: Told) -> str:
 def _even(worst: Compared, told: Told) -> str:
     if worst.standardised is None:
         return ""
-    return f", with both sides of one mix of class, view and age {told.sized(worst.standardised.estimate)}"
+    return f", with both sides of one mix of {told.kinds} {told.sized(worst.standardised.estimate)}"
 
 
 def _left_out(gaps: Gaps) -> str:

@@ -8,6 +8,7 @@ group would hide the very harm.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from calibration import ood
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.parameters import Number
 from suites.harness.endpoints.registry import endpoint
+from suites.harness.endpoints.spoken import finding
 from suites.harness.endpoints.subgroups.comparing import Told, compare, result, table
 from suites.harness.endpoints.subgroups.groups import Films, groups_of
 from suites.harness.errors import NotEvaluable
@@ -37,6 +39,27 @@ LOST = Told(
     sentence="{group}: the AUROC of ill against healthy is lower than that of all others, by {size}",
     plain=True,
 )
+
+
+def _told(answers: Answers) -> tuple[Told, Told, Told]:
+    """Return how missed and wrongly called films, and the AUROC, are spoken of; of a finding by its name."""
+    if not (asked := finding(answers)):
+        return MISSED, ALARMED, LOST
+    return (
+        replace(
+            MISSED,
+            value=f"{asked} missed",
+            films=f"films of the group with {asked}",
+            sentence=f"{{group}}: {asked} is missed more often than in all others, by {{size}}",
+        ),
+        replace(ALARMED, value=f"said to show {asked}", films=f"films of the group without {asked}"),
+        replace(LOST, sentence=f"{{group}}: the AUROC of {asked} is lower than in all others, by {{size}}"),
+    )
+
+
+def _kinds(answers: Answers) -> tuple[str, str]:
+    """Return what patients with and without are called."""
+    return ("positive", "negative") if finding(answers) else ("ill", "healthy")
 
 
 def risk(answers: Answers) -> Floats:
@@ -63,13 +86,15 @@ def underdiagnosis_gap(evidence: Evidence, claim: Claim) -> Result:
     def alarmed(films: Films, weights: Floats) -> Floats:
         return means(called[films], weights)
 
-    gaps = compare(answers, groups, missed, counts=lambda films: {"ill": films & ~healthy}, rising=True)
-    found = result(answers, claim, gaps, MISSED)
+    (ill, well), (told, alarm, _) = _kinds(answers), _told(answers)
+    gaps = compare(answers, groups, missed, counts=lambda films: {ill: films & ~healthy}, rising=True)
+    found = result(answers, claim, gaps, told)
     try:  # what a group is spared by being called ill anyway
-        alarms = compare(answers, groups, alarmed, counts=lambda films: {"healthy": films & healthy}, rising=True)
+        alarms = compare(answers, groups, alarmed, counts=lambda films: {well: films & healthy}, rising=True)
     except NotEvaluable:
         return found
-    tables = {**found.tables, "The price: healthy films called ill, every group": table(alarms, ALARMED)}
+    price = f"films without it {alarm.value}" if finding(answers) else "healthy films called ill"
+    tables = {**found.tables, f"The price: {price}, every group": table(alarms, alarm)}
     return Result(**{**vars(found), "tables": tables})
 
 
@@ -78,13 +103,13 @@ def auroc_gap(evidence: Evidence, claim: Claim) -> Result:
     """How much worse ill are told from healthy films in a group than in all others, at no threshold."""
     answers = evidence.main
     healthy = np.asarray(answers.labels == answers.class_index("normal"), dtype=bool)
-    ill = risk(answers)
+    probability, (ill, well) = risk(answers), _kinds(answers)
     groups = groups_of(answers, answers.shared(CLEAN))
 
     def area(films: Films, weights: Floats) -> Floats:
-        return np.asarray(ood.auroc(ill[films], ~healthy[films], weights=weights), dtype=np.float64)
+        return np.asarray(ood.auroc(probability[films], ~healthy[films], weights=weights), dtype=np.float64)
 
     def counts(films: Films) -> Mapping[str, Films]:
-        return {"ill": films & ~healthy, "healthy": films & healthy}
+        return {ill: films & ~healthy, well: films & healthy}
 
-    return result(answers, claim, compare(answers, groups, area, counts=counts, rising=False), LOST)
+    return result(answers, claim, compare(answers, groups, area, counts=counts, rising=False), _told(answers)[2])

@@ -185,10 +185,12 @@ def _each(values: Mapping[str, Values], attributes: tuple[str, ...], keep: Films
 def _one_spelling(texts: pd.Series, key: Callable[[str], str] = str.casefold) -> Values:
     """Return (N,) texts, those of one key as most films have it."""
     counts: dict[str, Counter[str]] = {}
-    for text in texts:
-        counts.setdefault(key(text), Counter())[text] += 1
+    keys: dict[str, str] = {}
+    for text, times in Counter(texts).items():
+        keys[text] = key(text)
+        counts.setdefault(keys[text], Counter())[text] = times
     spelling = {one: min(spelt, key=lambda text: (-spelt[text], text)) for one, spelt in counts.items()}
-    return np.array([spelling[key(text)] for text in texts], dtype=str)
+    return np.array([spelling[keys[text]] for text in texts], dtype=str)
 
 
 def _or(names: Sequence[str]) -> str:

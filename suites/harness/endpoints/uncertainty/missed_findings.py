@@ -13,6 +13,7 @@ from suites.harness.claims import Claim, Headroom, Measure, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Conditions, Number
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import films_of_class
 from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.errors import NotEvaluable
@@ -72,7 +73,7 @@ def missed_findings(evidence: Evidence, claim: Claim) -> Result:
         p_beyond=beyond(found[condition], claim),
         p_within=within(found[condition], claim),
         headroom=[headroom.skill(answers), Headroom(measure=printed[1], bar=1 - claim.margin, side="below")],
-        films=f"{name} films",
+        films=films_of_class(answers, of),
         measures=printed[1:],
         summary=(
             f"An operating point that promises to miss {name} on at most {whole_percent(alpha)} of the films that show "

@@ -129,11 +129,13 @@ def _under_shift(name: str, films: LabelledFilms, recalibrated: FloatArray, fitt
 
 def _gained(name: str, films: LabelledFilms, before: FloatArray, after: FloatArray) -> Sampled:
     """Return by how much a measure falls from one set of logits to another, on the same resamples."""
+    return difference(_sampled(name, films, before), _sampled(name, films, after))
+
+
+def _sampled(name: str, films: LabelledFilms, logits: FloatArray) -> Sampled:
+    """Return a measure of some logits with its resamples."""
     options = {"groups": films.patients} if measures.MEASURES[name.split("/", maxsplit=1)[0]].patients else {}
-    start, end = (
-        films.sampled(partial(measures.estimate, name, z, films.labels, **options), FAR) for z in (before, after)
-    )
-    return difference(start, end)
+    return films.sampled(partial(measures.estimate, name, logits, films.labels, **options), FAR)
 
 
 def told(rows: Sequence[UnderShift]) -> str:
@@ -208,6 +210,7 @@ class Compared:
 def compared(films: LabelledFilms, fold: IntArray, ece: str = ECE) -> list[Compared]:
     """Return every recalibration, fitted on the patients outside each fold and judged inside it, by the named ECE."""
     rows = [Compared(method="none", errors=_errors(films, films.logits, ece))]
+    before: dict[str, Sampled] = {}  # the same for every method
     for method in recalibrator.names():
         try:
             with foreign(CalibrationError, f"{method} failed", only_theirs=True):
@@ -216,7 +219,8 @@ def compared(films: LabelledFilms, fold: IntArray, ece: str = ECE) -> list[Compa
         except CalibrationError as problem:
             rows.append(Compared(method=method, problem=str(problem)))
             continue
-        gains = {name: _gained(name, films, films.logits, recalibrated).interval() for name in GAINS}
+        before = before or {name: _sampled(name, films, films.logits) for name in GAINS}
+        gains = {name: difference(before[name], _sampled(name, films, recalibrated)).interval() for name in GAINS}
         rows.append(
             Compared(
                 method=method,

@@ -13,7 +13,7 @@ from calibration import decision_diagrams, ood, operating
 from calibration import selective as abstention
 from calibration.validation import CalibrationError, FloatArray, Weights, softmax
 from suites.harness.claims import Claim, Result
-from suites.harness.cohorts.probes import FILMS
+from suites.harness.cohorts.probes import films_of
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ConditionName, Number, OneOf, Role, Views
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -33,7 +33,7 @@ AREA = (
     "AURC: mean over films of the risk at their coverage; excess: above an oracle that leaves out the wrong first, "
     "Geifman et al. 2019"
 )
-WHERE_RARE = "Where one film in twenty shows pneumonia, a positive call would be right in"
+WHERE_RARE = "Where one film in twenty shows {}, a positive call would be right in"
 
 
 @endpoint(
@@ -139,7 +139,7 @@ def probe_detection(evidence: Evidence, claim: Claim) -> Result:
     rows += [guard.row for guard in guards]
     best = max(found, key=lambda name: found[name].estimate)
     effect = measured("auroc", f"{role}, max-softmax", own, both.films, unit="plain", **size)
-    films = FILMS.get(role, f"{role} films")
+    films = films_of(role, of_findings=main.subject.whole is not None)
     return Result(
         effect=effect,
         p_beyond=beyond(own, claim),
@@ -221,7 +221,11 @@ def operating_point(evidence: Evidence, claim: Claim) -> Result:
             f"{opened(_ill(answers) or 'pneumonia of either kind')} is called in "
             f"{percent(printed['sensitivity'].estimate)} of the {'films that show it' if whole else 'sick'} and in "
             f"{percent(1 - printed['specificity'].estimate)} of the {'other' if whole else 'healthy'} films."
-            + (f" {WHERE_RARE} {rows[0][1]} of cases." if rows[0][1] != NONE else "")
+            + (
+                f" {WHERE_RARE.format('it' if whole else 'pneumonia')} {rows[0][1]} of cases."
+                if rows[0][1] != NONE
+                else ""
+            )
         ),
         figures={"decision": partial(decision_diagrams.decision_curves, {answers.subject.name: curve})},
         tables={

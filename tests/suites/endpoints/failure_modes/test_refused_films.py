@@ -86,8 +86,8 @@ def test_numbers_of_one_film_do_not_make_a_reason_of_its_own_and_long_lists_are_
     answers = planted({LOBAR: np.full(40, RIGHT)}, films=40, undefined={LOBAR: why})
     found = Refused.of(answers, [LOBAR], np.ones(40, dtype=bool))
     assert found.sentence == (
-        "Not evaluable on 30 of 40 films: no lung field found (30: film0, film1, ...). That is bacterial pneumonia 10 of "
-        "14, normal 10 of 13, viral pneumonia 10 of 13: what is said here is said of films like those left."
+        "Not evaluable on 30 of 40 films: no lung field found (30: film0, film1, ...). That is bacterial pneumonia 10 "
+        "of 14, normal 10 of 13, viral pneumonia 10 of 13: what is said here is said of films like those left."
     )
     (table,) = found.tables.values()
     assert list(table["reason"]) == ["no lung field found"]
