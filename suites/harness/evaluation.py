@@ -254,7 +254,8 @@ class Evaluation(PredictedRun):
     def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:
         """Return each film left out once, named as in films.csv and not by where it lies."""
         films = pd.concat([cohort.table[["file", "id"]] for cohort in (self.cohort, *self.probes.values())])
-        ids = dict(films.astype(str).itertuples(index=False, name=None))
+        lost = films.astype(str)
+        ids = dict(lost[lost["file"].isin(excluded["file"])].itertuples(index=False, name=None))
         return excluded.assign(file=[ids.get(file, file) for file in excluded["file"]]).drop_duplicates()
 
     @property
