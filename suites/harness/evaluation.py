@@ -36,6 +36,7 @@ from suites.harness.predicted_run import PredictedRun
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
 from suites.harness.predictions.table import together
+from suites.harness.process import LARGE, mapping
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
@@ -321,7 +322,8 @@ class Evaluation(PredictedRun):
         if self.preset and not self.stopped:  # a run of claims that need no predictions still owes the grid
             for subject in self.judged:
                 self.evidence(subject.name)
-        with self.progress.doing("drawing", "the report"):
+        # Matrices of resamples are freed after each measure, and no two are of a size: kept, none fits the next.
+        with self.progress.doing("drawing", "the report"), mapping(LARGE):
             return self._drawn(Path(folder).expanduser())
 
     def _drawn(self, folder: Path) -> Path:

@@ -77,31 +77,17 @@ class Resamples:
         first = np.zeros(len(keys), dtype=np.int64)
         _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         np.maximum.at(first, cluster, codes)
-        of = hashlib.sha256(f"{seed}\x1f{count}\x1f{keys.dtype}\x1f{len(keys)}\x1f".encode())
+        streamed = len(cluster) > DENSE
+        of = hashlib.sha256(f"{seed}\x1f{count}\x1f{streamed}\x1f{keys.dtype}\x1f{len(keys)}\x1f".encode())
         for part in (keys, cluster, first):
             of.update(np.ascontiguousarray(part).tobytes())
         key = of.digest()
         if (held := _HELD.get(key)) is None:
-            held = _HELD[key] = cls._drawn(keys, cluster, first, seed, count)
+            weights = (
+                Drawn(Draws(seed, keys, first, count), cluster) if streamed else _dense(cluster, first, seed, count)
+            )
+            held = _HELD[key] = cls(weights, cluster, first)
         return held
-
-    @classmethod
-    def _drawn(
-        cls, keys: npt.NDArray[np.str_], cluster: Integers, first: Integers, seed: int, count: int
-    ) -> Resamples:
-        if len(cluster) > DENSE:
-            return cls(Drawn(Draws(seed, keys, first, count), cluster), cluster, first)
-        digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
-        generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
-        drawn = np.ones((count, len(keys)))
-        for stratum in np.unique(first):
-            members = np.flatnonzero(first == stratum)
-            size = len(members)
-            if size > 1:
-                drawn[:, members] = generator.multinomial(size - 1, np.full(size, 1 / size), count) * (
-                    size / (size - 1)
-                )
-        return cls(drawn[:, cluster], cluster, first)
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Resamples:
         """Return the same resamples for some of the films (an exclusion, one class); of all films they are these.
@@ -185,6 +171,19 @@ class Resamples:
         further = int(self.stratum.max()) + 1
         cluster = np.concatenate([self.cluster, other.cluster + len(self.stratum)])
         return Resamples(weights, cluster, np.concatenate([self.stratum, other.stratum + further]))
+
+
+def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats:
+    """Return (B, N) weights of films by a multinomial in each class: `first` is that of each patient."""
+    digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+    drawn = np.ones((count, len(first)))
+    for stratum in np.unique(first):
+        members = np.flatnonzero(first == stratum)
+        size = len(members)
+        if size > 1:
+            drawn[:, members] = generator.multinomial(size - 1, np.full(size, 1 / size), count) * (size / (size - 1))
+    return drawn[:, cluster]
 
 
 def applied(statistic: Callable[..., object], weights: Floats | Rows) -> Floats:
