@@ -22,9 +22,9 @@ A process that only loads the libraries and the subject takes 6 s and 1.0 GB, wh
 of 100,000 took 23 s before rows, keys of blocks and texts of tables were taken by the column. Peaks were 1.81 GB at
 10,000 and 1.89 GB at 100,000: resamples of the same patients are now one object, those of all films no copy, and large
 matrices are handed back while a report is drawn. They are not flat. What is left beside the 1.0 GB: up to 20,000 films
-the weights of all resamples (160 MB at 10,000), and once more 190 MB while a class is counted in one product, whose
-digits would change in parts; of 100,000 the table, its rows and arrays (400 MB), the drawn numbers of patients (90 MB)
-and the bins of rank measures (65 MB, four of them at once). The page has 0.2 MB (index.html) and 2.6 MB (films.html,
+the weights of all resamples (160 MB at 10,000), and once more 190 MB while the films are counted in one product, whose
+digits might change in parts; of 100,000 the table, its rows and arrays (400 MB), the drawn numbers of patients (90 MB)
+and the bins of rank measures (65 MB, three of them at once). The page has 0.2 MB (index.html) and 2.6 MB (films.html,
 which never exceeds about 3) at any size.
 
 1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
