@@ -36,6 +36,7 @@ from suites.harness.predicted_run import PredictedRun
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
 from suites.harness.predictions.table import together
+from suites.harness.process import LARGE, mapping
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
@@ -254,7 +255,8 @@ class Evaluation(PredictedRun):
     def _by_id(self, excluded: pd.DataFrame) -> pd.DataFrame:
         """Return each film left out once, named as in films.csv and not by where it lies."""
         films = pd.concat([cohort.table[["file", "id"]] for cohort in (self.cohort, *self.probes.values())])
-        ids = dict(films.astype(str).itertuples(index=False, name=None))
+        lost = films.astype(str)
+        ids = dict(lost[lost["file"].isin(excluded["file"])].itertuples(index=False, name=None))
         return excluded.assign(file=[ids.get(file, file) for file in excluded["file"]]).drop_duplicates()
 
     @property
@@ -322,7 +324,8 @@ class Evaluation(PredictedRun):
         if self.preset and not self.stopped:  # a run of claims that need no predictions still owes the grid
             for subject in self.judged:
                 self.evidence(subject.name)
-        with self.progress.doing("drawing", "the report"):
+        # Matrices of resamples are freed after each measure, and no two are of a size: kept, none fits the next.
+        with self.progress.doing("drawing", "the report"), mapping(LARGE):
             return self._drawn(Path(folder).expanduser())
 
     def _drawn(self, folder: Path) -> Path:

@@ -11,16 +11,21 @@ Processor seconds on one core of a machine that was used by others, November 202
 a second time (`again`), which finds results, pictures, the cells of the stress grid and the measures of every class:
 
       films           read   judged   report   in all       peak
-     25,000            2.6      4.0      8.0    20 s         1.57 GB
-             again     2.7      0.2      4.6    14 s         1.41 GB
-    100,000            8.9     15.5     18.6    50 s         1.91 GB
-             again     8.9      0.6      9.2    26 s         1.56 GB
+      1,000            0.1      0.6      1.7     9 s         1.19 GB
+             again     0.1      0.1      1.5     8 s         1.20 GB
+     10,000            0.5      7.5      6.1    20 s         1.64 GB
+             again     0.4      0.1      3.5     9 s         1.51 GB
+    100,000            5.2     13.1     14.5    39 s         1.75 GB
+             again     4.1      0.5      5.7    16 s         1.55 GB
 
-The rows of 25,000 are older, from a machine under less load (17 on its 2 cores for those of 100,000, where reading the
-shards took 8.9 s instead of 7.3). Before texts of the table were categories 100,000 took 2.05 and 2.04 GB.
-A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. Of the second
-judging of 100,000 reading the shards takes a third. The page has 0.2 MB (index.html) and 2.6 MB (films.html, which
-never exceeds about 3) at any size.
+A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them. A second judging
+of 100,000 took 23 s before rows, keys of blocks and texts of tables were taken by the column. Peaks were 1.81 GB at
+10,000 and 1.89 GB at 100,000: resamples of the same patients are now one object, those of all films no copy, and large
+matrices are handed back while a report is drawn. They are not flat. What is left beside the 1.0 GB: up to 20,000 films
+the weights of all resamples (160 MB at 10,000), and once more 190 MB while the films are counted in one product, whose
+digits might change in parts; of 100,000 the table, its rows and arrays (400 MB), the drawn numbers of patients (90 MB)
+and the bins of rank measures (65 MB, three of them at once). The page has 0.2 MB (index.html) and 2.6 MB (films.html,
+which never exceeds about 3) at any size.
 
 1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
 on the machine under less load.

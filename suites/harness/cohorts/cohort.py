@@ -116,7 +116,8 @@ class Cohort:
     def rows(self, at: NDArray[np.int64] | Sequence[int] | None = None) -> list[Row]:
         """Return the table's rows at some positions, or all of them, as `decode` and `identify` take them."""
         table = self.table if at is None else self.table.iloc[list(at)]
-        return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+        names = [str(name) for name in table]
+        return [dict(zip(names, values, strict=True)) for values in zip(*map(_plain, table.items()), strict=True)]
 
     def known(self, row: Row) -> tuple[str, str] | None:
         """Return content and note of a row's film where they are known without decoding it, else `None`.
@@ -125,7 +126,7 @@ class Cohort:
             FilmUnreadable: as `content`.
         """
         if self.identify is not None:
-            return self.content(row), ""
+            return self._identified(row, self.identify), ""
         return None if self.remembered is None else self.remembered(row)
 
     def mostly_known(self, rows: Sequence[Row]) -> bool:
@@ -147,10 +148,11 @@ class Cohort:
             FilmUnreadable: as `content`; the function raises it, too.
         """
         film = cache(lambda: self._decoded(row))
-        if self.identify is None:
-            return film().content, film
-        with foreign(FilmUnreadable, "it cannot be identified", at=self.identify, only_theirs=True):
-            return self.identify(row), film
+        return (film().content if self.identify is None else self._identified(row, self.identify)), film
+
+    def _identified(self, row: Row, identify: Callable[[Row], str]) -> str:
+        with foreign(FilmUnreadable, "it cannot be identified", at=identify, only_theirs=True):
+            return identify(row)
 
     def _decoded(self, row: Row) -> Film:
         # An interrupt from within ends the run: it is no property of a film.
@@ -228,6 +230,15 @@ class Cohort:
 
 NEARLY = 0.75
 """Of a finding's share of a limited cohort, what is surely kept: to insist on all of each would keep far more films."""
+
+
+def _plain(column: tuple[object, pd.Series]) -> list[object]:
+    """Return the values of a column as Python's own; of texts, the most by far, without a call for each."""
+    values = column[1]
+    if values.dtype == "str":
+        texts: list[object] = values.to_numpy(object).tolist()
+        return texts
+    return list(values.reset_index(drop=True).to_dict().values())
 
 
 def _first(patients: pd.Series, films: int, drawn_by: str) -> list[str]:

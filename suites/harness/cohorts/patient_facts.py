@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
     spelt: dict[str, str] = {}
     for name in table:
         spelt.setdefault(re.sub(r"[\W_]", "", str(name)).casefold(), str(name))
-    nothing = pd.Series("", index=table.index, dtype=object)
+    nothing = pd.Series("", index=table.index, dtype="str")
     found = {
         column: next((table[spelt[known]] for known in names if known in spelt), nothing)
         for column, names in NAMES.items()
@@ -75,6 +76,7 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
     if not (views != "").any() and (told := next((spelt[name] for name in NAMES["view"][1:] if name in spelt), "")):
         views = _each(table[told], text_of)
     texts = {name: _each(found[name], text_of) for name in ("site", "scanner", "projection")}
+    projected = cache(projection_of)  # of many films, and few views
     return table.assign(
         sex=_each(found["sex"], sex_of).tolist(),
         age=_each(found["age"], age_in_years).to_numpy(np.float64),
@@ -82,8 +84,8 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
         site=texts["site"],
         scanner=texts["scanner"],
         projection=[
-            told or view
-            for told, view in zip(_each(texts["projection"], projection_of), _each(views, projection_of), strict=True)
+            projected(told) or projected(view)
+            for told, view in zip(texts["projection"].tolist(), views.tolist(), strict=True)
         ],
     )
 

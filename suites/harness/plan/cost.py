@@ -28,6 +28,7 @@ from suites.harness.predictions.blocks import FILMS
 from suites.harness.predictions.opened import HELD
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.pieces import needed
+from suites.harness.predictions.ray_cluster import told_of_cluster
 from suites.harness.progress import STAGES, Stage, duration
 
 MAPS: Mapping[str, Passes] = {"quick": (9, 9), "standard": (30, 30), "full": (60, 60)}
@@ -68,7 +69,7 @@ class Cost:
         blocks: of films that are predicted together; `shards`: bytes of the files that all of them are kept in.
         spread: stage -> seconds of everything that workers share, and the blocks it is cut in.
         workers: processes of this machine that the run has, 0 where a cluster answers; `gpus` that they have among
-            them, 0 on a CPU; `cores` that they share.
+            them, 0 on a CPU; `cores` that they share; `cluster`: which it is, empty where none answers.
     """
 
     film_conditions: int
@@ -87,6 +88,7 @@ class Cost:
     workers: int = 1
     gpus: int = 0
     cores: int = 1
+    cluster: str = ""
 
     def with_workers(self, workers: int) -> float:
         """Return the seconds of all stages with so many workers, each with a GPU or machine like this.
@@ -140,7 +142,8 @@ class Cost:
         if self.timed and (spread >= WORTH_SPREADING or not self.workers):
             several = ", ".join(f"{duration(self.with_workers(count))} on {count}" for count in WORKERS)
             shards = f"{self.blocks:,} blocks, {_size(self.shards)} of shards"
-            yield f"spread: {shards}; about {several} GPUs or machines like this"
+            by = f"; by {self.cluster}" if self.cluster else ""
+            yield f"spread: {shards}; about {several} GPUs or machines like this{by}"
         yield f"room: about {_size(self.disk)} of cache, {_size(self.memory)} of memory beside the network's own work"
 
     def _told_of_workers(self) -> str:
@@ -230,6 +233,7 @@ def cost(evaluation: Evaluation, speed: Speed, stored: Stored, *, report: bool) 
         workers=evaluation.workers if isinstance(evaluation.workers, int) else 0,
         gpus=_gpus(evaluation),
         cores=cores(),
+        cluster=told_of_cluster(evaluation.workers) if isinstance(evaluation.workers, str) else "",
     )
 
 

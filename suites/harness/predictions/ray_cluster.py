@@ -107,6 +107,22 @@ def cluster_here() -> str:
     return address
 
 
+def told_of_cluster(address: str) -> str:
+    """Return which cluster a run will use, and why that one: of several on a machine Ray takes the latest, as we do.
+
+    Args:
+        address: `ray` or `ray://HOST:PORT`.
+    """
+    if address != "ray":
+        return f"the Ray cluster {one_line(address, 60)}"
+    joined = one_line(cluster_here(), 60)
+    if not joined:
+        return "a Ray cluster of its own on this machine"
+    if os.environ.get("RAY_ADDRESS", "") not in ("", "auto"):
+        return f"the Ray cluster {joined}, which RAY_ADDRESS names"
+    return f"the Ray cluster {joined}, the last started on this machine (RAY_ADDRESS=local: one of its own)"
+
+
 @dataclass
 class RayCluster:
     """Ray, connected to a cluster.

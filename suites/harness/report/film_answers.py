@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 from scipy.special import softmax
 
 from robustness import perturbation
@@ -64,6 +65,14 @@ class FilmAnswers:
         return np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
 
     @cached_property
+    def _columns(self) -> Mapping[str, ExtensionArray]:
+        """(F,) texts of the films, (C,) of the conditions and (256,) of the calls, by name of a column of `long`."""
+        of_films = {"cohort": "cohort", "film": "id", "patient": "patient", "truth": "label"}
+        texts = {name: self.films[own] for name, own in of_films.items()}
+        texts |= {"condition": pd.Series(self.conditions), "call": pd.Series(self._names)}
+        return {name: column.astype("str").array for name, column in texts.items()}
+
+    @cached_property
     def called(self) -> npt.NDArray[np.bool_]:
         """(F, C) whether there is a call."""
         return np.asarray(self.calls < UNDEFINED)
@@ -108,12 +117,11 @@ class FilmAnswers:
         film, condition = np.nonzero(self.calls[films] < NOT_ASKED)
         film += films.start or 0
         known = (self.truth[film] >= 0) & self.called[film, condition]
+        at = dict.fromkeys(("cohort", "film", "patient", "truth"), film)
+        at |= {"condition": condition, "call": self.calls[film, condition].astype(np.int64)}
         return pd.DataFrame({
-            "subject": self.subject, "cohort": self.films["cohort"].to_numpy()[film],
-            "film": self.films["id"].to_numpy()[film], "patient": self.films["patient"].to_numpy()[film],
-            "truth": self.films["label"].to_numpy()[film],
-            "condition": np.array(self.conditions, dtype=object)[condition],
-            "call": self._names[self.calls[film, condition]], "confidence": self.confidence[film, condition],
+            "subject": self.subject, **{name: self._columns[name].take(places) for name, places in at.items()},
+            "confidence": self.confidence[film, condition],
             "right": _where_known(~self.wrong[film, condition], known), "changed": self.changed[film, condition],
         })  # fmt: skip
 

@@ -378,9 +378,12 @@ def test_the_hours_of_a_run_are_those_of_its_workers(evaluation, monkeypatch):
     assert "with 4 workers on 4 cores (" in "\n".join(cost_of(4, cores=4).lines())
 
 
-def test_of_a_cluster_the_plan_says_what_some_workers_would_make_of_it(evaluation):
+def test_of_a_cluster_the_plan_says_which_it_is_and_what_some_workers_would_make_of_it(evaluation, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "local")
     run = evaluation("grid.stripes")
     run.workers = "ray"
     told = "\n".join(planned(run, SPEED).lines())
     assert "on this machine alone" in told
-    assert "GPUs or machines like this" in told
+    assert "GPUs or machines like this; by a Ray cluster of its own on this machine" in told
+    run.workers = "ray://far:10001"
+    assert "like this; by the Ray cluster ray://far:10001" in "\n".join(planned(run, SPEED).lines())

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from importlib.util import find_spec
@@ -50,8 +51,14 @@ def fatal(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(fatal):
-    """Two nodes of one CPU each, on loopback; this process belongs to the first."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Two nodes of one CPU each, on loopback; this process belongs to the first.
+
+    Ray writes down in its folder which cluster is the latest: in a folder of its own this one is nobody else's, nor is
+    another's taken for it, or its note removed. A short one: a socket's path has 107 characters at most.
+    """
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.delenv("RAY_ADDRESS", raising=False)
         for name, setting in ray_cluster.SETTINGS.items():
             patch.setenv(name, setting)
         ray = pytest.importorskip("ray")
@@ -59,6 +66,7 @@ def cluster(fatal):
 
         of_a_node = {"num_cpus": 1, "object_store_memory": ray_cluster.OBJECT_STORE, "include_dashboard": False}
         nodes = Cluster(initialize_head=True, head_node_args=of_a_node)
+        assert ray_cluster.cluster_here() == nodes.address
         nodes.second = nodes.add_node(num_cpus=1, object_store_memory=ray_cluster.OBJECT_STORE)
         ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
         yield nodes
@@ -222,8 +230,11 @@ def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path, monkeypatch):
         address = f"127.0.0.1:{there.getsockname()[1]}"
         left.write_text(address)
         assert ray_cluster.cluster_here() == address
+        last = f"the Ray cluster {address}, the last started on this machine"
+        assert ray_cluster.told_of_cluster("ray").startswith(last)
         monkeypatch.setenv("RAY_ADDRESS", address)
         assert checked("ray") == "ray"
+        assert ray_cluster.told_of_cluster("ray") == f"the Ray cluster {address}, which RAY_ADDRESS names"
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UsageProblem, match=rf"--workers ray \(RAY_ADDRESS={address}\): no cluster there"):
         checked("ray")
@@ -233,6 +244,8 @@ def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path, monkeypatch):
     assert ray_cluster.cluster_here() == ""
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert (checked("ray"), ray_cluster.cluster_here()) == ("ray", "")
+    assert ray_cluster.told_of_cluster("ray") == "a Ray cluster of its own on this machine"
+    assert ray_cluster.told_of_cluster("ray://far:10001") == "the Ray cluster ray://far:10001"
 
 
 class Quiet:
