@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from robustness import PerturbationUndefined, get
+from robustness import PerturbationUndefined, get, opacity_controls
 from robustness.detail import hila, narrow
 from robustness.displacement import moved
 from robustness.draws import Draws
 from robustness.filling import distance_to_organs
-from robustness.filters import resize
+from robustness.filters import gaussian_blur, percentiles, resize
 from robustness.lungs import estimate_lungs, lungs_of
 from robustness.opacity import side_of
 from robustness.phantom import render, sample_patient
@@ -459,10 +459,34 @@ def test_sham_opacity_draws_no_outline_and_is_no_white_bar(severity, films, phan
         _, apart = taken_apart(film, lungs)
         bone = float(apart.radiograph.display(torch.full(film.shape, apart.white)).max())
         assert float(changed[changed > film + GREY].max()) < max(bone, float(film.max())) + GREY
-        assert bool((changed - film <= 0.85 * (max(bone, float(film.max())) - film).clamp_min(0.0) + GREY).all()), "bar"
         inside = shrunk(film > 0.1, 6)
         own, steps = (ndimage.gaussian_gradient_magnitude(x.numpy(), 1.0)[inside.numpy()] for x in (film, changed))
         assert (steps - own).max() < 0.6 * own.max()
+
+
+@pytest.mark.parametrize(("of_the_room", "fits"), [(0.6, True), (1.0, False)])
+def test_sham_opacity_leaves_a_quarter_of_the_room_below_white_or_is_refused(of_the_room, fits, films, monkeypatch):
+    film, lungs = films[0][0], films[1][0]
+    pitch = 220.0 / min(film.shape)
+    twin = opacity_controls.lobar_twin
+
+    def filling(*film_and_dose):
+        thorax, apart, _ = twin(*film_and_dose)
+        white_end = max(apart.white, percentiles(apart.radiograph.attenuation, 99.8)[0])
+        outside = opacity_controls.outside_lungs(thorax, apart, film, pitch)
+        room = outside * (white_end - gaussian_blur(apart.base, 4.0 / pitch)).clamp_min(0.0)
+        room = torch.minimum(room, (white_end - apart.radiograph.attenuation).clamp_min(0.0))
+        return thorax, apart, of_the_room * float(room.sum())
+
+    monkeypatch.setattr(opacity_controls, "lobar_twin", filling)
+    if not fits:
+        with pytest.raises(PerturbationUndefined, match="less room below white"):
+            white("sham_opacity", film, lungs, 3)
+        return
+    changed = white("sham_opacity", film, lungs, 3)
+    plain, added = (ndimage.gaussian_filter(x.numpy(), 6.0) for x in (film, changed - film))
+    assert (added <= 0.85 * (float(film.max()) - plain).clip(0.0) + GREY).all()
+    assert added.max() > 0.1, "much is added"
 
 
 def test_shares_are_exact_and_nested(films):
