@@ -6,9 +6,11 @@ in what moves. The lung goes on behind heart and diaphragm (`Thorax.hemithorax`)
 found on at most 400,000 pixels, and brought onto a larger film with the detail that only that one shows (`coarse`).
 
 Extent is the share of one hemithorax (bilateral: of both) that is opaque: 0.2, 0.4, 0.6, 0.8, 1.0; larger extents
-contain smaller ones. It is counted on the lung that is seen, and what is hidden goes along. In a child of three a ray
-through the middle of the lung crosses up to 8 cm of water, 5.6 in the mean of the lung (scaled with the field for a
-larger chest). The side is drawn per film and is the same for every cause, so causes can be compared film by film.
+contain smaller ones. It is counted on the lung field: of most films that is the lung that is seen, and what is hidden
+goes along; a mask that goes on behind heart and dome (as that of phantoms does) is counted whole, and of 0.2 low in it
+little may be seen. In a child of three a ray through the middle of the lung crosses up to 8 cm of water, 5.6 in the
+mean of the lung (scaled with the field for a larger chest). The side is drawn per film and is the same for every cause,
+so causes can be compared film by film.
 
 A whole white hemithorax is rarely pneumonia, so the right answer of a classifier without such a class is to be unsure.
 """
