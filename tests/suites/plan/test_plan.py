@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suites.harness.claims import load_claims
 from suites.harness.cohorts.cohort import Cohort
@@ -16,7 +19,7 @@ from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_judged, plan, stored
 from suites.harness.plan import planned as planned_with
 from suites.harness.plan.readable import tried
-from suites.harness.plan.speed import Speed, cores
+from suites.harness.plan.speed import Speed, _each, cores
 from suites.harness.progress import duration
 from tests.controls.films import cohort_of, draw, inverted
 from tests.controls.subjects import Calm, Reader, subject_of
@@ -387,3 +390,14 @@ def test_of_a_cluster_the_plan_says_which_it_is_and_what_some_workers_would_make
     assert "GPUs or machines like this; by a Ray cluster of its own on this machine" in told
     run.workers = "ray://far:10001"
     assert "like this; by the Ray cluster ray://far:10001" in "\n".join(planned(run, SPEED).lines())
+
+
+@given(st.floats(0.001, 1.0), st.integers(5, 60), st.floats(0.0, 60.0), st.integers(0, 60))
+def test_what_a_first_call_sets_up_is_not_counted_for_every_view(each, views, once, at):
+    took = [each] * views
+    took[0] += once
+    took[min(at, views - 1)] += once
+    after = [0.0, *accumulate(took)]
+    assert _each(after) == pytest.approx(each, rel=1e-6)
+    assert _each([0.0]) == 0.0
+    assert _each([0.0, 3.0, 5.0]) == 2.5
