@@ -27,7 +27,7 @@ from suites.harness.report.grid_section import GridSection
 from suites.harness.report.hospitals_section import HospitalsSection
 from suites.harness.report.pictures import Picture
 from suites.harness.report.table import as_table
-from suites.harness.report.views import Evidence
+from suites.harness.report.views import Evidence, Shot
 from suites.harness.statistics import RESAMPLES
 from suites.harness.subjects.subject import Subject
 
@@ -118,12 +118,12 @@ def render(
     )  # fmt: skip
 
 
-def render_cards(record: Record, cards: Sequence[Card]) -> str:
-    """Return perturbations.html: the physics card of every perturbation of the run."""
+def render_cards(record: Record, cards: Sequence[Card], shots: Sequence[Shot] = ()) -> str:
+    """Return perturbations.html: the physics card of every perturbation of the run, its picture from `shots` on it."""
     return (
         environment()
         .get_template("perturbations.html.j2")
-        .render(record=record, cards=cards, validated=[validation_of(card) for card in cards], **assets())
+        .render(record=record, cards=cards, shots=shots, validated=[validation_of(card) for card in cards], **assets())
     )
 
 

@@ -95,7 +95,8 @@ def write_report(
             further = (*further, *films_page.files(len(films)))
         downloads = (*DOWNLOADS, (listed, FILMS[1]), CHECKS, *further, *_files(record, partial))
         if section:
-            (partial / grid_section.CARDS).write_text(page.render_cards(record, section.cards), encoding="utf-8")
+            cards = page.render_cards(record, section.cards, section.shots)
+            (partial / grid_section.CARDS).write_text(cards, encoding="utf-8")
         (partial / CHECKS[0]).write_text(page.render_checks(record), encoding="utf-8")
         html = page.render(record, evidence, downloads, pairs, section, hospitals=hospitals, hospital_pictures=drawn)
         (partial / "index.html").write_text(html, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -242,6 +243,9 @@ def test_a_preset_is_run_reported_and_drawn(tmp_path):
     assert 'id="grid"' in page
     cards = (tmp_path / "report" / "perturbations.html").read_text(encoding="utf-8")
     assert cards.count("<dt>Not modelled</dt>") == page.count('href="perturbations.html#') == 8, "one of every series"
+    pictures = re.findall(r'<img class="film" src="(figures/grid[^"]+)" alt="[^"]+: clean, severity 1', cards)
+    assert len(set(pictures)) == 8, "a series of pictures on every card"
+    assert all((tmp_path / "report" / picture).is_file() for picture in pictures)
     assert page.count("scatter to primary 1.2 (contrast x 0.455)") == 1, "told once, beneath the pictures"
     assert "scatter to primary 1.2 (contrast x 0.455)" in cards
     assert "scatter to primary 0.7" in cards, "of a severity that was not run, too"
