@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+LAST = {"sham_opacity": 4}
+"""The highest severity that drawn films allow, where not 5: they are white outside the lungs, with little room."""
+
 
 def draw_chest(seed: int = 0, height: int = 128, width: int = 176) -> tuple[Tensor, Tensor]:
     """Return a film (H, W) in [0, 1] in steps of 1/255 and the mask (H, W) of its lungs."""

@@ -115,7 +115,7 @@ def test_the_page_is_judged_as_it_was_and_its_table_has_every_class(tmp_path):
     result = result_of("whiteout.bacterial", answers, tmp_path)
     assert result.effect.estimate == pytest.approx(0.5)
     table = result.tables["What it says to them"]
-    assert list(table["cause"]) == ["lobar", "effusion", "collapse", "mass", "bilateral"]
+    assert list(table["cause"]) == ["lobar", "effusion", "collapse", "mass", "bilateral", "total"]
     assert set(table["film before"]) == {"normal"}
     assert table["called viral pneumonia"].str.startswith("50.0 % (").all()
     assert set(table["severity"]) == {4}, "what it stands for is told once, below the pictures of the grid"
