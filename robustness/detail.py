@@ -52,11 +52,17 @@ ALONG_MM = 18.0
 """Sigma over which it is averaged along the border: two ribs and more."""
 
 
-def without_ribs(attenuation: Tensor, pitch_mm: float) -> Tensor:
-    """(H, W) without what is as broad and as faint as ribs, or more so; organs keep their edges."""
+def without_ribs(attenuation: Tensor, pitch_mm: float, region: Tensor | None = None) -> Tensor:
+    """(H, W) without what is as broad and as faint as ribs, or more so; organs keep their edges.
+
+    Args:
+        attenuation: (H, W).
+        pitch_mm: of the pixels.
+        region: (H, W) 1 in what is smoothed by itself, 0 outside of it; `None`: all.
+    """
     # Twice, for once leaves a third of the ribs.
     for _ in range(2):
-        attenuation = _smoothed(attenuation, RIB_MM / pitch_mm, RIB_CONTRAST)
+        attenuation = _smoothed(attenuation, RIB_MM / pitch_mm, RIB_CONTRAST, region)
     return attenuation
 
 
@@ -64,10 +70,7 @@ def each_by_itself(image: Tensor, regions: Sequence[Tensor], pitch_mm: float) ->
     """(H, W) an image without ribs, each of some regions smoothed by itself, their borders as blurred as on a film."""
     found = torch.zeros_like(image)
     for region in regions:
-        smooth = image
-        for _ in range(2):
-            smooth = _smoothed(smooth, RIB_MM / pitch_mm, RIB_CONTRAST, region)
-        found += gaussian_blur(region, BORDER_MM / pitch_mm) * smooth
+        found += gaussian_blur(region, BORDER_MM / pitch_mm) * without_ribs(image, pitch_mm, region)
     return found
 
 
