@@ -37,7 +37,7 @@ from suites.harness.subjects.temperature_scaling import with_temperatures
 from suites.harness.terminal_summary import print_summary
 from suites.junit import CODE, locate_skip, properties, say_incomplete
 from suites.limits import memory_line
-from suites.options import DEFAULT_WEIGHTS, RUN, STARTED, deciding, value
+from suites.options import DEFAULT_WEIGHTS, RUN, STARTED, deciding, default_data, value
 from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, write
 from suites.progress_line import Run
 from suites.termination import Termination
@@ -101,7 +101,8 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     tempered = with_temperatures(loaded, option("--temperature"))
     settings = caches(option("--cache"))
     root = settings["cache"]
-    cohort = load_cohort(str(option("--data")), uncertain=option("--uncertain"), cache=root)
+    films = default_data(one.heads for one in loaded) if (given := option("--data")) is None else str(given)
+    cohort = load_cohort(films, uncertain=option("--uncertain"), cache=root)
     subjects = with_names(tempered, option("--name"), taken=(PAGE, cohort.name))
     if (limit := option("--limit")) is not None:
         if limit < 1:

@@ -6,7 +6,7 @@ written here with the harness's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ STARTED = RUN if PREFIX else f"uv run {RUN}"
 """The same with all set-up, as a person types it."""
 DEFAULT_WEIGHTS = "bundled:fragile"
 DEFAULT_DATA = "phantom"
+DEFAULT_DATA_OF_FINDINGS = "phantom:findings=several"
+"""What subjects are judged on that answer several findings at once, all of them, where no films are given."""
 
 
 def _whole(option: str, text: str) -> int:
@@ -91,8 +93,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "--data": {
         "metavar": "SPEC",
-        "default": DEFAULT_DATA,
-        "help": f"cohort: a folder of films, a public collection, a manifest, kaggle, phantom (default {DEFAULT_DATA})",
+        "help": "cohort: a folder of films, a public collection, a manifest, kaggle, phantom "
+        f"(default {DEFAULT_DATA}, of findings {DEFAULT_DATA_OF_FINDINGS})",
     },
     **{f"--probe-{role}": {"metavar": "SPEC", "help": f"cohort of {what}"} for role, what in PROBES.items()},
     "--external": {
@@ -234,6 +236,11 @@ OUTPUTS = frozenset(
 )
 """Options that decide no result: what is written and where, what is compared with, what fails."""
 PATHS = tuple(OPTIONS)[: tuple(OPTIONS).index("--profile")]
+
+
+def default_data(heads: Iterable[str]) -> str:
+    """Return the films that subjects with such heads ("softmax", "sigmoid") are judged on where none are given."""
+    return DEFAULT_DATA_OF_FINDINGS if set(heads) == {"sigmoid"} else DEFAULT_DATA
 
 
 def value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - whatever its type is

@@ -10,7 +10,7 @@ import pytest
 from suites import commands
 from suites.commands import registry
 from suites.harness.errors import UsageProblem
-from suites.options import OPTIONS
+from suites.options import OPTIONS, default_data
 
 
 def test_the_commands_are_listed_with_what_they_do_and_the_exit_codes(capsys):
@@ -93,3 +93,11 @@ def test_what_cannot_be_read_is_one_line(words, told, capsys):
 def test_a_name_is_registered_once():
     with pytest.raises(UsageProblem, match=r"'card' is registered twice, by suites\.commands\.card"):
         registry.register("card")(lambda arguments: 0)
+
+
+@pytest.mark.parametrize(
+    ("heads", "films"),
+    [(["softmax"], "phantom"), (["sigmoid"], "phantom:findings=several"), (["sigmoid", "softmax"], "phantom")],
+)
+def test_where_no_films_are_given_they_can_tell_what_the_subjects_answer(heads, films):
+    assert default_data(heads) == films
