@@ -38,6 +38,13 @@ def both(answers: Answers, first: str, second: str) -> str:
     return f"{plain_name(first)} and {plain_name(second)} films"
 
 
+def ill_and_healthy(answers: Answers) -> tuple[str, str]:
+    """Return what ill and healthy films are called: `ill films`; of a finding those with it, and those without."""
+    if asked := finding(answers):
+        return f"films with {asked}", f"films without {asked}"
+    return "ill films", "healthy films"
+
+
 def called_name(answers: Answers, name: str) -> str:
     """Return a class as a part of a measure's name: as it is, of a finding by the subject's own name for it."""
     return name if answers.subject.whole is None else answers.subject.classes[answers.class_index(name)]

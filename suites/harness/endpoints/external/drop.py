@@ -13,6 +13,7 @@ from suites.harness.endpoints.external import pictures
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.parameters import Hospital as HospitalRole
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import ill_and_healthy, said_of
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent, points, whole_percent
@@ -42,7 +43,7 @@ def external_drop(evidence: Evidence, claim: Claim) -> Result:
             for where, side in ((CLEAN, both.home), (both.away.name, both.away))
         ]
     before, after = measures[:2]
-    seen, why = _sight(both, dropped)
+    seen, why = _sight(both, dropped, ill_and_healthy(evidence.main))
     return Result(
         effect=effect,
         p_beyond=beyond(dropped, claim),
@@ -60,9 +61,9 @@ def external_drop(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(before.estimate)} ({both.home.films:,} films)."
         ),
         tables={
-            "What is called what": _confusion(both),
+            "What is called what": _confusion(both, evidence.main),
         },
-        figures=pictures.of(both),
+        figures=pictures.of(both, ill_and_healthy(evidence.main)),
         galleries=_surely_wrong(answers, both.away),
     )
 
@@ -72,6 +73,7 @@ def external_auroc(evidence: Evidence, claim: Claim) -> Result:
     """Fall of the AUROC of ill against healthy from the home cohort to another hospital: what no threshold mends."""
     both = TwoHospitals.of(evidence.main, evidence.hospital(claim.parameters["hospital"]))
     dropped = both.drop(Hospital.auroc)
+    ill, healthy = ill_and_healthy(evidence.main)
     effect = both.fallen("auroc_drop", dropped, "plain")
     measures = both.printed("auroc", Hospital.auroc, "plain")
     before, after = measures
@@ -83,11 +85,11 @@ def external_auroc(evidence: Evidence, claim: Claim) -> Result:
         films="films of both hospitals",
         measures=measures,
         summary=(
-            f"Ill films of {both.away.name} are told from healthy ones with an AUROC of "
+            f"On the films of {both.away.name} {ill} are told from {healthy} with an AUROC of "
             f"{spanned(after.estimate, after.low, after.high)}, at home with {number(before.estimate)}: a fall of "
             f"{spanned(effect.estimate, effect.low, effect.high)}"
             + (", which no threshold mends." if effect.low > 0 else ".")
-            + (" Below 0.5 it ranks healthy films above ill ones." if after.high < 0.5 else "")
+            + (f" Below 0.5 it ranks {healthy} above {ill}." if after.high < 0.5 else "")
         ),
     )
 
@@ -100,20 +102,21 @@ def _lost(effect: Measure) -> str:
     return f"a loss of {points(effect.estimate, signed=False)} points ({ends})"
 
 
-def _sight(both: TwoHospitals, dropped: Sampled) -> tuple[list[Measure], str]:
+def _sight(both: TwoHospitals, dropped: Sampled, kinds: tuple[str, str]) -> tuple[list[Measure], str]:
     """Return AUROC at home and there, and in a sentence whether sight or threshold was lost."""
+    ill, healthy = kinds
     try:
         fallen = both.drop(Hospital.auroc)
     except NotEvaluable as reason:
         return [], f"Whether sight or threshold was lost cannot be told: {reason}."
     measures = [*both.printed("auroc", Hospital.auroc, "plain"), both.fallen("auroc_drop", fallen, "plain")]
     before, after, effect = measures
-    told = f"AUROC of ill against healthy is {number(after.estimate)} there, {number(before.estimate)} at home"
+    told = f"AUROC of {ill} against {healthy} is {number(after.estimate)} there, {number(before.estimate)} at home"
     lost = dropped.interval().low > 0
     if after.high < 0.5:
-        but = ": it ranks healthy films above ill ones, which no threshold mends"
+        but = f": it ranks {healthy} above {ill}, which no threshold mends"
     elif effect.low > 0:
-        but = ": it tells ill from healthy less well, which no threshold mends"
+        but = f": it tells {ill} from {healthy} less well, which no threshold mends"
     elif effect.high < SAME:
         but = ", as good: what moved is the threshold, not the sight" if lost else ", as good"
     else:
@@ -122,15 +125,13 @@ def _sight(both: TwoHospitals, dropped: Sampled) -> tuple[list[Measure], str]:
     return measures, f"{told}{but}."
 
 
-def _confusion(both: TwoHospitals) -> pd.DataFrame:
+def _confusion(both: TwoHospitals, answers: Answers) -> pd.DataFrame:
     """Return counts of truth by call, of both hospitals."""
     rows = []
     for side in (both.home, both.away):
         for code, truth in enumerate(both.classes.names):
             calls = side.called[side.truth == code]
-            said = {
-                f"called {plain_name(name)}": int((calls == at).sum()) for at, name in enumerate(both.classes.names)
-            }
+            said = {said_of(answers, name): int((calls == at).sum()) for at, name in enumerate(both.classes.names)}
             others = {"called something else": int((calls < 0).sum())} if -1 in both.classes.of_class else {}
             rows.append({"films of": side.name, "truth": plain_name(truth), **said, **others})
     return pd.DataFrame(rows)

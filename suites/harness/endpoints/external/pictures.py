@@ -8,16 +8,22 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from suites.harness.cohorts.class_roles import healthy
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.formatting.figures import QUIET, SERIES, styled
 from suites.harness.statistics import Floats
 
 
-def of(both: TwoHospitals) -> dict[str, Callable[[], Figure]]:
-    """Return the figures of a comparison, by file stem; none where there is no healthy class."""
+def of(both: TwoHospitals, kinds: tuple[str, str]) -> dict[str, Callable[[], Figure]]:
+    """Return the figures of a comparison, by file stem; none where there is no healthy class.
+
+    Args:
+        both: the hospitals.
+        kinds: what ill and healthy films are called.
+    """
     if any(side.illness is None for side in (both.home, both.away)):
         return {}
-    return {"roc": partial(roc, both)}
+    return {"roc": partial(roc, both, kinds)}
 
 
 def curve(side: Hospital) -> tuple[Floats, Floats]:
@@ -31,24 +37,26 @@ def curve(side: Hospital) -> tuple[Floats, Floats]:
 
 
 @styled
-def roc(both: TwoHospitals) -> Figure:
+def roc(both: TwoHospitals, kinds: tuple[str, str]) -> Figure:
     """Draw the ROC curves of both hospitals; a ring marks what the subject's own calls come to."""
     figure = Figure(figsize=(4.6, 4.2))
     axes = figure.subplots()
+    kind, other = kinds
+    well = healthy(both.classes.names)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8)
     for side, told, (colour, dash, _) in zip((both.home, both.away), ("at home", "there"), SERIES, strict=False):
         false, true = curve(side)
         axes.plot(false, true, color=colour, linestyle=dash, label=f"{told}: AUROC {side.auroc().estimate:.3f}")
         ill = side.ill if side.ill is not None else np.zeros(side.films, dtype=bool)
-        called_ill = side.called != both.classes.names.index("normal") if "normal" in both.classes.names else None
-        if called_ill is not None:
+        if well is not None:
+            called_ill = side.called != both.classes.names.index(well)
             axes.plot(
                 called_ill[~ill].mean(), called_ill[ill].mean(), "o", color=colour, markersize=9, fillstyle="none",
                 markeredgewidth=2,
             )  # fmt: skip
     axes.set(
-        xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="healthy films called ill", ylabel="ill films called ill",
-        title="Ill against healthy; rings: its calls",
+        xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=f"{other}: share called the other",
+        ylabel=f"{kind}: share called so", title="Rings: its own calls",
     )  # fmt: skip
     axes.set_aspect("equal")
     axes.legend(loc="lower right")

@@ -18,6 +18,7 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.parameters import Hospital as HospitalRole
 from suites.harness.endpoints.registry import beyond, endpoint, within
+from suites.harness.endpoints.spoken import films_of_class, finding
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.wording import plain_name
@@ -61,8 +62,8 @@ def external_standardised(evidence: Evidence, claim: Claim) -> Result:
     for name in both.classes.names:
         if not any(_of_class(stratum, name) for stratum in weighing.used):
             raise NotEvaluable(
-                f"{plain_name(name)} films come from fewer than {FEWEST} patients at one hospital, so the mix of "
-                "classes cannot be weighed alike"
+                f"{films_of_class(evidence.main, name)} come from fewer than {FEWEST} patients at one hospital, so the "
+                "mix cannot be weighed alike"
             )
     raw = both.drop(lambda side: side.rate(side.right))
     alike = both.drop(lambda side: _accuracy(side, weighing, both))
@@ -89,7 +90,7 @@ def external_standardised(evidence: Evidence, claim: Claim) -> Result:
 
 def weigh(both: TwoHospitals, home: Answers, away: Answers) -> Weighing:
     """Return by what the films of both can be weighed: by class, and by what both record and share enough of."""
-    by, without = ["class"], []
+    by, without = [finding(home) or "class"], []
     names = np.asarray([plain_name(name) for name in both.classes.names])
     strata = [names[both.home.truth], names[both.away.truth]]
     for name, column in (("view", _view), ("age", _age)):

@@ -19,6 +19,7 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
 from suites.harness.endpoints.parameters import Hospital as HospitalRole
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
+from suites.harness.endpoints.spoken import finding
 from suites.harness.endpoints.uncertainty.labelled_films import reasoned
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
@@ -35,7 +36,7 @@ _AT_ONCE = 4_000_000
 def external_threshold(evidence: Evidence, claim: Claim) -> Result:
     """Balanced accuracy of ill against healthy that a threshold kept from home costs, against one chosen there."""
     both = TwoHospitals.of(evidence.main, evidence.hospital(claim.parameters["hospital"]))
-    home, away = both.home, both.away
+    home, away, asked = both.home, both.away, finding(evidence.main) or "ill"
     scores, ill = (_scored(side)[0] for side in (home, away)), _scored(away)[1]
     at_home, there = scores
     fold = folds_of(ill, away.patients, seed=evidence.seed)
@@ -69,7 +70,7 @@ def external_threshold(evidence: Evidence, claim: Claim) -> Result:
         films="films of both hospitals",
         measures=shares,
         summary=(
-            f"The threshold that is best at home (log odds of ill above {kept:.2f}) gives a balanced accuracy of "
+            f"The threshold that is best at home (log odds of {asked} above {kept:.2f}) gives a balanced accuracy of "
             f"{percent(shares[0].estimate)} on the films of {away.name} (sensitivity {percent(shares[1].estimate)}, "
             f"specificity {percent(shares[2].estimate)}); one chosen there on other patients (about "
             f"{float(np.median(local)):.2f}) gives {percent(shares[3].estimate)}. Keeping it costs "

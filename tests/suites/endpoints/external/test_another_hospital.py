@@ -60,7 +60,7 @@ def test_a_moved_threshold_is_told_from_lost_sight(tmp_path):
     assert sight["blind"]["external.threshold"] is not Verdict.SUPPORTED
     told = [judged("external.drop", home, away, tmp_path).result.summary for away in (moved, blind)]
     assert "what moved is the threshold, not the sight" in told[0]
-    assert "it tells ill from healthy less well" in told[1]
+    assert "it tells ill films from healthy films less well" in told[1]
 
 
 def test_numbers_are_those_of_scikit_learn_from_the_prediction_table_alone(tmp_path):
