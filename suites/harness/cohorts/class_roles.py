@@ -83,6 +83,13 @@ def for_findings(claims: Iterable[Claim]) -> list[Claim]:
     ]
 
 
+def parameters_of_findings(claim: Claim) -> Mapping[str, Any]:
+    """Return what a claim asks of each of several findings, as a page prints it: `the finding` for a class."""
+    spoken = {"healthy": "without it", "ill": "the finding"}
+    own = {key: _filled(value, spoken) for key, value in _of_findings(claim).items() if key not in SAID}
+    return {**claim.parameters, **own}
+
+
 def for_finding(claim: Claim, classes: Sequence[str]) -> Claim:
     """Return a claim as it is asked of one finding.
 

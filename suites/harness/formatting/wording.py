@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -35,6 +36,11 @@ INITIALS = {
 } | {"medmnistc": "MedMNIST-C"}
 """Words of measure names that are not written in lower case."""
 MINUS = "\N{MINUS SIGN}"
+OF_A_FINDING = {
+    "recall_": ("specificity", "sensitivity"),
+    "called_": ("said not to show it", "said to show it"),
+}
+"""How measures of a class begin, and what they are called of the two sides of a finding: without it, and with it."""
 BEYOND = "Beyond the documented size"
 """Printed beside the verdict on a limitation that is surely larger than its page says."""
 TRUST = "Is the attack to be trusted"
@@ -221,6 +227,21 @@ def rule(claim: Claim, measure: Measure | None) -> str:
 def plain_name(name: str) -> str:
     """Return a snake_case name as words, initials in capitals."""
     return " ".join(INITIALS.get(word, word) for word in name.replace("_", " ").split(" ")).strip() or name
+
+
+def measure_words(name: str, finding: Sequence[str] = ()) -> str:
+    """Return the name of a measure as words; of a finding, recall of its two sides is sensitivity and specificity.
+
+    Args:
+        name: such as `recall_normal`, `called_no effusion`.
+        finding: without it and with it, as the subject is asked (`no effusion`, `effusion`); empty for classes.
+    """
+    for start, words in OF_A_FINDING.items():
+        for side, told in zip(finding, words, strict=False):
+            rest = name.removeprefix(f"{start}{side}")
+            if rest != name and rest[:1] in ("", "_"):
+                return plain_name(f"{told}{rest}")
+    return plain_name(name)
 
 
 def stress(name: str) -> str:

@@ -224,7 +224,10 @@ def shown(record: Record, subject: str) -> str:
     few = sum(1 for one in settled if one.result and one.result.effect.exploratory)
     films = record.films_of(subject)
     counts = Counter(label for label in films.table["label"].astype(str) if label)
-    classes = ", ".join(f"{counts[name]:,} {wording.plain_name(name)}" for name in sorted(counts)) or "none labelled"
+    names = {name: wording.plain_name(name) for name in sorted(counts)}
+    if (whose := next(one for one in record.subjects if one.name == subject)).whole is not None:
+        names = dict(zip(reversed(whose.classes), ("with it", "without it"), strict=True))
+    classes = ", ".join(f"{counts[name]:,} {told}" for name, told in names.items() if counts[name]) or "none labelled"
     return (
         f"{len(films):,} films of {films.patients:,} patients ({classes}) settle {len(settled)} of "
         f"{len(own)} questions{f', {_of(few, settled)} exploratory' if few else ''}."

@@ -87,6 +87,7 @@ def render(
         title=_title(names, record),
         matrices=finding_matrices(record),
         subjects=names,
+        sides={subject.name: subject.classes for subject in record.subjects if subject.whole is not None},
         several=len(names) > 1,
         contents=CONTENTS,
         appendix=[entry for entry in APPENDIX if entry[0] not in absent],
@@ -143,6 +144,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
+    found.filters["measure_words"] = wording.measure_words
     found.filters |= {
         "opened": wording.opened,
         "stress": wording.stress,
@@ -206,8 +208,12 @@ def _first(record: Record, subject: Subject) -> dict[str, Any]:
     answers = clean_films.clean_answers(record, subject)
     overall = clean_films.overall(answers) if answers else []
     by_class = clean_films.row_intervals(answers) if answers else []
+    sides = subject.classes if subject.whole is not None else ()
     recalls = [
-        (label, by_class[row][answers.classes.index(label)])
+        (
+            wording.measure_words(f"recall_{label}", sides) if sides else f"{wording.plain_name(label)} recognised",
+            by_class[row][answers.classes.index(label)],
+        )
         for row, label in enumerate(answers.labels if answers else ())
         if answers and label in answers.classes
     ]

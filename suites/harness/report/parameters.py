@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from suites.harness.claims import Judgement
+from suites.harness.cohorts.class_roles import parameters_of_findings
 from suites.harness.formatting.wording import condition_words
 from suites.harness.record import Record
 from suites.harness.report import facts
@@ -26,7 +27,9 @@ def printed(judgements: Sequence[Judgement], record: Record) -> dict[str, str]:
         for measure in all_measures(judgement)
         for part in measure.condition.split(" - ")
     }
-    parameters = dict(judgements[0].claim.parameters)
+    claim, subjects = judgements[0].claim, {subject.name: subject for subject in record.subjects}
+    findings = all(one.subject in subjects and subjects[one.subject].whole is not None for one in judgements)
+    parameters = dict(parameters_of_findings(claim) if findings else claim.parameters)
     if any(judgement.result is not None for judgement in judgements):
         answered = set(record.predictions["condition"].unique())
         for key, judged in (("conditions", named), ("extents", set())):  # of extents whatever was answered is shown

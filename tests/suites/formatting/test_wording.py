@@ -261,3 +261,20 @@ def test_bars_of_one_claim_share_a_scale():
     assert first.margin == second.margin
     assert first.middle < second.middle
     assert missing is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sides", "words"),
+    [
+        ("recall_no mass", ("no mass", "mass"), "specificity"),
+        ("recall_mass", ("no mass", "mass"), "sensitivity"),
+        ("recall_no mass_harm", ("no mass", "mass"), "specificity harm"),
+        ("called_mass", ("no mass", "mass"), "said to show it"),
+        ("called_no mass", ("no mass", "mass"), "said not to show it"),
+        ("recall_massive", ("no mass", "mass"), "recall massive"),
+        ("recall_no mass", (), "recall no mass"),
+        ("auroc", ("no mass", "mass"), "AUROC"),
+    ],
+)
+def test_of_a_finding_recall_is_sensitivity_and_specificity(name, sides, words):
+    assert wording.measure_words(name, sides) == words

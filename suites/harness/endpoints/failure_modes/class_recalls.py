@@ -147,14 +147,14 @@ def _table(
     answers: Answers, condition: str, refused: Refused, harms: dict[str, Measure], recalls: dict[str, list[Measure]]
 ) -> pd.DataFrame:
     """Return a row per class that is judged: its own films, and how often it is called on any film."""
-    rows = []
+    rows, column = [], "whose" if finding(answers) else "class"
     for name, harmed in harms.items():
         called = [answers.score(f"called_{name}", at, refused.films).estimate for at in (CLEAN, condition)]
         before, after = (percent(value.estimate) for value in recalls[name])
         interval = f"{points(harmed.estimate)} ({points(harmed.low)} to {points(harmed.high)})"
         shown = films_of_class(answers, name) if finding(answers) else plain_name(name)
         rows.append({
-            "class": shown, "films": harmed.n, "patients": harmed.patients, "recall, clean": before,
+            column: shown, "films": harmed.n, "patients": harmed.patients, "recall, clean": before,
             "recall, changed": after, "points lost (95 %)": interval,
             "called so of all films, clean": percent(called[0]), "changed": percent(called[1]),
         })  # fmt: skip

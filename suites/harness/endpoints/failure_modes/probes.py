@@ -117,7 +117,7 @@ def called_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
             f"abstaining would be right. {' '.join(filter(None, [refused.sentence, *unseen]))}".strip()
         ),
         finding=f"{percent(effect.estimate)} of {whose} made white are {said_of(answers, name)}.",
-        tables={"What it says to them": white_films.table(rows), **refused.tables},
+        tables={"What it says to them": white_films.table(answers, rows), **refused.tables},
         galleries=_causes(answers, causes, everywhere),
     )
 

@@ -22,7 +22,7 @@ from suites.harness.claims import Measure
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.finding_names import meaning
 from suites.harness.endpoints.registry import measured
-from suites.harness.endpoints.spoken import finding
+from suites.harness.endpoints.spoken import finding, said_of
 from suites.harness.formatting.cells import cell, percent, whole_percent
 from suites.harness.formatting.cells import columns as numbers_of
 from suites.harness.formatting.severities import in_units
@@ -167,13 +167,13 @@ def cause(condition: str) -> str:
     return plain_name(parse(condition).perturbation).removeprefix("whiteout ")
 
 
-def table(rows: Iterable[Said]) -> pd.DataFrame:
+def table(answers: Answers, rows: Iterable[Said]) -> pd.DataFrame:
     """Return the rows as a reader reads them: shares with their 95 % intervals."""
     rows = list(rows)
     return pd.DataFrame([
         {"cause": cause(row.condition), "severity": parse(row.condition).severity or "", "film before": row.before}
         | {"films": row.n, "patients": row.patients}
-        | {f"called {plain_name(name)}": _share(share) for name, share in row.called.items()}
+        | {said_of(answers, name): _share(share) for name, share in row.called.items()}
         | {"mean confidence": percent(row.confidence.estimate), f"above {whole_percent(CONFIDENT)}": _share(row.sure)}
         | ({} if row.left is None else {"left to a person": _share(row.left)})
         for row in rows

@@ -70,7 +70,7 @@ def confident_whatever_the_cause(evidence: Evidence, claim: Claim) -> Result:
         },
         tables={
             f"{TITLE} (95 % intervals; {LEFT}; by the side of the picture that is white in {file})": white_films.table(
-                whole
+                answers, whole
             ),
             **refused.tables,
         },
