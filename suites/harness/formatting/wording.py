@@ -323,7 +323,10 @@ def sized(judgement: Judgement) -> str:
         return text
     effect = judgement.result.effect
     few = ", exploratory" if effect.exploratory else ""
-    return f"{text} ({estimate(effect)}, {interval(effect)}{few})"
+    size = estimate(effect)
+    said = re.search(rf"(?<![\d.]){re.escape(size)}", text)
+    size = "" if said else f"{size}, "  # once is enough
+    return f"{text} ({size}{interval(effect)}{few})"
 
 
 def with_name(effect: Measure) -> str:

@@ -172,6 +172,9 @@ def test_every_violated_requirement_is_named_with_its_size(judged):
     (violated,) = findings.findings(made, made[0].subject).violated
     assert violated is made[1]
     assert wording.sized(violated) == "sham was found (+21.0 pp, +17.4 to +24.6)"
+    for said, sized in (("+21.0 pp lost", "+21.0 pp lost (+17.4 to"), ("1+21.0 pp", "1+21.0 pp (+21.0 pp, +17.4 to")):
+        told = replace(violated, result=replace(violated.result, finding=f"{said}."))
+        assert wording.sized(told).startswith(sized)
     few = replace(violated.result, effect=replace(violated.result.effect, exploratory=True))
     assert wording.sized(replace(violated, result=few)).endswith(", exploratory)")
 
