@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from suites.harness.cache.places import caches
-from suites.harness.claims import Claim, Judgement, Verdict, load_claims, table_ids
+from suites.harness.claims import Claim, Judgement, Verdict
+from suites.harness.claims_table import load_claims, table_ids
 from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.finding_names import read_map
 from suites.harness.cohorts.layouts import load_cohort

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from suites.harness.claims import Measure as Measure
     from suites.harness.claims import Result as Result
     from suites.harness.claims import Verdict as Verdict
-    from suites.harness.claims import load_claims as load_claims
+    from suites.harness.claims_table import load_claims as load_claims
     from suites.harness.cohorts.cohort import Cohort as Cohort
     from suites.harness.cohorts.cohort import Film as Film
     from suites.harness.cohorts.layouts import load_cohort as load_cohort

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from suites.harness.cache.places import caches
-from suites.harness.claims import Claim, load_claims
+from suites.harness.claims import Claim
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort

@@ -11,7 +11,8 @@ from typing import Literal
 
 from suites.harness.cache import default_folder
 from suites.harness.cache.places import Root
-from suites.harness.claims import Claim, load_claims, table_ids
+from suites.harness.claims import Claim
+from suites.harness.claims_table import load_claims, table_ids
 from suites.harness.cohorts.class_roles import for_classes, for_findings
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.decoding import check_exclusions

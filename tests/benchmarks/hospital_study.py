@@ -27,7 +27,7 @@ import torch
 from robustness import get as perturbation
 from robustness.perturbation import PerturbationUndefined
 from suites.harness import evaluate
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort, Row
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.stress_grid.whole import preset_conditions

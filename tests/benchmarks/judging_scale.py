@@ -45,7 +45,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.api import load_subject
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.answering import PredictionJob

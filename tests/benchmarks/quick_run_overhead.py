@@ -42,7 +42,7 @@ import torch
 from torch import Tensor, nn
 
 from robustness import phantom
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.evaluation import Evaluation
 from suites.harness.progress import STAGES, Progress

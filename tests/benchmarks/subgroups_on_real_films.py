@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from suites.harness import load_subject
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.evaluation import Evaluation

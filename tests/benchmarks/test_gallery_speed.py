@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import load_probes
 from suites.harness.evaluation import Evaluation

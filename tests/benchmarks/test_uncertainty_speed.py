@@ -16,7 +16,7 @@ from dataclasses import replace
 import pytest
 
 from calibration import measures
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.uncertainty import view_guard
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms

@@ -31,7 +31,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions import blocks
 from tests.suites.predictions.mortal import cohort_of, subject_of

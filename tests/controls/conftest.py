@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from suites.harness.claims import Claim, Judgement, load_claims
+from suites.harness.claims import Claim, Judgement
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.subject import Subject

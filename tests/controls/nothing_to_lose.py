@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suites.harness.claims import Claim, Verdict, load_claims
+from suites.harness.claims import Claim, Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial.runs import protocols

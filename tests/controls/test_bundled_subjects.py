@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.bundled.cohorts import phantom_sha256

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from tests.controls.registry import expected, find, without_control
 
 for pairs in sorted(Path(__file__).parent.glob("*_pairs.py")):

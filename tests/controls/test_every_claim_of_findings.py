@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from suites.harness.claims import Claim, Judgement, load_claims, table_ids
+from suites.harness.claims import Claim, Judgement
+from suites.harness.claims_table import load_claims, table_ids
 from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get

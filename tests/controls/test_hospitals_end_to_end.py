@@ -13,7 +13,7 @@ from torch import nn
 
 from suites.commands import main
 from suites.harness import evaluate
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort

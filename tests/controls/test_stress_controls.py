@@ -9,7 +9,8 @@ import torch
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.predictions.answers import Answers
 from suites.harness.verdicts import judge_section

@@ -10,7 +10,8 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import binom
 
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get
 from suites.harness.formatting import wording

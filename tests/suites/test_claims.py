@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.harness.claims import load_claims, table_ids
+from suites.harness.claims_table import load_claims, table_ids
 from suites.harness.cohorts.class_roles import for_findings
 from suites.harness.endpoints import get
 from suites.harness.errors import UsageProblem, one_line

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.layouts.chexpert import OBSERVATIONS
 from suites.harness.cohorts.probes import load_probes

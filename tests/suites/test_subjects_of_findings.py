@@ -11,7 +11,8 @@ import pytest
 import torch
 from scipy.special import expit, logit
 
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.formats import load_subject, xrv

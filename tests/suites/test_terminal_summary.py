@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.subjects.formats.hub import PUBLISHED
 from suites.harness.terminal_summary import print_summary

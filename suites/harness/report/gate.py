@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from suites.harness.claims import Unit, Verdict, table_ids
+from suites.harness.claims import Unit, Verdict
+from suites.harness.claims_table import table_ids
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.findings import NEGATIVE, POSITIVE, PREFIX
 from suites.harness.errors import UsageProblem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.class_roles import for_classes, healthy, own_name
 from suites.harness.endpoints import get
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from suites.harness import evaluate
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.probes import load_probes, shared_films
 

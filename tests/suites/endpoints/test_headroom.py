@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suites.harness.claims import Claim, Verdict, load_claims
+from suites.harness.claims import Claim, Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get, headroom
 from suites.harness.endpoints.adversarial.tables import hardly_lost
 from suites.harness.predictions.answers import Answers

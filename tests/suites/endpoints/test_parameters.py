@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.harness.claims import Claim, load_claims
+from suites.harness.claims import Claim
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get, names
 from suites.harness.endpoints.__main__ import main
 from suites.harness.endpoints.parameters import Parameter

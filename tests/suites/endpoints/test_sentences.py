@@ -11,7 +11,8 @@ import pytest
 
 from explain import AttributionMap
 from robustness.attacks.masking_checks import SanityCheck
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.adversarial import robust_accuracy, tables
 from suites.harness.endpoints.explanations import attribution, border_occlusion

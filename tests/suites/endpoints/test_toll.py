@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.failure_modes import stress
 from suites.harness.endpoints.registry import get
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED, of_calls, toll

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.class_roles import for_finding, for_findings
 from suites.harness.endpoints import get
 from suites.harness.errors import NotEvaluable

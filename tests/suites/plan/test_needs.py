@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from suites.harness import evaluation as judging
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Film
 from suites.harness.endpoints import get
 from suites.harness.endpoints.parameters import ConditionName

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import with_truth
 from suites.harness.errors import CohortProblem, FilmUnreadable

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.layouts.boxes import Box, as_text
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import Plan, planned, stored

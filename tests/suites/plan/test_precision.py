@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get, names
 from suites.harness.plan.precision import RULES, WITHOUT, Group, Precision, auroc, gap, paired, precision, rate
 from suites.harness.statistics import wilson

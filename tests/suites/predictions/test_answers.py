@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.conditions import parse
 from suites.harness.report.write import _look

@@ -10,7 +10,8 @@ import torch
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.explanations import attribution
 from suites.harness.errors import CohortProblem, FilmUnreadable, UsageProblem
 from suites.harness.evaluation import Evaluation

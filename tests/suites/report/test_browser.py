@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suites.harness.claims import GalleryItem, Help, Label, Tiles, Verdict, load_claims
+from suites.harness.claims import GalleryItem, Help, Label, Tiles, Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED
 from suites.harness.record import PAGE
 from suites.harness.report import write_report

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from robustness import perturbation, validation
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.report.foretelling import evidence_of
 
 CLAIMS = {claim.id: claim for claim in load_claims()}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.errors import UsageProblem
 from suites.harness.evaluation import Evaluation
 from suites.harness.report.gate import compare_with_baseline, refuse_unfit_baseline

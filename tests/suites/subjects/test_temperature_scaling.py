@@ -14,7 +14,8 @@ from scipy.special import softmax
 from torch import nn
 
 from suites.harness import FittedTemperature, evaluate, load_subject, with_temperature
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import SubjectProblem, UsageProblem
 from suites.harness.subjects.output_scale import pattern_logits

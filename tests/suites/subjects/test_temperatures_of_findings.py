@@ -16,7 +16,8 @@ from scipy.special import expit, log_expit
 from torch import nn
 
 from suites.harness import evaluate
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.errors import SubjectProblem, UsageProblem
 from suites.harness.subjects.finding import NormalisedFindings

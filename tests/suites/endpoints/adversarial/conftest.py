@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from suites.harness.claims import Claim, Judgement, load_claims
+from suites.harness.claims import Claim, Judgement
+from suites.harness.claims_table import load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.answers import Evidence
 from suites.harness.subjects.preprocessing import Untouched

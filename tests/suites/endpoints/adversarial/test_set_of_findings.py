@@ -9,7 +9,7 @@ from torch import nn
 
 from robustness.attacks import PROTOCOLS, ThreatModel, attack_each, gather
 from robustness.attacks.loss import any_side_left
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.adversarial.runs import attack
 from suites.harness.evaluation import Evaluation
 from tests.controls.findings import EFFUSION, MASS, cohort_of_findings, subject_of_findings

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.endpoints import get

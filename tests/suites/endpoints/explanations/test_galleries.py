@@ -12,7 +12,7 @@ from explain import AttributionMap
 from explain.attribution import Attribution
 from explain.panel import SANITY_WORDS
 from explain.selection import Pick
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.adversarial import runs
 from suites.harness.endpoints.explanations import attribution, galleries, method_comparison, saliency_work
 from suites.harness.evaluation import Evaluation

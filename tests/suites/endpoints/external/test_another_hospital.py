@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from suites.harness.claims import Judgement, Verdict, load_claims
+from suites.harness.claims import Judgement, Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.external.hospitals import for_hospitals
 from suites.harness.endpoints.external.threshold import threshold

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suites.harness.claims import Claim, Verdict, load_claims
+from suites.harness.claims import Claim, Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.errors import NotEvaluable
 from suites.harness.verdicts import judge_section

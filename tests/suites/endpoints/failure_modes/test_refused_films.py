@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Film
 from suites.harness.endpoints.failure_modes.refused_films import LISTED, Refused
 from suites.harness.errors import NotEvaluable

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from calibration import selective
 from robustness.draws import Draws
 from robustness.opacity import side_of
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.failure_modes import white_films
 from suites.harness.predictions.answers import Evidence

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.evaluation import Evaluation
 from suites.harness.report.results import films_table, predictions_table
 from tests.benchmarks.subgroups_on_real_films import adults, run_on, stand_in

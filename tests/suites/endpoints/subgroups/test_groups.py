@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from calibration.error import debiased_l2
 from suites.harness import statistics
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.subgroups.comparing import p_above
 from suites.harness.endpoints.subgroups.groups import groups_of, one_mix, recorded
 from suites.harness.errors import NotEvaluable

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import norm
 
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.subgroups.ceiling import ceiling
 from suites.harness.endpoints.subgroups.slices import _first_half
 from tests.controls.group_pairs import judged, lots

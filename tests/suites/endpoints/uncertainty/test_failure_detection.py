@@ -11,7 +11,7 @@ from torch import nn
 
 from calibration import scores
 from suites.harness import evaluate
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.endpoints.uncertainty import failure_detection
 from suites.harness.formatting.cells import NONE

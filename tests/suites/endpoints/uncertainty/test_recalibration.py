@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from calibration.scoring import nll
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from tests.controls.simulated import simulated_answers, simulated_evidence

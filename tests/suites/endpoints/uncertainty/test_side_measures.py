@@ -10,7 +10,7 @@ import pytest
 from calibration.error import ece
 from calibration.scaling import temperature
 from calibration.validation import softmax
-from suites.harness.claims import load_claims
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms
 from suites.harness.errors import NotEvaluable

@@ -16,7 +16,8 @@ from fastapi import FastAPI, Request, Response, UploadFile
 from PIL import Image
 
 from suites.harness import evaluate
-from suites.harness.claims import Verdict, load_claims
+from suites.harness.claims import Verdict
+from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.uncertainty.scores import logit_scores
 from suites.harness.errors import SubjectProblem
 from suites.harness.subjects.formats import http_client, load_subject
