@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from suites.harness.claims_table import load_claims
-from suites.harness.cohorts.class_roles import for_finding, for_findings
+from suites.harness.cohorts.class_roles import for_finding, for_findings, parameters_of_findings
 from suites.harness.endpoints import get
 from suites.harness.errors import NotEvaluable
 from suites.harness.verdicts import judge_section
@@ -70,6 +70,13 @@ def test_what_the_page_calls_the_claims_speaks_of_no_class():
                 assert not OF_CLASSES.search(text), (claim.id, text)
 
 
+def test_what_a_claim_asks_of_a_finding_is_printed_in_its_words():
+    asked = parameters_of_findings(CLAIMS["whiteout.bacterial"])
+    assert (asked["class"], asked["truth"]) == ("the finding", "without it")
+    assert asked["conditions"] == CLAIMS["whiteout.bacterial"].parameters["conditions"]
+    assert set(asked) <= set(CLAIMS["whiteout.bacterial"].parameters), "and nothing else of the table, such as `short`"
+
+
 def test_each_kind_of_sentence(tmp_path, answers):
     _, said = judged("classes.normal_called_viral", answers, tmp_path)
     assert said.effect.name == "false_positive_rate"
@@ -91,7 +98,7 @@ def test_what_a_sham_costs_is_told_by_the_films_that_lose_most(tmp_path):
     assert "most is lost on films with viral pneumonia" in now.reason
     assert "recall of films with viral pneumonia, which lose most, falls from 100.0 % to 50.0 %" in result.finding
     assert "the larger of films with and without viral pneumonia" in result.summary
-    assert list(result.tables["With and without viral pneumonia"]["class"]) == [
+    assert list(result.tables["With and without viral pneumonia"]["whose"]) == [
         "films without viral pneumonia", "films with viral pneumonia"
     ]  # fmt: skip
     spared, result = judged("whiteout.sham", planted({SHAM: np.full(240, RIGHT)}, films=240), tmp_path)
