@@ -121,6 +121,7 @@ class Run:
         self.line = line_of(config, evaluation.progress)
         self.refused = ""
         self._planned_at: float | None = None
+        self._noted: frozenset[str] = frozenset()
 
     def showing(self) -> AbstractContextManager[None]:
         """Show the line while a block runs, where somebody looks."""
@@ -162,9 +163,12 @@ class Run:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Iterator[None]:
-        """Show the line while a claim is judged."""
-        with self.showing():
-            return (yield)
+        """Show the line while a claim is judged; what is finished needs no planning, wherever the run may end."""
+        try:
+            with self.showing():
+                return (yield)
+        finally:  # a verdict may be told by raising
+            self._noted |= note_judged(self.evaluation, drawn=False, besides=self._noted)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
@@ -179,11 +183,11 @@ class Run:
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # within the terminal reporter's own, which writes after it
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
-        """Show the line while the report is drawn; what was finished needs no planning the next time."""
+        """Show the line while the report is drawn; what was drawn needs no planning the next time."""
         with self.showing():
             result = yield
-        if not self.only_plan and self.evaluation.judgements:
-            note_judged(self.evaluation, drawn=bool(value(session.config, "--report")))
+        if not self.only_plan and self.evaluation.judgements and value(session.config, "--report"):
+            note_judged(self.evaluation, drawn=True)
         return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from json import dumps
@@ -81,15 +81,27 @@ def stored(evaluation: Evaluation) -> Stored:
     )
 
 
-def note_judged(evaluation: Evaluation, *, drawn: bool) -> None:
-    """Remember which claims a run has judged on all they are about, with their sections, and whether it drew them."""
+def note_judged(evaluation: Evaluation, *, drawn: bool, besides: Collection[str] = ()) -> frozenset[str]:
+    """Remember which claims a run has judged on all they are about, with their sections, and whether it drew them.
+
+    Args:
+        evaluation: the run.
+        drawn: whether their pictures are kept, too.
+        besides: ids of claims that are noted already.
+
+    Returns:
+        The ids of those that were noted now.
+    """
     judged = {(judgement.claim.section, judgement.subject) for judgement in evaluation.judgements}
-    rows = [
-        {"work": _work(claim), "result": _result(claim, evaluation), "drawn": drawn}
+    claims = [
+        claim
         for claim in evaluation.running
-        if all((claim.section, one) in judged for one in evaluation.about(claim))
+        if claim.id not in besides and all((claim.section, one) in judged for one in evaluation.about(claim))
     ]
-    _noted(evaluation).add(pd.DataFrame(rows))
+    if claims:
+        rows = [{"work": _work(one), "result": _result(one, evaluation), "drawn": drawn} for one in claims]
+        _noted(evaluation).add(pd.DataFrame(rows))
+    return frozenset(claim.id for claim in claims)
 
 
 def _answered(subject: Subject, evaluation: Evaluation) -> dict[str, set[str]]:

@@ -232,7 +232,9 @@ def test_what_is_stored_is_left_out_of_the_time_and_said(evaluation):
     told = f"{cold.film_conditions:,} of {cold.film_conditions:,} predictions are already stored, about "
     assert told in "\n".join(predicted.lines())
     assert predicted.seconds["measuring"] > 0, "nobody noted that it was measured"
-    note_judged(first, drawn=False)
+    noted = note_judged(first, drawn=False)
+    assert noted == {claim.id for claim in first.running}
+    assert note_judged(first, drawn=False, besides=noted) == frozenset()
     warm = planned(again, SPEED, report=True).cost
     assert warm.seconds["measuring"] == 0 < warm.seconds["drawing"]
     note_judged(first, drawn=True)
