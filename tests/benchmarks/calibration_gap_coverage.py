@@ -34,7 +34,7 @@ from typing import cast
 import numpy as np
 
 from suites.harness.endpoints.subgroups.calibration_gap import _error
-from suites.harness.endpoints.subgroups.comparing import sampled
+from suites.harness.endpoints.subgroups.statistic import sampled
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Resamples, Sampled, difference
 

@@ -22,6 +22,7 @@ from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.endpoints.subgroups.comparing import Gaps, Told, compare, result
 from suites.harness.endpoints.subgroups.groups import Films, groups_of
+from suites.harness.endpoints.subgroups.statistic import DebiasedError, signed_root
 from suites.harness.endpoints.uncertainty.labelled_films import reasoned
 from suites.harness.formatting.wording import number, p_value
 from suites.harness.predictions.answers import Answers, Evidence
@@ -46,10 +47,7 @@ def calibration_gap(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     keep = answers.shared(CLEAN)
     probabilities = answers.probabilities(CLEAN)
-    _, people = np.unique(answers.patients, return_inverse=True)
-
-    def error(films: Films, weights: Floats) -> Floats:
-        return _error(probabilities[films], answers.labels[films], weights, people[films])
+    error = DebiasedError(probabilities, answers.labels, answers.resamples.cluster, BINS)
 
     def counts(films: Films) -> Mapping[str, Films]:
         return {"labelled": films & keep}
@@ -64,8 +62,7 @@ def calibration_gap(evidence: Evidence, claim: Claim) -> Result:
 
 def _error(p: FloatArray, labels: IntArray, weights: Floats, people: IntArray) -> Floats:
     """Return (R,) signed roots of the debiased squared error: on the scale of an ECE, and below 0 as often as above."""
-    squared = np.asarray(debiased_l2(p, labels, weights=weights, groups=people, bins=BINS))
-    return np.asarray(np.sign(squared) * np.sqrt(np.abs(squared)), dtype=np.float64)
+    return signed_root(np.asarray(debiased_l2(p, labels, weights=weights, groups=people, bins=BINS)))
 
 
 def _beside_chance(answers: Answers, gaps: Gaps, probabilities: FloatArray, keep: Films) -> pd.DataFrame:

@@ -8,6 +8,7 @@ features of clean films, always on other patients than it was fitted on.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,9 @@ from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.subgroups.ceiling import ceiling
-from suites.harness.endpoints.subgroups.comparing import LargestGap, Statistic, sampled
+from suites.harness.endpoints.subgroups.comparing import LargestGap
 from suites.harness.endpoints.subgroups.groups import FEWEST, Films, Group, groups_of, one_mix, patients
+from suites.harness.endpoints.subgroups.statistic import sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import cell, points
 from suites.harness.formatting.wording import number, opened, p_value
@@ -181,7 +183,7 @@ def _areas(scores: Floats, member: npt.NDArray[np.bool_], labels: Integers) -> F
     return np.asarray(area / np.maximum(pairs, 1), dtype=np.float64)
 
 
-def _area_within(scores: Floats, member: Films, labels: Integers, films: Films) -> Statistic:
+def _area_within(scores: Floats, member: Films, labels: Integers, films: Films) -> Callable[[Films, Floats], Floats]:
     of = np.flatnonzero(films)
     parts = [np.flatnonzero(labels[of] == label) for label in np.unique(labels[of])]
     sizes = [float(member[of][part].sum() * (~member[of][part]).sum()) for part in parts]
