@@ -194,21 +194,23 @@ def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats:
     """Return (B, N) weights of films by a multinomial in each class: `first` is that of each patient."""
     digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
-    drawn = np.ones((count, len(first)))
+    drawn = np.ones((len(first), count))  # whole rows are copied for each film
     for stratum in np.unique(first):
         members = np.flatnonzero(first == stratum)
         size = len(members)
         if size > 1:
-            drawn[:, members] = generator.multinomial(size - 1, np.full(size, 1 / size), count) * (size / (size - 1))
-    return drawn[:, cluster]
+            dealt = generator.multinomial(size - 1, np.full(size, 1 / size), count)
+            drawn[members] = dealt.T * (size / (size - 1))
+    return drawn[cluster].T
 
 
 def _by_patient(weights: Floats, cluster: Integers) -> Iterator[Floats]:
     _, first = np.unique(cluster, return_index=True)
-    yield np.ones((len(first), 1))
     width = max(1, KEPT_BYTES // (8 * len(first)))
-    for at in range(0, len(weights), width):
-        yield np.ascontiguousarray(weights[at : at + width, first].T)
+    for at in range(0, 1 + len(weights), width):
+        block = np.ones((len(first), min(width, 1 + len(weights) - at)))
+        block[:, at == 0 :] = weights.T[first, max(at - 1, 0) : at - 1 + width]
+        yield block
 
 
 def applied(statistic: Callable[..., object], weights: Floats | Rows) -> Floats:

@@ -7,14 +7,18 @@ through in order of their score, for all resamples at once, and what lies below 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
 from suites.harness.statistics.poisson_draws import Floats, Integers
-from suites.harness.statistics.sides import Bools, Sides, Values, ratio
+from suites.harness.statistics.sides import Bools, Sides, Values, kinds_of, member_of, ratio, side_by_side
 
+Kinds = tuple[Integers, Floats]
+"""Of some films the kind (n,), and how often those of each kind count in every part (K, S)."""
 KINDS = 3
 """Kinds of film, for each part, up to which counting pairs of kinds costs less than the pairs of each part."""
 
@@ -23,73 +27,153 @@ def aurocs(sides: Sides, scores: Floats, marked: Bools) -> Values:
     """Return the AUROC of marked films against the others in each part; NaN where one of the two has no weight.
 
     Args:
-        sides: the parts.
+        sides: the parts, each with films of both kinds.
         scores: (N,) finite wherever a film counts; higher where it is more likely marked.
         marked: (N,) which films should score higher.
     """
-    counts = (sides.factor > 0).any(axis=0)
-    films = np.flatnonzero(counts)
-    some = _Films(scores[films], marked[films], sides.owner[films], sides.factor[:, films])
-    drawn = np.concatenate([some.drawn(block) for block in sides.resamples.of_patients()], axis=1)
+    films = np.flatnonzero((sides.factor > 0).any(axis=0))
+    kind, factor = sides.kinds
+    row = sides.resamples.groups[sides.resamples.cluster[films]]
+    some = Films(scores[films], marked[films], sides.owner[films], row, kind[films], factor.T)
+    drawn = side_by_side([some.drawn(block) for block in sides.resamples.of_patients()])
     both = np.stack([sides.by_patient(sides.factor * mark) for mark in (marked, ~marked)], axis=1)
     weights = sides.alone(both)
-    pairs = np.array([_left_out(sides, at, scores, marked) for at in range(len(sides.factor))])
+    pairs = some.left_out(sides.stratum_of_row, *sides.left_out_weights)
     return Values.of(drawn, ratio(pairs, weights[:, 0] * weights[:, 1]))
 
 
 @dataclass(frozen=True)
-class _Films:
-    """Films that count in some part: scores, marks and patients (n,), and how often each counts (S, n)."""
+class Films:
+    """Films that count in some part.
+
+    Attributes:
+        scores: (n,).
+        marked: (n,).
+        owner: (n,) their patients.
+        row: (n,) with which group of patients each is left out.
+        kind: (n,) films of a kind count alike in every part.
+        factor: (S, K) how often.
+    """
 
     scores: Floats
     marked: Bools
     owner: Integers
+    row: Integers
+    kind: Integers
     factor: Floats
 
     def drawn(self, weights: Floats) -> Floats:
         """Return (S, b) AUROCs by (G, b) weights of patients."""
-        sides, alone = len(self.factor), len(self.factor) == 1
-        kinds = [_kinds(self.factor[:, mark]) for mark in (self.marked, ~self.marked)]
-        if not alone and max(len(factor) for _, factor in kinds) > KINDS * sides:
-            halves = np.array_split(np.arange(sides), 2)
-            return np.concatenate([self._some(half).drawn(weights) for half in halves])
-        if alone:  # what its films count goes into their weights
-            kinds = [(np.zeros_like(kind), np.ones((1, 1))) for kind, _ in kinds]
-        films = [np.flatnonzero(mark) for mark in (self.marked, ~self.marked)]
-        counts = self.factor[0] if alone else np.ones(len(self.scores))
+        if self._many:
+            return np.concatenate([part.drawn(weights) for part in self._halves])
+        counts = self._counts
+        (marked, of_marked), (others, of_others) = self._by_mark
+        (kind, factor), (other_kind, other_factor) = of_marked, of_others
         totals = [
-            factor.T @ (_by_kind(kind, self.owner[own], counts[own], len(weights)) @ weights)
-            for own, (kind, factor) in zip(films, kinds, strict=True)
+            often.T @ (_by_kind(which, self.owner[own], counts[own], len(weights)) @ weights)
+            for own, which, often in ((marked, kind, factor), (others, other_kind, other_factor))
         ]
-        cost = [len(films[at]) * len(kinds[1 - at][1]) + len(films[1 - at]) for at in (0, 1)]
-        rarer = int(cost[1] < cost[0])
-        scores = -self.scores if rarer else self.scores
-        points = films[rarer][np.argsort(scores[films[rarer]], kind="stable")]
-        kind = kinds[rarer][0][np.searchsorted(films[rarer], points)]
-        own_weights = weights[self.owner[points]] * counts[points, None]
-        rest, (of_rest, factor_of_rest) = films[1 - rarer], kinds[1 - rarer]
-        found = np.zeros((sides, weights.shape[1]))
-        for one, often in enumerate(factor_of_rest):
-            mine = rest[of_rest == one]
-            entering = _entering(scores[points], scores[mine], self.owner[mine], counts[mine], len(weights))
-            pairs = _pairs(entering @ weights, own_weights, kind, len(kinds[rarer][1]))
-            found += (often[:, None] * kinds[rarer][1].T) @ pairs
+        scores = self.scores
+        if len(others) * len(factor) + len(marked) < len(marked) * len(other_factor) + len(others):  # rather walk these
+            scores, marked, others = -scores, others, marked
+            kind, factor, other_kind, other_factor = other_kind, other_factor, kind, factor
+        order = np.argsort(scores[marked], kind="stable")
+        points, kind = marked[order], kind[order]
+        found = np.zeros((len(self.factor), weights.shape[1]))
+        for one, often in enumerate(other_factor):
+            mine = others[other_kind == one]
+            held = ((factor > 0) & (often > 0)).any(axis=1)[kind]  # against films of no common part nothing is held
+            against, of_kind = points[held], kind[held]
+            entering = _entering(scores[against], scores[mine], self.owner[mine], counts[mine], len(weights))
+            steps = zip(self.owner[against].tolist(), counts[against].tolist(), of_kind.tolist(), strict=True)
+            found += (often[:, None] * factor.T) @ _pairs(weights, entering @ weights, list(steps), len(factor))
         return ratio(found, totals[0] * totals[1])
 
-    def _some(self, sides: Integers) -> _Films:
-        factor = self.factor[sides]
-        there = (factor > 0).any(axis=0)
-        return replace(
-            self, scores=self.scores[there], marked=self.marked[there], owner=self.owner[there], factor=factor[:, there]
+    def left_out(self, stratum_of_row: Integers, others: Floats, own: Floats) -> Floats:
+        """Return (S, R) weight of the pairs in which the marked film scores higher, with patients left out.
+
+        Others of the class weigh 1 + a, the patients that are left out 1 + a + b, all other films 1; so the pairs are a
+        form of second degree in a and b, whose coefficients are pairs of films of anybody, of the class, of these.
+
+        Args:
+            stratum_of_row: (R,) classes of the groups of patients that are left out together.
+            others: (S, R) 1 + a.
+            own: (S, R) 1 + a + b.
+        """
+        if self._many:
+            parts = zip(self._halves, np.array_split(others, 2), np.array_split(own, 2), strict=True)
+            return np.concatenate([part.left_out(stratum_of_row, *weights) for part, *weights in parts])
+        row, stratum, counts = self.row, stratum_of_row[self.row], self._counts
+        rank = np.unique(self.scores, return_inverse=True)[1].astype(np.int64)
+        (up, of_up), (down, of_down) = self._by_mark
+        often_up, often_down = (factor[kind] for kind, factor in (of_up, of_down))  # (p, S)
+
+        def won(points: Integers, rest: Integers, rank: Integers, among: Integers, rest_of: Kinds) -> Floats:
+            """Return (p, K) weight of what lies below each point among films of its owner, by kind of those."""
+            kind, factor = rest_of
+            below = [
+                _below(rank[points], among[points], rank[mine], among[mine], counts[mine])
+                for mine in (rest[kind == one] for one in range(len(factor)))
+            ]
+            return counts[points, None] * (np.stack(below, axis=1) @ factor)
+
+        def by(owner: Integers, values: Floats, size: int) -> Floats:
+            return np.asarray((member_of(owner, size).T @ values).T)
+
+        rows, strata, anybody = len(stratum_of_row), int(stratum_of_row.max()) + 1, np.zeros_like(row)
+        all_up = often_up * won(up, down, rank, anybody, of_down)
+        all_down = often_down * won(down, up, -rank, anybody, of_up)
+        class_up = often_up * won(up, down, rank, stratum, of_down)
+        class_down = often_down * won(down, up, -rank, stratum, of_up)
+        own_up = often_up * won(up, down, rank, row, of_down)
+        everything = all_up.sum(axis=0)[:, None]
+        one_class = (by(stratum[up], all_up, strata) + by(stratum[down], all_down, strata))[:, stratum_of_row]
+        these = by(row[up], all_up, rows) + by(row[down], all_down, rows)
+        within_class = by(stratum[up], class_up, strata)[:, stratum_of_row]
+        these_in_class = by(row[up], class_up, rows) + by(row[down], class_down, rows)
+        within_these = by(row[up], own_up, rows)
+        a, b = others - 1, own - others
+        return np.asarray(
+            everything + a * (one_class + a * within_class) + b * (these + a * these_in_class + b * within_these)
         )
 
+    @property
+    def _alone(self) -> bool:
+        """Whether there is one part: what its films count goes into their weights."""
+        return len(self.factor) == 1
 
-def _kinds(factor: Floats) -> tuple[Integers, Floats]:
-    """Return (n,) the kind of each film and (K, S) how often those of a kind count, from (S, n)."""
-    known: dict[bytes, int] = {}
-    rows = np.ascontiguousarray(factor.T)
-    kind = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int64)
-    return kind, rows[np.unique(kind, return_index=True)[1]]
+    @property
+    def _many(self) -> bool:
+        """Whether there are too many kinds of film for so few parts."""
+        return not self._alone and max(len(factor) for _, (_, factor) in self._by_mark) > KINDS * len(self.factor)
+
+    @property
+    def _counts(self) -> Floats:
+        """(n,) how often each film counts in the one part there is; 1 where kinds say it."""
+        return self.factor[0, self.kind] if self._alone else np.ones(len(self.scores))
+
+    @cached_property
+    def _by_mark(self) -> tuple[tuple[Integers, Kinds], tuple[Integers, Kinds]]:
+        """The places of the marked films and of the others, with their kinds."""
+        return self._of_mark(self.marked), self._of_mark(~self.marked)
+
+    def _of_mark(self, mark: Bools) -> tuple[Integers, Kinds]:
+        films = np.flatnonzero(mark)
+        if self._alone:
+            return films, (np.zeros(len(films), dtype=np.int64), np.ones((1, 1)))
+        names, kind = np.unique(self.kind[films], return_inverse=True)
+        return films, (kind.astype(np.int64), self.factor[:, names].T)
+
+    @property
+    def _halves(self) -> list[Films]:
+        return [self._some(half) for half in np.array_split(np.arange(len(self.factor)), 2)]
+
+    def _some(self, sides: Integers) -> Films:
+        kind, factor = kinds_of(self.factor[sides])
+        there = np.asarray((factor > 0).any(axis=1))[kind[self.kind]]
+        return Films(
+            self.scores[there], self.marked[there], self.owner[there], self.row[there], kind[self.kind[there]], factor.T
+        )
 
 
 def _by_kind(kind: Integers, owner: Integers, counts: Floats, patients: int) -> sparse.csr_matrix:
@@ -97,22 +181,24 @@ def _by_kind(kind: Integers, owner: Integers, counts: Floats, patients: int) -> 
     return sparse.csr_matrix((counts, (kind, owner)), shape=(int(kind.max()) + 1, patients))
 
 
-def _pairs(entering: Floats, own: Floats, kind: Integers, kinds: int) -> Floats:
+def _pairs(weights: Floats, entering: Floats, points: Sequence[tuple[int, float, int]], kinds: int) -> Floats:
     """Return (K, b) sums over the films of each kind: what each weighs, times what lies below it.
 
     Args:
+        weights: (G, b) of patients.
         entering: (p, b) weight that lies below a film and not below the one before it.
-        own: (p, b) weight of each film.
-        kind: (p,) of each film.
+        points: of each of these p films its patient, how often it counts, its kind.
         kinds: how many there are.
     """
-    found = np.zeros((kinds, own.shape[1]))
-    below, product = np.zeros(own.shape[1]), np.empty(own.shape[1])
+    found = np.zeros((kinds, weights.shape[1]))
+    below, product = np.zeros(weights.shape[1]), np.empty(weights.shape[1])
     # Row by row, for all of them stay in the cache of a processor; numpy's cumsum goes through memory once a column.
-    for at, mine in enumerate(kind.tolist()):
-        below += entering[at]
-        np.multiply(below, own[at], out=product)
-        found[mine] += product
+    for enters, (patient, often, kind) in zip(entering, points, strict=True):
+        below += enters
+        np.multiply(below, weights[patient], out=product)
+        if often != 1:
+            product *= often
+        found[kind] += product
     return found
 
 
@@ -132,58 +218,21 @@ def _entering(points: Floats, rest: Floats, owner: Integers, counts: Floats, pat
     return sparse.csr_matrix((np.tile(counts / 2, 2), (places, who)), shape=shape)[:-1]
 
 
-def _left_out(sides: Sides, at: int, scores: Floats, marked: Bools) -> Floats:
-    """Return (R,) weight of the pairs of one part in which the marked film scores higher, with patients left out.
-
-    Others of the class weigh 1 + a, the patients that are left out 1 + a + b, all other films 1; so the pairs are a
-    form of second degree in a and b, whose coefficients are pairs of films of anybody, of the class, and of these.
-    """
-    factor, stratum_of = sides.factor[at], sides.stratum_of_row
-    others, own = (weights[at] for weights in sides.left_out_weights)
-    films = np.flatnonzero(factor > 0)
-    row = sides.resamples.groups[sides.resamples.cluster[films]]
-    stratum, count, mark = stratum_of[row], factor[films], marked[films]
-    rank = np.unique(scores[films], return_inverse=True)[1].astype(np.int64)
-    anybody = np.zeros_like(row)
-
-    def won(points: Bools, rank: Integers, among: Integers) -> Floats:
-        """Return (p,) weight of what lies below each point among films of the same owner, times its own."""
-        return np.asarray(count[points] * _below(rank, points, among, count))
-
-    def by(owner: Integers, points: Bools, values: Floats, size: int) -> Floats:
-        return np.asarray(np.bincount(owner[points], values, minlength=size), dtype=np.float64)
-
-    rows, strata = len(stratum_of), int(stratum_of.max()) + 1
-    up, down = (mark, rank), (~mark, -rank)
-    all_up = won(*up, anybody)
-    all_down = won(*down, anybody)
-    class_up, class_down = won(*up, stratum), won(*down, stratum)
-    everything = float(all_up.sum())
-    one_class = (by(stratum, mark, all_up, strata) + by(stratum, ~mark, all_down, strata))[stratum_of]
-    these = by(row, mark, all_up, rows) + by(row, ~mark, all_down, rows)
-    within_class = by(stratum, mark, class_up, strata)[stratum_of]
-    these_in_class = by(row, mark, class_up, rows) + by(row, ~mark, class_down, rows)
-    within_these = by(row, mark, won(*up, row), rows)
-    a, b = others - 1, own - others
-    return np.asarray(
-        everything + a * one_class + b * these + a**2 * within_class + a * b * these_in_class + b**2 * within_these
-    )
-
-
-def _below(rank: Integers, points: Bools, among: Integers, count: Floats) -> Floats:
-    """Return (p,) how much of the other films of the same owner ranks below each point, ties by half.
+def _below(points: Integers, of_points: Integers, rest: Integers, of_rest: Integers, counts: Floats) -> Floats:
+    """Return (p,) how much of the rest of the same owner ranks below each point, ties by half.
 
     Args:
-        rank: (n,) of each film.
-        points: (n,) which films are the points.
-        among: (n,) owner of each film.
-        count: (n,) how often each film counts.
+        points: (p,) ranks.
+        of_points: (p,) owners.
+        rest: (r,) ranks.
+        of_rest: (r,) owners.
+        counts: (r,) how often each of the rest counts.
     """
-    width = 2 * len(rank) + 1
-    key = among * width + rank + len(rank)  # ranks of either sign: films of one owner lie together
-    order = np.argsort(key[~points], kind="stable")
-    others = key[~points][order]
-    running = np.r_[0.0, np.cumsum(count[~points][order])]
-    first, left = np.searchsorted(others, among[points] * width), np.searchsorted(others, key[points])
-    right = np.searchsorted(others, key[points], side="right")
+    size = 1 + max(int(np.abs(points).max(initial=0)), int(np.abs(rest).max(initial=0)))
+    key = of_rest * (2 * size) + rest + size  # ranks of either sign: films of one owner lie together
+    order = np.argsort(key, kind="stable")
+    others, running = key[order], np.r_[0.0, np.cumsum(counts[order])]
+    wanted = of_points * (2 * size) + points + size
+    first, left = np.searchsorted(others, of_points * (2 * size)), np.searchsorted(others, wanted)
+    right = np.searchsorted(others, wanted, side="right")
     return np.asarray((running[left] + running[right]) / 2 - running[first])

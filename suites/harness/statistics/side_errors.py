@@ -41,9 +41,9 @@ def debiased_l2(sides: Sides, confidence: Floats, outcome: Floats, bins: int) ->
         return np.asarray(sums.reshape(count, bins, -1), dtype=np.float64)
 
     mass, off = summed(sides.factor), summed(sides.factor * residual)
-    flat = (count * bins, patients)
-    drawn = [sides.drawn(values.reshape(flat)).reshape(count, bins, -1) for values in (mass, off)]
-    squares = [sides.drawn(values.reshape(flat) ** 2, squared=True).reshape(count, bins, -1) for values in (mass, off)]
+    both = np.concatenate([mass, off]).reshape(-1, patients)
+    drawn = sides.drawn(both).reshape(2, count, bins, -1)
+    squares = sides.drawn(both**2, squared=True).reshape(2, count, bins, -1)
     alone = [sides.alone(values) for values in (mass, off)]
     alone_squares = [sides.alone(values**2, squared=True) for values in (mass, off)]
     return Values.of(_error(*drawn, *squares), _error(*alone, *alone_squares))

@@ -85,7 +85,7 @@ class Sides:
     def drawn(self, columns: Floats, *, squared: bool = False) -> Floats:
         """Return (C, 1 + B) sums of (C, G) columns by how often patients are drawn (squared); counted once first."""
         blocks = self.resamples.of_patients()
-        return np.concatenate([columns @ (block**2 if squared else block) for block in blocks], axis=1)
+        return side_by_side([columns @ (block * block if squared else block) for block in blocks])
 
     def alone(self, columns: Floats, *, squared: bool = False) -> Floats:
         """Return (S, C, R) sums of (S, C, G) columns, those of each part as its patients are left out."""
@@ -127,13 +127,18 @@ class Sides:
         return np.unique(self.resamples.cluster, return_inverse=True)[1].astype(np.int64)
 
     @cached_property
+    def kinds(self) -> tuple[Integers, Floats]:
+        """(N,) the kind of each film and (K, S) how often those of a kind, alike in every part, count."""
+        return kinds_of(self.factor)
+
+    @cached_property
     def _known(self) -> Integers:
         """(G,) who the patients with films are."""
         return np.unique(self.resamples.cluster)
 
     @cached_property
     def _owner(self) -> sparse.csr_matrix:
-        return _member(self.owner, len(self._known)).T.tocsr()
+        return member_of(self.owner, len(self._known)).T.tocsr()
 
     @cached_property
     def _present(self) -> Bools:
@@ -143,12 +148,25 @@ class Sides:
     @cached_property
     def _rows(self) -> sparse.csr_matrix:
         """(G, R) in which group each patient is left out."""
-        return _member(self.resamples.groups[self._known], len(self.stratum_of_row))
+        return member_of(self.resamples.groups[self._known], len(self.stratum_of_row))
 
     @cached_property
     def _strata(self) -> sparse.csr_matrix:
         """(G, strata) of which class each patient is."""
-        return _member(self.resamples.stratum[self._known], int(self.resamples.stratum.max()) + 1)
+        return member_of(self.resamples.stratum[self._known], int(self.resamples.stratum.max()) + 1)
+
+
+def kinds_of(factor: Floats) -> tuple[Integers, Floats]:
+    """Return (n,) the kind of each film and (K, S) how often those of a kind count, from (S, n)."""
+    known: dict[bytes, int] = {}
+    rows = np.ascontiguousarray(factor.T)
+    kind = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int64)
+    return kind, rows[np.unique(kind, return_index=True)[1]]
+
+
+def side_by_side(blocks: Sequence[Floats]) -> Floats:
+    """Return (n, b) columns of all blocks; a single one as it is."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
@@ -156,6 +174,6 @@ def ratio(above: Floats, below: Floats) -> Floats:
     return np.asarray(np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0))
 
 
-def _member(which: Integers, of: int) -> sparse.csr_matrix:
-    """Return (n, of) 1 where one of n belongs."""
+def member_of(which: Integers, of: int) -> sparse.csr_matrix:
+    """Return (n, of) 1 where each of n belongs."""
     return sparse.csr_matrix((np.ones(len(which)), (np.arange(len(which)), which)), shape=(len(which), of))

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
@@ -35,6 +35,8 @@ from suites.harness.statistics import Largest, Sampled, difference
 Sides = tuple[Side, Side]
 """The films of a group and those of all others."""
 POWER = 0.8
+BEYOND, REACHED = float(ndtri(0.5 + statistics.LEVEL / 2)), float(ndtri(POWER))
+"""Normal scores of the level and of the power."""
 _LEAST = 1e-9
 
 
@@ -64,8 +66,8 @@ class Compared:
 
         By the width of the interval, which knows that nothing seen on few films is not nothing.
         """
-        ends, beyond_it = self.gap.interval(), float(norm.ppf(0.5 + statistics.LEVEL / 2))
-        return (ends.high - ends.low) / 2 * (beyond_it + float(norm.ppf(POWER))) / beyond_it
+        ends = self.gap.interval()
+        return (ends.high - ends.low) / 2 * (BEYOND + REACHED) / BEYOND
 
 
 @dataclass(frozen=True)
