@@ -17,12 +17,11 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from suites.harness.claims import Claim, Result
-from suites.harness.cohorts.patient_facts import with_patient_facts
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.dataset_scope import file_properties
 from suites.harness.endpoints.dataset_scope.shortcut_baselines import CUE_SETS
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.endpoints.subgroups.groups import FEWEST, Films, one_mix, patients, recorded
+from suites.harness.endpoints.subgroups.groups import FEWEST, Films, ages, one_mix, patients, recorded
 from suites.harness.endpoints.subgroups.statistic import Mean, all_sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
@@ -111,7 +110,7 @@ def _columns(answers: Answers) -> pd.DataFrame:
         if name == "age":
             continue
         found |= {f"{name} {value}": values == value for value in sorted(set(values) - {""})}
-    found["age"] = with_patient_facts(table)["age"].to_numpy(np.float64)
+    found["age"] = ages(table)
     if len(table) <= MOST_FILMS:
         with suppress(NotEvaluable):  # simulated films come from no files
             files = file_properties.audit_files(answers.cohort).properties.set_index("id")
