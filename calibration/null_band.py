@@ -39,6 +39,11 @@ class NullBand:
     upper: float
     draws: FloatArray
 
+    @classmethod
+    def of(cls, draws: FloatArray) -> NullBand:
+        """Return the band of an estimator's values (R,) on calibrated samples."""
+        return cls(float(draws.mean()), float(np.median(draws)), float(np.quantile(draws, 0.95)), draws)
+
     def exceeded_by(self, estimate: float) -> bool:
         """Whether an estimate lies above what perfect calibration shows in 95 of 100 samples."""
         return estimate > self.upper
@@ -70,7 +75,7 @@ class CalibratedSamples:
         values = np.asarray(estimator(self.probabilities, self.labels, self.weights, self.groups))
         if values.shape != self.weights.shape[:1]:
             raise CalibrationError(f"the estimator must return one value per draw, not an array {values.shape}")
-        return NullBand(float(values.mean()), float(np.median(values)), float(np.quantile(values, 0.95)), values)
+        return NullBand.of(values)
 
 
 def calibrated_samples(
@@ -124,14 +129,14 @@ def simulated_labels(
     n = probabilities.shape[0]
     uniform = rng.random((draws, n))
     if within > 0:
-        shared = rng.random((draws, int(patients.max()) + 1))[:, patients]
-        uniform = np.where(rng.random((draws, n)) < np.sqrt(within), shared, uniform)
+        shared = np.take(rng.random((draws, int(patients.max()) + 1)), patients, axis=1)
+        np.copyto(uniform, shared, where=rng.random((draws, n)) < np.sqrt(within))
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
     limits = np.cumsum(np.take_along_axis(probabilities, ranked, axis=1), axis=1)
-    rank = np.zeros((draws, n), dtype=np.int64)
-    for k in range(probabilities.shape[1] - 1):
-        rank += uniform >= limits[:, k]
-    return ranked[np.arange(n), rank]
+    drawn = np.tile(ranked[:, 0], (draws, 1))
+    for k in range(probabilities.shape[1] - 1):  # limits rise, so the last one passed decides
+        np.copyto(drawn, ranked[:, k + 1], where=uniform >= limits[:, k])
+    return drawn
 
 
 def patient_correlation(

@@ -9,7 +9,7 @@ evaluation.report("report")
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table
+from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table, digest_of_texts
 from suites.harness.cache.measures import KeptMeasures
 from suites.harness.cache.results import KeptResults
 from suites.harness.cache.versions import library_versions
@@ -72,7 +72,7 @@ class Evaluation(PredictedRun):
     remarks: list[str] = field(default_factory=list, repr=False)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
-    _digests: dict[int, tuple[pd.DataFrame, str]] = field(default_factory=dict, repr=False)
+    _digests: dict[int, tuple[pd.DataFrame | Mapping[str, str], str]] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
@@ -180,7 +180,7 @@ class Evaluation(PredictedRun):
         films = [self.cohort.table, *(self.probes[role].table for role in looked[1:])]
         return {
             "answers": [
-                [*key, self._digest(found.predictions.table), sorted(found.predictions.contents.items())]
+                [*key, self._digest(found.predictions.table), self._digest(found.predictions.contents)]
                 for key, found in self._in_order()
                 if key[1] in looked
             ],
@@ -195,11 +195,11 @@ class Evaluation(PredictedRun):
             "versions": self._versions,
         }
 
-    def _digest(self, table: pd.DataFrame) -> str:
-        """Return the digest of a table of this run, which every finding's results are keyed by, taken once."""
-        if id(table) not in self._digests:
-            self._digests[id(table)] = table, digest_of_table(table)
-        return self._digests[id(table)][1]
+    def _digest(self, of: pd.DataFrame | Mapping[str, str]) -> str:
+        """Return the digest of a table, or of what films hold, of this run; every finding's results are keyed by it."""
+        if id(of) not in self._digests:
+            self._digests[id(of)] = of, digest_of_table(of) if isinstance(of, pd.DataFrame) else digest_of_texts(of)
+        return self._digests[id(of)][1]
 
     @property
     def judgements(self) -> list[Judgement]:

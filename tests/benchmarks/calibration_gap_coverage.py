@@ -33,8 +33,8 @@ from typing import cast
 
 import numpy as np
 
-from suites.harness.endpoints.subgroups.calibration_gap import _error
-from suites.harness.endpoints.subgroups.comparing import sampled
+from suites.harness.endpoints.subgroups.calibration_gap import BINS
+from suites.harness.endpoints.subgroups.statistic import DebiasedError, sampled
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Resamples, Sampled, difference
 
@@ -59,7 +59,7 @@ def gap(generator: np.random.Generator, patients: int, off: tuple[float, float],
     answers = cast("Answers", SimpleNamespace(resamples=resamples))
     sides = [
         sampled(
-            answers, films, lambda of, weights: _error(p[of], labels[of], weights, owner[of]), bounds=(-1.0, 1.0),
+            answers, films, DebiasedError(p, labels, owner, BINS), bounds=(-1.0, 1.0),
             averaged=False,
         )
         for films in (member, ~member)

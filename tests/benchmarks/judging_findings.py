@@ -19,7 +19,7 @@ ask for were found once and outcomes in bins were counted in bytes; no digit dif
     Other institutions                                        1.8             5.7
     Calls that change                                         0.5             2.4
     Uncertainty                                              34.7 (50.2)    134   (seven times two findings)
-    Subgroups                                                40.5 (49.0)    204   (seven times two findings)
+    Subgroups                                                 6.4 (49.0)     15.4  (204)
     all                                                      83.8 (108.0)   about 370
 
 So all but the last two are judged in 32 seconds. What those two cost is what they print: of each finding five

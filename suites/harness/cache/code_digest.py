@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -59,6 +61,11 @@ def digest_of_table(table: pd.DataFrame) -> str:
     digest = hashlib.sha256("\x1f".join(map(str, table.columns)).encode())
     digest.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def digest_of_texts(texts: Mapping[str, str]) -> str:
+    """Return a sha256 over texts by their names, whatever their order."""
+    return hashlib.sha256(json.dumps(sorted(texts.items())).encode()).hexdigest()
 
 
 def _is_plain(dtype: object) -> bool:

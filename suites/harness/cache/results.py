@@ -71,7 +71,7 @@ def _text(result: Result) -> str | None:
 
 def _plain(result: Result) -> dict[str, Any]:
     return {
-        "measures": [asdict(measure) for measure in (result.effect, *result.measures)],
+        "measures": [dict(vars(measure)) for measure in (result.effect, *result.measures)],
         "p": [result.p_beyond, result.p_within],
         "headroom": [asdict(room) for room in result.headroom],
         "only_beyond": result.only_beyond,

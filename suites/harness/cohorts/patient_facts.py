@@ -64,9 +64,7 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
         The table with `sex` (see `sex_of`), `age` (float64, years, NaN where it is not recorded), `site`, `scanner`,
         `projection` (`frontal` or `lateral`: as recorded, else as the view says), and `view` filled in.
     """
-    spelt: dict[str, str] = {}
-    for name in table:
-        spelt.setdefault(re.sub(r"[\W_]", "", str(name)).casefold(), str(name))
+    spelt = _spelt(table)
     nothing = pd.Series("", index=table.index, dtype="str")
     found = {
         column: next((table[spelt[known]] for known in names if known in spelt), nothing)
@@ -88,6 +86,20 @@ def with_patient_facts(table: pd.DataFrame) -> pd.DataFrame:
             for told, view in zip(texts["projection"].tolist(), views.tolist(), strict=True)
         ],
     )
+
+
+def told_in(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a table that `with_patient_facts` looks at."""
+    spelt = _spelt(table)
+    return [spelt[name] for names in NAMES.values() for name in names if name in spelt]
+
+
+def _spelt(table: pd.DataFrame) -> dict[str, str]:
+    """Return letters of a column's name -> the first column whose name has these."""
+    spelt: dict[str, str] = {}
+    for name in table:
+        spelt.setdefault(re.sub(r"[\W_]", "", str(name)).casefold(), str(name))
+    return spelt
 
 
 def _each(values: pd.Series, read: Callable[[Any], object]) -> pd.Series:

@@ -101,17 +101,20 @@ class Sampled:
     @cached_property
     def _commonest(self) -> float:
         """Share of the replicates that have exactly the same value; 1 where there is none."""
-        finite = self.replicates[np.isfinite(self.replicates)]
-        if finite.size == 0 or np.ptp(finite) < 1e-12:
+        if not np.isfinite(self.replicates).any():
             return 1.0
-        return float(np.unique(finite.round(12), return_counts=True)[1].max() / finite.size)
+        ordered = self._accelerated.ordered
+        if ordered[-1] - ordered[0] < 1e-12:
+            return 1.0
+        ends = np.flatnonzero(np.diff(ordered.round(12), append=np.inf))  # of runs of equal ones
+        return float(np.diff(ends, prepend=-1).max() / ordered.size)
 
     @property
     def degenerate(self) -> bool:
         """Whether no resample differs, so that the bootstrap says nothing about the uncertainty."""
         return self._commonest == 1.0
 
-    @property
+    @cached_property
     def _rare(self) -> bool:
         """Whether so few patients show what it counts that the exact bound of none at all speaks, too."""
         return self.averaged and math.isfinite(self._reach) and self._commonest >= RARE

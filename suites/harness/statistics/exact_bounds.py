@@ -27,6 +27,8 @@ def largest_unseen(parts: tuple[int, ...], chance: float) -> float:
         parts: patients of each part, at least 1 each.
         chance: in (0, 1).
     """
+    if len(parts) == 1:
+        return -math.expm1(math.log(chance) / parts[0])
     return float(_rates(parts, lambda rates: _log_chance(parts, rates) - math.log(chance)).mean())
 
 

@@ -6,7 +6,7 @@ Up to `DENSE` films all weights are drawn at once, as arrays; beyond, they are m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakValueDictionary
@@ -111,7 +111,7 @@ class Resamples:
         return {}
 
     @cached_property
-    def _groups(self) -> Integers:
+    def groups(self) -> Integers:
         """(G,) the group in which each patient of the cohort is left out, groups within one class."""
         together = -(-len(self.stratum) // LEFT_OUT)
         groups, start = np.zeros(len(self.stratum), dtype=np.int64), 0
@@ -120,6 +120,23 @@ class Resamples:
             groups[members] = start + np.arange(len(members)) // together
             start = int(groups[members[-1]]) + 1
         return groups
+
+    def of_patients(self) -> Sequence[Floats] | Iterator[Floats]:
+        """Yield (G, b) how often each patient with films counts: once each, then in the resamples, in blocks of these.
+
+        Kept where they are small.
+
+        Raises:
+            TypeError: the weights are no array, but made on demand.
+        """
+        if isinstance(self.weights, Rows):
+            raise TypeError("weights that are made on demand have no blocks of patients: multiply with them")
+        small = self.weights.nbytes <= KEPT_BYTES
+        return self._of_patients if small else _by_patient(self.weights, self.cluster)
+
+    @cached_property
+    def _of_patients(self) -> list[Floats]:
+        return [] if isinstance(self.weights, Rows) else list(_by_patient(self.weights, self.cluster))
 
     @cached_property
     def left_out(self) -> Floats | Rows:
@@ -130,9 +147,9 @@ class Resamples:
         (the stratified jackknife; Davison & Hinkley 1997, 3.2). A patient without a film here changes nothing.
         """
         if isinstance(self.weights, Rows):
-            return LeftOut(self.cluster, self.stratum, self._groups)
+            return LeftOut(self.cluster, self.stratum, self.groups)
         present = np.unique(self.cluster)
-        group, stratum = self._groups, self.stratum
+        group, stratum = self.groups, self.stratum
         rows = np.ones((int(group.max()) + 1, len(self.cluster)))
         for one in np.unique(stratum[present]):
             members = present[stratum[present] == one]
@@ -177,13 +194,23 @@ def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats:
     """Return (B, N) weights of films by a multinomial in each class: `first` is that of each patient."""
     digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
-    drawn = np.ones((count, len(first)))
+    drawn = np.ones((len(first), count))  # whole rows are copied for each film
     for stratum in np.unique(first):
         members = np.flatnonzero(first == stratum)
         size = len(members)
         if size > 1:
-            drawn[:, members] = generator.multinomial(size - 1, np.full(size, 1 / size), count) * (size / (size - 1))
-    return drawn[:, cluster]
+            dealt = generator.multinomial(size - 1, np.full(size, 1 / size), count)
+            drawn[members] = dealt.T * (size / (size - 1))
+    return drawn[cluster].T
+
+
+def _by_patient(weights: Floats, cluster: Integers) -> Iterator[Floats]:
+    _, first = np.unique(cluster, return_index=True)
+    width = max(1, KEPT_BYTES // (8 * len(first)))
+    for at in range(0, 1 + len(weights), width):
+        block = np.ones((len(first), min(width, 1 + len(weights) - at)))
+        block[:, at == 0 :] = weights.T[first, max(at - 1, 0) : at - 1 + width]
+        yield block
 
 
 def applied(statistic: Callable[..., object], weights: Floats | Rows) -> Floats:

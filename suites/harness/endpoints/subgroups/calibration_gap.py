@@ -13,20 +13,21 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from calibration import null_band
-from calibration.error import debiased_l2
-from calibration.validation import FloatArray, IntArray
+from calibration.binning import equal_mass_cells
+from calibration.validation import FloatArray, IntArray, checked_probabilities
 from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.endpoints.subgroups.comparing import Gaps, Told, compare, result
 from suites.harness.endpoints.subgroups.groups import Films, groups_of
+from suites.harness.endpoints.subgroups.statistic import DebiasedError, signed_root
 from suites.harness.endpoints.uncertainty.labelled_films import reasoned
 from suites.harness.formatting.wording import number, p_value
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.statistics import Floats
 
 BINS = 5
 """A group of some tens of films fills no more."""
@@ -46,10 +47,7 @@ def calibration_gap(evidence: Evidence, claim: Claim) -> Result:
     answers = evidence.main
     keep = answers.shared(CLEAN)
     probabilities = answers.probabilities(CLEAN)
-    _, people = np.unique(answers.patients, return_inverse=True)
-
-    def error(films: Films, weights: Floats) -> Floats:
-        return _error(probabilities[films], answers.labels[films], weights, people[films])
+    error = DebiasedError(probabilities, answers.labels, answers.resamples.cluster, BINS)
 
     def counts(films: Films) -> Mapping[str, Films]:
         return {"labelled": films & keep}
@@ -62,20 +60,13 @@ def calibration_gap(evidence: Evidence, claim: Claim) -> Result:
     return replace(found, tables={**found.tables, "Beside perfect calibration on as many films": bands})
 
 
-def _error(p: FloatArray, labels: IntArray, weights: Floats, people: IntArray) -> Floats:
-    """Return (R,) signed roots of the debiased squared error: on the scale of an ECE, and below 0 as often as above."""
-    squared = np.asarray(debiased_l2(p, labels, weights=weights, groups=people, bins=BINS))
-    return np.asarray(np.sign(squared) * np.sqrt(np.abs(squared)), dtype=np.float64)
-
-
 def _beside_chance(answers: Answers, gaps: Gaps, probabilities: FloatArray, keep: Films) -> pd.DataFrame:
     """Return a row per group: its error, and the band that perfect calibration shows on its films."""
     rows, tests = [], []
     together = null_band.patient_correlation(probabilities[keep], answers.labels[keep], answers.patients[keep])
     for name, one in gaps.compared.items():
         films = one.group.inside & keep
-        samples = null_band.calibrated_samples(probabilities[films], groups=answers.patients[films], within=together)
-        band = samples.band(_error)
+        band = _chance(probabilities[films], answers.resamples.cluster[films], together)
         surer = float((probabilities[films].max(axis=1) - answers.correct(CLEAN)[films]).mean())
         tests.append(band.p_value(one.values[0].estimate))
         rows.append({
@@ -85,3 +76,37 @@ def _beside_chance(answers: Answers, gaps: Gaps, probabilities: FloatArray, keep
         })  # fmt: skip
     corrected = [p_value(float(p)) for p in statistics.holm(tests)]
     return pd.DataFrame(rows).assign(**{"p, Holm": corrected})
+
+
+def _chance(probabilities: FloatArray, people: IntArray, within: float) -> null_band.NullBand:
+    """Return the errors that perfect calibration shows on these films, as `null_band.calibrated_samples` draws them.
+
+    Only outcomes differ from draw to draw, so that what films of a patient add to a bin is counted once.
+
+    Args:
+        probabilities: (n, K).
+        people: (n,) patients.
+        within: how much the films of a patient hang together, see `null_band.patient_correlation`.
+    """
+    p = checked_probabilities(probabilities)
+    _, patient = np.unique(people, return_inverse=True)
+    drawn = null_band.simulated_labels(p, patient, within=within, draws=null_band.DRAWS, seed=0)
+    sure, called = p.max(axis=1), p.argmax(axis=1)
+    right = (drawn == called).astype(np.float64)
+    cells = equal_mass_cells(sure, BINS)
+    # Films of one patient and bin: alone, the square of outcome - confidence is linear in the outcome.
+    _, run, films = np.unique(cells * len(p) + patient, return_inverse=True, return_counts=True)
+    alone, several = films[run] == 1, np.flatnonzero(films[run] > 1)
+    in_bin = (cells[:, None] == np.arange(BINS)).astype(np.float64)
+    residual = right @ in_bin - sure @ in_bin
+    lone = in_bin * alone[:, None]
+    squares = right @ (lone * (1 - 2 * sure)[:, None]) + sure**2 @ lone
+    if len(several):
+        _, first, place = np.unique(run[several], return_index=True, return_inverse=True)
+        member = sparse.csr_matrix((np.ones(len(several)), (place, np.arange(len(several)))))
+        together = member @ (right[:, several] - sure[several]).T
+        squares += (together**2).T @ in_bin[several[first]]
+    bins = in_bin.sum(axis=0)
+    pairs = bins**2 - np.bincount(cells, films[run], minlength=BINS)
+    gaps = np.divide(residual**2 - squares, pairs, out=np.zeros_like(residual), where=pairs > 0)
+    return null_band.NullBand.of(signed_root(gaps @ bins / bins.sum()))

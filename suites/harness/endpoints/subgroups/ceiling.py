@@ -7,7 +7,9 @@ films that are as good as the same (twins: one film filed twice, or two exposure
 
 from __future__ import annotations
 
+import hashlib
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ from suites.harness.endpoints.subgroups.groups import Films
 from suites.harness.formatting.cells import percent
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.statistics import Floats
+from suites.harness.statistics import Floats, Integers
 
 TWIN, AMONG = 0.02, 10
 """Distance of twins in the feature space, at most, as a share of the median distance of the tenth nearest film: in two
@@ -37,15 +39,51 @@ def ceiling(answers: Answers, features: npt.NDArray[np.float32], keep: Films) ->
         features: (N, D) of the clean films.
         keep: (N,) the films to look at.
     """
-    x = features[keep].astype(np.float64)
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
-    distance = (x**2).sum(axis=1)[:, None] - 2 * x @ x.T + (x**2).sum(axis=1)
-    np.fill_diagonal(distance, np.inf)
-    owner = answers.patients[keep]
-    others = np.where(owner[:, None] == owner, np.inf, distance)
-    bound, told = _least_error(answers, others, keep)
-    noise, said = _label_noise(answers.labels[keep], distance, x.shape[1])
+    near = _neighbours(features[keep], answers.resamples.cluster[keep])
+    bound, told = _least_error(answers, near, keep)
+    noise, said = _label_noise(answers.labels[keep], near, features.shape[1])
     return [bound, *noise], f"{told} {said}"
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Which films are nearest to each other in the feature space; which labels they have does not matter.
+
+    Attributes:
+        of_others: (n,) the nearest film of another patient.
+        nearest: (n,) the nearest film.
+        squared: (n,) squared distance of that one.
+        usual: median squared distance of the tenth nearest film; NaN of fewer films.
+    """
+
+    of_others: Integers
+    nearest: Integers
+    squared: Floats
+    usual: float
+
+
+_KEPT: dict[bytes, Neighbours] = {}
+"""Of the features that were looked at last: findings of one subject are asked about the same films."""
+
+
+def _neighbours(features: npt.NDArray[np.float32], owner: Integers) -> Neighbours:
+    """Return the neighbours of films by their features (n, D) and patients (n,)."""
+    key = hashlib.sha256(f"{features.shape} {features.dtype}".encode())
+    for part in (features, owner):
+        key.update(np.ascontiguousarray(part).tobytes())
+    if key.digest() not in _KEPT:
+        x = features.astype(np.float64)
+        x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
+        distance = (x**2).sum(axis=1)[:, None] - 2 * x @ x.T + (x**2).sum(axis=1)
+        np.fill_diagonal(distance, np.inf)
+        usual = math.nan
+        if len(x) > AMONG + 1:
+            usual = float(np.median(np.partition(distance, AMONG - 1, axis=1)[:, AMONG - 1]))
+        nearest, squared = distance.argmin(axis=1), distance.min(axis=1)
+        of_others = np.where(owner[:, None] == owner, np.inf, distance).argmin(axis=1)
+        _KEPT.clear()
+        _KEPT[key.digest()] = Neighbours(of_others, nearest, squared, usual)
+    return _KEPT[key.digest()]
 
 
 def _wrong(disagree: float, classes: int) -> float:
@@ -57,7 +95,7 @@ def _wrong(disagree: float, classes: int) -> float:
     return (1 - math.sqrt(max(1 - share * disagree, 0.0))) / share
 
 
-def _least_error(answers: Answers, others: Floats, keep: Films) -> tuple[Measure, str]:
+def _least_error(answers: Answers, near: Neighbours, keep: Films) -> tuple[Measure, str]:
     """By the error e of the nearest film of another patient (Cover & Hart 1967, 10.1109/TIT.1967.1053964).
 
     With K classes the Bayes error is at least (K - 1)/K (1 - sqrt(1 - K/(K - 1) e)). It holds for ever more films; on
@@ -65,7 +103,7 @@ def _least_error(answers: Answers, others: Floats, keep: Films) -> tuple[Measure
     """
     labels = answers.labels[keep]
     wrong = np.zeros(len(keep))
-    wrong[keep] = labels[others.argmin(axis=1)] != labels
+    wrong[keep] = labels[near.of_others] != labels
     error = answers.rate(wrong, keep)
     ends, classes = error.interval(), len(np.unique(labels))
     low, estimate, high = (_wrong(value, classes) for value in (ends.low, ends.estimate, ends.high))
@@ -80,13 +118,12 @@ def _least_error(answers: Answers, others: Floats, keep: Films) -> tuple[Measure
     )
 
 
-def _label_noise(labels: npt.NDArray[np.int64], distance: Floats, features: int) -> tuple[list[Measure], str]:
+def _label_noise(labels: npt.NDArray[np.int64], near: Neighbours, features: int) -> tuple[list[Measure], str]:
     """By twins, films nearest to each other and as good as the same, whose labels differ (exact binomial interval)."""
     if features < FEWEST_FEATURES or len(labels) <= AMONG + 1:
         return [], "How many labels are wrong cannot be told from so few features or films."
-    usual = float(np.median(np.partition(distance, AMONG - 1, axis=1)[:, AMONG - 1]))
-    nearest, films = distance.argmin(axis=1), np.arange(len(labels))
-    twins = (distance.min(axis=1) <= TWIN**2 * usual) & (nearest[nearest] == films) & (films < nearest)
+    nearest, films = near.nearest, np.arange(len(labels))
+    twins = (near.squared <= TWIN**2 * near.usual) & (nearest[nearest] == films) & (films < nearest)
     pairs = int(twins.sum())
     if pairs < FEWEST_TWINS:
         return [], f"{pairs or 'No'} pairs of films are as good as the same, too few to tell how many labels are wrong."

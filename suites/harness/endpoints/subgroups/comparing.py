@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
@@ -24,17 +24,19 @@ from suites.harness.endpoints import headroom
 from suites.harness.endpoints.registry import beyond, measured, within
 from suites.harness.endpoints.spoken import finding as asked_about
 from suites.harness.endpoints.subgroups.groups import FEWEST, Films, Group, Groups, kinds_of_film, one_mix, patients
+from suites.harness.endpoints.subgroups.statistic import Side, Statistic, all_sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, points, whole_percent
 from suites.harness.formatting.wording import number as plain_number
 from suites.harness.formatting.wording import opened, p_value
 from suites.harness.predictions.answers import Answers
-from suites.harness.statistics import Floats, Largest, Sampled, difference
-from suites.harness.statistics.resamples import applied
+from suites.harness.statistics import Largest, Sampled, difference
 
-Statistic = Callable[[Films, Floats], Floats]
-"""From (N,) films and (R, n) weights of these n films to (R,) values."""
+Sides = tuple[Side, Side]
+"""The films of a group and those of all others."""
 POWER = 0.8
+BEYOND, REACHED = float(ndtri(0.5 + statistics.LEVEL / 2)), float(ndtri(POWER))
+"""Normal scores of the level and of the power."""
 _LEAST = 1e-9
 
 
@@ -64,8 +66,8 @@ class Compared:
 
         By the width of the interval, which knows that nothing seen on few films is not nothing.
         """
-        ends, beyond_it = self.gap.interval(), float(norm.ppf(0.5 + statistics.LEVEL / 2))
-        return (ends.high - ends.low) / 2 * (beyond_it + float(norm.ppf(POWER))) / beyond_it
+        ends = self.gap.interval()
+        return (ends.high - ends.low) / 2 * (BEYOND + REACHED) / BEYOND
 
 
 @dataclass(frozen=True)
@@ -150,59 +152,42 @@ def compare(
     Raises:
         NotEvaluable: no group has enough patients of every kind.
     """
-    compared: dict[str, Compared] = {}
     without: dict[str, str] = {}
     alike: dict[frozenset[str], npt.NDArray[np.int64]] = {}  # the same for most groups
-
-    def gap(sides: Sequence[Films], factor: npt.NDArray[np.float64] | None = None) -> tuple[Sampled, Sampled, Sampled]:
-        inside, outside = (
-            sampled(answers, films, statistic, factor=factor, bounds=bounds, averaged=averaged) for films in sides
-        )
-        together = patients(answers, sides[0] | sides[1])
-        found = difference(inside, outside, together) if rising else difference(outside, inside, together)
-        return inside, outside, found
-
+    shown: list[tuple[Group, Sides, Sides | None, float]] = []
     for group in groups.shown:
         kinds = [counts(films) for films in (group.inside, group.outside)]
         if short := _short(answers, kinds):
             without[group.name] = short
             continue
-        sides = [np.logical_or.reduce(list(kind.values())) for kind in kinds]
-        inside, outside, raw = gap(sides)
+        here, there = (np.logical_or.reduce(list(kind.values())) for kind in kinds)
         of_kind = frozenset(group.attributes) & {"view", "age"}  # see `kinds_of_film`
         if of_kind not in alike:
             alike[of_kind] = kinds_of_film(answers, groups, group)
-        factor, covered = one_mix(alike[of_kind], sides[0], sides[1])
-        even = [films & (factor > 0) for films in sides]
+        factor, covered = one_mix(alike[of_kind], here, there)
+        even = [films & (factor > 0) for films in (here, there)]
         enough = covered > 0 and not _short(answers, [counts(films) for films in even])
-        standardised = gap(even, factor)[2] if enough else None
-        count = int(sides[0].sum()), inside.patients
-        compared[group.name] = Compared(group, (inside, outside), raw, standardised, covered, count)
-    if not compared:
+        of_one_mix: Sides | None = ((even[0], factor), (even[1], factor)) if enough else None
+        shown.append((group, ((here, None), (there, None)), of_one_mix, covered))
+    if not shown:
         first, why = next(iter(without.items()))
         raise NotEvaluable(f"no group can be compared: {first} has {why}, {len(without)} groups in all")
+    wanted = [side for _, raw, of_one_mix, _ in shown for side in (*raw, *(of_one_mix or ()))]
+    found = iter(all_sampled(answers, wanted, statistic, bounds=bounds, averaged=averaged))
+
+    def gap(sides: Sides) -> tuple[Sampled, Sampled, Sampled]:
+        inside, outside = next(found), next(found)
+        together = patients(answers, sides[0][0] | sides[1][0])
+        apart = difference(inside, outside, together) if rising else difference(outside, inside, together)
+        return inside, outside, apart
+
+    compared = {}
+    for group, raw, mixed, covered in shown:
+        inside, outside, of_all = gap(raw)
+        standardised = gap(mixed)[2] if mixed else None
+        count = int(raw[0][0].sum()), inside.patients
+        compared[group.name] = Compared(group, (inside, outside), of_all, standardised, covered, count)
     return Gaps(compared, without, groups)
-
-
-def sampled(
-    answers: Answers,
-    films: Films,
-    statistic: Statistic,
-    *,
-    factor: npt.NDArray[np.float64] | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
-    averaged: bool = True,
-) -> Sampled:
-    """Return a statistic on (N,) films and on the resamples of their patients, each film counting `factor` times."""
-    resamples = answers.resamples.subset(films)
-    factors = None if factor is None else factor[films]
-
-    def weighted(weights: Floats) -> Floats:
-        return statistic(films, weights if factors is None else weights * factors)
-
-    estimate = float(weighted(np.ones((1, int(films.sum()))))[0])
-    drawn, alone = (applied(weighted, rows) for rows in (resamples.weights, resamples.left_out))
-    return Sampled(estimate, drawn, resamples.patients, bounds, left_out=alone, averaged=averaged)
 
 
 def _short(answers: Answers, kinds: Sequence[Mapping[str, Films]]) -> str:

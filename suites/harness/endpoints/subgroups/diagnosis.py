@@ -12,18 +12,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibration import ood
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.parameters import Number
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.endpoints.spoken import finding
 from suites.harness.endpoints.subgroups.comparing import Told, compare, result, table
 from suites.harness.endpoints.subgroups.groups import Films, groups_of
+from suites.harness.endpoints.subgroups.statistic import Auroc, Mean
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Floats
-from suites.harness.statistics.resamples import means
 
 MISSED = Told(
     gap="underdiagnosis_gap",
@@ -80,17 +79,11 @@ def underdiagnosis_gap(evidence: Evidence, claim: Claim) -> Result:
     keep = answers.shared(CLEAN)
     groups = groups_of(answers, keep)
 
-    def missed(films: Films, weights: Floats) -> Floats:
-        return means(~called[films], weights)
-
-    def alarmed(films: Films, weights: Floats) -> Floats:
-        return means(called[films], weights)
-
     (ill, well), (told, alarm, _) = _kinds(answers), _told(answers)
-    gaps = compare(answers, groups, missed, counts=lambda films: {ill: films & ~healthy}, rising=True)
+    gaps = compare(answers, groups, Mean(~called), counts=lambda films: {ill: films & ~healthy}, rising=True)
     found = result(answers, claim, gaps, told)
     try:  # what a group is spared by being called ill anyway
-        alarms = compare(answers, groups, alarmed, counts=lambda films: {well: films & healthy}, rising=True)
+        alarms = compare(answers, groups, Mean(called), counts=lambda films: {well: films & healthy}, rising=True)
     except NotEvaluable:
         return found
     price = f"films without it {alarm.value}" if finding(answers) else "healthy films called ill"
@@ -106,10 +99,12 @@ def auroc_gap(evidence: Evidence, claim: Claim) -> Result:
     probability, (ill, well) = risk(answers), _kinds(answers)
     groups = groups_of(answers, answers.shared(CLEAN))
 
-    def area(films: Films, weights: Floats) -> Floats:
-        return np.asarray(ood.auroc(probability[films], ~healthy[films], weights=weights), dtype=np.float64)
-
     def counts(films: Films) -> Mapping[str, Films]:
         return {ill: films & ~healthy, well: films & healthy}
 
-    return result(answers, claim, compare(answers, groups, area, counts=counts, rising=False), _told(answers)[2])
+    return result(
+        answers,
+        claim,
+        compare(answers, groups, Auroc(probability, ~healthy), counts=counts, rising=False),
+        _told(answers)[2],
+    )

@@ -1,8 +1,8 @@
 """What do the features know of a patient? Which group a film is of, read off within a class, and what is out of reach.
 
 A network that knows the scanner from the film can lean on it; knowing alone is no harm, so what the call depends on it
-stands beside. Within a class, for groups often differ in who is ill. Read off is by ridge regression on the frozen
-features of clean films, always on other patients than it was fitted on.
+stands beside. Within a class, for groups often differ in who is ill. Read off is as `reading` does it, always on other
+patients than it was fitted on.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
 
 from calibration import ood
 from suites.harness import statistics
@@ -20,18 +18,21 @@ from suites.harness.claims import Claim, Result
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.subgroups.ceiling import ceiling
-from suites.harness.endpoints.subgroups.comparing import LargestGap, Statistic, sampled
+from suites.harness.endpoints.subgroups.comparing import LargestGap
 from suites.harness.endpoints.subgroups.groups import FEWEST, Films, Group, groups_of, one_mix, patients
+from suites.harness.endpoints.subgroups.reading import PERMUTATIONS, Reading
+from suites.harness.endpoints.subgroups.statistic import sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import cell, points
 from suites.harness.formatting.wording import number, opened, p_value
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.statistics import Floats, Integers, Sampled
+from suites.harness.statistics import Floats, Sampled
 from suites.harness.statistics.resamples import means
+from suites.harness.statistics.side_aurocs import aurocs
+from suites.harness.statistics.sides import Sides
+from suites.harness.statistics.streamed import Rows
 
-FOLDS = 5
-PERMUTATIONS = 200
 MOST_FILMS = 2_000
 """Films beyond which patients are drawn by lot: what features know shows on these."""
 
@@ -49,12 +50,17 @@ def features_tell_groups(evidence: Evidence, claim: Claim) -> Result:
     read: dict[str, Sampled] = {}
     nulls: dict[str, Floats] = {}
     rows = []
+    readings: dict[bytes, tuple[Reading, Sides]] = {}  # all groups of one attribute are read off the same films
     for group in singles:
         films = _of_common_classes(answers, group)
         if films is None:
             continue
-        scores, shuffled = _read_off(features, answers, group.inside, films)
-        read[group.name] = sampled(answers, films, _area_within(scores, group.inside, answers.labels, films))
+        key = films.tobytes()
+        if key not in readings:
+            readings[key] = Reading.of(features, answers, films), _by_class(answers, films)
+        reading, classes = readings[key]
+        scores, shuffled = reading.read_off(group.inside)
+        read[group.name] = _area_within(answers, classes, scores, group.inside)
         nulls[group.name] = shuffled
         inside, outside = group.inside & films, group.outside & films
         auroc, depends = read[group.name].interval(), _dependence(answers, inside, outside)
@@ -117,87 +123,44 @@ def _of_common_classes(answers: Answers, group: Group) -> Films | None:
     return found if found.any() else None
 
 
-def _read_off(
-    features: npt.NDArray[np.float32], answers: Answers, member: Films, films: Films
-) -> tuple[Floats, Floats]:
-    """Return (n,) cross-fitted scores of being of the group, and (P,) AUROCs within class with the groups shuffled.
-
-    Ridge regression in its dual form, features centred within class and scaled: linear in the groups, so that shuffled
-    ones cost a product of matrices. Shuffled are patients within their class.
-    """
-    classes, labels = np.unique(answers.labels[films], return_inverse=True)
-    people, owner = np.unique(answers.patients[films], return_inverse=True)
-    x = _within(features[films].astype(np.float64), labels, len(classes))
-    spread = x.std(axis=0)
-    x = x[:, spread > 1e-9] / spread[spread > 1e-9] if (spread > 1e-9).any() else np.zeros((len(x), 1))
-    kernel = x @ x.T / x.shape[1]
-    wanted = _with_shuffled(member[films], labels, owner, len(people), answers.seed)
-    scores = np.zeros_like(wanted)
-    lot = np.array([hashlib.sha256(f"fold\x1f{name}".encode()).digest()[0] for name in people])
-    fold = (np.argsort(np.argsort(lot, kind="stable"), kind="stable") % FOLDS)[owner]
-    for held in range(FOLDS):
-        mine, others = fold == held, fold != held
-        solved = np.linalg.solve(
-            kernel[np.ix_(others, others)] + np.eye(int(others.sum())),
-            _within(wanted[others], labels[others], len(classes)),
-        )
-        scores[mine] = kernel[np.ix_(mine, others)] @ solved
-    return scores[:, 0], _areas(scores[:, 1:], wanted[:, 1:] > 0.5, labels)
+def _by_class(answers: Answers, films: Films) -> Sides:
+    """Return the films of each class among (N,) films, whose patients are left out as of all of these."""
+    parts = np.stack([films & (answers.labels == label) for label in np.unique(answers.labels[films])])
+    return Sides(answers.resamples, np.broadcast_to(films, parts.shape), parts.astype(np.float64))
 
 
-def _within(values: Floats, labels: Integers, classes: int) -> Floats:
-    """Return (n, M) values less the mean of their class."""
-    counts = np.maximum(np.bincount(labels, minlength=classes), 1)[:, None]
-    sums = np.zeros((classes, values.shape[1]))
-    np.add.at(sums, labels, values)
-    return np.asarray(values - (sums / counts)[labels], dtype=np.float64)
-
-
-def _with_shuffled(member: Films, labels: Integers, owner: Integers, people: int, seed: int) -> Floats:
-    """Return (n, 1 + P) 0 and 1: the group, then the groups of patients shuffled within their class."""
-    generator = np.random.Generator(np.random.PCG64([seed, len(member)]))
-    share = np.bincount(owner, member, minlength=people) / np.bincount(owner, minlength=people) >= 0.5
-    kind = np.zeros(people, dtype=np.int64)
-    np.maximum.at(kind, owner, labels)
-    columns = [member.astype(np.float64)]
-    for _ in range(PERMUTATIONS):
-        dealt = share.copy()
-        for one in np.unique(kind):
-            mine = np.flatnonzero(kind == one)
-            dealt[mine] = share[generator.permutation(mine)]
-        columns.append(dealt[owner].astype(np.float64))
-    return np.stack(columns, axis=1)
-
-
-def _areas(scores: Floats, member: npt.NDArray[np.bool_], labels: Integers) -> Floats:
-    """Return (P,) AUROCs within class of (n, P) scores, classes by their number of pairs."""
-    area, pairs = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
-    for label in np.unique(labels):
-        mine = labels == label
-        ranks, inside = rankdata(scores[mine], axis=0), member[mine]
-        count = inside.sum(axis=0)
-        area += (ranks * inside).sum(axis=0) - count * (count + 1) / 2
-        pairs += count * (mine.sum() - count)
-    return np.asarray(area / np.maximum(pairs, 1), dtype=np.float64)
-
-
-def _area_within(scores: Floats, member: Films, labels: Integers, films: Films) -> Statistic:
-    of = np.flatnonzero(films)
-    parts = [np.flatnonzero(labels[of] == label) for label in np.unique(labels[of])]
-    sizes = [float(member[of][part].sum() * (~member[of][part]).sum()) for part in parts]
+def _area_within(answers: Answers, classes: Sides, scores: Floats, member: Films) -> Sampled:
+    """Return the mean AUROC of (n,) scores within class, classes by their number of pairs, of (N,) members."""
+    films, parts = classes.inside[0], classes.factor > 0
+    index = np.flatnonzero(films)
+    sizes = [float((member & part).sum() * (~member & part).sum()) for part in parts]
 
     def area(_: Films, weights: Floats) -> Floats:
+        places = [np.flatnonzero(part[index]) for part in parts]
         areas = [
-            np.asarray(ood.auroc(scores[part], member[of][part], weights=_some_weight(weights[:, part])))
-            for part in parts
+            np.asarray(ood.auroc(scores[part], member[index][part], weights=_some_weight(weights[:, part])))
+            for part in places
         ]
-        return np.asarray(np.average(areas, axis=0, weights=sizes), dtype=np.float64)
+        return _averaged(areas, sizes)
 
-    return area
+    if not isinstance(answers.resamples.weights, Rows):
+        everywhere = np.zeros(len(films))
+        everywhere[index] = scores
+        found = aurocs(classes, everywhere, member)
+        if np.isfinite(found.drawn).all() and np.isfinite(found.left_out).all():  # every class in every resample
+            estimate, drawn, alone = (
+                _averaged(list(each), sizes) for each in (found.estimate[:, None], found.drawn, found.left_out)
+            )
+            return Sampled(float(estimate[0]), drawn, int(classes.patients[0]), left_out=alone)
+    return sampled(answers, films, area)
+
+
+def _averaged(areas: list[Floats], sizes: list[float]) -> Floats:
+    return np.asarray(np.average(areas, axis=0, weights=sizes), dtype=np.float64)
 
 
 def _some_weight(weights: Floats) -> Floats:
-    """Return weights of which no row is empty: one that drew no patient of a class says 0.5 of it."""
+    """Return weights of which no row is empty: one that drew no patient of a class counts each of its films once."""
     return np.where(weights.sum(axis=1, keepdims=True) > 0, weights, 1e-12)
 
 

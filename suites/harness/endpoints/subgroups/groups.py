@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from suites.harness.cohorts.patient_facts import age_band, projection_of, text_of, with_patient_facts
+from suites.harness.cohorts.patient_facts import age_band, projection_of, text_of, told_in, with_patient_facts
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import EVENTS
 
 Films = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.str_]
+Read = tuple[Mapping[str, Values], npt.NDArray[np.float64]]
+"""What is recorded of films, and their ages."""
 
 FEWEST = EVENTS
 """Patients below which a group is not shown: no interval on it holds, and its films could tell who it is."""
 ATTRIBUTES = ("view", "age", "sex", "scanner", "site")
 """What groups are made of, where it is recorded."""
+
+
+T = TypeVar("T")
+KEPT = 4
+"""Cohorts of which groups, and what is recorded, are kept: findings of one subject are asked about the same films."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,11 @@ class Groups:
     alike: Sequence[str]
     unrecorded: Sequence[str]
 
+    @cached_property
+    def codes(self) -> Mapping[str, npt.NDArray[np.int64]]:
+        """Attribute -> (N,) which of its values is recorded, as a number."""
+        return {name: pd.factorize(values)[0].astype(np.int64) for name, values in self.values.items()}
+
     @property
     def sentence(self) -> str:
         """What is not shown, for a summary; empty where all is."""
@@ -76,22 +92,51 @@ class Groups:
         return f"Not shown: {' and '.join(told)}, or with so few to compare with." if count else ""
 
 
-def recorded(table: pd.DataFrame) -> dict[str, Values]:
+def recorded(table: pd.DataFrame) -> Mapping[str, Values]:
     """Return what is recorded of the films of a cohort, attribute -> (N,) values, "" where it is not.
 
     Spellings that differ in case only are one group. An age is its band; where no age is recorded, the age group.
     """
+    return _read(table)[0]
+
+
+def ages(table: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return (N,) ages in years, NaN where none is recorded."""
+    return _read(table)[1]
+
+
+def _read(table: pd.DataFrame) -> Read:
+    """Return what is recorded and (N,) ages, read once for the cohorts of all findings: they differ in labels alone."""
+    if _LAST and _LAST[0][0]() is table:
+        return _LAST[0][1]
+    found = _read_anew(table)
+    _LAST[:] = [(weakref.ref(table), found)]
+    return found
+
+
+def _read_anew(table: pd.DataFrame) -> Read:
+    told = {*told_in(table), "view", "age_group"}
+    known = table[[name for name in table if name in told]]
+    if any(kind.kind == "O" and kind != "str" for kind in known.dtypes):  # what is told of one film may be of any type
+        return _facts(known)
+    of = repr([(str(name), str(kind)) for name, kind in known.dtypes.items()]).encode()
+    rows = pd.util.hash_pandas_object(known, index=False).to_numpy().tobytes()
+    return _kept(_READ, hashlib.sha256(of + rows).digest(), lambda: _facts(known))
+
+
+def _facts(table: pd.DataFrame) -> Read:
     known = with_patient_facts(table.drop(columns=["projection"], errors="ignore"))
-    ages = np.array([age_band(years) for years in known["age"]], dtype=str)
-    if not (ages != "").any() and "age_group" in known:
-        ages = known["age_group"].map(text_of).to_numpy(str)
-    return {
+    bands = np.array([age_band(years) for years in known["age"]], dtype=str)
+    if not (bands != "").any() and "age_group" in known:
+        bands = known["age_group"].map(text_of).to_numpy(str)
+    values = {
         "view": _one_spelling(known["view"].map(text_of), view_key),
-        "age": ages,
+        "age": bands,
         "sex": known["sex"].to_numpy(str),
         "scanner": _one_spelling(known["scanner"]),
         "site": _one_spelling(known["site"]),
     }
+    return values, known["age"].to_numpy(np.float64)
 
 
 def view_key(view: str) -> str:
@@ -110,6 +155,14 @@ def groups_of(answers: Answers, keep: Films) -> Groups:
         NotEvaluable: nothing is recorded that tells patients apart, or no group has enough patients.
     """
     values = recorded(answers.cohort.table)
+    owner = answers.resamples.cluster
+    key = hashlib.sha256(repr([str(of.dtype) for of in values.values()]).encode())
+    for part in (keep, owner, *values.values()):
+        key.update(np.ascontiguousarray(part).tobytes())
+    return _kept(_GROUPS, key.digest(), lambda: _groups_of(answers, values, keep))
+
+
+def _groups_of(answers: Answers, values: Mapping[str, Values], keep: Films) -> Groups:
     unrecorded = [name for name in ATTRIBUTES if not (values[name][keep] != "").any()]
     alike = [name for name in ATTRIBUTES if len(set(values[name][keep]) - {""}) == 1]
     several = [name for name in ATTRIBUTES if name not in {*unrecorded, *alike}]
@@ -137,13 +190,16 @@ def groups_of(answers: Answers, keep: Films) -> Groups:
 
 def patients(answers: Answers, films: Films) -> int:
     """Return how many patients some films are of."""
-    return len(np.unique(answers.patients[films]))
+    return int(np.count_nonzero(np.bincount(answers.resamples.cluster[films], minlength=1)))
 
 
 def kinds_of_film(answers: Answers, groups: Groups, group: Group) -> npt.NDArray[np.int64]:
     """Return (N,) which films are of one kind: of one class, view and age, less what a group itself is made of."""
-    by = [groups.values[name] for name in ("view", "age") if name not in group.attributes]
-    return np.asarray(pd.factorize(pd.MultiIndex.from_arrays([answers.labels, *by]))[0], dtype=np.int64)
+    kinds = answers.labels + 1  # -1 where there is none
+    for name in ("view", "age"):
+        if name not in group.attributes:
+            kinds = kinds * (int(groups.codes[name].max(initial=0)) + 1) + groups.codes[name]
+    return np.asarray(kinds, dtype=np.int64)
 
 
 def one_mix(kinds: npt.NDArray[np.int64], inside: Films, outside: Films) -> tuple[npt.NDArray[np.float64], float]:
@@ -191,6 +247,22 @@ def _one_spelling(texts: pd.Series, key: Callable[[str], str] = str.casefold) ->
         counts.setdefault(keys[text], Counter())[text] = times
     spelling = {one: min(spelt, key=lambda text: (-spelt[text], text)) for one, spelt in counts.items()}
     return np.array([spelling[keys[text]] for text in texts], dtype=str)
+
+
+def _kept(held: dict[bytes, T], key: bytes, make: Callable[[], T]) -> T:
+    """Return what is held by a key, made if it is not; the oldest makes room."""
+    if key not in held:
+        found = make()
+        while len(held) >= KEPT:
+            del held[next(iter(held))]
+        held[key] = found
+    return held[key]
+
+
+_READ: dict[bytes, Read] = {}
+_LAST: list[tuple[weakref.ref[pd.DataFrame], Read]] = []
+"""The table that was read last: every claim about a subject asks for it."""
+_GROUPS: dict[bytes, Groups] = {}
 
 
 def _or(names: Sequence[str]) -> str:

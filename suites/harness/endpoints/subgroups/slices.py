@@ -17,20 +17,18 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from suites.harness.claims import Claim, Result
-from suites.harness.cohorts.patient_facts import with_patient_facts
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.dataset_scope import file_properties
 from suites.harness.endpoints.dataset_scope.shortcut_baselines import CUE_SETS
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-from suites.harness.endpoints.subgroups.comparing import sampled
-from suites.harness.endpoints.subgroups.groups import FEWEST, Films, one_mix, patients, recorded
+from suites.harness.endpoints.subgroups.groups import FEWEST, Films, ages, one_mix, patients, recorded
+from suites.harness.endpoints.subgroups.statistic import Mean, all_sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.wording import number, opened, plain_name
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN
-from suites.harness.statistics import Floats, difference
-from suites.harness.statistics.resamples import means
+from suites.harness.statistics import difference
 
 DEPTH = 2
 """Conditions that a slice has: what takes more to say is found by chance more often than not."""
@@ -57,13 +55,10 @@ def found_slice(evidence: Evidence, claim: Claim) -> Result:
         raise NotEvaluable(f"the slice that was found ({rule}) has fewer than {FEWEST} patients in the other half")
     factor, covered = one_mix(answers.labels, *sides)
 
-    def rate(films: Films, weights: Floats) -> Floats:
-        return means(wrong[films], weights)
-
     even = [films & (factor > 0) for films in sides]
     if min(patients(answers, films) for films in even) < FEWEST:
         raise NotEvaluable(f"the slice that was found ({rule}) has no class in common with the other films")
-    here, others = (sampled(answers, films, rate, factor=factor) for films in even)
+    here, others = all_sampled(answers, [(films, factor) for films in even], Mean(wrong))
     gap = difference(here, others, patients(answers, even[0] | even[1]))
     effect = measured("slice_gap", CLEAN, gap, int(even[0].sum()), unit="points")
     raw = [float(wrong[films].mean()) for films in sides]
@@ -115,7 +110,7 @@ def _columns(answers: Answers) -> pd.DataFrame:
         if name == "age":
             continue
         found |= {f"{name} {value}": values == value for value in sorted(set(values) - {""})}
-    found["age"] = with_patient_facts(table)["age"].to_numpy(np.float64)
+    found["age"] = ages(table)
     if len(table) <= MOST_FILMS:
         with suppress(NotEvaluable):  # simulated films come from no files
             files = file_properties.audit_files(answers.cohort).properties.set_index("id")

@@ -10,14 +10,13 @@ import numpy as np
 from suites.harness.claims import Claim, Result
 from suites.harness.endpoints.parameters import REQUIRED, Conditions
 from suites.harness.endpoints.registry import endpoint
-from suites.harness.endpoints.subgroups.comparing import Compared, Gaps, Statistic, Told, compare, result
+from suites.harness.endpoints.subgroups.comparing import Compared, Gaps, Told, compare, result
 from suites.harness.endpoints.subgroups.groups import Films, groups_of
+from suites.harness.endpoints.subgroups.statistic import Mean
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.severities import in_words
 from suites.harness.predictions.answers import Answers, Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
-from suites.harness.statistics import Floats
-from suites.harness.statistics.resamples import means
 
 COSTS = Told(
     gap="stress_gap",
@@ -54,13 +53,8 @@ def stress_gap(evidence: Evidence, claim: Claim) -> Result:
     return result(answers, claim, Gaps(compared, without, groups), COSTS)
 
 
-def _lost(answers: Answers, condition: str) -> Statistic:
-    lost = np.nan_to_num(answers.correct(CLEAN) - answers.correct(condition))
-
-    def cost(films: Films, weights: Floats) -> Floats:
-        return means(lost[films], weights)
-
-    return cost
+def _lost(answers: Answers, condition: str) -> Mean:
+    return Mean(np.nan_to_num(answers.correct(CLEAN) - answers.correct(condition)))
 
 
 def _answered(answers: Answers, condition: str) -> Callable[[Films], Mapping[str, Films]]:
