@@ -249,7 +249,7 @@ def _interval(
     return interval(found.estimate, np.asarray(drawn), measure.interval, left_out=alone, patients=found.patients)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _inverted(
     probabilities: bytes, labels: bytes, patients: bytes, draws: int, options: tuple[tuple[str, Any], ...]
 ) -> Interval:

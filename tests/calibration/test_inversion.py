@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
@@ -11,6 +9,7 @@ from scipy.stats import binom, binomtest
 from calibration import error, measures
 from calibration.gaps import Candidates, Gaps
 from calibration.inversion import inverted_interval
+from calibration.simulated_outcomes import Luck, Ordered
 from calibration.validation import CalibrationError, softmax
 from tests.benchmarks.calibration_coverage import POPULATIONS, measure
 
@@ -152,14 +151,50 @@ def test_bad_requests_are_named(options, what):
         inverted_interval([[0.4, 0.6]] * 9, [1] * 9, **options)
 
 
-def test_outcomes_of_a_bin_are_counted_as_a_product_with_its_members_counts_them():
-    """Bytes are added up: a bin of more than 255 films must not run over."""
+def outcomes_of(luck, limit):
+    """(n, draws) one by one: each film's own number, or that of its patient, against its limit."""
+    n = luck.owner.size
+
+    def numbers(source):
+        found = np.empty((source.values.size // source.draws, source.draws))
+        np.put_along_axis(
+            found, source.draw.reshape(found.shape).astype(np.int64), source.values.reshape(found.shape), 1
+        )
+        return found
+
+    uniform = numbers(luck.own)
+    if luck.shared is not None:
+        uniform = np.where(luck.together.reshape(n, -1), numbers(luck.shared)[luck.owner], uniform)
+    return uniform < limit[:, None]
+
+
+@pytest.mark.parametrize("within", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("view", "binning"), [("class-1", "equal-width"), ("class-wise", "equal-mass"), ("class-2", "smooth")]
+)
+def test_sums_carried_from_limit_to_limit_are_those_of_all_outcomes(view, binning, within):
     rng = np.random.default_rng(0)
-    there = np.where(np.arange(700) < 400, 0.97, rng.random(700))
-    p = np.stack([1 - there, there], axis=1)
-    seen = Gaps.of(p, (rng.random(700) < p[:, 1]).astype(np.int64), "class-1", 15, "equal-width")
-    uniform = rng.random((700, 300))
-    counted, multiplied = (Candidates(one, uniform, seen.shape) for one in (seen, replace(seen, bins=None)))
-    assert max(np.bincount(seen.rows[0].argmax(axis=0))) > 255
-    for size in (0.0, 0.05, 0.4):
-        np.testing.assert_array_equal(counted.noise(size), multiplied.noise(size))
+    p = softmax(rng.normal(0, 2, (300, 3)))
+    seen = Gaps.of(p, rng.integers(0, 3, 300), view, 15, binning)
+    luck = Luck.draw(rng.integers(0, 120, 300), within, 150, 3)
+    candidates = Candidates(seen, luck, seen.shape)
+    for size in (0.3, 0.0, 0.05, 0.9, 0.04):
+        limits = np.cumsum(candidates._chances(size), axis=0)
+        below = np.array([outcomes_of(luck, limit) for limit in limits])
+        outcomes = below & ~np.concatenate([np.zeros_like(below[:1]), below[:-1]])
+        expected = [
+            rows @ outcome - (rows @ chance)[:, None]
+            for rows, outcome, chance in zip(seen.rows, outcomes, candidates._chances(size), strict=True)
+        ]
+        np.testing.assert_allclose(candidates.noise(size), seen.share * np.concatenate(expected), rtol=0, atol=1e-12)
+
+
+def test_numbers_below_a_limit_are_found_at_the_numbers_themselves():
+    """A limit is exclusive, and those of 0 and 1 have none and all below them."""
+    numbers = np.random.default_rng(0).random((4, 500))
+    numbers[3] = np.repeat([0.0, 0.25, 0.5, 0.999], 125)
+    found = Ordered.of(numbers)
+    for column in range(0, 500, 7):
+        limits = numbers[:, column]
+        np.testing.assert_array_equal(found.below(limits, np.arange(4)), (numbers < limits[:, None]).sum(axis=1))
+    np.testing.assert_array_equal(found.below(np.array([0.0, 1.0, 1.0, 0.25]), np.arange(4)), [0, 500, 500, 125])
