@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.binning import CELLS, view_of
-from calibration.simulated_outcomes import Luck, Moved, Outcomes
+from calibration.simulated_outcomes import Luck, Outcomes
 from calibration.smooth import smoothing_of
 from calibration.validation import CalibrationError, FloatArray, IntArray
 
@@ -136,7 +136,7 @@ class Candidates:
         size = float(np.abs(self.seen.gaps_of(shape)).sum())
         object.__setattr__(self, "shape", shape / size if size > ROUNDING else shape)
         if self.calibrated is None:
-            calibrated = Outcomes(self.luck, self._changed, self.seen.rows)
+            calibrated = Outcomes(self.luck, self.seen.rows, self.seen.cells)
             calibrated.under(np.cumsum(self._chances(0.0), axis=0))
             object.__setattr__(self, "calibrated", calibrated)
 
@@ -170,13 +170,6 @@ class Candidates:
         """The outcomes of the candidate looked at last."""
         assert self.calibrated is not None  # noqa: S101 - made when this was
         return self.calibrated.copy()
-
-    def _changed(self, view: int, moved: Moved) -> npt.NDArray[Any]:
-        """Return by how much the sums of a view change."""
-        rows = self.seen.rows[view]
-        if self.seen.cells:
-            return moved.counted(self.seen.cells[view], len(rows), self.luck.draws)
-        return moved.weighed(rows, self.luck.draws)
 
     def _chances(self, e: float) -> FloatArray:
         """(C, n) chances of the outcomes."""

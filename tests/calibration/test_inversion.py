@@ -151,20 +151,13 @@ def test_bad_requests_are_named(options, what):
         inverted_interval([[0.4, 0.6]] * 9, [1] * 9, **options)
 
 
-def outcomes_of(luck, limit):
+def outcomes_of(patients, within, draws, seed, limit):
     """(n, draws) one by one: each film's own number, or that of its patient, against its limit."""
-    n = luck.owner.size
-
-    def numbers(source):
-        found = np.empty((source.values.size // source.draws, source.draws))
-        np.put_along_axis(
-            found, source.draw.reshape(found.shape).astype(np.int64), source.values.reshape(found.shape), 1
-        )
-        return found
-
-    uniform = numbers(luck.own)
-    if luck.shared is not None:
-        uniform = np.where(luck.together.reshape(n, -1), numbers(luck.shared)[luck.owner], uniform)
+    rng = np.random.default_rng([seed, draws])
+    uniform = rng.random((patients.size, draws))
+    if within > 0:
+        shared = rng.random((int(patients.max()) + 1, draws))[patients]
+        uniform = np.where(rng.random(uniform.shape) < np.sqrt(within), shared, uniform)
     return uniform < limit[:, None]
 
 
@@ -173,14 +166,17 @@ def outcomes_of(luck, limit):
     ("view", "binning"), [("class-1", "equal-width"), ("class-wise", "equal-mass"), ("class-2", "smooth")]
 )
 def test_sums_carried_from_limit_to_limit_are_those_of_all_outcomes(view, binning, within):
+    """Near limits and far ones; bytes are added up, and a bin of more than 255 films must not run over."""
     rng = np.random.default_rng(0)
-    p = softmax(rng.normal(0, 2, (300, 3)))
-    seen = Gaps.of(p, rng.integers(0, 3, 300), view, 15, binning)
-    luck = Luck.draw(rng.integers(0, 120, 300), within, 150, 3)
-    candidates = Candidates(seen, luck, seen.shape)
-    for size in (0.3, 0.0, 0.05, 0.9, 0.04):
+    z = rng.normal(0, 2, (700, 3))
+    z[:400] = [0.0, 4.0, 0.1]
+    patients, p = np.unique(rng.integers(0, 280, 700), return_inverse=True)[1], softmax(z)
+    seen = Gaps.of(p, rng.integers(0, 3, 700), view, 15, binning)
+    assert binning == "smooth" or max(rows.sum(axis=1).max() for rows in seen.rows) > 255
+    candidates = Candidates(seen, Luck.draw(patients, within, 150, 3), seen.shape)
+    for size in (0.3, 0.0, 0.05, 0.051, 0.9, 0.04, 0.0405):
         limits = np.cumsum(candidates._chances(size), axis=0)
-        below = np.array([outcomes_of(luck, limit) for limit in limits])
+        below = np.array([outcomes_of(patients, within, 150, 3, limit) for limit in limits])
         outcomes = below & ~np.concatenate([np.zeros_like(below[:1]), below[:-1]])
         expected = [
             rows @ outcome - (rows @ chance)[:, None]
