@@ -9,7 +9,6 @@ Vector and Dirichlet take their ridge from cross-validation over patients (Kull 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,11 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
+from calibration import multinomial
 from calibration.crossfit import patient_folds
 from calibration.recalibrator import Recalibrator, register
-from calibration.scoring import nll
-from calibration.validation import CalibrationError, FitError, FloatArray, IntArray, log_softmax, softmax
+from calibration.validation import CalibrationError, FloatArray, IntArray, log_softmax, softmax
 
-MapAndPull = Callable[[FloatArray, FloatArray | None], FloatArray]
 RIDGE = 1e-3  # per parameter, on its distance from doing nothing; where nothing can be cross-validated
 RIDGES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 0.0)  # tried
 INNER = 3  # folds of that choice, fewer where films are few
@@ -31,7 +29,9 @@ SMALLEST = 1e-6  # probability left to a class that isotonic steps would rule ou
 
 @dataclass(frozen=True, kw_only=True)
 class Ridged(Recalibrator):
-    """A recalibration with a ridge towards doing nothing, chosen over patients. Authors write `_at` and `_apply`.
+    """A recalibration with a ridge towards doing nothing, chosen over patients.
+
+    Authors write `_design`, `_named` and `_apply`.
 
     Attributes:
         ridge: on the squared distance of the parameters from doing nothing, beside the mean log loss in nats.
@@ -41,8 +41,13 @@ class Ridged(Recalibrator):
 
     @classmethod
     @abstractmethod
-    def _at(cls, logits: FloatArray, labels: IntArray, ridge: float) -> dict[str, Any]:
-        """Return the parameters under a ridge."""
+    def _design(cls, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return features (K, P, n) of each class, and the parameters (K, P) that change nothing."""
+
+    @classmethod
+    @abstractmethod
+    def _named(cls, parameters: FloatArray) -> dict[str, Any]:
+        """Return parameters (K, P) by their names."""
 
     @classmethod
     def _fit(cls, logits: FloatArray, labels: IntArray) -> dict[str, Any]:
@@ -54,20 +59,26 @@ class Ridged(Recalibrator):
         return {"ridge": ridge, **cls._at(logits, labels, ridge)}
 
     @classmethod
+    def _at(cls, logits: FloatArray, labels: IntArray, ridge: float) -> dict[str, Any]:
+        """Return the parameters under a ridge."""
+        design, rest = cls._design(logits)
+        return cls._named(multinomial.fitted(design, labels, rest, ridge, start=rest, method=cls.method))
+
+    @classmethod
     def _chosen(cls, logits: FloatArray, labels: IntArray, patients: IntArray) -> float:
         try:
             fold = patient_folds(labels, patients, folds=max(2, min(INNER, labels.size // 45)))
         except CalibrationError:  # too few films or patients to hold any out
             return RIDGE
-        losses = []
-        for ridge in RIDGES:
-            held_out = 0.0
-            for f in np.unique(fold):
-                inside, outside = fold == f, fold != f
-                fitted = cls(classes=logits.shape[1], ridge=ridge, **cls._at(logits[outside], labels[outside], ridge))
-                held_out += float(nll(fitted.transform(logits[inside]), labels[inside])) * int(inside.sum())
-            losses.append(held_out)
-        return RIDGES[int(np.argmin(losses))]
+        design, rest = cls._design(logits)
+        held_out = np.zeros(len(RIDGES))
+        for f in np.unique(fold):
+            inside, outside = fold == f, fold != f
+            theirs, ours, found = design[:, :, outside], design[:, :, inside], rest
+            for at, ridge in enumerate(RIDGES):  # each begins at the optimum of the one before
+                found = multinomial.fitted(theirs, labels[outside], rest, ridge, start=found, method=cls.method)
+                held_out[at] += multinomial.losses(multinomial.logits_of(found, ours), labels[inside])[0].sum()
+        return RIDGES[int(np.argmin(held_out))]
 
 
 @register("vector")
@@ -79,17 +90,13 @@ class Vector(Ridged):
     offset: list[float]
 
     @classmethod
-    def _at(cls, logits: FloatArray, labels: IntArray, ridge: float) -> dict[str, Any]:
-        k = logits.shape[1]
-        start = np.concatenate([np.ones(k), np.zeros(k)])
+    def _design(cls, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
+        design = np.stack([logits.T, np.ones_like(logits.T)], axis=1)
+        return design, np.tile([1.0, 0.0], (len(design), 1))
 
-        def map_and_pull(w: FloatArray, residual: FloatArray | None) -> FloatArray:
-            if residual is None:
-                return np.asarray(logits * w[:k] + w[k:])
-            return np.concatenate([(residual * logits).sum(axis=0), residual.sum(axis=0)])
-
-        w = _minimise(map_and_pull, start, labels, cls.method, ridge)
-        return {"factor": w[:k].tolist(), "offset": w[k:].tolist()}
+    @classmethod
+    def _named(cls, parameters: FloatArray) -> dict[str, Any]:
+        return {"factor": parameters[:, 0].tolist(), "offset": parameters[:, 1].tolist()}
 
     def _apply(self, logits: FloatArray) -> FloatArray:
         return np.asarray(logits * np.asarray(self.factor) + np.asarray(self.offset))
@@ -107,17 +114,14 @@ class Dirichlet(Ridged):
     offset: list[float]
 
     @classmethod
-    def _at(cls, logits: FloatArray, labels: IntArray, ridge: float) -> dict[str, Any]:
-        x, k = log_softmax(logits), logits.shape[1]
-        start = np.concatenate([np.eye(k).ravel(), np.zeros(k)])
+    def _design(cls, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
+        n, k = logits.shape
+        features = np.concatenate([log_softmax(logits).T, np.ones((1, n))])
+        return np.broadcast_to(features, (k, k + 1, n)), np.eye(k, k + 1)
 
-        def map_and_pull(w: FloatArray, residual: FloatArray | None) -> FloatArray:
-            if residual is None:
-                return np.asarray(x @ w[: k * k].reshape(k, k).T + w[k * k :])
-            return np.concatenate([(residual.T @ x).ravel(), residual.sum(axis=0)])
-
-        w = _minimise(map_and_pull, start, labels, cls.method, ridge)
-        return {"matrix": w[: k * k].reshape(k, k).tolist(), "offset": w[k * k :].tolist()}
+    @classmethod
+    def _named(cls, parameters: FloatArray) -> dict[str, Any]:
+        return {"matrix": parameters[:, :-1].tolist(), "offset": parameters[:, -1].tolist()}
 
     def _apply(self, logits: FloatArray) -> FloatArray:
         return np.asarray(log_softmax(logits) @ np.asarray(self.matrix).T + np.asarray(self.offset))
@@ -175,24 +179,6 @@ class Isotonic(Recalibrator):
         p = softmax(logits)
         steps = [np.interp(p[:, k], self.thresholds[k], self.values[k]) for k in range(self.classes)]
         return np.asarray(np.log(np.clip(np.stack(steps, axis=1), SMALLEST, None)))
-
-
-def _minimise(map_and_pull: MapAndPull, start: FloatArray, labels: IntArray, method: str, ridge: float) -> FloatArray:
-    """Minimise mean log loss + ridge; map_and_pull(w, None) maps, map_and_pull(w, residual) pulls gradients back."""
-    n = labels.size
-
-    def loss(w: FloatArray) -> tuple[float, FloatArray]:
-        log_p = log_softmax(map_and_pull(w, None))
-        residual = np.exp(log_p)
-        residual[np.arange(n), labels] -= 1
-        away = w - start
-        value = -log_p[np.arange(n), labels].mean() + ridge * away @ away
-        return float(value), map_and_pull(w, residual) / n + 2 * ridge * away
-
-    result = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-9})
-    if not np.isfinite(result.x).all():
-        raise FitError(f"{method}: the fit ran off to infinity ({result.message})")
-    return np.asarray(result.x, dtype=np.float64)
 
 
 def _log_both(logits: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.binning import CELLS, Bins, sort_into_bins, view_of
+from calibration.patient_pairs import PatientPairs
 from calibration.validation import (
     CalibrationError,
     Estimate,
@@ -149,12 +150,8 @@ def debiased_l2(
         raise CalibrationError(
             f"unknown binning {binning!r} or fewer than 1 bin ({bins}): use one of {', '.join(CELLS)}"
         )
-    pairs = [(c, o, CELLS[binning](c, bins)) for c, o in view_of(p, y, view)]
-    return over_resamples(
-        weights,
-        y.size,
-        lambda w: np.mean([_pairs_of_patients(c, o, w, cells, patients) for c, o, cells in pairs], axis=0),
-    )
+    views = [PatientPairs.of(o - c, CELLS[binning](c, bins), patients) for c, o in view_of(p, y, view)]
+    return over_resamples(weights, y.size, lambda w: np.mean([one.squared(w) for one in views], axis=0))
 
 
 def kumar_l2(
@@ -226,21 +223,3 @@ def _over_bins(
     return over_resamples(
         weights, y.size, lambda w: np.mean([error_of(sort_into_bins(c, o, w, bins, binning)) for c, o in pairs], axis=0)
     )
-
-
-def _pairs_of_patients(
-    confidence: FloatArray, outcome: FloatArray, weights: FloatArray, cells: IntArray, patients: IntArray
-) -> FloatArray:
-    """Sum over bins of share x mean of r_i r_j over pairs of films of different patients, (B,)."""
-    order = np.lexsort((patients, cells))
-    new_bin = np.r_[True, np.diff(cells[order]) != 0]
-    starts = np.flatnonzero(new_bin | np.r_[True, np.diff(patients[order]) != 0])  # one run per patient within a bin
-    bin_starts = np.flatnonzero(new_bin[starts])
-    weight = weights[order]
-    mass = np.add.reduceat(weight, starts, axis=0)
-    residual = np.add.reduceat(weight * (outcome - confidence)[order, None], starts, axis=0)
-    total = np.add.reduceat(mass, bin_starts, axis=0)
-    products = np.add.reduceat(residual, bin_starts, axis=0) ** 2 - np.add.reduceat(residual**2, bin_starts, axis=0)
-    pairs = total**2 - np.add.reduceat(mass**2, bin_starts, axis=0)
-    squared_gap = np.where(pairs > 0, products / np.where(pairs > 0, pairs, 1.0), 0.0)
-    return np.asarray((total * squared_gap).sum(axis=0) / total.sum(axis=0))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from calibration.binning import CELLS, view_of
+from calibration.simulated_outcomes import Luck, Outcomes
 from calibration.smooth import smoothing_of
 from calibration.validation import CalibrationError, FloatArray, IntArray
 
@@ -24,9 +26,8 @@ class Gaps:
         outcome: (C, n), 0.0 or 1.0.
         shape: (C, n) gap at each film (the mean residual of its bin, or around it); for an error of 0 the same
             everywhere, or what makes all classes alike.
-        rows: C arrays (m, n), float32 where they count.
-        bins: where one view is counted in bins, films (n,) bin by bin and the place (m,) at which each begins; else
-            None.
+        rows: C arrays (m, n).
+        cells: C arrays (n,), where the rows count films in bins the bin of each; else none.
         share: of one film and view; share x sum |rows @ residual| over all views is the error.
         error: the calibration error.
     """
@@ -37,7 +38,7 @@ class Gaps:
     rows: list[npt.NDArray[np.floating[Any]]]
     share: float
     error: float
-    bins: tuple[IntArray, IntArray] | None = None
+    cells: tuple[IntArray, ...] = ()
 
     @classmethod
     def of(cls, p: FloatArray, y: IntArray, view: str, bins: int, binning: str) -> Gaps:
@@ -54,7 +55,7 @@ class Gaps:
         share, error = 1 / (y.size * len(pairs)), 0.0
         rows: list[npt.NDArray[np.floating[Any]]] = []
         shape = np.zeros((len(pairs), y.size))
-        in_bins = None
+        cells: list[IntArray] = []
         for at, (confidence, outcome) in enumerate(pairs):
             if binning == "smooth":
                 weighing, shape[at] = smoothing_of(confidence, outcome)
@@ -63,14 +64,13 @@ class Gaps:
                 _, cell = np.unique(CELLS[binning](confidence, bins), return_inverse=True)
                 member = np.arange(cell.max() + 1)[:, None] == cell
                 shape[at] = (member @ (outcome - confidence) / member.sum(axis=1))[cell]
-                rows.append(member.astype(np.float32))  # exact for counts, and twice as fast
-                if len(pairs) == 1:
-                    in_bins = np.argsort(cell, kind="stable"), np.searchsorted(np.sort(cell), np.arange(len(member)))
+                rows.append(member.astype(np.float64))
+                cells.append(cell)
             error += share * float(np.abs(rows[-1] @ (outcome - confidence)).sum())
         confidences, outcomes = (np.array(values) for values in zip(*pairs, strict=True))
         if error <= ROUNDING:
             error, shape = 0.0, np.ones_like(shape) if len(pairs) == 1 else 1 / len(pairs) - confidences
-        return cls(confidences, outcomes, shape, rows, share, error, in_bins)
+        return cls(confidences, outcomes, shape, rows, share, error, tuple(cells))
 
     def gaps_of(self, residuals: FloatArray) -> FloatArray:
         """Return (m in all,) gaps of (C, n) residuals."""
@@ -117,26 +117,28 @@ class Candidates:
 
     Attributes:
         seen: the sample.
-        uniform: (n, draws) in [0, 1), which decide the outcomes of every candidate.
+        luck: what decides the outcomes of every candidate.
         shape: (C, n), of any size.
         wider: factor of the noise.
-        binned: `uniform` in the order of the bins, where the gaps are counted in bins.
+        calibrated: the outcomes where every chance is the confidence; made where it is not given.
     """
 
     seen: Gaps
-    uniform: FloatArray
+    luck: Luck
     shape: FloatArray
     wider: float = 1.0
-    binned: FloatArray | None = None
+    calibrated: Outcomes | None = None
 
     def __post_init__(self) -> None:
         """Scale the shape to an error of 1."""
-        if self.seen.bins is not None and self.binned is None:
-            object.__setattr__(self, "binned", self.uniform[self.seen.bins[0]])
         # The chances of all classes stay 1 in all.
         shape = self.shape - self.shape.mean(axis=0) if len(self.shape) > 1 else self.shape
         size = float(np.abs(self.seen.gaps_of(shape)).sum())
         object.__setattr__(self, "shape", shape / size if size > ROUNDING else shape)
+        if self.calibrated is None:
+            calibrated = Outcomes(self.luck, self.seen.rows, self.seen.cells)
+            calibrated.under(np.cumsum(self._chances(0.0), axis=0))
+            object.__setattr__(self, "calibrated", calibrated)
 
     def reshaped(self, shape: FloatArray) -> Candidates:
         """Return the candidates of another shape, with the same numbers and noise."""
@@ -157,34 +159,19 @@ class Candidates:
     def noise(self, e: float) -> FloatArray:
         """Return (m in all, draws) gaps of samples minus the true gaps."""
         chances = self._chances(e)
-        if self.seen.bins is not None and self.binned is not None:
-            films, starts = self.seen.bins
-            counts = _below(self.binned, chances[0][films], starts)
-            return np.asarray(self.seen.share * (counts - (self.seen.rows[0] @ chances[0])[:, None]))
-        parts, before = [], None
-        for rows, chance, limit in zip(self.seen.rows, chances, np.cumsum(chances, axis=0), strict=True):
-            below = self.uniform < limit[:, None]
-            outcome = below if before is None else below & ~before
-            parts.append(rows @ outcome.astype(rows.dtype) - (rows @ chance)[:, None])
-            before = below
+        sums = self._outcomes.under(np.cumsum(chances, axis=0))
+        parts = [
+            found - (rows @ chance)[:, None] for rows, chance, found in zip(self.seen.rows, chances, sums, strict=True)
+        ]
         return self.seen.share * np.concatenate(parts)
+
+    @cached_property
+    def _outcomes(self) -> Outcomes:
+        """The outcomes of the candidate looked at last."""
+        assert self.calibrated is not None  # noqa: S101 - made when this was
+        return self.calibrated.copy()
 
     def _chances(self, e: float) -> FloatArray:
         """(C, n) chances of the outcomes."""
         chance = np.clip(self.seen.confidence + e * self.shape, 0.0, 1.0)
         return chance / chance.sum(axis=0) if len(chance) > 1 else chance
-
-
-def _below(uniform: FloatArray, limit: FloatArray, starts: IntArray) -> FloatArray:
-    """Return (m, draws) how many of each bin's (n, draws) numbers lie below the (n,) limits; bins begin at `starts`.
-
-    The same whole numbers as a product with the members of each bin, in half the time: bytes are added up, of at most
-    255 films at once so that none runs over.
-    """
-    counts = np.zeros((len(starts), uniform.shape[1]))
-    for place, (start, end) in enumerate(zip(starts, [*starts[1:], len(uniform)], strict=True)):
-        for at in range(start, end, 255):
-            films = slice(at, min(at + 255, end))
-            below = uniform[films] < limit[films, None]
-            counts[place] += np.add.reduce(below.view(np.uint8), axis=0, dtype=np.uint8)
-    return counts

@@ -20,6 +20,7 @@ from scipy.special import ndtri, stdtrit
 from calibration.gaps import Candidates, Gaps, Samples
 from calibration.interval import Interval
 from calibration.null_band import patient_correlation
+from calibration.simulated_outcomes import Luck
 from calibration.validation import (
     FloatArray,
     IntArray,
@@ -93,8 +94,8 @@ def inverted_interval(
     if draws < 100:
         raise ReplicateError(f"an interval needs at least 100 draws (2000 for print), not {draws}")
     seen = Gaps.of(p, y, view, bins, binning)
-    uniform = _luck(patients, patient_correlation(p, y, patients, view), draws, seed)
-    as_seen = Candidates(seen, uniform, seen.shape)
+    luck = Luck.draw(patients, patient_correlation(p, y, patients, view), draws, seed)
+    as_seen = Candidates(seen, luck, seen.shape)
     noise = as_seen.noise(seen.error)
     wider = _design_effect(seen, noise, patients) * _few(patients, level)
     as_seen = replace(as_seen, wider=wider)
@@ -154,16 +155,6 @@ def _between(holds: Callable[[float], bool], inside: float, outside: float) -> t
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if holds(middle) else (inside, middle)
     return inside, outside
-
-
-def _luck(patients: IntArray, within: float, draws: int, seed: int) -> FloatArray:
-    """Return (n, draws) uniform numbers, two films of a patient sharing theirs with chance `within`."""
-    rng = np.random.default_rng([seed, draws])
-    uniform = rng.random((patients.size, draws))
-    if within > 0:
-        shared = rng.random((int(patients.max()) + 1, draws))[patients]
-        uniform = np.where(rng.random(uniform.shape) < math.sqrt(within), shared, uniform)
-    return uniform
 
 
 def _design_effect(seen: Gaps, noise: FloatArray, patients: IntArray) -> float:

@@ -175,8 +175,7 @@ def measured(
     y = checked_labels(labels, *z.shape)
     patients = checked_groups(groups, y.size)
     w, alone = (
-        rows if rows is None or isinstance(rows, Rows) else checked_weights(rows, y.size).T
-        for rows in (weights, left_out)
+        rows if rows is None or isinstance(rows, Rows) else _whole(rows, y.size) for rows in (weights, left_out)
     )
     samples = None
     if draws and any(_parse(name)[0].banded for name in (*names, *beside)):
@@ -186,6 +185,13 @@ def measured(
         for strict, wanted in ((True, names), (False, beside))
         for name in wanted
     }
+
+
+def _whole(rows: ArrayLike, films: int) -> FloatArray:
+    """Return weights as (B, films), the same array where it is one already; see `checked_weights` for what is not."""
+    w = np.asarray(rows, dtype=np.float64)
+    checked_weights(w, films)
+    return np.atleast_2d(w)
 
 
 def _measured(
@@ -249,7 +255,7 @@ def _interval(
     return interval(found.estimate, np.asarray(drawn), measure.interval, left_out=alone, patients=found.patients)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _inverted(
     probabilities: bytes, labels: bytes, patients: bytes, draws: int, options: tuple[tuple[str, Any], ...]
 ) -> Interval:

@@ -105,10 +105,12 @@ def calibrated_samples(
     weights = np.zeros((n, classes, draws))
     for k in range(classes):
         np.equal(drawn.T, k, out=weights[:, k], casting="unsafe")
+    rows = weights.reshape(n * classes, draws).T
+    rows.flags.writeable = False  # looked through once for all estimators
     return CalibratedSamples(
         np.repeat(p, classes, axis=0),
         np.tile(np.arange(classes), n),
-        weights.reshape(n * classes, draws).T,
+        rows,
         np.repeat(patients, classes),
     )
 

@@ -33,7 +33,7 @@ def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: Weights | None = No
     """
     score, mark = _checked(scores, outside)
 
-    return over_thresholds(score, mark, weights, _area, orders=orders)
+    return over_thresholds(score, mark, weights, _area, orders=orders, turns=True)
 
 
 def aupr(scores: ArrayLike, outside: ArrayLike, *, weights: Weights | None = None, orders: bool = False) -> Estimate:
@@ -65,7 +65,9 @@ def fpr_at_tpr(
     """
     score, mark = _checked(scores, outside)
 
-    return over_thresholds(score, mark, weights, lambda false, true: _flagged(false, true, tpr), orders=orders)
+    return over_thresholds(
+        score, mark, weights, lambda false, true: _flagged(false, true, tpr), orders=orders, turns=True
+    )
 
 
 def auroc_and_fpr(
@@ -78,15 +80,18 @@ def auroc_and_fpr(
 ) -> tuple[Estimate, Estimate]:
     """`auroc` and `fpr_at_tpr` in one pass over the films, for tables of many scores.
 
-    Arguments and errors as in `auroc`; returns two floats, or two (B,) for (B, n) weights.
+    Arguments and errors as in `auroc`, and scores may be (S, n); returns two floats, or two (B,) for (B, n) weights,
+    of (S, n) scores two (S,) or (S, B).
     """
-    score, mark = _checked(scores, outside)
+    mark = np.asarray(outside)
+    checked = [_checked(one, mark) for one in np.atleast_2d(np.asarray(scores))]
+    score = np.stack([one for one, _ in checked]) if np.ndim(scores) == 2 else checked[0][0]
 
     def both(false: FloatArray, true: FloatArray) -> FloatArray:
         return np.stack([_area(false, true), _flagged(false, true, tpr)])
 
-    area, flagged = over_thresholds(score, mark, weights, both, orders=orders)
-    return area, flagged
+    found = over_thresholds(score, checked[0][1], weights, both, orders=orders, turns=True)
+    return (found[:, 0], found[:, 1]) if np.ndim(scores) == 2 else (found[0], found[1])
 
 
 def _area(false: FloatArray, true: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ change at most is what the two extreme orders give (`orders`). Of no more distin
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,23 +40,53 @@ def checked_scores(scores: ArrayLike, marked: ArrayLike, name: str) -> tuple[Flo
     return s, m
 
 
-def running_sums(scores: FloatArray, marked: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Weight of the unmarked and of the marked films with a score >= each threshold, highest threshold first.
+@dataclass(frozen=True)
+class Order:
+    """Films in the order of a score, highest first: what the running sums of any resample are taken along.
 
-    Args:
-        scores: (n,).
-        marked: (n,) of 0.0 and 1.0.
-        weights: (n, B).
-
-    Returns:
-        Two arrays (distinct scores, B), each row a threshold.
+    Attributes:
+        films: (n,) in that order.
+        last: (t,) places of the last film of each threshold.
+        marked: (n,) of 0.0 and 1.0, in that order.
     """
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.flatnonzero(np.r_[np.diff(ordered) < 0, True])
-    w = weights[order]
-    of_marked = np.cumsum(w * marked[order, None], axis=0)[last]
-    return np.cumsum(w, axis=0)[last] - of_marked, of_marked
+
+    films: IntArray
+    last: IntArray
+    marked: FloatArray
+
+    @classmethod
+    def of(cls, scores: FloatArray, marked: FloatArray) -> Order:
+        """Put films (n,) in order."""
+        films = np.argsort(-scores, kind="stable")
+        last = np.flatnonzero(np.r_[np.diff(scores[films]) < 0, True])
+        return cls(films, last, marked[films])
+
+    def running_sums(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weight of the unmarked and of the marked films with a score >= each threshold, highest threshold first.
+
+        Args:
+            weights: (n, B).
+
+        Returns:
+            Two arrays (distinct scores, B), each row a threshold.
+        """
+        w = weights[self.films]
+        of_marked = np.cumsum(w * self.marked[:, None], axis=0)[self.last]
+        return np.cumsum(w, axis=0)[self.last] - of_marked, of_marked
+
+    def alternating(self) -> sparse.csr_array:
+        """Return (2 r, n) sums over unmarked films, then over marked ones, from one turn of the order to the next.
+
+        Thresholds that add films of one kind alone are one as long as the kind stays the same.
+        """
+        threshold = np.searchsorted(self.last, np.arange(self.films.size))
+        kinds = np.zeros(self.last.size, dtype=np.int64)
+        for kind in (0, 1):
+            kinds[threshold[self.marked == kind]] |= 1 << kind
+        turn = np.cumsum(np.r_[False, (kinds[1:] != kinds[:-1]) | (kinds[1:] == 3)])[threshold]
+        rows = int(turn[-1]) + 1
+        place = turn + rows * self.marked.astype(np.int64)
+        return sparse.csr_array((np.ones(self.films.size), (place, self.films)), shape=(2 * rows, self.films.size))
 
 
 def over_thresholds(
@@ -65,21 +96,37 @@ def over_thresholds(
     estimate: Callable[[FloatArray, FloatArray], FloatArray],
     *,
     orders: bool = False,
+    turns: bool = False,
 ) -> Estimate:
     """Apply an estimator of running sums to every resample.
 
     Args:
-        scores: (n,).
+        scores: (n,), or (S, n) of one mark, for values (S, ..., B).
         marked: (n,) of 0.0 and 1.0.
         weights: see `calibration.validation`.
-        estimate: maps the two arrays of `running_sums` to values (..., B).
+        estimate: maps the two arrays of `Order.running_sums` to values (..., B).
         orders: with `Rows`, beside the films of a bin as tied also the marked first, and last: values (..., 3, B).
+        turns: whether the estimate is the same where sums are taken only where the order turns from films of one kind
+            to those of the other.
 
     Returns:
         As `calibration.validation.over_resamples`.
     """
+    if scores.ndim == 2 and isinstance(weights, Rows):
+        return np.stack([over_thresholds(one, marked, weights, estimate, orders=orders) for one in scores])
     if not isinstance(weights, Rows):
-        return over_resamples(weights, scores.size, lambda w: estimate(*running_sums(scores, marked, w)))
+        ordered = [Order.of(one, marked) for one in np.atleast_2d(scores)]
+        added = [one.alternating() for one in ordered] if turns else []
+
+        def of_resamples(w: FloatArray) -> FloatArray:
+            if turns:
+                sums = [np.cumsum((one @ w).reshape(2, -1, w.shape[1]), axis=1) for one in added]
+                values = [estimate(unmarked, of_marked) for unmarked, of_marked in sums]
+            else:
+                values = [estimate(*one.running_sums(w)) for one in ordered]
+            return np.stack(values) if scores.ndim == 2 else values[0]
+
+        return over_resamples(weights, marked.size, of_resamples)
     cells, bins = _cells(scores)
     films, column = np.arange(scores.size), 2 * cells + marked.astype(np.int64)
     counted = weights @ sparse.csr_matrix((np.ones(scores.size), (films, column)), shape=(scores.size, 2 * bins))

@@ -11,6 +11,7 @@ Never judge a recalibration on the films it was fitted on: `calibration.crossfit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from calibration.validation import (
 
 AROUND = 50.0  # factor by which the temperature of a resample may differ from that of the sample
 RUNGS = np.geomspace(1 / AROUND, AROUND, 49)  # inverse temperatures over that of the sample
+NEAR = len(RUNGS) // 2 - 2, len(RUNGS) // 2 + 3  # those that nearly all resamples want: within a third of it
 FARTHEST = 120  # doublings of the inverse temperature: beyond float64's own precision of any logit
 
 
@@ -80,9 +82,22 @@ def temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | No
     if weights is None or np.ndim(weights) == 1:
         return over_resamples(weights, y.size, lambda w: np.array([_optimum(z, y, w[:, 0])]))
     ladder = RUNGS / _optimum(z, y, np.ones(y.size))
-    tables = [_slopes(z, y, beta) for beta in ladder]
-    slope, bend = np.stack([t[0] for t in tables]), np.stack([t[1] for t in tables])
-    return over_resamples(weights, y.size, lambda w: 1 / _interpolated_zero(slope @ w, bend @ w, ladder))
+
+    @lru_cache(maxsize=2)
+    def table(first: int, last: int) -> FloatArray:
+        return np.stack([_slopes(z, y, beta) for beta in ladder[first:last]], axis=1)
+
+    def zero(w: FloatArray, first: int, last: int) -> FloatArray:
+        slope, bend = table(first, last) @ w
+        return 1 / _interpolated_zero(slope, bend, ladder[first:last])
+
+    def of_resamples(w: FloatArray) -> FloatArray:
+        found = zero(w, *NEAR)  # the loss is convex: a zero between two rungs is the only one
+        if (far := np.isnan(found)).any():
+            found[far] = zero(w[:, far], 0, len(RUNGS))
+        return found
+
+    return over_resamples(weights, y.size, of_resamples)
 
 
 def _optimum(z: FloatArray, y: IntArray, w: FloatArray) -> float:

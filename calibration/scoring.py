@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from calibration.validation import (
     Estimate,
+    averaged,
     checked_labels,
     checked_logits,
     checked_probabilities,
     log_softmax,
-    over_resamples,
 )
 
 
@@ -28,7 +28,7 @@ def brier(probabilities: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | N
     p = checked_probabilities(probabilities)
     y = checked_labels(labels, *p.shape)
     loss = ((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1)
-    return over_resamples(weights, y.size, lambda w: loss @ w / w.sum(axis=0))
+    return averaged(weights, loss)
 
 
 def nll(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None) -> Estimate:
@@ -50,4 +50,4 @@ def nll(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = Non
     z = checked_logits(logits)
     y = checked_labels(labels, *z.shape)
     loss = -log_softmax(z)[np.arange(y.size), y]
-    return over_resamples(weights, y.size, lambda w: loss @ w / w.sum(axis=0))
+    return averaged(weights, loss)

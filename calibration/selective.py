@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import digamma
 
 from calibration.ood import auroc
-from calibration.ranking import checked_scores, over_thresholds, running_sums, steps
+from calibration.ranking import Order, checked_scores, over_thresholds, steps
 from calibration.validation import CalibrationError, ClassAbsentError, Estimate, FloatArray, Weights, each
 
 
@@ -32,7 +32,7 @@ def risk_coverage(uncertainty: ArrayLike, wrong: ArrayLike) -> RiskCoverage:
         CalibrationError: vectors that do not match or are not finite.
     """
     score, miss = checked_scores(uncertainty, wrong, "wrong")
-    right, missed = running_sums(-score, miss, np.ones((score.size, 1)))
+    right, missed = Order.of(-score, miss).running_sums(np.ones((score.size, 1)))
     kept = (right + missed)[:, 0]
     return RiskCoverage(kept / score.size, missed[:, 0] / kept)
 

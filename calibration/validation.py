@@ -7,7 +7,8 @@ Conventions, stated once:
   `groups` (n,): one patient key per film, of any sortable type.
 * `weights` are how often each film counts: None (every film once), (n,) or (B, n) for B resamples at once. They are
   non-negative; multiplicities of a patient bootstrap are the usual case. The estimate is a float for None and (n,),
-  and a (B,) vector for (B, n). Float64 weights in Fortran order are used without a copy.
+  and a (B,) vector for (B, n). Float64 weights in Fortran order are used without a copy, and
+  those that cannot be written to are looked through once.
 * Where (B, n) would not fit, `Rows` stand for them: blocks of resamples that are made as they are looked at. Rank
   measures take them in fine bins, see `calibration.ranking`.
 * Everything is computed in float64, whatever comes in.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias, runtime_checkable
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +46,8 @@ class Rows(Protocol):
 
 Weights: TypeAlias = ArrayLike | Rows
 BLOCK = 2**17  # weights worked on at a time: half a megabyte stays in the cache of any processor of today
+_SOUND: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
+"""Weights that cannot be written to and were found right, by `id`: looked through once and not for every estimate."""
 SUM_TOLERANCE = 1e-3  # services round to three or four decimals; rows this close to 1 are renormalised
 
 
@@ -166,6 +170,20 @@ def over_resamples(weights: Weights | None, films: int, estimate: Callable[[Floa
     return float(values[0]) if values.ndim == 1 else values[..., 0]
 
 
+def averaged(weights: Weights | None, values: FloatArray) -> Estimate:
+    """Return weighted means of values (films,): a float for None and (films,) weights, else (B,).
+
+    Raises:
+        WeightError: see `over_resamples`.
+    """
+    sums = np.stack([values, np.ones_like(values)])
+    if isinstance(weights, Rows):
+        return over_resamples(weights, values.size, lambda w: np.divide(*(sums @ w)))
+    columns = checked_weights(np.ones(values.size) if weights is None else weights, values.size)
+    means = np.divide(*(sums @ columns))  # one pass over the weights, which are not copied
+    return float(means[0]) if weights is None or np.ndim(weights) == 1 else means
+
+
 def each(values: Estimate) -> list[Estimate]:
     """Split the result (m,) or (m, B) of an estimator with m numbers into m floats or m vectors (B,)."""
     return [float(value) if np.ndim(value) == 0 else value for value in values]
@@ -181,11 +199,15 @@ def checked_weights(weights: ArrayLike, films: int) -> FloatArray:
     if w.ndim not in {1, 2} or w.shape[-1] != films or w.size == 0:
         raise WeightError(f"weights must have shape ({films},) or (resamples, {films}), not {w.shape}")
     columns = np.atleast_2d(w).T
+    if _SOUND.get(id(w)) is w:
+        return columns
     total = columns.sum(axis=0)
     if not np.isfinite(total).all() or columns.min() < 0:
         raise WeightError("weights must be finite and not negative: they say how often each film counts")
     if total.min() <= 0:
         raise WeightError(f"resample {int(total.argmin())} gives no film any weight")
+    if not w.flags.writeable:
+        _SOUND[id(w)] = w
     return columns
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
@@ -11,6 +9,7 @@ from scipy.stats import binom, binomtest
 from calibration import error, measures
 from calibration.gaps import Candidates, Gaps
 from calibration.inversion import inverted_interval
+from calibration.simulated_outcomes import Luck, Ordered
 from calibration.validation import CalibrationError, softmax
 from tests.benchmarks.calibration_coverage import POPULATIONS, measure
 
@@ -152,14 +151,46 @@ def test_bad_requests_are_named(options, what):
         inverted_interval([[0.4, 0.6]] * 9, [1] * 9, **options)
 
 
-def test_outcomes_of_a_bin_are_counted_as_a_product_with_its_members_counts_them():
-    """Bytes are added up: a bin of more than 255 films must not run over."""
+def outcomes_of(patients, within, draws, seed, limit):
+    """(n, draws) one by one: each film's own number, or that of its patient, against its limit."""
+    rng = np.random.default_rng([seed, draws])
+    uniform = rng.random((patients.size, draws))
+    if within > 0:
+        shared = rng.random((int(patients.max()) + 1, draws))[patients]
+        uniform = np.where(rng.random(uniform.shape) < np.sqrt(within), shared, uniform)
+    return uniform < limit[:, None]
+
+
+@pytest.mark.parametrize("within", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("view", "binning"), [("class-1", "equal-width"), ("class-wise", "equal-mass"), ("class-2", "smooth")]
+)
+def test_sums_carried_from_limit_to_limit_are_those_of_all_outcomes(view, binning, within):
+    """Near limits and far ones; bytes are added up, and a bin of more than 255 films must not run over."""
     rng = np.random.default_rng(0)
-    there = np.where(np.arange(700) < 400, 0.97, rng.random(700))
-    p = np.stack([1 - there, there], axis=1)
-    seen = Gaps.of(p, (rng.random(700) < p[:, 1]).astype(np.int64), "class-1", 15, "equal-width")
-    uniform = rng.random((700, 300))
-    counted, multiplied = (Candidates(one, uniform, seen.shape) for one in (seen, replace(seen, bins=None)))
-    assert max(np.bincount(seen.rows[0].argmax(axis=0))) > 255
-    for size in (0.0, 0.05, 0.4):
-        np.testing.assert_array_equal(counted.noise(size), multiplied.noise(size))
+    z = rng.normal(0, 2, (700, 3))
+    z[:400] = [0.0, 4.0, 0.1]
+    patients, p = np.unique(rng.integers(0, 280, 700), return_inverse=True)[1], softmax(z)
+    seen = Gaps.of(p, rng.integers(0, 3, 700), view, 15, binning)
+    assert binning == "smooth" or max(rows.sum(axis=1).max() for rows in seen.rows) > 255
+    candidates = Candidates(seen, Luck.draw(patients, within, 150, 3), seen.shape)
+    for size in (0.3, 0.0, 0.05, 0.051, 0.9, 0.04, 0.0405):
+        limits = np.cumsum(candidates._chances(size), axis=0)
+        below = np.array([outcomes_of(patients, within, 150, 3, limit) for limit in limits])
+        outcomes = below & ~np.concatenate([np.zeros_like(below[:1]), below[:-1]])
+        expected = [
+            rows @ outcome - (rows @ chance)[:, None]
+            for rows, outcome, chance in zip(seen.rows, outcomes, candidates._chances(size), strict=True)
+        ]
+        np.testing.assert_allclose(candidates.noise(size), seen.share * np.concatenate(expected), rtol=0, atol=1e-12)
+
+
+def test_numbers_below_a_limit_are_found_at_the_numbers_themselves():
+    """A limit is exclusive, and those of 0 and 1 have none and all below them."""
+    numbers = np.random.default_rng(0).random((4, 500))
+    numbers[3] = np.repeat([0.0, 0.25, 0.5, 0.999], 125)
+    found = Ordered.of(numbers)
+    for column in range(0, 500, 7):
+        limits = numbers[:, column]
+        np.testing.assert_array_equal(found.below(limits, np.arange(4)), (numbers < limits[:, None]).sum(axis=1))
+    np.testing.assert_array_equal(found.below(np.array([0.0, 1.0, 1.0, 0.25]), np.arange(4)), [0, 500, 500, 125])

@@ -12,8 +12,9 @@ from netcal.binning import IsotonicRegression
 from netcal.scaling import TemperatureScaling
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 
-from calibration import classwise, crossfit, error, netcal_beside, recalibrator, scaling, scoring
+from calibration import classwise, crossfit, error, multinomial, netcal_beside, recalibrator, scaling, scoring
 from calibration.validation import CalibrationError, FitError, softmax
 
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
@@ -217,3 +218,42 @@ def test_folds_do_not_depend_on_the_order_of_films(drawn, seed):
     order = np.random.default_rng(seed + 1).permutation(240)
     straight = crossfit.patient_folds(y, groups, folds=4)
     np.testing.assert_array_equal(crossfit.patient_folds(y[order], groups[order], folds=4), straight[order])
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_folds_are_those_of_scikit_learn(classes, folds):
+    rng = np.random.default_rng(classes)
+    patients = np.unique(rng.integers(0, 200, 600), return_inverse=True)[1]
+    labels = rng.choice(classes, 600, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    expected = np.zeros(600, dtype=np.int64)
+    splits = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=4)
+    for fold, (_, held_out) in enumerate(splits.split(np.zeros(600), labels, patients)):
+        expected[held_out] = fold
+    np.testing.assert_array_equal(crossfit.patient_folds(labels, patients, folds=folds, seed=4), expected)
+
+
+@pytest.mark.parametrize("ridge", [1.0, 1e-3, 0.0])
+@pytest.mark.parametrize(("kind", "classes"), [(classwise.Vector, 2), (classwise.Vector, 4), (classwise.Dirichlet, 3)])
+def test_newton_ends_where_no_slope_is_left(drawn, kind, classes, ridge):
+    """Nearer to the optimum than L-BFGS, which stops where the loss seems to stand still, and from any start."""
+    z, y = drawn(500, 2.0, classes=classes)
+    design, rest = kind._design(z)
+
+    def objective(w):
+        return multinomial.losses(multinomial.logits_of(w, design), y)[0].mean() + ridge * ((w - rest) ** 2).sum()
+
+    found = multinomial.fitted(design, y, rest, ridge, start=rest, method="test")
+    near = multinomial.fitted(design, y, rest, 0.1, start=rest, method="test")
+    again = multinomial.fitted(design, y, rest, ridge, start=near, method="test")
+    np.testing.assert_allclose(again, found, rtol=0, atol=1e-6)
+    assert objective(found) <= objective(multinomial._walked(design, y, rest, ridge, "test")) + 1e-15
+    p = multinomial.losses(multinomial.logits_of(found, design), y)[1]
+    away = np.einsum("kn,kpn->kp", p - np.eye(classes)[:, y], design) / y.size + 2 * ridge * (found - rest)
+    assert np.abs(away).max() <= 1e-10
+
+
+def test_films_that_a_map_parts_perfectly_are_fitted_as_far_as_it_goes(drawn):
+    z, _ = drawn(200, 1.0, classes=2)
+    found = classwise.Vector(classes=2, **classwise.Vector._at(z, z.argmax(axis=1), 0.0))
+    assert scoring.nll(found.transform(z), z.argmax(axis=1)) < 1e-3

@@ -33,6 +33,8 @@ LEFT_OUT = 400
 """Groups of patients left out one at a time, about; each is one patient where there are no more."""
 
 
+_FULL: WeakValueDictionary[int, Floats] = WeakValueDictionary()
+"""Weights that cannot be written to and leave no row without a film, by `id`."""
 _HELD: WeakValueDictionary[bytes, Resamples] = WeakValueDictionary()
 """Resamples that somebody holds, by a digest of all they are drawn from: of 10,000 films they take 160 MB."""
 
@@ -103,7 +105,9 @@ class Resamples:
         if key not in self._subsets:
             while len(self._subsets) >= KEPT:
                 del self._subsets[next(iter(self._subsets))]
-            self._subsets[key] = Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
+            some = of_films(self.weights, keep)
+            some = some if isinstance(some, Rows) else _kept(some)
+            self._subsets[key] = Resamples(some, self.cluster[keep], self.stratum)
         return self._subsets[key]
 
     @cached_property
@@ -159,7 +163,7 @@ class Resamples:
                 rows[np.ix_(names, stratum[self.cluster] == one)] += pull * (sizes / len(members))[:, None]
                 films = np.flatnonzero(stratum[self.cluster] == one)
                 rows[group[self.cluster[films]], films] -= pull
-        return np.maximum(rows, 0.0)
+        return _kept(np.maximum(rows, 0.0))
 
     @property
     def rows(self) -> Floats | Rows:
@@ -182,7 +186,7 @@ class Resamples:
         if isinstance(self.weights, Rows) or isinstance(other.weights, Rows):
             weights = Joined([self.weights, other.weights])
         else:
-            weights = np.concatenate([self.weights, other.weights], axis=1)
+            weights = _kept(np.concatenate([self.weights, other.weights], axis=1))
         if self.stratum is other.stratum:
             return Resamples(weights, np.concatenate([self.cluster, other.cluster]), self.stratum)
         further = int(self.stratum.max()) + 1
@@ -201,7 +205,7 @@ def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats:
         if size > 1:
             dealt = generator.multinomial(size - 1, np.full(size, 1 / size), count)
             drawn[members] = dealt.T * (size / (size - 1))
-    return drawn[cluster].T
+    return _kept(drawn[cluster].T)
 
 
 def _by_patient(weights: Floats, cluster: Integers) -> Iterator[Floats]:
@@ -213,13 +217,23 @@ def _by_patient(weights: Floats, cluster: Integers) -> Iterator[Floats]:
         yield block
 
 
+def _kept(weights: Floats) -> Floats:
+    """Return weights that nobody can write to: what has been found of them once stays true."""
+    weights.flags.writeable = False
+    return weights
+
+
 def applied(statistic: Callable[..., object], weights: Floats | Rows) -> Floats:
     """Return (..., B) values of a statistic (called with `weights=`), NaN for a row that gives no film any weight."""
     if isinstance(weights, Rows):
         return np.concatenate([applied(statistic, block) for block in weights.blocks()], axis=-1)
+    if _FULL.get(id(weights)) is weights:
+        return np.asarray(statistic(weights=weights), dtype=np.float64)
     some = weights.sum(axis=1) > 0
     if not some.any():
         return np.full(len(weights), np.nan)
+    if some.all() and not weights.flags.writeable:
+        _FULL[id(weights)] = weights
     found = np.asarray(statistic(weights=weights if some.all() else weights[some]), dtype=np.float64)
     values = np.full((*found.shape[:-1], len(weights)), np.nan)
     values[..., some] = found

@@ -88,25 +88,30 @@ def detection(evidence: Evidence, whiteout: str, views: str) -> Detection:
     found = Detection(problems=_score(list(sets.values()), evidence, views))
     for name, failure in _failures(sets):
         found.films[name] = int((~failure.outside).sum()), int(failure.outside.sum())
-        by_order: dict[bytes, list[Interval]] = {}  # of two classes several scores put films in one order
-        for score, values in failure.scores.items():
-            order = np.unique(values, return_inverse=True)[1].tobytes()
-            if order not in by_order:
-                by_order[order] = _told_apart(failure, values)
+        # Of two classes several scores put films in one order.
+        orders = {
+            score: np.unique(values, return_inverse=True)[1].tobytes() for score, values in failure.scores.items()
+        }
+        first = {order: failure.scores[score] for score, order in reversed(orders.items())}
+        by_order = dict(zip(first, _told_apart(failure, np.stack(list(first.values()))), strict=True))
+        for score, order in orders.items():
             for statistic, interval in zip(STATISTICS, by_order[order], strict=True):
                 found.cells[score, name, statistic] = interval
     return found
 
 
-def _told_apart(failure: Failure, values: FloatArray) -> list[Interval]:
-    """Return how well (n,) values tell the failing films from the usual ones, by each of the statistics."""
+def _told_apart(failure: Failure, values: FloatArray) -> list[list[Interval]]:
+    """Return how well each of (S, n) values tells the failing films from the usual ones, by each of the statistics."""
     estimates = ood.auroc_and_fpr(values, failure.outside)
     drawn, left_out, coarse = ranked(partial(ood.auroc_and_fpr, values, failure.outside), failure.resamples)
     patients, strata = failure.resamples.patients, (failure.fewest,)
-    return [
-        Sampled(float(estimate), sample, patients, strata=strata, left_out=alone, coarse=float(further)).interval()
-        for estimate, sample, alone, further in zip(estimates, drawn, left_out, coarse, strict=True)
-    ]
+
+    def interval(*at: int) -> Interval:
+        further = float(coarse[at])
+        estimate = float(estimates[at[0]][at[1]])
+        return Sampled(estimate, drawn[at], patients, strata=strata, left_out=left_out[at], coarse=further).interval()
+
+    return [[interval(statistic, score) for statistic in range(len(STATISTICS))] for score in range(len(values))]
 
 
 def film_sets(evidence: Evidence, whiteout: str) -> dict[str, FilmSet]:

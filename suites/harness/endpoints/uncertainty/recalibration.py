@@ -8,7 +8,7 @@ debiased squared error held it in 98 to 100 %, so that one is shown; log loss an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from calibration import crossfit, measures, recalibrator
-from calibration.interval import MISSING
+from calibration.interval import MISSING, interval
 from calibration.recalibrator import Recalibrator
 from calibration.validation import CalibrationError, FloatArray, IntArray
 from suites.harness.cohorts.probes import FILMS
@@ -209,8 +209,8 @@ class Compared:
 
 def compared(films: LabelledFilms, fold: IntArray, ece: str = ECE) -> list[Compared]:
     """Return every recalibration, fitted on the patients outside each fold and judged inside it, by the named ECE."""
-    rows = [Compared(method="none", errors=_errors(films, films.logits, ece))]
-    before: dict[str, Sampled] = {}  # the same for every method
+    before = {name: _sampled(name, films, films.logits) for name in GAINS}  # the same for every method
+    rows = [Compared(method="none", errors=_errors(films, films.logits, ece, before))]
     for method in recalibrator.names():
         try:
             with foreign(CalibrationError, f"{method} failed", only_theirs=True):
@@ -219,25 +219,29 @@ def compared(films: LabelledFilms, fold: IntArray, ece: str = ECE) -> list[Compa
         except CalibrationError as problem:
             rows.append(Compared(method=method, problem=str(problem)))
             continue
-        before = before or {name: _sampled(name, films, films.logits) for name in GAINS}
-        gains = {name: difference(before[name], _sampled(name, films, recalibrated)).interval() for name in GAINS}
+        after = {name: _sampled(name, films, recalibrated) for name in GAINS}
+        gains = {name: difference(before[name], after[name]).interval() for name in GAINS}
         rows.append(
             Compared(
                 method=method,
                 ridge=getattr(fits.pooled, "ridge", None),
-                errors=_errors(films, recalibrated, ece),
+                errors=_errors(films, recalibrated, ece, after),
                 gains=gains,
             )
         )
     return rows
 
 
-def _errors(films: LabelledFilms, logits: FloatArray, ece: str) -> dict[str, Interval]:
-    """Return ECE, log loss and Brier with the interval that is right for each, of many films from a sample."""
+def _errors(films: LabelledFilms, logits: FloatArray, ece: str, known: Mapping[str, Sampled]) -> dict[str, Interval]:
+    """Return ECE, log loss and Brier with the interval that is right for each, of many films from a sample.
+
+    `known` has log loss and Brier of these logits on all films, so that of few films they are not resampled again.
+    """
     places = films.sample()
+    few = len(places) < len(films.labels)
     films, logits = films.among(places), logits[places]
     found = measures.measured(
-        (ece, "nll", "brier"),
+        (ece, "nll", "brier") if few else (ece,),
         logits,
         films.labels,
         groups=films.patients,
@@ -245,9 +249,14 @@ def _errors(films: LabelledFilms, logits: FloatArray, ece: str) -> dict[str, Int
         left_out=films.resamples.left_out,
         draws=0,
     )
+    ends = {name: (one.estimate, one.interval) for name, one in found.items()}
+    for name in () if few else ("nll", "brier"):
+        one = known[name]
+        told = interval(one.estimate, one.replicates, "accelerated", left_out=one.left_out, patients=one.patients)
+        ends[name] = one.estimate, told
     return {
-        name: Interval(one.estimate, *((one.interval.low, one.interval.high) if one.interval else (math.nan, math.nan)))
-        for name, one in found.items()
+        name: Interval(estimate, *((told.low, told.high) if told else (math.nan, math.nan)))
+        for name, (estimate, told) in ends.items()
     }
 
 
