@@ -78,13 +78,13 @@ def over_thresholds(
     Returns:
         As `calibration.validation.over_resamples`.
     """
-    if not isinstance(weights, Rows):
+    if not (isinstance(weights, Rows) and weights.binned):
         return over_resamples(weights, scores.size, lambda w: estimate(*running_sums(scores, marked, w)))
     cells, bins = _cells(scores)
     films, column = np.arange(scores.size), 2 * cells + marked.astype(np.int64)
-    counted = weights @ sparse.csr_matrix((np.ones(scores.size), (films, column)), shape=(scores.size, 2 * bins))
+    in_bins = sparse.csr_matrix((np.ones(scores.size), (films, column)), shape=(scores.size, 2 * bins))
     found = []
-    for block in np.array_split(counted, -(-len(counted) // ROWS)):
+    for block in weights.in_parts(in_bins, ROWS):
         unmarked, of_marked = np.ascontiguousarray(block[:, 0::2].T), np.ascontiguousarray(block[:, 1::2].T)
         values = [estimate(np.cumsum(unmarked, axis=0), np.cumsum(of_marked, axis=0))]
         for marked_at in (0, 1) if orders else ():
