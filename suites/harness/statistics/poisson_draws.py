@@ -39,8 +39,6 @@ def _poisson() -> Counts:
 
 
 POISSON = _poisson()
-PAIRS = np.array([[both & 15, both >> 4] for both in range(256)], dtype=np.uint8).view(np.uint16)[:, 0]
-"""The two numbers that a byte keeps, one after the other in memory; none is more than 8."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,12 @@ class Draws:
         stop = self.count if stop is None else stop
         if len(self.patients) * self.count > KEPT:
             return self._with_few(self._drawn(patients, start, stop), patients, start, stop)
-        first = start // 2
-        pairs = PAIRS[self._kept[patients, first : (stop + 1) // 2]]
-        numbers = pairs.view(np.uint8)[:, start - 2 * first : stop - 2 * first]
+        half = self._kept.shape[1]
+        low, high = (slice(max(start - first, 0), max(min(stop - first, half), 0)) for first in (0, half))
+        numbers = np.empty((len(patients), stop - start), dtype=np.uint8)
+        split = max(low.stop - low.start, 0)
+        np.bitwise_and(self._kept[patients, low], 15, out=numbers[:, :split])
+        np.right_shift(self._kept[patients, high], 4, out=numbers[:, split:])
         return self._with_few(numbers, patients, start, stop)
 
     @cached_property
@@ -84,12 +85,13 @@ class Draws:
 
     @cached_property
     def _kept(self) -> Counts:
-        """(G, B / 2) the numbers, two in a byte."""
-        kept = np.empty((len(self.patients), (self.count + 1) // 2), dtype=np.uint8)
+        """(G, B / 2) the numbers, two in a byte: that of a resample of the first half, above it one of the second."""
+        half = (self.count + 1) // 2
+        kept = np.empty((len(self.patients), half), dtype=np.uint8)
         for at in range(0, len(kept), FEW):
             part = np.arange(at, min(at + FEW, len(kept)))
-            numbers = self._drawn(part, 0, 2 * kept.shape[1])
-            kept[part] = numbers[:, 0::2] | numbers[:, 1::2] << 4
+            numbers = self._drawn(part, 0, 2 * half)  # none is more than 8
+            kept[part] = numbers[:, :half] | numbers[:, half:] << 4
         return kept
 
     @cached_property
