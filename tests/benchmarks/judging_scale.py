@@ -17,20 +17,20 @@ of every class:
      10,000            0.8     11.0      8.1    27 s         1.21 GB    1.63 GB
              again     0.6      0.1      3.5    11 s         1.23 GB    1.51 GB
     100,000            6.6     17.8     18.4    50 s         1.43 GB    1.74 GB
-             again     5.4      0.6      7.3    20 s         1.40 GB    1.55 GB
+             again     5.4      0.6      7.3    20 s         1.40 GB    1.54 GB
 
 A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them; nearly half of it
 is files of libraries that are mapped. Before, on the same machine a moment later, judging took 8.5 s of 10,000 films
 and 14.2 of 100,000, the report 8.7 and 17.9: weights are made again for each product, numbers taken apart again.
 
-What grew, and what of it is left: up to 20,000 films the weights of all resamples were an array of 160 MB at 10,000,
-and 190 MB more while films were counted; now a byte is kept for each patient and resample, and a block of rows is made
-of it. Of 100,000 films, the table of predictions took 150 MB more while it was put together (now 40) and 66 MB then
-(now about 40); drawn numbers 86 MB (now 43, two in a byte); bins of rank measures 250 MB at once (now about 40, some
-resamples at a time); logits by condition once more 45 MB (now none). Left are this table and these numbers, the
-cohort's own table and what its films contain (50 MB), its rows while films are predicted (65 MB), and what the report
-makes of all films, about 100 MB. The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3)
-at any size.
+What grew, and what of it is left, by resident memory from stage to stage, or (*) by the size of arrays: up to 20,000
+films the weights of all resamples were an array of 160 MB* at 10,000, and 190 MB* more while films were counted; now a
+byte is kept for each patient and resample, and a block of rows is made of it. Of 100,000 films, bins of rank measures
+took 270 MB at once (now 50, some resamples at a time), the table of predictions 150 MB more while it was put together
+(now 10) and 66 MB then (now 40*), drawn numbers 86 MB* (now 43*, two in a byte), rows of the cohort 65 MB (now 30),
+logits by condition once more 45 MB (now none). Left is what of these is, the cohort's own table, and 150 MB that the
+report makes of all films, half of it free by its end. It is not flat: 3 % more at 10,000 than at 1,000, 21 % at
+100,000. The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
 
 1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
 on the machine under less load.
