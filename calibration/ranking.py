@@ -114,7 +114,7 @@ def over_thresholds(
     """
     if scores.ndim == 2 and isinstance(weights, Rows):
         return np.stack([over_thresholds(one, marked, weights, estimate, orders=orders) for one in scores])
-    if not isinstance(weights, Rows):
+    if not (isinstance(weights, Rows) and weights.binned):
         ordered = [Order.of(one, marked) for one in np.atleast_2d(scores)]
         added = [one.alternating() for one in ordered] if turns else []
 
@@ -129,9 +129,9 @@ def over_thresholds(
         return over_resamples(weights, marked.size, of_resamples)
     cells, bins = _cells(scores)
     films, column = np.arange(scores.size), 2 * cells + marked.astype(np.int64)
-    counted = weights @ sparse.csr_matrix((np.ones(scores.size), (films, column)), shape=(scores.size, 2 * bins))
+    in_bins = sparse.csr_matrix((np.ones(scores.size), (films, column)), shape=(scores.size, 2 * bins))
     found = []
-    for block in np.array_split(counted, -(-len(counted) // ROWS)):
+    for block in weights.in_parts(in_bins, ROWS):
         unmarked, of_marked = np.ascontiguousarray(block[:, 0::2].T), np.ascontiguousarray(block[:, 1::2].T)
         values = [estimate(np.cumsum(unmarked, axis=0), np.cumsum(of_marked, axis=0))]
         for marked_at in (0, 1) if orders else ():

@@ -32,7 +32,15 @@ Estimate: TypeAlias = Any  # a float, or a float64 vector (B,) when weights (B, 
 
 @runtime_checkable
 class Rows(Protocol):
-    """Weights (B, n) of more resamples and films than fit at once."""
+    """Weights (B, n) of more resamples and films than fit at once.
+
+    Attributes:
+        binned: whether rank measures count films in bins; else they are sorted, resample by resample.
+    """
+
+    @property
+    def binned(self) -> bool:
+        """See above."""
 
     def __len__(self) -> int:
         """Return B."""
@@ -40,8 +48,8 @@ class Rows(Protocol):
     def blocks(self) -> Iterator[FloatArray]:
         """Yield (b, n) weights, blocks of resamples one after the other."""
 
-    def __matmul__(self, values: NDArray[Any] | csr_matrix) -> FloatArray:
-        """Return (B, m) sums of (n, m) values, an array or a sparse matrix."""
+    def in_parts(self, values: NDArray[Any] | csr_matrix, rows: int) -> Iterator[FloatArray]:
+        """Yield (b, m) sums of (n, m) values, an array or a sparse matrix, so many resamples at a time."""
 
 
 Weights: TypeAlias = ArrayLike | Rows

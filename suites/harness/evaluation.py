@@ -36,7 +36,7 @@ from suites.harness.predicted_run import PredictedRun
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import refuse
 from suites.harness.predictions.table import together
-from suites.harness.process import LARGE, mapping
+from suites.harness.process import LARGE, give_back, mapping
 from suites.harness.progress import STAGES
 from suites.harness.record import PAGE, Part, Record, no_exclusions, no_predictions, writable
 from suites.harness.report import drawing_once, write_report
@@ -97,6 +97,7 @@ class Evaluation(PredictedRun):
                 self._judged[claim.section, name] = judged
             for kept in self._kept.values():
                 kept.flush()
+            give_back()
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
 
     def _together(self, name: str) -> list[str]:
@@ -324,6 +325,7 @@ class Evaluation(PredictedRun):
         if self.preset and not self.stopped:  # a run of claims that need no predictions still owes the grid
             for subject in self.judged:
                 self.evidence(subject.name)
+        give_back()
         # Matrices of resamples are freed after each measure, and no two are of a size: kept, none fits the next.
         with self.progress.doing("drawing", "the report"), mapping(LARGE):
             return self._drawn(Path(folder).expanduser())

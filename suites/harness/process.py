@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -64,6 +65,8 @@ def mapping(size: int) -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Hand freed memory back to the system, where glibc keeps it; a few milliseconds."""
+    """Hand freed memory back to the system, where glibc or Arrow keeps it; a few milliseconds."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

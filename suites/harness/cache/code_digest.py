@@ -20,6 +20,8 @@ DECODERS = ("pillow", "pydicom", "numpy", "opencv-python", "opencv-python-headle
             "pylibjpeg-openjpeg", "pylibjpeg-rle", "gdcm", "python-gdcm", "pyjpegls")  # fmt: skip
 """Libraries that have a hand in it; pydicom takes those after OpenCV where they are installed."""
 OUR_PACKAGES = OURS
+ROWS = 2**18
+"""Of a table that are digested together."""
 _IMPORTS = ((f"from {INSTALLED} import ".encode(), b"import "), (f"{INSTALLED}.".encode(), b""))
 """How the sources differ where they are installed (`suites/installation/build.py`), and as they are told alike."""
 
@@ -57,9 +59,11 @@ def digest_of(package: str, pattern: str = "*.py") -> str:
 
 def digest_of_table(table: pd.DataFrame) -> str:
     """Return a sha256 over every value of a table, in its order, and the names of its columns."""
-    plain = table.apply(lambda column: column if _is_plain(column.dtype) else column.astype(str))
     digest = hashlib.sha256("\x1f".join(map(str, table.columns)).encode())
-    digest.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
+    for at in range(0, len(table), ROWS):  # of a row each value's digest is its own
+        part = table.iloc[at : at + ROWS]
+        plain = part.apply(lambda column: column if _is_plain(column.dtype) else column.astype(str))
+        digest.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -236,7 +236,8 @@ def _plain(column: tuple[object, pd.Series]) -> list[object]:
     """Return the values of a column as Python's own; of texts, the most by far, without a call for each."""
     values = column[1]
     if values.dtype == "str":
-        texts: list[object] = values.to_numpy(object).tolist()
+        codes, known = pd.factorize(values, use_na_sentinel=False)  # one object for all that say the same
+        texts: list[object] = np.asarray(known, dtype=object)[codes].tolist()
         return texts
     return list(values.reset_index(drop=True).to_dict().values())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import with_truth
+from suites.harness.cohorts.kept_by_stamp import KeptByStamp
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.cohorts.quoting import shown
 from suites.harness.errors import CohortProblem
@@ -41,6 +42,15 @@ def load_external(
         CohortProblem: a spec names no cohort, or one shares films or patients with the home cohort, or is another
             one once more.
     """
+    if cache is None or not given:
+        return _loaded(home, given, taken, cache, None)
+    with KeptByStamp(cache, "digests", {"of": "sha256"}, ("digest",)) as digests:
+        return _loaded(home, given, taken, cache, digests)
+
+
+def _loaded(
+    home: Cohort, given: Sequence[str | Cohort], taken: Iterable[str], cache: Path | None, digests: KeptByStamp | None
+) -> dict[str, Cohort]:
     names, found = {home.name, *taken}, dict[str, Cohort]()
     for number, spec in enumerate(given, 1):
         cohort = with_truth(load_cohort(spec, uncertain=home.uncertain, cache=cache))
@@ -50,9 +60,10 @@ def load_external(
         names.add(cohort.name)
         cohort = _told_of_unlabelled(cohort)
         refuse_shared_patients(home, cohort)
-        refuse_shared_films(contents_of(home, cohort), contents_of(cohort, home), cohort.name, films=len(cohort))
+        ours, theirs = contents_of(home, cohort, digests), contents_of(cohort, home, digests)
+        refuse_shared_films(ours, theirs, cohort.name, films=len(cohort))
         for other in found.values():
-            refuse_again(other, cohort)
+            refuse_again(other, cohort, digests)
         found[role] = cohort
     return found
 
@@ -67,13 +78,18 @@ def _told_of_unlabelled(cohort: Cohort) -> Cohort:
     return replace(cohort, notes=(*cohort.notes, note))
 
 
-def refuse_again(other: Cohort, cohort: Cohort) -> None:
+def refuse_again(other: Cohort, cohort: Cohort, digests: KeptByStamp | None = None) -> None:
     """Refuse an external cohort whose films are all those of another: one hospital would count as two.
+
+    Args:
+        other: loaded before.
+        cohort: loaded now.
+        digests: see `contents_of`.
 
     Raises:
         CohortProblem: they are.
     """
-    one, two = contents_of(other, cohort), contents_of(cohort, other)
+    one, two = contents_of(other, cohort, digests), contents_of(cohort, other, digests)
     if len(other) == len(cohort) == len(two) and sorted(one.values()) == sorted(two.values()):
         raise CohortProblem(
             f"external cohort {shown(cohort.name, 40)}: its films are all those of {shown(other.name, 40)}; "
@@ -123,18 +139,23 @@ def refuse_shared_films(home: Mapping[str, str], away: Mapping[str, str], name: 
         )
 
 
-def contents_of(cohort: Cohort, beside: Cohort) -> dict[str, str]:
+def contents_of(cohort: Cohort, beside: Cohort, digests: KeptByStamp | None = None) -> dict[str, str]:
     """Return what identifies those films of a cohort that could be a film of another, without decoding any.
 
     Files can be the same only where their sizes are; only those are read. A film that is no file and says of itself
     what it is (a simulated one) is asked; others are compared once they have been decoded.
+
+    Args:
+        cohort: the films.
+        beside: the others.
+        digests: of files that were read before and have not changed; `None`: all are read.
     """
     if cohort.identify is not None:
         if beside.identify is None:
             return {}
         return {str(row["id"]): cohort.identify(row) for row in cohort.rows()}
     mine, theirs = _sizes(cohort), Counter(size for _, size in _sizes(beside).values())
-    return {film: _sha256(path) for film, (path, size) in mine.items() if theirs[size]}
+    return {film: _digest(path, digests) for film, (path, size) in mine.items() if theirs[size]}
 
 
 def _sizes(cohort: Cohort) -> dict[str, tuple[Path, int]]:
@@ -150,12 +171,18 @@ def _sizes(cohort: Cohort) -> dict[str, tuple[Path, int]]:
     return found
 
 
-def _sha256(path: Path) -> str:
+def _digest(path: Path, digests: KeptByStamp | None) -> str:
+    found = _sha256(path) if digests is None else digests.found([path], lambda: _sha256(path))
+    return found[0] if found else f"unread {path}"  # it is listed and left out when it is decoded
+
+
+def _sha256(path: Path) -> tuple[str] | None:
+    """Return the digest of a file, `None` where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:  # what cannot be read is listed and left out when it is decoded
-        return f"unread {path}"
+            return (hashlib.file_digest(file, "sha256").hexdigest(),)
+    except OSError:
+        return None
 
 
 def _patients(cohort: Cohort) -> set[str]:

@@ -6,6 +6,7 @@ of the clock.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -17,8 +18,13 @@ Stamp = tuple[str, str]
 """The files of a film, its masks among them, and their sizes and times of change."""
 
 
-def stamp_of(files: Sequence[Path]) -> Stamp | None:
-    """Return sizes and times of change of files, `None` where one is not there or has changed a moment ago."""
+def stamp_of(files: Sequence[Path], besides: str = "") -> Stamp | None:
+    """Return sizes and times of change of files, `None` where one is not there or has changed a moment ago.
+
+    Args:
+        files: of a film.
+        besides: what else decides what is found in them (the boxes that a table has of it); of a stamp it is a part.
+    """
     stamps = []
     for file in files:
         try:
@@ -29,4 +35,6 @@ def stamp_of(files: Sequence[Path]) -> Stamp | None:
             return None
         # The time of the last change of anything: whoever restores the time of writing cannot restore that.
         stamps.append(f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
+    if besides:
+        stamps.append(hashlib.sha256(besides.encode(errors="surrogatepass")).hexdigest())
     return "\n".join(map(str, files)), " ".join(stamps)

@@ -1,31 +1,67 @@
 """Must every file be read again to know which films they hold? Not where size and time of change are what they were.
 
-What a file held when it was read is kept by its path, size and time of change (see `file_stamps`). Whoever decodes a
-film that was known this way still compares what it then holds.
+What a file held when it was read is kept by its path, size and time of change (see `kept_by_stamp`), of a film with
+boxes also by these. Whoever decodes a film that was known this way still compares what it then holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cache.shards import Keeping, Shards
 from suites.harness.cohorts.cohort import IDENTITY, Cohort, Row
 from suites.harness.cohorts.file_stamps import Stamp, stamp_of
+from suites.harness.cohorts.kept_by_stamp import KeptByStamp
+from suites.harness.cohorts.layouts.boxes import BoxedFilms
 from suites.harness.cohorts.layouts.films import FilmReader
 
-VERSION = 1
-_COLUMNS = {"files": "text", "stamps": "text", "content": "text", "note": "text"}
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class _OfFiles:
+    """How the films of a cohort are read that are files.
+
+    Attributes:
+        reader: of the files.
+        boxes: draws the boxes of a row; `None` where films have none.
+    """
+
+    reader: FilmReader
+    boxes: BoxedFilms | None = None
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> _OfFiles | None:
+        """Return how they are read, `None` where they are no files, or nobody knows which."""
+        decode = cohort.decode
+        if cohort.identify is not None:
+            return None
+        if isinstance(decode, BoxedFilms) and isinstance(decode.decode, FilmReader):
+            return cls(decode.decode, decode)
+        return cls(decode) if isinstance(decode, FilmReader) else None
+
+    def files(self, row: Row) -> Sequence[Path]:
+        """Return all files of a row."""
+        return self.reader.files(row)
+
+    def besides(self, row: Row) -> str:
+        """Return what else of a row decides its film."""
+        return "" if self.boxes is None else self.boxes.decided_by(row)
+
+    def stamp(self, row: Row) -> Stamp | None:
+        """Return the stamp of a row's film."""
+        besides = self.besides(row)
+        return stamp_of(self.files(row), besides) if besides else stamp_of(self.files(row))
 
 
 @dataclass(frozen=True)
 class Unchanged:
     """Knows a film whose row says what its files held, where these are as they were."""
 
-    reader: FilmReader
+    of: _OfFiles
 
     def __call__(self, row: Row) -> tuple[str, str] | None:
         """Return content and note of a film, `None` where its files have to be read."""
@@ -33,7 +69,7 @@ class Unchanged:
         if not isinstance(known, tuple):
             return None
         content, note, stamp = known
-        return (content, note) if stamp_of(self.reader.files(row)) == stamp else None
+        return (content, note) if self.of.stamp(row) == stamp else None
 
 
 class Identities(AbstractContextManager["Identities"]):
@@ -50,28 +86,22 @@ class Identities(AbstractContextManager["Identities"]):
 
     def __init__(self, cohort: Cohort, cache: Path) -> None:
         self.cohort, self.rows = cohort, cohort.rows()
-        self._keeping: Keeping | None = None
-        self._looked_at: dict[str, tuple[Sequence[Path], Stamp]] = {}
-        reader = cohort.decode
-        if cohort.identify is not None or not isinstance(reader, FilmReader):
+        self._kept: KeptByStamp | None = None
+        self._looked_at: dict[str, tuple[Row, Stamp]] = {}
+        of = _OfFiles.of(cohort)
+        if of is None:
             return
-        shards = Shards(cache, "identities", {"version": VERSION, "decoding": decoding()}, _COLUMNS)
-        self._keeping, self._reader = Keeping(shards), reader
-        self.cohort = replace(cohort, remembered=Unchanged(reader))
-        read = shards.read()
-        known: dict[Stamp, tuple[str, str]] = {}
-        if len(read):
-            values = (read[name].tolist() for name in _COLUMNS)
-            known = {(files, stamps): (content, note) for files, stamps, content, note in zip(*values, strict=True)}
-        self.rows = [self._with_identity(row, known) for row in self.rows]
+        self._of = of
+        self._kept = KeptByStamp(cache, "identities", {"version": VERSION, "decoding": decoding()}, ("content", "note"))
+        self.cohort = replace(cohort, remembered=Unchanged(of))
+        self.rows = [self._with_identity(row, self._kept) for row in self.rows]
 
-    def _with_identity(self, row: Row, known: Mapping[Stamp, tuple[str, str]]) -> Row:
-        files = self._reader.files(row)
-        stamp = stamp_of(files)
-        if stamp is not None and stamp in known:
-            return {**row, IDENTITY: (*known[stamp], stamp)}
+    def _with_identity(self, row: Row, kept: KeptByStamp) -> Row:
+        stamp = self._of.stamp(row)
+        if (told := kept.known(stamp)) is not None:
+            return {**row, IDENTITY: (*told, stamp)}
         if stamp is not None:
-            self._looked_at[str(row["id"])] = files, stamp
+            self._looked_at[str(row["id"])] = row, stamp
         return row
 
     def keep(self, films: Iterable[tuple[str, str]], notes: Iterable[tuple[str, str]]) -> None:
@@ -81,16 +111,16 @@ class Identities(AbstractContextManager["Identities"]):
             films: id and content of each.
             notes: id and what must be known of how it was read.
         """
-        if self._keeping is None:
+        if self._kept is None:
             return
         noted = dict(notes)
         for image, content in films:
-            files, stamp = self._looked_at.get(image, ((), None))
-            if stamp is not None and stamp_of(files) == stamp:
-                note = noted.get(image, "")
-                self._keeping.keep({"files": stamp[0], "stamps": stamp[1], "content": content, "note": note})
+            if image in self._looked_at:
+                row, stamp = self._looked_at[image]
+                told = content, noted.get(image, "")
+                self._kept.keep(self._of.files(row), stamp, told, self._of.besides(row))
 
     def __exit__(self, *_: object) -> None:
         """Write what is not written, whatever ended the block."""
-        if self._keeping is not None:
-            self._keeping.flush()
+        if self._kept is not None:
+            self._kept.__exit__()

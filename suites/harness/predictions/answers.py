@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import softmax
 from torch import Tensor
 
@@ -147,10 +148,18 @@ class Answers:
         return Resamples.draw(self.patients, self.cohort.table["label"].astype(str), seed=self.seed)
 
     @cached_property
-    def _by_condition(self) -> Mapping[str, Floats]:
-        columns = [f"logit_{index}" for index in range(len(self.subject.classes))]
-        groups = self.predictions.table.groupby("condition", sort=False)
-        return {str(name): rows[columns].to_numpy(np.float64) for name, rows in groups}
+    def _rows_of(self) -> Mapping[str, slice | Integers]:
+        """Condition -> the places of its rows in the table: of a run one film after the other, at equal distances."""
+        told = pd.Categorical(self.predictions.table["condition"])
+        found: dict[str, slice | Integers] = {}
+        for code, name in enumerate(told.categories):
+            places = np.flatnonzero(told.codes == code)
+            if len(places):
+                first, step = int(places[0]), int(places[1] - places[0]) if len(places) > 1 else 1
+                after = first + step * len(places)
+                even = np.array_equal(places, np.arange(first, after, step))
+                found[str(name)] = slice(first, after, step) if even else places
+        return found
 
     def logits(self, condition: str = CLEAN) -> Floats:
         """Return (N, K) logits; NaN rows where the condition is undefined for a film.
@@ -160,9 +169,11 @@ class Answers:
         """
         if condition in self.predictions.failed:
             raise NotEvaluable(self.predictions.failed[condition])
-        if condition not in self._by_condition:
+        if condition not in self._rows_of:
             raise NotEvaluable(f"condition {condition!r} was not run on {self.cohort.name}")
-        return self._by_condition[condition]
+        rows, table = self._rows_of[condition], self.predictions.table
+        columns = (table[f"logit_{index}"].to_numpy() for index in range(len(self.subject.classes)))
+        return np.stack([column[rows].astype(np.float64) for column in columns]).T
 
     def probabilities(self, condition: str = CLEAN) -> Floats:
         """Return (N, K) softmax probabilities in float64."""
@@ -183,7 +194,7 @@ class Answers:
         """
         missing = np.isnan(self.logits(condition)).any(axis=1)
         table = self.predictions.table
-        reasons = table.loc[table["condition"] == condition, "undefined"].fillna("").astype(str).to_numpy(str)
+        reasons = table.loc[table["condition"] == condition, "undefined"].astype(object).fillna("").to_numpy(str)
         return np.where(missing, np.where(reasons == "", "no answer", reasons), "")
 
     def correct(self, condition: str = CLEAN) -> Floats:

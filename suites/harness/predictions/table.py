@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +25,16 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.identities import Identities
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
-from suites.harness.predictions.blocks import Filed, Receipt, cut, gathered
+from suites.harness.predictions.blocks import Receipt, cut, gathered
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.engine import Engine
 from suites.harness.predictions.resolution import AS_STORED, Resolution
+from suites.harness.process import give_back
 from suites.harness.progress import Progress
 from suites.harness.subjects.subject import Subject
 
-TEXTS = ("subject", "cohort", "image", "condition")
+TEXTS = ("subject", "cohort", "image", "condition", "undefined")
 """Columns of a table of predictions that say the same of many rows."""
 
 
@@ -44,7 +45,7 @@ class Predictions:
     Attributes:
         table: columns `subject`, `cohort`, `image`, `condition`, `severity`, `logit_0` ... `logit_{K-1}`, `undefined`
             (why the condition has no meaning for this film, else empty; its logits are then NaN); in cohort order,
-            then in the order of the conditions; the texts but `undefined` are categories, of which there are few.
+            then in the order of the conditions; texts are categories, of which there are few, severities one byte.
         features: (N, D) float32 penultimate features of the clean films, rows as the clean rows of the table.
         excluded: columns `cohort`, `file`, `reason`: the films that could not be read.
         computed: rows that were not in the cache.
@@ -114,10 +115,11 @@ def predict(
     found = {}
     for name, engine in predicting.engines.items():
         ran = [condition for condition in subjects[name][1] if condition.text not in failed]
-        blocks_of = [(receipt.filed[name], answered[name].pop(receipt.number)) for receipt in receipts]
-        table, features = _collect(engine, blocks_of, cohort, ran, contents)
+        table, features = _collect(engine, receipts, answered[name], cohort, ran)
         computed = sum(receipt.filed[name].computed for receipt in receipts)
         found[name] = Predictions(table, features, left_out, computed, contents, notes, failed)
+    del blocks, receipts, job, predicting
+    give_back()  # of many films: their rows, and the tables of their blocks
     return found
 
 
@@ -162,55 +164,68 @@ def _notes(receipts: Sequence[Receipt], cohort: Cohort) -> tuple[str, ...]:
 
 def _collect(
     engine: Engine,
-    blocks: Sequence[tuple[Filed, pa.Table]],
+    receipts: Sequence[Receipt],
+    answered: dict[int, pa.Table],
     cohort: Cohort,
     conditions: Sequence[Condition],
-    contents: Mapping[str, str],
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float32] | None]:
     """Return the table in cohort order, and the features of the clean films.
 
     Args:
         engine: that answered.
-        blocks: in their order, what is filed of each and its rows: film by film, within a film by identity.
+        receipts: of the blocks in their order.
+        answered: number of a block -> its rows: film by film, within a film by identity; they are taken out one by one.
         cohort: the films.
         conditions: that every film was asked under.
-        contents: of the films that could be read, by id.
     """
+    readable = {image for receipt in receipts for image, _ in receipt.films}
+    filed_here = [receipt.filed[engine.subject.name] for receipt in receipts]
     clean = [place for place, condition in enumerate(conditions) if condition.text == CLEAN]
     images: list[str] = []
-    parts: list[pa.Table] = [engine.shards.schema.empty_table().drop_columns([*KEY, "features"])]
+    each = len(conditions)
+    logits = [f"logit_{index}" for index in range(engine.width)]
+    room = sum(len(filed.films) for filed in filed_here) * each
+    numbers = {name: np.empty(room, dtype=np.float32) for name in logits}
+    reasons, known = np.zeros(room, dtype=np.int32), {"": 0}
     features: list[npt.NDArray[np.float32]] = []
-    for filed, rows in blocks:
+    for receipt, filed in zip(receipts, filed_here, strict=True):
+        rows = answered.pop(receipt.number)
         place = {identity: at for at, identity in enumerate(sorted(set(filed.identities)))}
         own = np.array([place[condition.identity] for condition in conditions], dtype=np.int64)
-        films = [film for film, (image, _) in enumerate(filed.films) if image in contents]
+        films = [film for film, (image, _) in enumerate(filed.films) if image in readable]
+        here = slice(len(images) * each, (len(images) + len(films)) * each)
         images += [filed.films[film][0] for film in films]
         at = np.array(films, dtype=np.int64)[:, None] * len(place) + own
-        parts.append(rows.drop_columns("features").take(at.ravel()))
+        for name, values in numbers.items():
+            values[here] = rows[name].to_numpy()[at.ravel()]
+        told = rows["undefined"].combine_chunks().dictionary_encode()
+        codes = np.array([known.setdefault(text, len(known)) for text in told.dictionary.to_pylist()], dtype=np.int32)
+        reasons[here] = codes[told.indices.to_numpy()[at.ravel()]] if len(codes) else 0
         seen = rows["features"].take(at[:, clean].ravel())
         if len(seen) and not seen.null_count:
             features.append(np.stack([np.frombuffer(value, np.float32) for value in seen.to_pylist()]))
-    each = len(conditions)
-    columns = {
-        "subject": _repeated([engine.subject.name], np.zeros(len(images) * each, dtype=np.int32)),
-        "cohort": _repeated([cohort.name], np.zeros(len(images) * each, dtype=np.int32)),
+    rows_in_all = len(images) * each
+    columns: dict[str, object] = {
+        "subject": _repeated([engine.subject.name], np.zeros(rows_in_all, dtype=np.int8)),
+        "cohort": _repeated([cohort.name], np.zeros(rows_in_all, dtype=np.int8)),
         "image": _repeated(images, np.repeat(np.arange(len(images), dtype=np.int32), each)),
         "condition": _repeated(
-            [condition.text for condition in conditions], np.tile(np.arange(each, dtype=np.int32), len(images))
+            [condition.text for condition in conditions], np.tile(np.arange(each, dtype=np.int16), len(images))
         ),
-        "severity": np.tile(np.array([condition.severity for condition in conditions], dtype=np.int64), len(images)),
+        "severity": np.tile(np.array([condition.severity for condition in conditions], dtype=np.int8), len(images)),
+        **{name: values[:rows_in_all] for name, values in numbers.items()},
+        "undefined": _repeated(list(known), reasons[:rows_in_all]),
     }
-    found = pa.concat_tables(parts).combine_chunks().to_pandas()
-    logits = [f"logit_{index}" for index in range(engine.width)]
-    table = pd.DataFrame({**columns, **{name: found[name] for name in (*logits, "undefined")}})
+    table = pd.DataFrame(columns)
     whole = np.concatenate(features) if sum(map(len, features)) == len(images) * len(clean) and features else None
-    return table.astype(dict.fromkeys(logits, "float32")), whole
+    return table, whole
 
 
-def _repeated(texts: Sequence[str], places: npt.NDArray[np.int32]) -> pd.Series:
+def _repeated(texts: Sequence[str], places: npt.NDArray[np.signedinteger[Any]]) -> pd.Series:
     """Return a column of texts, each named by its place among a few, without an object for each row."""
     codes, known = pd.factorize(np.array(texts, dtype=object))
-    return pd.Series(pd.Categorical.from_codes(codes[places], pd.Index(known, dtype="str")))
+    small = codes.astype(np.min_scalar_type(-len(known) - 1))
+    return pd.Series(pd.Categorical.from_codes(small[places], pd.Index(known, dtype="str")))
 
 
 def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ UNDEFINED = 254
 """Stands for the call on a film that a condition has no meaning for."""
 NOT_ASKED = 255
 _SINGLE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)@(?P<severity>[1-5])")
-_AT_ONCE = 2**18
+_AT_ONCE = 2**16
 """Rows whose probabilities are computed together."""
 STEPS = 200
 """A confidence is kept in so many steps, half a percent each."""
@@ -174,13 +174,15 @@ def _answers(
 ) -> FilmAnswers:
     mine = (predictions["subject"] == subject).to_numpy()
     own = predictions if mine.all() else predictions[mine]
-    at, column = _films_of(own, films), _conditions_of(own, conditions)
+    place_of, column_of = _films_of(own, films), _conditions_of(own, conditions)
     calls = np.full((len(films), len(conditions)), NOT_ASKED, dtype=np.uint8)
     confidence = np.full(calls.shape, np.nan)
     logits = [own[f"logit_{index}"].to_numpy() for index in range(len(classes))]
     for start in range(0, len(own), _AT_ONCE):
-        rows = start + np.nonzero(at[start : start + _AT_ONCE] >= 0)[0]
-        film, condition = at[rows], column[rows]
+        here = slice(start, start + _AT_ONCE)
+        at, column = place_of(here), column_of(here)
+        known = np.nonzero(at >= 0)[0]
+        film, condition, rows = at[known], column[known], start + known
         values = np.stack([one[rows] for one in logits], axis=1).astype(np.float64)
         answered = np.isfinite(values).all(axis=1)
         calls[film, condition] = UNDEFINED
@@ -195,21 +197,35 @@ def _answers(
     )  # fmt: skip
 
 
-def _films_of(predictions: pd.DataFrame, films: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return for each row the place of its film, -1 where it is none of these; each film is looked up once."""
+Places = Callable[[slice], npt.NDArray[np.int64]]
+"""Gives the place of what each of some rows is about, -1 where it has none."""
+
+
+def _films_of(predictions: pd.DataFrame, films: pd.DataFrame) -> Places:
+    """Return what gives the place of each row's film, -1 where it is none of these; each film is looked up once."""
     cohorts, images = (pd.Categorical(predictions[name]) for name in ("cohort", "image"))
     each = len(images.categories)
-    film, pairs = pd.factorize(cohorts.codes.astype(np.int64) * each + images.codes)
+
+    def pair(rows: slice) -> npt.NDArray[np.int64]:
+        return np.asarray(cohorts.codes[rows].astype(np.int64) * each + images.codes[rows])
+
+    asked = np.zeros(len(cohorts.categories) * each, dtype=bool)
+    for start in range(0, len(predictions), _AT_ONCE):
+        asked[pair(slice(start, start + _AT_ONCE))] = True
+    pairs = np.flatnonzero(asked)
     known = [cohorts.categories.astype(str)[pairs // each], images.categories.astype(str)[pairs % each]]
-    places = pd.MultiIndex.from_frame(films[["cohort", "id"]]).get_indexer(pd.MultiIndex.from_arrays(known))
-    return np.asarray(places[film], dtype=np.int64)
+    found = pd.MultiIndex.from_frame(films[["cohort", "id"]]).get_indexer(pd.MultiIndex.from_arrays(known))
+    places = np.full(len(asked), -1, dtype=np.int64)
+    places[pairs] = found
+    return lambda rows: places[pair(rows)]
 
 
-def _conditions_of(predictions: pd.DataFrame, conditions: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return for each row the place of its condition."""
+def _conditions_of(predictions: pd.DataFrame, conditions: Sequence[str]) -> Places:
+    """Return what gives the place of each row's condition."""
     told = pd.Categorical(predictions["condition"])
-    places: Mapping[str, int] = {text: place for place, text in enumerate(conditions)}
-    return np.asarray(np.array([places.get(str(text), -1) for text in told.categories], dtype=np.int64)[told.codes])
+    known: Mapping[str, int] = {text: place for place, text in enumerate(conditions)}
+    places = np.array([known.get(str(text), -1) for text in told.categories], dtype=np.int64)
+    return lambda rows: places[told.codes[rows]]
 
 
 def _where_known(right: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> pd.Series:

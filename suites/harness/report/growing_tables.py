@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 MOST_CSV = 20_000
 """Films of a run up to which its tables of films are CSV."""
 FILMS_AT_ONCE = 4_000
-"""Of a large run, whose rows are made together."""
-MOST_ROWS = 2**18
-"""Of a large table that are made at once."""
+"""Of a run, whose rows are made together."""
+MOST_ROWS = 2**16
+"""Of a table that are made at once."""
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -44,16 +44,11 @@ def write_rows(tables: Iterable[Callable[[slice], pd.DataFrame]], path: Path, *,
         path: of the file.
         films: of the run.
     """
-    if films <= MOST_CSV:
+    if films <= FILMS_AT_ONCE:
         pd.concat([table(slice(None)) for table in tables], ignore_index=True).to_parquet(path, index=False)
         return
     starts = range(0, films, FILMS_AT_ONCE)
     write_parts((table(slice(at, at + FILMS_AT_ONCE)) for table in tables for at in starts), path)
-
-
-def rows_at_once(rows: int, *, films: int) -> int:
-    """Return how many rows of a table of a run of so many films are written at a time: all, of a large run some."""
-    return MOST_ROWS if films > MOST_CSV else max(rows, 1)
 
 
 def write_parts(parts: Iterable[pd.DataFrame], path: Path) -> None:

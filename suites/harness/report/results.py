@@ -176,7 +176,8 @@ def predictions_in_parts(record: Record, rows: int) -> Iterator[pd.DataFrame]:
     texts = [name for name, kind in record.predictions.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
     for at in range(0, len(record.predictions) or 1, rows):
         part = record.predictions.iloc[at : at + rows].reindex(columns=columns)
-        yield part.assign(**{str(name): _texts(part[name]) for name in texts})
+        whole = {str(name): part[name].astype(np.int64) for name, kind in part.dtypes.items() if kind == np.int8}
+        yield part.assign(**{str(name): _texts(part[name]) for name in texts}, **whole)
 
 
 def _texts(column: pd.Series) -> pd.Series:

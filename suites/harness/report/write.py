@@ -83,8 +83,8 @@ def write_report(
         (partial / "results.schema.json").write_bytes(results.SCHEMA_FILE.read_bytes())
         results.measures_table(document).to_csv(partial / "results.csv", index=False)
         films = results.films_table(record)
-        rows = growing_tables.rows_at_once(len(record.predictions), films=len(films))
-        growing_tables.write_parts(results.predictions_in_parts(record, rows), partial / "predictions.parquet")
+        parts = results.predictions_in_parts(record, growing_tables.MOST_ROWS)
+        growing_tables.write_parts(parts, partial / "predictions.parquet")
         listed = growing_tables.write_table(films, partial, FILMS[0], films=len(films))
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None

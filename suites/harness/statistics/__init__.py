@@ -1,8 +1,8 @@
 """How sure is a number, given the patients it rests on?
 
-Resamples of patients (`resamples`, of large cohorts `streamed`), intervals and differences on them (`bootstrap`), the
-largest of several (`largest`), bounds where events are rare (`exact_bounds`), and tests with their correction for many
-(`hypothesis_tests`).
+Resamples of patients (`resamples`, some rows at a time `by_blocks`, of large cohorts `streamed`), intervals and
+differences on them (`bootstrap`), the largest of several (`largest`), bounds where events are rare (`exact_bounds`),
+and tests with their correction for many (`hypothesis_tests`).
 """
 
 from suites.harness.statistics.bootstrap import (
@@ -30,7 +30,7 @@ from suites.harness.statistics.hypothesis_tests import (
 )
 from suites.harness.statistics.largest import Largest
 from suites.harness.statistics.poisson_draws import Floats, Integers
-from suites.harness.statistics.resamples import DENSE, RESAMPLES, Resamples, applied, ranked
+from suites.harness.statistics.resamples import DENSE, RESAMPLES, Resamples, applied, products, ranked
 from suites.harness.statistics.streamed import Rows, of_films
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "mcnemar_test",
     "of_films",
     "page_trend",
+    "products",
     "ranked",
     "rate",
     "sign_flip_test",

@@ -23,7 +23,7 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 Counts: TypeAlias = npt.NDArray[np.uint8]
 
 KEPT = 2**28
-"""Bytes of numbers that are kept once drawn: those of 134,000 patients."""
+"""Numbers that are kept once drawn, half a byte each: those of 134,000 patients."""
 FEW = 1000
 """Patients of a class up to which it is drawn by the multinomial: a Poisson total would be too uneven."""
 
@@ -60,9 +60,15 @@ class Draws:
     def numbers(self, patients: Integers, start: int = 0, stop: int | None = None) -> Counts:
         """Return (P, stop - start) of the patients at these places, in these resamples."""
         stop = self.count if stop is None else stop
-        if len(self.patients) * self.count <= KEPT:
-            return self._kept[patients, start:stop]
-        return self._drawn(patients, start, stop)
+        if len(self.patients) * self.count > KEPT:
+            return self._with_few(self._drawn(patients, start, stop), patients, start, stop)
+        half = self._kept.shape[1]
+        low, high = (slice(max(start - first, 0), max(min(stop - first, half), 0)) for first in (0, half))
+        numbers = np.empty((len(patients), stop - start), dtype=np.uint8)
+        split = max(low.stop - low.start, 0)
+        np.bitwise_and(self._kept[patients, low], 15, out=numbers[:, :split])
+        np.right_shift(self._kept[patients, high], 4, out=numbers[:, split:])
+        return self._with_few(numbers, patients, start, stop)
 
     @cached_property
     def scale(self) -> Floats:
@@ -79,10 +85,13 @@ class Draws:
 
     @cached_property
     def _kept(self) -> Counts:
-        kept = np.empty((len(self.patients), self.count), dtype=np.uint8)
+        """(G, B / 2) the numbers, two in a byte: that of a resample of the first half, above it one of the second."""
+        half = (self.count + 1) // 2
+        kept = np.empty((len(self.patients), half), dtype=np.uint8)
         for at in range(0, len(kept), FEW):
             part = np.arange(at, min(at + FEW, len(kept)))
-            kept[part] = self._drawn(part, 0, self.count)
+            numbers = self._drawn(part, 0, 2 * half)  # none is more than 8
+            kept[part] = numbers[:, :half] | numbers[:, half:] << 4
         return kept
 
     @cached_property
@@ -113,10 +122,17 @@ class Draws:
             generator.state = state
             row[:] = generator.random_raw(len(row))
         numbers: Counts = POISSON[words.view("<u2")][:, start - 16 * block : stop - 16 * block]
-        few = self._few
-        for place, patient in enumerate(patients.tolist() if few else ()):
-            if patient in few:
-                numbers[place] = few[patient][start:stop]
+        return numbers
+
+    @cached_property
+    def _is_few(self) -> npt.NDArray[np.bool_]:
+        """(G,) whether a patient is of a class that has few."""
+        return np.isin(np.arange(len(self.patients)), list(self._few))
+
+    def _with_few(self, numbers: Counts, patients: Integers, start: int, stop: int) -> Counts:
+        """Return numbers with those of classes that have few, which are others and may be larger, in their places."""
+        for place in np.flatnonzero(self._is_few[patients]).tolist():
+            numbers[place] = self._few[int(patients[place])][start:stop]
         return numbers
 
 

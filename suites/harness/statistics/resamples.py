@@ -1,6 +1,7 @@
 """Which other cohorts could these patients have been? Resampled within class, and left out one at a time.
 
-Up to `DENSE` films all weights are drawn at once, as arrays; beyond, they are made as they are looked at (`streamed`).
+Of few films the weights of all resamples are an array. Up to `DENSE` films they are looked at as if they were one, some
+rows at a time (`by_blocks`); beyond, patients are drawn otherwise, and films counted in sums (`streamed`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from suites.harness.statistics.by_blocks import ByBlocks, Counted, OneArray
 from suites.harness.statistics.poisson_draws import Draws, Floats, Integers
 from suites.harness.statistics.streamed import (
     Drawn,
@@ -24,8 +27,12 @@ from suites.harness.statistics.streamed import (
     of_films,
 )
 
-KEPT, KEPT_BYTES = 4, 64 * 1024**2
-"""How many subsets of films are kept, and of weights of at most so many bytes (4,000 films)."""
+ARRAY_BYTES = 40 * 1024**2
+"""Of the weights of all resamples up to which they are one array (2,600 films)."""
+BLOCK_BYTES = 16 * 1024**2
+"""Of the weights of patients that are made at a time where they are no array."""
+KEPT = 4
+"""How many subsets of films are kept, of weights that are one array."""
 RESAMPLES = 2000
 DENSE = 20_000
 """Films up to which patients are drawn by a multinomial, and the weights of all resamples are one array."""
@@ -36,7 +43,7 @@ LEFT_OUT = 400
 _FULL: WeakValueDictionary[int, Floats] = WeakValueDictionary()
 """Weights that cannot be written to and leave no row without a film, by `id`."""
 _HELD: WeakValueDictionary[bytes, Resamples] = WeakValueDictionary()
-"""Resamples that somebody holds, by a digest of all they are drawn from: of 10,000 films they take 160 MB."""
+"""Resamples that somebody holds, by a digest of all they are drawn from: of large cohorts drawing takes a second."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ class Resamples:
         mask = np.asarray(keep)
         if mask.dtype == np.bool_ and mask.all():
             return self
-        if mask.dtype != np.bool_ or isinstance(self.weights, Rows) or self.weights.nbytes > KEPT_BYTES:
+        if mask.dtype != np.bool_ or isinstance(self.weights, Rows):
             return Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
         key = mask.tobytes()
         if key not in self._subsets:
@@ -128,19 +135,24 @@ class Resamples:
     def of_patients(self) -> Sequence[Floats] | Iterator[Floats]:
         """Yield (G, b) how often each patient with films counts: once each, then in the resamples, in blocks of these.
 
-        Kept where they are small.
+        Kept where the weights are an array.
 
         Raises:
-            TypeError: the weights are no array, but made on demand.
+            TypeError: the weights are made on demand (see `counted_by_patient`).
         """
-        if isinstance(self.weights, Rows):
+        if not self.counted_by_patient:
             raise TypeError("weights that are made on demand have no blocks of patients: multiply with them")
-        small = self.weights.nbytes <= KEPT_BYTES
-        return self._of_patients if small else _by_patient(self.weights, self.cluster)
+        return _by_patient(self.weights) if isinstance(self.weights, Counted) else self._of_patients
+
+    @property
+    def counted_by_patient(self) -> bool:
+        """Whether `of_patients` tells how often each patient counts: the weights are an array, or stand for one."""
+        return not isinstance(self.weights, Rows) or isinstance(self.weights, Counted)
 
     @cached_property
     def _of_patients(self) -> list[Floats]:
-        return [] if isinstance(self.weights, Rows) else list(_by_patient(self.weights, self.cluster))
+        _, first = np.unique(self.cluster, return_index=True)
+        return [np.concatenate([np.ones((len(first), 1)), np.asarray(self.weights).T[first]], axis=1)]
 
     @cached_property
     def left_out(self) -> Floats | Rows:
@@ -151,26 +163,27 @@ class Resamples:
         (the stratified jackknife; Davison & Hinkley 1997, 3.2). A patient without a film here changes nothing.
         """
         if isinstance(self.weights, Rows):
-            return LeftOut(self.cluster, self.stratum, self.groups)
+            rows = LeftOut(self.cluster, self.stratum, self.groups)
+            return rows if self.weights.binned else OneArray(rows)
         present = np.unique(self.cluster)
         group, stratum = self.groups, self.stratum
-        rows = np.ones((int(group.max()) + 1, len(self.cluster)))
+        kept = np.ones((int(group.max()) + 1, len(self.cluster)))
         for one in np.unique(stratum[present]):
             members = present[stratum[present] == one]
             names, sizes = np.unique(group[members], return_counts=True)
             if len(names) > 1:
                 pull = np.sqrt(len(names) / (len(names) - 1))
-                rows[np.ix_(names, stratum[self.cluster] == one)] += pull * (sizes / len(members))[:, None]
+                kept[np.ix_(names, stratum[self.cluster] == one)] += pull * (sizes / len(members))[:, None]
                 films = np.flatnonzero(stratum[self.cluster] == one)
-                rows[group[self.cluster[films]], films] -= pull
-        return _kept(np.maximum(rows, 0.0))
+                kept[group[self.cluster[films]], films] -= pull
+        return _kept(np.maximum(kept, 0.0))
 
     @property
     def rows(self) -> Floats | Rows:
         """(1 + B + R, N) the films counted once each, then `weights`, then `left_out`."""
         once, weights, left_out = np.ones((1, len(self.cluster))), self.weights, self.left_out
         if isinstance(weights, Rows) or isinstance(left_out, Rows):
-            return Stacked([once, weights, left_out])
+            return _stands_for_array(Stacked([once, weights, left_out]))
         return np.concatenate([once, weights, left_out])
 
     def means(self, values: npt.ArrayLike) -> Floats:
@@ -184,7 +197,7 @@ class Resamples:
         """
         weights: Floats | Rows
         if isinstance(self.weights, Rows) or isinstance(other.weights, Rows):
-            weights = Joined([self.weights, other.weights])
+            weights = _stands_for_array(Joined([self.weights, other.weights]))
         else:
             weights = _kept(np.concatenate([self.weights, other.weights], axis=1))
         if self.stratum is other.stratum:
@@ -194,10 +207,12 @@ class Resamples:
         return Resamples(weights, cluster, np.concatenate([self.stratum, other.stratum + further]))
 
 
-def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats:
+def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats | Rows:
     """Return (B, N) weights of films by a multinomial in each class: `first` is that of each patient."""
     digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+    if 8 * count * len(cluster) > ARRAY_BYTES:
+        return Counted.drawn(cluster, first, generator, count)
     drawn = np.ones((len(first), count))  # whole rows are copied for each film
     for stratum in np.unique(first):
         members = np.flatnonzero(first == stratum)
@@ -208,19 +223,22 @@ def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats:
     return _kept(drawn[cluster].T)
 
 
-def _by_patient(weights: Floats, cluster: Integers) -> Iterator[Floats]:
-    _, first = np.unique(cluster, return_index=True)
-    width = max(1, KEPT_BYTES // (8 * len(first)))
-    for at in range(0, 1 + len(weights), width):
-        block = np.ones((len(first), min(width, 1 + len(weights) - at)))
-        block[:, at == 0 :] = weights.T[first, max(at - 1, 0) : at - 1 + width]
-        yield block
+def _by_patient(weights: Counted) -> Iterator[Floats]:
+    width = max(1, BLOCK_BYTES // (8 * max(1, weights.present)))
+    yield np.ones((weights.present, 1))
+    yield from (weights.of_patients(at, at + width) for at in range(0, len(weights), width))
 
 
 def _kept(weights: Floats) -> Floats:
     """Return weights that nobody can write to: what has been found of them once stays true."""
     weights.flags.writeable = False
     return weights
+
+
+def _stands_for_array(rows: Stacked | Joined) -> Rows:
+    """Return rows of several kinds as one array would have them, where none of them are binned."""
+    binned = any(isinstance(part, Rows) and part.binned for part in rows.parts)
+    return rows if binned else OneArray(rows)
 
 
 def applied(statistic: Callable[..., object], weights: Floats | Rows) -> Floats:
@@ -247,7 +265,7 @@ def ranked(statistic: Callable[..., object], resamples: Resamples) -> tuple[Floa
         statistic: called with `weights=`, and `orders=` to see what bins can change (see `calibration.ranking`).
         resamples: of its films.
     """
-    if not isinstance(resamples.weights, Rows):
+    if not isinstance(resamples.weights, Rows) or not resamples.weights.binned:
         drawn, alone = (applied(statistic, rows) for rows in (resamples.weights, resamples.left_out))
         return drawn, alone, np.zeros(drawn.shape[:-1])
     found = np.asarray(statistic(weights=resamples.weights, orders=True), dtype=np.float64)
@@ -261,9 +279,16 @@ def means(values: npt.ArrayLike, weights: Floats | Rows) -> Floats:
     matrix = np.asarray(values, dtype=np.float64)
     flat = matrix.reshape(len(matrix), -1)
     with np.errstate(invalid="ignore", divide="ignore"):
+        if isinstance(weights, ByBlocks):
+            return np.concatenate([means(matrix, block) for block in weights.blocks()])
         if isinstance(weights, Rows):
             sums = weights @ np.column_stack([flat, np.ones(len(flat))])
             found = sums[:, :-1] / sums[:, -1:]
         else:
             found = (weights @ flat) / weights.sum(axis=1, keepdims=True)
     return np.asarray(found.reshape(len(weights), *matrix.shape[1:]), dtype=np.float64)
+
+
+def products(weights: Floats | Rows, *values: npt.NDArray[Any]) -> list[Floats]:
+    """Return the (B, m) product of (B, N) weights with each of several (N, m) values."""
+    return weights.products(*values) if isinstance(weights, ByBlocks) else [weights @ one for one in values]

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,20 @@ from suites.harness.statistics.poisson_draws import Draws, Floats, Integers
 Values: TypeAlias = npt.NDArray[Any] | sparse.csr_matrix
 """(N, m) numbers of films; sparse where each film falls in one bin of many."""
 
-BLOCK = 2**25
+BLOCK = 2**23
 """Bytes of weights that are looked at together."""
 PATIENTS = 128
 """Patients that are multiplied together: their numbers stay in the cache of a processor."""
 
 
 class Rows(ABC):
-    """A matrix (rows, N) of weights of which slices of rows, and its products, are made when they are asked for."""
+    """A matrix (rows, N) of weights of which slices of rows, and its products, are made when they are asked for.
+
+    Attributes:
+        binned: whether rank measures count films in bins; else they are sorted, resample by resample.
+    """
+
+    binned: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -53,6 +59,12 @@ class Rows(ABC):
         sums = self.sums(whole) * unit
         return sums if flat is values else sums[:, 0]
 
+    def in_parts(self, values: Values, rows: int) -> Iterator[Floats]:
+        """Yield the product with (N, m) values so many rows at a time: of bins by the thousand it is large."""
+        whole, unit = _whole(values)
+        for at in range(0, len(self), rows):
+            yield self.sums(whole, at, min(at + rows, len(self))) * unit
+
     def sum(self, axis: int = 1, *, keepdims: bool = False) -> Floats:
         """Return (rows,) sums over the films, or (rows, 1)."""
         if axis != 1:
@@ -61,7 +73,7 @@ class Rows(ABC):
         return sums if keepdims else sums[:, 0]
 
     def blocks(self) -> Iterator[Floats]:
-        """Yield the rows in blocks of about 32 MB."""
+        """Yield the rows in blocks of about 8 MB."""
         step = max(1, BLOCK // (8 * max(self.shape[1], 1)))
         return (self[at : at + step] for at in range(0, len(self), step))
 
@@ -74,8 +86,8 @@ class Rows(ABC):
         """Return (stop - start, N) of these rows."""
 
     @abstractmethod
-    def sums(self, whole: Values) -> Floats:
-        """Return (rows, m) sums of whole numbers (N, m), dense or sparse."""
+    def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
+        """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
 
 
 def _whole(values: Values) -> tuple[Values, Floats]:
@@ -132,23 +144,24 @@ class Drawn(Rows):
         """(N,) the films by class and patient."""
         return np.lexsort((self.cluster, self.draws.stratum[self.cluster]))
 
-    def sums(self, whole: Values) -> Floats:
-        """Return (rows, m) sums of whole numbers (N, m), dense or sparse."""
+    def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
+        """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
         order, cluster = self._order, self.cluster[self._order]
         first = np.flatnonzero(np.r_[True, np.diff(cluster) != 0]) if len(cluster) else np.zeros(0, dtype=np.int64)
         patients, ends = cluster[first], np.r_[first, len(cluster)]
         stratum = self.draws.stratum[patients]
-        found = np.zeros((whole.shape[1], self.draws.count))
-        step = max(1, BLOCK // (8 * self.draws.count)) if sparse.issparse(whole) else PATIENTS
+        stop = self.draws.count if stop is None else stop
+        found = np.zeros((whole.shape[1], stop - start))
+        step = max(1, BLOCK // (8 * max(stop - start, 1))) if sparse.issparse(whole) else PATIENTS
         for one in np.unique(stratum):
-            start, stop = np.searchsorted(stratum, [one, one + 1])
+            low, high = np.searchsorted(stratum, [one, one + 1])
             sums = np.zeros_like(found)
-            for at in range(int(start), int(stop), step):
-                end = min(at + step, int(stop))
+            for at in range(int(low), int(high), step):
+                end = min(at + step, int(high))
                 part = whole[order[ends[at] : ends[end]]]
-                numbers = self.draws.numbers(patients[at:end]).astype(np.float64)
+                numbers = self.draws.numbers(patients[at:end], start, stop).astype(np.float64)
                 sums += _product(part, ends[at:end] - ends[at], numbers)
-            sums *= self.draws.scale[one]  # in place: of a rank measure's bins each such matrix has 65 MB
+            sums *= self.draws.scale[one, start:stop]
             found += sums
         return np.ascontiguousarray(found.T)
 
@@ -213,8 +226,8 @@ class LeftOut(Rows):
                     rows[name - start, inside] = np.where(group[inside] == name, mine, theirs)
         return rows
 
-    def sums(self, whole: Values) -> Floats:
-        """Return (rows, m) sums of whole numbers (N, m), dense or sparse."""
+    def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
+        """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
         groups, films = self.shape
         stratum, group = self.stratum[self.cluster], self.group[self.cluster]
         member = sparse.csr_matrix((np.ones(films), (group, np.arange(films))), shape=(groups, films))
@@ -225,7 +238,7 @@ class LeftOut(Rows):
         for one, names, own, others in self._parts:
             inside = of_groups[np.unique(group[stratum == one])].sum(axis=0)
             sums[names] += (others - 1)[:, None] * (inside - of_groups[names]) + (own - 1)[:, None] * of_groups[names]
-        return sums
+        return sums[start:stop]
 
 
 @dataclass(frozen=True)
@@ -250,14 +263,15 @@ class Stacked(Rows):
     def made(self, start: int, stop: int) -> Floats:
         """Return (stop - start, N) of these rows."""
         starts = np.cumsum([0, *map(len, self.parts)])[:-1]
-        return np.concatenate([
+        return np.ascontiguousarray(np.concatenate([
             part[max(start - first, 0) : max(stop - first, 0)]
             for part, first in zip(self.parts, starts.tolist(), strict=True)
-        ])  # fmt: skip
+        ]))  # fmt: skip
 
-    def sums(self, whole: Values) -> Floats:
-        """Return (rows, m) sums of whole numbers (N, m), dense or sparse."""
-        return np.concatenate([part.sums(whole) if isinstance(part, Rows) else part @ whole for part in self.parts])
+    def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
+        """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
+        sums = [part.sums(whole) if isinstance(part, Rows) else part @ whole for part in self.parts]
+        return np.concatenate(sums)[start:stop]
 
 
 @dataclass(frozen=True)
@@ -284,13 +298,14 @@ class Joined(Rows):
         """Return (stop - start, N) of these rows."""
         return np.concatenate([part[start:stop] for part in self.parts], axis=1)
 
-    def sums(self, whole: Values) -> Floats:
-        """Return (rows, m) sums of whole numbers (N, m), dense or sparse."""
-        starts = np.cumsum([0, *(part.shape[1] for part in self.parts)])
-        found = np.zeros((len(self), whole.shape[1]))
-        for part, start, stop in zip(self.parts, starts, starts[1:], strict=False):
-            values = whole[start:stop]
-            found += part.sums(values) if isinstance(part, Rows) else part @ values
+    def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
+        """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
+        stop = len(self) if stop is None else stop
+        firsts = np.cumsum([0, *(part.shape[1] for part in self.parts)])
+        found = np.zeros((stop - start, whole.shape[1]))
+        for part, first, after in zip(self.parts, firsts, firsts[1:], strict=False):
+            values = whole[first:after]
+            found += part.sums(values, start, stop) if isinstance(part, Rows) else part[start:stop] @ values
         return found
 
 

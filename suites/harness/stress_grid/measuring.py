@@ -19,7 +19,7 @@ from robustness import perturbation
 from suites.harness import statistics
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, Condition
-from suites.harness.statistics import Floats, Resamples, Rows, Sampled, difference
+from suites.harness.statistics import Floats, Resamples, Rows, Sampled, difference, products
 
 CONTROL = "control"
 """The family whose members stand beside others; they are shown, and left out of every mean over corruptions."""
@@ -235,12 +235,11 @@ def paired_errors(
         wrong_before: (N,) whether the clean one is.
     """
     rows = resamples.rows
-    totals = rows @ _numbers(seen, rows)
+    marked = [_numbers(one, rows) for one in (seen, seen & wrong, seen & wrong_before[:, None])]
+    totals, *missed = products(rows, *marked)
     first = 1 + len(resamples.weights)
-    sides = []
-    for missed in (wrong, wrong_before[:, None]):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            sides.append((rows @ _numbers(seen & missed, rows)) / totals)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sides = [of_missed / totals for of_missed in missed]
     pairs = []
     for at in range(seen.shape[1]):
         patients = len(np.unique(resamples.cluster[seen[:, at]]))
@@ -254,7 +253,7 @@ def paired_errors(
 
 def _numbers(marked: npt.NDArray[np.bool_], rows: Floats | Rows) -> npt.NDArray[Any]:
     """Return marks as the numbers a product takes: of a large cohort it makes them itself, some patients at a time."""
-    return marked.view(np.uint8) if isinstance(rows, Rows) else marked.astype(np.float64)
+    return marked.view(np.uint8) if isinstance(rows, Rows) and rows.binned else marked.astype(np.float64)
 
 
 def _trend(answers: Answers, conditions: Sequence[str]) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from suites.harness.cohorts import external, file_stamps
 from suites.harness.cohorts.common_labels import common_classes, with_truth
 from suites.harness.cohorts.external import load_external
 from suites.harness.cohorts.layouts import load_cohort
@@ -88,6 +89,27 @@ def test_a_film_of_the_home_cohort_is_found_by_its_content_whatever_it_is_called
     spec = manifest(folder, [("x.png", "normal", "carl"), ("other.png", "ill", "dora"), ("small.png", "ill", "emil")])
     with pytest.raises(CohortProblem, match=r"1 of its 3 films are home films, too, first other.png \(b.png at home\)"):
         load_external(home, [spec])
+
+
+def test_files_are_read_once_and_again_only_where_they_changed(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(file_stamps, "SETTLED_SECONDS", 0.0)
+    folder = write_films(tmp_path / "there", ["x", "y"], seed=1)
+    for name in ("x", "y"):  # the size of the films at home, so that only their bytes tell them apart
+        path, size = folder / f"{name}.png", (tmp_path / "home" / "a.png").stat().st_size
+        path.write_bytes(path.read_bytes()[:size].ljust(size, b"-"))
+    spec = manifest(folder, [("x.png", "normal", "carl"), ("y.png", "ill", "dora")])
+    read, digest = [], external._sha256
+    monkeypatch.setattr(external, "_sha256", lambda path: read.append(path.name) or digest(path))
+    assert load_external(home, [spec, "phantom:n=3"], cache=tmp_path / "cache")
+    assert {"x.png", "y.png", "a.png"} <= set(read)
+    assert len(read) == len(set(read)), "each once, whoever asks"
+    read.clear()
+    load_external(home, [spec], cache=tmp_path / "cache")
+    assert read == []
+    shutil.copy(tmp_path / "home" / "a.png", folder / "y.png")
+    with pytest.raises(CohortProblem, match=r"first y.png \(a.png at home\)"):
+        load_external(home, [spec], cache=tmp_path / "cache")
+    assert read == ["y.png"]
 
 
 def test_a_patient_of_the_home_cohort_is_found(tmp_path, home):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from PIL import Image
 
 from suites.harness.cohorts import file_stamps, identities
 from suites.harness.cohorts.identities import Identities, stamp_of
+from suites.harness.cohorts.kept_by_stamp import KeptByStamp
 from suites.harness.cohorts.layouts import films, load_cohort
+from suites.harness.cohorts.layouts.boxes import Box, BoxedFilms, as_text
 from suites.harness.errors import CohortProblem
 from suites.harness.predictions import opened
 from suites.harness.predictions.table import predict
@@ -117,6 +121,49 @@ def test_a_film_that_is_not_what_it_was_remembered_as_ends_the_run_with_one_line
     Image.fromarray(np.full((40, 48), 9, np.uint8)).save(folder / "film0.bmp")
     with pytest.raises(CohortProblem, match=r"the film film0.bmp .* changed while it was read; run again"):
         predicted(folder, tmp_path, CONDITIONS[:3])
+
+
+def test_a_film_with_boxes_is_remembered_as_long_as_they_are_the_same(folder, tmp_path, read):
+    def boxed(right):
+        cohort = load_cohort(str(folder / "films.csv"))
+        boxes = [
+            as_text([Box("mass", 2, 2, right, 9), Box("mass", 1, 1, 99, 9)] * (number == 0)) for number in range(4)
+        ]
+        cohort = replace(cohort, table=cohort.table.assign(boxes=boxes), decode=BoxedFilms(cohort.decode))
+        return predict({"mortal": (subject_of(), CONDITIONS[:2])}, cohort, seed=0, cache=tmp_path, quiet=True)["mortal"]
+
+    first, plain = boxed(8), predicted(folder, tmp_path)
+    assert "do not lie on the film" in "".join(first.notes)
+    read.clear()
+    again = boxed(8)
+    assert read == []
+    assert (again.contents, again.notes) == (first.contents, first.notes)
+    assert again.contents["film0.bmp"] != plain.contents["film0.bmp"]
+    other = boxed(7)
+    assert read == ["film0.bmp"]
+    assert {name for name in first.contents if other.contents[name] != first.contents[name]} == {"film0.bmp"}
+
+
+def test_what_files_told_is_believed_until_they_change(tmp_path):
+    file, odd = tmp_path / "film", tmp_path / os.fsdecode(b"film\xff")
+    looked = []
+
+    def look(path):
+        looked.append(path)
+        return (path.read_text(),) if path.exists() else None
+
+    def told(*paths):
+        with KeptByStamp(tmp_path / "cache", "texts", {"version": 1}, ("text",)) as kept:
+            return [kept.found([path], partial(look, path)) for path in paths]
+
+    file.write_text("one")
+    odd.write_text("name that is no text")
+    assert told(file, file, tmp_path / "gone", odd) == [("one",), ("one",), None, ("name that is no text",)]
+    assert looked == [file, tmp_path / "gone", odd]
+    assert told(file) == [("one",)]
+    assert len(looked) == 3
+    file.write_text("two")
+    assert told(file) == [("two",)]
 
 
 def test_what_is_no_file_is_left_as_it_is(tmp_path):

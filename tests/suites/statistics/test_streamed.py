@@ -83,7 +83,7 @@ def test_a_product_is_that_of_the_weights_themselves(films, pair):
         assert np.allclose(rows @ sparse.csr_matrix(values == 1), whole @ (values == 1))
         assert np.array_equal(rows[30:77], whole[30:77])
         assert np.array_equal(np.concatenate(list(rows.blocks())), whole)
-    assert np.allclose(pair[1].left_out[:], pair[0].left_out)
+    assert np.allclose(pair[1].left_out[:], pair[0].left_out[:])
     assert np.isnan(pair[1].means(np.where(films[0] == 5, np.nan, 1.0))).all()
 
 
@@ -174,3 +174,26 @@ def test_signs_are_flipped_in_blocks_without_changing_the_test(monkeypatch):
     monkeypatch.setattr(hypothesis_tests, "AT_ONCE", 1000)
     assert statistics.sign_flip_test(differences, patients, seed=1, flips=2000) == whole
     assert 0.001 < whole < 0.999
+
+
+def test_bins_of_more_resamples_take_no_more_memory(films):
+    """They are counted some resamples at a time: all of 2,000 at once would take four times what 500 take."""
+    peaks = []
+    for count in (500, 2000):
+        weights = drawn(films, dense=0, count=count).weights
+        assert weights.draws.scale.shape[1] == count  # and so they are drawn
+        tracemalloc.start()
+        ood.auroc(films[3], films[2], weights=weights)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_numbers_of_any_resamples_are_those_of_all(films):
+    """They are kept two in a byte, and of a class of few patients there may be more than half a byte holds."""
+    draws = drawn(films, dense=0, count=301).weights.draws
+    patients = np.arange(0, len(draws.patients), 7)
+    everything = draws.numbers(patients)
+    assert everything.shape == (len(patients), 301)
+    for start, stop in ((0, 1), (3, 150), (149, 153), (151, 301), (300, 301), (10, 10)):
+        assert np.array_equal(draws.numbers(patients, start, stop), everything[:, start:stop])

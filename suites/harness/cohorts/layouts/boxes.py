@@ -51,6 +51,11 @@ class BoxedFilms:
     drawn_on: tuple[int, int] | None = None
     always: bool = False
 
+    def decided_by(self, row: Row) -> str:
+        """Return what decides the masks of a row besides its film; "" where it gets none."""
+        text = str(row.get(COLUMN) or "")
+        return json.dumps([text, self.drawn_on, self.always]) if text or self.always else ""
+
     def __call__(self, row: Row) -> Film:
         """Return the film with masks `lesion` and `lesion:FINDING`; a box that is none of it is named in its note."""
         film = self.decode(row)

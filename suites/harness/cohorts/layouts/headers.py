@@ -21,7 +21,6 @@ import pydicom
 
 from suites.harness import cohorts
 from suites.harness.cache.code_digest import decoding, digest_of
-from suites.harness.cache.shards import Keeping, Shards
 from suites.harness.cohorts.dicom_decoding import (
     DICOM_SUFFIXES,
     HEADER_BYTES,
@@ -30,12 +29,11 @@ from suites.harness.cohorts.dicom_decoding import (
     is_dicom,
     read_tags,
 )
-from suites.harness.cohorts.file_stamps import stamp_of
+from suites.harness.cohorts.kept_by_stamp import KeptByStamp
 from suites.harness.cohorts.layouts.metadata import age_group
 from suites.harness.cohorts.layouts.spelling import as_seen
 from suites.harness.cohorts.quoting import shown
 
-_COLUMNS = {"file": "text", "stamp": "text", "told": "text"}
 _TOLD = ("patient", "view", "age", "age_group")
 _LONGEST = 64  # characters of a patient's identifier (PS3.5, VR LO); the other texts are shorter
 _TAGS = [
@@ -81,15 +79,15 @@ class Headers:
         """
         told: dict[str, Mapping[str, str]] = {}
         rules: Counter[str] = Counter()
-        kept: AbstractContextManager[_Kept | None] = nullcontext() if cache is None else _Kept(cache)
+        kept: AbstractContextManager[KeptByStamp | None] = nullcontext() if cache is None else _kept_headers(cache)
         with warnings.catch_warnings(), kept as known:
             warnings.simplefilter("ignore")  # of damage, which is named once, when the film is decoded
             for path in paths:
-                found = _told_by(path) if known is None else known.told_by(path)
+                found = _told_now_or_before(path, known)
                 if found is not None:
                     told[str(path)] = found.told
                     rules.update([found.rule] if found.rule else [])
-            return cls(told, rules, 0 if known is None else known.read_now)
+            return cls(told, rules, 0 if known is None else known.looked)
 
     def before_names(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return a row without what its file's name suggests, where it has a header."""
@@ -175,37 +173,22 @@ class _Told:
     rule: str
 
 
-class _Kept(AbstractContextManager["_Kept"]):
-    """What headers told that were read before, by the stamps of their files.
+def _kept_headers(cache: Path) -> KeptByStamp:
+    """Return what headers told that were read before."""
+    code = digest_of(cohorts.__name__, "**/*.py")
+    return KeptByStamp(cache, "headers", {"code": code, "versions": decoding()}, ("told",))
 
-    Attributes:
-        read_now: files that had to be opened.
-    """
 
-    def __init__(self, cache: Path) -> None:
-        self.read_now = 0
-        code = digest_of(cohorts.__name__, "**/*.py")
-        self._keeping = Keeping(Shards(cache, "headers", {"code": code, "versions": decoding()}, _COLUMNS))
-        rows = self._keeping.shards.read()
-        columns = (rows[name].tolist() if len(rows) else [] for name in _COLUMNS)
-        self._known = {(file, stamp): told for file, stamp, told in zip(*columns, strict=True)}
+def _told_now_or_before(path: Path, kept: KeptByStamp | None) -> _Told | None:
+    """Return what the header of a file tells, `None` of one that is no DICOM."""
+    if kept is None:
+        return _told_by(path)
+    (text,) = kept.found([path], lambda: (_as_text(_told_by(path)),)) or ("",)
+    return _Told(**json.loads(text)) if text else None
 
-    def told_by(self, path: Path) -> _Told | None:
-        """Return what the header of a file tells, `None` of one that is no DICOM."""
-        stamp = stamp_of([path])
-        if stamp is not None and stamp in self._known:
-            text = self._known[stamp]
-            return _Told(**json.loads(text)) if text else None
-        found = _told_by(path)
-        self.read_now += 1
-        if stamp is not None and stamp[0].isprintable() and stamp_of([path]) == stamp:
-            text = json.dumps(asdict(found)) if found else ""
-            self._keeping.keep({"file": stamp[0], "stamp": stamp[1], "told": text})
-        return found
 
-    def __exit__(self, *_: object) -> None:
-        """Write what is not written, whatever ended the block."""
-        self._keeping.flush()
+def _as_text(told: _Told | None) -> str:
+    return json.dumps(asdict(told)) if told else ""
 
 
 def _told_by(path: Path) -> _Told | None:

@@ -31,7 +31,6 @@ from suites.harness.statistics import Floats, Sampled
 from suites.harness.statistics.resamples import means
 from suites.harness.statistics.side_aurocs import aurocs
 from suites.harness.statistics.sides import Sides
-from suites.harness.statistics.streamed import Rows
 
 MOST_FILMS = 2_000
 """Films beyond which patients are drawn by lot: what features know shows on these."""
@@ -143,7 +142,7 @@ def _area_within(answers: Answers, classes: Sides, scores: Floats, member: Films
         ]
         return _averaged(areas, sizes)
 
-    if not isinstance(answers.resamples.weights, Rows):
+    if answers.resamples.counted_by_patient:
         everywhere = np.zeros(len(films))
         everywhere[index] = scores
         found = aurocs(classes, everywhere, member)

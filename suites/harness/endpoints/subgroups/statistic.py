@@ -22,7 +22,6 @@ from suites.harness.statistics import Floats, Integers, Sampled, side_errors
 from suites.harness.statistics.resamples import applied, means
 from suites.harness.statistics.side_aurocs import aurocs
 from suites.harness.statistics.sides import Sides, Values
-from suites.harness.statistics.streamed import Rows
 
 Side = tuple[Films, npt.NDArray[np.float64] | None]
 """(N,) films, and (N,) how often each counts, once by default."""
@@ -139,7 +138,7 @@ def all_sampled(
     averaged: bool = True,
 ) -> list[Sampled]:
     """Return `sampled` of many sides; of two that are the same films, counting alike, the same object."""
-    if isinstance(answers.resamples.weights, Rows):
+    if not answers.resamples.counted_by_patient:
         return [
             sampled(answers, films, statistic, factor=factor, bounds=bounds, averaged=averaged)
             for films, factor in sides
