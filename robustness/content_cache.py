@@ -161,11 +161,13 @@ def _same(known: object, given: object) -> bool:
 
 
 def _copied(image: Tensor) -> Tensor:
-    """A copy that nobody else can change."""
-    copy = image.detach().clone()
+    """A copy that nobody else can change; of an image that nobody changes one that is there already."""
     copies = _UNCHANGING.copies.get(_place(image)) if _UNCHANGING.copies else None
-    if copies is not None:
-        copies.append(weakref.ref(copy))
+    copy = next((known for one in copies or () if (known := one()) is not None), None)
+    if copy is None:
+        copy = image.detach().clone()
+        if copies is not None:
+            copies.append(weakref.ref(copy))
     return copy
 
 

@@ -94,9 +94,11 @@ class _WhiteOut(Perturbation):
         radiograph = Radiograph.of(coarse.film, draws)
         share = self.share(thorax, extent, coarse.draws, pitch)
         counts = radiograph.counts(self.pitch_mm(film))
-        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, counts, film, coarse.block)
         shift, rise = self.shift_cm(extent, draws), self.rise_cm(extent)
-        if not shift and not rise:
+        moves = bool(shift or rise)
+        apart = aerated(thorax, radiograph, pitch, self.field_cm)
+        white = apart.filled(share, draws, counts, film, coarse.block, as_bytes=not moves)
+        if not moves:
             return white
         per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
         return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block)

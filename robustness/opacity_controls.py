@@ -17,7 +17,7 @@ from robustness.filters import coordinates, gaussian_blur, percentiles, smoothst
 from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.pleura import pleural_lungs
-from robustness.pointwise import exp
+from robustness.pointwise import exp, in_bytes
 from robustness.primitives.ordering import total
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, random_field, thorax_of
@@ -69,7 +69,8 @@ class DiffuseDoseMatched(Perturbation):
         mottled = (1.0 + 0.2 * random_field(draws, "mottle", coarse.film.shape, beta=2.0)).clamp_min(0.1)
         spread = mottled * nearness(thorax, "both")
         share = (spread * (dose / max(total(spread * apart.lacking), 1e-6))).clamp_max(1.0)
-        return apart.filled(share, draws, apart.radiograph.counts(self.pitch_mm(film)), film, coarse.block)
+        counts = apart.radiograph.counts(self.pitch_mm(film))
+        return apart.filled(share, draws, counts, film, coarse.block, as_bytes=True)
 
 
 @register
@@ -125,9 +126,11 @@ class ShamOpacity(Perturbation):
         else:
             middle = _fitting(lambda middle: swelling(middle, WIDE), dose, middle, 1e3 * middle)
         added = swelling(middle, width)
-        result, after = torch.empty_like(film), radiograph.attenuation + added
+        result, after = torch.empty_like(film, dtype=torch.uint8), radiograph.attenuation + added
         for piece in pieces(film, radiograph, coarse.block):
-            result[piece.place] = piece.display(piece.refined(after))
+            before, changed = piece.before, piece.of(after)
+            changed = changed.clone() if before.detail is None else changed + before.detail
+            result[piece.place] = in_bytes(piece.display(changed, before.weight))
         return result
 
 
