@@ -218,8 +218,8 @@ def neighbourhood(where: Tensor) -> tuple[slice, slice]:
 
 
 def _box(where: Tensor) -> tuple[slice, slice]:
-    rows = _span(where.any(dim=1))
-    return rows, _span(where[rows].any(dim=0))
+    rows, columns = (_span(where.view(torch.uint8).amax(dim)) for dim in (1, 0))  # far faster than `any`
+    return rows, columns
 
 
 def _span(occupied: Tensor) -> slice:

@@ -178,12 +178,20 @@ def _size(known: object) -> int:
 
 def _images(known: object) -> dict[int, int]:
     """Where the memory of images begins and how many bytes it has; in tuples, arrays and dataclasses, too."""
-    if isinstance(known, Tensor):
-        return {known.untyped_storage().data_ptr(): known.untyped_storage().nbytes()}
-    if isinstance(known, np.ndarray):
-        return {known.ctypes.data: known.nbytes}
-    parts = known if isinstance(known, tuple | list) else vars(known).values() if is_dataclass(known) else ()
-    return {place: size for part in parts for place, size in _images(part).items()}
+    images: dict[int, int] = {}
+    parts = [known]
+    while parts:
+        one = parts.pop()
+        if isinstance(one, Tensor):
+            storage = one.untyped_storage()
+            images[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(one, np.ndarray):
+            images[one.ctypes.data] = one.nbytes
+        elif isinstance(one, tuple | list):
+            parts.extend(one)
+        elif is_dataclass(one):
+            parts.extend(vars(one).values())
+    return images
 
 
 def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.int64]]:

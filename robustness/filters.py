@@ -49,11 +49,23 @@ def blurred_bytes(grey: Tensor, sigma: float) -> Tensor:
     return convolved(grey, _kernel(sigma))
 
 
-def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
-    """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region."""
-    covered, size = _blurred_blocks(image * region, sigma)
-    covered /= _blurred_blocks(region, sigma)[0].clamp_min(1e-3)
-    return _enlarged(covered, size, image.shape)
+def blur_within(image: Tensor, region: Tensor, sigma: float, covered: Tensor | None = None) -> Tensor:
+    """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region.
+
+    Args:
+        image: (H, W).
+        region: (H, W).
+        sigma: in pixels.
+        covered: `covered_of` the region, where it is known already.
+    """
+    found, size = _blurred_blocks(image * region, sigma)
+    found /= covered_of(region, sigma) if covered is None else covered
+    return _enlarged(found, size, image.shape)
+
+
+def covered_of(region: Tensor, sigma: float) -> Tensor:
+    """What a Gaussian covers of a region, 0 or 1 (H, W), at the resolution of `blur_within`; nowhere nothing."""
+    return _blurred_blocks(region, sigma)[0].clamp_min(1e-3)
 
 
 def blur_within_blocks(image: Tensor, blocks: Tensor, sigma: float) -> Tensor:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -34,8 +35,9 @@ from robustness.filters import coordinates, gaussian_blur, smoothstep
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pleura import pleural_lungs
 from robustness.pointwise import exp
+from robustness.primitives.ordering import ranked
 from robustness.radiograph import Radiograph
-from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
+from robustness.thorax import Thorax, nearness, opacified, opacified_by, outward, random_field, thorax_of
 from robustness.water_path import CHILD_FIELD_CM, aerated
 
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -148,6 +150,47 @@ class WhiteOutLobar(_WhiteOut):
 @remembered(5)
 def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
+    draws, lobe = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device), _lobe(
+        thorax, image_id, seed, pitch_mm
+    )
+    side = side_of(draws)
+    opaque = cloudy(lobe.ragged, thorax, side, extent, draws, edge_px=(4.0 / pitch_mm, 14.0 / pitch_mm))
+    if lobe.fissure is not None:
+        sharp = opacified(lobe.order, thorax, side, extent, lobe.fissure_mm / pitch_mm)
+        opaque = opaque + lobe.fissure * (sharp - opaque)
+    # Until all of a lung is full, some of it holds air yet.
+    texture = lobe.texture * (1.0 - SPARED * (1.0 - extent) * lobe.spared)
+    texture = texture + lobe.beside * (1.0 - texture)
+    return opaque * (texture - lobe.bronchi).clamp_min(0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Lobe:
+    """What is the same for every extent of whiteout_lobar.
+
+    Attributes:
+        order: (H, W), what is filled first is largest.
+        ragged: (H, W) the same with a ragged border.
+        fissure: (H, W) share of the sharp border where a fissure lies along the beam, None where none does.
+        fissure_mm: sigma of that border.
+        texture: (H, W) share of a path that is water where a lung is full.
+        spared: (H, W) 1 in the airiest places.
+        beside: (H, W) 1 along heart and dome, falling away from them.
+        bronchi: (H, W) share of a path that lies in bronchi.
+    """
+
+    order: Tensor
+    ragged: Tensor
+    fissure: Tensor | None
+    fissure_mm: float
+    texture: Tensor
+    spared: Tensor
+    beside: Tensor
+    bronchi: Tensor
+
+
+@remembered(1)
+def _lobe(thorax: Thorax, image_id: str, seed: int, pitch_mm: float) -> _Lobe:
     draws = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device)
     side = side_of(draws)
     rows, _ = coordinates(thorax.depth)
@@ -156,7 +199,7 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
     away = outward(thorax, side)
     down = (rows - thorax.top + (shape[0] - 1) / 2.0) / thorax.height
     lower = draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower"
-    fissure, beside = draws.uniform("fissure in mm", 1.2, 2.5), exp(-distance_to_organs(thorax, side) / BESIDE)
+    beside, fissure = _beside(thorax, side), None
     if lower:
         # The oblique fissure lies en face: the lower lobe has no border above, and reaches higher toward the spine.
         order = down - 0.25 * away + 0.09 * clouds
@@ -169,21 +212,27 @@ def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch
         end = end - 0.25 * bow - 0.04 * away
         above, below = end - down, (0.35 * (down - end) + 0.45 * away + 0.12 * clouds).clamp_min(0.0)
         order = torch.where(above >= 0.0, 1.0 - above, -below)
-    ragged = 0.05 * random_field(draws, "ragged", shape, beta=2.5)
-    opaque = cloudy(order + ragged, thorax, side, extent, draws, edge_px=(4.0 / pitch_mm, 14.0 / pitch_mm))
-    if not lower and side == "left":
-        # The right lung, in the usual display: its horizontal fissure is seen where it lies along the beam.
-        sharp = opacified(order, thorax, side, extent, fissure / pitch_mm)
-        seen = smoothstep(0.7 + 0.6 * random_field(draws, "seen", shape, beta=4.0))
-        seen = seen * exp(-0.5 * ((down - end) / 0.04).square())
-        opaque = opaque + seen * (sharp - opaque)
-    texture = (0.93 + 0.07 * random_field(draws, "texture", shape, beta=2.0)).clamp(0.7, 1.0)
-    # Until all of a lung is full, some of it holds air yet.
-    spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
-    texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
-    texture = texture + beside * (1.0 - texture)
+        if side == "left":
+            # The right lung, in the usual display: its horizontal fissure is seen where it lies along the beam.
+            seen = smoothstep(0.7 + 0.6 * random_field(draws, "seen", shape, beta=4.0))
+            fissure = seen * exp(-0.5 * ((down - end) / 0.04).square())
     air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device), 0.6 / pitch_mm)
-    return opaque * (texture - 0.9 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
+    return _Lobe(
+        order=order,
+        ragged=order + 0.05 * random_field(draws, "ragged", shape, beta=2.5),
+        fissure=fissure,
+        fissure_mm=draws.uniform("fissure in mm", 1.2, 2.5),
+        texture=(0.93 + 0.07 * random_field(draws, "texture", shape, beta=2.0)).clamp(0.7, 1.0),
+        spared=smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3),
+        beside=beside,
+        bronchi=0.9 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0),
+    )
+
+
+@remembered(2)
+def _beside(thorax: Thorax, side: str) -> Tensor:
+    """(H, W), 1 along heart and dome, falling away from them."""
+    return exp(-distance_to_organs(thorax, side) / BESIDE)
 
 
 def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tuple[list[Point], float]]:
@@ -232,7 +281,7 @@ class WhiteOutEffusion(_WhiteOut):
         reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
         # Fluid is a wedge: it thins out at its surface and is deepest at the base.
-        surface, wedge = (opacified(order, thorax, side, extent, mm / pitch_mm) for mm in (9.0, 25.0))
+        surface, wedge = opacified_by(order, thorax, side, extent, 9.0 / pitch_mm, 25.0 / pitch_mm)
         return 0.7 * surface + 0.3 * wedge
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
@@ -261,7 +310,7 @@ class WhiteOutCollapse(_WhiteOut):
         order = 0.9 * rows / thorax.height - outward(thorax, side)
         order = order + 0.06 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
         # No air is left beside the heart, or its border would be seen against it.
-        water = 0.9 + 0.1 * exp(-distance_to_organs(thorax, side) / BESIDE)
+        water = 0.9 + 0.1 * _beside(thorax, side)
         return water * cloudy(order, thorax, side, extent, draws, edge_px=(2.5 / pitch_mm, 9.0 / pitch_mm))
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
@@ -287,35 +336,60 @@ class WhiteOutMass(_WhiteOut):
     display = "white-out by a mass"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        side = side_of(draws)
-        rows, _ = coordinates(thorax.depth)
-        half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
-        row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
-        away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
-        shape = thorax.depth.shape
-        lobes = 1.0 + 0.17 * random_field(draws, "outline", shape, beta=3.2).clamp(-2.0, 2.0)
-        radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
-        # Once it is large it reaches heart and dome before it does apex and flank.
-        beside = exp(-distance_to_organs(thorax, side) / BESIDE)
-        radius = radius - TOWARD_ORGANS * beside * (radius - SMALL).clamp_min(0.0)
-        inside = radius[thorax.side(side)]
-        border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (
-            1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
-        )
-        # Here it meets aerated lung sharply, there it grows into it with strands.
-        ragged = radius * (1.0 + 0.10 * random_field(draws, "strands", shape, beta=1.8))
+        lump, side = _lump(thorax, draws.image_id, draws.seed), side_of(draws)
+        inside = thorax.seen_in(lump.radius, side)
+        (border,) = ranked(inside, max(1, round(extent * len(inside))) - 1)
+        reach = torch.tensor(border, device=inside.device) * (1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2)
         clear, vague = (
-            (MASS_RISE * (1.0 - (distance / border).square()).clamp_min(0.0).sqrt()).clamp_max(1.0)
-            for distance in (radius, ragged)
+            (MASS_RISE * (1.0 - (distance / reach).square_()).clamp_min_(0.0).sqrt_()).clamp_max_(1.0)
+            for distance in (lump.radius, lump.ragged)
         )
         clear, vague = gaussian_blur(clear, 0.8 / pitch_mm), gaussian_blur(vague, 5.0 / pitch_mm)
-        sharp = smoothstep(0.45 + 0.8 * random_field(draws, "sharpness", shape, beta=4.0))
-        texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
-        texture = texture + beside * (1.0 - texture)
-        return (sharp * clear + (1.0 - sharp) * vague) * texture * nearness(thorax, side)
+        return (lump.sharp * clear + (1.0 - lump.sharp) * vague) * lump.texture * nearness(thorax, side)
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
         return LARGEST_SHIFT_CM * max(0.0, extent - HALFWAY) / (1.0 - HALFWAY)
+
+
+@dataclass(frozen=True, eq=False)
+class _Lump:
+    """What is the same for every extent of whiteout_mass, all (H, W).
+
+    Attributes:
+        radius: distance from the middle, in radii.
+        ragged: the same with strands.
+        sharp: 1 where it meets aerated lung sharply, 0 where it grows into it.
+        texture: share of a path that is tissue where it is thick.
+    """
+
+    radius: Tensor
+    ragged: Tensor
+    sharp: Tensor
+    texture: Tensor
+
+
+@remembered(1)
+def _lump(thorax: Thorax, image_id: str, seed: int) -> _Lump:
+    draws = Draws(image_id, WhiteOutMass.name, seed, device=thorax.depth.device)
+    side = side_of(draws)
+    rows, _ = coordinates(thorax.depth)
+    half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
+    row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
+    away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
+    shape = thorax.depth.shape
+    lobes = 1.0 + 0.17 * random_field(draws, "outline", shape, beta=3.2).clamp(-2.0, 2.0)
+    radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
+    # Once it is large it reaches heart and dome before it does apex and flank.
+    beside = _beside(thorax, side)
+    radius = radius - TOWARD_ORGANS * beside * (radius - SMALL).clamp_min(0.0)
+    texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
+    return _Lump(
+        radius=radius,
+        # Here it meets aerated lung sharply, there it grows into it with strands.
+        ragged=radius * (1.0 + 0.10 * random_field(draws, "strands", shape, beta=1.8)),
+        sharp=smoothstep(0.45 + 0.8 * random_field(draws, "sharpness", shape, beta=4.0)),
+        texture=texture + beside * (1.0 - texture),
+    )
 
 
 @register
