@@ -19,8 +19,10 @@ STEEPEST = 0.62
 """By which a warp stretches or squeezes at most."""
 
 
-def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str, *, block: int = 1) -> Tensor:
-    """Shift heart and great vessels away from a side and draw the dome of that side up, in 8 bit; bones stay.
+def moved(
+    film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str, *, block: int = 1, as_bytes: bool = False
+) -> Tensor:
+    """Shift heart and great vessels away from a side and draw the dome of that side up; bones stay where they are.
 
     A smooth warp: across, neither the spine nor the chest walls move, what lies half way between them moves by the
     whole shift, less above the hila; the rise is largest at the dome in the middle of the side, and crowds the ribs
@@ -33,9 +35,10 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str,
         up_px: of the dome, likewise.
         side: "left" or "right".
         block: pixels of the film along each side of one of the mask.
+        as_bytes: whether it is wanted in 8 bit, else in floats.
     """
     height, width = thorax.lungs.shape
-    down, across, result = *coordinates(film), torch.empty_like(film, dtype=torch.uint8)
+    down, across, result = *coordinates(film), torch.empty_like(film, dtype=torch.uint8 if as_bytes else None)
     # From centre to centre: the blocks at the lower and right border may go beyond the film.
     rows = down / block + 0.5 * (film.shape[0] / block - height)
     columns = across / block + 0.5 * (film.shape[1] / block - width)
@@ -62,5 +65,6 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str,
             from_rows = (along[part] * beside).mul_(block).add_(down[part]).add_(last_row)
         from_columns = (soft * below_apex[part]).mul_(block)
         from_columns = torch.sub(across, from_columns, out=from_columns).add_(last_column)
-        result[part] = in_bytes(sampled(film, from_rows, from_columns, "border"))
+        found = sampled(film, from_rows, from_columns, "border")
+        result[part] = in_bytes(found) if as_bytes else found
     return result

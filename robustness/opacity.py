@@ -34,7 +34,7 @@ from robustness.filling import beside_first, cloudy, distance_to_organs, spread
 from robustness.filters import coordinates, gaussian_blur, smoothstep
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pleura import pleural_lungs
-from robustness.pointwise import exp
+from robustness.pointwise import exp, root
 from robustness.primitives.ordering import ranked
 from robustness.radiograph import Radiograph
 from robustness.thorax import Thorax, nearness, opacified, opacified_by, outward, random_field, thorax_of
@@ -85,6 +85,7 @@ class _WhiteOut(Perturbation):
 
     family = "opacity"
     version = 9
+    revision = 1
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
@@ -103,7 +104,7 @@ class _WhiteOut(Perturbation):
         if not moves:
             return white
         per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
-        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block)
+        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block, as_bytes=True)
 
     @abstractmethod
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
@@ -341,7 +342,7 @@ class WhiteOutMass(_WhiteOut):
         (border,) = ranked(inside, max(1, round(extent * len(inside))) - 1)
         reach = torch.tensor(border, device=inside.device) * (1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2)
         clear, vague = (
-            (MASS_RISE * (1.0 - (distance / reach).square_()).clamp_min_(0.0).sqrt_()).clamp_max_(1.0)
+            root((distance / reach).square_().neg_().add_(1.0).clamp_min_(0.0)).mul_(MASS_RISE).clamp_max_(1.0)
             for distance in (lump.radius, lump.ragged)
         )
         clear, vague = gaussian_blur(clear, 0.8 / pitch_mm), gaussian_blur(vague, 5.0 / pitch_mm)

@@ -61,6 +61,7 @@ class DiffuseDoseMatched(Perturbation):
     rank = 1
     family = "control"
     version = 9
+    revision = 1
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}

@@ -37,7 +37,7 @@ from robustness.detail import AROUND_MM, each_by_itself, outlines, ribs_among, r
 from robustness.draws import Draws
 from robustness.facts import fact
 from robustness.filters import gaussian_blur, percentiles, resize, smoothstep
-from robustness.pointwise import exp, in_bytes, is_zero, numbers, replaced
+from robustness.pointwise import exp, in_bytes, is_zero, numbers, replaced, root
 from robustness.radiograph import Radiograph
 from robustness.ribs import along_ribs
 from robustness.silhouettes import air_beside_organs, below_domes
@@ -131,7 +131,7 @@ class Aerated:
             # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
             lost = changed - typical
             lost = exp(lost, out=lost).sub_(left.square().mul_(before.signal)).clamp_min_(0.0)
-            changed = lost.div_(counts).sqrt_().mul_(grain[piece.place]).add_(changed)
+            changed = root(lost.div_(counts), out=lost).mul_(grain[piece.place]).add_(changed)
             shown = replaced(piece.display(changed, before.weight), is_zero(piece.of(share)), before.shown)
             result[piece.place] = in_bytes(shown) if as_bytes else shown
         return result
