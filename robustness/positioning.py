@@ -18,6 +18,7 @@ from robustness.draws import Draws
 from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import numbers
 from robustness.primitives.ordering import read_off
 from robustness.primitives.resampling import sampled
 from robustness.radiograph import Radiograph, strips
@@ -180,8 +181,7 @@ class LowInspiration(Perturbation):
         return f"{10.0 * level['rise']:.1f} of ten posterior ribs less"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        lungs = lungs_of(film, draws)
-        thorax = thorax_of(lungs)
+        thorax = thorax_of(lungs_of(film, draws))
         rows, columns = coordinates(film)
         middle = (film.shape[1] - 1) / 2.0
         beside = torch.maximum(thorax.left - (columns + middle), columns + middle - thorax.right)
@@ -189,7 +189,7 @@ class LowInspiration(Perturbation):
         lower = _breathed_out(thorax, level["rise"], _exposed_rows(film, thorax))[:, None] - rows
         midline = thorax.midline - middle
         heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
-        soft = gaussian_blur(lungs.float(), 2.0)
+        soft = _softened(thorax)
         moved, aerated = torch.empty_like(film), torch.empty_like(soft)
         for some in strips(film):
             source_rows = (breathing * lower[some]).add_(rows[some]).add_((film.shape[0] - 1) / 2.0)
@@ -205,6 +205,13 @@ class LowInspiration(Perturbation):
         )
 
 
+@remembered(1)
+def _softened(thorax: Thorax) -> Tensor:
+    """(H, W) its lungs with a soft outline, the same for every severity."""
+    return gaussian_blur(numbers(thorax.lungs), 2.0)
+
+
+@remembered(1)
 def _exposed_rows(film: Tensor, thorax: Thorax) -> tuple[int, int]:
     """Height of the film, and how many of its rows lie above the penumbra at the lower edge of the exposed field."""
     height = film.shape[0]
