@@ -70,6 +70,7 @@ class _Unchanging(threading.local):
 
     def __init__(self) -> None:
         self.copies: dict[tuple[object, ...], list[weakref.ref[Tensor]]] = {}
+        self.checked: set[tuple[object, ...]] = set()
 
 
 _UNCHANGING = _Unchanging()
@@ -90,6 +91,18 @@ def unchanging(*images: Tensor) -> Iterator[None]:
     finally:
         for place in places:
             _UNCHANGING.copies.pop(place, None)
+            _UNCHANGING.checked.discard(place)
+
+
+def is_checked(image: Tensor) -> bool:
+    """Whether nobody changes an image (H, W), and it was found to be in order before."""
+    return bool(_UNCHANGING.checked) and _place(image) in _UNCHANGING.checked
+
+
+def mark_checked(image: Tensor) -> None:
+    """An image (H, W) is in order; that is remembered as long as nobody changes it."""
+    if _UNCHANGING.copies and not image.is_meta and _place(image) in _UNCHANGING.copies:
+        _UNCHANGING.checked.add(_place(image))
 
 
 def _place(image: Tensor) -> tuple[object, ...]:
