@@ -55,19 +55,14 @@ class Coarse:
         block = max(1, math.ceil(math.sqrt(film.numel() / PIXELS)))
         if block == 1:
             return cls(film, draws, 1)
-        lungs = None if draws.lungs is None else _coarse_lungs(draws.lungs, block)
-        small = Draws(draws.image_id, draws.name, draws.seed, lungs=lungs, device=draws.device)
-        return cls(_coarse_film(film, block), small, block)
+        film, lungs = _coarse(film, draws.lungs, block)
+        return cls(film, Draws(draws.image_id, draws.name, draws.seed, lungs=lungs, device=draws.device), block)
 
 
-@remembered(1)
-def _coarse_film(film: Tensor, block: int) -> Tensor:
-    return _averaged(film, block)
-
-
-@remembered(1)
-def _coarse_lungs(lungs: Tensor, block: int) -> Tensor:
-    return _averaged(lungs.contiguous().view(torch.uint8) * 255, block) >= 128
+@remembered(2, "around")
+def _coarse(film: Tensor, lungs: Tensor | None, block: int) -> tuple[Tensor, Tensor | None]:
+    grey = None if lungs is None else lungs.contiguous().view(torch.uint8) * 255
+    return _averaged(film, block), None if grey is None else _averaged(grey, block) >= 128
 
 
 def _averaged(image: Tensor, block: int) -> Tensor:
@@ -176,7 +171,7 @@ def _found(piece: Piece) -> Before:
     return Before(piece.detail, exp(signal, out=signal), shown, piece.weight)
 
 
-@remembered(1)
+@remembered(2, "around")
 def _whole(film: Tensor, radiograph: Radiograph, block: int) -> Before:
     """Of all of a film."""
     detail = None if block == 1 else torch.empty_like(film)

@@ -190,7 +190,7 @@ class _Lobe:
     bronchi: Tensor
 
 
-@remembered(1)
+@remembered(1, "cause")
 def _lobe(thorax: Thorax, image_id: str, seed: int, pitch_mm: float) -> _Lobe:
     draws = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device)
     side = side_of(draws)
@@ -369,7 +369,7 @@ class _Lump:
     texture: Tensor
 
 
-@remembered(1)
+@remembered(1, "cause")
 def _lump(thorax: Thorax, image_id: str, seed: int) -> _Lump:
     draws = Draws(image_id, WhiteOutMass.name, seed, device=thorax.depth.device)
     side = side_of(draws)

@@ -107,7 +107,7 @@ class ShamOpacity(Perturbation):
         coarse = Coarse.of(film, draws)
         pitch = self.pitch_mm(film) * coarse.block
         thorax, apart, dose = lobar_twin(coarse, level["extent"], pitch, self.field_cm)
-        radiograph, room = apart.radiograph, _room(thorax, apart, coarse.film, pitch)
+        radiograph, room = apart.radiograph, _room(thorax, apart, pitch)
         if room.total < dose:
             raise PerturbationUndefined("there is less room below white outside the lungs than the dose would fill")
         place = draws.choice("place", ("abdomen", "shoulder"))
@@ -152,11 +152,11 @@ class _Room:
     total: float
 
 
-@remembered(1)
-def _room(thorax: Thorax, apart: Aerated, film: Tensor, pitch_mm: float) -> _Room:
+@remembered(1, "cause")
+def _room(thorax: Thorax, apart: Aerated, pitch_mm: float) -> _Room:
     attenuation = apart.radiograph.attenuation
     white = max(apart.white, percentiles(attenuation, 99.8)[0])
-    outside = outside_lungs(thorax, apart, film, pitch_mm)
+    outside = outside_lungs(thorax, apart, apart.radiograph.film, pitch_mm)
     room = (white - gaussian_blur(apart.base, 4.0 / pitch_mm)).clamp_min(0.0)
     below_bone = (white - attenuation).clamp_min(0.0)
     most = torch.minimum(outside * room * MOST_ROOM, below_bone)

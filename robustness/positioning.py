@@ -22,7 +22,7 @@ from robustness.pointwise import numbers
 from robustness.primitives.ordering import read_off
 from robustness.primitives.resampling import sampled
 from robustness.radiograph import Radiograph, strips
-from robustness.raw_beam import raw_beam
+from robustness.raw_beam import beam_blocks, in_pixels
 from robustness.thorax import Thorax, thorax_of
 
 SPINE_DEPTH_CM = 5.0
@@ -205,17 +205,17 @@ class LowInspiration(Perturbation):
         )
 
 
-@remembered(1)
+@remembered(2, "drawn")
 def _softened(thorax: Thorax) -> Tensor:
     """(H, W) its lungs with a soft outline, the same for every severity."""
     return gaussian_blur(numbers(thorax.lungs), 2.0)
 
 
-@remembered(1)
 def _exposed_rows(film: Tensor, thorax: Thorax) -> tuple[int, int]:
     """Height of the film, and how many of its rows lie above the penumbra at the lower edge of the exposed field."""
     height = film.shape[0]
-    exposed = torch.nonzero(raw_beam(film)[:, thorax.left : thorax.right + 1].float().mean(1) < 0.5)
+    beam = numbers(in_pixels(beam_blocks(film), film)[:, thorax.left : thorax.right + 1])
+    exposed = torch.nonzero(beam.mean(1) < 0.5)
     last = int(exposed.max()) + 1 if len(exposed) else height
     return height, max(last if last == height else last - round(0.015 * height), thorax.bottom + 1)
 
