@@ -150,7 +150,7 @@ class Before:
         detail: (H, W) attenuation that only the film itself shows; None where it is its own coarse film.
         signal: (H, W) exp(attenuation), 1 where it is typical.
         shown: (H, W) its attenuation displayed.
-        weight: (H, W) 0 in the raw beam, 1 in tissue; None where there is no raw beam.
+        weight: (H, W) 0 in the raw beam, 1 in tissue; None where there is tissue only.
     """
 
     detail: Tensor | None
@@ -161,6 +161,8 @@ class Before:
     def part(self, place: tuple[slice, slice]) -> Before:
         """Some rows and columns."""
         detail, weight = (None if one is None else one[place] for one in (self.detail, self.weight))
+        if weight is not None and float(weight.amin()) == 1.0:
+            weight = None
         return Before(detail, self.signal[place], self.shown[place], weight)
 
 

@@ -146,8 +146,8 @@ def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") 
         outside: what lies beyond the film: "border" (its border pixel), "reflection" (its mirror image), "zeros".
     """
     height, width = image.shape
-    rows, columns = rows.expand(height, width), columns.expand(height, width)
-    return sampled(image, rows + (height - 1) / 2.0, columns + (width - 1) / 2.0, outside)
+    rows, columns = rows + (height - 1) / 2.0, columns + (width - 1) / 2.0
+    return sampled(image, rows.expand(height, width), columns.expand(height, width), outside)
 
 
 def percentiles(values: Tensor, *percents: float) -> tuple[float, ...]:

@@ -190,19 +190,27 @@ class LowInspiration(Perturbation):
         midline = thorax.midline - middle
         heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
         soft = _softened(thorax)
-        moved, aerated = torch.empty_like(film), torch.empty_like(soft)
+        # Nothing of the lungs comes further off the midline than this.
+        reach = 1.0 + 0.5 * level["rise"]
+        left, right = (thorax.midline + reach * (edge - thorax.midline) for edge in (thorax.left - 8, thorax.right + 8))
+        inside = slice(max(0, math.floor(left)), max(1, math.ceil(right) + 1))
+        moved, aerated = torch.empty_like(film), torch.empty_like(soft[:, inside])
         for some in strips(film):
             source_rows = (breathing * lower[some]).add_(rows[some]).add_((film.shape[0] - 1) / 2.0)
             hill = gaussian_hill(rows[some] - heart_row, columns - midline, 0.22 * thorax.height)
             broader = hill.mul_(0.5 * level["rise"]).add_(1.0)
             source_columns = torch.div(columns - midline, broader, out=broader).add_(midline).add_(middle)
-            for image, found in ((film, moved), (soft, aerated)):
-                found[some] = sampled(image, source_rows, source_columns, "border")
+            moved[some] = sampled(film, source_rows, source_columns, "border")
+            aerated[some] = sampled(soft, *(each[:, inside] for each in (source_rows, source_columns)), "border")
         radiograph = Radiograph.of_changed(moved, draws)
         denser = self.LUNG_TISSUE * (1.0 / (1.0 - level["rise"]) - 1.0)
-        return radiograph.display_rows(
-            lambda some: (denser * smoothstep(aerated[some])).add_(radiograph.attenuation[some])
-        )
+
+        def changed(some: slice) -> Tensor:
+            attenuation = radiograph.attenuation[some].clone()
+            attenuation[:, inside].add_(denser * smoothstep(aerated[some]))
+            return attenuation
+
+        return radiograph.display_rows(changed)
 
 
 @remembered(2, "drawn")
