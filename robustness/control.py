@@ -29,7 +29,6 @@ from robustness.primitives.ordering import norm
 from robustness.radiograph import DT, Radiograph, strips
 from robustness.tone_curve import ToneCurve
 
-
 BAND = 0.25
 """Width of a band of noise (sigma), as a share of its frequency."""
 

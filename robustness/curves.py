@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -81,7 +80,10 @@ def _squared_distances(
     """As `_squared_distance`, in boxes of STRIP rows that leave out what is beyond the radius drawn."""
     reach = max(radius, THINNEST)
     pieces = _pieces(shape, points, reach)
-    top, bottom = (min(box[0].start for box, *_ in pieces), max(box[0].stop for box, *_ in pieces)) if pieces else (0, 0)
+    top, bottom = (
+        min((box[0].start for box, *_ in pieces), default=0),
+        max((box[0].stop for box, *_ in pieces), default=0),
+    )
     for first in range(top, bottom, STRIP):
         last = min(first + STRIP, bottom)
         inside = [

@@ -151,8 +151,9 @@ class WhiteOutLobar(_WhiteOut):
 @remembered(5)
 def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
     """(H, W) share of whiteout_lobar, which its controls ask for too."""
-    draws, lobe = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device), _lobe(
-        thorax, image_id, seed, pitch_mm
+    draws, lobe = (
+        Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device),
+        _lobe(thorax, image_id, seed, pitch_mm),
     )
     side = side_of(draws)
     opaque = cloudy(lobe.ragged, thorax, side, extent, draws, edge_px=(4.0 / pitch_mm, 14.0 / pitch_mm))

@@ -201,7 +201,7 @@ class LowInspiration(Perturbation):
             broader = hill.mul_(0.5 * level["rise"]).add_(1.0)
             source_columns = torch.div(columns - midline, broader, out=broader).add_(midline).add_(middle)
             moved[some] = sampled(film, source_rows, source_columns, "border")
-            aerated[some] = sampled(soft, *(each[:, inside] for each in (source_rows, source_columns)), "border")
+            aerated[some] = sampled(soft, source_rows[:, inside], source_columns[:, inside], "border")
         radiograph = Radiograph.of_changed(moved, draws)
         denser = self.LUNG_TISSUE * (1.0 / (1.0 - level["rise"]) - 1.0)
 
