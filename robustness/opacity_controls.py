@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from robustness.coarse import Coarse, pieces
+from robustness.consolidation import side_of
 from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.filters import coordinates, gaussian_blur, percentiles, smoothstep
-from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar, side_of
+from robustness.opacity import EXTENTS, SOURCE, WhiteOutLobar
 from robustness.perturbation import Level, Perturbation, PerturbationUndefined, register
 from robustness.pleura import pleural_lungs
 from robustness.pointwise import exp, in_bytes, numbers
