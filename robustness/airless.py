@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.filters import gaussian_blur, resize
+from robustness.pointwise import numbers
 from robustness.radiograph import Radiograph
 from robustness.thorax import LUNG_DEPTH_CM, PLEURA, Thorax
 
@@ -40,8 +41,8 @@ def soft_tissue(thorax: Thorax, radiograph: Radiograph, base: Tensor, seen: Tens
     height, width = base.shape
     scale = GRID / min(height, width)
     rows, columns = max(8, round(height * scale)), max(8, round(width * scale))
-    lungs = gaussian_blur(seen.float(), PLEURA * thorax.height) > 0.02
-    known = (~(lungs | radiograph.beam)).float()
+    lungs = gaussian_blur(numbers(seen), PLEURA * thorax.height) > 0.02
+    known = numbers(~(lungs | radiograph.beam))
     weight = cv2.resize(known.numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
     summed = cv2.resize((base * known).numpy(), (columns, rows), interpolation=cv2.INTER_AREA)
     values = summed / np.maximum(weight, 1e-3)

@@ -37,7 +37,9 @@ def laid_over(film: Tensor, added: Tensor, draws: Draws, top: int = 0, left: int
     """
     beam_blocks(film)  # only to refuse a film that shows no tissue
     gamma, inside = tone(draws), places(added)
-    under = (inside // added.shape[1] + top) * film.shape[1] + inside % added.shape[1] + left
+    under = inside
+    if added.shape != film.shape:
+        under = (inside // added.shape[1] + top) * film.shape[1] + inside % added.shape[1] + left
     covered = power(taken(film, under), 1.0 / gamma)
     covered.add_(taken(added, inside), alpha=1.0 / DT).clamp_(0.0, 1.0)
     drawn = in_bytes(power(covered, gamma, out=covered)).reshape(-1)

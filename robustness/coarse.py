@@ -21,8 +21,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.pointwise import affine
+from robustness.pointwise import affine, exp
 from robustness.primitives.resampling import averaged, continued, interpolated
 from robustness.radiograph import DT, T0, Radiograph
 
@@ -30,6 +31,8 @@ PIXELS = 512 * 768
 """Most pixels of a coarse film: of a child's chest, two a millimetre."""
 PIECE = 2**17
 """Pixels of a piece: a few images of this size stay in the processor's cache."""
+REMEMBERED = 2**21
+"""Most pixels of a film of which it is remembered how it was, in up to four images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +55,14 @@ class Coarse:
         block = max(1, math.ceil(math.sqrt(film.numel() / PIXELS)))
         if block == 1:
             return cls(film, draws, 1)
-        lungs = draws.lungs
-        if lungs is not None:
-            grey = lungs.contiguous().view(torch.uint8) * 255
-            lungs = _averaged(grey, block) >= 128
-        small = Draws(draws.image_id, draws.name, draws.seed, lungs=lungs, device=draws.device)
-        return cls(_averaged(film, block), small, block)
+        film, lungs = _coarse(film, draws.lungs, block)
+        return cls(film, Draws(draws.image_id, draws.name, draws.seed, lungs=lungs, device=draws.device), block)
+
+
+@remembered(2, "around")
+def _coarse(film: Tensor, lungs: Tensor | None, block: int) -> tuple[Tensor, Tensor | None]:
+    grey = None if lungs is None else lungs.contiguous().view(torch.uint8) * 255
+    return _averaged(film, block), None if grey is None else _averaged(grey, block) >= 128
 
 
 def _averaged(image: Tensor, block: int) -> Tensor:
@@ -103,31 +108,86 @@ class Piece:
         if self.block == 1:
             return image[self.place]
         # With a pixel more on each side, the border pixel continued, so that pieces fit together.
-        lines, posts = (
-            torch.arange(span.start - 1, span.stop + 1, device=image.device).clamp_(0, size - 1)
-            for span, size in zip((self.rows, self.columns), image.shape, strict=True)
-        )
-        part = image.index_select(0, lines).index_select(1, posts)
+        part = image
+        for dim, (span, size) in enumerate(zip((self.rows, self.columns), image.shape, strict=True)):
+            if span.start > 0 and span.stop < size:
+                part = part.narrow(dim, span.start - 1, span.stop - span.start + 2)
+            else:
+                places = torch.arange(span.start - 1, span.stop + 1, device=image.device)
+                part = part.index_select(dim, places.clamp_(0, size - 1))
         large = interpolated(part, part.shape[0] * self.block, part.shape[1] * self.block)
         height, width = (span.stop - span.start for span in self.place)
         return large[self.block : self.block + height, self.block : self.block + width]
 
-    def refined(self, changed: Tensor, kept: Tensor | float = 1.0) -> Tensor:
-        """(rows, columns) attenuation of the film where that of the coarse film is `changed`.
+    @cached_property
+    def detail(self) -> Tensor | None:
+        """(rows, columns) attenuation that only the film itself shows; None where it is its own coarse film."""
+        return None if self.block == 1 else self.attenuation - self.of(self.radiograph.attenuation)
 
-        Args:
-            changed: (h, w) attenuation.
-            kept: share of what only the film itself shows that is left, a number or (rows, columns).
-        """
-        if self.block == 1:
-            return changed[self.place]
-        return self.of(changed) + kept * (self.attenuation - self.of(self.radiograph.attenuation))
+    @cached_property
+    def weight(self) -> Tensor | None:
+        """(rows, columns) of the film, 0 in the raw beam, 1 in tissue; None where there is no raw beam."""
+        return None if self.radiograph.weight is None else self.of(self.radiograph.weight)
 
-    def display(self, attenuation: Tensor) -> Tensor:
-        """(rows, columns) attenuation to film, raw beam as it was; see `Radiograph.display`."""
-        shown = self.radiograph.toned((attenuation - T0).div_(DT))
-        weight = self.radiograph.weight
-        return shown if weight is None else torch.lerp(self.film[self.place], shown, self.of(weight), out=shown)
+    def display(self, attenuation: Tensor, weight: Tensor | None) -> Tensor:
+        """(rows, columns) attenuation, which is overwritten, to film, raw beam as it was; see `Radiograph.display`."""
+        shown = self.radiograph.toned(attenuation.sub_(T0).div_(DT))
+        return shown if weight is None else torch.lerp(self.film[self.place], shown, weight, out=shown)
+
+    @property
+    def before(self) -> Before:
+        """The film there as it was: a part of what is remembered, or found anew where the film is too large for it."""
+        if self.film.numel() > REMEMBERED:
+            return _found(self)
+        return _whole(self.film, self.radiograph, self.block).part(self.place)
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """A film, or a part of it, before anything is changed: what every change asks for again.
+
+    Attributes:
+        detail: (H, W) attenuation that only the film itself shows; None where it is its own coarse film.
+        signal: (H, W) exp(attenuation), 1 where it is typical.
+        shown: (H, W) its attenuation displayed.
+        weight: (H, W) 0 in the raw beam, 1 in tissue; None where there is tissue only.
+    """
+
+    detail: Tensor | None
+    signal: Tensor
+    shown: Tensor
+    weight: Tensor | None
+
+    def part(self, place: tuple[slice, slice]) -> Before:
+        """Some rows and columns."""
+        detail, weight = (None if one is None else one[place] for one in (self.detail, self.weight))
+        if weight is not None and float(weight.amin()) == 1.0:
+            weight = None
+        return Before(detail, self.signal[place], self.shown[place], weight)
+
+
+def _found(piece: Piece) -> Before:
+    attenuation = piece.attenuation
+    signal = attenuation + math.log(piece.radiograph.typical_intensity)
+    shown = piece.display(attenuation.clone(), piece.weight)
+    return Before(piece.detail, exp(signal, out=signal), shown, piece.weight)
+
+
+@remembered(2, "around")
+def _whole(film: Tensor, radiograph: Radiograph, block: int) -> Before:
+    """Of all of a film."""
+    detail = None if block == 1 else torch.empty_like(film)
+    weight = None if radiograph.weight is None else torch.empty_like(film)
+    whole = Before(detail, torch.empty_like(film), torch.empty_like(film), weight)
+    for piece in pieces(film, radiograph, block):
+        found = _found(piece)
+        for image, part in (
+            *((whole.detail, found.detail), (whole.weight, found.weight)),
+            *((whole.signal, found.signal), (whole.shown, found.shown)),
+        ):
+            if image is not None and part is not None:
+                image[piece.place] = part
+    return whole
 
 
 def pieces(film: Tensor, radiograph: Radiograph, block: int, where: Tensor | None = None) -> Iterator[Piece]:
@@ -141,10 +201,22 @@ def pieces(film: Tensor, radiograph: Radiograph, block: int, where: Tensor | Non
     """
     rows, columns = (slice(0, size) for size in radiograph.film.shape)
     if where is not None:
-        rows, columns = (_span(where.any(dim=dim)) for dim in (1, 0))
+        rows, columns = _box(where)
     step = max(1, PIECE // max(1, (columns.stop - columns.start) * block**2))
     for first in range(rows.start, rows.stop, step):
         yield Piece(film, radiograph, block, slice(first, min(first + step, rows.stop)), columns)
+
+
+def neighbourhood(where: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the pixels (h, w) that are true, and one more on each side where there is one."""
+    spans = zip(_box(where), where.shape, strict=True)
+    rows, columns = (slice(max(span.start - 1, 0), min(span.stop + 1, size)) for span, size in spans)
+    return rows, columns
+
+
+def _box(where: Tensor) -> tuple[slice, slice]:
+    rows, columns = (_span(where.view(torch.uint8).amax(dim)) for dim in (1, 0))  # far faster than `any`
+    return rows, columns
 
 
 def _span(occupied: Tensor) -> slice:

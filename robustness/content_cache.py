@@ -70,6 +70,7 @@ class _Unchanging(threading.local):
 
     def __init__(self) -> None:
         self.copies: dict[tuple[object, ...], list[weakref.ref[Tensor]]] = {}
+        self.checked: set[tuple[object, ...]] = set()
 
 
 _UNCHANGING = _Unchanging()
@@ -90,6 +91,18 @@ def unchanging(*images: Tensor) -> Iterator[None]:
     finally:
         for place in places:
             _UNCHANGING.copies.pop(place, None)
+            _UNCHANGING.checked.discard(place)
+
+
+def is_checked(image: Tensor) -> bool:
+    """Whether nobody changes an image (H, W), and it was found to be in order before."""
+    return bool(_UNCHANGING.checked) and _place(image) in _UNCHANGING.checked
+
+
+def mark_checked(image: Tensor) -> None:
+    """An image (H, W) is in order; that is remembered as long as nobody changes it."""
+    if _UNCHANGING.copies and not image.is_meta and _place(image) in _UNCHANGING.copies:
+        _UNCHANGING.checked.add(_place(image))
 
 
 def _place(image: Tensor) -> tuple[object, ...]:
@@ -161,11 +174,13 @@ def _same(known: object, given: object) -> bool:
 
 
 def _copied(image: Tensor) -> Tensor:
-    """A copy that nobody else can change."""
-    copy = image.detach().clone()
+    """A copy that nobody else can change; of an image that nobody changes one that is there already."""
     copies = _UNCHANGING.copies.get(_place(image)) if _UNCHANGING.copies else None
-    if copies is not None:
-        copies.append(weakref.ref(copy))
+    copy = next((known for one in copies or () if (known := one()) is not None), None)
+    if copy is None:
+        copy = image.detach().clone()
+        if copies is not None:
+            copies.append(weakref.ref(copy))
     return copy
 
 
@@ -176,12 +191,20 @@ def _size(known: object) -> int:
 
 def _images(known: object) -> dict[int, int]:
     """Where the memory of images begins and how many bytes it has; in tuples, arrays and dataclasses, too."""
-    if isinstance(known, Tensor):
-        return {known.untyped_storage().data_ptr(): known.untyped_storage().nbytes()}
-    if isinstance(known, np.ndarray):
-        return {known.ctypes.data: known.nbytes}
-    parts = known if isinstance(known, tuple | list) else vars(known).values() if is_dataclass(known) else ()
-    return {place: size for part in parts for place, size in _images(part).items()}
+    images: dict[int, int] = {}
+    parts = [known]
+    while parts:
+        one = parts.pop()
+        if isinstance(one, Tensor):
+            storage = one.untyped_storage()
+            images[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(one, np.ndarray):
+            images[one.ctypes.data] = one.nbytes
+        elif isinstance(one, tuple | list):
+            parts.extend(one)
+        elif is_dataclass(one):
+            parts.extend(vars(one).values())
+    return images
 
 
 def _bytes(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.int64]]:

@@ -29,6 +29,9 @@ from robustness.primitives.ordering import norm
 from robustness.radiograph import DT, Radiograph, strips
 from robustness.tone_curve import ToneCurve
 
+BAND = 0.25
+"""Width of a band of noise (sigma), as a share of its frequency."""
+
 
 class _InsteadOfStripes(Perturbation):
     """Noise with the root mean square of the stripes the same film would get, faded by scatter in the same way.
@@ -48,16 +51,22 @@ class _InsteadOfStripes(Perturbation):
     }
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        stripes = GridStripes().pattern(film, level, draws.twin(GridStripes.name))
         noise = self.noise(film, level, draws)
-        energy = math.hypot(*(norm(stripes(rows)) for rows in strips(film)))
-        scale = energy / max(norm(noise), 1e-6)
+        scale = _energy(draws.twin(GridStripes.name).source, film.shape, level) / max(norm(noise), 1e-6)
         radiograph, pitch = Radiograph.of(film, draws), self.pitch_mm(film)
         return modulated(radiograph, level["amplitude"], lambda rows: noise[rows] * scale, pitch)
 
     @abstractmethod
     def noise(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
         """(H, W) noise of any scale; it is not changed in place."""
+
+
+@remembered(5)
+def _energy(source: Source, shape: torch.Size, level: Level) -> float:
+    """Root of the sum of squares of the stripes of a film, which all that stand in their place ask for."""
+    film = torch.empty((), device=source.device).expand(shape)
+    stripes = GridStripes().pattern(film, level, source.draws)
+    return math.hypot(*(norm(stripes(rows)) for rows in strips(film)))
 
 
 @register
@@ -92,8 +101,16 @@ class StripesAsBandNoise(_InsteadOfStripes):
         twin = draws.twin(GridStripes.name)
         frequency = MODEL_SIDE / min(film.shape) / twin.uniform("period", *level["period"])
         spectrum, radius = _spectrum(draws.source, film.shape)
-        ring = (radius - frequency).div_(0.25 * frequency).square_().mul_(-0.5)
-        noise: Tensor = torch.fft.irfft2(spectrum * exp(ring, out=ring), s=tuple(film.shape))
+        # Waves further off the ring than 13 sigmas, exp(-84), are no part of a last digit: mostly there are none left.
+        height, width = film.shape
+        reach = frequency * (1.0 + BAND * 13.0)
+        rows, columns = (min(int(reach * side) + 2, most) for side, most in zip(film.shape, radius.shape, strict=True))
+        kept = spectrum.new_zeros(height, columns)
+        both = (slice(0, rows), slice(height - rows, height)) if 2 * rows < height else (slice(0, height),)
+        for part in both:
+            ring = (radius[part, :columns] - frequency).div_(BAND * frequency).square_().mul_(-0.5)
+            torch.mul(spectrum[part, :columns], exp(ring, out=ring), out=kept[part])
+        noise: Tensor = torch.fft.irfft(torch.fft.ifft(kept, dim=0), n=width, dim=1)
         return noise
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from robustness.pointwise import root
 
+STRIP = 96
+"""Rows of a film in which a long tube is drawn at once."""
 Point = tuple[float, float]
 Box = tuple[slice, slice]
 Piece = tuple[Box, NDArray[np.float32], NDArray[np.float32]]
@@ -44,12 +46,9 @@ def chords(
     """
     total = torch.zeros(shape, device=device)
     for points, radius in curves:
-        drawn = max(radius, THINNEST)
-        squared = _squared_distance(shape, np.asarray(points, dtype=np.float32), drawn, device)
-        if squared is None:
-            continue
-        box, distance = squared
-        total[box] += _through(distance, radius)
+        # Of a long tube across a film little of the box around it is near: so strip by strip.
+        for box, distance in _squared_distances(shape, np.asarray(points, dtype=np.float32), radius, device):
+            total[box] += _through(distance, radius)
     return total
 
 
@@ -75,21 +74,56 @@ def _through(squared: Tensor, radius: float) -> Tensor:
     return root(inside, out=inside).mul_(2.0).mul_((radius / drawn) ** 2)
 
 
+def _squared_distances(
+    shape: tuple[int, ...], points: NDArray[np.float32], radius: float, device: torch.device | str
+) -> Iterator[tuple[Box, Tensor]]:
+    """As `_squared_distance`, in boxes of STRIP rows that leave out what is beyond the radius drawn."""
+    reach = max(radius, THINNEST)
+    pieces = _pieces(shape, points, reach)
+    top, bottom = (
+        min((box[0].start for box, *_ in pieces), default=0),
+        max((box[0].stop for box, *_ in pieces), default=0),
+    )
+    for first in range(top, bottom, STRIP):
+        last = min(first + STRIP, bottom)
+        inside = [
+            ((slice(max(first, box[0].start), min(last, box[0].stop)), box[1]), start, end)
+            for box, start, end in pieces
+            if box[0].start < last and box[0].stop > first
+        ]
+        if inside:
+            columns = slice(min(box[1].start for box, *_ in inside), max(box[1].stop for box, *_ in inside))
+            strip = slice(first, last), columns
+            yield strip, _nearest(strip, inside, reach, device)
+
+
 def _squared_distance(
     shape: tuple[int, ...], points: NDArray[np.float32], reach: float, device: torch.device | str
 ) -> tuple[Box, Tensor] | None:
     """Squared distance to a polyline, right within `reach`, in the box around it; None if it lies off the film."""
     box = box_around(shape, points, reach)
-    if box is None:
-        return None
-    rows, columns = box
-    pieces = [
-        (piece, start, end)
-        for start, end in itertools.pairwise(points)
-        if (piece := box_around(shape, np.stack([start, end]), reach))
+    return None if box is None else (box, _nearest(box, _pieces(shape, points, reach), reach, device))
+
+
+def _pieces(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> list[Piece]:
+    """The straight pieces of a polyline that are seen, each with the box around it, as of `box_around`."""
+    starts, ends = points[:-1], points[1:]
+    low = np.floor(np.minimum(starts, ends) - reach).astype(int).clip(0)
+    high = (np.ceil(np.maximum(starts, ends) + reach).astype(int) + 1).clip(max=shape)
+    corners = zip(low.tolist(), high.tolist(), strict=True)
+    boxes = ((slice(top, bottom), slice(left, right)) for (top, left), (bottom, right) in corners)
+    return [
+        (box, start, end)
+        for box, start, end in zip(boxes, starts, ends, strict=True)
+        if box[0].start < box[0].stop and box[1].start < box[1].stop
     ]
+
+
+def _nearest(box: Box, pieces: list[Piece], reach: float, device: torch.device | str) -> Tensor:
+    """Squared distance to the nearest of some pieces, at most that of `reach`."""
+    rows, columns = box
     if torch.device(device).type != "cpu":
-        return box, _in_torch(box, pieces, reach, device)
+        return _in_torch(box, pieces, reach, device)
     nearest = np.full((rows.stop - rows.start, columns.stop - columns.start), reach**2, dtype=np.float32)
     for piece, start, end in pieces:
         y = np.arange(piece[0].start, piece[0].stop, dtype=np.float32)[:, None] - start[0]
@@ -101,7 +135,7 @@ def _squared_distance(
         top, left = piece[0].start - rows.start, piece[1].start - columns.start
         part = nearest[top : top + distance.shape[0], left : left + distance.shape[1]]
         np.minimum(part, distance, out=part)
-    return box, torch.from_numpy(nearest)
+    return torch.from_numpy(nearest)
 
 
 def _in_torch(box: Box, pieces: list[Piece], reach: float, device: torch.device | str) -> Tensor:
@@ -123,10 +157,9 @@ def _in_torch(box: Box, pieces: list[Piece], reach: float, device: torch.device 
 
 def box_around(shape: tuple[int, ...], points: NDArray[np.float32], reach: float) -> Box | None:
     """Rows and columns within `reach` of the bounding box of the points, cut at the film."""
-    low = np.floor(points.min(axis=0) - reach).astype(int)
-    high = np.ceil(points.max(axis=0) + reach).astype(int) + 1
-    top, left = max(0, int(low[0])), max(0, int(low[1]))
-    bottom, right = min(shape[0], int(high[0])), min(shape[1], int(high[1]))
+    low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
+    top, left = (max(0, math.floor(side)) for side in low)
+    bottom, right = (min(size, math.ceil(side) + 1) for size, side in zip(shape, high, strict=True))
     if top >= bottom or left >= right:
         return None
     return slice(top, bottom), slice(left, right)

@@ -116,11 +116,11 @@ def outline_in(rest: Tensor, seen: Tensor, pitch_mm: float) -> Tensor:
     place = signed * np.float32(pitch_mm / STEP_MM)
     found = torch.zeros_like(rest)
     for step in range(-STEPS, STEPS + 1):
-        here = torch.from_numpy(np.maximum(0.0, 1.0 - np.abs(place - np.float32(step))))
-        mean = gaussian_blur(rest * here, ALONG_MM / pitch_mm) / gaussian_blur(here, ALONG_MM / pitch_mm).clamp_min(
-            1e-3
-        )
-        found += here * mean
+        off = np.abs(place - np.float32(step))
+        here = torch.from_numpy(np.maximum(0.0, np.subtract(1.0, off, out=off), out=off))
+        mean = gaussian_blur(rest * here, ALONG_MM / pitch_mm)
+        mean = torch.div(mean, gaussian_blur(here, ALONG_MM / pitch_mm).clamp_min(1e-3))
+        found += mean.mul_(here)
     return found
 
 

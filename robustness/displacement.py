@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustness.coarse import PIECE
 from robustness.filters import coordinates, smoothstep
+from robustness.pointwise import in_bytes
 from robustness.primitives.resampling import sampled
 from robustness.thorax import Thorax
 
@@ -18,7 +19,9 @@ STEEPEST = 0.62
 """By which a warp stretches or squeezes at most."""
 
 
-def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str, *, block: int = 1) -> Tensor:
+def moved(
+    film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str, *, block: int = 1, as_bytes: bool = False
+) -> Tensor:
     """Shift heart and great vessels away from a side and draw the dome of that side up; bones stay where they are.
 
     A smooth warp: across, neither the spine nor the chest walls move, what lies half way between them moves by the
@@ -32,9 +35,10 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str,
         up_px: of the dome, likewise.
         side: "left" or "right".
         block: pixels of the film along each side of one of the mask.
+        as_bytes: whether it is wanted in 8 bit, else in floats.
     """
     height, width = thorax.lungs.shape
-    down, across, result = *coordinates(film), torch.empty_like(film)
+    down, across, result = *coordinates(film), torch.empty_like(film, dtype=torch.uint8 if as_bytes else None)
     # From centre to centre: the blocks at the lower and right border may go beyond the film.
     rows = down / block + 0.5 * (film.shape[0] / block - height)
     columns = across / block + 0.5 * (film.shape[1] / block - width)
@@ -54,8 +58,13 @@ def moved(film: Tensor, thorax: Thorax, away_px: float, up_px: float, side: str,
     along = min(up_px, max(room, 0.0) / 3.0) * along
     beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
     step = max(1, PIECE // film.shape[1])
+    last_row, last_column = (film.shape[0] - 1) / 2.0, (film.shape[1] - 1) / 2.0
     for part in (slice(first, first + step) for first in range(0, len(film), step)):
-        from_rows = down[part] + block * (along[part] * beside) + (film.shape[0] - 1) / 2.0
-        from_columns = across - block * (soft * below_apex[part]) + (film.shape[1] - 1) / 2.0
-        result[part] = sampled(film, from_rows, from_columns, "border")
+        from_rows = down[part] + last_row
+        if up_px:
+            from_rows = (along[part] * beside).mul_(block).add_(down[part]).add_(last_row)
+        from_columns = (soft * below_apex[part]).mul_(block)
+        from_columns = torch.sub(across, from_columns, out=from_columns).add_(last_column)
+        found = sampled(film, from_rows, from_columns, "border")
+        result[part] = in_bytes(found) if as_bytes else found
     return result

@@ -21,6 +21,7 @@ from robustness.content_cache import remembered
 from robustness.draws import Draws, Source
 from robustness.filters import gaussian_blur, gaussian_kernel
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import root
 from robustness.quantum_noise import added_quantum_noise, poisson
 from robustness.radiograph import DT, Radiograph, attenuation_of
 from robustness.scatter import scatter
@@ -93,6 +94,7 @@ class Underexposure(Perturbation):
     name = "underexposure"
     family = "exposure"
     version = 5
+    revision = 1
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -140,6 +142,7 @@ class UnderexposureStress(Perturbation):
     presets = ("quick", "standard")
     family = "exposure"
     version = 4
+    revision = 1
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
     levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
     units: ClassVar = {"photons": "{} photons per pixel"}
@@ -175,6 +178,7 @@ class UnderexposureFixedWindow(Perturbation):
     presets = ("quick", "standard")
     family = "exposure"
     version = 6
+    revision = 1
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -295,6 +299,7 @@ class ElectronicNoise(Perturbation):
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
     version = 4
+    revision = 1
     source = "additive Gaussian read-out noise, independent of the signal"
     levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
     units: ClassVar = {"sigma": "read-out noise {} of the photon noise at full exposure", "dose": "{} of the exposure"}
@@ -317,7 +322,7 @@ class ElectronicNoise(Perturbation):
                 return grainy.add_(electronic[rows], alpha=spread).clamp_min_(least)
             # The sum of two independent normal numbers is one, of the sum of their variances.
             variance = intensity[rows] * (typical / counts * (1.0 / level["dose"] - 1.0))
-            both: Tensor = variance.add_(spread**2).sqrt_().mul_(electronic[rows])
+            both = root(variance.add_(spread**2), out=variance).mul_(electronic[rows])
             return both.add_(intensity[rows]).clamp_min_(least)
 
         return radiograph.display_auto(noisy)
@@ -338,6 +343,7 @@ class BadPortable(Perturbation):
     display = "poor portable film"
     family = "exposure"
     version = 5
+    revision = 1
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}

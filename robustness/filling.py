@@ -13,7 +13,7 @@ from torch import Tensor
 from robustness.draws import Draws
 from robustness.facts import fact
 from robustness.filters import coordinates, smoothstep
-from robustness.thorax import Thorax, opacified, outward, random_field
+from robustness.thorax import Thorax, opacified_by, outward, random_field
 
 NARROW = 0.035
 """Half the width of what is too narrow to be heart or dome, in heights of the lungs."""
@@ -34,7 +34,9 @@ def cloudy(
         draws: where the softness comes from, the same for every extent.
         edge_px: least and largest sigma, in pixels.
     """
-    sharp, vague = (opacified(order, thorax, side, extent, sigma) for sigma in edge_px)
+    sharp, vague = opacified_by(order, thorax, side, extent, *edge_px)
+    if sharp is vague:
+        return sharp
     return sharp + smoothstep(0.4 + 0.35 * random_field(draws, "softness", order.shape, beta=2.2)) * (vague - sharp)
 
 

@@ -49,11 +49,23 @@ def blurred_bytes(grey: Tensor, sigma: float) -> Tensor:
     return convolved(grey, _kernel(sigma))
 
 
-def blur_within(image: Tensor, region: Tensor, sigma: float) -> Tensor:
-    """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region."""
-    covered, size = _blurred_blocks(image * region, sigma)
-    covered /= _blurred_blocks(region, sigma)[0].clamp_min(1e-3)
-    return _enlarged(covered, size, image.shape)
+def blur_within(image: Tensor, region: Tensor, sigma: float, covered: Tensor | None = None) -> Tensor:
+    """Blur (H, W) with a Gaussian over a region only, 0 or 1 (H, W): the mean of what it covers of the region.
+
+    Args:
+        image: (H, W).
+        region: (H, W).
+        sigma: in pixels.
+        covered: `covered_of` the region, where it is known already.
+    """
+    found, size = _blurred_blocks(image * region, sigma)
+    found /= covered_of(region, sigma) if covered is None else covered
+    return _enlarged(found, size, image.shape)
+
+
+def covered_of(region: Tensor, sigma: float) -> Tensor:
+    """What a Gaussian covers of a region, 0 or 1 (H, W), at the resolution of `blur_within`; nowhere nothing."""
+    return _blurred_blocks(region, sigma)[0].clamp_min(1e-3)
 
 
 def blur_within_blocks(image: Tensor, blocks: Tensor, sigma: float) -> Tensor:
@@ -134,8 +146,8 @@ def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") 
         outside: what lies beyond the film: "border" (its border pixel), "reflection" (its mirror image), "zeros".
     """
     height, width = image.shape
-    rows, columns = rows.expand(height, width), columns.expand(height, width)
-    return sampled(image, rows + (height - 1) / 2.0, columns + (width - 1) / 2.0, outside)
+    rows, columns = rows + (height - 1) / 2.0, columns + (width - 1) / 2.0
+    return sampled(image, rows.expand(height, width), columns.expand(height, width), outside)
 
 
 def percentiles(values: Tensor, *percents: float) -> tuple[float, ...]:

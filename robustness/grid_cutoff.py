@@ -20,6 +20,7 @@ from robustness.draws import Draws, Source
 from robustness.exposure import detector_noise
 from robustness.filters import centred, coordinates, smoothstep
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import root
 from robustness.radiograph import Radiograph, Rows, attenuation_of
 from robustness.scatter import spread
 
@@ -37,6 +38,7 @@ class _Cutoff(Perturbation):
     """
 
     version = 6
+    revision = 1
     units: ClassVar = {
         "off_centre_cm": "{} cm off centre",
         "tilt_deg": "tilted {} degrees",
@@ -73,7 +75,7 @@ class _Cutoff(Perturbation):
             # Noise of the photons that are left, less the noise the film already shows (now scaled by `kept`).
             left = intensity[rows] * kept
             missing = (1.0 - kept).mul_(left).mul_(a_photon)
-            return left.add_(missing.sqrt_().mul_(noise[rows])).clamp_min_(1e-6)
+            return left.add_(root(missing, out=missing).mul_(noise[rows])).clamp_min_(1e-6)
 
         return self.shown(radiograph, cut)
 

@@ -17,25 +17,27 @@ A whole white hemithorax is rarely pneumonia, so the right answer of a classifie
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from robustness.coarse import Coarse
+from robustness.consolidation import HALFWAY, LOBAR, SMALL, TOWARD_ORGANS, consolidated, near_organs, side_of
 from robustness.content_cache import remembered
-from robustness.curves import Point, chords
 from robustness.displacement import moved
 from robustness.draws import Draws
-from robustness.filling import beside_first, cloudy, distance_to_organs, spread
+from robustness.filling import beside_first, cloudy, spread
 from robustness.filters import coordinates, gaussian_blur, smoothstep
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pleura import pleural_lungs
-from robustness.pointwise import exp
+from robustness.pointwise import root
+from robustness.primitives.ordering import ranked
 from robustness.radiograph import Radiograph
-from robustness.thorax import Thorax, nearness, opacified, outward, random_field, thorax_of
+from robustness.thorax import Thorax, nearness, opacified, opacified_by, outward, random_field, thorax_of
 from robustness.water_path import CHILD_FIELD_CM, aerated
 
 EXTENTS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -48,13 +50,6 @@ LARGEST_RISE_CM = 2.0
 
 VEIL, SUPINE_VEIL = 0.25, 0.5
 """Share of the water that is the same everywhere, if it has no border, and if it is fluid behind a lung."""
-BESIDE = 0.12
-"""Distance from heart and dome, in heights of the lungs, over which a consolidation gets places that hold air."""
-SPARED = 0.6
-"""Share of the air that is left in the airiest places of a lung of which next to nothing is consolidated."""
-TOWARD_ORGANS, SMALL, HALFWAY = 0.35, 0.3, 0.5
-"""By how much sooner heart and dome are reached by a large opacity: a mass of more than such a radius (half widths), or
-a consolidation that is on its way from base to apex beyond such a height (heights of the lungs)."""
 MASS_RISE = 1.6
 """Thickness of a mass over that of the lung, in its middle; what is more than the lung is deep counts as all of it."""
 
@@ -83,6 +78,7 @@ class _WhiteOut(Perturbation):
 
     family = "opacity"
     version = 9
+    revision = 1
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}
@@ -94,12 +90,14 @@ class _WhiteOut(Perturbation):
         radiograph = Radiograph.of(coarse.film, draws)
         share = self.share(thorax, extent, coarse.draws, pitch)
         counts = radiograph.counts(self.pitch_mm(film))
-        white = aerated(thorax, radiograph, pitch, self.field_cm).filled(share, draws, counts, film, coarse.block)
         shift, rise = self.shift_cm(extent, draws), self.rise_cm(extent)
-        if not shift and not rise:
+        moves = bool(shift or rise)
+        apart = aerated(thorax, radiograph, pitch, self.field_cm)
+        white = apart.filled(share, draws, counts, film, coarse.block, as_bytes=not moves)
+        if not moves:
             return white
         per_cm = 10.0 / pitch * self.field_cm / CHILD_FIELD_CM
-        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block)
+        return moved(white, thorax, shift * per_cm, rise * per_cm, side_of(draws), block=coarse.block, as_bytes=True)
 
     @abstractmethod
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
@@ -112,11 +110,6 @@ class _WhiteOut(Perturbation):
     def rise_cm(self, extent: float) -> float:
         """How far the dome of the opaque side is drawn up."""
         return 0.0 * extent
-
-
-def side_of(draws: Draws) -> str:
-    """Side of the film ("left", "right") on which a film gets its opacity, whatever the cause."""
-    return draws.twin("whiteout").choice("side", ("left", "right"))
 
 
 @register
@@ -134,73 +127,13 @@ class WhiteOutLobar(_WhiteOut):
     water_cm: mean thickness of the water over that side of a child, 1.1 to 5.3 cm.
     """
 
-    name = "whiteout_lobar"
+    name = LOBAR
     display = "lobar white-out"
     presets = ("quick", "standard")
     levels = levels_of(0.95)
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        return _consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
-
-
-@remembered(5)
-def _consolidated(thorax: Thorax, extent: float, image_id: str, seed: int, pitch_mm: float) -> Tensor:
-    """(H, W) share of whiteout_lobar, which its controls ask for too."""
-    draws = Draws(image_id, WhiteOutLobar.name, seed, device=thorax.depth.device)
-    side = side_of(draws)
-    rows, _ = coordinates(thorax.depth)
-    shape = thorax.depth.shape
-    clouds = random_field(draws, "clouds", shape, beta=4.0)
-    away = outward(thorax, side)
-    down = (rows - thorax.top + (shape[0] - 1) / 2.0) / thorax.height
-    lower = draws.choice("lobe", ("lower", "upper"), (0.65, 0.35)) == "lower"
-    fissure, beside = draws.uniform("fissure in mm", 1.2, 2.5), exp(-distance_to_organs(thorax, side) / BESIDE)
-    if lower:
-        # The oblique fissure lies en face: the lower lobe has no border above, and reaches higher toward the spine.
-        order = down - 0.25 * away + 0.09 * clouds
-        # Once it is large it climbs along the mediastinum first.
-        order = order + TOWARD_ORGANS * beside * (HALFWAY - order).clamp_min(0.0)
-    else:
-        # Up from its lower end, then on into the lung below, beside the mediastinum first.
-        bow = draws.uniform("bow", 0.15, 0.45) * draws.choice("bowed", (-1.0, 1.0), (0.35, 0.65))
-        end = draws.uniform("end of the lobe", 0.42, 0.5) + 0.02 * clouds + bow * (0.25 - (away - 0.5).square())
-        end = end - 0.25 * bow - 0.04 * away
-        above, below = end - down, (0.35 * (down - end) + 0.45 * away + 0.12 * clouds).clamp_min(0.0)
-        order = torch.where(above >= 0.0, 1.0 - above, -below)
-    ragged = 0.05 * random_field(draws, "ragged", shape, beta=2.5)
-    opaque = cloudy(order + ragged, thorax, side, extent, draws, edge_px=(4.0 / pitch_mm, 14.0 / pitch_mm))
-    if not lower and side == "left":
-        # The right lung, in the usual display: its horizontal fissure is seen where it lies along the beam.
-        sharp = opacified(order, thorax, side, extent, fissure / pitch_mm)
-        seen = smoothstep(0.7 + 0.6 * random_field(draws, "seen", shape, beta=4.0))
-        seen = seen * exp(-0.5 * ((down - end) / 0.04).square())
-        opaque = opaque + seen * (sharp - opaque)
-    texture = (0.93 + 0.07 * random_field(draws, "texture", shape, beta=2.0)).clamp(0.7, 1.0)
-    # Until all of a lung is full, some of it holds air yet.
-    spared = smoothstep(random_field(draws, "pockets", shape, beta=3.0) - 0.3)
-    texture = texture * (1.0 - SPARED * (1.0 - extent) * spared)
-    texture = texture + beside * (1.0 - texture)
-    air = gaussian_blur(chords(shape, bronchi(thorax, side, draws, pitch_mm), thorax.depth.device), 0.6 / pitch_mm)
-    return opaque * (texture - 0.9 * air * (pitch_mm / 10.0) / thorax.depth.clamp_min(3.0)).clamp_min(0.0)
-
-
-def bronchi(thorax: Thorax, side: str, draws: Draws, pitch_mm: float) -> list[tuple[list[Point], float]]:
-    """Branching air-filled tubes from the hilum, radius 1.5 to 0.5 mm, as polylines with radii in pixels."""
-    row, column = thorax.hilum(side)
-    outward = -1.0 if side == "left" else 1.0
-    tubes: list[tuple[list[Point], float]] = []
-    ends = [(row, column, angle) for angle in (-0.9, -0.2, 0.5, 1.1)]
-    for generation, radius in enumerate((1.5, 1.1, 0.8)):
-        following = []
-        for index, (y, x, angle) in enumerate(ends):
-            label = f"bronchus {generation} {index}"
-            length = thorax.height * draws.uniform(label + " length", 0.09, 0.15)
-            bent = angle + draws.uniform(label + " bend", -0.25, 0.25)
-            end = (y + length * math.sin(bent), x + outward * length * math.cos(bent))
-            tubes.append(([(y, x), end], radius / pitch_mm))
-            following += [(*end, bent - 0.35), (*end, bent + 0.35)]
-        ends = following
-    return tubes
+        return consolidated(thorax, extent, draws.image_id, draws.seed, pitch_mm)
 
 
 @register
@@ -230,7 +163,7 @@ class WhiteOutEffusion(_WhiteOut):
         reach = draws.uniform("meniscus reach in half widths", 0.22, 0.36)
         order = rows + climb * torch.exp((away - 1.0) / reach) + 0.25 * climb * torch.exp(-away / reach)
         # Fluid is a wedge: it thins out at its surface and is deepest at the base.
-        surface, wedge = (opacified(order, thorax, side, extent, mm / pitch_mm) for mm in (9.0, 25.0))
+        surface, wedge = opacified_by(order, thorax, side, extent, 9.0 / pitch_mm, 25.0 / pitch_mm)
         return 0.7 * surface + 0.3 * wedge
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
@@ -259,7 +192,7 @@ class WhiteOutCollapse(_WhiteOut):
         order = 0.9 * rows / thorax.height - outward(thorax, side)
         order = order + 0.06 * random_field(draws, "clouds", thorax.depth.shape, beta=4.0)
         # No air is left beside the heart, or its border would be seen against it.
-        water = 0.9 + 0.1 * exp(-distance_to_organs(thorax, side) / BESIDE)
+        water = 0.9 + 0.1 * near_organs(thorax, side)
         return water * cloudy(order, thorax, side, extent, draws, edge_px=(2.5 / pitch_mm, 9.0 / pitch_mm))
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
@@ -285,35 +218,60 @@ class WhiteOutMass(_WhiteOut):
     display = "white-out by a mass"
 
     def share(self, thorax: Thorax, extent: float, draws: Draws, pitch_mm: float) -> Tensor:
-        side = side_of(draws)
-        rows, _ = coordinates(thorax.depth)
-        half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
-        row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
-        away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
-        shape = thorax.depth.shape
-        lobes = 1.0 + 0.17 * random_field(draws, "outline", shape, beta=3.2).clamp(-2.0, 2.0)
-        radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
-        # Once it is large it reaches heart and dome before it does apex and flank.
-        beside = exp(-distance_to_organs(thorax, side) / BESIDE)
-        radius = radius - TOWARD_ORGANS * beside * (radius - SMALL).clamp_min(0.0)
-        inside = radius[thorax.side(side)]
-        border = inside.kthvalue(max(1, round(extent * len(inside)))).values * (
-            1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2
-        )
-        # Here it meets aerated lung sharply, there it grows into it with strands.
-        ragged = radius * (1.0 + 0.10 * random_field(draws, "strands", shape, beta=1.8))
+        lump, side = _lump(thorax, draws.image_id, draws.seed), side_of(draws)
+        inside = thorax.seen_in(lump.radius, side)
+        (border,) = ranked(inside, max(1, round(extent * len(inside))) - 1)
+        reach = float(np.float32(border) * np.float32(1.0 + 0.5 * max(0.0, extent - 0.8) / 0.2))
         clear, vague = (
-            (MASS_RISE * (1.0 - (distance / border).square()).clamp_min(0.0).sqrt()).clamp_max(1.0)
-            for distance in (radius, ragged)
+            root((distance / reach).square_().neg_().add_(1.0).clamp_min_(0.0)).mul_(MASS_RISE).clamp_max_(1.0)
+            for distance in (lump.radius, lump.ragged)
         )
         clear, vague = gaussian_blur(clear, 0.8 / pitch_mm), gaussian_blur(vague, 5.0 / pitch_mm)
-        sharp = smoothstep(0.45 + 0.8 * random_field(draws, "sharpness", shape, beta=4.0))
-        texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
-        texture = texture + beside * (1.0 - texture)
-        return (sharp * clear + (1.0 - sharp) * vague) * texture * nearness(thorax, side)
+        return (lump.sharp * clear + (1.0 - lump.sharp) * vague) * lump.texture * nearness(thorax, side)
 
     def shift_cm(self, extent: float, draws: Draws) -> float:
         return LARGEST_SHIFT_CM * max(0.0, extent - HALFWAY) / (1.0 - HALFWAY)
+
+
+@dataclass(frozen=True, eq=False)
+class _Lump:
+    """What is the same for every extent of whiteout_mass, all (H, W).
+
+    Attributes:
+        radius: distance from the middle, in radii.
+        ragged: the same with strands.
+        sharp: 1 where it meets aerated lung sharply, 0 where it grows into it.
+        texture: share of a path that is tissue where it is thick.
+    """
+
+    radius: Tensor
+    ragged: Tensor
+    sharp: Tensor
+    texture: Tensor
+
+
+@remembered(1, "cause")
+def _lump(thorax: Thorax, image_id: str, seed: int) -> _Lump:
+    draws = Draws(image_id, WhiteOutMass.name, seed, device=thorax.depth.device)
+    side = side_of(draws)
+    rows, _ = coordinates(thorax.depth)
+    half = thorax.midline - thorax.left if side == "left" else thorax.right - thorax.midline
+    row = thorax.top + draws.uniform("row", 0.40, 0.60) * thorax.height - (thorax.depth.shape[0] - 1) / 2.0
+    away = outward(thorax, side) - draws.uniform("column", 0.45, 0.6)
+    shape = thorax.depth.shape
+    lobes = 1.0 + 0.17 * random_field(draws, "outline", shape, beta=3.2).clamp(-2.0, 2.0)
+    radius = (((rows - row) / (1.15 * half)).square() + away.square()).sqrt() * lobes
+    # Once it is large it reaches heart and dome before it does apex and flank.
+    beside = near_organs(thorax, side)
+    radius = radius - TOWARD_ORGANS * beside * (radius - SMALL).clamp_min(0.0)
+    texture = (0.96 + 0.05 * random_field(draws, "texture", shape, beta=2.5)).clamp(0.8, 1.0)
+    return _Lump(
+        radius=radius,
+        # Here it meets aerated lung sharply, there it grows into it with strands.
+        ragged=radius * (1.0 + 0.10 * random_field(draws, "strands", shape, beta=1.8)),
+        sharp=smoothstep(0.45 + 0.8 * random_field(draws, "sharpness", shape, beta=4.0)),
+        texture=texture + beside * (1.0 - texture),
+    )
 
 
 @register

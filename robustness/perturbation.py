@@ -51,6 +51,7 @@ import torch
 from torch import Tensor
 
 from robustness.card import Card, card_of
+from robustness.content_cache import is_checked, mark_checked
 from robustness.draws import Draws
 from robustness.facts import by_way_of_cpu
 from robustness.filters import stored
@@ -97,6 +98,8 @@ class Perturbation(ABC):
         family: one of FAMILIES.
         display: what it is called where people read, as inside a sentence; empty where the words of its name say it.
         version: raised whenever results change; part of every cache key.
+        revision: raised where no more than a grey value in 10,000 changes, by one, as another order of the same sums
+            changes them; part of every cache key, too, but what was measured of the version still holds.
         levels: parameters of severities 1..5.
         units: words for the card by parameter, `{}` for its number ("{} of the exposure"); "" leaves it out.
         source: where the model and its numbers come from.
@@ -115,6 +118,7 @@ class Perturbation(ABC):
     family: ClassVar[str]
     display: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    revision: ClassVar[int] = 0
     levels: ClassVar[tuple[Level, ...]]
     units: ClassVar[Mapping[str, str]] = {}
     source: ClassVar[str]
@@ -280,7 +284,8 @@ class Perturbation(ABC):
     @property
     def identity(self) -> str:
         """Name, version and geometry: everything besides severity and seed that a cache of results must depend on."""
-        return f"{self.name}/v{self.version}/field={self.field_cm:g}cm"
+        version = f"{self.version}.{self.revision}" if self.revision else f"{self.version}"
+        return f"{self.name}/v{version}/field={self.field_cm:g}cm"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.identity})"
@@ -301,10 +306,12 @@ def check_films(films: Tensor) -> None:
         raise PerturbationError(
             f"films are {tuple(films.shape[1:])} pixels; at least {SMALLEST_SIDE} per side are needed"
         )
-    if len(films) == 0 or films.dtype == torch.uint8:
+    if len(films) == 0 or films.dtype == torch.uint8 or (len(films) == 1 and is_checked(films[0])):
         return
     lowest, highest = (float(bound) for bound in torch.aminmax(films))
     if lowest >= 0.0 and highest <= 1.0:
+        if len(films) == 1:
+            mark_checked(films[0])
         return
     for index, film in enumerate(films):
         lowest, highest = (float(bound) for bound in torch.aminmax(film))

@@ -63,6 +63,24 @@ def sine(image: Tensor, out: Tensor | None = None) -> Tensor:
     return _of_each(image, out, torch.sin, np.sin)
 
 
+def numbers(mask: Tensor) -> Tensor:
+    """A mask, bool, as 0.0 and 1.0."""
+    return mask.contiguous().view(torch.uint8).float()  # several times as fast as from bool
+
+
+def replaced(image: Tensor, where: Tensor, other: Tensor) -> Tensor:
+    """Pixels of another image put in the place of those of an image where a mask, bool, says so; in place."""
+    if not image.is_cpu:
+        return image.copy_(torch.where(where, other, image))
+    cv2.copyTo(other.numpy(), where.numpy().view(np.uint8), image.numpy())
+    return image
+
+
+def is_zero(image: Tensor) -> Tensor:
+    """Where pixels are not above zero, bool."""
+    return torch.from_numpy(image.numpy() <= 0.0) if image.is_cpu else image <= 0.0
+
+
 def root(image: Tensor, out: Tensor | None = None) -> Tensor:
     """Square root of every pixel."""
     return _of_each(image, out, torch.sqrt, cv2.sqrt)

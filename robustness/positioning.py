@@ -18,10 +18,11 @@ from robustness.draws import Draws
 from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
+from robustness.pointwise import numbers
 from robustness.primitives.ordering import read_off
 from robustness.primitives.resampling import sampled
 from robustness.radiograph import Radiograph, strips
-from robustness.raw_beam import raw_beam
+from robustness.raw_beam import beam_blocks, in_pixels
 from robustness.thorax import Thorax, thorax_of
 
 SPINE_DEPTH_CM = 5.0
@@ -180,8 +181,7 @@ class LowInspiration(Perturbation):
         return f"{10.0 * level['rise']:.1f} of ten posterior ribs less"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        lungs = lungs_of(film, draws)
-        thorax = thorax_of(lungs)
+        thorax = thorax_of(lungs_of(film, draws))
         rows, columns = coordinates(film)
         middle = (film.shape[1] - 1) / 2.0
         beside = torch.maximum(thorax.left - (columns + middle), columns + middle - thorax.right)
@@ -189,26 +189,41 @@ class LowInspiration(Perturbation):
         lower = _breathed_out(thorax, level["rise"], _exposed_rows(film, thorax))[:, None] - rows
         midline = thorax.midline - middle
         heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
-        soft = gaussian_blur(lungs.float(), 2.0)
-        moved, aerated = torch.empty_like(film), torch.empty_like(soft)
+        soft = _softened(thorax)
+        # Nothing of the lungs comes further off the midline than this.
+        reach = 1.0 + 0.5 * level["rise"]
+        left, right = (thorax.midline + reach * (edge - thorax.midline) for edge in (thorax.left - 8, thorax.right + 8))
+        inside = slice(max(0, math.floor(left)), max(1, math.ceil(right) + 1))
+        moved, aerated = torch.empty_like(film), torch.empty_like(soft[:, inside])
         for some in strips(film):
             source_rows = (breathing * lower[some]).add_(rows[some]).add_((film.shape[0] - 1) / 2.0)
             hill = gaussian_hill(rows[some] - heart_row, columns - midline, 0.22 * thorax.height)
             broader = hill.mul_(0.5 * level["rise"]).add_(1.0)
             source_columns = torch.div(columns - midline, broader, out=broader).add_(midline).add_(middle)
-            for image, found in ((film, moved), (soft, aerated)):
-                found[some] = sampled(image, source_rows, source_columns, "border")
+            moved[some] = sampled(film, source_rows, source_columns, "border")
+            aerated[some] = sampled(soft, source_rows[:, inside], source_columns[:, inside], "border")
         radiograph = Radiograph.of_changed(moved, draws)
         denser = self.LUNG_TISSUE * (1.0 / (1.0 - level["rise"]) - 1.0)
-        return radiograph.display_rows(
-            lambda some: (denser * smoothstep(aerated[some])).add_(radiograph.attenuation[some])
-        )
+
+        def changed(some: slice) -> Tensor:
+            attenuation = radiograph.attenuation[some].clone()
+            attenuation[:, inside].add_(denser * smoothstep(aerated[some]))
+            return attenuation
+
+        return radiograph.display_rows(changed)
+
+
+@remembered(2, "drawn")
+def _softened(thorax: Thorax) -> Tensor:
+    """(H, W) its lungs with a soft outline, the same for every severity."""
+    return gaussian_blur(numbers(thorax.lungs), 2.0)
 
 
 def _exposed_rows(film: Tensor, thorax: Thorax) -> tuple[int, int]:
     """Height of the film, and how many of its rows lie above the penumbra at the lower edge of the exposed field."""
     height = film.shape[0]
-    exposed = torch.nonzero(raw_beam(film)[:, thorax.left : thorax.right + 1].float().mean(1) < 0.5)
+    beam = numbers(in_pixels(beam_blocks(film), film)[:, thorax.left : thorax.right + 1])
+    exposed = torch.nonzero(beam.mean(1) < 0.5)
     last = int(exposed.max()) + 1 if len(exposed) else height
     return height, max(last if last == height else last - round(0.015 * height), thorax.bottom + 1)
 

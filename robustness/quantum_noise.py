@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from robustness.pointwise import root
+
 
 def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: float, noise: Tensor) -> Tensor:
     """Gaussian noise that a film gains when taken with `dose` (0..1) of its exposure; its own noise it has already.
@@ -21,7 +23,7 @@ def added_quantum_noise(intensity: Tensor, typical: float, counts: float, dose: 
         noise: (H, W) standard normal.
     """
     scale = math.sqrt(typical / counts * (1.0 / dose - 1.0))
-    return intensity.sqrt().mul_(noise).mul_(scale).add_(intensity)
+    return root(intensity).mul_(noise).mul_(scale).add_(intensity)
 
 
 def poisson(mean: Tensor, noise: Tensor) -> Tensor:
@@ -30,4 +32,4 @@ def poisson(mean: Tensor, noise: Tensor) -> Tensor:
     Mean exact and skewness right to first order, variance m + 1/18; good from about five counts on. Unlike a sampler it
     turns the same normal numbers into paired counts for every mean, so severities of one film share their noise.
     """
-    return torch.add(mean.sqrt(), noise, alpha=1.0 / 6.0).mul_(noise).add_(mean).sub_(1.0 / 6.0).clamp_min_(0.0)
+    return torch.add(root(mean), noise, alpha=1.0 / 6.0).mul_(noise).add_(mean).sub_(1.0 / 6.0).clamp_min_(0.0)

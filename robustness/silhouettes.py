@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustness.filters import blur_within, gaussian_blur
+from robustness.pointwise import numbers, replaced
 from robustness.thorax import Thorax
 from robustness.tracing import lightening_left, steps_left
 
@@ -53,16 +54,16 @@ def air_beside_organs(
         beside: (H, W) 1 along heart and dome, 0 at the chest wall.
         pitch_mm: of the pixels.
     """
-    hull, lung, sigma = thorax.hemithorax("both").float(), seen.float(), NEARBY_MM / pitch_mm
+    hull, lung, sigma = numbers(thorax.hemithorax("both")), numbers(seen), NEARBY_MM / pitch_mm
     inner, outer = blur_within(blurred, lung, sigma), blur_within(blurred, hull - hull * lung, sigma)
     first = hull * (blurred < 0.5 * (inner + outer))
     film, near = gaussian_blur(plain, FINE_MM / pitch_mm), gaussian_blur(lung, FURTHEST_MM / pitch_mm)
     air = first
     for _ in range(REPEATS):
         inner, outer = blur_within(plain, air, sigma), blur_within(plain, hull - air, sigma)
-        found = (film < 0.5 * (inner + outer)) & (near > LUNG) | (near > ORGAN)
-        air = (gaussian_blur(hull * found, FINE_MM / pitch_mm) > 0.5).float()
-    return torch.where(beside > AT_ORGANS, air, first)
+        found = (film < (inner + outer).mul_(0.5)) & (near > LUNG) | (near > ORGAN)
+        air = numbers(gaussian_blur(hull * numbers(found), FINE_MM / pitch_mm) > 0.5)
+    return replaced(first, beside > AT_ORGANS, air)
 
 
 def below_domes(attenuation: Tensor, air: Tensor, thorax: Thorax, pitch_mm: float) -> Tensor:
@@ -83,7 +84,7 @@ def below_domes(attenuation: Tensor, air: Tensor, thorax: Thorax, pitch_mm: floa
     known: list[NDArray[np.int64]] = []
     found: list[NDArray[np.int64]] = []
     for which in ("left", "right"):
-        chest = cv2.resize(thorax.hemithorax(which).float().numpy(), size, interpolation=cv2.INTER_AREA) > 0.5
+        chest = cv2.resize(numbers(thorax.hemithorax(which)).numpy(), size, interpolation=cv2.INTER_AREA) > 0.5
         columns = np.flatnonzero(chest.any(axis=0))
         held = (lung & chest)[:, columns]
         ends = np.where(held.any(axis=0), len(held) - 1 - held[::-1].argmax(axis=0), 0)
@@ -96,4 +97,4 @@ def below_domes(attenuation: Tensor, air: Tensor, thorax: Thorax, pitch_mm: floa
     domes = np.interp(np.arange(size[0]), np.concatenate(known), np.concatenate(found))
     below = (rows >= domes).astype(np.float32)
     large = torch.from_numpy(cv2.resize(below, attenuation.shape[::-1], interpolation=cv2.INTER_LINEAR))
-    return (large > 0.5).float() * (1.0 - air)
+    return numbers(large > 0.5) * (1.0 - air)

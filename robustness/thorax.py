@@ -15,8 +15,10 @@ from torch import Tensor
 from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.facts import fact
-from robustness.filters import blur_within, coordinates, gaussian_blur, resize, smoothstep
+from robustness.filters import blur_within, coordinates, covered_of, gaussian_blur, resize, smoothstep
 from robustness.perturbation import PerturbationUndefined
+from robustness.pointwise import numbers
+from robustness.primitives.ordering import places, ranked, taken
 
 LUNG_DEPTH_CM = 8.0
 """Thickest path through one lung of a three-year-old, front to back."""
@@ -72,6 +74,16 @@ class Thorax:
         if which == "both":
             return self._hemithoraces[0] | self._hemithoraces[1]
         return self._hemithoraces[0 if which == "left" else 1]
+
+    def seen_in(self, image: Tensor, which: str) -> Tensor:
+        """(N,) pixels of an image (H, W) in the lung of a side, see `side`."""
+        if which not in self._places:
+            self._places[which] = places(self.side(which))
+        return taken(image, self._places[which])
+
+    @cached_property
+    def _places(self) -> dict[str, Tensor]:
+        return {}
 
     @cached_property
     def _hemithoraces(self) -> tuple[Tensor, Tensor]:
@@ -156,7 +168,7 @@ def lung_depth(lungs: Tensor) -> Tensor:
 def _halved(lungs: Tensor) -> Tensor:
     """(H / 2, W / 2) bool: a mask (H, W) at half resolution."""
     height, width = lungs.shape
-    return resize(lungs.float(), max(8, height // 2), max(8, width // 2)) > 0.5
+    return resize(numbers(lungs), max(8, height // 2), max(8, width // 2)) > 0.5
 
 
 def random_field(draws: Draws, label: str, shape: tuple[int, ...], beta: float, shortest: float = 0.0) -> Tensor:
@@ -204,11 +216,11 @@ def nearness(thorax: Thorax, side: str) -> Tensor:
     inferred, behind heart and dome.
     """
     flank = NEARER * flanks(thorax)
-    seen = (gaussian_blur(thorax.side(side).float(), PLEURA * thorax.height) - flank) / NEAR
-    inferred = gaussian_blur(thorax.hemithorax(side).float(), SETTING_IN * thorax.height) - flank
+    seen = (gaussian_blur(numbers(thorax.side(side)), PLEURA * thorax.height) - flank) / NEAR
+    inferred = gaussian_blur(numbers(thorax.hemithorax(side)), SETTING_IN * thorax.height) - flank
     # The tail is cut: what is far below a grey level costs time, as denormal numbers do.
     near = torch.maximum(smoothstep(seen - 0.01), smoothstep(1.6 * inferred - 0.2))
-    return torch.maximum(near, smoothstep(2.0 * gaussian_blur(thorax.side(side).float(), SLIVER * thorax.height)))
+    return torch.maximum(near, smoothstep(2.0 * gaussian_blur(numbers(thorax.side(side)), SLIVER * thorax.height)))
 
 
 def flanks(thorax: Thorax) -> Tensor:
@@ -233,11 +245,22 @@ def opacified(order: Tensor, thorax: Thorax, side: str, extent: float, edge_px: 
     Extent is counted on the lung that is seen; what lies behind heart and dome goes along. The border is soft toward
     aerated lung only: along the pleura the share stays what it is inside.
     """
-    region = thorax.hemithorax(side)
+    return opacified_by(order, thorax, side, extent, edge_px)[0]
+
+
+def opacified_by(order: Tensor, thorax: Thorax, side: str, extent: float, *edges_px: float) -> list[Tensor]:
+    """As `opacified`, with a border as soft as each of some sigmas."""
+    near = nearness(thorax, side)
     if extent >= 1.0:
-        return nearness(thorax, side)
-    seen = order[thorax.side(side)]
-    threshold = seen.kthvalue(min(len(seen), len(seen) - round(extent * len(seen)) + 1)).values
-    chosen = ((order >= threshold) & region).float()
-    soft = (1.004 * blur_within(chosen, region.float(), edge_px) - 0.002).clamp(0.0, 1.0)
-    return soft * nearness(thorax, side)
+        return [near] * len(edges_px)
+    seen, region = thorax.seen_in(order, side), thorax.hemithorax(side)
+    (threshold,) = ranked(seen, min(len(seen), len(seen) - round(extent * len(seen)) + 1) - 1)
+    chosen, within = numbers((order >= threshold) & region), numbers(region)
+    blurred = (blur_within(chosen, within, sigma, _covered(thorax, side, sigma)) for sigma in edges_px)
+    return [(1.004 * soft - 0.002).clamp_(0.0, 1.0).mul_(near) for soft in blurred]
+
+
+@remembered(6)
+def _covered(thorax: Thorax, side: str, sigma: float) -> Tensor:
+    """`covered_of` a hemithorax, the same for every extent."""
+    return covered_of(numbers(thorax.hemithorax(side)), sigma)

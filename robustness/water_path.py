@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 
 from robustness.airless import SURFACE_MM, soft_tissue, without_silhouettes
-from robustness.coarse import pieces
+from robustness.coarse import neighbourhood, pieces
 from robustness.content_cache import remembered
 from robustness.detail import AROUND_MM, each_by_itself, outlines, ribs_among, rms_within, without_ribs
 from robustness.draws import Draws
 from robustness.facts import fact
 from robustness.filters import gaussian_blur, percentiles, resize, smoothstep
-from robustness.pointwise import exp
+from robustness.pointwise import exp, in_bytes, is_zero, numbers, replaced, root
 from robustness.radiograph import Radiograph
 from robustness.ribs import along_ribs
 from robustness.silhouettes import air_beside_organs, below_domes
@@ -97,7 +97,16 @@ class Aerated:
     fading: Tensor
     white: float
 
-    def filled(self, share: Tensor, draws: Draws, counts: float, film: Tensor | None = None, block: int = 1) -> Tensor:
+    def filled(
+        self,
+        share: Tensor,
+        draws: Draws,
+        counts: float,
+        film: Tensor | None = None,
+        block: int = 1,
+        *,
+        as_bytes: bool = False,
+    ) -> Tensor:
         """The film (H, W) with a share (h, w), 0 to 1, of the air along each ray replaced by water.
 
         Args:
@@ -106,31 +115,56 @@ class Aerated:
             counts: photons a pixel of the film detects where the intensity is typical.
             film: whose coarse film was taken apart; unless given, the film that was.
             block: pixels of the film along each side of one that was taken apart (see `coarse`).
+            as_bytes: whether it is wanted in 8 bit, else in floats.
         """
         film = self.radiograph.film if film is None else film
-        kept = contrast_left(share * self.depth_cm)
-        # An outline that the fill has reached is no detail any more.
-        detail = kept * (
-            (1.0 - self.fading * share) * self.ribs
-            + (1.0 - VESSELS_LOST * share) * self.vessels
-            + (1.0 - GRAIN_LOST * share) * self.grain
-            + (1.0 - 1.2 * share).clamp_min(0.0) * self.outline
-        )
-        most = self.radiograph.attenuation.clamp_min(self.white)
-        after = torch.minimum(self.base + share * self.lacking + detail, most)
-        faded = kept * (1.0 - GRAIN_LOST * share)
-        # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
+        # A small film is displayed anew altogether, to the last bit as it always was.
+        where = ~is_zero(share) if block > 1 else None
+        after, faded = self._after(share, where)
         typical = -math.log(self.radiograph.typical_intensity)
         grain = _grain(draws.image_id, draws.seed, film.shape, film.device)
-        result = film.clone()
-        # A small film is displayed anew altogether, to the last bit as it always was.
-        for piece in pieces(film, self.radiograph, block, share > 0.0 if block > 1 else None):
-            before, left = piece.attenuation, piece.of(faded)
-            changed = piece.refined(after, left)
-            lost = exp(changed - typical) - left.square() * exp(before - typical)
-            changed = changed + lost.clamp_min_(0.0).div_(counts).sqrt_().mul_(grain[piece.place])
-            result[piece.place] = piece.display(torch.where(piece.of(share) > 0.0, changed, before))
+        result = in_bytes(film) if as_bytes else film.clone()
+        for piece in pieces(film, self.radiograph, block, where):
+            before, left, changed = piece.before, piece.of(faded), piece.of(after)
+            if before.detail is not None:
+                changed = (left * before.detail).add_(changed)
+            # The grain of the film has faded with its ribs; what a film of this signal shows beyond it is added.
+            lost = changed - typical
+            lost = exp(lost, out=lost).sub_(left.square().mul_(before.signal)).clamp_min_(0.0)
+            changed = root(lost.div_(counts), out=lost).mul_(grain[piece.place]).add_(changed)
+            shown = replaced(piece.display(changed, before.weight), is_zero(piece.of(share)), before.shown)
+            result[piece.place] = in_bytes(shown) if as_bytes else shown
         return result
+
+    def _after(self, share: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(h, w) attenuation with water in place of air, without grain, and what is left of that of the film.
+
+        Of both nothing is found further than a pixel off `where`, if that is given.
+        """
+        around = (slice(None), slice(None)) if where is None else neighbourhood(where)
+        share, attenuation, depth, fading, ribs, vessels, grain, outline, base, lacking = (
+            image[around]
+            for image in (
+                *(share, self.radiograph.attenuation, self.depth_cm, self.fading),
+                *(self.ribs, self.vessels, self.grain, self.outline, self.base, self.lacking),
+            )
+        )
+        kept, grain_left = contrast_left(share * depth), 1.0 - GRAIN_LOST * share
+        # An outline that the fill has reached is no detail any more.
+        detail = (fading * share).neg_().add_(1.0).mul_(ribs)
+        for left, part in (
+            *((1.0 - VESSELS_LOST * share, vessels), (grain_left, grain)),
+            ((1.0 - 1.2 * share).clamp_min_(0.0), outline),
+        ):
+            detail.add_(left * part)
+        after = (share * lacking).add_(base).add_(detail.mul_(kept))
+        after = torch.minimum(after, attenuation.clamp_min(self.white), out=after)
+        faded = kept.mul_(grain_left)
+        if where is None:
+            return after, faded
+        whole = torch.empty(2, *where.shape, device=share.device)
+        whole[0][around], whole[1][around] = after, faded
+        return whole[0], whole[1]
 
 
 @remembered(1)
@@ -150,7 +184,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     attenuation = radiograph.attenuation
     base = without_ribs(attenuation, pitch_mm)
     rest = attenuation - base
-    hull = thorax.hemithorax("both").float()
+    hull = numbers(thorax.hemithorax("both"))
     between = thorax.mediastinum
     most = percentiles(base[between if bool(between.any()) else ~radiograph.beam], 60.0)[0]
     # A mask may go on behind heart and dome, where a film shows no lung.
@@ -158,7 +192,7 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     seen = thorax.lungs & (base < dark + AERATED * (most - dark))
     # Deep inside the hemithorax and off the lung that is seen; it thins out toward spine and costophrenic angle.
     hidden = smoothstep(2.0 * gaussian_blur(hull, SETTING_IN * thorax.height) - 1.0)
-    hidden = hidden * gaussian_blur((~seen).float(), SETTING_IN * thorax.height)
+    hidden = hidden * gaussian_blur(numbers(~seen), SETTING_IN * thorax.height)
     behind = hidden * (HIDDEN_CM * DMU / (1.0 + MEDIASTINAL_RATIO))
     inside = nearness(thorax, "both")
     beside = beside_organs(thorax, seen, BESIDE_MM, pitch_mm)
@@ -175,8 +209,8 @@ def aerated(thorax: Thorax, radiograph: Radiograph, pitch_mm: float, field_cm: f
     airless = torch.maximum(base + inside * (soft - base), base + behind)
     lacking = inside * (without_silhouettes(airless, inside, flanks(thorax), pitch_mm) - base).clamp_min(0.0)
     # Gas below the dome is not in the lung: far off what is seen of it, not much is lacking there.
-    most_below = 3.0 * behind + 6.0 * gaussian_blur(seen.float(), LEFTOVER_MM / pitch_mm)
-    lacking = torch.where(belly > 0.0, torch.minimum(lacking, most_below), lacking)
+    most_below = 3.0 * behind + 6.0 * gaussian_blur(numbers(seen), LEFTOVER_MM / pitch_mm)
+    lacking = replaced(torch.minimum(lacking, most_below), is_zero(belly), lacking)
     # A lung thins out toward the chest wall; beside heart and dome it is as deep as in its middle.
     deep = torch.maximum(thorax.depth, BESIDE_CM * beside * seen)
     detail = rest - outline
@@ -197,7 +231,7 @@ def beside_organs(thorax: Thorax, seen: Tensor, sigma_mm: float, pitch_mm: float
     hull = thorax.hemithorax("both")
     step = max(1.0, SURFACE_MM / pitch_mm)
     rows, columns = (max(8, round(size / step)) for size in hull.shape)
-    organs, lungs = (resize(mask.float(), rows, columns) for mask in (hull & ~seen, seen))
+    organs, lungs = (resize(numbers(mask), rows, columns) for mask in (hull & ~seen, seen))
     covered = gaussian_blur(organs, sigma_mm / (step * pitch_mm))
     walls = gaussian_blur((1.0 - organs - lungs).clamp_min(0.0), sigma_mm / (step * pitch_mm))
     return resize(smoothstep(2.0 * covered / (covered + walls).clamp_min(1e-2)), *hull.shape)

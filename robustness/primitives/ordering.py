@@ -57,7 +57,7 @@ def taken(values: Tensor, places: Tensor) -> Tensor:
 def places(mask: Tensor) -> Tensor:
     """(N,) where a tensor is not zero, counted along its rows."""
     if mask.is_cpu:
-        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+        return torch.from_numpy(np.flatnonzero(mask.numpy() != 0))  # several times as fast as of floats
     return mask.reshape(-1).nonzero()[:, 0]
 
 

@@ -10,10 +10,14 @@ what is remembered of the film afterwards. On a 16-bit film of 3056 x 2544 (31 M
     bad_portable, photon noise              10 to 12.3    of these 4.2 remembered
     aspect_stretch, edge_enhancement         6 to 8
     compression, clahe, bit depth            5 to 6
-    white-outs, sham, diffuse               19 to 23      6 remembered, on at most 390,000 pixels: 115 MB at any size
+    white-outs, sham, diffuse               20 to 25     11 to 14.5 remembered: what is the same for every severity
     grids, stripes                          12 to 17      5
     scatter, tube voltage, beam             10 to 12      4
     all else                                 4 to 9       2
+
+White-outs took 16 to 20, with 6 to 8 remembered, before four images of a film of up to 2 million pixels were kept for
+the next severity; of a larger one none is (`coarse.REMEMBERED`), and what they need besides is that of 390,000 pixels,
+115 MB at any size. 40 such images are counted for them (`predictions.pieces.needed`).
 
 At 4096 x 4096 as stored (`--native`, 67 MB) no perturbation takes more than 14.7. All that is remembered of a film
 after the whole grid: 23 images, which `REMEMBERED` bounds.

@@ -3,16 +3,22 @@
     uv run pytest -s tests/benchmarks/test_native_speed.py
 
 Measured on one thread, in time of the processor, on a machine that had other work. A condition of the standard grid,
-averaged down and perturbed as a run does it and resized for the network, beside a pass of convnextv2_tiny (and _atto):
+averaged down and perturbed as a run does it and resized for the network, beside a pass of convnextv2_tiny:
 
-    film          before   now      of a tiny pass   wanted  of an atto pass  resizing alone
-    320 x 256     2.1 ms   2.5 ms    1.5 to  1.6 %    3 %      9 to  9 %      0.5 to 0.4 ms
-    1344 x 968   15.9 ms  11.3 ms   10.8 to  7   %    5 %     66 to 41 %      3.5 to 1.0 ms
-    3056 x 2544  31.1 ms  16.4 ms   22.5 to 10   %   10 %    133 to 50 %      6.6 to 1.2 ms
+    film          before   now      of a tiny pass   wanted  resizing alone
+    320 x 256     2.4 ms   1.9 ms    1.5 to 1.3 %      3 %   0.4 ms
+    1344 x 968   10.8 ms   8.7 ms    7.4 to 5.7 %      5 %   1.0 ms
+    3056 x 2544  15.4 ms  13.1 ms   11.0 to 9.0 %     10 %   1.3 ms
 
-"Before" was measured while others did little and a pass took 141 ms, "now" on two cores that twenty processes wanted, a
-pass taking 149 to 173 ms: shares can be compared, times hardly. At 1344 x 968 the aim is missed: white-outs and their
-controls, 40 of 247 conditions, take four tenths of it. All severities of a perturbation, without the resize, in ms:
+"Before" and "now" were measured in turns, on two cores that other processes wanted, a pass taking 140 to 158 ms: shares
+can be compared, times hardly. Before that, films of 1344 x 968 had taken 10.8 % and those of 3056 x 2544 22.5 %. At
+1344 x 968 the aim is missed: white-outs and their controls, 40 of 247 conditions, take a third of it, 180 ms of them
+for taking the film apart once. What they, leads and controls of stripes took, in ms for all five severities at
+1344 x 968: whiteout_lobar 321 to 274, whiteout_collapse 146 to 92, whiteout_mass 128 to 72, whiteout_bilateral 123 to
+73, whiteout_effusion 108 to 78, whiteout_total 97 to 63, diffuse_dose_matched 106 to 66, sham_opacity 149 to 63,
+low_inspiration 124 to 98, stripes_as_band_noise 116 to 66, ecg_leads 66 to 46, tubes 47 to 28.
+
+Earlier: all severities of a perturbation, without the resize, in ms:
 
                                              1344 x 968     3056 x 2544
     resizing, four parts in place of one     854 to 281    1626 to 294

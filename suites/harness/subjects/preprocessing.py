@@ -93,8 +93,23 @@ class Preprocessing:
         """
         if not self.eight_bit:
             return self.differentiable(films)
-        levels = self._cropped(self._resized_levels(_rounded(films).unsqueeze(1)))
+        levels = _rounded(films).unsqueeze(1)
+        rows, columns = self.resized_shape(*levels.shape[-2:])
+        if levels.is_cpu and self._four_at_once and min(rows, columns) >= self.size:
+            # Only what the crop shows.
+            top, left = (self._start(length - self.size) for length in (rows, columns))
+            kept = slice(top, top + self.size), slice(left, left + self.size)
+            each = [four_at_once(film, rows, columns, self.interpolation, kept) for film in levels[:, 0]]
+            levels = torch.stack(each).unsqueeze(1)
+        else:
+            levels = self._cropped(self._resized_levels(levels))
         return levels.to(torch.float32).div_(255).expand(-1, self.channels, -1, -1)
+
+    @property
+    def _four_at_once(self) -> bool:
+        """Whether `four_at_once` is the recipe's kernel on this processor."""
+        whole = self.kernel == "torchvision" and self.antialias and self.interpolation in {"bilinear", "bicubic"}
+        return whole and has_whole_numbers()
 
     @property
     def takes_bytes(self) -> bool:
@@ -127,7 +142,7 @@ class Preprocessing:
         if not levels.is_cpu:
             return self._resized_elsewhere(levels, rows, columns)
         if self.kernel == "torchvision":
-            if self.antialias and self.interpolation in {"bilinear", "bicubic"} and has_whole_numbers():
+            if self._four_at_once:
                 each = [four_at_once(film, rows, columns, self.interpolation) for film in levels[:, 0]]
                 return torch.stack(each).unsqueeze(1)
             mode = InterpolationMode(self.interpolation)

@@ -16,8 +16,8 @@ import pandas as pd
 from calibration import scores
 from calibration import selective as abstention
 from robustness import perturbation
+from robustness.consolidation import side_of
 from robustness.draws import Draws
-from robustness.opacity import side_of
 from suites.harness.claims import Measure
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.finding_names import meaning
