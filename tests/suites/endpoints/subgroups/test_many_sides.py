@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from suites.harness.endpoints.subgroups.calibration_gap import _chance
 from suites.harness.endpoints.subgroups.statistic import Auroc, DebiasedError, Mean, Side, all_sampled, sampled
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Resamples
+from suites.harness.statistics.by_blocks import Counted
 from suites.harness.statistics.side_aurocs import KINDS
 
 FILMS, BINS = 300, 5
@@ -86,7 +88,10 @@ def test_resamples_that_are_looked_at_in_blocks_are_the_same(monkeypatch):
     sides = sides_of(generator, answers.labels)
     statistics = list(statistics_of(answers, generator).values())
     once = [all_sampled(answers, sides, statistic) for statistic in statistics]
-    monkeypatch.setattr("suites.harness.statistics.resamples.KEPT_BYTES", 8 * 150 * 7)
+    for name, value in (("ARRAY_BYTES", 0), ("BLOCK_BYTES", 8 * 150 * 7), ("_HELD", WeakValueDictionary())):
+        monkeypatch.setattr(f"suites.harness.statistics.resamples.{name}", value)
+    answers, generator = cohort(150, 2, 10)
+    assert isinstance(answers.resamples.weights, Counted)
     assert len(list(answers.resamples.of_patients())) > 2
     for statistic, of_all in zip(statistics, once, strict=True):
         for found, alike in zip(all_sampled(answers, sides, statistic), of_all, strict=True):
