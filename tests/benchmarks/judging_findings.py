@@ -7,8 +7,8 @@
 Every claim of the table that needs answers alone is judged on each finding, under the conditions that the profile quick
 predicts for them; attacks and maps are no judging. No network is asked, no film is decoded.
 
-Seconds of one core on a machine of two cores with a load of 4 to 8, November 2026: a section of all fourteen findings of
-2,000 films. In brackets before anything was found once for several claims, and before groups were counted together,
+Seconds of one core on a machine of two cores with a load of 4 to 8, November 2026: a section of all fourteen findings
+of 2,000 films. In brackets before anything was found once for several claims, and before groups were counted together,
 intervals by inversion moved from candidate to candidate, and recalibrations fitted by Newton's method; printed digits
 are the same.
 
@@ -22,9 +22,9 @@ are the same.
     Subgroups                                                11.7  (204)
     all                                                      95.9  (about 420)
 
-Wanted: 30 seconds on two cores. Uncertainty is what remains: of each finding five recalibrations fitted out of fold, each
-with an interval by inversion of a test (a third of the row), null bands, and one temperature under each of its shifts,
-all on 2,000 resamples. Of 500 films it takes 20.5 (50.2), Subgroups 6.4 (49.0).
+Wanted: 30 seconds on two cores. Uncertainty is what remains: of each finding five recalibrations fitted out of fold,
+each with an interval by inversion of a test (a third of the row), null bands, and one temperature under each of its
+shifts, all on 2,000 resamples. Of 500 films it takes 20.5 (50.2), Subgroups 6.4 (49.0).
 """
 
 from __future__ import annotations
