@@ -35,7 +35,7 @@ KEPT = 4
 """How many subsets of films are kept, of weights that are one array."""
 RESAMPLES = 2000
 DENSE = 20_000
-"""Films up to which patients are drawn by a multinomial, and the weights of all resamples are one array."""
+"""Films up to which patients are drawn by a multinomial, and weights are one array or as one would have them."""
 LEFT_OUT = 400
 """Groups of patients left out one at a time, about; each is one patient where there are no more."""
 
