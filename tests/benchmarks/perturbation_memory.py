@@ -42,17 +42,20 @@ stand-in of 3.4 M parameters loaded, 1.30 GB after its forward pass of 16 films,
 
                                                          before    now
     quick, 4 films of 4096 x 4096, stand-in, whole run   3.20 GB   2.67 GB   predicting 2.14, before 2.59; drawing 2.67
+    quick, as stored, 3 films of 4096 x 4096, whole run  -         2.71 GB   stand-in
+    standard, 3 films of 3056 x 2544, whole run          -         2.16 GB   stand-in
+    full, 3 films of 3056 x 2544, whole run              -         2.32 GB   stand-in
     standard, as stored, 3 films of 3056 x 2544,         -         2.27 GB   bundled:fragile, claims about bad films
     full, as stored, 3 films of 3056 x 2544, grids       -         2.46 GB   bundled:fragile
     quick, as stored, 3 films of 4096 x 4096, grids      -         2.94 GB   bundled:fragile
     quick, grids and classes, 10 films of 1344 x 968     -         1.58 GB   bundled:fragile
     the same of 100 films                                -         1.64 GB   4 % more
 
-The first with attacks, saliency, report and page of films. Beside Python, the libraries and the loaded network that is
-1.54 GB, and 1.9 GB of films of 4096 x 4096 as stored; with the libraries counted, more than 2.0 GB: the bound holds in
-the first sense only. In the attack on a whole film ten images of it remain (.67 GB). After that measurement two more
-images are let go between the films of an attack, and neither copies of them nor the PNG of the film itself are made;
-what that takes off was not measured. Not measured either: whole runs of standard and full.
+Whole runs have attacks, saliency, report and page of films. Of the first, beside Python, the libraries and the loaded
+network that is 1.54 GB, and 1.9 GB of films of 4096 x 4096 as stored; with the libraries counted, more than 2.0 GB: the
+bound holds in the first sense only. In the attack on a whole film ten images of it remain (.67 GB). After that
+measurement two more images are let go between the films of an attack, and neither copies of them nor the PNG of the
+film itself are made, which the next three rows have.
 """
 
 from __future__ import annotations
