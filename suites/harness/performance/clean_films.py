@@ -134,7 +134,14 @@ def _overall(answers: CleanAnswers) -> list[Measure]:
     by_class = _patients_by_class(answers)
     measures = [
         _of_counts(answers, "accuracy", partial(confusion_matrix.accuracy, target=target), everyone),
-        _of_counts(answers, "balanced_accuracy", partial(confusion_matrix.balanced, target=target), everyone, by_class),
+        _of_counts(
+            answers,
+            "balanced_accuracy",
+            partial(confusion_matrix.balanced, target=target),
+            everyone,
+            by_class,
+            of=_recalls(answers, target),
+        ),
     ]
     if answers.labels == answers.classes:
         # No plain mean of rates of the classes: the class with the fewest patients, the most doubtful one, bounds it.
@@ -303,10 +310,25 @@ def _of_counts(
     parts: tuple[int, ...] = (),
     *,
     unit: Unit = "share",
+    of: tuple[Sampled, ...] = (),
 ) -> Measure:
     value = float(statistic(answers.counts[None])[0])
     found = value, statistic(answers.drawn_counts), statistic(answers.left_out_counts)
-    return _measure(answers, name, found, films, unit=unit, parts=parts)
+    return _measure(answers, name, found, films, unit=unit, parts=parts, of=of)
+
+
+def _recalls(answers: CleanAnswers, target: NDArray[np.int64]) -> tuple[Sampled, ...]:
+    """Return the recall of each class among the films, whose mean is the balanced accuracy."""
+    found = []
+    for row, column in enumerate(target):
+
+        def recall(counts: Floats, row: int = row, column: int = column) -> Floats:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.asarray(counts[:, row, column] / counts[:, row].sum(1), dtype=np.float64)
+
+        estimate, drawn, alone = map(recall, (answers.counts[None], answers.drawn_counts, answers.left_out_counts))
+        found.append(Sampled(float(estimate[0]), drawn, _patients(answers, answers.truth == row), left_out=alone))
+    return tuple(found) if len(found) > 1 else ()
 
 
 def _of_films(
@@ -341,6 +363,7 @@ def _measure(
     parts: tuple[int, ...] = (),
     highest: float = 1.0,
     coarse: float = 0.0,
+    of: tuple[Sampled, ...] = (),
 ) -> Measure:
     """Return the measure of a statistic and its replicates.
 
@@ -354,13 +377,14 @@ def _measure(
             all its films, whatever their class.
         highest: value it can take.
         coarse: see `Sampled.coarse`.
+        of: the statistics of the classes it is the plain mean of, see `Sampled.of`.
     """
     n = int(films.sum())
     value, drawn, left_out = found
     # Over all films the smallest class counts; a ratio over some (those called so) is as small as these are together.
     sizes = np.bincount(answers.truth)
     smallest = int(sizes[sizes > 0].min()) if films.all() else n
-    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts, left_out, coarse=coarse)
+    sampled = Sampled(value, drawn, _patients(answers, films), (0.0, highest), parts, left_out, coarse=coarse, of=of)
     ends = sampled.interval() if np.isfinite(value) else None
     return Measure(
         name=name,

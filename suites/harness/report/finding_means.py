@@ -100,7 +100,10 @@ def _mean(
 
     value = float(mean(np.ones((1, len(films))))[0])
     drawn, left_out = (applied(mean, rows) for rows in (resamples.weights, resamples.left_out))
-    sampled = Sampled(value, drawn, resamples.patients, bounds=bounds, left_out=left_out)
+    whose = films["patient"].astype(str).to_numpy()
+    fewest = min(len(set(whose[part.inside][part.truth == side])) for part in parts for side in (0, 1))
+    strata = (1,) if fewest == 1 else ()  # of a single patient nothing tells how another would be
+    sampled = Sampled(value, drawn, resamples.patients, bounds=bounds, strata=strata, left_out=left_out)
     smallest = min(int((part.truth == side).sum()) for part in parts for side in (0, 1))
     return measured(name, "clean", sampled, len(films), unit=unit, smallest=smallest)
 

@@ -21,7 +21,7 @@ from suites.harness.report.pictures import Picture
 from suites.harness.report.repetition import Printed
 from suites.harness.report.results import all_measures
 from suites.harness.report.table import Table
-from suites.harness.statistics import EXACT, WIDENED
+from suites.harness.statistics import EXACT, OF_ONE, THIN, WIDENED
 from suites.harness.subjects.formats.hub import PUBLISHED
 
 MODELS, FILM_FACTS, PAGE_FACTS = "Found on the model", "Facts about these films", "Facts about a published page"
@@ -270,6 +270,8 @@ def _marks(effect: Measure) -> dict[str, str]:
         marks["too few patients"] = effect.too_few
     elif effect.estimator in (EXACT, WIDENED):
         marks["rare events"] = "So few patients show it that the interval is at least the exact bound of none at all"
+    elif effect.estimator in (THIN, OF_ONE):
+        marks["few patients"] = "A class or side has so few patients that the interval is what these leave open"
     return marks
 
 

@@ -64,18 +64,29 @@ def _row(measured: Measured) -> dict[str, object]:
             "recall_drops": dict(cell.recall_drops),
         }  # fmt: skip
         for name in _SAMPLED:
-            one: Sampled = getattr(cell, name)
-            arrays[f"{at} {name}"] = one.replicates
-            if one.left_out is not None:
-                arrays[f"{at} {name} left out"] = one.left_out
-            told[name] = {
-                "estimate": one.estimate, "patients": one.patients, "bounds": one.bounds, "strata": one.strata,
-                "events": one.events, "averaged": one.averaged, "coarse": one.coarse,
-            }  # fmt: skip
+            told[name] = _told(getattr(cell, name), f"{at} {name}", arrays)
         cells.append(told)
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     return {"cells": json.dumps({"cells": cells, "trends": dict(measured.trends)}), "replicates": stream.getvalue()}
+
+
+def _told(one: Sampled, name: str, arrays: dict[str, Any]) -> dict[str, object]:
+    """Return all of it but its arrays, which are added by name."""
+    arrays[name] = one.replicates
+    if one.left_out is not None:
+        arrays[f"{name} left out"] = one.left_out
+    return {
+        "estimate": one.estimate, "patients": one.patients, "bounds": one.bounds, "strata": one.strata,
+        "events": one.events, "averaged": one.averaged, "coarse": one.coarse,
+        "of": [_told(part, f"{name} {index}", arrays) for index, part in enumerate(one.of)],
+    }  # fmt: skip
+
+
+def _sampled(fields: dict[str, Any], name: str, arrays: Mapping[str, Any]) -> Sampled:
+    pairs: dict[str, Any] = {key: tuple(fields.pop(key)) for key in ("bounds", "strata")}
+    of = tuple(_sampled(part, f"{name} {index}", arrays) for index, part in enumerate(fields.pop("of")))
+    return Sampled(replicates=arrays[name], left_out=arrays.get(f"{name} left out"), of=of, **pairs, **fields)
 
 
 def _measured(text: str, replicates: bytes) -> Measured:
@@ -85,12 +96,6 @@ def _measured(text: str, replicates: bytes) -> Measured:
         for at, cell in enumerate(told["cells"]):
             sampled: dict[str, Any] = {}
             for name in _SAMPLED:
-                fields = cell.pop(name)
-                pairs: dict[str, Any] = {key: tuple(fields.pop(key)) for key in ("bounds", "strata")}
-                left_out = f"{at} {name} left out"
-                sampled[name] = Sampled(
-                    replicates=arrays[f"{at} {name}"], left_out=arrays.get(left_out),
-                    **pairs, **fields,
-                )  # fmt: skip
+                sampled[name] = _sampled(cell.pop(name), f"{at} {name}", arrays)
             cells.append(Cell(**cell, **sampled))
     return Measured(cells=tuple(cells), trends=told["trends"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -255,3 +256,60 @@ def test_what_is_no_mean_stays_none_in_a_difference_and_an_average():
         ends = made.interval()
         assert ends.low == ends.high == made.estimate
         assert made.p_above(made.estimate - 1) == 1.0
+
+
+def two_classes(generator, few, many=50, rates=(0.5, 0.8)):
+    """Films in clusters of a class of few patients and of one of many: patient, class, whether called right."""
+    keys, labels, right = [], [], []
+    for label, patients in enumerate((few, many)):
+        of, hit = clustered(generator, patients, most=3, rate=rates[label], icc=0.2)
+        keys += [f"{label} {one}" for one in of]
+        labels += [label] * len(of)
+        right += list(hit)
+    return np.array(keys), np.array(labels), np.array(right)
+
+
+def balanced_of(keys, labels, right, count=400):
+    resamples = Resamples.draw(keys, labels, seed=0, count=count)
+    return statistics.average(statistics.class_recalls(right, labels, 2, resamples), resamples.patients)
+
+
+@pytest.mark.parametrize("few", [1, 2, 5])
+def test_a_mean_over_classes_is_no_surer_than_a_class_of_few_patients_is(few):
+    """Resamples of one patient do not vary, those of two hardly do: the other class alone would make the interval."""
+    generator = np.random.default_rng(few)
+    covered, bare = [], []
+    for _ in range(150):
+        sampled = balanced_of(*two_classes(generator, few))
+        found, without = sampled.interval(), replace(sampled, of=()).interval()
+        assert found.low <= without.low <= without.high <= found.high
+        covered.append(found.low <= 0.65 <= found.high)
+        bare.append(without.low <= 0.65 <= without.high)
+    assert np.mean(bare) < 0.93
+    assert np.mean(covered) >= 0.95
+
+
+def test_p_of_a_mean_over_classes_of_few_patients_is_the_inversion_of_its_interval():
+    sampled = balanced_of(*two_classes(np.random.default_rng(3), 2), count=2000)
+    assert sampled.estimator == statistics.THIN
+    found = sampled.interval()
+    assert sampled.p_above(found.low) == pytest.approx(0.025, rel=5e-3)
+    assert sampled.p_below(found.high) == pytest.approx(0.025, rel=5e-3)
+    assert sampled.p_above(found.low - 0.05) < 0.025 < sampled.p_above(found.low + 0.05)
+    fallen = difference(sampled, replace(sampled, replicates=sampled.replicates - 0.2, estimate=sampled.estimate - 0.2))
+    assert len(fallen.of) == 2, "of the same classes"
+
+
+def test_where_every_class_has_thirty_patients_nothing_is_widened():
+    sampled = balanced_of(*two_classes(np.random.default_rng(4), 30, rates=(0.97, 0.8)))
+    assert sampled.interval() == replace(sampled, of=()).interval()
+
+
+def test_of_a_single_patient_on_one_side_nothing_is_told():
+    generator = np.random.default_rng(5)
+    auroc = Sampled(0.2, generator.normal(0.2, 0.05, 400), 40, strata=(1,))
+    found = auroc.interval()
+    assert (found.low, found.high) == (0.0, 1.0)
+    assert auroc.p_below(0.7) == auroc.p_above(0.1) == 1.0
+    assert auroc.estimator == statistics.OF_ONE
+    assert replace(auroc, strata=(2,)).interval().high < 0.4
