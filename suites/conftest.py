@@ -289,7 +289,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         say_incomplete(config, str(evaluation.part))
     outputs = config.stash[OUTPUTS] = write(config, evaluation)
     if outputs.problems:
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        interrupted = outputs.interrupted
+        session.exitstatus = pytest.ExitCode.INTERRUPTED if interrupted else pytest.ExitCode.USAGE_ERROR
     gate = outputs.gate
     if gate is not None and not gate.passed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -31,6 +31,7 @@ class Outputs:
 
     Attributes:
         beside: what was to go to one place and went to another, as (wanted, written).
+        interrupted: whether somebody ended the run while it was written.
     """
 
     report: Path | None = None
@@ -38,6 +39,7 @@ class Outputs:
     gate: GateOutcome | None = None
     problems: list[str] = field(default_factory=list)
     beside: list[tuple[Path, Path]] = field(default_factory=list)
+    interrupted: bool = False
 
 
 def refuse_unwritable(config: pytest.Config, evaluation: Evaluation) -> None:
@@ -98,7 +100,8 @@ def write(config: pytest.Config, evaluation: Evaluation) -> Outputs:
     """Write whatever was asked for of what was judged; what cannot be written keeps nothing else from being so."""
     outputs = Outputs()
     for step in (_compared, _reported, _carded, _summarised):
-        _one(step, config, evaluation, outputs)
+        if not outputs.interrupted:
+            _one(step, config, evaluation, outputs)
     return outputs
 
 
@@ -112,6 +115,9 @@ def _one(step: Step, config: pytest.Config, evaluation: Evaluation, outputs: Out
         outputs.problems.append(str(problem))
     except MemoryError as problem:
         outputs.problems.append(memory_line(problem))
+    except KeyboardInterrupt:
+        outputs.interrupted = True
+        outputs.problems.append("interrupted while it was written down; what was judged is kept, so run it again")
 
 
 def _compared(config: pytest.Config, evaluation: Evaluation, outputs: Outputs) -> None:

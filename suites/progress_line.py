@@ -186,7 +186,8 @@ class Run:
         """Show the line while the report is drawn; what was drawn needs no planning the next time."""
         with self.showing():
             result = yield
-        if not self.only_plan and self.evaluation.judgements and value(session.config, "--report"):
+        drawn = value(session.config, "--report") and session.exitstatus != pytest.ExitCode.INTERRUPTED
+        if drawn and not self.only_plan and self.evaluation.judgements:
             note_judged(self.evaluation, drawn=True)
         return result
 

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from suites import outputs
 from suites.termination import Termination
 from tests.suites.test_suites_run import ROOT, place  # noqa: F401 - a fixture
 
@@ -107,3 +108,19 @@ def test_a_handler_of_somebody_elses_stays_and_no_other_thread_asks_for_signals(
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_ctrl_c_while_a_report_is_written_is_one_line_and_nothing_else_is_written(monkeypatch):
+    written = []
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs, "_compared", lambda *_: written.append("gate"))
+    monkeypatch.setattr(outputs, "_reported", interrupted)
+    monkeypatch.setattr(outputs, "_carded", lambda *_: written.append("card"))
+    monkeypatch.setattr(outputs, "_summarised", lambda *_: written.append("summary"))
+    found = outputs.write(None, None)
+    assert found.interrupted
+    assert written == ["gate"]
+    assert found.problems == ["interrupted while it was written down; what was judged is kept, so run it again"]

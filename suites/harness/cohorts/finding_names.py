@@ -146,12 +146,13 @@ def labelled(cohort: Cohort, name: str, classes: tuple[str, str], *, probe: bool
 
     Args:
         cohort: the films.
-        name: the finding, as the films call it.
+        name: the finding, as the films call it, or another name that means the same (another hospital's films).
         classes: what films without and with it are called.
         probe: keep the films of which nobody says whether they show it, without a label; else they are left out.
     """
     known = truths(cohort)
-    truth = known.get(name, np.full(len(cohort), LEFT_OUT, dtype=np.int64))
+    alike = [name] if name in known else [one for one in known if meaning(one) == meaning(name)]
+    truth = known[alike[0]] if len(alike) == 1 else np.full(len(cohort), LEFT_OUT, dtype=np.int64)
     label = np.select([truth == 0, truth == 1], list(classes), "")
     table = cohort.table.assign(label=label)
     if TRUTH in table:  # of another hospital's films the same is asked

@@ -322,11 +322,11 @@ def sized(judgement: Judgement) -> str:
     if judgement.result is None:
         return text
     effect = judgement.result.effect
-    few = ", exploratory" if effect.exploratory else ""
     size = estimate(effect)
     said = re.search(rf"(?<![\d.]){re.escape(size)}", text)
-    size = "" if said else f"{size}, "  # once is enough
-    return f"{text} ({size}{interval(effect)}{few})"
+    parts = ["" if said else size, "" if said and interval(effect) in text else interval(effect)]  # once is enough
+    told = ", ".join([*filter(None, parts), *(["exploratory"] if effect.exploratory else [])])
+    return f"{text} ({told})" if told else text
 
 
 def with_name(effect: Measure) -> str:

@@ -22,6 +22,8 @@ from suites.harness.verdicts import needed
 
 HARMFUL = (Verdict.VIOLATED, Verdict.SUPPORTED)
 GOOD = (Verdict.MET, Verdict.NOT_SUPPORTED)
+COSTLY = 0.05
+"""Further errors of one side beyond which nothing is called a strength: the five points that count as a loss."""
 MOST = 3
 OF_WHITE_OUTS = frozenset({"diffuse_dose_matched", "sham_opacity"})
 """Controls that add the water of a white-out elsewhere: with the white-outs they tell one kind of harm."""
@@ -185,10 +187,16 @@ def strengths(
     harmed = {one.claim.section for one in judgements if _settled(one)}
     found: dict[str, Judgement] = {}
     for judgement in sorted(
-        (one for one in judgements if one.verdict in GOOD and one.claim.section not in harmed), key=rank
+        (one for one in judgements if one.verdict in GOOD and one.claim.section not in harmed and not _costly(one)),
+        key=rank,
     ):
         found.setdefault(judgement.claim.section, judgement)
     return [(one, wording.headline(one), per_hundred(one, who)) for one in list(found.values())[:most]]
+
+
+def _costly(judgement: Judgement) -> bool:
+    """Whether what holds costs one side more than five of a hundred: of rare ill films a mean over all shows little."""
+    return max((one.estimate for one in toll_of(judgement).values()), default=0.0) > COSTLY
 
 
 def toll_of(judgement: Judgement) -> dict[str, Measure]:

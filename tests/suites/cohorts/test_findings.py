@@ -13,6 +13,7 @@ from PIL import Image
 from robustness.phantom.several import SEVERAL
 from suites.harness.cohorts import findings
 from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
+from suites.harness.cohorts.finding_names import labelled
 from suites.harness.cohorts.layouts import load_cohort
 from suites.harness.errors import CohortProblem
 from suites.options import OPTIONS
@@ -126,3 +127,16 @@ def test_a_limited_cohort_keeps_films_with_and_without_each_finding_and_fewer_li
         kept = set(cohort.limited(films, 7).table["id"])
         assert before <= kept
         before = kept
+
+
+def test_another_hospitals_name_of_a_finding_is_read_as_that_of_the_home_films():
+    """Home says effusion, away Pleural Effusion; where two of its findings could be meant, none is."""
+    away = cohort_of(Pleural_Effusion=EDEMA)
+    read = labelled(away, "effusion", ("no effusion", "effusion"), probe=True)
+    assert read.table["label"].tolist() == ["effusion", "no effusion", "", "", ""]
+    other = ["negative"] * 5
+    both = labelled(cohort_of(Pleural_Effusion=EDEMA, EFFUSION=other), "effusion", ("no", "yes"), probe=True)
+    assert set(both.table["label"]) == {""}
+    exact = labelled(cohort_of(Pleural_Effusion=EDEMA, effusion=other), "effusion", ("no", "yes"), probe=True)
+    assert set(exact.table["label"]) == {"no"}
+    assert set(labelled(away, "mass", ("no mass", "mass"), probe=True).table["label"]) == {""}

@@ -175,6 +175,8 @@ def test_every_violated_requirement_is_named_with_its_size(judged):
     for said, sized in (("+21.0 pp lost", "+21.0 pp lost (+17.4 to"), ("1+21.0 pp", "1+21.0 pp (+21.0 pp, +17.4 to")):
         told = replace(violated, result=replace(violated.result, finding=f"{said}."))
         assert wording.sized(told).startswith(sized)
+    whole = replace(violated, result=replace(violated.result, finding="+21.0 pp (+17.4 to +24.6) on 9 films."))
+    assert wording.sized(whole) == "+21.0 pp (+17.4 to +24.6) on 9 films", "once is enough"
     few = replace(violated.result, effect=replace(violated.result.effect, exploratory=True))
     assert wording.sized(replace(violated, result=few)).endswith(", exploratory)")
 
@@ -271,3 +273,8 @@ def test_results_are_kept_with_their_finding_and_what_helps(judged):
     one = judged("x", Verdict.SUPPORTED, helps=[Help(sentence="s", gain=measure("gain", 0.1))]).result
     again = results._restored(results._plain(one), lambda: Result(effect=one.effect))
     assert (again.finding, again.helps) == (one.finding, one.helps)
+
+
+def test_what_costs_one_side_more_than_five_of_a_hundred_is_no_strength(judged):
+    kept = [judged("little", Verdict.NOT_SUPPORTED, missed=0.04), judged("much", Verdict.NOT_SUPPORTED, missed=0.12)]
+    assert [one.claim.id for one, *_ in findings.strengths(kept)] == [kept[0].claim.id]

@@ -17,6 +17,7 @@ from suites.harness.claims import Measure, Unit
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import TRUTH, CommonClasses, common_classes
+from suites.harness.cohorts.quoting import listed
 from suites.harness.endpoints.registry import measured
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
@@ -200,6 +201,10 @@ def read_alike(classes: Sequence[str], at_home: Sequence[str], away: Cohort) -> 
     """
     truths = truths_of(away)
     labels, films = np.unique(truths[truths != ""], return_counts=True)
+    if not len(labels) and away.findings:
+        raise NotEvaluable(
+            f"the films of {away.name} tell nothing of {classes[-1]}; they tell of {listed(away.findings, 60)}"
+        )
     if not len(labels):
         raise NotEvaluable(
             f"no film of {away.name} has a label; give each its class in the column `label`, or its finding"
