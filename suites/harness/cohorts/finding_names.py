@@ -123,6 +123,7 @@ def matched(own: Sequence[str], cohort: Cohort, given: Mapping[str, str]) -> dic
         raise CohortProblem(
             f"cohort {shown(cohort.name, 30)}: none of the subject's findings ({listed(own, 60)}) is one that the "
             f"films tell of ({listed(theirs, 60) or 'none'}); say which are the same with --map A=B"
+            + (", or give films that show several, phantom:findings=several" if cohort.simulated else "")
         )
     return found
 

@@ -45,7 +45,7 @@ class JudgedOn:
         for own, reason in self.left_out.items():
             reasons.setdefault(reason, []).append(own)
         told += "".join(f"; not on {', '.join(own)} ({reason})" for reason, own in reasons.items())
-        asked = f". It was not trained on {', '.join(self.unasked)}, which the films tell of" if self.unasked else ""
+        asked = f". It does not answer {', '.join(self.unasked)}, which the films tell of" if self.unasked else ""
         return f"{told}{asked}."
 
 

@@ -165,7 +165,7 @@ def test_what_is_taken_for_what_is_told_and_can_be_said(tmp_path):
     assert [one.classes for one in subjects] == [(f"no {EFFUSION}", EFFUSION), (f"no {MASS}", MASS)]
     assert told.note() == (
         "two is judged on 2 of its 3 findings: Effusion = Pleural Effusion, Mass; not on Untold 0 (no film is labelled "
-        "with it). It was not trained on Hernia, which the films tell of."
+        "with it). It does not answer Hernia, which the films tell of."
     )
     subjects, (told,) = judged_on([subject], cohort, {"effusion": "", "Untold 0": EFFUSION})
     assert [one.classes[1] for one in subjects] == [MASS, EFFUSION]
