@@ -343,7 +343,7 @@ def test_violated_requirements_stand_on_the_first_screen_and_lead_to_their_claim
     told = re.findall(r'class="scope violations">(.*?)</p>', first)
     assert len(told) == 2, "one line for each subject"
     assert 'href="#claim-' in told[0]
-    assert "34.0 %, 29.0 to 39.0" in told[0]
+    assert "34.0 %, 95 % interval 29.0 to 39.0</a>" in told[0], "and once"
 
 
 def test_a_command_without_its_folders_says_so(make_record, tmp_path):
