@@ -25,7 +25,7 @@ from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.identities import Identities
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
-from suites.harness.predictions.blocks import Receipt, cut, gathered
+from suites.harness.predictions.blocks import Filed, Receipt, cut, gathered
 from suites.harness.predictions.conditions import CLEAN, Condition
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.engine import Engine
@@ -115,8 +115,9 @@ def predict(
     found = {}
     for name, engine in predicting.engines.items():
         ran = [condition for condition in subjects[name][1] if condition.text not in failed]
-        table, features = _collect(engine, receipts, answered[name], cohort, ran)
-        computed = sum(receipt.filed[name].computed for receipt in receipts)
+        filed = [receipt.filed[name] for receipt in receipts]
+        table, features = _collect(engine, filed, receipts, answered[name], cohort=cohort, conditions=ran)
+        computed = sum(one.computed for one in filed)
         found[name] = Predictions(table, features, left_out, computed, contents, notes, failed)
     del blocks, receipts, job, predicting
     give_back()  # of many films: their rows, and the tables of their blocks
@@ -164,8 +165,10 @@ def _notes(receipts: Sequence[Receipt], cohort: Cohort) -> tuple[str, ...]:
 
 def _collect(
     engine: Engine,
+    filed_here: Sequence[Filed],
     receipts: Sequence[Receipt],
     answered: dict[int, pa.Table],
+    *,
     cohort: Cohort,
     conditions: Sequence[Condition],
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float32] | None]:
@@ -173,13 +176,13 @@ def _collect(
 
     Args:
         engine: that answered.
+        filed_here: what of its answers is in which block, in the order of `receipts`.
         receipts: of the blocks in their order.
         answered: number of a block -> its rows: film by film, within a film by identity; they are taken out one by one.
         cohort: the films.
         conditions: that every film was asked under.
     """
     readable = {image for receipt in receipts for image, _ in receipt.films}
-    filed_here = [receipt.filed[engine.subject.name] for receipt in receipts]
     clean = [place for place, condition in enumerate(conditions) if condition.text == CLEAN]
     images: list[str] = []
     each = len(conditions)
