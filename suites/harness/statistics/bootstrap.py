@@ -132,7 +132,8 @@ class Sampled:
     @property
     def _of_one(self) -> bool:
         """Whether one side of what it compares is a single patient: nothing tells how another would be."""
-        return self.strata == (1,) and self.patients > 1 and math.isfinite(self.bounds[1] - self.bounds[0])
+        alone = self.strata == (1,) and self.patients > 1 and self.apart is None
+        return alone and math.isfinite(self.bounds[1] - self.bounds[0])
 
     @cached_property
     def _thin(self) -> bool:
@@ -365,14 +366,16 @@ def average(parts: list[Sampled], patients: int) -> Sampled:
     estimate = float(np.mean([part.estimate for part in parts]))
     apart = sum(part.patients for part in parts) <= patients and not any(part.strata for part in parts)
     alike = {part.parts for part in parts}
+    of: tuple[Sampled, ...] = ()
     if apart:
-        strata = tuple(part.patients for part in parts)
+        strata, of = tuple(part.patients for part in parts), tuple(parts) if len(parts) > 1 else ()
     else:
         strata = alike.pop() if len(alike) == 1 else (min(map(min, alike)),)
+        if len({tuple(one.parts for one in part.of) for part in parts}) == 1:  # the same classes, as in each of them
+            of = tuple(average(list(same), same[0].patients) for same in zip(*(part.of for part in parts), strict=True))
     replicates, left_out = combined(lambda *values: np.mean(values, axis=0), *parts)
     averaged = all(part.averaged for part in parts)
     coarse = float(np.mean([part.coarse for part in parts]))
     return Sampled(
-        estimate, replicates, patients, parts[0].bounds, strata, left_out, averaged=averaged, coarse=coarse,
-        of=tuple(parts) if apart and len(parts) > 1 else (),
-    )  # fmt: skip
+        estimate, replicates, patients, parts[0].bounds, strata, left_out, averaged=averaged, coarse=coarse, of=of
+    )

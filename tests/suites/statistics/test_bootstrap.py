@@ -300,6 +300,23 @@ def test_p_of_a_mean_over_classes_of_few_patients_is_the_inversion_of_its_interv
     assert len(fallen.of) == 2, "of the same classes"
 
 
+def test_a_mean_over_conditions_is_no_surer_of_a_class_of_few_patients():
+    keys, labels, right = two_classes(np.random.default_rng(6), 1)
+    one = balanced_of(keys, labels, right)
+    both = statistics.average([one, one], one.patients)
+    assert (both.interval().low, both.interval().high) == pytest.approx((one.interval().low, one.interval().high))
+    assert both.estimator == one.estimator == statistics.THIN
+
+
+def test_a_gap_between_a_class_of_one_patient_and_another_takes_the_intervals_of_both():
+    keys, labels, right = two_classes(np.random.default_rng(7), 1)
+    resamples = Resamples.draw(keys, labels, seed=0, count=400)
+    one, many = statistics.class_recalls(right, labels, 2, resamples)
+    gap = difference(many, one, resamples.patients)
+    assert gap.apart is not None
+    assert gap.interval().low > -1
+
+
 def test_where_every_class_has_thirty_patients_nothing_is_widened():
     sampled = balanced_of(*two_classes(np.random.default_rng(4), 30, rates=(0.97, 0.8)))
     assert sampled.interval() == replace(sampled, of=()).interval()
