@@ -48,7 +48,7 @@ class Sides:
     """Parts of the films of a cohort.
 
     Attributes:
-        resamples: of the patients of all films, drawn at once (`Resamples.weights` is an array).
+        resamples: of the patients of all films, counted by patient (`Resamples.counted_by_patient`).
         inside: (S, N) the films of each part; their patients are left out in turn.
         factor: (S, N) how often each film counts, not negative; 0 outside.
     """
