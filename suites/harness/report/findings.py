@@ -257,12 +257,16 @@ def unsettled(record: Record, subject: str) -> str:
     ]
     if not left:
         return ""
-    found = [
-        one.result.needed or needed(one.result.effect, one.claim.margin)
-        for one in own
-        if one.verdict is Verdict.INCONCLUSIVE and one.result
-    ]
-    wanted = sorted(films for films in found if films)
+    tests = Counter(one.claim.section for one in record.judgements if one.result)
+    everyone = len(record.films_of(subject))
+    wanted = []
+    for one in own:
+        if one.verdict is Verdict.INCONCLUSIVE and one.result:
+            effect = one.result.effect
+            films = one.result.needed or needed(effect, one.claim.margin, tests[one.claim.section]) or 0
+            # What rests on some of the films (those with a finding) takes as many times more of all of them.
+            wanted += [math.ceil(films * max(1.0, everyone / max(effect.n, 1)))] if films else []
+    wanted.sort()
     text = f"They leave {' and '.join(left)}"
     if not wanted:
         return f"{text}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from suites.harness.endpoints.toll import CALLED_ILL, MISSED, MISSED_MORE, SAID_
 from suites.harness.formatting import wording
 from suites.harness.record import PAGE
 from suites.harness.report import findings
+from suites.harness.verdicts import needed
 from tests.suites.report.conftest import measure
 
 
@@ -229,6 +231,22 @@ def test_the_films_are_told_with_what_they_settle_and_leave_open(record):
     )
     settled = [one for one in record.judgements if one.verdict is Verdict.MET]
     assert findings.unsettled(replace(record, judgements=settled), name) == ""
+
+
+def test_what_it_would_take_counts_all_films_and_holms_correction(record, judged):
+    """Of 6 of the 30 films an open effect wants five times as many of all; among several claims more than alone."""
+    margin = judged("open", Verdict.INCONCLUSIVE).claim.margin
+    effect = measure("recall_x", margin + 0.02, half=0.1, n=6)
+    one = replace(judged("open", Verdict.INCONCLUSIVE, effect=effect, section="s"), subject=record.subjects[0].name)
+    another = replace(judged("met", Verdict.MET, section="s"), subject=one.subject)
+
+    def asked(*judgements) -> int:
+        told = findings.unsettled(replace(record, judgements=list(judgements)), one.subject)
+        return int(re.search(r"about ([\d,]+) films", told)[1].replace(",", ""))
+
+    alone = needed(effect, one.claim.margin)
+    assert asked(one) >= len(record.cohort) / effect.n * alone
+    assert asked(one, another) > asked(one)
 
 
 def test_children_are_called_children_only_where_all_films_say_so(record):
