@@ -8,14 +8,12 @@ must be those of one undisturbed process, byte for byte, and so must the shards.
 judges; each line tells what was kept when that run had ended. What goes with workers on local processes and what goes
 with Ray take turns; so do who is killed. A round takes as long as a run and a start of Ray.
 
-November 2026, two cores at a load average of 16 to 23 (undisturbed 59 s, mostly waiting): only the first 6 of the 20
-rounds were run, somebody killed 4 to 17 s after the first worker was there; 6 of 6 gave the same bytes. Where a worker
-was killed the run ended with exit code 0; the killed runs had kept nothing, and 15 blocks of predictions. None of the
-six is known to have hit an attack or a map (tests/suites/predictions kills there). A killed node of Ray, or its
-head, ends the run with one line and exit code 4 (tests/suites/predictions/test_ray_workers.py kills both): left to
-itself, Ray prints the end of the node's log, and ends the process without a word to anybody. Two further rounds with
-local processes, a worker killed after 25 s and the run after 55 s: the same bytes (15 blocks of predictions, 12 of
-attacks and 8 of maps were kept by the first).
+November 2026, two cores: the first 13 of 20 rounds (undisturbed 11.4 s at a load of 8, killed after .8 to 7 s), and 7
+more (undisturbed 4.8 s at a load of 2, killed after .5 to 4.2 s): 20 of 20 gave the same bytes. Where a worker was
+killed the run ended with exit code 0; killed runs had kept nothing, or 15 blocks of predictions, once with 2 of
+attacks. Of eight earlier rounds at a load of 16 to 23 the same is true. A killed node of Ray, or its head, ends a run
+of pytest with one line and exit code 4 (tests/suites/predictions/test_ray_workers.py kills both): left to itself, Ray
+prints the end of the node's log, and ends the process without a word to anybody.
 """
 
 from __future__ import annotations
