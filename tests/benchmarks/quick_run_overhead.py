@@ -6,21 +6,20 @@ Forward and backward passes are timed where they happen in the run, in time of t
 of the process, starting Python and building the network not among it. Films are simulated ones enlarged, with grain, as
 8-bit JPEG; the weights are random. `--profile-calls` says where the rest goes.
 
-Three films of 1344 x 968, convnextv2_atto, one thread, in seconds of the processor on two cores with a load of 15 to
-20; with cProfile, whose own time is in the rest, stopped while the report was drawn:
+Three films of 1344 x 968, convnextv2_atto, one thread, in seconds of the processor on two cores, one of them idle,
+November 2026:
 
                  whole   passes
-    checking       1.1       .7
-    predicting     8.4      4.8   +75 %
-    measuring      3.0       0
-    attacking     31.7     25.6   +24 %
-    explaining    46.3     40.8   +13 %
-    drawing        3.0       0    not finished
-    in all        94.1     71.9   +31 %   wanted 25 %
+    checking        .8       .7
+    predicting     7.9      4.7   +68 %
+    measuring       .6      0
+    attacking     23.2     20.2   +15 %
+    explaining    56.8     53.3    +7 %
+    drawing        9.2      0
+    in all        98.9     78.8   +25 %   wanted 25 %
 
-Without cProfile, stopped when explaining had begun: 45.1 s, passes 36.0 s, +25 %; predicting 8.9 and 5.2 s, attacking
-28.9 and 25.3 s. What is no pass is about the same for any network: of convnextv2_tiny, whose passes take about eight
-times as long, it would be some 4 % (reckoned, not measured; wanted 10 %).
+What is no pass is about the same for any network: of convnextv2_tiny, whose passes take about eight times as long, it
+would be some 3 % (reckoned, not measured; wanted 10 %). Of more films drawing is a smaller part.
 """
 
 from __future__ import annotations
