@@ -7,10 +7,9 @@ on, so that the same number has the same interval everywhere on the page.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,15 +17,15 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from calibration import ood
-from calibration.accelerated import Accelerated
 from calibration.operating import PREVALENCES, negative_value, positive_value
 from suites.harness.cache.code_digest import digest_of_table
 from suites.harness.cache.measures import KeptMeasures
 from suites.harness.claims import Measure, Unit
 from suites.harness.cohorts import class_roles
 from suites.harness.performance import confusion_matrix
+from suites.harness.performance.predictive_value import predictive
 from suites.harness.record import Record
-from suites.harness.statistics import BOOTSTRAP, EXACT, WIDENED, Resamples, Rows, Sampled, combined, ranked
+from suites.harness.statistics import Resamples, Rows, Sampled, ranked
 from suites.harness.subjects.subject import Subject
 
 SMALL_CLASS = 100
@@ -140,7 +139,7 @@ def _overall(answers: CleanAnswers) -> list[Measure]:
             partial(confusion_matrix.balanced, target=target),
             everyone,
             by_class,
-            of=_recalls(answers, target),
+            of=_recalls(answers, target) if len(by_class) > 1 else (),  # else some patients are of two classes
         ),
     ]
     if answers.labels == answers.classes:
@@ -268,40 +267,6 @@ def _predictive(
     return replace(measure, low=found.low, high=found.high, estimator=found.estimator)
 
 
-class Predictive(NamedTuple):
-    """A predictive value on the films and on the resamples, its interval, and how that was found."""
-
-    value: float
-    drawn: Floats
-    left_out: Floats | None
-    low: float
-    high: float
-    estimator: str
-
-
-def predictive(value: Callable[[Floats, Floats], Floats], rates: Sequence[Sampled]) -> Predictive:
-    """Return a predictive value of (sensitivity, specificity), which rises with both; NaN where nothing is called so.
-
-    Near a specificity of 1 a small change of it moves the PPV at a low prevalence a lot. So where events are rare, the
-    exact bounds of the two rates are carried through, not added to the predictive value.
-    """
-    middle = float(value(*(np.array([rate.estimate]) for rate in rates))[0])
-    drawn, left_out = combined(value, *rates)
-    rare = [rate.estimator != BOOTSTRAP for rate in rates]
-    ends = np.array([middle, middle])
-    if np.isfinite(drawn).any() and np.nanstd(drawn) > 0:
-        alone = Accelerated.of(middle, drawn, left_out, min(rate.patients for rate in rates))
-        ends = np.array([alone.end(0.025), alone.end(0.975)])
-    for place, end in enumerate(("low", "high")):
-        bounds = [
-            np.array([getattr(rate.interval(), end) if seldom else rate.estimate])
-            for rate, seldom in zip(rates, rare, strict=True)
-        ]
-        ends[place] = (np.fmin, np.fmax)[place](ends[place], value(*bounds)[0])
-    how = EXACT if all(rate.degenerate for rate in rates) else WIDENED if any(rare) else BOOTSTRAP
-    return Predictive(middle, drawn, left_out, min(float(ends[0]), middle), max(float(ends[1]), middle), how)
-
-
 def _of_counts(
     answers: CleanAnswers,
     name: str,
@@ -321,14 +286,10 @@ def _recalls(answers: CleanAnswers, target: NDArray[np.int64]) -> tuple[Sampled,
     """Return the recall of each class among the films, whose mean is the balanced accuracy."""
     found = []
     for row, column in enumerate(target):
-
-        def recall(counts: Floats, row: int = row, column: int = column) -> Floats:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(counts[:, row, column] / counts[:, row].sum(1), dtype=np.float64)
-
+        recall = partial(confusion_matrix.cell, row=row, column=int(column))
         estimate, drawn, alone = map(recall, (answers.counts[None], answers.drawn_counts, answers.left_out_counts))
         found.append(Sampled(float(estimate[0]), drawn, _patients(answers, answers.truth == row), left_out=alone))
-    return tuple(found) if len(found) > 1 else ()
+    return tuple(found)
 
 
 def _of_films(

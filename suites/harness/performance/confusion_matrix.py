@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from suites.harness.statistics.sides import ratio
+
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-
-
-def ratio(top: NDArray[np.generic], bottom: NDArray[np.generic]) -> Floats:
-    """Return top / bottom, NaN where the bottom is nothing."""
-    above, below = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
-    nothing = np.full(np.broadcast(above, below).shape, np.nan)
-    return np.asarray(np.divide(above, below, out=nothing, where=below > 0))
 
 
 def right(counts: Floats, target: Counts) -> Floats:

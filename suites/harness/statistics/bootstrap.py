@@ -215,11 +215,8 @@ class Sampled:
             low = self.estimate if self.degenerate else min(self.estimate, self._accelerated.end(tail))
             low = min(low, self.estimate - self._room(tail)) - self.coarse
             if self._thin:
-                low = min(
-                    low,
-                    self.estimate
-                    - math.hypot(*(one.estimate - one.low_at(1 - 2 * tail) for one in self.of)) / len(self.of),
-                )
+                below = (one.estimate - one.low_at(1 - 2 * tail) for one in self.of)
+                low = min(low, self.estimate - math.hypot(*below) / len(self.of))
         return max(low, self.bounds[0]) if math.isfinite(self.estimate) else low
 
     def _high(self, tail: float) -> float:
@@ -235,11 +232,8 @@ class Sampled:
             high = self.estimate if self.degenerate else max(self.estimate, self._accelerated.end(1 - tail))
             high = max(high, self.estimate + self._room(tail)) + self.coarse
             if self._thin:
-                high = max(
-                    high,
-                    self.estimate
-                    + math.hypot(*(one.high_at(1 - 2 * tail) - one.estimate for one in self.of)) / len(self.of),
-                )
+                above = (one.high_at(1 - 2 * tail) - one.estimate for one in self.of)
+                high = max(high, self.estimate + math.hypot(*above) / len(self.of))
         return min(high, self.bounds[1]) if math.isfinite(self.estimate) else high
 
     def _room(self, tail: float) -> float:

@@ -169,9 +169,11 @@ def side_by_side(blocks: Sequence[Floats]) -> Floats:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
-def ratio(above: Floats, below: Floats) -> Floats:
-    """Return quotients, NaN where nothing has weight."""
-    return np.asarray(np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0))
+def ratio(top: npt.NDArray[np.generic], bottom: npt.NDArray[np.generic]) -> Floats:
+    """Return top / bottom, NaN where the bottom is nothing."""
+    above, below = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
+    nothing = np.full(np.broadcast(above, below).shape, np.nan)
+    return np.asarray(np.divide(above, below, out=nothing, where=below > 0))
 
 
 def member_of(which: Integers, of: int) -> sparse.csr_matrix:
