@@ -85,7 +85,7 @@ def check_values(document: object, path: str = "", depth: int = 0) -> None:
         raise ValueError(f"{_short(path)} is an integer of {_digits(document)} digits; the largest is 2**63 - 1")
     elif isinstance(document, float) and math.isinf(document):
         raise ValueError(f"{_short(path)} is infinite, or too large for a number")
-    elif isinstance(document, str) and not _is_writable(document):
+    elif isinstance(document, str) and not is_writable(document):
         raise ValueError(f"{_short(path)} holds half of a surrogate pair, which is no text")
 
 
@@ -144,7 +144,8 @@ def _short(path: str) -> str:
     return text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}"
 
 
-def _is_writable(text: str) -> bool:
+def is_writable(text: str) -> bool:
+    """Return whether a text can be written down as UTF-8: names of files may hold bytes that are none."""
     try:
         text.encode()
     except UnicodeEncodeError:

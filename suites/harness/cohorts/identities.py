@@ -53,8 +53,7 @@ class _OfFiles:
 
     def stamp(self, row: Row) -> Stamp | None:
         """Return the stamp of a row's film."""
-        besides = self.besides(row)
-        return stamp_of(self.files(row), besides) if besides else stamp_of(self.files(row))
+        return stamp_of(self.files(row), self.besides(row))
 
 
 @dataclass(frozen=True)

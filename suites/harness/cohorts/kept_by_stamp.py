@@ -11,6 +11,7 @@ from pathlib import Path
 
 from suites.harness.cache.shards import Keeping, Shards
 from suites.harness.cohorts.file_stamps import Stamp, stamp_of
+from suites.harness.strict_json import is_writable
 
 Told = tuple[str, ...]
 """What files told: a text for each column."""
@@ -53,7 +54,7 @@ class KeptByStamp(AbstractContextManager["KeptByStamp"]):
             told: by them.
             besides: what else decides it, see `stamp_of`.
         """
-        if stamp is not None and _is_text(stamp[0]) and stamp_of(files, besides) == stamp:
+        if stamp is not None and is_writable(stamp[0]) and stamp_of(files, besides) == stamp:
             self._known[stamp] = told
             self._keeping.keep(dict(zip(self._columns, (*stamp, *told), strict=True)))
 
@@ -76,12 +77,3 @@ class KeptByStamp(AbstractContextManager["KeptByStamp"]):
     def __exit__(self, *_: object) -> None:
         """Write what is not written, whatever ended the block."""
         self._keeping.flush()
-
-
-def _is_text(path: str) -> bool:
-    """Return whether a path can be written down: names of files may hold bytes that are none."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -117,7 +117,7 @@ def test_a_broken_file_is_read_every_time_and_told_the_same(folder, tmp_path, re
 def test_a_film_that_is_not_what_it_was_remembered_as_ends_the_run_with_one_line(folder, tmp_path, monkeypatch):
     predicted(folder, tmp_path)
     stamps = {path.name: stamp_of([path]) for path in folder.glob("film*")}
-    monkeypatch.setattr(identities, "stamp_of", lambda paths: stamps.get(paths[0].name) if len(paths) == 1 else None)
+    monkeypatch.setattr(identities, "stamp_of", lambda paths, _: stamps.get(paths[0].name) if len(paths) == 1 else None)
     Image.fromarray(np.full((40, 48), 9, np.uint8)).save(folder / "film0.bmp")
     with pytest.raises(CohortProblem, match=r"the film film0.bmp .* changed while it was read; run again"):
         predicted(folder, tmp_path, CONDITIONS[:3])
