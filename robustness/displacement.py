@@ -57,14 +57,27 @@ def moved(
     along = along * smoothstep((0.47 * height - rows) / max(room, 1.0))
     along = min(up_px, max(room, 0.0) / 3.0) * along
     beside = torch.exp(-0.5 * ((columns - middle + sign * 0.5 * half) / (0.35 * half)).square())
-    step = max(1, PIECE // film.shape[1])
     last_row, last_column = (film.shape[0] - 1) / 2.0, (film.shape[1] - 1) / 2.0
-    for part in (slice(first, first + step) for first in range(0, len(film), step)):
-        from_rows = down[part] + last_row
+    first_row, places = 0, slice(0, film.shape[1])
+    if film.is_cpu and not up_px:
+        # Above the apex and beside the chest nothing moves: what is sampled there is what is there.
+        first_row, places = _first(below_apex), slice(_first(soft), film.shape[1] - _first(soft.flip(1)))
+        result.copy_(in_bytes(film) if as_bytes else film)
+    step = max(1, PIECE // max(1, places.stop - places.start))
+    for some in (slice(first, first + step) for first in range(first_row, len(film), step)):
+        from_rows = down[some] + last_row
         if up_px:
-            from_rows = (along[part] * beside).mul_(block).add_(down[part]).add_(last_row)
-        from_columns = (soft * below_apex[part]).mul_(block)
-        from_columns = torch.sub(across, from_columns, out=from_columns).add_(last_column)
+            from_rows = (along[some] * beside).mul_(block).add_(down[some]).add_(last_row)
+        from_columns = (soft[:, places] * below_apex[some]).mul_(block)
+        from_columns = torch.sub(across[:, places], from_columns, out=from_columns).add_(last_column)
         found = sampled(film, from_rows, from_columns, "border")
-        result[part] = in_bytes(found) if as_bytes else found
+        if as_bytes:
+            in_bytes(found, out=result[some, places])
+        else:
+            result[some, places] = found
     return result
+
+
+def _first(moving: Tensor) -> int:
+    """Place of the first number that is not zero; of the last where all are."""
+    return int((moving.reshape(-1) != 0.0).to(torch.uint8).argmax()) if moving.any() else moving.numel() - 1

@@ -81,8 +81,7 @@ class Draws:
 
     def _digest(self, label: str) -> int:
         """128 bits from everything the number may depend on (a JSON list, so that no two inputs run together)."""
-        key = json.dumps([self.image_id, self.name, self.seed, label]).encode()
-        return int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "little")
+        return _digest(self.image_id, self.name, self.seed, label)
 
     def generator(self, label: str) -> np.random.Generator:
         """A generator of its own, for what is not offered below."""
@@ -126,6 +125,12 @@ class Draws:
     def remembered_normals(self, label: str, *shape: int) -> Tensor:
         """As `normals`, remembered for the next severity; not to be changed in place."""
         return _normals(self.source, label, shape)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _digest(*what: str | int) -> int:
+    key = json.dumps(what).encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "little")
 
 
 @remembered(2, "drawn")

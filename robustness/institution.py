@@ -177,7 +177,7 @@ class _Unsharp(Perturbation):
         sharp = torch.empty(film.shape, dtype=torch.uint8, device=film.device)
         for rows in strips(film):
             changed = (detail[rows] * float(level["amount"])).add_(film[rows])
-            sharp[rows] = in_bytes(changed.clamp_min_(0.0))
+            in_bytes(changed.clamp_min_(0.0), out=sharp[rows])
         return sharp
 
 

@@ -334,6 +334,6 @@ def lungs_of(film: Tensor, draws: Draws) -> Tensor:
     """
     if draws.lungs is None:
         return estimate_lungs(film).mask
-    if not bool(draws.lungs.any()):
+    if not bool(draws.lungs.view(torch.uint8).amax()):  # far faster than `any`
         raise PerturbationUndefined("the lung mask is empty")
     return draws.lungs

@@ -132,7 +132,7 @@ class ShamOpacity(Perturbation):
         for piece in pieces(film, radiograph, coarse.block):
             before, changed = piece.before, piece.of(after)
             changed = changed.clone() if before.detail is None else changed + before.detail
-            result[piece.place] = in_bytes(piece.display(changed, before.weight))
+            in_bytes(piece.display(changed, before.weight), out=result[piece.place])
         return result
 
 

@@ -98,12 +98,21 @@ def looked_up(grey: Tensor, table: Tensor) -> Tensor:
     return torch.from_numpy(found)
 
 
-def in_bytes(film: Tensor) -> Tensor:
-    """Grey values, none below zero, times 255 as 8 bit: rounded to the nearest, halves to the even one, cut at 255."""
+def in_bytes(film: Tensor, out: Tensor | None = None) -> Tensor:
+    """Grey values, none below zero, times 255 as 8 bit: rounded to the nearest, halves to the even one, cut at 255.
+
+    Args:
+        film: (H, W).
+        out: (H, W) uint8, where the result is put.
+    """
     if not film.is_cpu:
-        return film.mul(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
+        grey = film.mul(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
+        return grey if out is None else out.copy_(grey)
     # OpenCV does all of it in one pass, but takes absolute values.
-    return torch.from_numpy(cv2.convertScaleAbs(film.numpy(), alpha=255.0))
+    if out is None:
+        return torch.from_numpy(cv2.convertScaleAbs(film.numpy(), alpha=255.0))
+    cv2.convertScaleAbs(film.numpy(), out.numpy(), alpha=255.0)
+    return out
 
 
 def cut(film: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ class Radiograph:
             changed = self.toned(line(rows))
             if spared and self.weight is not None:
                 torch.lerp(self.film[rows], changed, self.weight[rows], out=changed)
-            film[rows] = in_bytes(changed)
+            in_bytes(changed, out=film[rows])
         return film
 
     def on_tissue(self, changed: Tensor) -> Tensor:
@@ -224,7 +224,9 @@ class Radiograph:
 
     def display_shifted(self, intensity: Rows, *, spared: bool = True) -> Tensor:
         """Display in 8 bit in a window as wide as the film's, moved so that the typical attenuation stays as it was."""
-        attenuation = torch.cat([attenuation_of(intensity(rows)) for rows in strips(self.film)])
+        attenuation = torch.empty(self.film.shape, dtype=torch.float32, device=self.film.device)
+        for rows in strips(self.film):
+            attenuation_of(intensity(rows), out=attenuation[rows])
         shift = -math.log(self.typical_intensity) - self.typical(attenuation)
         return self._shown(lambda rows: attenuation[rows].add_(shift - T0).div_(DT), spared)
 
@@ -276,7 +278,7 @@ def tone(draws: Draws) -> float:
     return draws.twin("radiograph").uniform("gamma", *GAMMA)
 
 
-def attenuation_of(intensity: Tensor) -> Tensor:
-    """-ln(I / I0), with the intensity held above one part in a million."""
-    clamped = intensity.clamp_min(1e-6)
+def attenuation_of(intensity: Tensor, out: Tensor | None = None) -> Tensor:
+    """-ln(I / I0), with the intensity, which is overwritten, held above one part in a million."""
+    clamped = torch.clamp_min(intensity, 1e-6, out=intensity if out is None else out)
     return log(clamped, out=clamped).neg_()

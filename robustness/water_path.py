@@ -133,7 +133,10 @@ class Aerated:
             lost = exp(lost, out=lost).sub_(left.square().mul_(before.signal)).clamp_min_(0.0)
             changed = root(lost.div_(counts), out=lost).mul_(grain[piece.place]).add_(changed)
             shown = replaced(piece.display(changed, before.weight), is_zero(piece.of(share)), before.shown)
-            result[piece.place] = in_bytes(shown) if as_bytes else shown
+            if as_bytes:
+                in_bytes(shown, out=result[piece.place])
+            else:
+                result[piece.place] = shown
         return result
 
     def _after(self, share: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:

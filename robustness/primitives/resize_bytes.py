@@ -115,7 +115,7 @@ def four_at_once(
     """
     rows, columns = kept or (slice(0, height), slice(0, width))
     if grey.shape[1] != width:
-        seen = _looked_at(rows, len(grey), height, how)
+        seen = _by_fours(_looked_at(rows, len(grey), height, how), len(grey))
         count = seen.stop - seen.start
         quarter = -(-count // 4)
         whole = continued(grey[seen], 4 * quarter - count, 0).contiguous().numpy().reshape(4, quarter, -1)
@@ -139,6 +139,13 @@ def _looked_at(kept: slice, before: int, after: int, how: str) -> slice:
     reach = FILTERS[how][1] * max(scale, 1.0) + 1.0
     first, last = ((place + side) * scale for place, side in ((kept.start, 0.5), (kept.stop, -0.5)))
     return slice(max(0, math.floor(first - reach)), min(before, math.ceil(last + reach) + 1))
+
+
+def _by_fours(lines: slice, most: int) -> slice:
+    """Up to three lines more, where there are so many, that nothing need be copied to make four equal parts."""
+    count = 4 * -(-(lines.stop - lines.start) // 4)
+    first = max(0, min(lines.start, most - count))
+    return slice(first, min(first + count, most))
 
 
 def _along(parts: Tensor, size: tuple[int, int], how: str) -> Tensor:

@@ -248,7 +248,7 @@ def changed_in(
         finer: pixels of the file along each side of one of the film.
     """
     with ExitStack() as during:
-        during.enter_context(unchanging(film))
+        during.enter_context(unchanging(film) if lungs is None else unchanging(film, lungs))
         rounded: Tensor | None = None
         for condition in conditions:
             given = film
