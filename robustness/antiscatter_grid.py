@@ -85,6 +85,16 @@ def primary_transmission(
 @remembered(2, "around")
 def scatter_ratio_map(radiograph: Radiograph, typical_ratio: float, pitch_mm: float) -> Tensor:
     """(H, W) scatter-to-primary ratio, `typical_ratio` where the film is typical, higher behind dense regions."""
+    return _scatter_ratios(radiograph, typical_ratio, pitch_mm)
+
+
+@remembered(2, "around")
+def _dilution(radiograph: Radiograph, pitch_mm: float) -> Tensor:
+    """(H, W) all radiation over primary, 1.5 where the film is typical; the same for every severity."""
+    return _scatter_ratios(radiograph, 0.5, pitch_mm).add_(1.0)
+
+
+def _scatter_ratios(radiograph: Radiograph, typical_ratio: float, pitch_mm: float) -> Tensor:
     intensity = radiograph.intensity
     relative = local_mean(radiograph, intensity, 10.0 * SCATTER_SIGMA_CM / pitch_mm) / intensity
     return relative.mul_(typical_ratio / radiograph.typical(relative))
@@ -116,11 +126,11 @@ def stripe_phase(film: Tensor, draws: Draws, cycles_per_pixel: float, axis: str)
 
 def modulated(radiograph: Radiograph, amplitude: float, pattern: Rows, pitch_mm: float) -> Tensor:
     """Multiply the intensity by 1 + amplitude * pattern, weaker where scatter dominates, and display it."""
-    ratio = scatter_ratio_map(radiograph, 0.5, pitch_mm)
+    diluted = _dilution(radiograph, pitch_mm)
     attenuation = radiograph.attenuation
 
     def changed(rows: slice) -> Tensor:
-        change = pattern(rows).mul_(1.5 * amplitude).div_(ratio[rows] + 1.0).add_(1.0).clamp_min_(0.05)
+        change = pattern(rows).mul_(1.5 * amplitude).div_(diluted[rows]).add_(1.0).clamp_min_(0.05)
         return torch.sub(attenuation[rows], log(change, out=change), out=change)
 
     return radiograph.display_rows(changed)

@@ -74,6 +74,8 @@ class _Unchanging(threading.local):
 
 
 _UNCHANGING = _Unchanging()
+_RESULTS: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+"""Images that were found by a function that is remembered, by their identity: nobody may change them either."""
 
 
 @contextlib.contextmanager
@@ -143,6 +145,9 @@ def remembered(calls: int, among: str = "") -> Callable[[Callable[P, T]], Callab
                     found = compute(*arguments[1:])
                 except ValueError as refusal:
                     found = refusal
+                for one in found if isinstance(found, tuple) else (found,):
+                    if isinstance(one, Tensor):
+                        _RESULTS[id(one)] = one
                 memory.keep(arguments, found)
             if isinstance(found, ValueError):
                 raise found
@@ -155,8 +160,10 @@ def remembered(calls: int, among: str = "") -> Callable[[Callable[P, T]], Callab
 
 
 def _same(known: object, given: object) -> bool:
+    if known is given:
+        return True
     if not isinstance(known, Tensor) or not isinstance(given, Tensor):
-        return known is given or bool(known == given)
+        return bool(known == given)
     if known.shape != given.shape or known.dtype != given.dtype or known.device != given.device:
         return False
     copies = _UNCHANGING.copies.get(_place(given)) if _UNCHANGING.copies else None
@@ -174,7 +181,9 @@ def _same(known: object, given: object) -> bool:
 
 
 def _copied(image: Tensor) -> Tensor:
-    """A copy that nobody else can change; of an image that nobody changes one that is there already."""
+    """A copy that nobody else can change; of an image that nobody changes one that is there already, or itself."""
+    if _RESULTS.get(id(image)) is image:
+        return image
     copies = _UNCHANGING.copies.get(_place(image)) if _UNCHANGING.copies else None
     copy = next((known for one in copies or () if (known := one()) is not None), None)
     if copy is None:

@@ -7,15 +7,13 @@ Controls of opacity (`sham_opacity`, `diffuse_dose_matched`) stand beside it in 
 
 from __future__ import annotations
 
-import io
 import math
-import zlib
 from abc import abstractmethod
 from typing import ClassVar
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from robustness.antiscatter_grid import MODEL_SIDE, GridStripes, modulated
@@ -26,7 +24,8 @@ from robustness.facts import by_way_of_cpu
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import exp
 from robustness.primitives.ordering import norm
-from robustness.radiograph import DT, Radiograph, strips
+from robustness.primitives.strips import strips
+from robustness.radiograph import DT, Radiograph
 from robustness.tone_curve import ToneCurve
 
 BAND = 0.25
@@ -175,8 +174,7 @@ class Resave(Perturbation):
 
 
 def _loaded_again(film: Tensor, compression: int) -> Tensor:
-    stored = io.BytesIO()
     # Looking for runs only takes a tenth of the time of looking for what was there before, and grain repeats nothing.
-    Image.fromarray(film.numpy()).save(stored, format="PNG", compress_level=compression, compress_type=zlib.Z_RLE)
-    with Image.open(stored) as image:
-        return torch.from_numpy(np.array(image))
+    runs = [cv2.IMWRITE_PNG_COMPRESSION, compression, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, file = cv2.imencode(".png", film.numpy(), runs)
+    return torch.from_numpy(np.asarray(cv2.imdecode(file, cv2.IMREAD_UNCHANGED)))

@@ -130,8 +130,14 @@ def _nearest(box: Box, pieces: list[Piece], reach: float, device: torch.device |
         x = np.arange(piece[1].start, piece[1].stop, dtype=np.float32)[None, :] - start[1]
         along = end - start
         length = float(along @ along)
-        share = np.clip((y * along[0] + x * along[1]) / length, 0.0, 1.0) if length > 0.0 else np.float32(0.0)
-        distance = (y - share * along[0]) ** 2 + (x - share * along[1]) ** 2
+        share = np.zeros((len(y), x.shape[1]), dtype=np.float32)
+        if length > 0.0:
+            np.add(y * along[0], x * along[1], out=share)
+            np.divide(share, length, out=share)
+            np.minimum(np.maximum(share, 0.0, out=share), 1.0, out=share)
+        down, across = share * along[0], np.multiply(share, along[1], out=share)
+        distance = np.square(np.subtract(y, down, out=down), out=down)
+        distance += np.square(np.subtract(x, across, out=across), out=across)
         top, left = piece[0].start - rows.start, piece[1].start - columns.start
         part = nearest[top : top + distance.shape[0], left : left + distance.shape[1]]
         np.minimum(part, distance, out=part)

@@ -61,8 +61,9 @@ def without_ribs(attenuation: Tensor, pitch_mm: float, region: Tensor | None = N
         region: (H, W) 1 in what is smoothed by itself, 0 outside of it; `None`: all.
     """
     # Twice, for once leaves a third of the ribs.
+    share = None if region is None else _share(region, RIB_MM / pitch_mm)
     for _ in range(2):
-        attenuation = _smoothed(attenuation, RIB_MM / pitch_mm, RIB_CONTRAST, region)
+        attenuation = _smoothed(attenuation, RIB_MM / pitch_mm, RIB_CONTRAST, region, share)
     return attenuation
 
 
@@ -185,15 +186,26 @@ def rms_within(image: Tensor, region: Tensor, pitch_mm: float) -> Tensor:
     return blur_within(image.square(), region, ALONG_MM / pitch_mm).clamp_min(0.0).sqrt()
 
 
-def _smoothed(image: Tensor, half: float, contrast: float, region: Tensor | None = None) -> Tensor:
+def _share(region: Tensor, half: float) -> NDArray[Any]:
+    """(H, W) share of the square around each pixel that lies in a region; nowhere nothing."""
+    return np.asarray(np.maximum(_boxed(region.numpy(), _side(half)), np.float32(1e-6)))
+
+
+def _side(half: float) -> int:
+    return 2 * max(1, round(half)) + 1
+
+
+def _smoothed(
+    image: Tensor, half: float, contrast: float, region: Tensor | None = None, share: NDArray[Any] | None = None
+) -> Tensor:
     """A guided filter (He et al. 2013) of (H, W) by itself: what varies by less than a contrast is averaged away.
 
-    Of a region, if one is given (1 in it, 0 outside of it), only what lies in it; beyond its reach the image stays.
+    Of a region, if one is given with its `_share` (1 in it, 0 outside of it), only what lies in it; beyond its reach
+    the image stays.
     """
-    size = 2 * max(1, round(half)) + 1
+    size = _side(half)
     source = image.numpy()
     weight = None if region is None else region.numpy()
-    share = None if weight is None else np.maximum(_boxed(weight, size), np.float32(1e-6))
 
     def averaged(values: NDArray[Any]) -> NDArray[Any]:
         return _boxed(values, size) if weight is None else _boxed(values * weight, size) / share

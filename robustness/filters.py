@@ -18,6 +18,7 @@ from robustness.pointwise import cut
 from robustness.primitives.ordering import opened, ranked
 from robustness.primitives.resampling import antialiased, averaged, continued, interpolated, rotated, sampled
 from robustness.primitives.smoothing import boxed_bytes, convolved
+from robustness.primitives.strips import strips
 
 WIDE = 3.6
 """From this sigma (pixels) on a blur is done on a reduced film: its result holds no finer detail anyway."""
@@ -146,8 +147,12 @@ def warp(image: Tensor, rows: Tensor, columns: Tensor, outside: str = "border") 
         outside: what lies beyond the film: "border" (its border pixel), "reflection" (its mirror image), "zeros".
     """
     height, width = image.shape
-    rows, columns = rows + (height - 1) / 2.0, columns + (width - 1) / 2.0
-    return sampled(image, rows.expand(height, width), columns.expand(height, width), outside)
+    rows = (rows + (height - 1) / 2.0).expand(height, width)
+    columns = (columns + (width - 1) / 2.0).expand(height, width)
+    found = torch.empty_like(image)
+    for some in strips(image):
+        found[some] = sampled(image, rows[some], columns[some], outside)
+    return found
 
 
 def percentiles(values: Tensor, *percents: float) -> tuple[float, ...]:

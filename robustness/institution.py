@@ -21,7 +21,7 @@ from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import in_bytes
 from robustness.primitives.equalisation import equalised
 from robustness.primitives.jpeg import jpeg
-from robustness.radiograph import strips
+from robustness.primitives.strips import strips
 from robustness.standard import StandardPerturbation
 from robustness.tone_curve import ToneCurve
 

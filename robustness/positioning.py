@@ -15,13 +15,14 @@ from torch import Tensor
 
 from robustness.content_cache import remembered
 from robustness.draws import Draws
-from robustness.filters import centred, coordinates, gaussian_blur, smoothstep, turned, warp
+from robustness.filters import coordinates, gaussian_blur, smoothstep, turned, warp
 from robustness.lungs import lungs_of
 from robustness.perturbation import Level, Perturbation, register
 from robustness.pointwise import numbers
 from robustness.primitives.ordering import read_off
 from robustness.primitives.resampling import sampled
-from robustness.radiograph import Radiograph, strips
+from robustness.primitives.strips import strips
+from robustness.radiograph import Radiograph
 from robustness.raw_beam import beam_blocks, in_pixels
 from robustness.thorax import Thorax, thorax_of
 
@@ -124,17 +125,17 @@ class Magnification(Perturbation):
         return f"chest x {chest:.3f}, heart x {heart:.3f} of those at 180 cm"
 
     def perturb(self, film: Tensor, level: Level, draws: Draws) -> Tensor:
-        return warp(film, *_seen_from(film.shape, film.device, level["distance_cm"], self.pitch_mm(film)))
-
-
-@remembered(2)
-def _seen_from(shape: torch.Size, device: torch.device, distance_cm: float, pitch_mm: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns (H, W) where the pixels of a magnified film come from, the same for all films of a shape."""
-    rows, columns = centred(shape[0], shape[1], device)
-    chest, heart = (_magnified(distance_cm, height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
-    central = gaussian_hill(rows - 0.08 * shape[0], columns - 0.03 * shape[1], 50.0 / pitch_mm)
-    scale = chest + (heart - chest) * central
-    return rows / scale, columns / scale
+        (height, width), (rows, columns) = film.shape, coordinates(film)
+        chest, heart = (_magnified(level["distance_cm"], height) for height in (CHEST_TO_DETECTOR_CM, 10.5))
+        down, across = rows - 0.08 * height, columns - 0.03 * width
+        found = torch.empty_like(film)
+        for some in strips(film):
+            hill = gaussian_hill(down[some], across, 50.0 / self.pitch_mm(film))
+            scale = hill.mul_(heart - chest).add_(chest)
+            source_rows = torch.div(rows[some], scale).add_((height - 1) / 2.0)
+            source_columns = torch.div(columns, scale, out=scale).add_((width - 1) / 2.0)
+            found[some] = sampled(film, source_rows, source_columns, "border")
+        return found
 
 
 def _magnified(distance_cm: float, height_cm: float) -> float:
@@ -186,7 +187,8 @@ class LowInspiration(Perturbation):
         middle = (film.shape[1] - 1) / 2.0
         beside = torch.maximum(thorax.left - (columns + middle), columns + middle - thorax.right)
         breathing = smoothstep(1.0 - beside * self.pitch_mm(film) / (10.0 * self.WALL_CM))
-        lower = _breathed_out(thorax, level["rise"], _exposed_rows(film, thorax))[:, None] - rows
+        exposed = _exposed_rows(film, thorax)
+        lower = _breathed_out(thorax, level["rise"], (len(film), exposed))[:, None] - rows
         midline = thorax.midline - middle
         heart_row = thorax.top + 0.6 * (1.0 - level["rise"]) * thorax.height - (film.shape[0] - 1) / 2.0
         soft = _softened(thorax)
@@ -219,13 +221,14 @@ def _softened(thorax: Thorax) -> Tensor:
     return gaussian_blur(numbers(thorax.lungs), 2.0)
 
 
-def _exposed_rows(film: Tensor, thorax: Thorax) -> tuple[int, int]:
-    """Height of the film, and how many of its rows lie above the penumbra at the lower edge of the exposed field."""
+@remembered(1)
+def _exposed_rows(film: Tensor, thorax: Thorax) -> int:
+    """How many rows of a film lie above the penumbra at the lower edge of the exposed field."""
     height = film.shape[0]
     beam = numbers(in_pixels(beam_blocks(film), film)[:, thorax.left : thorax.right + 1])
     exposed = torch.nonzero(beam.mean(1) < 0.5)
     last = int(exposed.max()) + 1 if len(exposed) else height
-    return height, max(last if last == height else last - round(0.015 * height), thorax.bottom + 1)
+    return max(last if last == height else last - round(0.015 * height), thorax.bottom + 1)
 
 
 def _breathed_out(thorax: Thorax, rise: float, rows: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ Sources: Beer-Lambert; IEC 62494-1 (exposure index); IEC 62220-1 (fluence at RQA
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +26,7 @@ from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, in_bytes, log, power
 from robustness.primitives.ordering import places, ranked, taken
 from robustness.primitives.resampling import averaged
+from robustness.primitives.strips import strips
 from robustness.raw_beam import beam_blocks, blocks_of_changed, in_pixels
 
 T0 = 0.9
@@ -33,8 +34,6 @@ DT = 3.0
 GAMMA = (0.8, 1.25)
 Rows = Callable[[slice], Tensor]
 """What gives those rows of an image (H, W), computed anew each time, to be changed in place."""
-STRIP = 2**18
-"""Pixels of a strip of rows that is worked on at a time; shorter ones cost more in calls than the cache saves."""
 
 FLUENCE = 30_174.0
 """Photons per mm^2 and uGy of air kerma at RQA5."""
@@ -237,17 +236,6 @@ class Radiograph:
             pitch_mm: of the film.
         """
         return FLUENCE * DQE * KERMA_UGY * (pitch_mm / self.finer) ** 2
-
-
-def strips(film: Tensor) -> Iterator[slice]:
-    """Rows of a film (H, W), some at a time: as many as stay in the processor's cache, on other devices all.
-
-    Every strip but the last has a multiple of twelve, so that no bin of up to four lies across.
-    """
-    height, width = film.shape
-    step = 12 * max(1, STRIP // (12 * width)) if film.is_cpu else height
-    for first in range(0, height, step):
-        yield slice(first, min(first + step, height))
 
 
 @remembered(1)
