@@ -358,6 +358,17 @@ def test_the_heart_moves_away_from_an_effusion_and_toward_a_collapse_and_the_spi
     assert not torch.equal(changed, film[0])
 
 
+@pytest.mark.parametrize("as_bytes", [True, False])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_what_nothing_moves_is_what_it_was(chest, side, as_bytes):
+    """Only where something moves a film is sampled: with a rise too small to be seen it is sampled all over."""
+    film, lungs = chest(1)
+    thorax = thorax_of(lungs)
+    shifted, everywhere = (moved(film, thorax, 9.0, up, side, as_bytes=as_bytes) for up in (0.0, 1e-30))
+    assert torch.equal(shifted, everywhere)
+    assert not torch.equal(shifted[:, thorax.left : thorax.right], film[:, thorax.left : thorax.right])
+
+
 def rim_sharpness(share: Tensor, inside: Tensor, pitch_mm: float) -> Array:
     """Gradients (1/mm) of a share along the line where it is half."""
     steps = ndimage.gaussian_gradient_magnitude(share.numpy(), 0.7) / pitch_mm

@@ -11,13 +11,14 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
-from robustness.filters import blur_within, blur_within_blocks, gaussian_blur, turned, warp
+from robustness.filters import blur_within, blur_within_blocks, coordinates, gaussian_blur, turned, warp
 from robustness.pointwise import in_bytes, looked_up
 from robustness.primitives import blocks, ordering, resampling, smoothing
 from robustness.primitives.collimator import collimated
 from robustness.primitives.equalisation import equalised
 from robustness.primitives.jpeg import jpeg
 from robustness.primitives.resize_bytes import FILTERS, four_at_once, has_whole_numbers, pillow_resized
+from robustness.primitives.strips import strips
 from tests.robustness.elsewhere import Elsewhere, fetched, sent
 
 SHAPES = ((64, 80), (61, 77))
@@ -179,3 +180,13 @@ def test_tables_and_rounding(noise):
 @pytest.mark.parametrize("border", [0.02, 0.1, 0.45])
 def test_collimation(border, noise):
     agree(collimated, noise, border, 2.3)
+
+
+@pytest.mark.parametrize("width", [1024, 1021])
+def test_a_film_of_several_strips_is_warped_as_one(width):
+    film = torch.from_numpy(np.random.default_rng(0).random((600, width), dtype=np.float32))
+    assert len(list(strips(film))) > 1
+    rows, columns = coordinates(film)
+    bent = columns + 5.0 * torch.sin(columns / 40.0)
+    whole = resampling.sampled(film, rows + 299.5, bent + (width - 1) / 2.0, "border")
+    assert torch.equal(warp(film, rows, bent), whole)

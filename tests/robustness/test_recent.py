@@ -99,6 +99,31 @@ def test_a_refusal_is_remembered_too_and_names_are_refused():
         total(torch.ones(4, 5), factor=1)
 
 
+def test_what_was_found_is_known_without_being_looked_at(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(content_cache, "_bytes", lambda image: looked_at.append(image) or image.numpy().reshape(-1))
+
+    @remembered(1)
+    def doubled(image):
+        return image * 2.0
+
+    @remembered(2)
+    def raised(image, by):
+        return image + by
+
+    content_cache.forget()
+    image = torch.ones(4, 5)
+    with unchanging(image):
+        found = doubled(image)
+        first = raised(found, 1.0)
+        assert raised(doubled(image), 1.0) is first
+        assert not looked_at
+        # Its own images are the copy, what was found of it, and what was found of that: none of them twice.
+        assert content_cache.held() == 3 * 4 * 5 * 4
+        assert raised(found.clone(), 1.0) is first
+        assert looked_at
+
+
 def test_every_thread_remembers_for_itself():
     total, made = counted(1)
     threads = [threading.Thread(target=lambda: [total(torch.ones(4, 5), 1) for _ in range(3)]) for _ in range(4)]
