@@ -110,14 +110,14 @@ def inverted_interval(
     low = 0.0
     if by_chance.at_least(seen.error) < tail:
         strong = as_seen.reshaped(seen.shape_beyond(NOISE * wider * noise.std(axis=1)))
-        low = min(_smallest(shape, seen.error, tail) for shape in (as_seen, strong))
-    middle = _smallest(as_seen, seen.error, 0.5)
+        low = min(_smallest(shape, seen.error, tail, by_chance) for shape in (as_seen, strong))
+    middle = _smallest(as_seen, seen.error, 0.5, by_chance)
     high, furthest = 0.0, min(1.0, seen.error + 2 * wider / math.sqrt(y.size))
     overall = np.sign(seen.shape.mean(axis=1, keepdims=True)) * np.ones_like(seen.shape)
     for side in (1.0, -1.0) if low == 0 else (1.0,):
         for shape in (seen.shape, np.sign(seen.shape), overall):
             if noise.any():  # probabilities of 0 and 1 that came true have none: only the exact bound speaks
-                high = _largest(as_seen.reshaped(side * shape), possible, high, furthest)
+                high = _largest(as_seen.reshaped(side * shape), possible, high, furthest, by_chance)
     right = p.argmax(axis=1) == y
     rarer = min(np.unique(patients[right]).size, np.unique(patients[~right]).size)
     if (1 - rarer / count) ** count >= RARE:
@@ -126,20 +126,22 @@ def inverted_interval(
     return Interval(max(low, 0.0), min(high, 1.0), "inverted", level, middle)
 
 
-def _smallest(candidates: Candidates, error: float, chance: float) -> float:
+def _smallest(candidates: Candidates, error: float, chance: float, by_chance: Samples) -> float:
     """Return the smallest true error of a shape that shows the error seen, or more, with this chance."""
 
     def too_small(e: float) -> bool:
         return candidates.drawn(e).at_least(error) < chance
 
-    return candidates.truth(_between(too_small, 0.0, error)[0]) if too_small(0.0) else 0.0
+    return candidates.truth(_between(too_small, 0.0, error)[0]) if by_chance.at_least(error) < chance else 0.0
 
 
-def _largest(candidates: Candidates, possible: Callable[[Samples], bool], least: float, furthest: float) -> float:
+def _largest(
+    candidates: Candidates, possible: Callable[[Samples], bool], least: float, furthest: float, by_chance: Samples
+) -> float:
     """Return the largest true error of a shape that is possible, or `least` where nothing beyond that is."""
 
     def small_enough(e: float) -> bool:
-        return possible(candidates.drawn(e))
+        return possible(candidates.drawn(e) if e else by_chance)  # of no error every shape gives these
 
     if not small_enough(least):
         return least

@@ -68,8 +68,10 @@ def intercept(
     """
     odds, outcome = _checked(logits, labels, view)
     # The score falls with a from above 0 to below it, so that there is always one value: Newton only loses it where
-    # saturated log odds leave no curvature.
-    return over_resamples(weights, odds.size, lambda w: _crossing(odds, outcome, w))
+    # saturated log odds leave no curvature. Resamples begin at the sample's own.
+    sample = _crossing(odds, outcome, np.ones((odds.size, 1)))[0]
+    start = float(sample) if np.isfinite(sample) else 0.0
+    return over_resamples(weights, odds.size, lambda w: _crossing(odds, outcome, w, start))
 
 
 def log_odds(logits: ArrayLike, view: str = "top-label") -> FloatArray:
@@ -134,21 +136,25 @@ def _why(odds: FloatArray, outcome: FloatArray) -> str:
     return f"the regression did not converge in {STEPS} steps; log odds run from {odds.min():.4g} to {odds.max():.4g}"
 
 
-def _crossing(odds: FloatArray, outcome: FloatArray, weights: FloatArray) -> FloatArray:
+def _crossing(odds: FloatArray, outcome: FloatArray, weights: FloatArray, start: float = 0.0) -> FloatArray:
     """Return a (B,) at which the mean of expit(a + odds) is the mean outcome: Newton, held inside a bracket."""
     total, events = weights.sum(axis=0), outcome @ weights
     ends = np.log(weights.shape[0]) + 40.0  # beyond: expit is 0 or 1 for all films to the last bit
     low = np.full(total.size, -float(odds.max()) - ends)
     high = np.full(total.size, -float(odds.min()) + ends)
-    a = np.clip(0.0, low, high)
+    a = np.clip(start, low, high)
     for _ in range(HALVINGS):
         p = _expit(a + odds[:, None])
-        score = events - (weights * p).sum(axis=0)
+        weighed = weights * p
+        score = events - weighed.sum(axis=0)
         low, high = np.where(score >= 0, a, low), np.where(score <= 0, a, high)
+        weighed *= np.subtract(1.0, p, out=p)
         with np.errstate(divide="ignore", invalid="ignore"):
-            newton = a + score / (weights * p * (1 - p)).sum(axis=0)
-        a, before = np.where((newton > low) & (newton < high), newton, (low + high) / 2), a
-        if (np.abs(a - before) <= 1e-10 * np.maximum(1.0, np.abs(a))).all():
+            newton = a + score / weighed.sum(axis=0)
+        inside = (newton > low) & (newton < high)
+        a, before = np.where(inside, newton, (low + high) / 2), a
+        # After a step of Newton the error is about the square of the step.
+        if (np.abs(a - before) <= np.where(inside, 1e-6, 1e-10) * np.maximum(1.0, np.abs(a))).all():
             break
     return np.where((events > 0) & (events < total), a, np.nan)  # a resample of one outcome alone has none
 
@@ -183,7 +189,11 @@ def _iterate(
 
 
 def _expit(x: FloatArray) -> FloatArray:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -700, 700))))
+    p = np.clip(x, -700, 700)
+    np.negative(p, out=p)
+    np.exp(p, out=p)
+    p += 1.0
+    return np.asarray(np.divide(1.0, p, out=p))
 
 
 def _products(design: FloatArray) -> FloatArray:

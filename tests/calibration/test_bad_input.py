@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.special
 from scipy.special import expit, logit
 
 from calibration import conformal, crossfit, error, operating, regression, scaling, scores, scoring, selective, smooth
@@ -16,6 +17,7 @@ from calibration.validation import (
     ProbabilityError,
     TooFewFilmsError,
     WeightError,
+    log_softmax,
     logits_from_probabilities,
     softmax,
 )
@@ -58,6 +60,14 @@ def test_probability_zero_has_no_logit():
     with pytest.raises(ProbabilityError, match="row 1"):
         logits_from_probabilities([[0.5, 0.5], [0.0, 1.0]])
     np.testing.assert_allclose(softmax(logits_from_probabilities(GOOD)), GOOD)
+
+
+@pytest.mark.parametrize("classes", range(2, 12))
+def test_log_probabilities_are_scipys_to_the_last_bit(classes):
+    z = np.random.default_rng(classes).normal(0, 5, (501, classes))
+    z[:3] = [[800.0], [-800.0], [0.0]]
+    z[3, 0] = 900.0
+    assert np.array_equal(log_softmax(z), scipy.special.log_softmax(z, axis=1))
 
 
 def test_saturated_logits_stay_finite():
