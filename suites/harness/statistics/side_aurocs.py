@@ -118,7 +118,7 @@ class Films:
             return counts[points, None] * (np.stack(below, axis=1) @ factor)
 
         def by(owner: Integers, values: Floats, size: int) -> Floats:
-            return np.asarray((member_of(owner, size).T @ values).T)
+            return np.stack([np.bincount(owner, column, size) for column in np.ascontiguousarray(values.T)])
 
         rows, strata, anybody = len(stratum_of_row), int(stratum_of_row.max()) + 1, np.zeros_like(row)
         all_up = often_up * won(up, down, rank, anybody, of_down)
