@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from suites.harness.statistics.poisson_draws import Floats, Integers
-from suites.harness.statistics.sides import Bools, Sides, Values, kinds_of, member_of, ratio, side_by_side
+from suites.harness.statistics.sides import Bools, Sides, Values, kinds_of, ratio, side_by_side
 
 Kinds = tuple[Integers, Floats]
 """Of some films the kind (n,), and how often those of each kind count in every part (K, S)."""
