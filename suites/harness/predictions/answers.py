@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.cohorts.probes import asked_for
 from suites.harness.errors import NotEvaluable
+from suites.harness.latest import Latest
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
 from suites.harness.predictions.resolution import AS_STORED, Resolution
@@ -37,6 +38,8 @@ from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 
 CONFIDENT = 0.9
+CALLS_BYTES = 2**21
+"""Of calls that are remembered, and as many of whether they are right: of 2,000 films under 128 conditions."""
 RISING = ("called_", "false_positive_rate", "confident_share", "mean_confidence")
 """Measures whose rise is the harm; of all others the fall is."""
 
@@ -167,24 +170,41 @@ class Answers:
         Raises:
             NotEvaluable: the condition was not run, or its code failed.
         """
+        self._was_run(condition)
+        rows = self._rows_of[condition]
+        return np.stack([column[rows].astype(np.float64) for column in self._columns]).T
+
+    def _was_run(self, condition: str) -> None:
         if condition in self.predictions.failed:
             raise NotEvaluable(self.predictions.failed[condition])
         if condition not in self._rows_of:
             raise NotEvaluable(f"condition {condition!r} was not run on {self.cohort.name}")
-        rows, table = self._rows_of[condition], self.predictions.table
-        columns = (table[f"logit_{index}"].to_numpy() for index in range(len(self.subject.classes)))
-        return np.stack([column[rows].astype(np.float64) for column in columns]).T
+
+    @cached_property
+    def _columns(self) -> list[npt.NDArray[np.floating[Any]]]:
+        """Of each class the logits of all films and conditions, in the order of the table."""
+        table = self.predictions.table
+        return [table[f"logit_{index}"].to_numpy() for index in range(len(self.subject.classes))]
 
     def probabilities(self, condition: str = CLEAN) -> Floats:
         """Return (N, K) softmax probabilities in float64."""
         return np.asarray(softmax(self.logits(condition), axis=1), dtype=np.float64)
 
     def called(self, condition: str = CLEAN) -> Floats:
-        """Return (N,) index of the class called, NaN where undefined."""
+        """Return (N,) index of the class called, NaN where undefined; not to be written to."""
+        return self._calls.once(condition, lambda: self._called(condition))
+
+    def _called(self, condition: str) -> Floats:
         logits = self.logits(condition)
-        calls: Floats = np.where(np.isnan(logits), -np.inf, logits).argmax(axis=1).astype(np.float64)
-        calls[np.isnan(logits).any(axis=1)] = np.nan
+        missing = np.isnan(logits)
+        calls: Floats = np.where(missing, -np.inf, logits).argmax(axis=1).astype(np.float64)
+        calls[missing.any(axis=1)] = np.nan
+        calls.flags.writeable = False
         return calls
+
+    @cached_property
+    def _calls(self) -> Latest[Floats]:
+        return Latest(CALLS_BYTES // (8 * max(len(self.cohort), 1)))
 
     def undefined(self, condition: str) -> npt.NDArray[np.str_]:
         """Return (N,) why a condition is undefined for a film, empty where it is not.
@@ -198,11 +218,19 @@ class Answers:
         return np.where(missing, np.where(reasons == "", "no answer", reasons), "")
 
     def correct(self, condition: str = CLEAN) -> Floats:
-        """Return (N,) 1 where the call is the label, 0 where not, NaN where undefined or unlabelled."""
+        """Return (N,) 1 where the call is the label, 0 where not, NaN where undefined or unlabelled; as `called`."""
+        return self._right.once(condition, lambda: self._correct(condition))
+
+    def _correct(self, condition: str) -> Floats:
         calls = self.called(condition)
         right: Floats = (calls == self.labels).astype(np.float64)
         right[np.isnan(calls) | (self.labels < 0)] = np.nan
+        right.flags.writeable = False
         return right
+
+    @cached_property
+    def _right(self) -> Latest[Floats]:
+        return Latest(CALLS_BYTES // (8 * max(len(self.cohort), 1)))
 
     def class_index(self, name: str) -> int:
         """Return the index of a class, by its name in any spelling; `normal` is whichever class is the healthy one.

@@ -116,8 +116,10 @@ class Sampled:
         ordered = self._accelerated.ordered
         if ordered[-1] - ordered[0] < 1e-12:
             return 1.0
-        ends = np.flatnonzero(np.diff(ordered.round(12), append=np.inf))  # of runs of equal ones
-        return float(np.diff(ends, prepend=-1).max() / ordered.size)
+        rounded = ordered.round(12)
+        starts = np.flatnonzero(rounded[1:] != rounded[:-1]) + 1  # of runs of equal ones, but the first
+        starts = np.concatenate(([0], starts, [ordered.size]))
+        return float((starts[1:] - starts[:-1]).max() / ordered.size)
 
     @property
     def degenerate(self) -> bool:
@@ -347,8 +349,17 @@ def rate(values: npt.ArrayLike, resamples: Resamples, bounds: tuple[float, float
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0:
         return Sampled(math.nan, np.full(len(resamples.weights), math.nan), 0, bounds)
-    left_out = means(numbers, resamples.left_out)
-    return Sampled(float(numbers.mean()), resamples.means(numbers), resamples.patients, bounds, left_out=left_out)
+    if resamples.counted is None:
+        left_out = means(numbers, resamples.left_out)
+        return Sampled(float(numbers.mean()), resamples.means(numbers), resamples.patients, bounds, left_out=left_out)
+    summed = resamples.counted.summed(resamples.cluster, numbers)
+
+    def found() -> Sampled:
+        drawn, alone = summed.means()
+        return Sampled(float(numbers.mean()), drawn, summed.patients, bounds, left_out=alone)
+
+    kept: Sampled = resamples.counted.rates.once((summed.key, bounds), found)
+    return kept
 
 
 def average(parts: list[Sampled], patients: int) -> Sampled:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from suites.harness.latest import Latest
 from suites.harness.statistics.by_blocks import ByBlocks, Counted, OneArray
+from suites.harness.statistics.of_patients import OfPatients
 from suites.harness.statistics.poisson_draws import Draws, Floats, Integers
 from suites.harness.statistics.streamed import (
     Drawn,
@@ -32,7 +34,7 @@ ARRAY_BYTES = 40 * 1024**2
 BLOCK_BYTES = 16 * 1024**2
 """Of the weights of patients that are made at a time where they are no array."""
 KEPT = 4
-"""How many subsets of films are kept, of weights that are one array."""
+"""How many subsets of films are kept."""
 RESAMPLES = 2000
 DENSE = 20_000
 """Films up to which patients are drawn by a multinomial, and weights are one array or as one would have them."""
@@ -46,19 +48,31 @@ _HELD: WeakValueDictionary[bytes, Resamples] = WeakValueDictionary()
 """Resamples that somebody holds, by a digest of all they are drawn from: of large cohorts drawing takes a second."""
 
 
+Weights = Floats | Rows
+
+
 @dataclass(frozen=True)
 class Resamples:
     """The patients of a cohort, resampled with replacement within class, once for all comparisons of a run.
 
     Attributes:
-        weights: (B, N) float64, how often each film counts in each resample; rows made on demand in a large cohort.
+        made: gives the weights; of films of which rates alone are asked, none are made.
         cluster: (N,) index of each film's patient.
         stratum: (G,) the class of each of the cohort's patients, whether or not a film of theirs is among the N.
+        counted: how often each of these patients is drawn; None of several cohorts, and where patients are many.
+        one_array: whether the weights are one.
     """
 
-    weights: Floats | Rows
+    made: Callable[[], Weights] = field(repr=False)
     cluster: Integers
     stratum: Integers
+    counted: OfPatients | None = None
+    one_array: bool = True
+
+    @property
+    def weights(self) -> Weights:
+        """(B, N) float64, how often each film counts in each resample; rows made on demand in a large cohort."""
+        return self.made()
 
     @property
     def patients(self) -> int:
@@ -92,10 +106,12 @@ class Resamples:
             of.update(np.ascontiguousarray(part).tobytes())
         key = of.digest()
         if (held := _HELD.get(key)) is None:
-            weights = (
-                Drawn(Draws(seed, keys, first, count), cluster) if streamed else _dense(cluster, first, seed, count)
-            )
-            held = _HELD[key] = cls(weights, cluster, first)
+            if streamed:
+                rows = Drawn(Draws(seed, keys, first, count), cluster)
+                held = cls(lambda: rows, cluster, first, one_array=False)
+            else:
+                held = _dense(cluster, first, seed, count)
+            _HELD[key] = held
         return held
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Resamples:
@@ -106,31 +122,23 @@ class Resamples:
         mask = np.asarray(keep)
         if mask.dtype == np.bool_ and mask.all():
             return self
-        if mask.dtype != np.bool_ or isinstance(self.weights, Rows):
-            return Resamples(of_films(self.weights, keep), self.cluster[keep], self.stratum)
-        key = mask.tobytes()
-        if key not in self._subsets:
-            while len(self._subsets) >= KEPT:
-                del self._subsets[next(iter(self._subsets))]
-            some = of_films(self.weights, keep)
-            some = some if isinstance(some, Rows) else _kept(some)
-            self._subsets[key] = Resamples(some, self.cluster[keep], self.stratum)
-        return self._subsets[key]
+        if mask.dtype != np.bool_:
+            return self._some(mask)
+        return self._subsets.once(mask.tobytes(), lambda: self._some(mask))
+
+    def _some(self, keep: npt.NDArray[Any]) -> Resamples:
+        keep = keep.copy()  # whoever asks may change theirs before the weights are made
+        made = cache(partial(_of_some, self.made, keep))
+        return Resamples(made, self.cluster[keep], self.stratum, self.counted, self.one_array)
 
     @cached_property
-    def _subsets(self) -> dict[bytes, Resamples]:
-        return {}
+    def _subsets(self) -> Latest[Resamples]:
+        return Latest(KEPT)
 
     @cached_property
     def groups(self) -> Integers:
         """(G,) the group in which each patient of the cohort is left out, groups within one class."""
-        together = -(-len(self.stratum) // LEFT_OUT)
-        groups, start = np.zeros(len(self.stratum), dtype=np.int64), 0
-        for stratum in np.unique(self.stratum):
-            members = np.flatnonzero(self.stratum == stratum)
-            groups[members] = start + np.arange(len(members)) // together
-            start = int(groups[members[-1]]) + 1
-        return groups
+        return _groups(self.stratum)
 
     def of_patients(self) -> Sequence[Floats] | Iterator[Floats]:
         """Yield (G, b) how often each patient with films counts: once each, then in the resamples, in blocks of these.
@@ -140,19 +148,30 @@ class Resamples:
         Raises:
             TypeError: the weights are made on demand (see `counted_by_patient`).
         """
-        if not self.counted_by_patient:
+        if self.counted is None and not self.one_array:
             raise TypeError("weights that are made on demand have no blocks of patients: multiply with them")
-        return _by_patient(self.weights) if isinstance(self.weights, Counted) else self._of_patients
+        return self._of_patients if self.one_array else self._blocks_of_patients()
 
     @property
     def counted_by_patient(self) -> bool:
         """Whether `of_patients` tells how often each patient counts: the weights are an array, or stand for one."""
-        return not isinstance(self.weights, Rows) or isinstance(self.weights, Counted)
+        return self.counted is not None or self.one_array
 
     @cached_property
     def _of_patients(self) -> list[Floats]:
-        _, first = np.unique(self.cluster, return_index=True)
-        return [np.concatenate([np.ones((len(first), 1)), np.asarray(self.weights).T[first]], axis=1)]
+        present, first = np.unique(self.cluster, return_index=True)
+        if self.counted is None:
+            drawn = np.asarray(self.weights).T[first]
+        else:
+            drawn = self.counted.weights(present, 0, self.counted.numbers.shape[1])
+        return [np.concatenate([np.ones((len(first), 1)), drawn], axis=1)]
+
+    def _blocks_of_patients(self) -> Iterator[Floats]:
+        present = np.unique(self.cluster)
+        yield np.ones((len(present), 1))
+        if self.counted is not None:
+            count, width = self.counted.numbers.shape[1], max(1, BLOCK_BYTES // (8 * max(1, len(present))))
+            yield from (self.counted.weights(present, at, at + width) for at in range(0, count, width))
 
     @cached_property
     def left_out(self) -> Floats | Rows:
@@ -162,9 +181,9 @@ class Resamples:
         class. The squared changes of a mean add up to its unbiased variance, so nothing has to be scaled afterwards
         (the stratified jackknife; Davison & Hinkley 1997, 3.2). A patient without a film here changes nothing.
         """
-        if isinstance(self.weights, Rows):
+        if not self.one_array:
             rows = LeftOut(self.cluster, self.stratum, self.groups)
-            return rows if self.weights.binned else OneArray(rows)
+            return rows if self._binned else OneArray(rows)
         present = np.unique(self.cluster)
         group, stratum = self.groups, self.stratum
         kept = np.ones((int(group.max()) + 1, len(self.cluster)))
@@ -195,38 +214,53 @@ class Resamples:
 
         Only where both come from one cohort (the same patients twice) are they drawn and left out together.
         """
-        weights: Floats | Rows
-        if isinstance(self.weights, Rows) or isinstance(other.weights, Rows):
-            weights = _stands_for_array(Joined([self.weights, other.weights]))
-        else:
-            weights = _kept(np.concatenate([self.weights, other.weights], axis=1))
+        one_array = self.one_array and other.one_array
+        made = cache(partial(_beside, self.made, other.made, one_array))
         if self.stratum is other.stratum:
-            return Resamples(weights, np.concatenate([self.cluster, other.cluster]), self.stratum)
+            return Resamples(made, np.concatenate([self.cluster, other.cluster]), self.stratum, one_array=one_array)
         further = int(self.stratum.max()) + 1
         cluster = np.concatenate([self.cluster, other.cluster + len(self.stratum)])
-        return Resamples(weights, cluster, np.concatenate([self.stratum, other.stratum + further]))
+        return Resamples(made, cluster, np.concatenate([self.stratum, other.stratum + further]), one_array=one_array)
+
+    @property
+    def _binned(self) -> bool:
+        weights = self.weights
+        return isinstance(weights, Rows) and weights.binned
 
 
-def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Floats | Rows:
-    """Return (B, N) weights of films by a multinomial in each class: `first` is that of each patient."""
+def _groups(stratum: Integers) -> Integers:
+    """Return (G,) the group in which each patient is left out, from the class of each."""
+    together = -(-len(stratum) // LEFT_OUT)
+    groups, start = np.zeros(len(stratum), dtype=np.int64), 0
+    for one in np.unique(stratum):
+        members = np.flatnonzero(stratum == one)
+        groups[members] = start + np.arange(len(members)) // together
+        start = int(groups[members[-1]]) + 1
+    return groups
+
+
+def _dense(cluster: Integers, first: Integers, seed: int, count: int) -> Resamples:
+    """Return resamples by a multinomial in each class: `first` is that of each patient."""
     digest = hashlib.sha256(f"resamples\x1f{seed}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
-    if 8 * count * len(cluster) > ARRAY_BYTES:
-        return Counted.drawn(cluster, first, generator, count)
-    drawn = np.ones((len(first), count))  # whole rows are copied for each film
-    for stratum in np.unique(first):
-        members = np.flatnonzero(first == stratum)
-        size = len(members)
-        if size > 1:
-            dealt = generator.multinomial(size - 1, np.full(size, 1 / size), count)
-            drawn[members] = dealt.T * (size / (size - 1))
-    return _kept(drawn[cluster].T)
+    drawn, one_array = Counted.drawn(cluster, first, generator, count), 8 * count * len(cluster) <= ARRAY_BYTES
+    patients = OfPatients(drawn.numbers, drawn.scale, first, _groups(first))
+    made = cache(lambda: _kept(drawn[:])) if one_array else lambda: drawn
+    return Resamples(made, cluster, first, patients, one_array)
 
 
-def _by_patient(weights: Counted) -> Iterator[Floats]:
-    width = max(1, BLOCK_BYTES // (8 * max(1, weights.present)))
-    yield np.ones((weights.present, 1))
-    yield from (weights.of_patients(at, at + width) for at in range(0, len(weights), width))
+def _of_some(made: Callable[[], Weights], keep: npt.NDArray[Any]) -> Weights:
+    """Return the weights of some of the films."""
+    some = of_films(made(), keep)
+    return some if isinstance(some, Rows) else _kept(some)
+
+
+def _beside(first: Callable[[], Weights], second: Callable[[], Weights], one_array: bool) -> Weights:
+    """Return the weights of films, and then those of others."""
+    parts = [first(), second()]
+    if one_array:
+        return _kept(np.concatenate([np.asarray(part) for part in parts], axis=1))
+    return _stands_for_array(Joined(parts))
 
 
 def _kept(weights: Floats) -> Floats:

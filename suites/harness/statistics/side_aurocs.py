@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from suites.harness.statistics.poisson_draws import Floats, Integers
-from suites.harness.statistics.sides import Bools, Sides, Values, kinds_of, member_of, ratio, side_by_side
+from suites.harness.statistics.sides import Bools, Sides, Values, kinds_of, ratio, side_by_side
 
 Kinds = tuple[Integers, Floats]
 """Of some films the kind (n,), and how often those of each kind count in every part (K, S)."""
@@ -118,7 +118,7 @@ class Films:
             return counts[points, None] * (np.stack(below, axis=1) @ factor)
 
         def by(owner: Integers, values: Floats, size: int) -> Floats:
-            return np.asarray((member_of(owner, size).T @ values).T)
+            return np.stack([np.bincount(owner, column, size) for column in np.ascontiguousarray(values.T)])
 
         rows, strata, anybody = len(stratum_of_row), int(stratum_of_row.max()) + 1, np.zeros_like(row)
         all_up = often_up * won(up, down, rank, anybody, of_down)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import pandas as pd
 from calibration import scores
 from calibration import selective as abstention
 from robustness import perturbation
-from robustness.consolidation import side_of
+from robustness.consolidation import LOBAR, side_of
 from robustness.draws import Draws
 from suites.harness.claims import Measure
 from suites.harness.cohorts.class_roles import healthy
@@ -111,7 +112,15 @@ def sides_of(answers: Answers, condition: str) -> npt.NDArray[np.str_]:
         return np.full(len(answers.images), ANY_SIDE)
     if name in TWO_SIDED:
         return np.full(len(answers.images), BOTH_SIDES)
-    return np.array([side_of(Draws(image, name, answers.seed)) for image in answers.images], dtype=str)
+    return _own_sides(tuple(answers.images), answers.seed)
+
+
+@lru_cache(maxsize=4)
+def _own_sides(images: tuple[str, ...], seed: int) -> npt.NDArray[np.str_]:
+    """Return (N,) the side of each film, whatever the cause; for all findings of a subject the films are the same."""
+    sides = np.array([side_of(Draws(image, LOBAR, seed)) for image in images], dtype=str)
+    sides.flags.writeable = False
+    return sides
 
 
 def abstains(answers: Answers, condition: str, risk: float = RISK) -> npt.NDArray[np.float64] | None:

@@ -18,6 +18,7 @@ from scipy.stats import binomtest
 from suites.harness.claims import Measure
 from suites.harness.endpoints.subgroups.groups import Films
 from suites.harness.formatting.cells import percent
+from suites.harness.latest import Latest
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
 from suites.harness.statistics import Floats, Integers
@@ -62,7 +63,7 @@ class Neighbours:
     usual: float
 
 
-_KEPT: dict[bytes, Neighbours] = {}
+_KEPT: Latest[Neighbours] = Latest(1)
 """Of the features that were looked at last: findings of one subject are asked about the same films."""
 
 
@@ -71,19 +72,20 @@ def _neighbours(features: npt.NDArray[np.float32], owner: Integers) -> Neighbour
     key = hashlib.sha256(f"{features.shape} {features.dtype}".encode())
     for part in (features, owner):
         key.update(np.ascontiguousarray(part).tobytes())
-    if key.digest() not in _KEPT:
-        x = features.astype(np.float64)
-        x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
-        distance = (x**2).sum(axis=1)[:, None] - 2 * x @ x.T + (x**2).sum(axis=1)
-        np.fill_diagonal(distance, np.inf)
-        usual = math.nan
-        if len(x) > AMONG + 1:
-            usual = float(np.median(np.partition(distance, AMONG - 1, axis=1)[:, AMONG - 1]))
-        nearest, squared = distance.argmin(axis=1), distance.min(axis=1)
-        of_others = np.where(owner[:, None] == owner, np.inf, distance).argmin(axis=1)
-        _KEPT.clear()
-        _KEPT[key.digest()] = Neighbours(of_others, nearest, squared, usual)
-    return _KEPT[key.digest()]
+    return _KEPT.once(key.digest(), lambda: _found(features, owner))
+
+
+def _found(features: npt.NDArray[np.float32], owner: Integers) -> Neighbours:
+    x = features.astype(np.float64)
+    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
+    distance = (x**2).sum(axis=1)[:, None] - 2 * x @ x.T + (x**2).sum(axis=1)
+    np.fill_diagonal(distance, np.inf)
+    usual = math.nan
+    if len(x) > AMONG + 1:
+        usual = float(np.median(np.partition(distance, AMONG - 1, axis=1)[:, AMONG - 1]))
+    nearest, squared = distance.argmin(axis=1), distance.min(axis=1)
+    of_others = np.where(owner[:, None] == owner, np.inf, distance).argmin(axis=1)
+    return Neighbours(of_others, nearest, squared, usual)
 
 
 def _wrong(disagree: float, classes: int) -> float:

@@ -92,7 +92,7 @@ def p_above(sampled: Sampled, margin: float) -> float:
     least, most = math.log(_LEAST), math.log(floor)
     for _ in range(30):
         middle = (least + most) / 2
-        clears = sampled.interval(1 - 2 * math.exp(middle)).low > margin
+        clears = sampled.low_at(1 - 2 * math.exp(middle)) > margin
         least, most = (least, middle) if clears else (middle, most)
     return min(p, math.exp(most))
 

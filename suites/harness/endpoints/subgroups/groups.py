@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ import pandas as pd
 
 from suites.harness.cohorts.patient_facts import age_band, projection_of, text_of, told_in, with_patient_facts
 from suites.harness.errors import NotEvaluable
+from suites.harness.latest import Latest
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import EVENTS
 
@@ -31,9 +31,9 @@ ATTRIBUTES = ("view", "age", "sex", "scanner", "site")
 """What groups are made of, where it is recorded."""
 
 
-T = TypeVar("T")
-KEPT = 4
-"""Cohorts of which groups, and what is recorded, are kept: findings of one subject are asked about the same films."""
+KEPT, TABLES = 4, 32
+"""Cohorts of which groups, and what is recorded, are kept, and tables that are known to record it: findings of one
+subject are asked about the same films."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,13 @@ def ages(table: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 def _read(table: pd.DataFrame) -> Read:
     """Return what is recorded and (N,) ages, read once for the cohorts of all findings: they differ in labels alone."""
-    if _LAST and _LAST[0][0]() is table:
-        return _LAST[0][1]
-    found = _read_anew(table)
-    _LAST[:] = [(weakref.ref(table), found)]
-    return found
+
+    def known() -> tuple[weakref.ref[pd.DataFrame], Read]:
+        return _TABLES.once(id(table), lambda: (weakref.ref(table), _read_anew(table)))
+
+    if known()[0]() is not table:  # another that lay there before
+        _TABLES.clear()
+    return known()[1]
 
 
 def _read_anew(table: pd.DataFrame) -> Read:
@@ -121,7 +123,7 @@ def _read_anew(table: pd.DataFrame) -> Read:
         return _facts(known)
     of = repr([(str(name), str(kind)) for name, kind in known.dtypes.items()]).encode()
     rows = pd.util.hash_pandas_object(known, index=False).to_numpy().tobytes()
-    return _kept(_READ, hashlib.sha256(of + rows).digest(), lambda: _facts(known))
+    return _READ.once(hashlib.sha256(of + rows).digest(), lambda: _facts(known))
 
 
 def _facts(table: pd.DataFrame) -> Read:
@@ -159,7 +161,7 @@ def groups_of(answers: Answers, keep: Films) -> Groups:
     key = hashlib.sha256(repr([str(of.dtype) for of in values.values()]).encode())
     for part in (keep, owner, *values.values()):
         key.update(np.ascontiguousarray(part).tobytes())
-    return _kept(_GROUPS, key.digest(), lambda: _groups_of(answers, values, keep))
+    return _GROUPS.once(key.digest(), lambda: _groups_of(answers, values, keep))
 
 
 def _groups_of(answers: Answers, values: Mapping[str, Values], keep: Films) -> Groups:
@@ -249,20 +251,10 @@ def _one_spelling(texts: pd.Series, key: Callable[[str], str] = str.casefold) ->
     return np.array([spelling[keys[text]] for text in texts], dtype=str)
 
 
-def _kept(held: dict[bytes, T], key: bytes, make: Callable[[], T]) -> T:
-    """Return what is held by a key, made if it is not; the oldest makes room."""
-    if key not in held:
-        found = make()
-        while len(held) >= KEPT:
-            del held[next(iter(held))]
-        held[key] = found
-    return held[key]
-
-
-_READ: dict[bytes, Read] = {}
-_LAST: list[tuple[weakref.ref[pd.DataFrame], Read]] = []
-"""The table that was read last: every claim about a subject asks for it."""
-_GROUPS: dict[bytes, Groups] = {}
+_TABLES: Latest[tuple[weakref.ref[pd.DataFrame], Read]] = Latest(TABLES)
+"""What was read by the `id` of tables: every claim about a subject asks for that of its own."""
+_READ: Latest[Read] = Latest(KEPT)
+_GROUPS: Latest[Groups] = Latest(KEPT)
 
 
 def _or(names: Sequence[str]) -> str:

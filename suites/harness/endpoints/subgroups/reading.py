@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 from suites.harness.endpoints.subgroups.groups import Films
 from suites.harness.predictions.answers import Answers
 from suites.harness.statistics import Floats, Integers
+from suites.harness.statistics.sides import member_of
 
 FOLDS = 5
 PERMUTATIONS = 200
@@ -82,11 +83,11 @@ class Reading:
         member = group[self.films]
         share = np.bincount(self.owner, member) / np.bincount(self.owner) >= 0.5
         dealt = share[self.shuffled].T.astype(np.float64)
-        scores, shuffled = np.zeros(len(member)), np.zeros((PERMUTATIONS, len(member)))
+        scores, shuffled = np.zeros(len(member)), np.zeros((len(member), PERMUTATIONS))
         for fold in self.folds:
             mine = self.features[fold.mine]
             scores[fold.mine] = mine @ (fold.fitted @ member[fold.others])
-            shuffled[:, fold.mine] = (mine @ (fold.of_patients @ dealt)).T
+            shuffled[fold.mine] = mine @ (fold.of_patients @ dealt)
         return scores, _areas(shuffled, share[self.shuffled], self.labels, self.owner)
 
 
@@ -96,16 +97,14 @@ def _fold(x: Floats, labels: Integers, owner: Integers, held: Films) -> Fold:
     kernel = cho_factor(left.T @ left + np.eye(x.shape[1]))
     # Centring what is wanted within class is centring the features.
     fitted = cho_solve(kernel, _within(left, labels[others], int(labels.max()) + 1).T)
-    of_patients = np.zeros((int(owner.max()) + 1, x.shape[1]))
-    np.add.at(of_patients, owner[others], fitted.T)
+    of_patients = member_of(owner[others], int(owner.max()) + 1).T @ fitted.T
     return Fold(mine, others, fitted, np.ascontiguousarray(of_patients.T))
 
 
 def _within(values: Floats, labels: Integers, classes: int) -> Floats:
     """Return (n, M) values less the mean of their class."""
     counts = np.maximum(np.bincount(labels, minlength=classes), 1)[:, None]
-    sums = np.zeros((classes, values.shape[1]))
-    np.add.at(sums, labels, values)
+    sums = member_of(labels, classes).T @ values
     return np.asarray(values - (sums / counts)[labels], dtype=np.float64)
 
 
@@ -123,18 +122,18 @@ def _shuffled(labels: Integers, owner: Integers, people: int, seed: int) -> Inte
 
 
 def _areas(scores: Floats, member: npt.NDArray[np.bool_], labels: Integers, owner: Integers) -> Floats:
-    """Return (P,) AUROCs within class of (P, n) scores, classes by their number of pairs.
+    """Return (P,) AUROCs within class of (n, P) scores, classes by their number of pairs.
 
     Args:
-        scores: (P, n).
+        scores: (n, P).
         member: (P, people) who is of the group.
         labels: (n,) class of each film.
         owner: (n,) its patient.
     """
-    area, pairs = np.zeros(len(scores)), np.zeros(len(scores))
+    area, pairs = np.zeros(len(member)), np.zeros(len(member))
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
-        some, inside = scores[:, mine], member[:, owner[mine]]
+        some, inside = scores[mine].T, member[:, owner[mine]]
         ranks = _rank_sums(some, inside)
         count = inside.sum(axis=1)
         area += ranks - count * (count + 1) / 2
