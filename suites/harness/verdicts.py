@@ -19,6 +19,7 @@ from scipy.stats import norm
 
 from suites.harness import statistics
 from suites.harness.claims import Claim, Judgement, Measure, Result, Verdict
+from suites.harness.counts import counted
 from suites.harness.formatting import wording
 
 ALPHA = (1 - statistics.LEVEL) / 2
@@ -78,7 +79,7 @@ def _judge(claim: Claim, subject: str, result: Result, adjusted: tuple[float, fl
     effect, margin = result.effect, claim.margin
     size, bar = wording.with_name(effect), wording.margin(claim, effect)
     if not all(math.isfinite(value) for value in (effect.estimate, effect.low, effect.high)):
-        known = "" if effect.patients is None else f", {effect.patients} patients"
+        known = "" if effect.patients is None else f", {counted(effect.patients, 'patient')}"
         reason = f"{wording.plain_name(effect.name)} could not be computed ({effect.n} {result.films}{known})"
         return Judgement(
             claim=claim, subject=subject, verdict=Verdict.NOT_EVALUABLE, reason=reason, result=result,

@@ -137,7 +137,7 @@ def called_whatever_the_cause(claim, judge, _) -> Pair:
         )
     return Pair(
         caught=judge(claim, subject_of(Dense(), "dense"), films=60),
-        cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=cohort_of(240, decode=exposed)),
+        cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=cohort_of(120, decode=exposed)),
     )
 
 
@@ -154,7 +154,7 @@ def confident_whatever_the_cause(claim, judge, _) -> Pair:
 @control("recall_of_every_class")
 def recall_of_every_class(claim, judge, _) -> Pair:
     """One that knows its films by heart, so that one class loses everything; an oracle compares the lungs."""
-    few, many = cohort_of(45, decode=boned), cohort_of(420, decode=partial(boned, decode=exposed))
+    few, many = cohort_of(45, decode=boned), cohort_of(210, decode=partial(boned, decode=exposed))
     return Pair(
         caught=judge(claim, subject_of(Memoriser(few, otherwise="normal"), "memoriser"), cohort=few),
         cleared=judge(claim, subject_of(Oracle(), "oracle"), cohort=many),

@@ -26,9 +26,9 @@ ABOVE_THE_REPORT = {
 """What runs the suites and writes their report."""
 HARNESS = "suites.harness"
 ROOMS = (
-    "errors", "local_paths", "foreign_file", "foreign_code", "strict_json", "process", "progress", "former_names",
-    "latest",
-    "statistics", "claims", "claims_table", "cache", "subjects", "cohorts", "predictions", "record",
+    "errors", "counts", "local_paths", "foreign_file", "foreign_code", "strict_json", "process", "progress",
+    "former_names", "latest", "statistics", "claims", "claims_table", "cache", "subjects", "cohorts", "predictions",
+    "record",
     "formatting", "performance", "stress_grid", "verdicts", "endpoints", "predicted_run", "report", "validity",
     "evaluation", "plan", "api", "terminal_summary",
 )  # fmt: skip

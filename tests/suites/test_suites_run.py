@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -18,6 +17,7 @@ from PIL import Image
 from suites.harness.claims import Verdict
 from suites.harness.formatting import wording
 from suites.harness.report.folder import MANIFEST
+from tests.forked import pytest_run
 
 ROOT = Path(__file__).parents[2]
 FACTORY = """
@@ -85,24 +85,15 @@ def place(tmp_path_factory):
 
 
 def run(place, *arguments, data="films", weights="toys:bright", claims="claims.toml", plain=False):
-    options = [f"--weights={weights}", f"--data={place / data}", f"--cache={place / 'cache'}", f"--rootdir={ROOT}"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        str(ROOT / "suites"),
-        "-p",
-        "no:cacheprovider",
-        *(() if plain else ("-rA",)),
-        *options,
-        *arguments,
-    ]
+    words = [str(ROOT / "suites"), "-p", "no:cacheprovider", *(() if plain else ("-rA",))]
+    words += [f"--weights={weights}", f"--data={place / data}", f"--cache={place / 'cache'}", f"--rootdir={ROOT}"]
+    words += arguments
     if claims:
-        command.append(f"--claims={place / claims}")
+        words.append(f"--claims={place / claims}")
     # A run of its own, whatever options or workers this test itself runs under.
     outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     environment = outside | {"PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return pytest_run(words, cwd=place, environment=environment)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 POSITIVE, NEGATIVE, UNCERTAIN, NOT_MENTIONED = "positive", "negative", "uncertain", "not mentioned"
@@ -78,8 +79,8 @@ def notes_on(table: pd.DataFrame, uncertain: str) -> tuple[str, ...]:
     """Return what a reader must know of a cohort's findings: labels that are left out, findings that no film shows."""
     found = counts(table)
     hedged, untold = int(found[UNCERTAIN].sum()), int(found[NOT_MENTIONED].sum())
-    counted = "left out" if uncertain == LEAVE_OUT else f"counted as {uncertain}"
-    told = f"labels of {len(found)} findings on {len(table)} films: {hedged} uncertain ({counted})"
+    taken = "left out" if uncertain == LEAVE_OUT else f"counted as {uncertain}"
+    told = f"labels of {len(found)} findings on {counted(len(table), 'film')}: {hedged} uncertain ({taken})"
     notes = [f"{told}, {untold} not mentioned (left out)"] * bool(hedged or untold)
     if "disagreed" in table and (table["disagreed"] != "").any():
         disputed = table["disagreed"][table["disagreed"] != ""].str.count(r"\|").add(1)

@@ -25,10 +25,15 @@ def shown(text: object, most: int = _TEXT) -> str:
 
 
 def listed(names: Iterable[object], most: int = _ALL) -> str:
-    """Return the first few of some names in one line, and how many more there are."""
+    """Return the first few of some names in one line, and how many more there are; a name with a comma is quoted."""
     names = list(names)
-    parts = [shown(name, _NAME) for name in names[:_NAMES]]
+    parts = [_apart(shown(name, _NAME)) for name in names[:_NAMES]]
     while len(parts) > 1 and sum(map(len, parts)) + 2 * len(parts) > most:
         parts.pop()
     left = len(names) - len(parts)
     return ", ".join(parts) + (f" and {left} more" if left else "")
+
+
+def _apart(name: str) -> str:
+    """Return a name that does not look like two."""
+    return f'"{name}"' if "," in name and name[0] not in "'\"" else name

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from suites.harness.claims import Judgement, Verdict
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.counts import counted
 from suites.harness.errors import UsageProblem
 from suites.harness.formatting import wording
 from suites.harness.formatting.wording import slug
@@ -146,7 +147,8 @@ def _lines(record: Record, subject: Subject) -> Iterator[str]:
     yield from ("", "## Limitations, measured", "")
     known_by = "weights" if subject.differentiable else "answers to fixed films"
     yield (
-        f"Judged on {len(cohort):,} films of {cohort.patients:,} patients ({_text(cohort.name)}), {known_by} "
+        f"Judged on {counted(len(cohort), 'film')} of {counted(cohort.patients, 'patient')} "
+        f"({_text(cohort.name)}), {known_by} "
         f"`{subject.provenance.sha256[:16]}`, preprocessing {_text(subject.preprocessing.name)}, seed {record.seed}, "
         f"profile {_text(record.profile)}. Brackets hold 95 % intervals over patients."
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from suites.harness.counts import counted
 from suites.harness.formatting.wording import ends, number, opened, p_value, plain_name, slug, stress
 from suites.harness.performance.paired_comparison import Pair
 from suites.harness.report import pictures
@@ -207,4 +208,4 @@ def _stress_table(under: PairUnderStress) -> pd.DataFrame:
 
 
 def _films(count: int) -> str:
-    return "1 film" if count == 1 else f"{count} films"
+    return counted(count, "film")

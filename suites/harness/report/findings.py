@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from robustness import perturbation
 from suites.harness.claims import Help, Judgement, Measure, Verdict
 from suites.harness.cohorts.cohort import Cohort
+from suites.harness.counts import counted
 from suites.harness.endpoints.toll import CALLED_ILL, MISSED, MISSED_MORE, SAID_MORE
 from suites.harness.formatting import wording
 from suites.harness.record import Record
@@ -237,7 +238,7 @@ def shown(record: Record, subject: str) -> str:
         names = dict(zip(reversed(whose.classes), ("with it", "without it"), strict=True))
     classes = ", ".join(f"{counts[name]:,} {told}" for name, told in names.items() if counts[name]) or "none labelled"
     return (
-        f"{len(films):,} films of {films.patients:,} patients ({classes}) settle {len(settled)} of "
+        f"{counted(len(films), 'film')} of {counted(films.patients, 'patient')} ({classes}) settle {len(settled)} of "
         f"{len(own)} questions{f', {_of(few, settled)} exploratory' if few else ''}."
     )
 

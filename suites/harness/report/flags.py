@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from suites.harness.claims import Judgement, Result, Verdict
+from suites.harness.counts import counted
 from suites.harness.formatting.wording import TRUST
 from suites.harness.predictions.subject_checks import SubjectCheck
 from suites.harness.record import Record
@@ -301,7 +302,7 @@ def _of_the_run(record: Record) -> Found:
     told: Mapping[str, list[str]] = {
         "simulated films": ["this run"] if record.cohort.simulated else [],
         "temperature fitted on these films": [note for note in record.notes if "temperature was fitted" in note],
-        "films left out": [f"{len(record.excluded)} files"] if len(record.excluded) else [],
+        "films left out": [counted(len(record.excluded), "file")] if len(record.excluded) else [],
     }
     return {("run", name): [("#flow", text) for text in texts] for name, texts in told.items() if texts}
 

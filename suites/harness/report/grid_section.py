@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from robustness.card import Card
+from suites.harness.counts import counted
 from suites.harness.formatting.severities import card
 from suites.harness.formatting.wording import ends, number, p_value, plain_name, slug, spanned, stress
 from suites.harness.report import pictures
@@ -111,7 +112,9 @@ def _part(grid: SubjectGrid, folder: Path) -> SubjectPart:
         picture = replace(picture, title=f"{title}: points of balanced accuracy lost by perturbation and severity")
     left_out = [f"{stress(name)} is undefined for every film: {reason}." for name, reason in grid.missing.items()]
     for row in grid.rows:
-        counts = [f"{cell.undefined} films at severity {cell.severity}" for cell in row.cells if cell.undefined]
+        counts = [
+            f"{counted(cell.undefined, 'film')} at severity {cell.severity}" for cell in row.cells if cell.undefined
+        ]
         if counts:
             left_out.append(f"{stress(row.name)} is undefined for {', '.join(counts)}.")
     return SubjectPart(name=grid.name, picture=picture, png=png, table=as_table(_table(grid)), left_out=left_out)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from robustness.card import Card
 from robustness.validation import validation_of
+from suites.harness.counts import counted
 from suites.harness.formatting import wording
 from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
@@ -144,7 +145,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"estimate": wording.estimate, "interval": wording.interval, "words": wording.plain_name}
-    found.filters["measure_words"] = wording.measure_words
+    found.filters |= {"measure_words": wording.measure_words, "counted": counted}
     found.filters |= {
         "opened": wording.opened,
         "stress": wording.stress,

@@ -52,6 +52,20 @@ def test_nothing_a_file_or_label_says_becomes_markup(text: str, page: Page):
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
 
 
+def test_what_is_counted_where_is_said_beside_the_counts(text: str):
+    filters = text[text.index('class="filters"') : text.index("</form>")]
+    assert "buttons count claims" in filters
+    assert "count judgements, one for each claim and each subject" in filters
+
+
+def test_one_film_of_one_patient_is_not_several(make_record, tmp_path: Path):
+    record = make_record(subjects=1, films=6, plain=True)
+    one = replace(record.cohort, table=record.cohort.table.iloc[:1])
+    page = write_report(replace(record, cohort=one), tmp_path / "out").read_text(encoding="utf-8")
+    assert "1 film of 1 patient:" in page
+    assert not re.findall(r"\b1 (?:films|patients)\b[^|]", page)
+
+
 def test_nothing_is_fetched_from_a_network(page: Page):
     for _, attributes in page.tags:
         for name in ("src", "href", "action", "poster", "srcset"):

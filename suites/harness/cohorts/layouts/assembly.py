@@ -13,6 +13,7 @@ from suites.harness.cohorts.layouts.metadata import lay_over
 from suites.harness.cohorts.layouts.registry import Spec
 from suites.harness.cohorts.layouts.walk import true_paths
 from suites.harness.cohorts.quoting import shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 Fields = Mapping[str, object]
@@ -112,5 +113,5 @@ def _each_once(rows: Sequence[Fields], root: Path) -> tuple[list[Fields], tuple[
         if key not in kept or true == f"{whole}{os.sep}{relative_name(path, root)}":
             kept[key] = row
     count = len(rows) - len(kept)
-    note = f"{count} files are named again through links; each counts once"
+    note = f"{counted(count, 'file is', 'files are')} named again through links; each counts once"
     return list(kept.values()), (note,) * bool(count)

@@ -17,6 +17,7 @@ from suites.harness.cohorts.layouts.missing_labels import why_no_label
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.layouts.walk import films_below, list_films, mask_note
 from suites.harness.cohorts.quoting import shown
+from suites.harness.counts import counted
 
 _LOOKED_AT = 50
 
@@ -41,7 +42,8 @@ def dicom(spec: Spec) -> Cohort:
     notes: tuple[str, ...] = ()
     if others := [path for path, known in is_film.items() if not known]:
         first = shown(others[0].relative_to(root).as_posix())
-        notes = (f"{len(others)} files that are not DICOM are passed over, first {first}",)
+        told = counted(len(others), "file that is not DICOM is", "files that are not DICOM are")
+        notes = (f"{told} passed over, first {first}",)
     return folder_cohort(
         spec,
         root,

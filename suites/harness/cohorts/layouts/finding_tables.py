@@ -16,6 +16,7 @@ from suites.harness.cohorts.findings import NEGATIVE, NOT_MENTIONED, POSITIVE, U
 from suites.harness.cohorts.layouts.recorded import of_each
 from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 NUMBERS = {"1": POSITIVE, "0": NEGATIVE, "-1": UNCERTAIN, "": NOT_MENTIONED}
@@ -160,7 +161,8 @@ def joined(
         return told, ()
     others = sorted(set().union(*parts) - vocabulary)
     note = (
-        f"{where}: {int(foreign.sum())} films carry labels that are none of its {len(names)} findings "
+        f"{where}: {counted(int(foreign.sum()), 'film carries', 'films carry')} labels that are none of its "
+        f"{len(names)} findings "
         f"({listed(others, 60)}); of these films only what they name counts, all else as not mentioned"
     )
     return told, (note,)

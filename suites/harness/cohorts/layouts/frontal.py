@@ -7,6 +7,7 @@ from dataclasses import replace
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts.recorded import FRONTAL, LATERAL
 from suites.harness.cohorts.quoting import listed
+from suites.harness.counts import counted
 
 
 def frontal_films(cohort: Cohort) -> Cohort:
@@ -23,7 +24,10 @@ def frontal_films(cohort: Cohort) -> Cohort:
         return cohort
     others = views[~frontal & ~lateral]
     named = listed(sorted({view or "no recorded view" for view in others}), 60)
-    notes = [f"{len(others)} films of neither frontal nor lateral view are left out ({named})"] * bool(len(others))
+    told = counted(
+        len(others), "film of neither frontal nor lateral view is", "films of neither frontal nor lateral view are"
+    )
+    notes = [f"{told} left out ({named})"] * bool(len(others))
     laterals = None
     if lateral.any():
         laterals = replace(cohort.select(lateral), name=f"{cohort.name} laterals", notes=())

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from suites.harness.cohorts.layouts.labels import BACTERIAL, NORMAL, VIRAL, normalise_label
 from suites.harness.cohorts.quoting import shown
+from suites.harness.counts import counted
 
 _KINDS = {"bacteria": BACTERIAL, "virus": VIRAL, "normal": NORMAL}
 _PERSON = re.compile(r"person(\d+)_(bacteria|virus)(?:_|\.|$)", re.IGNORECASE)
@@ -70,7 +71,8 @@ def believed(rows: Sequence[Mapping[str, object]]) -> tuple[list[dict[str, objec
     left_out = {id(row) for row in doubtful}
     kept = [{key: row[key] for key in row if id(row) not in left_out or key not in _TOLD} for row in rows]
     note = (
-        f"{len(doubtful)} films are named as viewers number their exports (first {shown(_name(doubtful[0]), 40)}), "
+        f"{counted(len(doubtful), 'film is', 'films are')} named as viewers number their exports (first "
+        f"{shown(_name(doubtful[0]), 40)}), "
         "which tells no patient; name patients in a metadata.csv beside the folders"
     )
     return kept, (note,)

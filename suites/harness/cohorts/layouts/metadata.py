@@ -22,6 +22,7 @@ from suites.harness.cohorts.layouts.tables import read_cells
 from suites.harness.cohorts.layouts.walk import true_paths
 from suites.harness.cohorts.patient_facts import age_in_years
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -156,10 +157,15 @@ def lay_over(rows: list[dict[str, object]], manifest: Path, root: Path) -> tuple
         regrouped += bool(row.get("patient") and filled.get("patient", row["patient"]) != row["patient"])
         completed.append(row | unsaid | filled)
     notes = [*spelt, *[f"{missing} of {len(rows)} films are not in {manifest.name}"] * bool(missing)]
-    notes += [f"patients of {regrouped} films are taken from {manifest.name}, not from their names"] * bool(regrouped)
+    notes += [f"patients of {counted(regrouped, 'film')} are taken from {manifest.name}, not from their names"] * bool(
+        regrouped
+    )
     if known:
         first = shown(next(iter(known.values()))["file"])
-        notes.append(f"{manifest.name} names {len(known)} files that are not in the folder, first {first}")
+        notes.append(
+            f"{manifest.name} names {counted(len(known), 'file that is', 'files that are')} not in the folder, "
+            f"first {first}"
+        )
     return completed, [*notes, *not_read_beside(manifest)]
 
 

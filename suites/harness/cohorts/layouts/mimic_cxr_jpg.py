@@ -21,6 +21,7 @@ from suites.harness.cohorts.layouts.finding_tables import column, holds, meaning
 from suites.harness.cohorts.layouts.recorded import view_of
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 RELEASE = "MIMIC-CXR-JPG 2.0.0 or 2.1.0"
@@ -57,7 +58,8 @@ def mimic_cxr_jpg(spec: Spec) -> Cohort:
     if not labelled.any():
         raise CohortProblem(f"{shown(path)}: labels none of the studies of {metadata.name}; are they of one release?")
     unlabelled = int((~labelled).sum())
-    notes += (f"{unlabelled} films of studies without labels are left out",) * bool(unlabelled)
+    bare = counted(unlabelled, "film of a study without labels is", "films of studies without labels are")
+    notes += (f"{bare} left out",) * bool(unlabelled)
     films = films[labelled].reset_index(drop=True)
     folder = root / (spec.option("images") or ("files" if (root / "files").is_dir() else ""))
     name = [

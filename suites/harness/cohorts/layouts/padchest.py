@@ -19,6 +19,7 @@ from suites.harness.cohorts.layouts.finding_cohort import files_by_name, finding
 from suites.harness.cohorts.layouts.finding_tables import column, holds, joined, read_table, the_table
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 MOST = 40
@@ -76,8 +77,7 @@ def padchest(spec: Spec) -> Cohort:
     untold = int(lists.map(lambda text: not text or not _UNTOLD.isdisjoint(text.split("|"))).sum())
     left = len(ordered) - len(names)
     notes = [f"{path.name}: a finding that a film's labels do not name is negative"]
-    notes += [f"{untold} films have no labels of their own, so that what they do not name is not mentioned"] * bool(
-        untold
-    )
+    bare = counted(untold, "film has no labels of its own", "films have no labels of their own")
+    notes += [f"{bare}, so that what they do not name is not mentioned"] * bool(untold)
     notes += [f"{left} rarer labels are not read as findings; name those to read as findings=a|b"] * bool(left)
     return finding_cohort(spec, films.join(told.add_prefix(PREFIX)), table=path.name, notes=notes)

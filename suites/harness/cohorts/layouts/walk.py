@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suites.harness.cohorts.quoting import shown
+from suites.harness.counts import counted
 from suites.harness.errors import CohortProblem
 
 MOST_FILMS = 500_000
@@ -102,7 +103,8 @@ def mask_note(masks: tuple[Path, ...], root: Path) -> tuple[str, ...]:
     if not masks:
         return ()
     first = shown(os.path.relpath(masks[0], root))
-    return (f"{len(masks)} files are masks beside films and left out, first {first}",)
+    told = counted(len(masks), "file is a mask beside a film", "files are masks beside films")
+    return (f"{told} and left out, first {first}",)
 
 
 def _is_clutter(name: str) -> bool:

@@ -12,6 +12,7 @@ import pandas as pd
 from robustness.attacks import BUDGETS
 from robustness.attacks.masking_checks import beats_transfer, no_faults
 from suites.harness.claims import Claim, Measure, Result
+from suites.harness.counts import counted
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.adversarial import figures, tables
 from suites.harness.endpoints.adversarial.runs import Attack, attack
@@ -177,7 +178,7 @@ def _summary(
         clean, attacked = (item.estimate for item in _of_all_findings(found, levels / 255))
         text += (
             f" An adversary who may turn any finding leaves all of them right on {percent(attacked)} of "
-            f"{len(found.together[0].films)} films ({percent(clean)} unchanged)."
+            f"{counted(len(found.together[0].films), 'film')} ({percent(clean)} unchanged)."
         )
     sizes = found.distances[found.distances > 0]
     if len(sizes) and np.isfinite(np.median(sizes)):

@@ -13,6 +13,7 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, Measure, Result, Unit
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.counts import counted
 from suites.harness.endpoints.dataset_scope import file_properties, shortcut_baselines
 from suites.harness.endpoints.parameters import ClassName, Number, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -84,7 +85,8 @@ def half_width(cohort: Cohort, claim: Claim) -> Result:
             )
         ],
         summary=(
-            f"{len(cohort)} films of {cohort.patients} patients pin an accuracy of {whole_percent(accuracy)} down to "
+            f"{counted(len(cohort), 'film')} of {counted(cohort.patients, 'patient')} pin an accuracy of "
+            f"{whole_percent(accuracy)} down to "
             f"±{sizes[0]} points, or ±{sizes[1]} if films of one patient say the same thing. Where two subjects "
             f"differ in one call of ten, a difference in accuracy of less than {sizes[2]} points would go unseen more "
             "often than one time in five."

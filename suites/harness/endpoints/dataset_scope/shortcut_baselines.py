@@ -13,6 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+from suites.harness.counts import counted
 from suites.harness.errors import NotEvaluable
 
 FILE_CUES = ("bytes", "width", "height", "aspect", "bytes_per_pixel", "jpeg_quality", "colour")
@@ -67,7 +68,8 @@ def shortcut_probabilities(
         raise NotEvaluable("file properties can be held against labels only where there are two classes or more")
     if patients.min() < _LEAST_PATIENTS:
         raise NotEvaluable(
-            f"class {patients.idxmin()} has {patients.min()} patients; cross-validation needs {_LEAST_PATIENTS}"
+            f"class {patients.idxmin()} has {counted(patients.min(), 'patient')}; cross-validation needs "
+            f"{_LEAST_PATIENTS}"
         )
     classes = sorted(patients.index)
     probabilities = np.full((len(films), len(classes)), np.nan)

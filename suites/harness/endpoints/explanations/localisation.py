@@ -17,6 +17,7 @@ from suites.harness import statistics
 from suites.harness.claims import Claim, Result
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.probes import FILMS
+from suites.harness.counts import counted
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.explanations import attribution, galleries
 from suites.harness.endpoints.explanations.attribution import Checked, Maps
@@ -65,7 +66,8 @@ def looks_at_lesion(evidence: Evidence, claim: Claim) -> Result:
         answers, claim, table, ("hit", "hit_centre", "hit_random"), found, checked=checked,
         summary=(
             f"the strongest point of the map lies in the lesion in {percent(table['hit'].mean())} of "
-            f"{len(table)} films called right (a guess at the centre would in {percent(table['hit_centre'].mean())}, a "
+            f"{counted(len(table), 'film')} called right (a guess at the centre would in "
+            f"{percent(table['hit_centre'].mean())}, a "
             f"point anywhere in {percent(table['hit_random'].mean())}); on average "
             f"{percent(float(np.nanmean(visible)))} of the lesion lies inside the crop."
         ),
@@ -193,7 +195,9 @@ def _judged(
     among = np.zeros(len(answers.cohort), dtype=bool)
     among[found.index[usable]] = True
     if not usable.any():
-        raise NotEvaluable(f"no usable map: {len(table)} maps are not finite or have no mask inside the crop")
+        raise NotEvaluable(
+            f"no usable map: {counted(len(table), 'map is', 'maps are')} not finite or without a mask inside the crop"
+        )
     resamples, own, method = answers.resamples.subset(among), numbers[usable, 0], found.maps.method
     plain = statistics.rate(own, resamples)
     mean = _excess([statistics.rate(own - other, resamples, (-1.0, 1.0)) for other in numbers[usable, 1:].T]) or plain
@@ -209,7 +213,7 @@ def _judged(
     instead = method_for(answers.subject, claim.parameters["method"])[1]
     instead = f" {instead}" if instead else ""
     said = described(answers.subject, method)
-    left_out = f" {int((~usable).sum())} maps are left out." if not usable.all() else ""
+    left_out = f" {counted(int((~usable).sum()), 'map is', 'maps are')} left out." if not usable.all() else ""
     tables = {"Where the map lies, beside chance and a centre prior": summarise(table)} if "region" in table else {}
     return Result(
         effect=measured(name, condition, mean, int(usable.sum()), unit="share" if mean is plain else "points", **size),

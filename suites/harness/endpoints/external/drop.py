@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.claims import Claim, GalleryItem, Measure, Result
+from suites.harness.counts import counted
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.external import pictures
 from suites.harness.endpoints.external.two_hospitals import Hospital, TwoHospitals
@@ -52,13 +53,14 @@ def external_drop(evidence: Evidence, claim: Claim) -> Result:
         films="films of both hospitals",
         measures=[*measures, *seen],
         summary=(
-            f"On the {both.away.films:,} films of {both.away.owners:,} patients of {both.away.name} balanced accuracy "
+            f"On the {counted(both.away.films, 'film')} of {counted(both.away.owners, 'patient')} of "
+            f"{both.away.name} balanced accuracy "
             f"is {spanned(after.estimate, after.low, after.high, 'share')}, at home "
             f"{percent(before.estimate)}: {_lost(effect)}. {why} {both.classes.sentence}"
         ),
         finding=(
             f"On the films of {both.away.name} balanced accuracy is {percent(after.estimate)}, at home "
-            f"{percent(before.estimate)} ({both.home.films:,} films)."
+            f"{percent(before.estimate)} ({counted(both.home.films, 'film')})."
         ),
         tables={
             "What is called what": _confusion(both, evidence.main),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.claims import Claim, Measure, Result
+from suites.harness.counts import counted
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.failure_modes.refused_films import Refused
 from suites.harness.endpoints.failure_modes.stress import base_of, gallery, harm, hidden_flips
@@ -72,7 +73,7 @@ def recall_of_every_class(evidence: Evidence, claim: Claim) -> Result:
     few_told = ", ".join(
         f"{films_of_class(answers, name)} ({sizes[name][0]})"
         if finding(answers)
-        else f"{plain_name(name)} ({sizes[name][0]} films)"
+        else f"{plain_name(name)} ({counted(sizes[name][0], 'film')})"
         for name in few
     )
     title = f"With and without {asked}" if (asked := finding(answers)) else "Every class"

@@ -48,7 +48,7 @@
       for (; next && next.matches(".claim-section"); next = next.nextElementSibling) empty = empty && next.hidden;
       heading.hidden = empty;
     });
-    one("filter-count").textContent = filtered ? shown + " of " + claims.length + " claims" : claims.length + " claims";
+    one("filter-count").textContent = (filtered ? shown + " of " : "") + claims.length + (claims.length === 1 ? " claim" : " claims");
     one("filter-clear").hidden = !filtered;
     one("filter-none").hidden = shown > 0 || claims.length === 0;
   }

@@ -73,7 +73,7 @@ def test_rows_that_are_no_rectangles_are_counted() -> None:
     ]
     found, notes = read_boxes(rows, "boxes.csv", sized=True)
     assert found == {"a": [Box("Mass", 1, 2, 4, 6)]}
-    assert notes == ("boxes.csv: 2 boxes are no rectangles and are not used, first of b (1, , 3, 4)",)
+    assert notes == ('boxes.csv: 2 boxes are no rectangles and are not used, first of "b (1, , 3, 4)"',)
 
 
 def test_nih_boxes_have_the_spelling_of_its_labels(films: Films) -> None:

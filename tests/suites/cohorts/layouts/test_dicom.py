@@ -55,7 +55,7 @@ def test_headers_tell_view_age_and_patient_without_their_names(archive: Path) ->
     assert not cohort.table.astype(str).apply(lambda column: column.str.contains("Anna|Bert")).any(axis=None)
     assert cohort.notes == (
         "DICOM films are displayed by their percentiles 0.5 to 99.5 (3), window (1)",
-        "1 files that are not DICOM are passed over, first README.txt",
+        "1 file that is not DICOM is passed over, first README.txt",
         "1 of 4 films have no patient key; each counts as a patient of its own",
     )
     assert cohort.decode(cohort.table.iloc[0].to_dict()).pixels.shape == (20, 30)

@@ -110,8 +110,8 @@ def test_metadata_beside_it_is_used_when_it_agrees(films: Films) -> None:
     assert rows.loc[NAMES[4], "scanner"] == ""
     assert cohort.notes == (
         "6 of 8 films are not in metadata.csv",
-        "patients of 1 films are taken from metadata.csv, not from their names",
-        "metadata.csv names 1 files that are not in the folder, first nowhere.jpeg",
+        "patients of 1 film are taken from metadata.csv, not from their names",
+        "metadata.csv names 1 file that is not in the folder, first nowhere.jpeg",
     )
     assert len(load_cohort(f"{root}?scanner=B")) == 1
 

@@ -210,14 +210,14 @@ def test_mimic_is_read_from_its_three_tables(mimic: Path) -> None:
     assert cohort.laterals is not None
     assert told(cohort.laterals, "id") == [MIMIC[1]]
     assert cohort.finding("No Finding").tolist() == [1]
-    assert "1 films of studies without labels are left out" in cohort.notes
+    assert "1 film of a study without labels is left out" in cohort.notes
     other = load_cohort(f"{mimic}?split=val")
     assert (told(other, "view"), told(other, "patient")) == (["AP supine"], ["11000011"])
     values = [told(other, f"finding:{name}")[0] for name in ("Atelectasis", "Cardiomegaly", "Edema", "Fracture")]
     assert values == ["positive", "negative", "uncertain", "not mentioned"]
     assert "age" not in other.table or other.table["age"].isna().all()
     everything = load_cohort(f"{mimic}?split=all")
-    assert "1 films of neither frontal nor lateral view are left out (LAO)" in everything.notes
+    assert "1 film of neither frontal nor lateral view is left out (LAO)" in everything.notes
 
 
 def test_mimic_ages_come_from_the_patients_of_mimic_iv(mimic: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_film_labelled_by_another_rule_tells_only_what_it_names(films: Films) 
     assert told(cohort, "finding:Pneumonia") == ["positive", "positive", "not mentioned"]
     assert told(cohort, "finding:Mass") == ["negative", "not mentioned", "not mentioned"]
     assert len(load_cohort(f"{root / 'metadata.csv'}?layout=nih")) == 3
-    assert any(note.startswith("metadata.csv: 1 films carry labels that are none of its 14") for note in cohort.notes)
+    assert any(note.startswith("metadata.csv: 1 film carries labels that are none of its 14") for note in cohort.notes)
     assert cohort.laterals is not None
 
 

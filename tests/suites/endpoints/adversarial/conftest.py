@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,18 +47,22 @@ def claim_of(name: str, **changes: Any) -> Claim:
     return replace(found, parameters={**found.parameters, **changes})
 
 
-@pytest.fixture
-def evidence(tmp_path) -> Callable[..., Evidence]:
+def evidence_kept_in(cache: Path) -> Callable[..., Evidence]:
     """Return a function that gives the evidence on the first of some subjects, with the others as peers."""
 
     def made(*subjects: Subject, films: int = 30, seed: int = 0, cohort=None) -> Evidence:
         run = Evaluation(
             subjects=subjects, cohort=cohort or cohort_of(films), claims=[claim_of("classes.balanced_accuracy")],
-            seed=seed, cache=tmp_path / "cache", quiet=True,
+            seed=seed, cache=cache, quiet=True,
         )  # fmt: skip
         return run.evidence(subjects[0].name)
 
     return made
+
+
+@pytest.fixture
+def evidence(tmp_path) -> Callable[..., Evidence]:
+    return evidence_kept_in(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from suites.harness.endpoints.adversarial.runs.protocols import further, plan_of
 from suites.harness.endpoints.adversarial.runs.side_by_side import side_by_side
 from tests.controls.evidence_pairs import Fragile
 from tests.controls.subjects import Reader, subject_of
+from tests.suites.endpoints.adversarial.conftest import evidence_kept_in
 from tests.suites.endpoints.adversarial.test_pattern_and_transfer import Masked
 
 
@@ -28,10 +29,12 @@ class Detached(torch.nn.Module):
         return self.reader(pixels.detach()).detach()
 
 
-@pytest.fixture
-def lines(evidence, tmp_path):
-    answers = evidence(subject_of(Fragile(), "fragile"), films=60).main
-    return answers, side_by_side(answers, "quick", tmp_path)
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """The answers and what `side_by_side` finds, which nothing changes."""
+    folder = tmp_path_factory.mktemp("lines")
+    answers = evidence_kept_in(folder / "cache")(subject_of(Fragile(), "fragile"), films=60).main
+    return answers, side_by_side(answers, "quick", folder)
 
 
 def test_every_line_rests_on_the_same_films_and_is_named(lines):
