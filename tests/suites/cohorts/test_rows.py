@@ -1,4 +1,4 @@
-"""Rows of a table are made as they are looked at, few at a time: the same as all at once, a list where they are sent."""
+"""Rows of a table are made as they are looked at, few at a time; sent elsewhere they are a list."""
 
 from __future__ import annotations
 
