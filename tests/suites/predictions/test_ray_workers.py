@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -375,7 +378,19 @@ except UsageProblem as problem:
 """
 
 
+def _end_those_of(folder: str) -> None:
+    """End what a cluster has started that keeps its files in a folder: a killed one leaves the servers of its clients.
+
+    They would keep their port from the next cluster.
+    """
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if folder.encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
 @with_ray
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_client_whose_cluster_is_killed_ends_in_one_line_and_keeps_what_is_finished(
     tmp_path, monkeypatch, undisturbed
 ):
@@ -407,6 +422,11 @@ def test_a_client_whose_cluster_is_killed_ends_in_one_line_and_keeps_what_is_fin
             )
         finally:
             nodes.shutdown()
+            _end_those_of(folder)
+            del nodes
+            with warnings.catch_warnings():  # Ray leaves the logs of its client's server open
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
     assert re.fullmatch(
         rf"the Ray cluster ray://127\.0\.0\.1:{port} is gone: its head \(127\.0\.0\.1:{port}\) does not answer any "
         r"more\. What is finished is kept; run again, with a cluster that is up, to go on\n",
