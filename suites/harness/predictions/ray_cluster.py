@@ -262,7 +262,7 @@ def _hush() -> None:
     The last lines of the log of a node that has died, and of a client that it tries to connect again.
     """
     for part in ("logsclient", "dataclient", "worker"):
-        logging.getLogger(f"ray.util.client.{part}").setLevel(logging.CRITICAL)
+        logging.getLogger(f"ray.util.client.{part}").disabled = True  # their level Ray sets again
     inner = vars(import_module("ray._private.worker"))
     if "_worker_logs_enabled" in inner:
         inner["_worker_logs_enabled"] = False
