@@ -18,7 +18,7 @@ from calibration.binning import equal_mass_cells
 from calibration.validation import CalibrationError, Estimate, FloatArray, IntArray, Rows, Weights, over_resamples
 
 BINS = 2048
-ROWS = 256  # resamples worked on at a time
+ROWS = 128  # resamples worked on at a time: their sums in bins are some arrays of 8 MB
 
 
 def checked_scores(scores: ArrayLike, marked: ArrayLike, name: str) -> tuple[FloatArray, FloatArray]:

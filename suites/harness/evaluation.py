@@ -336,6 +336,7 @@ class Evaluation(PredictedRun):
         cells = KeptCells(self.cache, self._decided_by(()))
         grid = stress_grid(judged, self.preset, {condition.text for condition in asked}, cells)
         hospitals = section_of(self.record())
+        give_back()
         if not all(is_ours(judgement.claim) for judgement in self.judgements):
             return write_report(self.record(), folder, comparison=compare(judged), grid=grid, hospitals=hospitals)
         looked = [role for role in self.probes if any(key[1] == role for key in self._answers)]

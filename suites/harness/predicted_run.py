@@ -33,6 +33,7 @@ from suites.harness.predictions.subject_checks import SubjectCheck, barred, refu
 from suites.harness.predictions.table import predict
 from suites.harness.predictions.tolerance import kept_others, told_of_others, within
 from suites.harness.predictions.workers import checked, workers_of
+from suites.harness.process import give_back
 from suites.harness.progress import Progress
 from suites.harness.record import PAGE
 from suites.harness.stress_grid.whole import preset_conditions
@@ -316,6 +317,8 @@ class PredictedRun:
                 if other.whole is not None:
                     answered = replace(answered, siblings=partial(self._siblings, other.whole, role))
                 self._answers[other.name, role] = answered
+            del found
+            give_back()  # of many films: what it took to put their answers together
         return self._answers[subject.name, role]
 
     def _siblings(self, whole: Subject, role: str) -> list[Answers]:

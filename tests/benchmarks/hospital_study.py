@@ -28,8 +28,9 @@ from robustness import get as perturbation
 from robustness.perturbation import PerturbationUndefined
 from suites.harness import evaluate
 from suites.harness.claims_table import load_claims
-from suites.harness.cohorts.cohort import Cohort, Row
+from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.layouts import load_cohort
+from suites.harness.cohorts.rows import Row
 from suites.harness.stress_grid.whole import preset_conditions
 from suites.harness.validity.drops import drops_of
 from suites.harness.validity.jpeg_tables import jpeg_quality

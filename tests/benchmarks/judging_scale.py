@@ -7,30 +7,32 @@ No film is read (but those drawn in the report) and no network is asked: shards 
 the code that keeps real ones.
 Every step is a process of its own; peak memory is that process's.
 
-Processor seconds on one core of a machine that was used by others (load 6 to 8), November 2026; 19 conditions, 16
+Processor seconds on one core of a machine that was used by others (load 6 to 14), November 2026; 19 conditions, 16
 claims, and judged a second time (`again`), which finds results, pictures, the cells of the stress grid and the measures
 of every class:
 
       films           read   judged   report   in all       peak     before
-      1,000            0.1      0.7      2.0    10 s         1.18 GB    1.18 GB
-             again     0.1      0.1      1.5     9 s         1.17 GB    1.18 GB
-     10,000            0.8     11.0      8.1    27 s         1.21 GB    1.63 GB
-             again     0.6      0.1      3.5    11 s         1.23 GB    1.51 GB
-    100,000            6.6     17.8     18.4    50 s         1.43 GB    1.74 GB
-             again     5.4      0.6      7.3    20 s         1.40 GB    1.54 GB
+      1,000            0.1      0.6      1.7     9 s         1.16 GB    1.18 GB
+             again     0.1      0.1      1.6     8 s         1.16 GB    1.17 GB
+     10,000                                     19 s         1.15 GB    1.21 GB
+    100,000            4.7     15.2     16.0    42 s         1.36 GB    1.43 GB
+             again     4.7      0.7      7.2    19 s         1.32 GB    1.40 GB
 
 A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them; nearly half of it
-is files of libraries that are mapped. Before, on the same machine a moment later, judging took 8.5 s of 10,000 films
-and 14.2 of 100,000, the report 8.7 and 17.9: weights are made again for each product, numbers taken apart again.
+is files of libraries that are mapped.
 
 What grew, and what of it is left, by resident memory from stage to stage, or (*) by the size of arrays: up to 20,000
 films the weights of all resamples were an array of 160 MB* at 10,000, and 190 MB* more while films were counted; now a
 byte is kept for each patient and resample, and a block of rows is made of it. Of 100,000 films, bins of rank measures
 took 270 MB at once (now 50, some resamples at a time), the table of predictions 150 MB more while it was put together
 (now 10) and 66 MB then (now 40*), drawn numbers 86 MB* (now 43*, two in a byte), rows of the cohort 65 MB (now 30),
-logits by condition once more 45 MB (now none). Left is what of these is, the cohort's own table, and 150 MB that the
-report makes of all films, half of it free by its end. It is not flat: 3 % more at 10,000 than at 1,000, 21 % at
-100,000. The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
+logits by condition once more 45 MB (now none). Rows of the cohort are made as they are looked at (48 MB less), texts
+are found as Arrow holds them and not as objects, and what a part of the report takes is handed back before the next.
+
+Left of 100,000 films: the table of predictions 40 MB*, what identifies films 20*, drawn numbers 43*, the cohort's
+tables, and while the page is made about 100 for rank measures in bins, patients and labels. It is not flat: 17 % more
+at 100,000 than at 1,000, 14 % when judged again.
+The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
 
 1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
 on the machine under less load.

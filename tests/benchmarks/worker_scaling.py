@@ -2,6 +2,7 @@
 
     uv run python -m tests.benchmarks.worker_scaling
     uv run python -m tests.benchmarks.worker_scaling sleeping   # 8 and 64 workers, simulated, beside real processes
+    uv run python -m tests.benchmarks.worker_scaling ray 8      # Ray beside local processes, 8 blocks of 2 s each
 
 Films are drawn, perturbed and resized as `predict` does it, for a subject that costs next to nothing, so that preparing
 them dominates; workers are started before the clock is. One process prepares films in as many threads as there are
@@ -29,7 +30,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from heapq import heappop, heappush
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
@@ -41,9 +44,10 @@ from robustness import presets
 from suites.harness.cache import BlockShards, Keeping, Shards
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.predictions.conditions import expand
-from suites.harness.predictions.dispatching import THIS_PROCESS, ThisProcess
+from suites.harness.predictions.dispatching import THIS_PROCESS, ThisProcess, Workers
 from suites.harness.predictions.engine import _columns
 from suites.harness.predictions.local_processes import LocalProcesses
+from suites.harness.predictions.ray_workers import RayWorkers
 from suites.harness.predictions.resolution import Resolution
 from suites.harness.predictions.table import predict
 from suites.harness.subjects.preprocessing import REPOSITORY
@@ -54,6 +58,8 @@ SIZES = {"256 x 320": ((256, 320), 20), "968 x 1344": ((968, 1344), 4)}
 PASS = 0.0008
 """Seconds that a film takes on a GPU under one condition: 64 films under 19 conditions take `BLOCK_SECONDS`."""
 BLOCK_SECONDS = 64 * 19 * PASS
+LONG_BLOCK = 2.0
+"""Seconds of a block that Ray is compared with local processes at."""
 FILMS_OF_A_STUDY = 224_316
 FILMS = 128
 ROUNDS = 3
@@ -151,14 +157,15 @@ def simulated(workers: int, blocks: int, block: float, driver: float) -> float:
 
 
 class Sleeping(torch.nn.Module):
-    """Takes as long as a pass of a batch takes on a GPU."""
+    """Takes as long as a pass of a batch takes on a GPU, or so many seconds for each of its films."""
 
-    def __init__(self) -> None:
+    def __init__(self, each: float = PASS) -> None:
         super().__init__()
+        self.each = each
         self.bias = torch.nn.Parameter(torch.zeros(2))
 
     def forward(self, films: torch.Tensor) -> torch.Tensor:
-        time.sleep(PASS * len(films))
+        time.sleep(self.each * len(films))
         return self.bias + films.mean(dim=(1, 2, 3))[:, None]
 
 
@@ -184,6 +191,28 @@ def sleeping(folder: Path) -> Iterator[str]:
     for workers in (8, 64):
         found = simulated(workers, FILMS_OF_A_STUDY // 64, BLOCK_SECONDS, used / blocks)
         yield f"{workers} workers, {FILMS_OF_A_STUDY:,} films: {found:.1%}"
+
+
+def over_ray(folder: Path, blocks: int) -> Iterator[str]:
+    """Yield what a Ray cluster of this machine alone costs over as many local processes, all of them started before."""
+    os.environ["RAY_ADDRESS"] = "local"
+    cores = os.cpu_count() or 1
+    one = replace(subject(), network=Sleeping(LONG_BLOCK / 64))
+    asked = {"bench": (one, expand(["clean"]))}
+    ways = {"processes": LocalProcesses(cores, [one]), "Ray": RayWorkers("ray", [one])}
+
+    def run(by: Workers, films: int) -> None:
+        here = Path(tempfile.mkdtemp(dir=folder))
+        predict(asked, cohort_of(films, (8, 8)), seed=0, cache=here, quiet=True, workers=by)
+
+    for by in ways.values():
+        run(by, 64 * cores)
+    took = in_turns({name: lambda by=by: run(by, 64 * blocks) for name, by in ways.items()})
+    for by in ways.values():
+        by.close()
+    yield f"{blocks} blocks of {LONG_BLOCK:g} s by {cores} workers, load {os.getloadavg()[0]:.0f}: " + ", ".join(
+        f"{name} {spent:.2f} s" for name, spent in took.items()
+    ) + f"; Ray takes {took['Ray'] / took['processes'] - 1:+.1%}"  # fmt: skip
 
 
 def storing(folder: Path) -> Iterator[str]:
@@ -219,8 +248,16 @@ def storing(folder: Path) -> Iterator[str]:
     yield f"writing and reading {films} films x {conditions} conditions: {each}"
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    parts: list[Callable[[Path], Iterator[str]]] = [sleeping] if arguments == ["sleeping"] else [storing, scaling]
+    if arguments[:1] == ["ray"]:
+        blocks = int(arguments[1]) if len(arguments) > 1 else 8
+        parts = [partial(over_ray, blocks=blocks)]
     with tempfile.TemporaryDirectory() as place:
-        parts = [sleeping] if sys.argv[1:] == ["sleeping"] else [storing, scaling]
         for line in chain.from_iterable(part(Path(place)) for part in parts):
             print(line, flush=True)
+
+
+if __name__ == "__main__":
+    # Under its own name: what workers of Ray are sent lies in a module that they can import.
+    import_module("tests.benchmarks.worker_scaling").main(sys.argv[1:])

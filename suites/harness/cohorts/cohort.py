@@ -12,11 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suites.harness.cohorts.findings import LEAVE_OUT, POLICIES, counts, findings_of, refuse_other_values, truth
+from suites.harness.cohorts.rows import Row, Rows, made_of
 from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
 from suites.harness.foreign_code import defined_in, foreign
 
-Row = Mapping[str, object]
-"""One film's line of a cohort's table, by column."""
 IDENTITY = "identity of the film's files"
 """Under what a row says what its files held when they were read; no column of a table, and no reader looks at it."""
 COLUMNS = ("id", "file", "label", "patient", "view", "age_group", "finding", "split")
@@ -113,11 +112,12 @@ class Cohort:
         """Return one row per finding: `finding`, `positive`, `negative`, `uncertain`, `not mentioned` (films)."""
         return counts(self.table)
 
-    def rows(self, at: NDArray[np.int64] | Sequence[int] | None = None) -> list[Row]:
-        """Return the table's rows at some positions, or all of them, as `decode` and `identify` take them."""
-        table = self.table if at is None else self.table.iloc[list(at)]
-        names = [str(name) for name in table]
-        return [dict(zip(names, values, strict=True)) for values in zip(*map(_plain, table.items()), strict=True)]
+    def rows(self, at: NDArray[np.int64] | Sequence[int] | None = None) -> Sequence[Row]:
+        """Return the table's rows at some positions, or all of them, as `decode` and `identify` take them.
+
+        All of them are made as somebody looks at them, those at some positions at once.
+        """
+        return Rows(self.table) if at is None else made_of(self.table.iloc[list(at)])
 
     def known(self, row: Row) -> tuple[str, str] | None:
         """Return content and note of a row's film where they are known without decoding it, else `None`.
@@ -179,7 +179,9 @@ class Cohort:
     def select(self, keep: pd.Series, note: str = "") -> Cohort:
         """Return the cohort of the rows where `keep` holds, in the same order."""
         notes = (*self.notes, note) if note else self.notes
-        return replace(self, table=self.table[keep.to_numpy(dtype=bool)].reset_index(drop=True), notes=notes)
+        kept = keep.to_numpy(dtype=bool)
+        table = self.table if kept.all() else self.table[kept]  # all of them are not copied
+        return replace(self, table=table.reset_index(drop=True), notes=notes)
 
     def limited(self, films: int, seed: int) -> Cohort:
         """Return about `films` films, stratified by class or finding, whole patients only, the same for the same seed.
@@ -230,16 +232,6 @@ class Cohort:
 
 NEARLY = 0.75
 """Of a finding's share of a limited cohort, what is surely kept: to insist on all of each would keep far more films."""
-
-
-def _plain(column: tuple[object, pd.Series]) -> list[object]:
-    """Return the values of a column as Python's own; of texts, the most by far, without a call for each."""
-    values = column[1]
-    if values.dtype == "str":
-        codes, known = pd.factorize(values, use_na_sentinel=False)  # one object for all that say the same
-        texts: list[object] = np.asarray(known, dtype=object)[codes].tolist()
-        return texts
-    return list(values.reset_index(drop=True).to_dict().values())
 
 
 def _first(patients: pd.Series, films: int, drawn_by: str) -> list[str]:

@@ -19,8 +19,9 @@ import numpy as np
 
 from suites.harness.cache.checksum import checksum
 from suites.harness.cache.shards import write_atomically
-from suites.harness.cohorts.cohort import Cohort, Film, Row
+from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_memory import held, hold
+from suites.harness.cohorts.rows import Row
 from suites.harness.errors import UsageProblem
 from suites.harness.foreign_file import MIB, read_bytes
 

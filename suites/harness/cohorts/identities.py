@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cohorts.cohort import IDENTITY, Cohort, Row
+from suites.harness.cohorts.cohort import IDENTITY, Cohort
 from suites.harness.cohorts.file_stamps import Stamp, stamp_of
 from suites.harness.cohorts.kept_by_stamp import KeptByStamp
 from suites.harness.cohorts.layouts.boxes import BoxedFilms
 from suites.harness.cohorts.layouts.films import FilmReader
+from suites.harness.cohorts.rows import Row, Rows
 
 VERSION = 2
 
@@ -80,43 +81,48 @@ class Identities(AbstractContextManager["Identities"]):
 
     Attributes:
         cohort: the same, which knows films by the rows below.
-        rows: of its table, each with what its files held where that is known.
+        rows: of its table, each with what its files held where that is known; made as they are looked at.
     """
 
     def __init__(self, cohort: Cohort, cache: Path) -> None:
         self.cohort, self.rows = cohort, cohort.rows()
         self._kept: KeptByStamp | None = None
-        self._looked_at: dict[str, tuple[Row, Stamp]] = {}
+        self._looked_at: dict[str, Stamp] = {}
         of = _OfFiles.of(cohort)
         if of is None:
             return
         self._of = of
-        self._kept = KeptByStamp(cache, "identities", {"version": VERSION, "decoding": decoding()}, ("content", "note"))
+        self._kept = kept = KeptByStamp(
+            cache, "identities", {"version": VERSION, "decoding": decoding()}, ("content", "note")
+        )
         self.cohort = replace(cohort, remembered=Unchanged(of))
-        self.rows = [self._with_identity(row, self._kept) for row in self.rows]
+        self.rows = Rows(cohort.table, lambda row: self._with_identity(row, kept))
 
     def _with_identity(self, row: Row, kept: KeptByStamp) -> Row:
         stamp = self._of.stamp(row)
         if (told := kept.known(stamp)) is not None:
             return {**row, IDENTITY: (*told, stamp)}
         if stamp is not None:
-            self._looked_at[str(row["id"])] = row, stamp
+            self._looked_at.setdefault(str(row["id"]), stamp)  # before it was read, whenever the row is made again
         return row
 
-    def keep(self, films: Iterable[tuple[str, str]], notes: Iterable[tuple[str, str]]) -> None:
+    def keep(self, rows: Iterable[Row], films: Iterable[tuple[str, str]], notes: Iterable[tuple[str, str]]) -> None:
         """Keep what films held that were read now, where their files have not changed since they were looked at.
 
         Args:
+            rows: of the films, and perhaps of others.
             films: id and content of each.
             notes: id and what must be known of how it was read.
         """
         if self._kept is None:
             return
-        noted = dict(notes)
-        for image, content in films:
-            if image in self._looked_at:
-                row, stamp = self._looked_at[image]
-                told = content, noted.get(image, "")
+        noted, read = dict(notes), dict(films)
+        if self._looked_at.keys().isdisjoint(read):
+            return
+        for row in rows:
+            image = str(row["id"])
+            if image in read and (stamp := self._looked_at.pop(image, None)) is not None:
+                told = read[image], noted.get(image, "")
                 self._kept.keep(self._of.files(row), stamp, told, self._of.besides(row))
 
     def __exit__(self, *_: object) -> None:

@@ -91,7 +91,7 @@ def shared_films(
         seen_as: what a sentence calls the films of a role.
     """
     ids: dict[str, str] = {}
-    for film, content in main.items():
+    for film, content in main.items() if probes else ():
         ids.setdefault(content, film)
     sentences = []
     for role, films in probes.items():

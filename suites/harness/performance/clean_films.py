@@ -22,8 +22,10 @@ from suites.harness.cache.code_digest import digest_of_table
 from suites.harness.cache.measures import KeptMeasures
 from suites.harness.claims import Measure, Unit
 from suites.harness.cohorts import class_roles
+from suites.harness.cohorts.texts import places, texts_of
 from suites.harness.performance import confusion_matrix
 from suites.harness.performance.predictive_value import predictive
+from suites.harness.process import give_back
 from suites.harness.record import Record
 from suites.harness.statistics import Resamples, Rows, Sampled, ranked
 from suites.harness.subjects.subject import Subject
@@ -90,8 +92,9 @@ def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
     columns = [f"logit_{index}" for index in range(len(subject.classes))]
     if not own.any():
         return None
-    answers = table[own].set_index(table.loc[own, "image"].astype(str))[columns].astype(np.float64)
-    logits = answers.reindex(films["id"].astype(str)).to_numpy(dtype=np.float64)
+    answers = table.loc[own, columns].to_numpy(dtype=np.float64)
+    at = places(texts_of(films["id"]), texts_of(table.loc[own, "image"]))
+    logits = np.where((at >= 0)[:, None], answers[at], np.nan)
     names = films["label"].fillna("").astype(str).to_numpy()
     keep = np.isfinite(logits).all(1) & (names != "")
     if not keep.any():
@@ -101,6 +104,7 @@ def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
     # A label the subject has no class for still gets its row, so that nothing disappears from the matrix.
     labels += sorted(present - set(subject.classes))
     resamples = Resamples.draw(films["patient"].astype(str), films["label"].astype(str), seed=record.seed)
+    give_back()  # of many films: their names, patients and labels as texts
     return CleanAnswers(
         classes=subject.classes,
         labels=tuple(labels),

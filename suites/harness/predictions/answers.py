@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from scipy.special import softmax
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.cohorts.probes import asked_for
+from suites.harness.cohorts.texts import among, texts_of
 from suites.harness.errors import NotEvaluable
 from suites.harness.latest import Latest
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
@@ -90,19 +92,22 @@ class Answers:
         offset: float = 0.0,
     ) -> Answers:
         """Return the answers on the films of a cohort that could be read and are still in it with aligned labels."""
-        predicted = predictions.table["image"]
-        inside = predicted.isin(cohort.table["id"].astype(str))
+        ids = texts_of(cohort.table["id"])
+        predicted = pd.Categorical(predictions.table["image"])
+        images = texts_of(pd.Series(predicted.categories))
+        inside = among(images, ids)[predicted.codes]  # each film is looked up once
         clean = (predictions.table["condition"] == CLEAN).to_numpy()
         features = predictions.features
         if features is not None:
-            features = features[inside.to_numpy()[clean]]
+            features = features[inside[clean]]
         kept = predictions
         if not inside.all():
             kept = replace(predictions, table=predictions.table[inside].reset_index(drop=True), features=features)
-        readable = cohort.table["id"].astype(str).isin(predicted.unique())
+        asked = np.zeros(len(images), dtype=bool)
+        asked[predicted.codes] = True
         return cls(
             subject=subject,
-            cohort=cohort.select(readable),
+            cohort=cohort.select(pd.Series(among(ids, images.filter(pa.array(asked))))),
             predictions=kept,
             seed=seed,
             cache=cache,

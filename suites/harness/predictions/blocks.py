@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from suites.harness.cache import BlockShards, FilmKey
 from suites.harness.cache.places import Root
-from suites.harness.cohorts.cohort import Cohort, Row
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.rows import Row
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.conditions import Condition
 from suites.harness.subjects.subject import Subject

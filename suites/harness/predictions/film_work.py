@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from suites.harness.cache import BlockShards, Unfinished
 from suites.harness.cache.places import Root
 from suites.harness.cache.shards import SET_ASIDE
-from suites.harness.cohorts.cohort import IDENTITY, Cohort, Film, Row
+from suites.harness.cohorts.cohort import IDENTITY, Cohort, Film
+from suites.harness.cohorts.rows import Row
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.blocks import Block, Filed, Nobody, Receipt, Told, gathered, way_to_read

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from suites.harness.cache import FilmKey
-from suites.harness.cohorts.cohort import Cohort, Film, Row
+from suites.harness.cohorts.cohort import Cohort, Film
+from suites.harness.cohorts.rows import Row
 from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
 from suites.harness.predictions.ahead import Room, ahead
 

@@ -257,7 +257,12 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
 
 
 def _hush() -> None:
-    """Keep Ray from printing the last lines of the log of a node that has died; there is no public switch for it."""
+    """Keep Ray from printing what it thinks of a cluster that is gone; there is no public switch for it.
+
+    The last lines of the log of a node that has died, and of a client that it tries to connect again.
+    """
+    for part in ("logsclient", "dataclient", "worker"):
+        logging.getLogger(f"ray.util.client.{part}").disabled = True  # their level Ray sets again
     inner = vars(import_module("ray._private.worker"))
     if "_worker_logs_enabled" in inner:
         inner["_worker_logs_enabled"] = False

@@ -102,7 +102,7 @@ def predict(
     answered: dict[str, dict[int, pa.Table]] = {name: {} for name in predicting.engines}
     with _following(progress or Progress(), cohort, quiet=quiet) as told, identities:
         for receipt in workers.receipts(predicting, blocks, told):
-            identities.keep(receipt.films, receipt.notes)
+            identities.keep(blocks[receipt.number].rows, receipt.films, receipt.notes)
             receipts.append(receipt)
             for name, engine in predicting.engines.items():  # now, while the shard is at hand
                 answered[name][receipt.number] = gathered(engine.shards, name, [receipt]).drop_columns(list(KEY))
@@ -119,8 +119,8 @@ def predict(
         table, features = _collect(engine, filed, receipts, answered[name], cohort=cohort, conditions=ran)
         computed = sum(one.computed for one in filed)
         found[name] = Predictions(table, features, left_out, computed, contents, notes, failed)
-    del blocks, receipts, job, predicting
-    give_back()  # of many films: their rows, and the tables of their blocks
+    del blocks, receipts, job, predicting, identities
+    give_back()  # of many films: what is known of them, and the tables of their blocks
     return found
 
 
@@ -219,7 +219,7 @@ def _collect(
         **{name: values[:rows_in_all] for name, values in numbers.items()},
         "undefined": _repeated(list(known), reasons[:rows_in_all]),
     }
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame(columns, copy=False)
     whole = np.concatenate(features) if sum(map(len, features)) == len(images) * len(clean) and features else None
     return table, whole
 

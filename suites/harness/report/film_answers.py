@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 from scipy.special import softmax
 
 from robustness import perturbation
+from suites.harness.cohorts.texts import places, texts_of
 from suites.harness.formatting.severities import in_units, in_words
 from suites.harness.formatting.wording import stress
 from suites.harness.predictions.conditions import CLEAN
@@ -27,6 +29,7 @@ NOT_ASKED = 255
 _SINGLE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)@(?P<severity>[1-5])")
 _AT_ONCE = 2**16
 """Rows whose probabilities are computed together."""
+_FILMS_AT_ONCE = 2**12
 STEPS = 200
 """A confidence is kept in so many steps, half a percent each."""
 
@@ -88,26 +91,34 @@ class FilmAnswers:
         """(F, C) whether the call is not the label, of films that have one."""
         return np.asarray(self.called & (self.truth[:, None] >= 0) & (self.calls != self.truth[:, None]))
 
+    @cached_property
+    def _surest_wrong(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """(F,) largest confidence of a wrong call, -1 where none is wrong, and (F,) the condition it is under."""
+        sure, at = np.empty(len(self.films)), np.empty(len(self.films), dtype=np.int64)
+        for start in range(0, len(sure), _FILMS_AT_ONCE):
+            here = slice(start, start + _FILMS_AT_ONCE)
+            surest = np.where(self.wrong[here], self.confidence[here], -1.0)
+            sure[here], at[here] = surest.max(axis=1), surest.argmax(axis=1)
+        return sure, at
+
     def summary(self) -> pd.DataFrame:
         """Return one row per film: truth, clean call, how many conditions change it, its surest wrong call."""
-        surest = np.where(self.wrong, self.confidence, -1.0)
-        worst, asked = surest.argmax(axis=1), self.called.sum(axis=1) - self.called[:, 0]
-        held = surest.max(axis=1) >= 0
+        surest, worst = self._surest_wrong
+        asked, held = self.called.sum(axis=1) - self.called[:, 0], surest >= 0
         return pd.DataFrame({
-            "subject": self.subject, "cohort": self.films["cohort"].to_numpy(), "film": self.films["id"].to_numpy(),
-            "patient": self.films["patient"].to_numpy(), "truth": self.films["label"].to_numpy(),
+            "subject": self.subject, **{name: self._columns[name] for name in ("cohort", "film", "patient", "truth")},
             "call": self._names[self.calls[:, 0]], "confidence": self.confidence[:, 0],
             "right": _where_known(~self.wrong[:, 0], (self.truth >= 0) & self.called[:, 0]),
             "conditions_asked": asked, "conditions_that_change_the_call": self.changed.sum(axis=1),
             "surest_wrong_condition": np.where(held, np.array(self.conditions, dtype=object)[worst], ""),
             "surest_wrong_call": np.where(held, self._names[self.calls[np.arange(len(worst)), worst]], ""),
-            "surest_wrong_confidence": np.where(held, surest.max(axis=1), np.nan),
+            "surest_wrong_confidence": np.where(held, surest, np.nan),
         })  # fmt: skip
 
     def worst(self, count: int) -> list[int]:
         """Return the labelled films that most conditions turn from right to wrong, of equals the surest wrong one."""
         lost = (self.wrong & ~self.wrong[:, :1] & self.called[:, :1]).sum(axis=1)
-        surest = np.where(self.wrong, self.confidence, -1.0).max(axis=1)
+        surest, _ = self._surest_wrong
         order = np.lexsort((-surest, -lost))
         mistaken = np.asarray(self.wrong.any(axis=1))
         return [int(at) for at in order[mistaken[order]][:count]]
@@ -212,20 +223,23 @@ def _films_of(predictions: pd.DataFrame, films: pd.DataFrame) -> Places:
     asked = np.zeros(len(cohorts.categories) * each, dtype=bool)
     for start in range(0, len(predictions), _AT_ONCE):
         asked[pair(slice(start, start + _AT_ONCE))] = True
-    pairs = np.flatnonzero(asked)
-    known = [cohorts.categories.astype(str)[pairs // each], images.categories.astype(str)[pairs % each]]
-    found = pd.MultiIndex.from_frame(films[["cohort", "id"]]).get_indexer(pd.MultiIndex.from_arrays(known))
-    places = np.full(len(asked), -1, dtype=np.int64)
-    places[pairs] = found
-    return lambda rows: places[pair(rows)]
+    of_pair = np.full(len(asked), -1, dtype=np.int64)
+    known, ids = texts_of(pd.Series(images.categories)), texts_of(films["id"])
+    for place, cohort in enumerate(cohorts.categories):
+        own = np.flatnonzero(films["cohort"] == str(cohort))
+        here = slice(place * each, (place + 1) * each)
+        found = places(known, ids.take(pa.array(own)))
+        there = asked[here] & (found >= 0)
+        of_pair[here][there] = own[found[there]]
+    return lambda rows: of_pair[pair(rows)]
 
 
 def _conditions_of(predictions: pd.DataFrame, conditions: Sequence[str]) -> Places:
     """Return what gives the place of each row's condition."""
     told = pd.Categorical(predictions["condition"])
     known: Mapping[str, int] = {text: place for place, text in enumerate(conditions)}
-    places = np.array([known.get(str(text), -1) for text in told.categories], dtype=np.int64)
-    return lambda rows: places[told.codes[rows]]
+    at = np.array([known.get(str(text), -1) for text in told.categories], dtype=np.int64)
+    return lambda rows: at[told.codes[rows]]
 
 
 def _where_known(right: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> pd.Series:

@@ -22,6 +22,7 @@ from PIL import Image
 from robustness.perturbation import PerturbationUndefined
 from suites.harness.formatting.film_figures import in_8_bits
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.process import give_back
 from suites.harness.record import Record
 from suites.harness.report import growing_tables, page
 from suites.harness.report.film_answers import STEPS, UNDEFINED, FilmAnswers, described, film_answers
@@ -68,7 +69,9 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     summaries = [one.summary() for one in answers]
     everyone = len(answers[0].films)
     table = growing_tables.write_table(pd.concat(summaries, ignore_index=True), folder, SUMMARY, films=everyone)
+    give_back()
     growing_tables.write_rows((one.long for one in answers), folder / ANSWERS, films=everyone)
+    give_back()
     listed = _listed(answers, record.seed)
     shown = [one.among(listed) for one in answers]
     chosen = _chosen(shown, record.cohort.name) if look else []

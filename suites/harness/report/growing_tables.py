@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from suites.harness.process import give_back
+
 MOST_CSV = 20_000
 """Films of a run up to which its tables of films are CSV."""
 FILMS_AT_ONCE = 4_000
@@ -59,6 +61,7 @@ def write_parts(parts: Iterable[pd.DataFrame], path: Path) -> None:
         writer.write_table(first)
         for more in rows:
             writer.write_table(more)
+            give_back()  # no two parts are of a size: kept, what one took does not fit the next
 
 
 def table_in(folder: Path, stem: str) -> Path | None:

@@ -25,6 +25,7 @@ from suites.harness.report import checklist, facts, findings, flags, repetition,
 from suites.harness.report.comparison_section import ComparisonSection
 from suites.harness.report.finding_matrix import anchor, finding_matrices
 from suites.harness.report.grid_section import GridSection
+from suites.harness.report.growing_tables import MOST_ROWS
 from suites.harness.report.hospitals_section import HospitalsSection
 from suites.harness.report.pictures import Picture
 from suites.harness.report.table import as_table
@@ -256,10 +257,16 @@ def _performance(record: Record, index: int) -> dict[str, Any]:
     }
 
 
+def _distinct(table: pd.DataFrame) -> int:
+    """Return how many different rows a table has; of millions not all are numbered at once."""
+    parts = [table.iloc[at : at + MOST_ROWS].drop_duplicates() for at in range(0, len(table), MOST_ROWS)]
+    return len(pd.concat(parts).drop_duplicates()) if parts else 0
+
+
 def _flow(record: Record) -> dict[str, Any]:
     films = record.cohort.table
     own = record.excluded[record.excluded["cohort"] == record.cohort.name]
-    asked = record.predictions[["cohort", "condition", "severity"]].drop_duplicates()
+    asked = _distinct(record.predictions[["cohort", "condition", "severity"]])
     known: list[str] = []
     unknown: list[str] = []
     for name in SUBGROUPS:
@@ -300,7 +307,7 @@ def _flow(record: Record) -> dict[str, Any]:
         "lost": len(own),
         "all_lost": len(record.excluded),
         "answers": len(record.predictions),
-        "conditions": len(asked),
+        "conditions": asked,
         "classes": as_table(classes, names=set(classes["class"])),
         "probes": as_table(pd.DataFrame(probes)),
         "subgroups": as_table(pd.DataFrame(subgroups).replace({np.nan: ""})),

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 from torch import Tensor, nn
 
 from suites.harness.claims import Claim, Headroom, Judgement, Measure, Result, Verdict
-from suites.harness.cohorts.cohort import Cohort, Row
+from suites.harness.cohorts.cohort import Cohort
+from suites.harness.cohorts.rows import Row
 from suites.harness.errors import FilmUnreadable, PredictionProblem, UsageProblem
 from suites.harness.record import Record, no_exclusions
 from suites.harness.report.results import FILM_COLUMNS, part_of

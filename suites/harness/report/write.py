@@ -18,6 +18,7 @@ from suites.harness.formatting.wording import slug
 from suites.harness.local_paths import without_folders
 from suites.harness.performance.paired_comparison import Pair
 from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.process import give_back
 from suites.harness.record import Record
 from suites.harness.report import (
     comparison_section,
@@ -86,6 +87,7 @@ def write_report(
         parts = results.predictions_in_parts(record, growing_tables.MOST_ROWS)
         growing_tables.write_parts(parts, partial / "predictions.parquet")
         listed = growing_tables.write_table(films, partial, FILMS[0], films=len(films))
+        give_back()  # here and below: what a part took that is made of all films, before the next is made
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
         further = (*(grid_section.FILES if grid else ()), *([comparison_section.FILE] if pairs else ()))
@@ -93,6 +95,7 @@ def write_report(
         further = (*further, *(hospitals_section.FILES if hospitals else ()))
         if films_page.write_films(record, _look(grid), partial):
             further = (*further, *films_page.files(len(films)))
+        give_back()
         downloads = (*DOWNLOADS, (listed, FILMS[1]), CHECKS, *further, *_files(record, partial))
         if section:
             cards = page.render_cards(record, section.cards, section.shots)

@@ -60,7 +60,7 @@ def test_a_cohort_is_cut_into_whole_films_in_their_order():
     blocks = cut(rows)
     assert [len(block.rows) for block in blocks] == [FILMS, FILMS, 3]
     assert [block.number for block in blocks] == [0, 1, 2]
-    assert [row for block in blocks for row in block.rows] == rows
+    assert [row for block in blocks for row in block.rows] == list(rows)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["decoded to be known", "known at once"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -352,3 +355,84 @@ def test_a_worker_that_sees_another_cache_or_other_films_says_so(tmp_path):
         _check_unreadable(job, block, receipt)
     unreadable = PredictionJob.of({}, cohort_of(3, gone), seed=0, cache=tmp_path, resolution=AS_STORED)
     _check_unreadable(unreadable, block, receipt)
+
+
+CLIENT = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from suites.harness.errors import UsageProblem
+fatal, head = Path(os.environ["TEST_FATAL_PASS"]), [int(number) for number in sys.argv[2].split(",")]
+
+def end() -> None:
+    while not fatal.with_suffix(".waiting").exists():
+        time.sleep(0.05)
+    for process in head:
+        os.kill(process, signal.SIGKILL)
+
+threading.Thread(target=end, daemon=True).start()
+try:
+    exec(sys.argv[3])
+except UsageProblem as problem:
+    print(problem)
+    sys.exit(4)
+"""
+
+
+def _end_those_of(folder: str) -> None:
+    """End what a cluster has started that keeps its files in a folder: a killed one leaves the servers of its clients.
+
+    They would keep their port from the next cluster.
+    """
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if folder.encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+@with_ray
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_whose_cluster_is_killed_ends_in_one_line_and_keeps_what_is_finished(
+    tmp_path, monkeypatch, undisturbed
+):
+    """SIGKILL of everything at the head; what is connected by `ray://` belongs to no node."""
+    pytest.importorskip("ray.util.client", exc_type=ImportError)
+    Cluster = pytest.importorskip("ray.cluster_utils").Cluster
+
+    fatal, cache = tmp_path / "pass", tmp_path / "cache"
+    arm(fatal, 12, "wait")  # of 19
+    for name, setting in (ray_cluster.SETTINGS | {DOOM: str(fatal), "PYTHONPATH": str(ROOT)}).items():
+        monkeypatch.setenv(name, setting)
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        nodes = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 1, "object_store_memory": ray_cluster.OBJECT_STORE, "include_dashboard": False,
+                "ray_client_server_port": port,
+            },
+        )  # fmt: skip
+        try:
+            head = [process.process.pid for kind in nodes.head_node.all_processes.values() for process in kind]
+            driven = DRIVEN.format(films=FILMS, many=MANY).replace('"ray"', f'"ray://127.0.0.1:{port}"')
+            command = [sys.executable, "-c", CLIENT, str(cache), ",".join(map(str, head)), driven]
+            ended = subprocess.run(
+                command, check=False, env=os.environ, cwd=ROOT, capture_output=True, text=True, timeout=300
+            )
+        finally:
+            nodes.shutdown()
+            _end_those_of(folder)
+            del nodes
+            with warnings.catch_warnings():  # Ray leaves the logs of its client's server open
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
+    assert re.fullmatch(
+        rf"the Ray cluster ray://127\.0\.0\.1:{port} is gone: its head \(127\.0\.0\.1:{port}\) does not answer any "
+        r"more\. What is finished is kept; run again, with a cluster that is up, to go on\n",
+        ended.stdout,
+    ), ended
+    assert (ended.returncode, ended.stderr) == (4, "")
+    assert list(cache.rglob("shard-*.parquet"))
+    found, progress = answered(cache)
+    assert alike(cache, found, progress, undisturbed)

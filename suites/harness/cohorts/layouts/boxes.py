@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from suites.harness.cohorts.cohort import Film, Row
+from suites.harness.cohorts.cohort import Film
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.cohorts.rows import Row
 
 COLUMN = "boxes"
 """Of a cohort's table: the boxes of a film as JSON, "" without one."""

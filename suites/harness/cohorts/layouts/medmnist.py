@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film, Row
+from suites.harness.cohorts.cohort import COLUMNS, Cohort, Film
 from suites.harness.cohorts.findings import NEGATIVE, POSITIVE, PREFIX
 from suites.harness.cohorts.layouts.films import by_own_patients
 from suites.harness.cohorts.layouts.labels import NORMAL, PNEUMONIA
 from suites.harness.cohorts.layouts.registry import Spec, register
 from suites.harness.cohorts.quoting import listed, shown
+from suites.harness.cohorts.rows import Row
 from suites.harness.errors import CohortProblem, FilmUnreadable
 from suites.harness.foreign_file import size_text
 

@@ -20,7 +20,7 @@ from robustness.attacks.masking_checks import SanityCheck, sanity_checks
 from robustness.attacks.network import Subject as Subjected
 from suites.harness.cache import Shards
 from suites.harness.cache.code_digest import decoding
-from suites.harness.cohorts.cohort import Row
+from suites.harness.cohorts.rows import Row
 from suites.harness.endpoints.adversarial.runs.access import INPUT, FromOperatingPoints, network_of, threat_of
 from suites.harness.endpoints.adversarial.runs.decoded import pixels_of
 from suites.harness.endpoints.adversarial.runs.effort import share
