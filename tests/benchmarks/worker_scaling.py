@@ -10,13 +10,14 @@ cores, so that processes are compared with one thread and with these.
 
 Storing is compared with the store of single rows that predictions were kept in before.
 
-Measured in November 2026 on two cores that others used as well (load 7 to 9), 256 x 320 under 10 conditions, in
-film-conditions a second: one thread 155, one process of two threads 173 (1.11), two processes 271 (1.74). In CPU
-seconds of 128 films under 12 conditions: 5.2, 5.1, and 2.6 for each of the two: nothing is done twice.
-Writing and reading 200 films x 150 conditions: single rows 0.16 s, blocks 0.34 s; predicting them takes minutes.
+Measured in November 2026 on two cores with nothing else at them, in film-conditions a second: 256 x 320 under 10
+conditions, one thread 592, one process of two threads 505 (0.85), two processes 1,037 (1.75); 968 x 1344 under 4, 92,
+149 (1.62) and 160 (1.74). In CPU seconds of 128 films under 12 conditions: 5.2, 5.1, and 2.6 for each of the two:
+nothing is done twice.
+Writing and reading 200 films x 150 conditions: single rows 0.05 s, blocks 0.10 s; predicting them takes minutes.
 
-Simulated with 8 ms of the driver for a block, measured, and 0.97 s of a worker: 99.1 % with 8 workers, 98.0 % with 64,
-of 224,316 films under 19 conditions. Two real processes that sleep: 84 % of twice one, with 24 others at the cores.
+Simulated with 3 ms of the driver for a block, measured, and 0.97 s of a worker: 99.7 % with 8 workers, 99.0 % with 64,
+of 224,316 films under 19 conditions. Two real processes that sleep: 99 % of twice one.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ def over_ray(folder: Path, blocks: int) -> Iterator[str]:
         predict(asked, cohort_of(films, (8, 8)), seed=0, cache=here, quiet=True, workers=by)
 
     for by in ways.values():
-        run(by, 64 * cores)
+        while sum(worker.ready for worker in by._workers) < cores:  # one may answer all before another has its imports
+            run(by, 64 * cores)
     took = in_turns({name: lambda by=by: run(by, 64 * blocks) for name, by in ways.items()})
     for by in ways.values():
         by.close()

@@ -70,8 +70,8 @@ def digest_of_table(table: pd.DataFrame) -> str:
 def digest_of_texts(texts: Mapping[str, str]) -> str:
     """Return a sha256 over texts by their names, whatever their order."""
     digest, before = hashlib.sha256(b"["), ""
-    for name in sorted(texts):  # as JSON has the sorted pairs, which are never all written out
-        digest.update(f"{before}{json.dumps([name, texts[name]])}".encode())
+    for name, text in sorted(texts.items()):  # as JSON has the sorted pairs, which are never all written out
+        digest.update(f"{before}{json.dumps([name, text])}".encode())
         before = ", "
     digest.update(b"]")
     return digest.hexdigest()

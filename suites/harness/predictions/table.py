@@ -23,6 +23,7 @@ from suites.harness.cache.block_shards import KEY
 from suites.harness.cache.places import Root
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.identities import Identities
+from suites.harness.cohorts.texts import TextByName
 from suites.harness.errors import one_line
 from suites.harness.predictions.answering import PredictionJob
 from suites.harness.predictions.blocks import Filed, Receipt, cut, gathered
@@ -107,7 +108,7 @@ def predict(
             for name, engine in predicting.engines.items():  # now, while the shard is at hand
                 answered[name][receipt.number] = gathered(engine.shards, name, [receipt]).drop_columns(list(KEY))
     receipts.sort(key=lambda receipt: receipt.number)
-    contents = {image: content for receipt in receipts for image, content in receipt.films}
+    contents = TextByName((image, content) for receipt in receipts for image, content in receipt.films)
     failed = {text: how for receipt in reversed(receipts) for text, how in receipt.failed.items()}
     excluded = [(cohort.name, file, reason) for receipt in receipts for file, reason in receipt.unreadable]
     left_out = pd.DataFrame(excluded, columns=["cohort", "file", "reason"], dtype=str)
@@ -228,7 +229,11 @@ def _repeated(texts: Sequence[str], places: npt.NDArray[np.signedinteger[Any]]) 
     """Return a column of texts, each named by its place among a few, without an object for each row."""
     codes, known = pd.factorize(np.array(texts, dtype=object))
     small = codes.astype(np.min_scalar_type(-len(known) - 1))
-    return pd.Series(pd.Categorical.from_codes(small[places], pd.Index(known, dtype="str")))
+    categories = pd.Index(known, dtype="str")
+    found = pd.Series(pd.Categorical.from_codes(small[places], categories), copy=False)
+    # pandas has made an object of each text to see that there are no two of a kind, and would keep them all.
+    getattr(categories, "_cache", {}).pop("_engine", None)
+    return found
 
 
 def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

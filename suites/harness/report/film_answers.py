@@ -40,7 +40,7 @@ class FilmAnswers:
 
     Attributes:
         subject: its name; `classes`: its class names.
-        films: one row per film: cohort, id, label, patient and what else is recorded.
+        films: one row per film: cohort, id, label, patient.
         conditions: texts of the conditions, clean first.
         truth: (F,) index of the label among the classes, -1 where there is none or none of these.
         calls: (F, C) index of the class called, UNDEFINED or NOT_ASKED.
@@ -150,7 +150,8 @@ class FilmAnswers:
 
 def film_answers(record: Record) -> list[FilmAnswers]:
     """Return the answers of every subject, on the films of the main cohort first, then of the probes."""
-    tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
+    columns = ["id", "label", "patient"]
+    tables = [cohort.table[columns].assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
     films = pd.concat(tables, ignore_index=True)
     films = films.assign(**{name: films[name].fillna("").astype(str) for name in ("id", "label", "patient", "cohort")})
     texts = [str(text) for text in record.predictions["condition"].unique()]

@@ -66,9 +66,12 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     answers = film_answers(record)
     if not answers:
         return []
-    summaries = [one.summary() for one in answers]
+    first, *others = (one.summary() for one in answers)
     everyone = len(answers[0].films)
-    table = growing_tables.write_table(pd.concat(summaries, ignore_index=True), folder, SUMMARY, films=everyone)
+    worst = first.iloc[answers[0].worst(25)]  # for readers without scripts
+    summary = pd.concat([first, *others], ignore_index=True) if others else first
+    table = growing_tables.write_table(summary, folder, SUMMARY, films=everyone)
+    del first, others, summary
     give_back()
     growing_tables.write_rows((one.long for one in answers), folder / ANSWERS, films=everyone)
     give_back()
@@ -85,7 +88,6 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
         "subjects": [one.packed() for one in shown],
         "pictures": pictures,
     }
-    worst = summaries[0].iloc[answers[0].worst(25)]  # for readers without scripts
     html = page.environment().get_template("films.html.j2").render(
         record=record, data=embedded(data), pictured=len(pictures), films=everyone, listed=len(films), table=table,
         worst=worst.to_dict("records"), subjects=[one.subject for one in answers], **page.assets(script="films.js"),

@@ -274,17 +274,20 @@ def _flow(record: Record) -> dict[str, Any]:
             films[name].astype(str).replace({"nan": "", "None": "", "<NA>": ""}) if name in films else pd.Series([""])
         )
         (known if (values != "").any() else unknown).append(name)
-    subgroups = [
-        {
-            "what": wording.plain_name(name),
-            "value": str(value) or "not recorded",
-            "films": len(rows),
-            "patients": rows["patient"].nunique(),
-        }
-        for name in known
-        if name != "split"
-        for value, rows in films.groupby(films[name].astype(str), sort=True)
-    ]
+    subgroups = []
+    for name in known:
+        if name != "split":  # patients alone are grouped: parts of the whole table would be as large as it is
+            groups = films["patient"].groupby(films[name].astype(str), sort=True)
+            sizes = groups.size()
+            subgroups += [
+                {
+                    "what": wording.plain_name(name),
+                    "value": str(value) or "not recorded",
+                    "films": size,
+                    "patients": patients,
+                }
+                for value, size, patients in zip(sizes.index, sizes, groups.nunique(), strict=True)
+            ]
     probes = [
         {
             "role": role,
@@ -296,7 +299,8 @@ def _flow(record: Record) -> dict[str, Any]:
         for role, cohort in record.probes.items()
     ]
     classes = (
-        films.assign(split=films["split"].astype(str).where(films["split"].astype(str).ne(""), "whole"))
+        films[["id", "patient", "label"]]
+        .assign(split=films["split"].astype(str).where(films["split"].astype(str).ne(""), "whole"))
         .groupby(["label", "split"], sort=True)
         .agg(films=("id", "size"), patients=("patient", "nunique"))
         .reset_index()
