@@ -16,6 +16,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 DEVICE = torch.device("meta", 1)
+TO = {getattr(torch.ops.aten.to, overload) for overload in ("dtype_layout", "device", "dtype", "other")}
+"""Seen as such where an image was made in inference mode, else as the copy that is made."""
+COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default, *TO}
+"""What may take an image from one device to another."""
 
 
 class There(Tensor):
@@ -68,7 +72,7 @@ class Elsewhere(TorchDispatchMode):
         there = [one for one in given if isinstance(one, There)]
         if not there and (wanted is None or torch.device(wanted) != DEVICE):
             return operation(*args, **kwargs)
-        copied = operation in {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+        copied = operation in COPIES
         for one in given:
             if not isinstance(one, There) and one.ndim and not copied:
                 raise AssertionError(f"{operation} mixes an image on the CPU, {tuple(one.shape)}, with this device")
@@ -77,6 +81,8 @@ class Elsewhere(TorchDispatchMode):
         if wanted is not None:
             kwargs["device"] = torch.device("cpu")
         result = operation(*_mapped(_here, args), **{name: _mapped(_here, value) for name, value in kwargs.items()})
+        if operation in TO and any(result is one for one in given):
+            result = result.clone()  # another device has a copy of its own
         if there and wanted is not None and torch.device(wanted).type == "cpu":
             self._cross(there[0])
             return result.clone()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage, special
 
-from robustness import facts, get, names
+from robustness import bedside, facts, get, names, tone_curve
 from robustness.draws import Draws
 from robustness.perturbation import Perturbation
 from robustness.raw_beam import raw_beam
@@ -95,6 +95,16 @@ def test_a_film_elsewhere_is_perturbed_as_on_the_cpu(name, film, monkeypatch):
                 again = perturb(there, last, ["film"])
             assert torch.equal(fetched(again), fetched(found))
             assert device.crossed.total() == crossed
+
+
+@pytest.mark.parametrize("name", ["gamma_high", "brightness_shift", "markers"])
+def test_what_was_made_in_inference_mode_goes_there_too(name, film):
+    tone_curve._table.cache_clear()
+    bedside._letters.cache_clear()
+    with torch.inference_mode():
+        expected = get(name)(film, 3, ["film"])
+    with Elsewhere(facts._on_cpu):
+        assert compared(fetched(get(name)(sent(film), 3, ["film"])), expected)[0] <= 1e-4
 
 
 @pytest.mark.parametrize("name", ["window_widening", "gamma_low", "underexposure", "clahe", "medmnistc_shot_noise"])
