@@ -39,7 +39,7 @@ from suites.harness.terminal_summary import print_summary
 from suites.junit import CODE, locate_skip, properties, say_incomplete
 from suites.limits import memory_line
 from suites.options import DEFAULT_WEIGHTS, RUN, STARTED, deciding, default_data, value
-from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, write
+from suites.outputs import Outputs, chosen_by, refuse_part, refuse_unwritable, started_with, write
 from suites.progress_line import Run
 from suites.termination import Termination
 
@@ -112,7 +112,7 @@ def _evaluation(config: pytest.Config) -> Evaluation:
     probes = load_probes(cohort, {role: str(spec) for role in ROLES if (spec := option(f"--probe-{role}"))}, cache=root)
     probes |= load_external(cohort, option("--external"), taken=[probe.name for probe in probes.values()], cache=root)
     told = deciding(config)
-    command = " ".join([STARTED, *starmap(_word, told)])
+    command = " ".join([started_with(config, STARTED), *starmap(_word, told)])
     return Evaluation(
         subjects=subjects, cohort=cohort, claims=claims, probes=probes, profile=option("--profile"),
         finding_names=read_map(option("--map")), preset=option("--preset"), resolution=option("--resolution"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -89,6 +90,23 @@ def chosen_by(config: pytest.Config) -> str:
     named = [_end(word) for word in config.args]
     told = [*(name for name in named if ".py" in name), *told]
     return one_line(without_folders(" ".join(told)), 120)
+
+
+def started_with(config: pytest.Config, started: str) -> str:
+    """Return how a run was started, with what chooses among the claims: for whoever runs the same again.
+
+    Args:
+        config: of pytest.
+        started: the command without any options, ending in the folder of the suites.
+    """
+    option = config.option
+    chosen = [("-k", option.keyword), ("-m", option.markexpr)]
+    chosen += [("--deselect", f"suites/{_end(name)}") for name in option.deselect or ()]
+    words = [without_folders(text) for pair in chosen if pair[1] for text in pair]
+    files = [_end(name) for name in config.args if ".py" in str(name)]
+    if files and started.endswith("suites/"):
+        started = " ".join([started.removesuffix("suites/").rstrip(), *(shlex.quote(f"suites/{one}") for one in files)])
+    return " ".join([started, *map(shlex.quote, words)])
 
 
 def _end(word: str) -> str:

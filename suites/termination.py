@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections.abc import Generator
 from types import FrameType
 
 import pytest
 
+UNHEARD = 10.0
+"""Seconds after Ctrl-C in which a further one is not heard, unless pytest has said before how the run ended: both the
+terminal and whoever started the process may send it, and pytest looks through all its frames for a second or more."""
+
 
 class Termination:
-    """Listens to SIGTERM while a run judges, unless the process has a handler of its own already.
+    """Listens to SIGTERM and Ctrl-C while a run judges, unless the process has a handler of its own already.
 
     Args:
         config: of pytest, whose terminal is told how the run ended.
@@ -28,12 +34,14 @@ class Termination:
         self.received = False
         self._config = config
         self._ending = False
-        self._listening = (
-            threading.current_thread() is threading.main_thread()  # no other may ask for signals
-            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        )
+        self._interrupted = -UNHEARD
+        in_main = threading.current_thread() is threading.main_thread()  # no other may ask for signals
+        self._listening = in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         if self._listening:
             signal.signal(signal.SIGTERM, self._end)
+        self._hearing = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._hearing:
+            signal.signal(signal.SIGINT, self._interrupt)
 
     @property
     def how(self) -> str:
@@ -45,9 +53,20 @@ class Termination:
             self._ending = self.received = True
             raise KeyboardInterrupt("terminated (SIGTERM)")
 
-    @pytest.hookimpl(trylast=True)  # pytest's terminal has made up by now what it will say
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - self._interrupted >= UNHEARD:
+            self._interrupted = time.monotonic()
+            raise KeyboardInterrupt
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Generator[None, None, None]:
         """Have the terminal say what ended the run in one line: the problem itself, or that somebody ended it."""
+        self._interrupted = time.monotonic()
+        yield  # pytest's terminal makes up what it will say
+        self._interrupted = -UNHEARD
+        self._told(excinfo)
+
+    def _told(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         reporter = self._config and self._config.pluginmanager.getplugin("terminalreporter")
         if not reporter or (self._config and self._config.option.fulltrace):
             return
@@ -64,3 +83,5 @@ class Termination:
         """Leave the process as it was."""
         if self._listening:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self._hearing:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -84,6 +84,12 @@ class Record:
     labelled: Mapping[str, Cohort] = field(default_factory=dict)
     kept: KeptMeasures | None = None
 
+    @property
+    def asked_about(self) -> Sequence[Cohort]:
+        """The cohort, and of the probes those that some claim of this run looked at."""
+        asked = set(self.predictions["cohort"].unique())
+        return [self.cohort, *(probe for probe in self.probes.values() if probe.name in asked)]
+
     def films_of(self, subject: str) -> Cohort:
         """Return the films that a subject is judged on, with labels as it spells its classes."""
         return self.labelled.get(subject, self.cohort)

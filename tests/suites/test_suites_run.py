@@ -201,6 +201,7 @@ def test_selecting_one_claim_gives_the_same_verdict(place, whole):
     assert part[0]["measures"][0] == together["contrast.found"]["measures"][0]
     assert part[0]["verdict"] == together["contrast.found"]["verdict"]
     assert (written["incomplete"]["judged"], written["incomplete"]["of"]) == (1, 7)
+    assert "pytest suites/ -k found --weights" in written["run"]["command"], "who runs it again asks for the same"
     assert done.stdout.count("incomplete: 1 of 7 claims (-k 'found')") >= 2
     assert 'name="incomplete" value="1 of 7 claims' in (place / "one.xml").read_text()
     assert "release gate passed on part of the claims" in done.stdout, "a claim not asked for is none that was lost"

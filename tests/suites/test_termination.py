@@ -14,7 +14,7 @@ import time
 import pytest
 
 from suites import outputs
-from suites.termination import Termination
+from suites.termination import UNHEARD, Termination
 from tests.suites.test_suites_run import ROOT, place  # noqa: F401 - a fixture
 
 WAITING = """
@@ -75,11 +75,14 @@ def test_a_run_that_is_terminated_writes_what_it_judged_and_has_the_exit_code_of
 @pytest.fixture
 def listening():
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Termination()
     yield made
     made.pytest_unconfigure()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGINT, ctrl_c)
 
 
 def test_it_interrupts_once_and_never_the_writing(listening):
@@ -108,6 +111,27 @@ def test_a_handler_of_somebody_elses_stays_and_no_other_thread_asks_for_signals(
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_ctrl_c_that_comes_twice_is_heard_once_until_pytest_has_said_how_the_run_ended(listening):
+    with pytest.raises(KeyboardInterrupt) as first:
+        signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # whoever started the process sends it, too
+    saying = listening.pytest_keyboard_interrupt(first)
+    next(saying)
+    signal.raise_signal(signal.SIGINT)
+    assert next(saying, "over") == "over"
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_is_heard_again_where_nobody_said_how_the_run_ended(listening, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + UNHEARD + 1)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_ctrl_c_while_a_report_is_written_is_one_line_and_nothing_else_is_written(monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from suites.harness.claims import Claim, Draw, Help, Measure, Result
+from suites.harness.counts import counted
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.parameters import ClassName, ConditionName, Score
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
@@ -67,7 +68,9 @@ def score(evidence: Evidence, claim: Claim) -> Result:
         headroom=rooms,
         films=films,
         measures=measures,
-        summary=(f"{spoken} is {spanned(effect.estimate, effect.low, effect.high, 'share')} on {effect.n} films."),
+        summary=(
+            f"{spoken} is {spanned(effect.estimate, effect.low, effect.high, 'share')} on {counted(effect.n, 'film')}."
+        ),
         figures=_drawn(answers, condition),
     )
 
@@ -87,11 +90,11 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
     called, keep = answers.called(), answers.shared("clean")
     there = answers.rate(called == end, keep & (answers.labels == start))
     names = answers.subject.classes
-    counted = int((keep & (answers.labels == start)).sum())
+    asked = int((keep & (answers.labels == start)).sum())
     wrong = "confusion_rate", "confusion_rate_reverse", "confusion_asymmetry"
     if finding(answers):
         wrong = WRONG if end == len(names) - 1 else (WRONG[1], WRONG[0], WRONG[2])
-    effect = measured(wrong[0], "clean", there, counted, unit="share")
+    effect = measured(wrong[0], "clean", there, asked, unit="share")
     measures = []
     if (keep & (answers.labels == end)).any():
         back = answers.rate(called == start, keep & (answers.labels == end))
@@ -103,9 +106,9 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
                 wrong[2],
                 "clean",
                 difference(there, back, answers.resamples.subset(either).patients),
-                counted + reverse,
+                asked + reverse,
                 unit="points",
-                smallest=min(counted, reverse),
+                smallest=min(asked, reverse),
             ),
         ]
     return Result(
@@ -116,8 +119,8 @@ def confusion_rate(evidence: Evidence, claim: Claim) -> Result:
         measures=measures,
         films=films_of_class(answers, names[start]),
         summary=(
-            f"{percent(effect.estimate)} of {counted} {films_of_class(answers, names[start])} are "
-            f"{said_of(answers, names[end])}."
+            f"{percent(effect.estimate)} of {asked} {films_of_class(answers, names[start], asked)} "
+            f"{'is' if asked == 1 else 'are'} {said_of(answers, names[end])}."
         ),
     )
 
@@ -197,7 +200,7 @@ def disagreement(evidence: Evidence, claim: Claim) -> Result:
         p_within=within(changed, claim),
         headroom=[headroom.skill(answers, max(headroom.SKILL, claim.margin))],
         measures=measures,
-        summary=f"{percent(effect.estimate)} of {effect.n} films are called differently{note}.",
+        summary=f"{percent(effect.estimate)} of {counted(effect.n, 'film is', 'films are')} called differently{note}.",
         finding=f"{in_words(second)} calls {percent(effect.estimate)} of the films differently.",
         helps=helps,
         tables={f"Calls under {first} (rows) and {second} (columns)": counts},

@@ -15,12 +15,13 @@ def finding(answers: Answers) -> str:
     return "" if answers.subject.whole is None else plain_name(answers.subject.classes[-1])
 
 
-def films_of_class(answers: Answers, name: str) -> str:
-    """Return what the films of a class are called: `viral pneumonia films`, `films without effusion`."""
+def films_of_class(answers: Answers, name: str, count: int = 0) -> str:
+    """Return what so many films of a class are called: `viral pneumonia films`, `film without effusion`."""
+    films = "film" if count == 1 else "films"
     if not (asked := finding(answers)):
-        return f"{plain_name(name)} films"
+        return f"{plain_name(name)} {films}"
     shown = answers.class_index(name) == len(answers.subject.classes) - 1
-    return f"films with {asked}" if shown else f"films without {asked}"
+    return f"{films} with {asked}" if shown else f"{films} without {asked}"
 
 
 def said_of(answers: Answers, name: str) -> str:

@@ -118,10 +118,11 @@ def told_of_the_fewest(found: Sequence[LabelledFilms]) -> str:
     subject, name, films, patients = min(each, key=lambda item: item[3], default=(None, "", 0, FEW))
     if subject is None or patients >= FEW:
         return ""
+    one = "film" if films == 1 else "films"
     if subject.whole is None:
-        return counted(f"{plain_name(name)} films", films, patients)
+        return counted(f"{plain_name(name)} {one}", films, patients)
     without, finding = subject.classes
-    return counted(f"films {'without' if name == without else 'with'} {finding}", films, patients)
+    return counted(f"{one} {'without' if name == without else 'with'} {finding}", films, patients)
 
 
 def _with_and_without(one: LabelledFilms) -> str:

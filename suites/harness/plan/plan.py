@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from suites.harness import counts
 from suites.harness.claims import Claim
 from suites.harness.cohorts.class_roles import for_finding
 from suites.harness.cohorts.external import is_external
@@ -157,9 +158,9 @@ class Plan:
         if not self.open:
             return
         few = told_of_the_fewest(self.labelled)
-        of = f"{self.claims} {'claim' if self.claims == 1 else 'claims'}"
+        of = f"{counts.counted(self.claims, 'claim')}"
         if self.of_findings:
-            of = f"{self.judgements} judgements ({of}, {len(self.labelled)} findings)"
+            of = f"{self.judgements} judgements ({of}, {counts.counted(len(self.labelled), 'finding')})"
         yield (
             f"{len(self.open)} of {of} can be settled by these films only where the effect is more than twice its "
             f"margin{f' (only {few})' if few else ''}"

@@ -149,9 +149,9 @@ class FilmAnswers:
 
 
 def film_answers(record: Record) -> list[FilmAnswers]:
-    """Return the answers of every subject, on the films of the main cohort first, then of the probes."""
+    """Return the answers of every subject, on the main cohort's films first, then those of probes asked about."""
     columns = ["id", "label", "patient"]
-    tables = [cohort.table[columns].assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
+    tables = [cohort.table[columns].assign(cohort=cohort.name) for cohort in record.asked_about]
     films = pd.concat(tables, ignore_index=True)
     films = films.assign(**{name: films[name].fillna("").astype(str) for name in ("id", "label", "patient", "cohort")})
     texts = [str(text) for text in record.predictions["condition"].unique()]

@@ -64,6 +64,11 @@ class FindingMatrix:
     anchors: Sequence[str]
     groups: Mapping[str, Sequence[Row]]
 
+    @property
+    def several(self) -> bool:
+        """Whether there is a mean over findings to tell: that of one would be its own number with another interval."""
+        return len(self.findings) > 1
+
 
 def finding_matrices(record: Record) -> list[FindingMatrix]:
     """Return a table for each subject of several findings, in the order of the run."""
@@ -135,7 +140,7 @@ def _scores(record: Record, subjects: Sequence[Subject]) -> list[Row]:
         found.append({measure.name.partition("_")[0]: measure for measure in own})
     if not any(found):
         return []
-    means = mean_scores(record, subjects)
+    means = mean_scores(record, subjects) if len(subjects) > 1 else {}
     return [
         Row(title=title, cells=[_measured(one.get(name)) for one in found], mean=_measured(means.get(name)))
         for name, title in SCORES.items()

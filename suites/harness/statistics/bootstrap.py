@@ -215,7 +215,7 @@ class Sampled:
             )
         else:
             low = self.estimate if self.degenerate else min(self.estimate, self._accelerated.end(tail))
-            low = min(low, self.estimate - self._room(tail)) - self.coarse
+            low = min(low, self.estimate - self._room(tail, above=False)) - self.coarse
             if self._thin:
                 below = (one.estimate - one.low_at(1 - 2 * tail) for one in self.of)
                 low = min(low, self.estimate - math.hypot(*below) / len(self.of))
@@ -232,15 +232,20 @@ class Sampled:
             )
         else:
             high = self.estimate if self.degenerate else max(self.estimate, self._accelerated.end(1 - tail))
-            high = max(high, self.estimate + self._room(tail)) + self.coarse
+            high = max(high, self.estimate + self._room(tail, above=True)) + self.coarse
             if self._thin:
                 above = (one.high_at(1 - 2 * tail) - one.estimate for one in self.of)
                 high = max(high, self.estimate + math.hypot(*above) / len(self.of))
         return min(high, self.bounds[1]) if math.isfinite(self.estimate) else high
 
-    def _room(self, tail: float) -> float:
-        """Return how far the exact bound reaches where events are rare; 0 where they are not."""
-        return self._reach * largest_unseen(self.parts, tail) if self.rare else 0.0
+    def _room(self, tail: float, *, above: bool) -> float:
+        """Return how far the exact bound reaches, to either side, where events are rare; 0 where they are not."""
+        return self._reach_to(above=above) * largest_unseen(self.parts, tail) if self.rare else 0.0
+
+    def _reach_to(self, *, above: bool) -> float:
+        """Return the most by which a film that nobody saw moves the mean up, or down: where 1 was seen, -1 by 2."""
+        far = self.bounds[1] - self.estimate if above else self.estimate - self.bounds[0]
+        return max(self._reach, far) if math.isfinite(far) else self._reach
 
     def _p(self, distance: float, margin: float, *, above: bool) -> float:
         """Return the tail at which the end reaches the margin: p is the inversion of the interval."""
@@ -250,7 +255,8 @@ class Sampled:
             return self._p_inverted(margin, above=above)
         if distance <= 0 and self.degenerate:
             return 1.0
-        unseen = chance_of_none(self.parts, distance / self._reach) if self.rare else 0.0
+        # Above a margin it is the low end that tells.
+        unseen = chance_of_none(self.parts, distance / self._reach_to(above=not above)) if self.rare else 0.0
         if self.degenerate:
             return unseen if self.rare else 1.0
         drawn = self._accelerated.p_above(margin) if above else self._accelerated.p_below(margin)

@@ -72,6 +72,10 @@ def test_a_finding_is_judged_on_the_films_of_which_somebody_says_it(tmp_path):
     truths = [films.finding(name) for name in films.findings]
     each = [roc_auc_score(one[one >= 0], logits[one >= 0, index]) for index, one in enumerate(truths)]
     assert float(mean.size) == pytest.approx(np.mean(each), abs=6e-4)
+    one = replace(record, subjects=record.subjects[:1], judgements=[])
+    (alone,) = finding_matrices(one)
+    assert (matrix.several, alone.several) == (True, False)
+    assert not any(row.mean.size for row in alone.groups["On clean films"]), "its own number, with another interval"
 
 
 def test_a_film_that_cannot_be_read_is_counted_once(tmp_path):

@@ -17,6 +17,7 @@ from suites.harness.record import Part
 from suites.harness.report import films_page
 from suites.harness.report.film_answers import NOT_ASKED, UNDEFINED, described, film_answers
 from suites.harness.report.films_page import PICTURED, embedded, write_films
+from suites.harness.report.results import films_table
 
 LOGITS = ["logit_0", "logit_1", "logit_2"]
 
@@ -85,7 +86,20 @@ def test_the_page_embeds_the_same(record, page):
         assert np.abs(steps / data["steps"] - answers.confidence)[answers.called].max() <= 0.5 / data["steps"] + 1e-9
     first = film_answers(record)[0]
     assert (first.calls == UNDEFINED).sum() == 7
-    assert (first.calls == NOT_ASKED).any()  # the lateral probe is not asked about stress
+
+
+def test_films_of_a_probe_are_listed_where_somebody_asked_about_them(record):
+    subject, probe = record.subjects[0].name, record.probes["lateral"]
+    alone = film_answers(record)[0]
+    assert list(alone.films["id"]) == list(record.cohort.table["id"]), "nobody looked at the probe"
+    clean = record.predictions[record.predictions["condition"] == "clean"].head(len(probe))
+    asked = clean.assign(cohort=probe.name, subject=subject, image=probe.table["id"].to_numpy())
+    more = replace(record, predictions=pd.concat([record.predictions, asked], ignore_index=True))
+    both = film_answers(more)[0]
+    assert len(both.films) == len(record.cohort) + len(probe) == len(films_table(more))
+    there = (both.films["cohort"] == probe.name).to_numpy()
+    assert (both.calls[there, 0] < UNDEFINED).all()
+    assert (both.calls[there, 1:] == NOT_ASKED).all(), "it is not asked about stress"
 
 
 def test_the_worst_films_are_pictured_clean_and_stressed(record, page):

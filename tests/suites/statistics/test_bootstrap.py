@@ -323,6 +323,22 @@ def test_a_gap_between_a_class_of_one_patient_and_another_takes_the_intervals_of
     assert gap.interval().low > -1
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_gap_between_two_classes_of_the_same_patients_may_be_its_opposite_in_those_nobody_saw(count):
+    """All of one class right, none of the other: a patient who was not seen may move that by 2, not by 1."""
+    keys, labels = np.tile(np.arange(count), 2), np.repeat([0, 1], count)
+    resamples = Resamples.draw(keys, labels, seed=0, count=100)
+    better, worse = statistics.class_recalls(1.0 - labels, labels, 2, resamples)
+    gap = difference(better, worse, resamples.patients)
+    assert gap.estimate == 1.0
+    assert gap.interval().low == pytest.approx(1 - 2 * (1 - 0.025 ** (1 / count)))
+    assert gap.p_above(0.02) > 0.025
+    assert gap.p_above(gap.interval().low) == pytest.approx(0.025)
+    opposite = difference(worse, better, resamples.patients)
+    assert opposite.interval().high == pytest.approx(-gap.interval().low)
+    assert opposite.p_below(-gap.interval().low) == pytest.approx(0.025)
+
+
 def test_where_every_class_has_thirty_patients_nothing_is_widened():
     sampled = balanced_of(*two_classes(np.random.default_rng(4), 30, rates=(0.97, 0.8)))
     assert sampled.interval() == replace(sampled, of=()).interval()

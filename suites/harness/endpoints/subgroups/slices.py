@@ -17,6 +17,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from suites.harness.claims import Claim, Result
+from suites.harness.counts import counted
 from suites.harness.endpoints import headroom
 from suites.harness.endpoints.dataset_scope import file_properties
 from suites.harness.endpoints.dataset_scope.shortcut_baselines import CUE_SETS
@@ -62,7 +63,10 @@ def found_slice(evidence: Evidence, claim: Claim) -> Result:
     gap = difference(here, others, patients(answers, even[0] | even[1]))
     effect = measured("slice_gap", CLEAN, gap, int(even[0].sum()), unit="points")
     raw = [float(wrong[films].mean()) for films in sides]
-    searched = f"{len(columns.columns)} columns on {int(first.sum())} films of {patients(answers, first)} patients"
+    searched = (
+        f"{counted(len(columns.columns), 'column')} on {counted(int(first.sum()), 'film')} of "
+        f"{counted(patients(answers, first), 'patient')}"
+    )
     ends = f"{points(effect.low)} to {points(effect.high)}"
     return Result(
         effect=effect,
@@ -81,7 +85,11 @@ def found_slice(evidence: Evidence, claim: Claim) -> Result:
             f"{percent(covered)} of the films). Found among {searched}. A slice that holds is a place to look, none "
             "that is not found is proof that there is none."
         ),
-        finding=f"{opened(rule)}: {points(effect.estimate)} points more calls are wrong than on all other films.",
+        finding=(
+            f"{opened(rule)}: {points(abs(effect.estimate), signed=False)} points "
+            f"{'more' if effect.estimate >= 0 else 'fewer'} calls are wrong than on all other films, both of one mix "
+            "of classes."
+        ),
         tables={"The slice on both halves": _table(wrong, inside, {"found on": first, "tested on": second}, answers)},
     )
 
