@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from suites.harness.claims import Claim
 from suites.harness.cohorts.class_roles import for_finding, own_name
+from suites.harness.cohorts.quoting import listed
 from suites.harness.endpoints.parameters import Score
 from suites.harness.endpoints.registry import get
 from suites.harness.errors import NotEvaluable
@@ -32,7 +33,7 @@ def without_their_classes(claims: Iterable[Claim], subject: Subject) -> str:
             f"evaluable on it: {', '.join(lost)}."
         )
     return (
-        f"{subject.name} tells {', '.join(subject.classes)} apart, and not {missing}; not evaluable on it: "
+        f"{subject.name} tells {listed(subject.classes)} apart, and not {missing}; not evaluable on it: "
         f"{', '.join(lost)}."
     )
 

@@ -27,6 +27,7 @@ from suites.harness.cohorts.class_roles import own_name
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.cohorts.probes import asked_for
+from suites.harness.cohorts.quoting import listed
 from suites.harness.cohorts.texts import among, texts_of
 from suites.harness.errors import NotEvaluable
 from suites.harness.latest import Latest
@@ -245,7 +246,7 @@ class Answers:
         """
         own = own_name(name, self.subject.classes)
         if own not in self.subject.classes:
-            raise NotEvaluable(f"{self.subject.name} has no class {name!r} (it has {', '.join(self.subject.classes)})")
+            raise NotEvaluable(f"{self.subject.name} has no class {name!r} (it has {listed(self.subject.classes)})")
         return self.subject.classes.index(own)
 
     def film(self, image: str) -> Film:
