@@ -7,18 +7,17 @@ No film is read (but those drawn in the report) and no network is asked: shards 
 the code that keeps real ones.
 Every step is a process of its own; peak memory is that process's.
 
-Processor seconds on one core of a machine that was used by others (load 6 to 14), November 2026; 19 conditions, 16
-claims, and judged a second time (`again`), which finds results, pictures, the cells of the stress grid and the measures
-of every class:
+Processor seconds on one core of a machine with little else at it, November 2026; 19 conditions, 16 claims, and judged a
+second time (`again`), which finds results, pictures, the cells of the stress grid and the measures of every class:
 
       films           read   judged   report   in all       peak     before
-      1,000            0.1      0.6      1.7     9 s         1.16 GB    1.18 GB
-             again     0.1      0.1      1.6     8 s         1.16 GB    1.17 GB
-     10,000                                     19 s         1.15 GB    1.21 GB
-    100,000            4.7     15.2     16.0    42 s         1.36 GB    1.43 GB
-             again     4.7      0.7      7.2    19 s         1.32 GB    1.40 GB
+      1,000            0.1      0.2      1.4     7 s         1.16 GB    1.18 GB
+             again     0.1      0.0      1.2     6 s         1.16 GB    1.17 GB
+     10,000                                     19 s (load 14)  1.15 GB    1.21 GB
+    100,000            3.6      9.4     13.3    32 s         1.36 GB    1.43 GB
+             again     3.6      0.6      5.7    15 s         1.32 GB    1.40 GB
 
-A process that only loads the libraries and the subject takes 6 s and 1.0 GB, which is in all of them; nearly half of it
+A process that only loads the libraries and the subject takes 4 s and 1.0 GB, which is in all of them; nearly half of it
 is files of libraries that are mapped.
 
 What grew, and what of it is left, by resident memory from stage to stage, or (*) by the size of arrays: up to 20,000
@@ -29,8 +28,9 @@ took 270 MB at once (now 50, some resamples at a time), the table of predictions
 logits by condition once more 45 MB (now none). Rows of the cohort are made as they are looked at (48 MB less), texts
 are found as Arrow holds them and not as objects, and what a part of the report takes is handed back before the next.
 
-Left of 100,000 films: the table of predictions 40 MB*, what identifies films 20*, drawn numbers 43*, the cohort's
-tables, and while the page is made about 100 for rank measures in bins, patients and labels. It is not flat: 17 % more
+Left of 100,000 films: the table of predictions 40 MB*, what identifies films 7* (a dictionary took 20, and places in the
+heap), drawn numbers 43*, the cohort's tables 15*, and while the page is made about 80: 40 for patients and labels, 36
+for rank measures in bins. It is not flat: 17 % more
 at 100,000 than at 1,000, 14 % when judged again.
 The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
 

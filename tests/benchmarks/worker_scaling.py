@@ -18,6 +18,8 @@ Writing and reading 200 films x 150 conditions: single rows 0.05 s, blocks 0.10 
 
 Simulated with 3 ms of the driver for a block, measured, and 0.97 s of a worker: 99.7 % with 8 workers, 99.0 % with 64,
 of 224,316 films under 19 conditions. Two real processes that sleep: 99 % of twice one.
+
+Eight blocks of 2 s by two workers: local processes 8.32 s, Ray 8.38 s, +0.7 % (wanted: no more than 5).
 """
 
 from __future__ import annotations
