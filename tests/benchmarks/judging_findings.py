@@ -26,9 +26,9 @@ recalibrations were fitted by Newton's method, on a machine with a load of 4 to 
 Wanted: 30 seconds on two cores. Uncertainty is what remains: of each finding five recalibrations fitted out of fold,
 each with an interval by inversion of a test (eleven intervals, .1 s each, are two fifths of the row), null bands, and
 one temperature under each of its shifts, all on 2,000 resamples. Judging findings in two threads gains a tenth: what
-numpy does at a time is too short. Looking at fewer candidates of an inversion (false position in place of halving) takes
-a third less time, and moves every eleventh end, for what is searched jumps by a film. Of Subgroups a fifth are products
-of debiased errors with all resamples, a sixth null bands, and a tenth drawing patients.
+numpy does at a time is too short. Looking at fewer candidates of an inversion (false position in place of halving)
+takes a third less time, and moves every eleventh end, for what is searched jumps by a film. Of Subgroups a fifth are
+products of debiased errors with all resamples, a sixth null bands, and a tenth drawing patients.
 """
 
 from __future__ import annotations

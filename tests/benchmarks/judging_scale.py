@@ -28,10 +28,9 @@ took 270 MB at once (now 50, some resamples at a time), the table of predictions
 logits by condition once more 45 MB (now none). Rows of the cohort are made as they are looked at (48 MB less), texts
 are found as Arrow holds them and not as objects, and what a part of the report takes is handed back before the next.
 
-Left of 100,000 films: the table of predictions 40 MB*, what identifies films 7* (a dictionary took 20, and places in the
-heap), drawn numbers 43*, the cohort's tables 15*, and while the page is made about 80: 40 for patients and labels, 36
-for rank measures in bins. It is not flat: 17 % more
-at 100,000 than at 1,000, 14 % when judged again.
+Left of 100,000 films: the table of predictions 40 MB*, what identifies films 7* (a dictionary took 20, and places in
+the heap), drawn numbers 43*, the cohort's tables 15*, and while the page is made about 80: 40 for patients and labels,
+36 for rank measures in bins. It is not flat: 17 % more at 100,000 than at 1,000, 14 % when judged again.
 The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
 
 1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
