@@ -164,9 +164,16 @@ def test_a_cluster_that_is_killed_ends_a_run_in_one_line_and_keeps_what_is_finis
     driven = DRIVEN.format(films=FILMS, many=MANY)
     command = [sys.executable, "-c", OUTLIVED, str(cache), whom, driven]
     ended = subprocess.run(command, check=False, env=environment, cwd=ROOT, capture_output=True, text=True)
+    _ended_in_one_line(ended, "ray", rf"{what} \(\S+:\d+\)", cache, undisturbed)
+
+
+def _ended_in_one_line(
+    ended: subprocess.CompletedProcess, cluster: str, gone: str, cache: Path, undisturbed: object
+) -> None:
+    """Look whether a run said which part of its cluster is gone, kept what was finished, and can go on with it."""
     assert re.fullmatch(
-        rf"the Ray cluster ray is gone: {what} \(\S+:\d+\) does not answer any more\. What is finished is kept; run "
-        r"again, with a cluster that is up, to go on\n",
+        rf"the Ray cluster {re.escape(cluster)} is gone: {gone} does not answer any more\. What is finished is kept; "
+        r"run again, with a cluster that is up, to go on\n",
         ended.stdout,
     ), ended
     assert (ended.returncode, ended.stderr) == (4, "")
@@ -427,12 +434,5 @@ def test_a_client_whose_cluster_is_killed_ends_in_one_line_and_keeps_what_is_fin
             with warnings.catch_warnings():  # Ray leaves the logs of its client's server open
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
-    assert re.fullmatch(
-        rf"the Ray cluster ray://127\.0\.0\.1:{port} is gone: its head \(127\.0\.0\.1:{port}\) does not answer any "
-        r"more\. What is finished is kept; run again, with a cluster that is up, to go on\n",
-        ended.stdout,
-    ), ended
-    assert (ended.returncode, ended.stderr) == (4, "")
-    assert list(cache.rglob("shard-*.parquet"))
-    found, progress = answered(cache)
-    assert alike(cache, found, progress, undisturbed)
+    address = f"127.0.0.1:{port}"
+    _ended_in_one_line(ended, f"ray://{address}", rf"its head \({re.escape(address)}\)", cache, undisturbed)
