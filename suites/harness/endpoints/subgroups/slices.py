@@ -152,8 +152,8 @@ def _found(
 
 
 def _rule(tree: DecisionTreeRegressor, leaf: int, names: list[str]) -> str:
-    """Return the conditions on the way to a leaf: `age above 64.5 and not sex male`."""
-    nodes, told = tree.tree_, []
+    """Return the conditions on the way to a leaf, the narrowest of a kind: `age above 64.5 and not sex male`."""
+    nodes, told = tree.tree_, dict[tuple[str, bool], str]()
     parent = {
         child: at for at in range(nodes.node_count) for child in (nodes.children_left[at], nodes.children_right[at])
     }
@@ -166,11 +166,12 @@ def _rule(tree: DecisionTreeRegressor, leaf: int, names: list[str]) -> str:
             nodes.children_left[above] == at,
         )
         named = " " in name and limit == 0.5
-        told.append(
-            f"{'not ' if lower else ''}{name}" if named else f"{name} {'up to' if lower else 'above'} {number(limit)}"
+        told.setdefault(  # from the leaf up: what is nearer to it is narrower
+            (name, lower),
+            f"{'not ' if lower else ''}{name}" if named else f"{name} {'up to' if lower else 'above'} {number(limit)}",
         )
         at = above
-    return " and ".join(reversed(told))
+    return " and ".join(reversed(told.values()))
 
 
 def _table(wrong: npt.NDArray[np.float64], inside: Films, halves: dict[str, Films], answers: Answers) -> pd.DataFrame:

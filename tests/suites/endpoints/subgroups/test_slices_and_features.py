@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
+from sklearn.tree import DecisionTreeRegressor
 
 from suites.harness.claims import Verdict
 from suites.harness.claims_table import load_claims
 from suites.harness.endpoints.subgroups.ceiling import ceiling
-from suites.harness.endpoints.subgroups.slices import _first_half
+from suites.harness.endpoints.subgroups.slices import _first_half, _rule
 from tests.controls.group_pairs import judged, lots
 from tests.controls.group_pairs import recorded as with_columns
 from tests.controls.planted import RIGHT, planted
@@ -55,6 +56,14 @@ def test_the_class_that_fails_is_no_slice(tmp_path):
     answers = failing_on(truth == 2, sex=np.where(women, "F", "M"))
     found = judged(CLAIMS["subgroup.slice"], answers, tmp_path)
     assert found.verdict is not Verdict.SUPPORTED
+
+
+def test_a_rule_says_each_limit_once_the_narrowest():
+    age = np.arange(100.0)
+    tree = DecisionTreeRegressor(max_depth=3, min_samples_leaf=5).fit(age[:, None], (age < 10) + 0.3 * (age < 40))
+    youngest, middle = (_rule(tree, int(tree.apply([[value]])[0]), ["age"]) for value in (3.0, 25.0))
+    assert youngest == "age up to 9.500"
+    assert middle == "age above 9.500 and age up to 39.5"
 
 
 def test_a_subject_without_wrong_calls_has_no_slice(tmp_path):
