@@ -188,12 +188,12 @@ def _texts(column: pd.Series) -> pd.Series:
 
 
 def films_table(record: Record) -> pd.DataFrame:
-    """Return the films judged, so that every number can be recomputed: main cohort and the probes asked about.
+    """Return the films of the run, main cohort and probes, so that every number can be recomputed from the folder.
 
     Of what is recorded of patients those columns follow that tell anything, of ages their band: a report is shown to
     others, and an exact age may tell who it is.
     """
-    tables = [cohort.table.assign(cohort=cohort.name) for cohort in record.asked_about]
+    tables = [cohort.table.assign(cohort=cohort.name) for cohort in (record.cohort, *record.probes.values())]
     told = [
         table[list(FILM_COLUMNS)]
         .astype(str)
