@@ -84,11 +84,8 @@ def refuse_part(config: pytest.Config, evaluation: Evaluation, asked: int) -> No
 
 def chosen_by(config: pytest.Config) -> str:
     """Return what a command line has that chooses among the claims: files, `-k`, `-m`, `--deselect`."""
-    option = config.option
-    told = [f"{word} {given!r}" for word, given in (("-k", option.keyword), ("-m", option.markexpr)) if given]
-    told += [f"--deselect {_end(word)}" for word in option.deselect or ()]
-    named = [_end(word) for word in config.args]
-    told = [*(name for name in named if ".py" in name), *told]
+    files, expressions, deselected = _choosing(config)
+    told = [*files, *(f"{word} {given!r}" for word, given in expressions), *(f"--deselect {one}" for one in deselected)]
     return one_line(without_folders(" ".join(told)), 120)
 
 
@@ -99,14 +96,19 @@ def started_with(config: pytest.Config, started: str) -> str:
         config: of pytest.
         started: the command without any options, ending in the folder of the suites.
     """
-    option = config.option
-    chosen = [("-k", option.keyword), ("-m", option.markexpr)]
-    chosen += [("--deselect", f"suites/{_end(name)}") for name in option.deselect or ()]
-    words = [without_folders(text) for pair in chosen if pair[1] for text in pair]
-    files = [_end(name) for name in config.args if ".py" in str(name)]
+    files, chosen, deselected = _choosing(config)
+    chosen += [("--deselect", f"suites/{one}") for one in deselected]
+    words = [without_folders(text) for pair in chosen for text in pair]
     if files and started.endswith("suites/"):
         started = " ".join([started.removesuffix("suites/").rstrip(), *(shlex.quote(f"suites/{one}") for one in files)])
     return " ".join([started, *map(shlex.quote, words)])
+
+
+def _choosing(config: pytest.Config) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Return what chooses among the claims: files, (option, expression) of `-k` and `-m`, and what is deselected."""
+    option = config.option
+    expressions = [(word, given) for word, given in (("-k", option.keyword), ("-m", option.markexpr)) if given]
+    return [end for end in map(_end, config.args) if ".py" in end], expressions, [*map(_end, option.deselect or ())]
 
 
 def _end(word: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from suites.harness import counts
 from suites.harness.cohorts.class_roles import healthy
 from suites.harness.cohorts.layouts.labels import NORMAL
 from suites.harness.errors import CohortProblem
@@ -127,18 +128,13 @@ def told_of_the_fewest(found: Sequence[LabelledFilms]) -> str:
 
 def _with_and_without(one: LabelledFilms) -> str:
     without, name = one.subject.classes
-    counts = [f"{one.classes.get(side, (0, 0))[0]:,}" for side in (name, without)]
-    return f"{name} {' / '.join(counts)}" + (f" ({one.left_out:,} left out)" if one.left_out else "")
+    sides = [f"{one.classes.get(side, (0, 0))[0]:,}" for side in (name, without)]
+    return f"{name} {' / '.join(sides)}" + (f" ({one.left_out:,} left out)" if one.left_out else "")
 
 
 def counted(what: str, films: int, patients: int) -> str:
     """Return `12 normal (10 patients)`; patients only where they are fewer than films."""
-    return f"{films:,} {what}" + (f" ({patients_told(patients)})" if patients != films else "")
-
-
-def patients_told(count: int) -> str:
-    """Return `1 patient`, `2 patients`."""
-    return f"{count:,} patient{'' if count == 1 else 's'}"
+    return f"{films:,} {what}" + (f" ({counts.counted(patients, 'patient')})" if patients != films else "")
 
 
 def _readable(table: pd.DataFrame, seen: Tried | None) -> pd.DataFrame:

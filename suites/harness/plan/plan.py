@@ -25,7 +25,6 @@ from suites.harness.plan.films import (
     asked_first,
     counted,
     labelled_films,
-    patients_told,
     refusal,
     told_of_classes,
     told_of_findings,
@@ -187,7 +186,7 @@ def _of_claim(claim: str, found: Sequence[Precision], findings: int) -> str:
     if wanted and len(wanted) < len(found):
         told += f" or {more}"
     few, most = min(one.patients for one in found), max(one.patients for one in found)
-    patients = patients_told(few) if few == most else f"{few:,} to {patients_told(most)}"
+    patients = counts.counted(few, "patient") if few == most else f"{few:,} to {counts.counted(most, 'patient')}"
     return f"  {claim}{of}: {patients}; for an effect of twice its margin {told}"
 
 

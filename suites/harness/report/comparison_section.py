@@ -140,7 +140,8 @@ def _on_clean(pair: Pair) -> str:
     head = f"On clean films {who} is right more often" if found.settled else "On clean films no difference is shown"
     return (
         f"{head}: accuracy {number(found.first, 'share')} against {number(found.second, 'share')} ({span}; "
-        f"{pair.first} alone is right on {_films(pair.only_first)}, {pair.second} alone on {_films(pair.only_second)})."
+        f"{pair.first} alone is right on {counted(pair.only_first, 'film')}, {pair.second} alone on "
+        f"{counted(pair.only_second, 'film')})."
     )
 
 
@@ -205,7 +206,3 @@ def _stress_table(under: PairUnderStress) -> pd.DataFrame:
         }
         for one in sorted(under.harms, key=place)
     ])  # fmt: skip
-
-
-def _films(count: int) -> str:
-    return counted(count, "film")

@@ -132,18 +132,19 @@ def test_a_killed_run_leaves_no_worker_and_goes_on_to_the_same_bytes(tmp_path, c
     assert alike(tmp_path, found, progress, undisturbed)
 
 
-OUTLIVED = """
+WHOM = "[one.process.pid for one in ray._private.worker._global_node.all_processes[sys.argv[2]]]"
+OUTLIVED = f"""
 import os, signal, sys, threading, time
 from pathlib import Path
 from suites.harness.errors import UsageProblem
-fatal, whom = Path(os.environ["TEST_FATAL_PASS"]), sys.argv[2]
+fatal = Path(os.environ["TEST_FATAL_PASS"])
 
 def end() -> None:
     while not fatal.with_suffix(".waiting").exists():
         time.sleep(0.05)
     import ray
-    for process in ray._private.worker._global_node.all_processes[whom]:
-        os.kill(process.process.pid, signal.SIGKILL)
+    for process in {WHOM}:
+        os.kill(process, signal.SIGKILL)
 
 threading.Thread(target=end, daemon=True).start()
 try:
@@ -364,25 +365,7 @@ def test_a_worker_that_sees_another_cache_or_other_films_says_so(tmp_path):
     _check_unreadable(unreadable, block, receipt)
 
 
-CLIENT = """
-import os, signal, sys, threading, time
-from pathlib import Path
-from suites.harness.errors import UsageProblem
-fatal, head = Path(os.environ["TEST_FATAL_PASS"]), [int(number) for number in sys.argv[2].split(",")]
-
-def end() -> None:
-    while not fatal.with_suffix(".waiting").exists():
-        time.sleep(0.05)
-    for process in head:
-        os.kill(process, signal.SIGKILL)
-
-threading.Thread(target=end, daemon=True).start()
-try:
-    exec(sys.argv[3])
-except UsageProblem as problem:
-    print(problem)
-    sys.exit(4)
-"""
+CLIENT = OUTLIVED.replace(WHOM, "map(int, sys.argv[2].split(','))")
 
 
 def _end_those_of(folder: str) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from suites.harness.cohorts.patient_facts import age_band, projection_of, text_of, told_in, with_patient_facts
+from suites.harness.counts import counted
 from suites.harness.errors import NotEvaluable
 from suites.harness.latest import Latest
 from suites.harness.predictions.answers import Answers
@@ -85,9 +86,9 @@ class Groups:
         few = f"fewer than {FEWEST} patients"
         told = []
         if self.hidden:
-            told.append(f"{_many(self.hidden, 'group')} of {few} ({_many(self.hidden_films, 'film')})")
+            told.append(f"{counted(self.hidden, 'group')} of {few} ({counted(self.hidden_films, 'film')})")
         if self.hidden_pairs:
-            told.append(f"{_many(self.hidden_pairs, 'pair')} of {few}")
+            told.append(f"{counted(self.hidden_pairs, 'pair')} of {few}")
         count = self.hidden + self.hidden_pairs
         return f"Not shown: {' and '.join(told)}, or with so few to compare with." if count else ""
 
@@ -259,7 +260,3 @@ _GROUPS: Latest[Groups] = Latest(KEPT)
 
 def _or(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}" if names else "column"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
