@@ -24,9 +24,10 @@ from suites.harness.endpoints import get
 from suites.harness.endpoints.external.hospitals import for_hospitals
 from suites.harness.endpoints.measuring import endpoint_of
 from suites.harness.errors import SubjectProblem, UsageProblem, one_line
-from suites.harness.predictions.answers import Answers, Evidence, WhenAsked
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.dispatching import Workers
+from suites.harness.predictions.evidence import Evidence, WhenAsked
 from suites.harness.predictions.per_finding import JudgedOn, judged_on, of_subject, whole_of
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks

@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from suites.harness.cohorts.cohort import Cohort
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.predictions.table import Predictions
 from suites.harness.subjects.subject import Subject
 from tests.controls.subjects import CLASSES, Reader, draw, subject_of

@@ -15,7 +15,8 @@ from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.endpoints import get
 from suites.harness.formatting import wording
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.predictions.table import Predictions
 from suites.harness.verdicts import judge_section
 from tests.controls.films import CLASSES, draw

@@ -17,8 +17,9 @@ from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import plain_name, spanned
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Integers, difference
 
 WRONG = ("false_positive_rate", "false_negative_rate", "wrong_rate_asymmetry")

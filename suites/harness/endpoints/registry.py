@@ -5,7 +5,7 @@ To add one, write a function in a file of this folder (or below it)::
     from suites.harness.claims import Claim, Result
     from suites.harness.endpoints.parameters import Number
     from suites.harness.endpoints.registry import beyond, endpoint, measured, within
-    from suites.harness.predictions.answers import Evidence
+    from suites.harness.predictions.evidence import Evidence
 
     @endpoint("confident_share", parameters={"above": Number(0.9, low=0.0, high=1.0)})
     def confident_share(evidence: Evidence, claim: Claim) -> Result:

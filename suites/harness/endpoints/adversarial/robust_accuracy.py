@@ -27,7 +27,8 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent
 from suites.harness.formatting.wording import TRUST
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled, difference
 
 THREATS = {

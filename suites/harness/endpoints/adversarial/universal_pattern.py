@@ -15,7 +15,7 @@ from suites.harness.endpoints.adversarial.tables import POINTS, SHARE, rate_on
 from suites.harness.endpoints.parameters import OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting.cells import percent
-from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import difference
 
 MISSED = "no robustness can be concluded where gradients cannot be trusted"

@@ -19,9 +19,10 @@ from suites.harness.endpoints.explanations.saliency_work import Looking, network
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import of_calls
 from suites.harness.formatting.cells import percent
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.blocks import Told, cut
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.predictions.film_work import Values, rows_of
 from suites.harness.predictions.opened import Opened
 from suites.harness.subjects.subject import Subject

@@ -40,8 +40,9 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import whole_percent
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import opened, plain_name
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.subjects.attribution_layer import described
 
 FILMS = {"quick": 2, "standard": 4, "full": 8}

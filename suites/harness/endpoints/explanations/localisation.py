@@ -28,8 +28,9 @@ from suites.harness.endpoints.two_cohorts import smallest_kind
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent
 from suites.harness.formatting.severities import in_words
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled
 from suites.harness.subjects.attribution_layer import described, method_for
 

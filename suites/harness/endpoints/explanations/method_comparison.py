@@ -22,8 +22,8 @@ from suites.harness.endpoints.explanations import attribution
 from suites.harness.endpoints.explanations.attribution import Checked
 from suites.harness.endpoints.explanations.saliency_work import Looking, MapWork, code_of, network_of, unpacked
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.blocks import Told, cut
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.predictions.film_work import Values, rows_of, shards_of
 from suites.harness.predictions.opened import Opened
 from suites.harness.subjects.attribution_layer import described, method_of

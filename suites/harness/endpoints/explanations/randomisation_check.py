@@ -12,8 +12,8 @@ from suites.harness.endpoints.explanations import attribution, galleries, method
 from suites.harness.endpoints.parameters import Conditions, OneOf
 from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.subjects.attribution_layer import described, method_for
 
 

@@ -18,8 +18,8 @@ from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import reasoned
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.wording import number, spanned
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled
 
 DEBIASED = "debiased-l2/top-label/15/equal-mass"

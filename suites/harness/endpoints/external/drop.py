@@ -19,8 +19,9 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent, points, whole_percent
 from suites.harness.formatting.wording import number, plain_name, spanned
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled
 
 SAME = 0.05

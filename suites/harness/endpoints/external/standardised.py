@@ -22,7 +22,8 @@ from suites.harness.endpoints.spoken import films_of_class, finding
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.wording import plain_name
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled, combined
 
 FEWEST = 5

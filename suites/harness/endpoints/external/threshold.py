@@ -23,7 +23,7 @@ from suites.harness.endpoints.spoken import finding
 from suites.harness.endpoints.uncertainty.labelled_films import reasoned
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
-from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Floats, Integers, Rows, Sampled
 
 FOLDS = 5

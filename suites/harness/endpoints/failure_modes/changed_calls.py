@@ -13,8 +13,8 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.endpoints.toll import toll
 from suites.harness.formatting.cells import percent
 from suites.harness.formatting.severities import in_words
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.predictions.evidence import Evidence
 
 
 @endpoint("flip_rate", parameters={"conditions": Conditions(REQUIRED)})

@@ -20,8 +20,9 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.severities import in_units, in_words
 from suites.harness.formatting.wording import plain_name
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import EVENTS, Largest
 
 

@@ -30,8 +30,9 @@ from suites.harness.formatting import film_figures
 from suites.harness.formatting.cells import percent, points, whole_percent
 from suites.harness.formatting.severities import in_words, with_units
 from suites.harness.formatting.wording import opened, plain_name
-from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
+from suites.harness.predictions.answers import CONFIDENT, Answers
 from suites.harness.predictions.conditions import CLEAN, parse
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled, difference
 
 Films = npt.NDArray[np.bool_]

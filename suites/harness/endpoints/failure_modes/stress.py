@@ -23,8 +23,9 @@ from suites.harness.formatting.cells import percent, points, whole_percent
 from suites.harness.formatting.severities import in_units, in_words
 from suites.harness.formatting.wording import opened, plain_name
 from suites.harness.formatting.wording import stress as stress_name
-from suites.harness.predictions.answers import RISING, Answers, Evidence
+from suites.harness.predictions.answers import RISING, Answers
 from suites.harness.predictions.conditions import CLEAN, expand, parse
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled, difference
 
 Films = npt.NDArray[np.bool_]

@@ -17,8 +17,9 @@ from suites.harness.endpoints.registry import beyond, endpoint, measured, within
 from suites.harness.formatting import figures
 from suites.harness.formatting.cells import percent, whole_percent
 from suites.harness.formatting.wording import opened, plain_name, slug
-from suites.harness.predictions.answers import CONFIDENT, Answers, Evidence
+from suites.harness.predictions.answers import CONFIDENT, Answers
 from suites.harness.predictions.conditions import CLEAN, expand, parse
+from suites.harness.predictions.evidence import Evidence
 
 TITLE = "What it says to a white film"
 LEFT = (

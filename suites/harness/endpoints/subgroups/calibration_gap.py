@@ -26,8 +26,9 @@ from suites.harness.endpoints.subgroups.groups import Films, groups_of
 from suites.harness.endpoints.subgroups.statistic import DebiasedError, signed_root
 from suites.harness.endpoints.uncertainty.labelled_films import reasoned
 from suites.harness.formatting.wording import number, p_value
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 
 BINS = 5
 """A group of some tens of films fills no more."""

@@ -20,8 +20,9 @@ from suites.harness.endpoints.subgroups.comparing import Told, compare, result, 
 from suites.harness.endpoints.subgroups.groups import Films, groups_of
 from suites.harness.endpoints.subgroups.statistic import Auroc, Mean
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Floats
 
 MISSED = Told(

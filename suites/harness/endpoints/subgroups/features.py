@@ -25,8 +25,9 @@ from suites.harness.endpoints.subgroups.statistic import sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import cell, points
 from suites.harness.formatting.wording import number, opened, p_value
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Floats, Sampled
 from suites.harness.statistics.resamples import means
 from suites.harness.statistics.side_aurocs import aurocs

@@ -27,8 +27,9 @@ from suites.harness.endpoints.subgroups.statistic import Mean, all_sampled
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import percent, points
 from suites.harness.formatting.wording import number, opened, plain_name
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import difference
 
 DEPTH = 2

@@ -15,8 +15,9 @@ from suites.harness.endpoints.subgroups.groups import Films, groups_of
 from suites.harness.endpoints.subgroups.statistic import Mean
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.severities import in_words
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, expand
+from suites.harness.predictions.evidence import Evidence
 
 COSTS = Told(
     gap="stress_gap",

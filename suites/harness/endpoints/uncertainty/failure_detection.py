@@ -17,8 +17,8 @@ from suites.harness.endpoints.uncertainty import scores
 from suites.harness.endpoints.uncertainty.scores import FilmSet
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, columns
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Interval, Resamples, Sampled, ranked
 
 WHITE_OUT, WRONG = "white-out", "misclassified"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 
 
 def films_of_the_fit(answers: Answers) -> int:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from calibration.validation import CalibrationError, FloatArray
 from suites.harness.claims import Claim, Result
 from suites.harness.errors import NotEvaluable
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import DENSE, Integers, Resamples, Sampled
 from suites.harness.statistics.resamples import applied, ranked
 

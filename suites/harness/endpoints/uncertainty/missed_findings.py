@@ -20,8 +20,8 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, percent, whole_percent
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import plain_name
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN, expand
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Integers, Sampled
 
 

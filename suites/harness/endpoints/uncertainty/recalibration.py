@@ -27,8 +27,8 @@ from suites.harness.foreign_code import foreign
 from suites.harness.formatting.cells import cell, columns
 from suites.harness.formatting.severities import in_words
 from suites.harness.formatting.wording import condition_words, number
-from suites.harness.predictions.answers import Evidence
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Interval, Sampled, combined, difference
 
 RANGE = (0.0, math.inf)

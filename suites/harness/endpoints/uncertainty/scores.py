@@ -33,8 +33,9 @@ from calibration.registration import taken, unknown_name
 from calibration.validation import CalibrationError, FloatArray, softmax
 from suites.harness.errors import NotEvaluable
 from suites.harness.foreign_code import defined_in, foreign
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.predictions.feature_and_dropout_passes import dropout_passes, features_under
 
 NEIGHBOUR = 10

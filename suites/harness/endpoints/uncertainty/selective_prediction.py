@@ -25,8 +25,9 @@ from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.cells import NONE, cell, percent, whole_percent
 from suites.harness.formatting.wording import number, opened, plain_name, slug, spanned
 from suites.harness.performance.predictive_value import predictive
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Floats, Sampled
 
 AREA = (

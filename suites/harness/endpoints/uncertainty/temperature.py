@@ -25,8 +25,9 @@ from suites.harness.endpoints.uncertainty.calibration import OF_A_FINDING, named
 from suites.harness.endpoints.uncertainty.held_out import held_out
 from suites.harness.endpoints.uncertainty.labelled_films import LabelledFilms, folds_for, reasoned
 from suites.harness.formatting.wording import number, slug, spanned
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, expand
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import Sampled
 from suites.harness.subjects.output_scale import pattern_logits
 from suites.harness.subjects.subject import recipe_digest

@@ -27,7 +27,8 @@ from suites.harness.endpoints.registry import measured
 from suites.harness.endpoints.two_cohorts import TwoCohorts
 from suites.harness.formatting.cells import cell, percent
 from suites.harness.formatting.wording import number
-from suites.harness.predictions.answers import Answers, Evidence
+from suites.harness.predictions.answers import Answers
+from suites.harness.predictions.evidence import Evidence
 
 NAME = "view guard"
 FILMS = {"quick": 120}

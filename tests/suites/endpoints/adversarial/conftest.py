@@ -13,7 +13,7 @@ import torch
 from suites.harness.claims import Claim, Judgement
 from suites.harness.claims_table import load_claims
 from suites.harness.evaluation import Evaluation
-from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.subjects.preprocessing import Untouched
 from suites.harness.subjects.subject import Provenance, Subject
 from tests.controls.films import CLASSES, cohort_of

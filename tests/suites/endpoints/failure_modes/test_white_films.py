@@ -17,7 +17,7 @@ from suites.harness.claims import Verdict
 from suites.harness.claims_table import load_claims
 from suites.harness.endpoints import get
 from suites.harness.endpoints.failure_modes import white_films
-from suites.harness.predictions.answers import Evidence
+from suites.harness.predictions.evidence import Evidence
 from suites.harness.verdicts import judge_section
 from tests.controls.planted import RIGHT, planted
 from tests.controls.simulated import simulated_answers, simulated_evidence
