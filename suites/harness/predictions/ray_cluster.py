@@ -2,7 +2,8 @@
 
 A driver of Ray's is ended by Ray itself, without a word to the code that runs in it, a minute after the head of its
 cluster is gone, or the node of its own machine. So whoever asks Ray for something looks first whether both still listen
-(`RayCluster.asked`), a thread looks while nobody asks, and a cluster that does not is let go.
+(`RayCluster.asked`), a thread looks while nobody asks, and a cluster that does not is let go. What only the head can
+answer is asked by a thread (`RayCluster.told`): Ray waits for a head that goes meanwhile, and cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from suites.harness.errors import UsageProblem, one_line
@@ -37,7 +40,13 @@ SETTINGS = {
     # Under `uv run` Ray would build this environment again for every worker; nodes have theirs.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Else Ray ends this process, whatever it is doing, a minute after a head is gone that somebody waits for.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": str(24 * 60 * 60),
 }
+CLIENT_STARTS = 3
+"""How often a head is asked to start what answers a client of `ray://`: on a busy machine that fails now and then."""
+
+T = TypeVar("T")
 
 
 def check_cluster(address: str) -> None:
@@ -158,7 +167,11 @@ class RayCluster:
         with _own_sigterm(), foreign(UsageProblem, f"the Ray cluster {one_line(address, 60)} cannot be used"):
             if ours:
                 _connect(ray, address)
-            found = cls(ray, address, ours, *_doors(ray, address))
+            client = _client_of(address)
+            head = _host_and_port(client or ray.get_runtime_context().gcs_address)
+            found = cls(ray, address, ours, head, node=None)
+            if not client:
+                found.node = found.told(partial(_node_here, ray))
         if ours:
             found.watch()
         return found
@@ -182,6 +195,26 @@ class RayCluster:
                     f"the Ray cluster {one_line(self.address, 60)} failed this run ({told(problem)}); look at it with "
                     "`ray status`. What is finished is kept; run again to go on"
                 ) from problem
+
+    def told(self, question: Callable[[], T]) -> T:
+        """Return what only the head of the cluster knows.
+
+        Raises:
+            UsageProblem: it is gone, or went without an answer; also what `asked` raises.
+        """
+        found: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                found.set_result(question())
+            except Exception as problem:  # noqa: BLE001 - raised where the answer is waited for
+                found.set_exception(problem)
+
+        with self.asked():
+            threading.Thread(target=ask, daemon=True, name="asks the head of the Ray cluster").start()
+            while not wait([found], timeout=WATCH_SECONDS).done:
+                self.check()
+            return found.result()
 
     def check(self) -> None:
         """Look whether the cluster is there.
@@ -226,13 +259,16 @@ class RayCluster:
                 self.ray.shutdown()
 
 
-def _doors(ray: Any, address: str) -> tuple[tuple[str, int], tuple[str, int] | None]:  # noqa: ANN401
-    """Return where the head listens that this process talks to, and the node of this machine if it belongs to one."""
-    if address != "ray" or "://" in (given := os.environ.get("RAY_ADDRESS", "")):
-        return _host_and_port(address if address != "ray" else given), None
-    here = ray.get_runtime_context()
-    mine = next(node for node in ray.nodes() if node["NodeID"] == here.get_node_id())
-    return _host_and_port(here.gcs_address), (str(mine["NodeManagerAddress"]), int(mine["NodeManagerPort"]))
+def _client_of(address: str) -> str:
+    """Return the address that a client of `ray://` talks to, "" where this process belongs to a node of the cluster."""
+    wanted = address if address != "ray" else os.environ.get("RAY_ADDRESS", "")
+    return wanted if "://" in wanted else ""
+
+
+def _node_here(ray: Any) -> tuple[str, int]:  # noqa: ANN401
+    """Return where the node of this machine listens."""
+    mine = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
+    return str(mine["NodeManagerAddress"]), int(mine["NodeManagerPort"])
 
 
 def _answers(door: tuple[str, int]) -> bool:
@@ -249,11 +285,23 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     wanted = cluster_here() if address == "ray" else address
     if wanted:
-        ray.init(wanted, **quiet)
+        _joined(ray, wanted, quiet)
     else:  # nobody else is to reach it
         ray.init(
             "local", **quiet, include_dashboard=False, object_store_memory=OBJECT_STORE, _node_ip_address="127.0.0.1"
         )
+
+
+def _joined(ray: Any, address: str, quiet: Mapping[str, object]) -> None:  # noqa: ANN401
+    """Connect to a cluster; of a client, also where its head needs another try to start what answers it."""
+    for left in reversed(range(CLIENT_STARTS)):
+        try:
+            ray.init(address, **quiet)
+        except ConnectionAbortedError:
+            if not left:
+                raise
+        else:
+            return
 
 
 def _hush() -> None:

@@ -122,8 +122,7 @@ class RayWorkers(Dispatching[_RayWorker]):
         return cluster
 
     def _resources(self) -> dict[str, float]:
-        with self._cluster.asked():
-            found: dict[str, float] = self._cluster.ray.cluster_resources()
+        found: dict[str, float] = self._cluster.told(self._cluster.ray.cluster_resources)
         return found
 
     def _size(self) -> int:

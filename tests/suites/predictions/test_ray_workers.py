@@ -13,9 +13,10 @@ import tempfile
 import threading
 import time
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -294,6 +295,38 @@ def test_a_cluster_that_goes_while_nobody_asks_is_let_go_before_ray_ends_the_run
     doors.popitem()[1].close()
 
 
+def test_a_head_that_goes_while_it_is_asked_is_not_waited_for(monkeypatch):
+    """Ray's own call would wait for it without end."""
+    monkeypatch.setattr(ray_cluster, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(ray_cluster, "AWAY_SECONDS", 0.1)
+    head = socket.create_server(("127.0.0.1", 0))
+    cluster = ray_cluster.RayCluster(ray=Quiet(), address="ray", ours=True, head=head.getsockname(), node=None)
+    assert cluster.told(lambda: {"CPU": 2.0}) == {"CPU": 2.0}
+    with pytest.raises(UsageProblem, match=r"the Ray cluster ray failed this run \(KeyError"):
+        cluster.told(lambda: {}["CPU"])
+    never = threading.Event()
+    threading.Timer(0.2, head.close).start()
+    with pytest.raises(UsageProblem, match="the Ray cluster ray is gone: its head"):
+        cluster.told(never.wait)
+    never.set()
+
+
+@pytest.mark.parametrize("failing", [2, 3])
+def test_a_head_that_cannot_start_what_answers_a_client_is_asked_again(monkeypatch, failing):
+    tries: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        tries.append(address)
+        if len(tries) <= failing:
+            raise ConnectionAbortedError("Initialization failure from server")
+
+    monkeypatch.setattr(ray_cluster, "_hush", lambda: None)
+    ray = SimpleNamespace(init=init)
+    with nullcontext() if failing < ray_cluster.CLIENT_STARTS else pytest.raises(ConnectionAbortedError):
+        ray_cluster._connect(ray, "ray://head:10001")
+    assert tries == ["ray://head:10001"] * ray_cluster.CLIENT_STARTS
+
+
 def test_what_ray_raises_is_one_line(monkeypatch):
     monkeypatch.setattr(ray_cluster, "AWAY_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as head:
@@ -410,6 +443,8 @@ def test_a_client_whose_cluster_is_killed_ends_in_one_line_and_keeps_what_is_fin
             ended = subprocess.run(
                 command, check=False, env=os.environ, cwd=ROOT, capture_output=True, text=True, timeout=300
             )
+            for log in Path(folder).rglob("ray_client_server*"):  # where it fails: they go with their folder
+                print(log.name, log.read_text("utf-8", errors="replace"), sep="\n")
         finally:
             nodes.shutdown()
             _end_those_of(folder)
