@@ -11,6 +11,8 @@ from suites.harness.cohorts.external import ROLE as EXTERNAL
 from suites.harness.cohorts.probes import ROLES, asked_for
 from suites.harness.endpoints import get
 from suites.harness.endpoints.external.foreseen import why_not
+from suites.harness.endpoints.subgroups.foreseen import BETWEEN_GROUPS
+from suites.harness.endpoints.subgroups.foreseen import why_not as why_no_groups
 from suites.harness.errors import CohortProblem, NotEvaluable
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan.films import asked_first
@@ -37,6 +39,7 @@ def missing(claims: Sequence[Claim], evaluation: Evaluation, speed: Speed) -> It
             ids = [claim.id for claim in claims if claim.endpoint == endpoint]
             if ids and mask not in speed.masks:
                 yield f"the films carry no {mask} masks", ids
+    yield from _of_groups(claims, evaluation)
     yield from _of_no_class(claims, subjects)
     if all(subject.network is None for subject in subjects):
         ids = [claim.id for claim in claims if get(claim.endpoint).stage == "explaining"]
@@ -63,6 +66,22 @@ def _of_no_class(claims: Sequence[Claim], subjects: Sequence[Subject]) -> Iterat
         if why:
             found.setdefault(why, []).append(claim.id)
     yield from found.items()
+
+
+def _of_groups(claims: Sequence[Claim], evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
+    """Yield why no patients can be held against others, and which claims do."""
+    ids = [claim.id for claim in claims if claim.endpoint in BETWEEN_GROUPS]
+    if not ids:
+        return
+    try:
+        reasons = [
+            why_no_groups(evaluation.aligned(subject, evaluation.cohort, probe=False), subject.classes)
+            for subject in asked_first(evaluation)
+        ]
+    except CohortProblem:  # which ends the run, and is said beside the plan
+        return
+    if all(reasons):
+        yield reasons[0], ids
 
 
 def _of_hospitals(claims: Sequence[Claim], evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:

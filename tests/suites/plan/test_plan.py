@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.common_labels import with_truth
+from suites.harness.endpoints.subgroups.foreseen import BETWEEN_GROUPS
 from suites.harness.errors import CohortProblem, FilmUnreadable
 from suites.harness.evaluation import Evaluation
 from suites.harness.plan import note_judged, plan, stored
@@ -26,6 +27,7 @@ from tests.controls.subjects import Calm, Reader, subject_of
 
 CLAIMS = [claim for claim in load_claims() if claim.per != "finding"]
 HOSPITAL = {claim.id for claim in CLAIMS if claim.id.startswith("external.")}
+GROUPS = {claim.id for claim in CLAIMS if claim.endpoint in BETWEEN_GROUPS}
 PROBES = {"lateral": 9, "adult": 6}
 DECODING = {"main": 0.1, "lateral": 0.2, "adult": 0.1}
 SPEED = Speed(
@@ -323,6 +325,25 @@ def test_what_films_of_another_hospital_cannot_settle_is_known_from_their_labels
     assert all(reason.startswith("elsewhere: ") and why in reason for reason in missing)
     told = {judgement.claim.id: judgement.reason for judgement in run.run().judgements}
     assert all(why in told[name] for name in barred)
+
+
+@pytest.mark.parametrize(
+    ("women", "barred", "why"),
+    [
+        (0, GROUPS, "nothing is recorded that tells groups apart"),
+        (4, GROUPS, "no group by sex has "),
+        (30, set(), ""),
+    ],
+)
+def test_groups_that_are_too_small_are_known_from_what_is_recorded(evaluation, women, barred, why):
+    run = evaluation(*GROUPS, films=60)
+    sex = ["F"] * women + ["M"] * (60 - women)
+    run.cohort = replace(run.cohort, table=run.cohort.table.assign(view="PA", age_group="child", sex=sex))
+    missing = {reason: ids for reason, ids in planned(run, SPEED).missing.items() if not reason.startswith("the clas")}
+    assert {name for ids in missing.values() for name in ids} == barred
+    assert all(reason.startswith(why) for reason in missing)
+    told = {judgement.claim.id: judgement.reason for judgement in run.run().judgements}
+    assert {name for name in GROUPS if why and why in told[name]} == barred
 
 
 def test_a_long_run_is_told_in_blocks_and_for_several_workers(evaluation):

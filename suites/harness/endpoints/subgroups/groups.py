@@ -157,15 +157,27 @@ def groups_of(answers: Answers, keep: Films) -> Groups:
     Raises:
         NotEvaluable: nothing is recorded that tells patients apart, or no group has enough patients.
     """
-    values = recorded(answers.cohort.table)
-    owner = answers.resamples.cluster
+    return groups_among(recorded(answers.cohort.table), answers.resamples.cluster, keep)
+
+
+def groups_among(values: Mapping[str, Values], owner: npt.NDArray[np.int64], keep: Films) -> Groups:
+    """Return the groups among some films.
+
+    Args:
+        values: attribute -> (N,) what is recorded of the films.
+        owner: (N,) whose film each is, as a number.
+        keep: (N,) the films that count.
+
+    Raises:
+        NotEvaluable: as `groups_of`.
+    """
     key = hashlib.sha256(repr([str(of.dtype) for of in values.values()]).encode())
     for part in (keep, owner, *values.values()):
         key.update(np.ascontiguousarray(part).tobytes())
-    return _GROUPS.once(key.digest(), lambda: _groups_of(answers, values, keep))
+    return _GROUPS.once(key.digest(), lambda: _groups_among(values, owner, keep))
 
 
-def _groups_of(answers: Answers, values: Mapping[str, Values], keep: Films) -> Groups:
+def _groups_among(values: Mapping[str, Values], owner: npt.NDArray[np.int64], keep: Films) -> Groups:
     unrecorded = [name for name in ATTRIBUTES if not (values[name][keep] != "").any()]
     alike = [name for name in ATTRIBUTES if len(set(values[name][keep]) - {""}) == 1]
     several = [name for name in ATTRIBUTES if name not in {*unrecorded, *alike}]
@@ -176,7 +188,7 @@ def _groups_of(answers: Answers, values: Mapping[str, Values], keep: Films) -> G
     seen: set[bytes] = set()
     for attributes in (*((name,) for name in several), *combinations(several, 2)):
         for group in _each(values, attributes, keep):
-            if min(patients(answers, group.inside), patients(answers, group.outside)) >= FEWEST:
+            if min(_owners(owner, group.inside), _owners(owner, group.outside)) >= FEWEST:
                 # Where all women were filmed lying, the pair is the women once more.
                 if (key := group.inside.tobytes()) not in seen:
                     shown.append(group)
@@ -193,7 +205,11 @@ def _groups_of(answers: Answers, values: Mapping[str, Values], keep: Films) -> G
 
 def patients(answers: Answers, films: Films) -> int:
     """Return how many patients some films are of."""
-    return int(np.count_nonzero(np.bincount(answers.resamples.cluster[films], minlength=1)))
+    return _owners(answers.resamples.cluster, films)
+
+
+def _owners(owner: npt.NDArray[np.int64], films: Films) -> int:
+    return int(np.count_nonzero(np.bincount(owner[films], minlength=1)))
 
 
 def kinds_of_film(answers: Answers, groups: Groups, group: Group) -> npt.NDArray[np.int64]:
