@@ -61,6 +61,29 @@ def places(mask: Tensor) -> Tensor:
     return mask.reshape(-1).nonzero()[:, 0]
 
 
+def least(image: Tensor) -> float:
+    """Least value of an image (H, W), which may be a part of a larger one."""
+    return cv2.minMaxLoc(image.numpy())[0] if image.is_cpu else float(image.amin())
+
+
+def least_of_columns(image: Tensor) -> Tensor:
+    """(W,) least value of each column of an image (H, W)."""
+    if not image.is_cpu:
+        return image.amin(0)
+    return torch.from_numpy(cv2.reduce(image.numpy(), 0, cv2.REDUCE_MIN)).reshape(-1)
+
+
+def runs(mask: Tensor, near: int = 32) -> list[slice]:
+    """Where a mask (N,), bool, is true: from and to, in one where no more than `near` lie between."""
+    found: list[slice] = []
+    for place in mask.nonzero()[:, 0].tolist():
+        if found and place - found[-1].stop <= near:
+            found[-1] = slice(found[-1].start, place + 1)
+        else:
+            found.append(slice(place, place + 1))
+    return found
+
+
 def total(image: Tensor) -> float:
     """Sum of all values, the same on any number of threads."""
     return float(cv2.sumElems(image.numpy())[0]) if image.is_cpu else float(image.sum(dtype=torch.float64))
