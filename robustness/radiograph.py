@@ -24,7 +24,7 @@ from robustness.draws import Draws
 from robustness.filters import gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, in_bytes, log, power
-from robustness.primitives.ordering import least_of_columns, places, ranked, runs, taken
+from robustness.primitives.ordering import columns_below, places, ranked, taken
 from robustness.primitives.resampling import averaged
 from robustness.primitives.strips import strips
 from robustness.raw_beam import beam_blocks, blocks_of_changed, in_pixels
@@ -183,8 +183,7 @@ class Radiograph:
         """By the first row of a strip the columns in which not all is tissue, near ones together."""
         if self.weight is None:
             return {}
-        least = {rows.start: least_of_columns(self.weight[rows]) for rows in strips(self.weight)}
-        return {first: runs(each < TISSUE) for first, each in least.items()}
+        return {rows.start: columns_below(self.weight[rows], TISSUE) for rows in strips(self.weight)}
 
     def display_auto(self, intensity: Rows, *, spared: bool = True) -> Tensor:
         """Display in 8 bit as a digital system does: its window is fitted to the histogram, whatever the exposure was.

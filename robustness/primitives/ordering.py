@@ -66,17 +66,15 @@ def least(image: Tensor) -> float:
     return cv2.minMaxLoc(image.numpy())[0] if image.is_cpu else float(image.amin())
 
 
-def least_of_columns(image: Tensor) -> Tensor:
-    """(W,) least value of each column of an image (H, W)."""
+def columns_below(image: Tensor, bound: float, near: int = 32) -> list[slice]:
+    """Columns of an image (H, W) in which something is below a bound, with what else lies between near ones.
+
+    Off the CPU, where it takes longer to look than to work on them, all.
+    """
     if not image.is_cpu:
-        return image.amin(0)
-    return torch.from_numpy(cv2.reduce(image.numpy(), 0, cv2.REDUCE_MIN)).reshape(-1)
-
-
-def runs(mask: Tensor, near: int = 32) -> list[slice]:
-    """Where a mask (N,), bool, is true: from and to, in one where no more than `near` lie between."""
+        return [slice(0, image.shape[1])]
     found: list[slice] = []
-    for place in mask.nonzero()[:, 0].tolist():
+    for place in np.flatnonzero(cv2.reduce(image.numpy(), 0, cv2.REDUCE_MIN) < bound).tolist():
         if found and place - found[-1].stop <= near:
             found[-1] = slice(found[-1].start, place + 1)
         else:
