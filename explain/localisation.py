@@ -220,7 +220,7 @@ def _masks_by_film(maps: AttributionMap, masks: Mapping[str, npt.ArrayLike] | np
     if isinstance(masks, Mapping):
         missing = [name for name in maps.image_ids if name not in masks]
         if missing:
-            raise ValueError(f"no mask for {len(missing)} films: {', '.join(missing[:5])}")
+            raise ValueError(f"films without a mask, {len(missing)} in all: {', '.join(missing[:5])}")
         return [np.asarray(masks[name], dtype=bool) for name in maps.image_ids]
     array = np.asarray(masks, dtype=bool)
     array = np.broadcast_to(array, maps.maps.shape) if array.ndim == 2 else array

@@ -146,6 +146,7 @@ class _Stripes(Perturbation):
     """
 
     version = 3
+    revision = 1
     units: ClassVar = {
         "amplitude": "{} of the intensity",
         "period": "period {} pixels of a 255-pixel film",
@@ -236,6 +237,7 @@ class GridLines(Perturbation):
     name = "grid_lines"
     family = "grid"
     version = 3
+    revision = 1
     source = "stationary grids of 52 to 70 lines/cm and detector pitches of 0.139 to 0.2 mm"
     levels = tuple(
         {"lines_per_mm": lines, "pitch_mm": pitch, "scatter_ratio": ratio}

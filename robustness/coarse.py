@@ -24,8 +24,9 @@ from torch import Tensor
 from robustness.content_cache import remembered
 from robustness.draws import Draws
 from robustness.pointwise import affine, exp
+from robustness.primitives.ordering import least
 from robustness.primitives.resampling import averaged, continued, interpolated
-from robustness.radiograph import DT, T0, Radiograph
+from robustness.radiograph import DT, T0, TISSUE, Radiograph
 
 PIXELS = 512 * 768
 """Most pixels of a coarse film: of a child's chest, two a millimetre."""
@@ -161,7 +162,7 @@ class Before:
     def part(self, place: tuple[slice, slice]) -> Before:
         """Some rows and columns."""
         detail, weight = (None if one is None else one[place] for one in (self.detail, self.weight))
-        if weight is not None and float(weight.amin()) == 1.0:
+        if weight is not None and least(weight) >= TISSUE:
             weight = None
         return Before(detail, self.signal[place], self.shown[place], weight)
 

@@ -36,6 +36,7 @@ class Scatter(Perturbation):
     presets = ("quick", "standard")
     family = "contrast"
     version = 3
+    revision = 1
     source = "Niklason, Sorenson, Nelson 1981 (doi:10.1118/1.595027): without a grid 90 % scatter in the mediastinum"
     levels = tuple({"ratio": ratio} for ratio in (0.3, 0.7, 1.2, 2.0, 4.0))
     units: ClassVar = {"ratio": "scatter to primary {}"}
@@ -65,6 +66,7 @@ class WindowWidening(TissueCurve):
     name = "window_widening"
     family = "contrast"
     version = 3
+    revision = 1
     source = "linear window of DICOM PS3.3 C.11.2"
     levels = tuple({"width": width} for width in (1.2, 1.5, 1.9, 2.5, 3.3))
     units: ClassVar = {"width": "window {} times as wide"}
@@ -93,6 +95,7 @@ class GammaLow(TissueCurve):
     display = "brightened mid-greys (gamma)"
     family = "contrast"
     version = 2
+    revision = 1
     source = "power-law tone curve"
     levels = tuple({"gamma": gamma} for gamma in (0.85, 0.72, 0.60, 0.50, 0.40))
     units: ClassVar = {"gamma": "exponent {}"}

@@ -42,6 +42,7 @@ class _InsteadOfStripes(Perturbation):
 
     family = "control"
     version = 4
+    revision = 1
     levels = GridStripes.levels
     units: ClassVar = {
         "amplitude": "{} of the intensity",

@@ -94,7 +94,7 @@ class Underexposure(Perturbation):
     name = "underexposure"
     family = "exposure"
     version = 5
-    revision = 1
+    revision = 2
     source = "IEC 62494-1; photon statistics with 30 174 photons/mm^2/uGy, DQE 0.6, 2.5 uGy behind the lung"
     levels = tuple({"dose": dose} for dose in (0.5, 0.25, 0.125, 0.062, 0.031))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -142,7 +142,7 @@ class UnderexposureStress(Perturbation):
     presets = ("quick", "standard")
     family = "exposure"
     version = 4
-    revision = 1
+    revision = 2
     source = "Poisson statistics; PneumoniaMNIST-C's shot noise (300 to 80 photons at 224 pixels) is of this order"
     levels = tuple({"photons": photons} for photons in (5000, 2500, 1200, 600, 300))
     units: ClassVar = {"photons": "{} photons per pixel"}
@@ -178,7 +178,7 @@ class UnderexposureFixedWindow(Perturbation):
     presets = ("quick", "standard")
     family = "exposure"
     version = 6
-    revision = 1
+    revision = 2
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (0.80, 0.65, 0.50, 0.35, 0.25))
     units: ClassVar = {"dose": "{} of the exposure"}
@@ -215,6 +215,7 @@ class OverexposureFixedWindow(TissueCurve):
     display = "overexposure in a fixed window"
     family = "exposure"
     version = 5
+    revision = 1
     source = "t -> t - ln(dose) on a fixed display window of 3.0 in attenuation"
     levels = tuple({"dose": dose} for dose in (1.25, 1.6, 2.0, 3.0, 4.0))
     units: ClassVar = {"dose": "{} times the exposure"}
@@ -245,6 +246,7 @@ class TubeVoltage(Perturbation):
     name = "tube_voltage"
     family = "exposure"
     version = 3
+    revision = 1
     source = "attenuation coefficients of NIST XCOM / xraylib, 45 to 70 keV"
     levels = tuple({"kev": kev} for kev in (50.0, 55.0, 60.0, 65.0, 70.0))
     units: ClassVar = {"kev": "{} keV effective"}
@@ -299,7 +301,7 @@ class ElectronicNoise(Perturbation):
     native = "photons are counted pixel by pixel, and what black and white cut off of them does not average out"
     family = "exposure"
     version = 4
-    revision = 1
+    revision = 2
     source = "additive Gaussian read-out noise, independent of the signal"
     levels = tuple({"sigma": sigma, "dose": 0.25} for sigma in (0.3, 0.6, 1.0, 1.5, 2.0))
     units: ClassVar = {"sigma": "read-out noise {} of the photon noise at full exposure", "dose": "{} of the exposure"}
@@ -343,7 +345,7 @@ class BadPortable(Perturbation):
     display = "poor portable film"
     family = "exposure"
     version = 5
-    revision = 1
+    revision = 2
     source = "combination of the models of underexposure and scatter"
     levels = tuple(
         {"dose": dose, "ratio": ratio}

@@ -199,6 +199,7 @@ class BackscatterGhost(Perturbation):
     rank = 1
     family = "grid"
     version = 3
+    revision = 1
     source = "backscatter of portable detectors without lead backing"
     levels = tuple({"amplitude": value} for value in (0.01, 0.02, 0.04, 0.06, 0.10))
     units: ClassVar = {"amplitude": "{} of the intensity nearby"}

@@ -78,7 +78,7 @@ class _WhiteOut(Perturbation):
 
     family = "opacity"
     version = 9
-    revision = 1
+    revision = 2
     source = SOURCE
     levels = levels_of(1.0)
     units: ClassVar = {"extent": "{} of the hemithorax", "water_cm": "{} cm of water in its mean"}

@@ -62,7 +62,7 @@ class DiffuseDoseMatched(Perturbation):
     rank = 1
     family = "control"
     version = 9
-    revision = 1
+    revision = 2
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}
@@ -100,6 +100,7 @@ class ShamOpacity(Perturbation):
     display = "water of a lobar white-out outside the lungs"
     family = "control"
     version = 10
+    revision = 1
     source = SOURCE
     levels = tuple({"extent": extent} for extent in EXTENTS)
     units: ClassVar = {"extent": "sum of a lobar opacity of {} of one hemithorax"}

@@ -51,6 +51,7 @@ class PatientRotation(Perturbation):
     name = "patient_rotation"
     family = "bedside"
     version = 4
+    revision = 1
     source = "radiographic positioning texts: medial clavicles unequally far from the spine"
     levels = tuple({"degrees": degrees} for degrees in (3.0, 6.0, 10.0, 15.0, 20.0))
     units: ClassVar = {"degrees": "{} degrees"}
@@ -168,6 +169,7 @@ class LowInspiration(Perturbation):
     name = "low_inspiration"
     family = "bedside"
     version = 5
+    revision = 1
     source = "radiographic positioning: fewer than eight of ten posterior ribs above the diaphragm"
     levels = tuple({"rise": rise} for rise in (0.03, 0.06, 0.09, 0.13, 0.17))
     units: ClassVar = {"rise": "diaphragm up by {} of the lungs' height"}

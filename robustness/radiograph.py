@@ -24,7 +24,7 @@ from robustness.draws import Draws
 from robustness.filters import gaussian_blur, percentiles, resize
 from robustness.perturbation import PerturbationUndefined
 from robustness.pointwise import affine, exp, in_bytes, log, power
-from robustness.primitives.ordering import places, ranked, taken
+from robustness.primitives.ordering import columns_below, places, ranked, taken
 from robustness.primitives.resampling import averaged
 from robustness.primitives.strips import strips
 from robustness.raw_beam import beam_blocks, blocks_of_changed, in_pixels
@@ -32,6 +32,8 @@ from robustness.raw_beam import beam_blocks, blocks_of_changed, in_pixels
 T0 = 0.9
 DT = 3.0
 GAMMA = (0.8, 1.25)
+TISSUE = 1.0 - 1e-6
+"""Weight from which on a pixel is tissue: that of a kernel that adds up to one but for its last digits."""
 Rows = Callable[[slice], Tensor]
 """What gives those rows of an image (H, W), computed anew each time, to be changed in place."""
 
@@ -156,9 +158,7 @@ class Radiograph:
         film = torch.empty(self.film.shape, dtype=torch.uint8, device=self.film.device)
         for rows in strips(film):
             changed = self.toned(line(rows))
-            if spared and self.weight is not None:
-                torch.lerp(self.film[rows], changed, self.weight[rows], out=changed)
-            in_bytes(changed, out=film[rows])
+            in_bytes(self._spared(changed, rows) if spared else changed, out=film[rows])
         return film
 
     def on_tissue(self, changed: Tensor) -> Tensor:
@@ -166,7 +166,24 @@ class Radiograph:
 
         The changed film may be overwritten.
         """
-        return changed if self.weight is None else torch.lerp(self.film, changed, self.weight, out=changed)
+        for rows in strips(changed):
+            self._spared(changed[rows], rows)
+        return changed
+
+    def _spared(self, changed: Tensor, rows: slice) -> Tensor:
+        """As `on_tissue`, of those rows of the film, one of `strips`; in place."""
+        if self.weight is not None:
+            for columns in self._beside_tissue[rows.start]:
+                part = changed[:, columns]
+                torch.lerp(self.film[rows, columns], part, self.weight[rows, columns], out=part)
+        return changed
+
+    @cached_property
+    def _beside_tissue(self) -> dict[int, list[slice]]:
+        """By the first row of a strip the columns in which not all is tissue, near ones together."""
+        if self.weight is None:
+            return {}
+        return {rows.start: columns_below(self.weight[rows], TISSUE) for rows in strips(self.weight)}
 
     def display_auto(self, intensity: Rows, *, spared: bool = True) -> Tensor:
         """Display in 8 bit as a digital system does: its window is fitted to the histogram, whatever the exposure was.
@@ -257,7 +274,7 @@ def _weight(blocks: Tensor | None, film: Tensor) -> Tensor | None:
     if blocks is None:
         return None
     small = gaussian_blur((~blocks).view(torch.uint8).float(), 0.86)
-    small = small.mul_(2.0).sub_(1.0).clamp_min_(0.0)
+    small = small.mul_(2.0).sub_(1.0).clamp_(0.0, 1.0)
     return resize(small, 2 * len(blocks), 2 * blocks.shape[1])[: film.shape[0], : film.shape[1]].contiguous()
 
 

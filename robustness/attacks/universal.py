@@ -169,7 +169,7 @@ def _folds(groups: Sequence[str], folds: int) -> dict[str, int]:
     """Patient -> fold, in an order that has nothing to do with their names or numbers."""
     distinct = sorted({str(group) for group in groups}, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
     if folds < 2 or len(distinct) < folds:
-        raise AttackError(f"{len(distinct)} patients in {folds} folds; expected 2 folds or more, and a patient in each")
+        raise AttackError(f"patients: {len(distinct)}, folds: {folds}; expected 2 folds or more, and a patient in each")
     return {group: at % folds for at, group in enumerate(distinct)}
 
 

@@ -61,6 +61,27 @@ def places(mask: Tensor) -> Tensor:
     return mask.reshape(-1).nonzero()[:, 0]
 
 
+def least(image: Tensor) -> float:
+    """Least value of an image (H, W), which may be a part of a larger one."""
+    return cv2.minMaxLoc(image.numpy())[0] if image.is_cpu else float(image.amin())
+
+
+def columns_below(image: Tensor, bound: float, near: int = 32) -> list[slice]:
+    """Columns of an image (H, W) in which something is below a bound, with what else lies between near ones.
+
+    Off the CPU, where it takes longer to look than to work on them, all.
+    """
+    if not image.is_cpu:
+        return [slice(0, image.shape[1])]
+    found: list[slice] = []
+    for place in np.flatnonzero(cv2.reduce(image.numpy(), 0, cv2.REDUCE_MIN) < bound).tolist():
+        if found and place - found[-1].stop <= near:
+            found[-1] = slice(found[-1].start, place + 1)
+        else:
+            found.append(slice(place, place + 1))
+    return found
+
+
 def total(image: Tensor) -> float:
     """Sum of all values, the same on any number of threads."""
     return float(cv2.sumElems(image.numpy())[0]) if image.is_cpu else float(image.sum(dtype=torch.float64))

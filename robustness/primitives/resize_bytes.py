@@ -129,7 +129,8 @@ def four_at_once(
         quarter = -(-width // 4)
         beside = continued(grey, 0, 4 * quarter - width).contiguous().reshape(len(grey), quarter, 4)
         found = _along(beside.permute(2, 0, 1), (height, quarter), how)
-        grey = found.permute(1, 2, 0).reshape(height, 4 * quarter)[:, :width]
+        beside = torch.from_numpy(cv2.merge(tuple(found[:, rows].numpy())))
+        return beside.reshape(-1, 4 * quarter)[:, :width]
     return grey[rows]
 
 

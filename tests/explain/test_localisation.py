@@ -132,7 +132,7 @@ def test_broken_maps_and_empty_masks_are_left_out_and_counted():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="no mask for 1 films: f1"):
+    with pytest.raises(ValueError, match="films without a mask, 1 in all: f1"):
         localise(as_maps(np.zeros((2, 3, 3))), {"f0": MASK})
     with pytest.raises(ValueError, match="do not fit"):
         localise(as_maps(np.zeros((2, 3, 3))), np.zeros((3, 3, 3)))

@@ -190,3 +190,18 @@ def test_a_film_of_several_strips_is_warped_as_one(width):
     bent = columns + 5.0 * torch.sin(columns / 40.0)
     whole = resampling.sampled(film, rows + 299.5, bent + (width - 1) / 2.0, "border")
     assert torch.equal(warp(film, rows, bent), whole)
+
+
+def test_columns_with_something_below_a_bound_are_found_near_ones_together():
+    image = torch.ones(7, 300)
+    image[3, 10], image[0, 30], image[6, 200], image[2, 299] = 0.5, 0.0, 0.9, 0.2
+    assert ordering.columns_below(image, 0.8) == [slice(10, 31), slice(299, 300)]
+    assert ordering.columns_below(image, 0.8, near=5) == [slice(10, 11), slice(30, 31), slice(299, 300)]
+    assert ordering.columns_below(image, 0.0) == []
+    with Elsewhere():
+        assert ordering.columns_below(sent(image), 0.8) == [slice(0, 300)]
+
+
+def test_the_least_value_of_a_part_is_found_wherever_it_lies():
+    image = torch.rand(40, 50, generator=torch.Generator().manual_seed(0))
+    assert ordering.least(image[3:9, 5:31]) == float(image[3:9, 5:31].min())

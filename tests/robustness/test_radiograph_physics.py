@@ -341,3 +341,16 @@ def test_pointwise_functions_are_right_to_a_hundredth_of_a_grey_level(exponent):
 
 def test_resize_keeps_the_mean(films):
     assert float(resize(films[0][0], 40, 55).mean()) == pytest.approx(float(films[0][0].mean()), abs=0.01)
+
+
+def test_merging_beside_tissue_alone_is_merging_everywhere():
+    """Beam on both sides and in a corner; more rows than one strip holds."""
+    film = torch.rand(700, 900, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.3
+    film[:, :60], film[:, 850:], film[650:, 400:450] = 0.0, 0.0, 0.0
+    radiograph, changed = Radiograph.of(film, Draws("beside", "a", 0)), 1.0 - film
+    whole = torch.lerp(film, changed, radiograph.weight)
+    found = radiograph.on_tissue(changed.clone())
+    assert float((found - whole).abs().max()) < 1e-5
+    assert torch.equal(found[:, :50], film[:, :50])
+    tissue = slice(10, 300), slice(100, 800)
+    assert torch.equal(found[tissue], changed[tissue])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from suites.harness import statistics
+from suites.harness.counts import counted
 from suites.harness.errors import NotEvaluable
 from suites.harness.formatting.wording import p_equals
 from suites.harness.predictions.answers import Answers
@@ -69,11 +70,12 @@ class Pair:
         if found is None or found.settled == (self.mcnemar < 1 - LEVEL):
             return ""
         says = ("leaves out 0", "does not show one") if found.settled else ("holds 0", "shows a difference")
+        alone, patients = counted(self.only_first + self.only_second, "film"), counted(self.patients, "patient")
         return (
             f"The interval of the difference in accuracy {says[0]}, McNemar's test {says[1]} "
-            f"({p_equals(self.mcnemar)}): the test counts the {self.only_first + self.only_second} films that one "
+            f"({p_equals(self.mcnemar)}): the test counts the {alone} that one "
             "subject alone calls right as independent and in whole films, so it errs towards no difference; the "
-            f"interval resamples the {self.patients} patients. Tested over patients, {p_equals(self.sign_flip)}. What "
+            f"interval resamples the {patients}. Tested over patients, {p_equals(self.sign_flip)}. What "
             "only one of them shows is not settled."
         )
 

@@ -28,7 +28,7 @@ from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.cohorts.film_disk_cache import remembering
 from suites.harness.cohorts.quoting import listed
 from suites.harness.cohorts.texts import among, texts_of
-from suites.harness.errors import NotEvaluable
+from suites.harness.errors import NotEvaluable, one_line
 from suites.harness.latest import Latest
 from suites.harness.predictions.conditions import CLEAN, Condition, shown
 from suites.harness.predictions.dispatching import THIS_PROCESS, Workers
@@ -39,6 +39,8 @@ from suites.harness.progress import Progress
 from suites.harness.statistics import Floats, Integers, Resamples, Sampled
 from suites.harness.subjects.subject import Subject
 
+SCORES = ("accuracy", "balanced_accuracy", "false_positive_rate", "confident_share", "mean_confidence")
+"""Names of scores that are no class's own."""
 CONFIDENT = 0.9
 CALLS_BYTES = 2**21
 """Of calls that are remembered, and as many of whether they are right: of 2,000 films under 128 conditions."""
@@ -337,4 +339,11 @@ class Answers:
         name = own_name(measure.removeprefix("recall_"), self.subject.classes)
         if name in recalls:
             return recalls[name]
-        raise NotEvaluable(f"{measure} cannot be computed on {self.cohort.name} for {self.subject.name}")
+        if measure == "balanced_accuracy":
+            raise NotEvaluable(f"{measure}: none of the films of {self.cohort.name} that count has a label")
+        if measure.startswith("recall_") and name in self.subject.classes:
+            raise NotEvaluable(f"{measure}: none of the films of {self.cohort.name} that count is labelled {name}")
+        raise NotEvaluable(
+            f"{self.subject.name} has no measure {one_line(measure, 60)!r}; there are {', '.join(SCORES)}, and recall_ "
+            f"and called_ before one of its classes ({listed(self.subject.classes)})"
+        )

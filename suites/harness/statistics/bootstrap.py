@@ -188,11 +188,11 @@ class Sampled:
 
     def low_at(self, level: float) -> float:
         """Return the low end of the interval of a level."""
-        return math.nan if self._unbounded else self._low(0.5 * (1 - level))
+        return math.nan if self._unbounded else self._end(0.5 * (1 - level), above=False)
 
     def high_at(self, level: float) -> float:
         """Return the high end of the interval of a level."""
-        return math.nan if self._unbounded else self._high(0.5 * (1 - level))
+        return math.nan if self._unbounded else self._end(0.5 * (1 - level), above=True)
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of the hypothesis that the true value does not exceed the margin."""
@@ -204,39 +204,30 @@ class Sampled:
         margin -= self.coarse
         return self._p(margin - self.estimate, margin, above=False)
 
-    def _low(self, tail: float) -> float:
-        """Return the low end that the truth lies below with a chance of `tail`."""
+    def _end(self, tail: float, *, above: bool) -> float:
+        """Return the high end, or the low one, that the truth lies beyond with a chance of `tail`."""
+        sign, bound, farther = (1, self.bounds[1], max) if above else (-1, self.bounds[0], min)
         if self._of_one:
-            return self.bounds[0]
+            return bound
+        level = 1 - 2 * tail
         if self.apart is not None:
-            (after, before), level = self.apart, 1 - 2 * tail
-            low = self.estimate - math.hypot(
-                after.estimate - after.low_at(level), before.high_at(level) - before.estimate
-            )
+            after, before = self.apart
+            end = self.estimate + sign * math.hypot(after.off(level, above=above), before.off(level, above=not above))
         else:
-            low = self.estimate if self.degenerate else min(self.estimate, self._accelerated.end(tail))
-            low = min(low, self.estimate - self._room(tail, above=False)) - self.coarse
+            end = self.estimate
+            if not self.degenerate:
+                end = farther(end, self._accelerated.end(1 - tail if above else tail))
+            end = farther(end, self.estimate + sign * self._room(tail, above=above)) + sign * self.coarse
             if self._thin:
-                below = (one.estimate - one.low_at(1 - 2 * tail) for one in self.of)
-                low = min(low, self.estimate - math.hypot(*below) / len(self.of))
-        return max(low, self.bounds[0]) if math.isfinite(self.estimate) else low
+                off = math.hypot(*(one.off(level, above=above) for one in self.of)) / len(self.of)
+                end = farther(end, self.estimate + sign * off)
+        if not math.isfinite(self.estimate):
+            return end
+        return min(end, bound) if above else max(end, bound)
 
-    def _high(self, tail: float) -> float:
-        """Return the high end, as `_low`."""
-        if self._of_one:
-            return self.bounds[1]
-        if self.apart is not None:
-            (after, before), level = self.apart, 1 - 2 * tail
-            high = self.estimate + math.hypot(
-                after.high_at(level) - after.estimate, before.estimate - before.low_at(level)
-            )
-        else:
-            high = self.estimate if self.degenerate else max(self.estimate, self._accelerated.end(1 - tail))
-            high = max(high, self.estimate + self._room(tail, above=True)) + self.coarse
-            if self._thin:
-                above = (one.high_at(1 - 2 * tail) - one.estimate for one in self.of)
-                high = max(high, self.estimate + math.hypot(*above) / len(self.of))
-        return min(high, self.bounds[1]) if math.isfinite(self.estimate) else high
+    def off(self, level: float, *, above: bool) -> float:
+        """Return how far an end of the interval of a level lies from the estimate."""
+        return self.high_at(level) - self.estimate if above else self.estimate - self.low_at(level)
 
     def _room(self, tail: float, *, above: bool) -> float:
         """Return how far the exact bound reaches, to either side, where events are rare; 0 where they are not."""
@@ -268,7 +259,7 @@ class Sampled:
 
         def clears(log_tail: float) -> bool:
             tail = math.exp(log_tail)
-            return self._low(tail) > margin if above else self._high(tail) < margin
+            return self._end(tail, above=False) > margin if above else self._end(tail, above=True) < margin
 
         if not clears(most):
             return 1.0

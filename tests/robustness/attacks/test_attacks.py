@@ -208,7 +208,7 @@ def test_universal_pattern_does_not_depend_on_the_order(toys, films) -> None:
 
 def test_universal_needs_patients_and_gradients(toys, films) -> None:
     pixels, labels = films(4, 3)
-    with pytest.raises(AttackError, match="1 patients in 2 folds"):
+    with pytest.raises(AttackError, match="patients: 1, folds: 2;"):
         universal_films(toys[3], pixels, labels, list("abcd"), ["p"] * 4)
     with pytest.raises(NotDifferentiable):
         universal_films(toys[3].forward, pixels, labels, list("abcd"), list("pqrs"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from suites.harness.claims_table import load_claims
+from suites.harness.errors import NotEvaluable
 from suites.harness.evaluation import Evaluation
 from suites.harness.predictions.conditions import parse
 from suites.harness.report.write import _look
@@ -53,3 +54,17 @@ def test_what_is_done_to_a_film_is_not_done_to_the_next_look(looked):
     assert np.array_equal(answers.film(image).pixels, fresh.film(image).pixels)
     for text in STRESS:
         assert np.array_equal(answers.under(image, parse(text)), fresh.under(image, parse(text)))
+
+
+def test_a_score_that_cannot_be_told_says_why(looked):
+    answers, _ = looked
+    first, *_ = answers.subject.classes
+    others = answers.labels != 0
+    with pytest.raises(NotEvaluable, match=f"recall_{first}: none of the films of .* that count is labelled {first}$"):
+        answers.score(f"recall_{first}", "clean", others)
+    with pytest.raises(NotEvaluable, match=r"balanced_accuracy: none of the films of .* that count has a label"):
+        answers.score("balanced_accuracy", "clean", np.zeros(len(others), dtype=bool))
+    with pytest.raises(
+        NotEvaluable, match=r"no measure 'recall_measles'; there are accuracy, .*, and recall_ and called_"
+    ):
+        answers.score("recall_measles", "clean")

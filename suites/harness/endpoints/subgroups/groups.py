@@ -182,8 +182,9 @@ def _groups_among(values: Mapping[str, Values], owner: npt.NDArray[np.int64], ke
     alike = [name for name in ATTRIBUTES if len(set(values[name][keep]) - {""}) == 1]
     several = [name for name in ATTRIBUTES if name not in {*unrecorded, *alike}]
     if not several:
-        same = f"; of one kind are all by {', '.join(alike)}" if alike else ""
-        raise NotEvaluable(f"nothing is recorded that tells groups apart (no {_or(unrecorded)}{same})")
+        told = [f"no {_or(unrecorded)} is recorded"] if unrecorded else []
+        told += [f"all films have the same {_or(alike).replace(' or ', ' and ')}"] if alike else []
+        raise NotEvaluable(f"nothing tells groups of these films apart: {', and '.join(told)}")
     shown, hidden, hidden_films, hidden_pairs = [], 0, 0, 0
     seen: set[bytes] = set()
     for attributes in (*((name,) for name in several), *combinations(several, 2)):

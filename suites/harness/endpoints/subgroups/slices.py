@@ -32,6 +32,8 @@ from suites.harness.predictions.conditions import CLEAN
 from suites.harness.predictions.evidence import Evidence
 from suites.harness.statistics import difference
 
+INFANT = 2
+"""Years of age below which limits are told in months."""
 DEPTH = 2
 """Conditions that a slice has: what takes more to say is found by chance more often than not."""
 LEAST = 0.15
@@ -153,7 +155,7 @@ def _found(
 
 
 def _rule(tree: DecisionTreeRegressor, leaf: int, names: list[str]) -> str:
-    """Return the conditions on the way to a leaf, the narrowest of a kind: `age above 64.5 and not sex male`."""
+    """Return the conditions on the way to a leaf, the narrowest of a kind: `age above 64 and not sex male`."""
     nodes, told = tree.tree_, dict[tuple[str, bool], str]()
     parent = {
         child: at for at in range(nodes.node_count) for child in (nodes.children_left[at], nodes.children_right[at])
@@ -169,10 +171,23 @@ def _rule(tree: DecisionTreeRegressor, leaf: int, names: list[str]) -> str:
         named = " " in name and limit == 0.5
         told.setdefault(  # from the leaf up: what is nearer to it is narrower
             (name, lower),
-            f"{'not ' if lower else ''}{name}" if named else f"{name} {'up to' if lower else 'above'} {number(limit)}",
+            f"{'not ' if lower else ''}{name}"
+            if named
+            else f"{name} {'up to' if lower else 'above'} {_limit(name, limit)}",
         )
         at = above
     return " and ".join(reversed(told.values()))
+
+
+def _limit(name: str, limit: float) -> str:
+    """Return a limit as people read it: an age of 64.5 as 64 (whole years, as they are told), of an infant in months.
+
+    >>> _limit("age", 64.5), _limit("age", 0.71), _limit("sharpness", 0.5)
+    ('64', '8 months', '0.500')
+    """
+    if name != "age":
+        return number(limit)
+    return f"{math.floor(limit)}" if limit >= INFANT else f"{math.floor(12 * limit)} months"
 
 
 def _table(wrong: npt.NDArray[np.float64], inside: Films, halves: dict[str, Films], answers: Answers) -> pd.DataFrame:

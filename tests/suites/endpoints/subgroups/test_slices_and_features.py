@@ -62,8 +62,8 @@ def test_a_rule_says_each_limit_once_the_narrowest():
     age = np.arange(100.0)
     tree = DecisionTreeRegressor(max_depth=3, min_samples_leaf=5).fit(age[:, None], (age < 10) + 0.3 * (age < 40))
     youngest, middle = (_rule(tree, int(tree.apply([[value]])[0]), ["age"]) for value in (3.0, 25.0))
-    assert youngest == "age up to 9.500"
-    assert middle == "age above 9.500 and age up to 39.5"
+    assert youngest == "age up to 9"
+    assert middle == "age above 9 and age up to 39"
 
 
 def test_a_subject_without_wrong_calls_has_no_slice(tmp_path):
