@@ -122,7 +122,7 @@ def _split_cells(start: FloatArray, total: FloatArray, bins: int) -> IntArray:
     longer = np.floor(total - size * bins)  # so many bins hold one film more
     beyond = start - longer * (size + 1)
     cells = np.where(beyond < 0, start // (size + 1), longer + beyond // np.maximum(size, 1))
-    return np.clip(cells, 0, bins - 1).astype(np.int64)
+    return np.asarray(np.clip(cells, 0, bins - 1), dtype=np.int64)
 
 
 CELLS: dict[str, Callable[[FloatArray, int], IntArray]] = {
