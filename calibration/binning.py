@@ -104,15 +104,25 @@ def _sum_array_split(confidence: FloatArray, outcome: FloatArray, weights: Float
     order = np.argsort(confidence, kind="stable")
     ordered = weights[order]
     total = ordered.sum(axis=0)
-    size = np.floor(total / bins)
-    longer = np.floor(total - size * bins)  # so many bins hold one film more
     start = np.cumsum(ordered, axis=0) - ordered
-    beyond = start - longer * (size + 1)
-    cells = np.where(beyond < 0, start // (size + 1), longer + beyond // np.maximum(size, 1))
-    key = (np.clip(cells, 0, bins - 1) * total.size + np.arange(total.size)).astype(np.int64).ravel()
+    if (total == total[0]).all() and (start == (whole := start.astype(np.int64))).all():
+        # As many films every time, as in samples of other outcomes: a few whole numbers name all places.
+        cells = _split_cells(np.arange(int(total[0]) + 1.0)[:, None], total[:1], bins)[whole, 0]
+    else:
+        cells = _split_cells(start, total, bins)
+    key = (cells * total.size + np.arange(total.size)).ravel()
     values = (ordered, ordered * confidence[order, None], ordered * outcome[order, None])
     sums = [np.bincount(key, v.ravel(), minlength=bins * total.size).reshape(bins, total.size) for v in values]
     return Bins(*np.array(sums, dtype=np.float64))
+
+
+def _split_cells(start: FloatArray, total: FloatArray, bins: int) -> IntArray:
+    """Return the bin of films before which so much of a total (B,) lies, both (m, B)."""
+    size = np.floor(total / bins)
+    longer = np.floor(total - size * bins)  # so many bins hold one film more
+    beyond = start - longer * (size + 1)
+    cells = np.where(beyond < 0, start // (size + 1), longer + beyond // np.maximum(size, 1))
+    return np.asarray(np.clip(cells, 0, bins - 1), dtype=np.int64)
 
 
 CELLS: dict[str, Callable[[FloatArray, int], IntArray]] = {

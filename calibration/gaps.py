@@ -92,11 +92,21 @@ class Gaps:
 
 @dataclass(frozen=True)
 class Samples:
-    """Errors of samples, and sums of their gaps by the sign of the true ones, both (draws,); `tie` apart is equal."""
+    """Samples of a candidate: their gaps (m, draws), and the true ones (m, 1); errors `tie` apart are equal."""
 
-    errors: FloatArray
-    signed: FloatArray
+    gaps: FloatArray
+    true: FloatArray
     tie: float
+
+    @cached_property
+    def errors(self) -> FloatArray:
+        """(draws,)."""
+        return np.asarray(np.abs(self.gaps).sum(axis=0))
+
+    @cached_property
+    def signed(self) -> FloatArray:
+        """(draws,) sums of the gaps by the sign of the true ones; looked at for few candidates."""
+        return np.asarray((np.sign(self.true) * self.gaps).sum(axis=0))
 
     def at_most(self, error: float) -> float:
         """Share of samples with no more than this error."""
@@ -151,10 +161,12 @@ class Candidates:
     def drawn(self, e: float) -> Samples:
         """Return the samples of a candidate."""
         gaps = self.seen.gaps_of(self._chances(e) - self.seen.confidence)[:, None]
-        samples = gaps + self.wider * self.noise(e)
+        samples = self.noise(e)
+        samples *= self.wider
+        samples += gaps
         # Errors lie on a lattice that `wider` moves: half a film decides what is as extreme as the one seen.
         tie = 0.501 * self.wider * self.seen.share
-        return Samples(np.abs(samples).sum(axis=0), (np.sign(gaps) * samples).sum(axis=0), tie)
+        return Samples(samples, gaps, tie)
 
     def noise(self, e: float) -> FloatArray:
         """Return (m in all, draws) gaps of samples minus the true gaps."""

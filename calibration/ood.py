@@ -33,7 +33,9 @@ def auroc(scores: ArrayLike, outside: ArrayLike, *, weights: Weights | None = No
     """
     score, mark = _checked(scores, outside)
 
-    return over_thresholds(score, mark, weights, _area, orders=orders, turns=True)
+    return over_thresholds(
+        score, mark, weights, _area, orders=orders, of_steps=lambda false, true: _of_steps(false, true)[0]
+    )
 
 
 def aupr(scores: ArrayLike, outside: ArrayLike, *, weights: Weights | None = None, orders: bool = False) -> Estimate:
@@ -66,7 +68,12 @@ def fpr_at_tpr(
     score, mark = _checked(scores, outside)
 
     return over_thresholds(
-        score, mark, weights, lambda false, true: _flagged(false, true, tpr), orders=orders, turns=True
+        score,
+        mark,
+        weights,
+        lambda false, true: _flagged(false, true, tpr),
+        orders=orders,
+        of_steps=lambda false, true: _of_steps(false, true, tpr)[1],
     )
 
 
@@ -90,7 +97,9 @@ def auroc_and_fpr(
     def both(false: FloatArray, true: FloatArray) -> FloatArray:
         return np.stack([_area(false, true), _flagged(false, true, tpr)])
 
-    found = over_thresholds(score, checked[0][1], weights, both, orders=orders, turns=True)
+    found = over_thresholds(
+        score, checked[0][1], weights, both, orders=orders, of_steps=lambda false, true: _of_steps(false, true, tpr)
+    )
     return (found[:, 0], found[:, 1]) if np.ndim(scores) == 2 else (found[0], found[1])
 
 
@@ -102,6 +111,21 @@ def _flagged(false: FloatArray, true: FloatArray, tpr: float) -> FloatArray:
     enough = (true >= tpr * true[-1] * (1 - 1e-12)).argmax(axis=0)
     at = false[enough, np.arange(false.shape[1])]
     return _ratio(at, np.where(true[-1] > 0, false[-1], 0.0))
+
+
+def _of_steps(false: FloatArray, true: FloatArray, tpr: float | None = None) -> FloatArray:
+    """Return `_area` and, of a `tpr`, `_flagged`, (1 or 2, B), from what each threshold adds, (t, B) each."""
+    running = np.cumsum(true, axis=0)
+    total, foreign = false.sum(axis=0), running[-1]
+    between = np.multiply(true, -0.5, out=true)
+    between += running
+    between *= false
+    found = [_ratio(between.sum(axis=0), total * foreign)]
+    if tpr is not None:
+        enough = (running >= tpr * foreign * (1 - 1e-12)).argmax(axis=0)
+        at = np.cumsum(false, axis=0, out=between)[enough, np.arange(false.shape[1])]
+        found.append(_ratio(at, np.where(foreign > 0, total, 0.0)))
+    return np.stack(found)
 
 
 def _checked(scores: ArrayLike, outside: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -96,7 +96,7 @@ def over_thresholds(
     estimate: Callable[[FloatArray, FloatArray], FloatArray],
     *,
     orders: bool = False,
-    turns: bool = False,
+    of_steps: Callable[[FloatArray, FloatArray], FloatArray] | None = None,
 ) -> Estimate:
     """Apply an estimator of running sums to every resample.
 
@@ -106,8 +106,8 @@ def over_thresholds(
         weights: see `calibration.validation`.
         estimate: maps the two arrays of `Order.running_sums` to values (..., B).
         orders: with `Rows`, beside the films of a bin as tied also the marked first, and last: values (..., 3, B).
-        turns: whether the estimate is the same where sums are taken only where the order turns from films of one kind
-            to those of the other.
+        of_steps: the same from what each threshold adds to the sums, for an estimate that is the same where they are
+            taken only where the order turns from films of one kind to those of the other; may change its arrays.
 
     Returns:
         As `calibration.validation.over_resamples`.
@@ -116,12 +116,11 @@ def over_thresholds(
         return np.stack([over_thresholds(one, marked, weights, estimate, orders=orders) for one in scores])
     if not (isinstance(weights, Rows) and weights.binned):
         ordered = [Order.of(one, marked) for one in np.atleast_2d(scores)]
-        added = [one.alternating() for one in ordered] if turns else []
+        added = [one.alternating() for one in ordered] if of_steps else []
 
         def of_resamples(w: FloatArray) -> FloatArray:
-            if turns:
-                sums = [np.cumsum((one @ w).reshape(2, -1, w.shape[1]), axis=1) for one in added]
-                values = [estimate(unmarked, of_marked) for unmarked, of_marked in sums]
+            if of_steps:
+                values = [of_steps(*(one @ w).reshape(2, -1, w.shape[1])) for one in added]
             else:
                 values = [estimate(*one.running_sums(w)) for one in ordered]
             return np.stack(values) if scores.ndim == 2 else values[0]

@@ -143,14 +143,20 @@ def _crossing(odds: FloatArray, outcome: FloatArray, weights: FloatArray, start:
     low = np.full(total.size, -float(odds.max()) - ends)
     high = np.full(total.size, -float(odds.min()) + ends)
     a = np.clip(start, low, high)
-    for _ in range(HALVINGS):
-        p = _expit(a + odds[:, None])
-        weighed = weights * p
-        score = events - weighed.sum(axis=0)
+    for step in range(HALVINGS):
+        if not step:  # all begin at one number: the first step is two products
+            p = _expit(a[0] + odds)
+            expected, bend = np.stack([p, p * (1 - p)]) @ weights
+        else:
+            p = _expit(a + odds[:, None])
+            weighed = weights * p
+            expected = weighed.sum(axis=0)
+            weighed *= np.subtract(1.0, p, out=p)
+            bend = weighed.sum(axis=0)
+        score = events - expected
         low, high = np.where(score >= 0, a, low), np.where(score <= 0, a, high)
-        weighed *= np.subtract(1.0, p, out=p)
         with np.errstate(divide="ignore", invalid="ignore"):
-            newton = a + score / weighed.sum(axis=0)
+            newton = a + score / bend
         inside = (newton > low) & (newton < high)
         a, before = np.where(inside, newton, (low + high) / 2), a
         # After a step of Newton the error is about the square of the step.

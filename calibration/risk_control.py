@@ -99,10 +99,10 @@ def missed_share(claimed: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | 
     share = np.where(shows, (there * (1 - said)).sum(axis=1) / np.maximum(there.sum(axis=1), 1), 0.0)
 
     def mean(w: FloatArray) -> FloatArray:
-        total = shows @ w
-        return np.asarray(share @ w / np.where(total > 0, total, np.nan))
+        missed, total = np.stack([share, shows]) @ w
+        return np.asarray(missed / np.where(total > 0, total, np.nan))
 
-    return over_resamples(weights, len(said), mean)
+    return over_resamples(weights, len(said), mean, products=True)
 
 
 def _checked(

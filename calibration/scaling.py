@@ -97,7 +97,7 @@ def temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | No
             found[far] = zero(w[:, far], 0, len(RUNGS))
         return found
 
-    return over_resamples(weights, y.size, of_resamples)
+    return over_resamples(weights, y.size, of_resamples, products=True)
 
 
 def _optimum(z: FloatArray, y: IntArray, w: FloatArray) -> float:

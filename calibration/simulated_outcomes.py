@@ -136,7 +136,8 @@ class Luck:
             return cls(own, None, patients, np.zeros(0, np.bool_), own.bucket)
         shared, uniform = (_shared if keeps else _shared.__wrapped__)(films, count, draws, seed)
         together = uniform < math.sqrt(within)
-        bucket = np.where(together, shared.bucket[patients], own.bucket)
+        # Bit by bit: `where` takes twenty times as long on bytes.
+        bucket = own.bucket ^ ((own.bucket ^ shared.bucket[patients]) & -together.view(np.uint8))
         return cls(own, shared, patients, together.ravel(), bucket)
 
     @property

@@ -11,6 +11,8 @@ cosines of its confidence, and all resamples are smoothed by two matrix products
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -75,13 +77,21 @@ def _waves(confidence: FloatArray, outcome: FloatArray) -> tuple[FloatArray, Flo
     return *_cosines(confidence, outcome, max(bandwidth / 2, 4 * FINEST)), bandwidth
 
 
+@lru_cache(maxsize=4)
+def _of_points(modes: int, points: int) -> FloatArray:
+    """Return the cosines (points, modes) at the midpoints of as many parts of [0, 1]."""
+    found = np.cos(np.pi * np.outer((np.arange(points) + 0.5) / points, np.arange(modes)))
+    found.flags.writeable = False
+    return found
+
+
 def _cosines(confidence: FloatArray, outcome: FloatArray, finest: float) -> tuple[FloatArray, FloatArray]:
     modes = int(np.ceil(4.5 / (np.pi * finest)))  # the first wave left out is damped to exp(-4.5^2 / 2) = 4e-5
     k = np.arange(modes)
     points = 4 * modes  # midpoints of the integral of an absolute value: half of these leave 3e-5 between two grids
     films = np.cos(np.pi * np.outer(k, confidence)) * (outcome - confidence)
     films[1:] *= 2.0
-    return films, np.cos(np.pi * np.outer((np.arange(points) + 0.5) / points, k))
+    return films, _of_points(modes, points)
 
 
 def _fixpoint(films: FloatArray, points: FloatArray, guess: float, share: FloatArray) -> FloatArray:

@@ -155,13 +155,17 @@ def checked_groups(groups: ArrayLike | None, films: int) -> IntArray:
     return np.unique(g, return_inverse=True)[1].astype(np.int64).reshape(films)
 
 
-def over_resamples(weights: Weights | None, films: int, estimate: Callable[[FloatArray], FloatArray]) -> Estimate:
+def over_resamples(
+    weights: Weights | None, films: int, estimate: Callable[[FloatArray], FloatArray], *, products: bool = False
+) -> Estimate:
     """Apply an estimator to every resample: weights are checked, transposed and blocked here, results shaped.
 
     Args:
         weights: None, (films,), (B, films) or rows of these, see above.
         films: number of films.
         estimate: maps weights (films, b), one column per resample, to values (..., b), each from its own column alone.
+        products: whether it multiplies a few rows with the weights and makes nothing of their size: it then has all
+            columns at once, and nothing is copied.
 
     Returns:
         values[..., 0] (a float if that is one number) for None and (films,) weights, else values (..., B).
@@ -170,12 +174,16 @@ def over_resamples(weights: Weights | None, films: int, estimate: Callable[[Floa
         WeightError: wrong shape, negative or not finite, or a resample in which nothing has weight.
     """
     if isinstance(weights, Rows):
-        return np.concatenate([over_resamples(block, films, estimate) for block in weights.blocks()], axis=-1)
+        parts = [over_resamples(block, films, estimate, products=products) for block in weights.blocks()]
+        return np.concatenate(parts, axis=-1)
     single = weights is None or np.ndim(weights) == 1
     columns = checked_weights(np.ones(films) if weights is None else weights, films)
-    width = max(1, BLOCK // films)
-    blocks = (np.ascontiguousarray(columns[:, at : at + width]) for at in range(0, columns.shape[1], width))
-    values = np.concatenate([np.asarray(estimate(block)) for block in blocks], axis=-1)
+    if products:
+        values = np.asarray(estimate(columns))
+    else:
+        width = max(1, BLOCK // films)
+        blocks = (np.ascontiguousarray(columns[:, at : at + width]) for at in range(0, columns.shape[1], width))
+        values = np.concatenate([np.asarray(estimate(block)) for block in blocks], axis=-1)
     if not single:
         return values
     return float(values[0]) if values.ndim == 1 else values[..., 0]

@@ -23,6 +23,11 @@ recalibrations were fitted by Newton's method, on a machine with a load of 4 to 
     Subgroups                                                 9.5  (10.7)   204
     all                                                      59.4  (84.6)   about 420
 
+Of Uncertainty that was before resamples of an intercept took their first step together, bytes of simulated outcomes
+were mixed bit by bit and an AUROC was added up from the steps of its order. Side by side in the same minutes, on a
+machine shared with others (a load of 4 to 8), the row took 57.4 s of a core before that and 50.2 s since, and 56.7 and
+51.6 s another time; it was not measured anew on a quiet one.
+
 Wanted: 30 seconds on two cores. Uncertainty is what remains: of each finding five recalibrations fitted out of fold,
 each with an interval by inversion of a test (eleven intervals, .1 s each, are two fifths of the row), null bands, and
 one temperature under each of its shifts, all on 2,000 resamples. Judging findings in two threads gains a tenth: what

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from calibration import error, measures, netcal_beside, regression, scoring, selective, smooth
+from calibration.binning import sort_into_bins
 from calibration.ood import aupr, auroc, fpr_at_tpr
 from calibration.validation import checked_probabilities, softmax
 
@@ -230,3 +231,17 @@ def test_many_resamples_are_the_same_as_one_by_one(name, drawn, bootstrap):
     together = ESTIMATORS[name](z, y, groups, weights)
     for row in (0, 700, 1499):
         assert together[row] == pytest.approx(ESTIMATORS[name](z, y, groups, weights[row]), abs=1e-5)
+
+
+def test_split_films_lie_in_the_same_bins_whatever_else_is_resampled():
+    """Samples of as many films each share their places; beside one of more films every place is found by itself."""
+    rng = np.random.default_rng(3)
+    confidence = np.repeat(np.round(rng.random(41), 1), 2)
+    drawn = rng.integers(0, 2, (41, 30))
+    weights = np.stack([drawn == 0, drawn == 1], axis=1).reshape(82, 30).astype(np.float64)
+    outcome = np.tile([0.0, 1.0], 41)
+    alike = sort_into_bins(confidence, outcome, weights, 7, "array-split")
+    beside = sort_into_bins(confidence, outcome, np.column_stack([weights, np.ones(82)]), 7, "array-split")
+    for part in ("weight", "confidence", "outcome"):
+        np.testing.assert_array_equal(getattr(alike, part), getattr(beside, part)[:, :-1])
+    assert (alike.weight.max(axis=0) - alike.weight.min(axis=0) == 1).all()  # 41 films in 7 bins

@@ -57,8 +57,16 @@ def selective(evidence: Evidence, claim: Claim) -> Result:
         raise NotEvaluable("every film is called right, or every film wrong: abstention has nothing to sort")
     uncertainty_by = {name: score(films.logits) for name, score in logit_scores(films.logits).items()}
 
+    found: list[tuple[FloatArray, Weights | None, abstention.Selective]] = []  # three numbers of one pass
+
     def part(name: str, uncertainty: FloatArray, weights: Weights | None = None, *, orders: bool = False) -> object:
-        return getattr(abstention.selective(uncertainty, wrong, risk=risk, weights=weights, orders=orders), name)
+        for score, rows, known in found:
+            if score is uncertainty and rows is weights:
+                return getattr(known, name)
+        one = abstention.selective(uncertainty, wrong, risk=risk, weights=weights, orders=orders)
+        if weights is None or (isinstance(weights, np.ndarray) and not weights.flags.writeable):
+            found.append((uncertainty, weights, one))  # kept as long as the films are; never a block of more weights
+        return getattr(one, name)
 
     first = uncertainty_by["max-softmax"]
     kept = films.sampled(partial(part, "coverage", first), (0.0, 1.0), films.events)  # it jumps: no bins
