@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +30,12 @@ STARTING, IMPORTING = 6.0, 2.5
 """Seconds until a worker measures that must be started, and one that stands but must import what it measures with."""
 
 
+def is_measured_from_answers(claim: Claim) -> bool:
+    """Whether a claim asks for nothing beyond what was predicted."""
+    endpoint = get(claim.endpoint)
+    return (endpoint.about, endpoint.stage) == ("subject", "measuring")
+
+
 @dataclass(kw_only=True)
 class MeasuredRun(PredictedRun):
     """A run that predicts and measures as it is asked, and remembers."""
@@ -37,6 +43,7 @@ class MeasuredRun(PredictedRun):
     _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
     _digests: dict[int, tuple[pd.DataFrame | Mapping[str, str], str]] = field(default_factory=dict, repr=False)
     _found: dict[tuple[str, str], Found] = field(default_factory=dict, repr=False)
+    _seen: set[str] = field(default_factory=set, repr=False)
 
     def measured(self, section: Mapping[str, Sequence[Claim]]) -> dict[tuple[str, str], Result | str]:
         """Return what was found, by subject and id of the claim: a result, or the reason why there is none.
@@ -55,10 +62,7 @@ class MeasuredRun(PredictedRun):
         return results
 
     def _measured_ahead(self, section: Mapping[str, Sequence[Claim]]) -> dict[tuple[str, str], Result | str]:
-        """Have workers measure several findings, for `_measure` to find; return what is measured already.
-
-        As long as they have measured nothing, the first finding tells whether it pays: the others take as long each.
-        """
+        """Have workers measure several findings, for `_measure` to find; return what is measured already."""
         results: dict[tuple[str, str], Result | str] = {}
         if len(section) < 2 or self._ahead is None or self._ahead.deaths >= MOST_DEATHS or not all_is_ours():
             return results
@@ -68,16 +72,9 @@ class MeasuredRun(PredictedRun):
             results[one.subject, claim.id] = self._measure(claim, one.subject)
 
         asked = list(self._new(section))
-        if asked and not self._ahead.sent:
-            began, first = time.perf_counter(), asked[0].subject
-            for one in asked:
-                if one.subject == first:
-                    measure(one)
-            asked = [one for one in asked if one.subject != first]
-            rest = (time.perf_counter() - began) * len({one.subject for one in asked})
-            workers = self._ahead.workers
-            if rest * (1 - 1 / workers.count) <= (IMPORTING if workers.standing else STARTING):
-                return results
+        self._seen |= {one.claim.section for one in asked}
+        if not self._ahead.sent:
+            asked = self._that_pays(asked, measure)
         while asked:
             with self.progress.doing("measuring", f"{asked[0].claim.section}, {len(section)} findings"):
                 found, waiting = self._ahead.measured(asked, self.progress.under_way)
@@ -89,12 +86,33 @@ class MeasuredRun(PredictedRun):
             asked = [one for one in waiting if firsts[one.claim.id] is not one]
         return results
 
+    def _that_pays(self, asked: Sequence[Asked], measure: Callable[[Asked], object]) -> list[Asked]:
+        """Measure one finding after the other until it is known that workers pay; return what is left for them.
+
+        What one takes, but for the first, which takes longer, tells what the others will, and all later sections; these
+        are taken to be known where an earlier run has left anything.
+        """
+        assert self._ahead is not None  # noqa: S101 - asked where there are workers
+        findings = list(dict.fromkeys(one.subject for one in asked))
+        claims = [one for one in self.running if is_measured_from_answers(one)]
+        fresh = not any(kept.earlier for kept in self._kept.values())
+        later = len(findings) * sum(one.section not in self._seen for one in claims) if fresh else 0
+        workers = self._ahead.workers
+        for number, name in enumerate(findings):
+            own, began = [one for one in asked if one.subject == name], time.perf_counter()
+            for one in own:
+                measure(one)
+            asked = [one for one in asked if one.subject != name]
+            rest = (time.perf_counter() - began) / len(own) * (len(asked) + later)
+            if number and rest * (1 - 1 / workers.count) > (IMPORTING if workers.standing else STARTING):
+                return list(asked)
+        return []
+
     def _new(self, section: Mapping[str, Sequence[Claim]]) -> Iterator[Asked]:
         """Yield what nobody has measured yet of what a worker can; what it looks at has been predicted then."""
         for name, claims in section.items():
             for claim in claims:
-                endpoint = get(claim.endpoint)
-                if (endpoint.about, endpoint.stage) != ("subject", "measuring") or not is_ours(claim):
+                if not is_measured_from_answers(claim) or not is_ours(claim):
                     continue
                 try:
                     asked = self._asked_on(claim, name)

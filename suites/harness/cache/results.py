@@ -31,11 +31,15 @@ class KeptResults:
     Args:
         cache: root of the cache.
         key: everything that decides a result besides its claim.
+
+    Attributes:
+        earlier: whether any was kept before.
     """
 
     def __init__(self, cache: Path, key: Mapping[str, object]) -> None:
         self._shards = Shards(cache, "results", key, {"claim": "text", "result": "text"})
         self._known = {str(row["claim"]): str(row["result"]) for row in self._shards.read().to_dict("records")}
+        self.earlier = bool(self._known)
         self._fresh: list[dict[str, str]] = []
 
     def once(self, claim: Claim, measure: Measured) -> Result:
