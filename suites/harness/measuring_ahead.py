@@ -254,24 +254,22 @@ class _Course:
         for one in asked:
             self._todo.setdefault(one.subject, deque()).append((one, frozenset()))
         self._at: dict[object, Asked] = {}
+        self._begun: dict[str, object] = {}
         self.found: dict[tuple[str, str], Found] = {}
         self.waiting_for_passes: list[Asked] = []
 
-    def _free(self) -> list[str]:
-        """Return the findings that no worker is at."""
-        taken = {one.subject for one in self._at.values()}
-        return [name for name, claims in self._todo.items() if claims and name not in taken]
-
     @property
     def left(self) -> int:
-        """How many findings nobody is at."""
-        return len(self._free())
+        """How many findings are to be measured further."""
+        return sum(map(bool, self._todo.values()))
 
     def next(self, worker: object) -> bytes | None:
-        """Return the next claim of a finding that is with this worker, else of one with none, else of any."""
-        owners, free = self._ahead.owners, self._free()
+        """Return the next claim of the finding that a worker is at, else of one that is its own, no one's, or any."""
+        free = [name for name, claims in self._todo.items() if claims and self._begun.get(name, worker) is worker]
+        owners = self._ahead.owners
+        at = [name for name in free if name in self._begun]
         own = [name for name in free if owners.get(name) is worker]
-        names = own or [name for name in free if name not in owners] or free
+        names = at or own or [name for name in free if name not in owners] or free
         if not names:
             return None
         asked, wanted = self._todo[names[0]].popleft()
@@ -286,9 +284,9 @@ class _Course:
         except Exception:  # noqa: BLE001 - code of a user's that no other process can have: all of it stays here
             self._todo.clear()
             return None
-        has |= sent.keys()
+        has.update(sent)
         self._at[worker] = asked
-        owners[asked.subject] = worker
+        self._begun[asked.subject] = owners[asked.subject] = worker
         return data
 
     def back(self, worker: object, value: object) -> None:
@@ -300,12 +298,15 @@ class _Course:
             self._tell(self._said)
         elif isinstance(value, Lacking) and value.passes:
             self.waiting_for_passes.append(asked)
-        elif isinstance(value, Lacking) and all(self._ahead.answers(key) is not None for key in value.answers):
-            self._todo[asked.subject].appendleft((asked, value.answers))
+        elif isinstance(value, Lacking):
+            there = {key for key in value.answers if self._ahead.answers(key) is not None}
+            if there == value.answers and there - self._ahead.sent[worker]:
+                self._todo[asked.subject].appendleft((asked, value.answers))
 
     def lost(self, worker: object) -> None:
         """Leave what a worker was at, over which another might die as well."""
         self._at.pop(worker, None)
         self._ahead.deaths += 1
-        owners = self._ahead.owners
-        self._ahead.owners = {name: owner for name, owner in owners.items() if owner is not worker}
+        for known in (self._begun, self._ahead.owners):
+            for name in [name for name, one in known.items() if one is worker]:
+                del known[name]

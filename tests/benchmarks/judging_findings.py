@@ -74,19 +74,19 @@ def content(row) -> str:
 
 
 def decoded(row) -> Film:
-    return Film(pixels=np.full((8, 8), 0.5, np.float32), content=content(row))
+    return Film(pixels=np.linspace(0.2, 0.8, 40 * 40, dtype=np.float32).reshape(40, 40), content=content(row))
 
 
-def cohort(films: int) -> tuple[Cohort, np.ndarray]:
+def cohort(films: int, findings: tuple[str, ...] = FINDINGS) -> tuple[Cohort, np.ndarray]:
     """Films of half as many patients, and (N, F) which shows which finding."""
     rng = np.random.default_rng(0)
-    there = rng.random((films, len(FINDINGS))) < RARE
+    there = rng.random((films, len(findings))) < RARE[: len(findings)]
     patient = rng.integers(0, max(films // 2, 1), films)
     table = pd.DataFrame({"id": [f"{at:06d}" for at in range(films)], "patient": [f"p{owner}" for owner in patient]})
     table = table.assign(
         file="", label="", view=rng.choice(["PA", "AP"], films), age_group="adult", finding="", split="test",
         sex=rng.choice(["F", "M"], len(patient))[patient], age=rng.uniform(20, 90, len(patient))[patient],
-        **{f"finding:{name}": np.where(there[:, at], "positive", "negative") for at, name in enumerate(FINDINGS)},
+        **{f"finding:{name}": np.where(there[:, at], "positive", "negative") for at, name in enumerate(findings)},
     )  # fmt: skip
     return Cohort(name="made up", spec="made up", table=table, decode=decoded, identify=content), there
 
@@ -95,15 +95,17 @@ def nothing(_films):
     """Stand for a network that nobody asks."""
 
 
-def evaluation(films: int, folder: Path, starts: tuple[str, ...] = ("",), workers: int = 1) -> Evaluation:
+def evaluation(
+    films: int, folder: Path, starts: tuple[str, ...] = ("",), workers: int = 1, findings: tuple[str, ...] = FINDINGS
+) -> Evaluation:
     """A run whose answers are there: each finding's log-odds are normal around +-1, less sure under a condition."""
     claims = [
         claim for claim in load_claims()
         if (one := get(claim.endpoint)).about == "subject" and one.stage == "measuring" and claim.id.startswith(starts)
     ]  # fmt: skip
-    films_of, there = cohort(films)
+    films_of, there = cohort(films, findings)
     whole = Subject(
-        name="fourteen", classes=FINDINGS, heads="sigmoid", respond=nothing,
+        name="fourteen", classes=findings, heads="sigmoid", respond=nothing,
         preprocessing=Preprocessing(name="small", short_side=8, size=8),
         provenance=Provenance(spec="fourteen", format="user", source="made up", sha256="0" * 64),
     )  # fmt: skip
@@ -113,7 +115,7 @@ def evaluation(films: int, folder: Path, starts: tuple[str, ...] = ("",), worker
     clean = rng.normal(np.where(there, 1.0, -1.0), 1.2)
     for condition in run.plan["main"]:
         logits = clean if condition.text == "clean" else 0.9 * clean + rng.normal(0, 0.6, clean.shape)
-        table = pd.DataFrame(logits.astype(np.float32), columns=[f"logit_{at}" for at in range(len(FINDINGS))])
+        table = pd.DataFrame(logits.astype(np.float32), columns=[f"logit_{at}" for at in range(len(findings))])
         tables.append(table.assign(image=films_of.table["id"], condition=condition.text, severity=condition.severity))
     shown = pd.concat(tables, ignore_index=True).assign(subject=whole.name, cohort="made up", undefined="")
     excluded = pd.DataFrame(columns=["cohort", "file", "reason"])
@@ -143,9 +145,13 @@ def judged(run: Evaluation, times: dict[str, float] | None = None) -> tuple[floa
 
 
 def shown(run: Evaluation) -> list[str]:
-    """Everything that was found, as text, without what draws."""
-    found = [(one, one.result and without_pictures(one.result)) for one in run.judgements]
-    return [repr((replace(one, result=None), result)) for one, result in found]
+    """Everything that was found, as text, but for what draws."""
+    found = [(replace(one, result=None), one.result and without_pictures(one.result)) for one in run.judgements]
+    tables = [
+        [(title, table.to_csv()) for title, table in one.result.tables.items()] if one.result else []
+        for one in run.judgements
+    ]
+    return [repr(pair) for pair in zip(found, tables, strict=True)]
 
 
 def main(arguments: list[str]) -> None:
