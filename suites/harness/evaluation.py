@@ -9,32 +9,26 @@ evaluation.report("report")
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from suites.harness.cache.code_digest import OUR_PACKAGES, digest_of, digest_of_table, digest_of_texts
 from suites.harness.cache.measures import KeptMeasures
-from suites.harness.cache.results import KeptResults
-from suites.harness.cache.versions import library_versions
-from suites.harness.claims import Claim, Judgement, Result
-from suites.harness.cohorts.class_roles import for_finding
+from suites.harness.claims import Claim, Judgement
 from suites.harness.cohorts.cohort import Cohort
 from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.probes import films_of, shared_films
 from suites.harness.endpoints import get
-from suites.harness.endpoints.measuring import is_ours, measured_alone
+from suites.harness.endpoints.measuring import is_ours
 from suites.harness.endpoints.named_classes import without_their_classes
 from suites.harness.endpoints.uncertainty.held_out import caveat
-from suites.harness.errors import NotEvaluable, printable
+from suites.harness.errors import printable
+from suites.harness.measured_run import MeasuredRun
 from suites.harness.performance.paired_comparison import compare
-from suites.harness.predicted_run import PredictedRun
 from suites.harness.predictions.per_finding import whole_of
-from suites.harness.predictions.subject_checks import refuse
 from suites.harness.predictions.table import together
 from suites.harness.process import LARGE, give_back, mapping
 from suites.harness.progress import STAGES
@@ -44,7 +38,6 @@ from suites.harness.report.results import verdicts_table
 from suites.harness.statistics import DENSE
 from suites.harness.stress_grid.kept_cells import KeptCells
 from suites.harness.stress_grid.whole import stress_grid
-from suites.harness.subjects.subject import device_kind
 from suites.harness.validity.in_report import section_of
 from suites.harness.verdicts import judge_together
 
@@ -56,7 +49,7 @@ OF_MANY = (
 
 
 @dataclass(kw_only=True)
-class Evaluation(PredictedRun):
+class Evaluation(MeasuredRun):
     """A run that predicts, measures and judges as it is asked, and remembers.
 
     Attributes:
@@ -71,8 +64,6 @@ class Evaluation(PredictedRun):
     stopped: str = ""
     remarks: list[str] = field(default_factory=list, repr=False)
     _judged: dict[tuple[str, str], list[Judgement]] = field(default_factory=dict, repr=False)
-    _kept: dict[tuple[str, tuple[str, ...]], KeptResults] = field(default_factory=dict, repr=False)
-    _digests: dict[int, tuple[pd.DataFrame | Mapping[str, str], str]] = field(default_factory=dict, repr=False)
     _began: float = field(default_factory=time.monotonic, repr=False)
     _started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"), repr=False)
 
@@ -92,12 +83,8 @@ class Evaluation(PredictedRun):
                 name: [other for other in self.running if other.section == claim.section and name in self.about(other)]
                 for name in names
             }
-            results = {(name, other.id): self._measure(other, name) for name in names for other in section[name]}
-            for name, judged in judge_together(section, results).items():
+            for name, judged in judge_together(section, self.measured(section)).items():
                 self._judged[claim.section, name] = judged
-            for kept in self._kept.values():
-                kept.flush()
-            give_back()
         return next(judgement for judgement in self._judged[key] if judgement.claim.id == claim.id)
 
     def _together(self, name: str) -> list[str]:
@@ -136,72 +123,6 @@ class Evaluation(PredictedRun):
         endpoints = [get(other.endpoint) for other in self.claims if other.section == claim.section]
         return max(0 if one.about != "subject" else list(STAGES).index(one.stage) for one in endpoints)
 
-    def _measure(self, claim: Claim, subject: str) -> Result | str:
-        """Return the result of a claim's endpoint, or the reason why it cannot be had."""
-        measure = get(claim.endpoint)
-        try:
-            if measure.about == "page":
-                return measured_alone(measure, None, claim)
-            if measure.about == "cohort":
-                return measured_alone(measure, self.cohort, claim)
-            judged = self._named(subject)
-            refuse(judged, self.checks[subject])
-            if judged.whole is not None:
-                claim = for_finding(claim, judged.classes)
-            looked: set[str] = set()
-            roles = self.roles(claim)
-            every = measure.roles(claim, self.probes)
-            evidence = self.evidence(subject, looked, without=set(every) - set(roles))
-            for role in roles:
-                self.answers(self._named(subject), self.probes[role], role)
-
-            def found() -> Result:
-                result = measured_alone(measure, evidence, claim)
-                # Answers on a probe that no parameter names are in no key.
-                return replace(result, settled=result.settled and looked <= {"main", *roles})
-
-            with self.progress.doing(measure.stage, f"{claim.id}, {subject}"):
-                result = self._results(subject, roles).once(claim, found) if is_ours(claim) else found()
-                if measure.stage == "measuring":
-                    self.progress.done()
-                return result
-        except NotEvaluable as reason:
-            return str(reason)
-
-    def _results(self, subject: str, roles: Sequence[str]) -> KeptResults:
-        """Return what was found of a subject before with these probes; called when they have been predicted."""
-        key = subject, tuple(roles)
-        if key not in self._kept:
-            self._kept[key] = KeptResults(self.cache, {"about": subject, **self._decided_by(roles)})
-        return self._kept[key]
-
-    def _decided_by(self, roles: Iterable[str]) -> dict[str, object]:
-        """Return everything that decides a result or a picture besides its claim, where these probes are looked at."""
-        looked = ["main", *roles]
-        films = [self.cohort.table, *(self.probes[role].table for role in looked[1:])]
-        return {
-            "answers": [
-                [*key, self._digest(found.predictions.table), self._digest(found.predictions.contents)]
-                for key, found in self._in_order()
-                if key[1] in looked
-            ],
-            "probes": list(self.probes),
-            "films": [self._digest(table) for table in films],
-            "subjects": [[one.name, one.cache_key, one.attribution_layer] for one in self.subjects],
-            "profile": self.profile,
-            "preset": self.preset,
-            "resolution": str(self.working),
-            "seed": self.seed,
-            "code": [digest_of(package, "**/*.py") for package in OUR_PACKAGES],
-            "versions": self._versions,
-        }
-
-    def _digest(self, of: pd.DataFrame | Mapping[str, str]) -> str:
-        """Return the digest of a table, or of what films hold, of this run; every finding's results are keyed by it."""
-        if id(of) not in self._digests:
-            self._digests[id(of)] = of, digest_of_table(of) if isinstance(of, pd.DataFrame) else digest_of_texts(of)
-        return self._digests[id(of)][1]
-
     @property
     def judgements(self) -> list[Judgement]:
         """Everything judged so far, in the order of the claims table, then of the subjects."""
@@ -210,13 +131,6 @@ class Evaluation(PredictedRun):
         shown = [judgement for judgement in flat if self.is_selected(judgement.claim)]
         names = [PAGE, self.cohort.name, *(subject.name for subject in self.subjects)]
         return sorted(shown, key=lambda judgement: (order[judgement.claim.id], names.index(judgement.subject)))
-
-    @cached_property
-    def _versions(self) -> dict[str, str]:
-        return library_versions(
-            (device_kind(subject.device) for subject in self.subjects),
-            (subject.precision for subject in self.subjects if subject.network is not None),
-        )
 
     def record(self) -> Record:
         """Return everything a report is written from."""

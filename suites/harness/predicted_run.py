@@ -27,7 +27,7 @@ from suites.harness.errors import SubjectProblem, UsageProblem, one_line
 from suites.harness.predictions.answers import Answers
 from suites.harness.predictions.conditions import CLEAN, Condition, parse
 from suites.harness.predictions.dispatching import Workers
-from suites.harness.predictions.evidence import Evidence, WhenAsked
+from suites.harness.predictions.evidence import Evidence, gathered
 from suites.harness.predictions.per_finding import JudgedOn, judged_on, of_subject, whole_of
 from suites.harness.predictions.resolution import AS_STORED, Resolution
 from suites.harness.predictions.subject_checks import SubjectCheck, barred, refuse, subject_checks
@@ -223,23 +223,16 @@ class PredictedRun:
         """
         subject = self._named(name)
         refuse(subject, self.checks[name])
-        cohorts, seen = {"main": self.cohort, **self.probes}, set() if looked is None else looked
-
-        def there(role: str) -> Answers:
-            seen.add(role)
-            return self.answers(subject, cohorts[role], role)
-
-        def beside(role: str) -> list[Answers]:
-            mine = there(role)
-            found = [self.answers(other, cohorts[role], role) for other in self.judged if other.name != name]
-            return [one for one in found if one.subject.classes == subject.classes and one.images == mine.images]
-
-        return Evidence(
-            main=self.answers(subject, self.cohort, "main"), profile=self.profile, seed=self.seed, cache=self.cache,
-            probes=WhenAsked((role for role in self.probes if not (is_external(role) or role in without)), there),
-            external=WhenAsked(filter(is_external, self.probes), there),
-            severities=SEVERITIES[self.profile], peers=WhenAsked(cohorts, beside),
+        cohorts = {"main": self.cohort, **self.probes}
+        return gathered(
+            name, lambda other, role: self.answers(self._named(other), cohorts[role], role), roles=list(self.probes),
+            without=without, peers=self.peers(subject), looked=set() if looked is None else looked,
+            profile=self.profile, seed=self.seed, cache=self.cache, severities=SEVERITIES[self.profile],
         )  # fmt: skip
+
+    def peers(self, subject: Subject) -> list[str]:
+        """Return the names of the run's other subjects of the same classes that can be judged."""
+        return [one.name for one in self.judged if one.name != subject.name and one.classes == subject.classes]
 
     def _named(self, name: str) -> Subject:
         return next(subject for subject in self.subjects if subject.name == name)

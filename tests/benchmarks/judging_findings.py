@@ -3,6 +3,7 @@
     uv run python -m tests.benchmarks.judging_findings               # 2,000 films, 14 findings
     uv run python -m tests.benchmarks.judging_findings 500 profile   # fewer films, and where the time goes
     uv run python -m tests.benchmarks.judging_findings contrast. classes.   # some claims, by the start of their names
+    uv run python -m tests.benchmarks.judging_findings workers=2     # and once more with two worker processes
 
 Every claim of the table that needs answers alone is judged on each finding, under the conditions that the profile quick
 predicts for them; attacks and maps are no judging. No network is asked, no film is decoded.
@@ -28,6 +29,10 @@ were mixed bit by bit and an AUROC was added up from the steps of its order. Sid
 machine shared with others (a load of 4 to 8), the row took 57.4 s of a core before that and 50.2 s since, and 56.7 and
 51.6 s another time; it was not measured anew on a quiet one.
 
+Two worker processes that stand already take 39 and 41 seconds of a core each, the first process 2.4, where one process
+alone takes 74: on a shared machine with a load of 7, which makes each a quarter slower and says nothing of the clock.
+Two seconds of each are imports; a worker that must be started takes 6.5 more. What is sent takes .2 s in all.
+
 Wanted: 30 seconds on two cores. Uncertainty is what remains: of each finding five recalibrations fitted out of fold,
 each with an interval by inversion of a test (eleven intervals, .1 s each, are two fifths of the row), null bands, and
 one temperature under each of its shifts, all on 2,000 resamples. Judging findings in two threads gains a tenth: what
@@ -40,14 +45,18 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+import resource
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from suites.harness.cache.results import without_pictures
 from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Cohort, Film
 from suites.harness.endpoints import get
@@ -74,42 +83,48 @@ def content(row) -> str:
 
 
 def decoded(row) -> Film:
-    return Film(pixels=np.full((8, 8), 0.5, np.float32), content=content(row))
+    return Film(pixels=np.linspace(0.2, 0.8, 40 * 40, dtype=np.float32).reshape(40, 40), content=content(row))
 
 
-def cohort(films: int) -> tuple[Cohort, np.ndarray]:
+def cohort(films: int, findings: tuple[str, ...] = FINDINGS) -> tuple[Cohort, np.ndarray]:
     """Films of half as many patients, and (N, F) which shows which finding."""
     rng = np.random.default_rng(0)
-    there = rng.random((films, len(FINDINGS))) < RARE
+    there = rng.random((films, len(findings))) < RARE[: len(findings)]
     patient = rng.integers(0, max(films // 2, 1), films)
     table = pd.DataFrame({"id": [f"{at:06d}" for at in range(films)], "patient": [f"p{owner}" for owner in patient]})
     table = table.assign(
         file="", label="", view=rng.choice(["PA", "AP"], films), age_group="adult", finding="", split="test",
         sex=rng.choice(["F", "M"], len(patient))[patient], age=rng.uniform(20, 90, len(patient))[patient],
-        **{f"finding:{name}": np.where(there[:, at], "positive", "negative") for at, name in enumerate(FINDINGS)},
+        **{f"finding:{name}": np.where(there[:, at], "positive", "negative") for at, name in enumerate(findings)},
     )  # fmt: skip
     return Cohort(name="made up", spec="made up", table=table, decode=decoded, identify=content), there
 
 
-def evaluation(films: int, folder: Path, starts: tuple[str, ...] = ("",)) -> Evaluation:
+def nothing(_films):
+    """Stand for a network that nobody asks."""
+
+
+def evaluation(
+    films: int, folder: Path, starts: tuple[str, ...] = ("",), workers: int = 1, findings: tuple[str, ...] = FINDINGS
+) -> Evaluation:
     """A run whose answers are there: each finding's log-odds are normal around +-1, less sure under a condition."""
     claims = [
         claim for claim in load_claims()
         if (one := get(claim.endpoint)).about == "subject" and one.stage == "measuring" and claim.id.startswith(starts)
     ]  # fmt: skip
-    films_of, there = cohort(films)
+    films_of, there = cohort(films, findings)
     whole = Subject(
-        name="fourteen", classes=FINDINGS, heads="sigmoid", respond=lambda _: None,
+        name="fourteen", classes=findings, heads="sigmoid", respond=nothing,
         preprocessing=Preprocessing(name="small", short_side=8, size=8),
         provenance=Provenance(spec="fourteen", format="user", source="made up", sha256="0" * 64),
     )  # fmt: skip
-    run = Evaluation(subjects=[whole], cohort=films_of, claims=claims, cache=folder, quiet=True)
+    run = Evaluation(subjects=[whole], cohort=films_of, claims=claims, cache=folder, quiet=True, workers=workers)
     run.__dict__["checks"] = {subject.name: () for subject in run.subjects}  # they would ask the network
     rng, tables = np.random.default_rng(1), []
     clean = rng.normal(np.where(there, 1.0, -1.0), 1.2)
     for condition in run.plan["main"]:
         logits = clean if condition.text == "clean" else 0.9 * clean + rng.normal(0, 0.6, clean.shape)
-        table = pd.DataFrame(logits.astype(np.float32), columns=[f"logit_{at}" for at in range(len(FINDINGS))])
+        table = pd.DataFrame(logits.astype(np.float32), columns=[f"logit_{at}" for at in range(len(findings))])
         tables.append(table.assign(image=films_of.table["id"], condition=condition.text, severity=condition.severity))
     shown = pd.concat(tables, ignore_index=True).assign(subject=whole.name, cohort="made up", undefined="")
     excluded = pd.DataFrame(columns=["cohort", "file", "reason"])
@@ -117,40 +132,78 @@ def evaluation(films: int, folder: Path, starts: tuple[str, ...] = ("",)) -> Eva
     features = rng.normal(0, 1, (films, 64)).astype(np.float32)
     found = Predictions(shown, features, excluded, 0, contents=contents)
     for one in run.subjects:
-        run._answers[one.name, "main"] = Answers.of(
+        answered = Answers.of(
             one, run._aligned["main"][one.name], of_subject(one, found), offset=own_finding(one)[1], seed=0,
             cache=folder,
         )  # fmt: skip
         assert whole_of(one) is not one
+        run._answers[one.name, "main"] = replace(answered, siblings=partial(run._siblings, whole, "main"))
     return run
+
+
+def judged(run: Evaluation, times: dict[str, float] | None = None) -> tuple[float, float]:
+    """Judge every claim; return seconds of this process's core and of the clock, of each claim the latter if asked."""
+    spent, clock = time.process_time(), time.perf_counter()
+    for claim in run.claims:
+        began = time.perf_counter()
+        for subject in run.about(claim):
+            run.judgement(claim, subject)
+        if times is not None:
+            times[claim.id] = time.perf_counter() - began
+    return time.process_time() - spent, time.perf_counter() - clock
+
+
+def shown(run: Evaluation) -> list[str]:
+    """Everything that was found, as text, but for what draws."""
+    found = [(replace(one, result=None), one.result and without_pictures(one.result)) for one in run.judgements]
+    tables = [
+        [(title, table.to_csv()) for title, table in one.result.tables.items()] if one.result else []
+        for one in run.judgements
+    ]
+    return [repr(pair) for pair in zip(found, tables, strict=True)]
 
 
 def main(arguments: list[str]) -> None:
     films = next((int(text) for text in arguments if text.isdigit()), FILMS)
+    workers = next((int(text.removeprefix("workers=")) for text in arguments if text.startswith("workers=")), 1)
+    starts = tuple(text for text in arguments if "." in text)
     with tempfile.TemporaryDirectory() as folder:
-        starts = tuple(text for text in arguments if "." in text)
-        run = evaluation(films, Path(folder), starts or ("",))
-        profile = cProfile.Profile()
-        spent, clock = time.process_time(), time.perf_counter()
+        run = evaluation(films, Path(folder) / "one", starts or ("",))
+        profile, by_claim = cProfile.Profile(), dict[str, float]()
         if "profile" in arguments:
             profile.enable()
-        by_claim: dict[str, float] = {}
-        for claim in run.claims:
-            began = time.process_time()
-            for subject in run.about(claim):
-                run.judgement(claim, subject)
-            by_claim[claim.id] = time.process_time() - began
-            print(f"  {claim.id:32} {by_claim[claim.id]:6.1f} s", flush=True)
+        spent, clock = judged(run, by_claim)
         profile.disable()
-        spent, clock = time.process_time() - spent, time.perf_counter() - clock
-    judged = [one for one in run.judgements if one.result is not None]
-    print(
-        f"{films:,} films x {len(run.plan['main'])} conditions x {len(run.subjects)} findings, {len(run.claims)} "
-        f"claims, {len(judged)} of {len(run.judgements)} judgements with a number: {spent:.1f} s of one core, "
-        f"{clock:.1f} s by the clock"
-    )
+        for name, took in by_claim.items():
+            if took >= 0.05:  # whose section was not judged with another claim
+                print(f"  {name:32} {took:6.1f} s")
+        found = [one for one in run.judgements if one.result is not None]
+        print(
+            f"{films:,} films x {len(run.plan['main'])} conditions x {len(run.subjects)} findings, {len(run.claims)} "
+            f"claims, {len(found)} of {len(run.judgements)} judgements with a number: {spent:.1f} s of one core, "
+            f"{clock:.1f} s by the clock",
+            flush=True,
+        )
+        if workers > 1:
+            several = evaluation(films, Path(folder) / "several", starts or ("",), workers)
+            spent, clock = judged(several, by_claim)
+            for name, took in by_claim.items():
+                if took >= 0.05:
+                    print(f"  {name:32} {took:6.1f} s")
+            same, there = shown(several) == shown(run), of_workers(several)
+            print(
+                f"with {workers} workers, started on the way: {clock:.1f} s by the clock, {spent:.1f} s of this "
+                f"process's core and {there:.1f} s of theirs; all judgements the same: {same}"
+            )
     if "profile" in arguments:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+def of_workers(run: Evaluation) -> float:
+    """End the workers of a run; return the seconds of cores that they have used."""
+    run._workers.close()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

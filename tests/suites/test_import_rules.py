@@ -29,7 +29,8 @@ ROOMS = (
     "errors", "counts", "local_paths", "foreign_file", "foreign_code", "strict_json", "process", "progress",
     "former_names", "latest", "statistics", "claims", "claims_table", "cache", "subjects", "cohorts", "predictions",
     "record",
-    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "predicted_run", "report", "validity",
+    "formatting", "performance", "stress_grid", "verdicts", "endpoints", "measuring_ahead", "predicted_run",
+    "measured_run", "report", "validity",
     "evaluation", "plan", "api", "terminal_summary",
 )  # fmt: skip
 """The rooms of the harness, from the ground up: each imports from those before it only. A new one is put here."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suites.harness.cache import Shards
-from suites.harness.claims import Claim, Draw, Drawn, GalleryItem, Headroom, Help, Measure, Result, Tiles
+from suites.harness.claims import Claim, Drawn, GalleryItem, Headroom, Help, Measure, Result, Tiles
 
 Measured = Callable[[], Result]
 
@@ -31,16 +31,20 @@ class KeptResults:
     Args:
         cache: root of the cache.
         key: everything that decides a result besides its claim.
+
+    Attributes:
+        earlier: whether any was kept before.
     """
 
     def __init__(self, cache: Path, key: Mapping[str, object]) -> None:
         self._shards = Shards(cache, "results", key, {"claim": "text", "result": "text"})
         self._known = {str(row["claim"]): str(row["result"]) for row in self._shards.read().to_dict("records")}
+        self.earlier = bool(self._known)
         self._fresh: list[dict[str, str]] = []
 
     def once(self, claim: Claim, measure: Measured) -> Result:
         """Return the result of a claim, measuring it if nobody has."""
-        name = hashlib.sha256(json.dumps(asdict(claim), sort_keys=True, default=str).encode()).hexdigest()
+        name = _name(claim)
         if name in self._known:
             return _restored(json.loads(self._known[name]), measure)
         result = measure()
@@ -50,10 +54,18 @@ class KeptResults:
             self._fresh.append({"claim": name, "result": text})
         return result
 
+    def knows(self, claim: Claim) -> bool:
+        """Return whether somebody has measured a claim."""
+        return _name(claim) in self._known
+
     def flush(self) -> None:
         """Move new results into the cache."""
         self._shards.add(pd.DataFrame(self._fresh))
         self._fresh = []
+
+
+def _name(claim: Claim) -> str:
+    return hashlib.sha256(json.dumps(asdict(claim), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _text(result: Result) -> str | None:
@@ -96,7 +108,7 @@ def _plain(result: Result) -> dict[str, Any]:
 def _restored(plain: Mapping[str, Any], measure: Measured) -> Result:
     again = cache(measure)
     effect, *measures = (Measure(**fields) for fields in plain["measures"])
-    return Result(
+    result = Result(
         effect=effect,
         p_beyond=plain["p"][0],
         p_within=plain["p"][1],
@@ -113,36 +125,72 @@ def _restored(plain: Mapping[str, Any], measure: Measured) -> Result:
         needed=plain["needed"],
         tables={title: pd.DataFrame(**table) for title, table in plain["tables"].items()},
         files={name: (text, told) for name, (text, told) in plain["files"].items()},
-        figures={name: _figure(again, name) for name in plain["figures"]},
+        figures=dict.fromkeys(plain["figures"], undrawn),
         galleries={
-            title: [_item(partial(_nth, again, title, number), item) for number, item in enumerate(items)]
+            title: [
+                GalleryItem(caption=caption, draw=undrawn, facts=facts, details=undetailed if detailed else None)
+                for caption, facts, detailed in items
+            ]
             for title, items in plain["galleries"].items()
+        },
+    )
+    return with_pictures(result, lambda place: picture(again(), place))
+
+
+Place = tuple[str, str, int]
+"""Where something that is drawn stands in a result: `figure`, its stem and 0; or `gallery` (the picture) or `details`
+of one, the title of the gallery and its number in it."""
+
+
+def undrawn() -> Drawn:
+    """Stand where a function was that draws.
+
+    Raises:
+        LookupError: always.
+    """
+    raise LookupError("this result came without its pictures")
+
+
+def undetailed() -> Mapping[str, object]:
+    """Stand where a function was that gives a picture's details; as `undrawn`."""
+    return vars(undrawn())
+
+
+def without_pictures(result: Result) -> Result:
+    """Return a result with nothing in it that draws, only where something did: it can be pickled and comes back so."""
+    return replace(
+        result,
+        figures=dict.fromkeys(result.figures, undrawn),
+        galleries={
+            title: [replace(one, draw=undrawn, details=undetailed if one.details else None) for one in items]
+            for title, items in result.galleries.items()
         },
     )
 
 
-def _figure(again: Measured, name: str) -> Draw:
-    return partial(_redrawn, again, name)
+def with_pictures(result: Result, give: Callable[[Place], Any]) -> Result:
+    """Return a result whose pictures are given by a function, asked when somebody looks at one."""
+
+    def item(one: GalleryItem, title: str, number: int) -> GalleryItem:
+        details = partial(give, ("details", title, number)) if one.details else None
+        return replace(one, draw=partial(give, ("gallery", title, number)), details=details)
+
+    return replace(
+        result,
+        figures={name: partial(give, ("figure", name, 0)) for name in result.figures},
+        galleries={
+            title: [item(one, title, number) for number, one in enumerate(items)]
+            for title, items in result.galleries.items()
+        },
+    )
 
 
-def _redrawn(again: Measured, name: str) -> Figure | Image.Image | Tiles | Drawn:
-    return again().figures[name]()
-
-
-def _nth(again: Measured, title: str, number: int) -> GalleryItem:
-    return again().galleries[title][number]
-
-
-def _item(original: Callable[[], GalleryItem], plain: Sequence[Any]) -> GalleryItem:
-    caption, facts, detailed = plain
-
-    def details() -> Mapping[str, object]:
-        found = original().details
-        return found() if found else {}
-
-    draw = partial(_drawn, original)
-    return GalleryItem(caption=caption, draw=draw, facts=facts, details=details if detailed else None)
-
-
-def _drawn(original: Callable[[], GalleryItem]) -> Figure | Image.Image | Tiles | Drawn:
-    return original().draw()
+def picture(result: Result, place: Place) -> Figure | Image.Image | Tiles | Drawn | Mapping[str, object]:
+    """Return what stands at a place of a result: the picture drawn, or its details."""
+    kind, name, number = place
+    if kind == "figure":
+        return result.figures[name]()
+    one = result.galleries[name][number]
+    if kind == "gallery":
+        return one.draw()
+    return one.details() if one.details else {}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+from calibration import recalibrator, scores
+from robustness import perturbation
 from suites import import_names
 from suites.harness.claims import Claim, Measure, Result
 from suites.harness.endpoints.registry import Endpoint, get
+from suites.harness.endpoints.uncertainty import scores as of_features
 from suites.harness.errors import NotEvaluable, PredictionProblem, UsageProblem
 from suites.harness.foreign_code import defined_in, foreign
+from suites.harness.predictions.evidence import Evidence
 
 
 def measured_alone(measure: Endpoint, evidence: object, claim: Claim) -> Result:
@@ -32,6 +39,23 @@ def measured_alone(measure: Endpoint, evidence: object, claim: Claim) -> Result:
     return found
 
 
+def measured_on(evidence: Evidence, claim: Claim, looked: set[str], roles: Iterable[str]) -> Result:
+    """Return what a claim's endpoint finds about a subject; settled only where it looked at nothing unannounced.
+
+    Args:
+        evidence: of the subject.
+        claim: whose endpoint it is.
+        looked: roles that were looked at; the evidence adds to them.
+        roles: those that the claim's parameters name, which have been predicted.
+
+    Raises:
+        NotEvaluable: as `measured_alone`.
+    """
+    result = measured_alone(get(claim.endpoint), evidence, claim)
+    # Answers on a probe that no parameter names are in no key.
+    return replace(result, settled=result.settled and looked <= {"main", *roles})
+
+
 def endpoint_of(claim: Claim) -> Endpoint:
     """Return the endpoint of a claim.
 
@@ -47,3 +71,14 @@ def endpoint_of(claim: Claim) -> Endpoint:
 def is_ours(claim: Claim) -> bool:
     """Whether the digest of our code covers a claim's endpoint; what a user's own finds or draws is not kept."""
     return import_names.is_ours(get(claim.endpoint).measure.__module__)
+
+
+def all_is_ours() -> bool:
+    """Whether every perturbation, recalibration and score is ours; those of a user's another process need not have."""
+    homes = [
+        *(type(perturbation.get(name)).__module__ for name in perturbation.names()),
+        *(recalibrator.get(name).__module__ for name in recalibrator.names()),
+        *(scores.get(name).__module__ for name in scores.names()),
+        *(of_features.get(name).__module__ for name in of_features.names()),
+    ]
+    return all(map(import_names.is_ours, homes))

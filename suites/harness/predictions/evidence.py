@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from suites.harness.cohorts.external import is_external
 from suites.harness.cohorts.probes import asked_for
 from suites.harness.errors import NotEvaluable
 from suites.harness.predictions.answers import Answers
@@ -89,3 +90,37 @@ class Evidence:
         if role not in self.external:
             raise NotEvaluable("no films of another hospital were given (pass --external SPEC)")
         return self.external[role]
+
+
+def gathered(
+    name: str, answers: Callable[[str, str], Answers], *, roles: Sequence[str], without: Collection[str],
+    peers: Sequence[str], looked: set[str], profile: str, seed: int, cache: Path, severities: tuple[int, ...],
+) -> Evidence:  # fmt: skip
+    """Return what there is of one subject, on a probe when somebody looks at it.
+
+    Args:
+        name: of the subject.
+        answers: gives those of a subject on a cohort, by their names.
+        roles: of the probes.
+        without: roles that are not to be had.
+        peers: the run's other subjects of the same classes.
+        looked: takes the roles that somebody has looked at.
+        profile: as `Evidence` has it, and so `seed`.
+        seed: of the run.
+        cache: as `Evidence` has it, and so `severities`.
+        severities: of a range.
+    """
+
+    def there(role: str) -> Answers:
+        looked.add(role)
+        return answers(name, role)
+
+    def beside(role: str) -> list[Answers]:
+        mine = there(role)
+        return [one for peer in peers if (one := answers(peer, role)).images == mine.images]
+
+    return Evidence(
+        main=answers(name, "main"), profile=profile, seed=seed, cache=cache, severities=severities,
+        probes=WhenAsked((role for role in roles if not (is_external(role) or role in without)), there),
+        external=WhenAsked(filter(is_external, roles), there), peers=WhenAsked(["main", *roles], beside),
+    )  # fmt: skip

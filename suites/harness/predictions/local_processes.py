@@ -14,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 
 from suites.harness.errors import UsageProblem
 from suites.harness.predictions.dispatching import Dispatching, Ended, Worker
+from suites.harness.predictions.errands import Agenda, Done
 from suites.harness.predictions.worker_process import GRACE, work
 from suites.harness.subjects.subject import Subject
 
@@ -24,6 +25,8 @@ class _LocalWorker(Worker):
 
     process: SpawnProcess
     connection: Connection
+    away: bool = False
+    """On an errand."""
 
     def send(self, data: bytes) -> None:
         """Send something; that nobody is there to take it shows when it is waited for."""
@@ -48,6 +51,72 @@ class LocalProcesses(Dispatching[_LocalWorker]):
         super().__init__(subjects)
         self.count = count
         self._over = weakref.finalize(self, _end, self._workers)
+
+    @property
+    def standing(self) -> int:
+        """How many processes there are."""
+        return len(self._workers)
+
+    def through(self, agenda: Agenda) -> None:
+        """Have workers do the errands of an agenda until none is left, or no worker.
+
+        Raises:
+            UsageProblem: a worker is not of this process's kind; also whatever an errand raises.
+        """
+        with self._ended_by_faults():
+            self._staff(agenda.left)
+            while agenda.left or any(worker.away for worker in self._workers):
+                for worker in self._workers:
+                    if worker.ready and not worker.away and (errand := agenda.next(worker)) is not None:
+                        worker.away = True
+                        worker.send(errand)
+                if all(worker.ready and not worker.away for worker in self._workers):
+                    return  # nobody is left, or nothing for those who are
+                for worker, said in self._heard():
+                    if isinstance(said, Done):
+                        worker.away = False
+                        agenda.back(worker, said.value)
+                    elif not self._stays(worker, said):
+                        agenda.lost(worker)
+
+    def ask(self, worker: object, errand: bytes) -> Done | None:
+        """Return what a worker says of an errand, `None` where it is no more or has something else to do."""
+        asked = next((one for one in self._workers if one is worker), None)
+        if asked is None or any(one.away or one.block for one in self._workers):
+            return None
+        with self._ended_by_faults():
+            asked.send(errand)
+            while asked in self._workers:
+                for one, said in self._heard():
+                    if isinstance(said, Done):
+                        return said
+                    self._stays(one, said)
+        return None
+
+    @contextmanager
+    def _ended_by_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _stays(self, worker: _LocalWorker, said: object) -> bool:
+        """Return whether a worker is still there that said something else than what an errand found.
+
+        Raises:
+            UsageProblem: it is not of this process's kind; also whatever its errand raised.
+        """
+        match said:
+            case Ended():
+                self._workers.remove(worker)
+                return False
+            case BaseException():
+                raise said
+            case dict():
+                self._admit(said)
+                worker.ready = True
+        return True
 
     def _end(self) -> None:
         _end(self._workers)

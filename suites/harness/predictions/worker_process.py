@@ -1,5 +1,7 @@
 """What does a worker process do? It is given the subjects once, then blocks of films, and returns their receipts.
 
+It also does errands (see `errands`), and returns what these found.
+
 Film pixels, network inputs and answers never travel: a worker reads films where they lie and writes its answers into
 the cache. It ends with the process that started it, and keeps what it has answered of a block when it is told to end.
 """
@@ -35,6 +37,7 @@ from suites.harness.foreign_code import SPEAKING, foreign
 from suites.harness.predictions.blocks import Answering, Block, Job
 from suites.harness.predictions.conditions import parse
 from suites.harness.predictions.engine import ENGINE_VERSION
+from suites.harness.predictions.errands import Desk, Done, Errand, unpacked
 from suites.harness.subjects.subject import Subject, device_kind
 
 GRACE = 10.0
@@ -226,17 +229,19 @@ def _serve(connection: Connection, number: int) -> None:
 class Serving:
     """Does what it is sent: it is told what it is (a `Setting`), then what is asked (a `Task`), then `Block`s.
 
+    There may be `Errand`s between them.
+
     Args:
         number: of the worker.
         say: sends an answer: what decides its digits (`standing`) to a setting, to a block `Tally`s and the receipt,
-            and whatever went wrong.
+            to an errand what it returns (`Done`), and whatever went wrong.
         folder: that modules of the user's are found in besides the one this process runs in.
     """
 
     def __init__(self, number: int, say: Callable[[object], object], folder: str | None = None) -> None:
         self._number, self._say = number, say
         self._folders = list(dict.fromkeys(filter(None, [os.getcwd(), folder])))  # noqa: PTH109 - as the import system
-        self._subjects: dict[str, Subject] = {}
+        self._desk = Desk({})
         self._answering: Answering | None = None
 
     def take(self, data: bytes) -> bool:
@@ -244,15 +249,17 @@ class Serving:
         try:
             match self._unpickled(data):
                 case Setting() as setting:
-                    self._subjects = setting.taken(self._number)
-                    self._say(standing(list(self._subjects.values())))
+                    self._desk = Desk(setting.taken(self._number))
+                    self._say(standing(list(self._desk.subjects.values())))
                 case Task() as task:
-                    self._answering = task.taken().ready(self._subjects)
+                    self._answering = task.taken().ready(self._desk.subjects)
                 case Block() as block if self._answering is not None:
                     telling = _Telling(self._say)
                     receipt = self._answering.answer_block(block, telling)
                     telling.tell()
                     self._say(receipt)
+                case Errand() as errand:
+                    self._say(Done(errand.run(self._desk)))
         except (EOFError, BrokenPipeError, SystemExit):
             raise
         except BaseException as problem:  # noqa: BLE001 - raised again in the process that waits for the answer
@@ -265,7 +272,7 @@ class Serving:
         sys.path[:0] = self._folders
         try:
             with foreign(UsageProblem, "a worker process cannot have what the run is made of; pass --workers 1"):
-                return pickle.loads(data)  # noqa: S301 - from the process that started this one
+                return unpacked(data, self._desk)
         finally:
             del sys.path[: len(self._folders)]
 

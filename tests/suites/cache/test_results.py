@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from suites.harness import evaluation as evaluation_module
+from suites.harness import measured_run
 from suites.harness.cache.results import KeptResults
 from suites.harness.claims import Claim, GalleryItem, Headroom, Measure, Result
 from suites.harness.endpoints import registry
@@ -173,7 +173,7 @@ def test_whatever_decides_a_result_makes_a_new_one(tmp_path, counted_endpoint, m
     run(tmp_path)
     cohort = cohort_of(30)
     if what == "code":
-        monkeypatch.setattr(evaluation_module, "digest_of", lambda *_: "other code")
+        monkeypatch.setattr(measured_run, "digest_of", lambda *_: "other code")
     if what == "label":
         cohort = replace(cohort, table=cohort.table.assign(label=cohort.table["label"].iloc[::-1].to_numpy()))
     changes = {
