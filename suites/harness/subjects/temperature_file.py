@@ -91,8 +91,8 @@ class FittedTemperature:
 
 def digests(films: pd.DataFrame) -> list[str]:
     """Return one short digest per film from the columns `id`, `label`, `patient`, in their order."""
-    rows = films[["id", "label", "patient"]].astype(str).agg("\x1f".join, axis=1)
-    return [hashlib.sha256(row.encode()).hexdigest()[:DIGITS] for row in rows]
+    columns = (films[name].astype(str) for name in ("id", "label", "patient"))
+    return [hashlib.sha256("\x1f".join(row).encode()).hexdigest()[:DIGITS] for row in zip(*columns, strict=True)]
 
 
 def read_temperature(path: Path) -> FittedTemperature:
