@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
             int(rest[0]), Path(rest[1])
         )  # fmt: skip
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        print(f"{said or ''} CPU in all {usage.ru_utime + usage.ru_stime:.0f} s, peak {usage.ru_maxrss / 1e6:.2f} GB")
+        print(f"{said or ''} CPU in all {usage.ru_utime + usage.ru_stime:.0f} s, peak {usage.ru_maxrss / 1e6:.3f} GB")
     elif arguments == ["patients"]:
         alone("patients")
     else:

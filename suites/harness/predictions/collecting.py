@@ -104,10 +104,10 @@ class Collected:
 
         images = _in_order(self._images)
         films, each = sum(map(len, images)), len(conditions)
-        same = np.zeros(films * each, dtype=np.int8)
+        same = np.broadcast_to(np.int8(0), films * each)  # one byte, however many rows
         table = pd.DataFrame({
             "subject": _repeated(as_arrow([self._engine.subject.name]), same),
-            "cohort": _repeated(as_arrow([cohort]), same.copy()),
+            "cohort": _repeated(as_arrow([cohort]), same),
             "image": _repeated(pa.concat_arrays([as_arrow([]), *images]), np.repeat(_numbers(films), each)),
             "condition": _repeated(
                 as_arrow([condition.text for condition in conditions]), np.tile(_numbers(each), films)
