@@ -64,7 +64,9 @@ class Collected:
         own = np.array([place[self._conditions[column].identity] for column in ran], dtype=np.int64)
         at = np.array(films, dtype=np.int64)[:, None] * len(place) + own
         first = int(self._first[receipt.number])
-        here = np.ix_(np.arange(first, first + len(films)), np.array(ran, dtype=np.int64))
+        here: Any = slice(first, first + len(films))
+        if len(ran) < len(self._conditions):
+            here = np.ix_(np.arange(first, first + len(films)), np.array(ran, dtype=np.int64))
         for name, values in self._logits.items():
             values[here] = rows[name].to_numpy()[at]
         self._take_reasons(receipt.number, rows["undefined"], at, here)
@@ -75,7 +77,7 @@ class Collected:
         if len(seen) and not seen.null_count:
             self._features[receipt.number] = np.stack([np.frombuffer(one, np.float32) for one in seen.to_pylist()])
 
-    def _take_reasons(self, number: int, column: pa.ChunkedArray, at: Places, here: tuple[Places, ...]) -> None:
+    def _take_reasons(self, number: int, column: pa.ChunkedArray, at: Places, here: Any) -> None:  # noqa: ANN401 - an index
         told = column.combine_chunks().dictionary_encode()
         texts = told.dictionary.to_pylist()
         codes = [self._known.setdefault(text, len(self._known)) for text in texts]
