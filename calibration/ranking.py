@@ -18,7 +18,7 @@ from calibration.binning import equal_mass_cells
 from calibration.validation import CalibrationError, Estimate, FloatArray, IntArray, Rows, Weights, over_resamples
 
 BINS = 2048
-ROWS = 128  # resamples worked on at a time: their sums in bins are some arrays of 8 MB
+ROWS = 32  # resamples worked on at a time: their sums in bins are some arrays of 1 to 2 MB
 
 
 def checked_scores(scores: ArrayLike, marked: ArrayLike, name: str) -> tuple[FloatArray, FloatArray]:

@@ -7,15 +7,19 @@ No film is read (but those drawn in the report) and no network is asked: shards 
 the code that keeps real ones.
 Every step is a process of its own; peak memory is that process's.
 
-Processor seconds on one core of a machine with little else at it, November 2026; 19 conditions, 16 claims, and judged a
+Processor seconds on one core of a shared machine, November 2026; 19 conditions, 16 claims, and judged a
 second time (`again`), which finds results, pictures, the cells of the stress grid and the measures of every class:
 
       films           read   judged   report   in all       peak     before
-      1,000            0.1      0.2      1.4     7 s         1.16 GB    1.18 GB
-             again     0.1      0.0      1.2     6 s         1.16 GB    1.17 GB
-     10,000                                     19 s (load 14)  1.15 GB    1.21 GB
-    100,000            3.6      9.4     13.3    32 s         1.36 GB    1.43 GB
-             again     3.6      0.6      5.7    15 s         1.32 GB    1.40 GB
+      1,000            0.1      0.2      1.7     8 s         1.17 GB    1.16 GB
+             again     0.1      0.0      1.3     7 s         1.16 GB    1.16 GB
+     10,000            0.7      1.0      5.5     13 s        1.17 GB    1.18 GB
+             again     0.8      0.2      3.2     11 s        1.17 GB    1.19 GB
+    100,000            6.0     12.9     18.3    45 s         1.27 GB    1.36 GB
+             again     6.0      0.8      7.2    20 s         1.27 GB    1.31 GB
+
+The machine was shared and at work: in turn with these, what was before took 41 s at 100,000, and 19 s again, which on a
+machine with little else at it were 32 and 15.
 
 A process that only loads the libraries and the subject takes 4 s and 1.0 GB, which is in all of them; nearly half of it
 is files of libraries that are mapped.
@@ -28,9 +32,13 @@ took 270 MB at once (now 50, some resamples at a time), the table of predictions
 logits by condition once more 45 MB (now none). Rows of the cohort are made as they are looked at (48 MB less), texts
 are found as Arrow holds them and not as objects, and what a part of the report takes is handed back before the next.
 
-Left of 100,000 films: the table of predictions 40 MB*, what identifies films 7* (a dictionary took 20, and places in
-the heap), drawn numbers 43*, the cohort's tables 15*, and while the page is made about 80: 40 for patients and labels,
-36 for rank measures in bins. It is not flat: 17 % more at 100,000 than at 1,000, 14 % when judged again.
+Then answers were put into their table as blocks come (names of films as objects, and tables of blocks beside it, left
+30 MB of holes), Arrow's memory came from where all other comes (it kept 30 MB to itself, and is a little faster),
+patients and labels were numbered without texts, bins summed 32 resamples at a time, confidences computed where films
+are written, and what was drawn forgotten there.
+
+Left of 100,000 films: the table of predictions 34 MB*, what identifies films 13*, the cohort's tables 12*, ids as
+objects 6, and drawn numbers 43* while anything is resampled. 100,000 take 9 % more than 1,000, judged first or again.
 The page has 0.2 MB (index.html) and 2.6 MB (films.html, which never exceeds about 3) at any size.
 
 1,000,000 patients x 150 conditions from counts, 900 intervals: 232 s of one processor, 2.15 GB; of 100,000 12 s, 1.3 GB
@@ -166,7 +174,7 @@ def main(arguments: list[str]) -> None:
             int(rest[0]), Path(rest[1])
         )  # fmt: skip
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        print(f"{said or ''} CPU in all {usage.ru_utime + usage.ru_stime:.0f} s, peak {usage.ru_maxrss / 1e6:.2f} GB")
+        print(f"{said or ''} CPU in all {usage.ru_utime + usage.ru_stime:.0f} s, peak {usage.ru_maxrss / 1e6:.3f} GB")
     elif arguments == ["patients"]:
         alone("patients")
     else:

@@ -22,6 +22,8 @@ DECODERS = ("pillow", "pydicom", "numpy", "opencv-python", "opencv-python-headle
 OUR_PACKAGES = OURS
 ROWS = 2**18
 """Of a table that are digested together."""
+TEXTS = 2**14
+"""Rows of a table without categories that are: pandas makes an object of each text."""
 _IMPORTS = ((f"from {INSTALLED} import ".encode(), b"import "), (f"{INSTALLED}.".encode(), b""))
 """How the sources differ where they are installed (`suites/installation/build.py`), and as they are told alike."""
 
@@ -60,8 +62,11 @@ def digest_of(package: str, pattern: str = "*.py") -> str:
 def digest_of_table(table: pd.DataFrame) -> str:
     """Return a sha256 over every value of a table, in its order, and the names of its columns."""
     digest = hashlib.sha256("\x1f".join(map(str, table.columns)).encode())
-    for at in range(0, len(table), ROWS):  # of a row each value's digest is its own
-        part = table.iloc[at : at + ROWS]
+    # Of a row each value's digest is its own. Categories are digested once for all rows of a part.
+    categories = any(isinstance(dtype, pd.CategoricalDtype) for dtype in table.dtypes)
+    rows = ROWS if categories else TEXTS
+    for at in range(0, len(table), rows):
+        part = table.iloc[at : at + rows]
         plain = part.apply(lambda column: column if _is_plain(column.dtype) else column.astype(str))
         digest.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
     return digest.hexdigest()

@@ -9,10 +9,12 @@ from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from suites.harness.cohorts.findings import LEAVE_OUT, POLICIES, counts, findings_of, refuse_other_values, truth
 from suites.harness.cohorts.rows import Row, Rows, made_of
+from suites.harness.cohorts.texts import texts_of
 from suites.harness.errors import CohortProblem, FilmUnreadable, one_line
 from suites.harness.foreign_code import defined_in, foreign
 
@@ -78,9 +80,13 @@ class Cohort:
             raise CohortProblem(f"cohort {self.name:.80}: column(s) {', '.join(missing)} missing")
         if self.table.empty:
             raise CohortProblem(f"cohort {self.name:.80}: no film in {self.spec[:120]!r}")
-        repeated = self.table["id"][self.table["id"].duplicated()].unique()
-        if len(repeated):
-            raise CohortProblem(f"cohort {self.name:.80}: image id {str(repeated[0])[:120]!r} occurs more than once")
+        ids = texts_of(self.table["id"])  # Arrow tells in a moment that no two are the same
+        repeated = pc.count_distinct(ids).as_py() < len(ids) and self.table["id"].duplicated().to_numpy()
+        if np.any(repeated):
+            raise CohortProblem(
+                f"cohort {self.name:.80}: image id {str(self.table['id'][repeated].iloc[0])[:120]!r} occurs more than "
+                "once"
+            )
         refuse_other_values(self.table, f"cohort {self.name:.80}")
         if self.uncertain not in POLICIES:
             raise CohortProblem(f"uncertain is {one_line(repr(self.uncertain), 40)}; expected {', '.join(POLICIES)}")

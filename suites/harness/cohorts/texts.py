@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,11 @@ class _Pairs(ItemsView[str, str]):
 def _each(texts: pa.Array) -> Iterator[str]:
     for at in range(0, len(texts), AT_ONCE):
         yield from texts[at : at + AT_ONCE].to_pylist()
+
+
+def as_arrow(texts: Sequence[str]) -> pa.Array:
+    """Return (N,) texts as Arrow holds them."""
+    return pa.array(texts, pa.large_string())
 
 
 def texts_of(column: pd.Series) -> pa.Array:

@@ -27,7 +27,7 @@ from suites.harness.performance import confusion_matrix
 from suites.harness.performance.predictive_value import predictive
 from suites.harness.process import give_back
 from suites.harness.record import Record
-from suites.harness.statistics import Resamples, Rows, Sampled, ranked
+from suites.harness.statistics import Resamples, Rows, Sampled, keyed, ranked
 from suites.harness.subjects.subject import Subject
 
 SMALL_CLASS = 100
@@ -64,7 +64,8 @@ class CleanAnswers:
     @cached_property
     def counts(self) -> Floats:
         """(R, K) films of each true label by predicted class."""
-        return np.asarray(self._cells.sum(0).reshape(len(self.labels), len(self.classes)))
+        counts = self._cells.sum(0, dtype=np.float64)
+        return np.asarray(counts.reshape(len(self.labels), len(self.classes)))
 
     @cached_property
     def drawn_counts(self) -> Floats:
@@ -80,9 +81,9 @@ class CleanAnswers:
         return np.asarray((weights @ self._cells).reshape(-1, len(self.labels), len(self.classes)))
 
     @property
-    def _cells(self) -> Floats:
+    def _cells(self) -> NDArray[np.uint8]:
         cell = self.truth * len(self.classes) + self.probabilities.argmax(1)
-        return np.asarray(np.eye(len(self.labels) * len(self.classes))[cell])
+        return np.asarray(np.eye(len(self.labels) * len(self.classes), dtype=np.uint8)[cell])
 
 
 def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
@@ -95,23 +96,27 @@ def clean_answers(record: Record, subject: Subject) -> CleanAnswers | None:
     answers = table.loc[own, columns].to_numpy(dtype=np.float64)
     at = places(texts_of(films["id"]), texts_of(table.loc[own, "image"]))
     logits = np.where((at >= 0)[:, None], answers[at], np.nan)
-    names = films["label"].fillna("").astype(str).to_numpy()
-    keep = np.isfinite(logits).all(1) & (names != "")
+    names, name_of = keyed(films["label"].fillna("").astype(str))
+    keep = np.isfinite(logits).all(1) & (names != "")[name_of]
     if not keep.any():
         return None
-    present = set(names[keep])
+    present = set(names[np.unique(name_of[keep])].tolist())
     labels = [name for name in subject.classes if name in present]
     # A label the subject has no class for still gets its row, so that nothing disappears from the matrix.
     labels += sorted(present - set(subject.classes))
     resamples = Resamples.draw(films["patient"].astype(str), films["label"].astype(str), seed=record.seed)
-    give_back()  # of many films: their names, patients and labels as texts
+    drawn_from = _drawn_from(films, keep, record.seed) if record.kept else ""
+    index = np.array([labels.index(name) if name in present else -1 for name in names.tolist()], dtype=np.int64)
+    truth, logits = index[name_of[keep]], logits[keep]
+    del own, answers, at, name_of
+    give_back()  # of many films: what was made to find their answers
     return CleanAnswers(
         classes=subject.classes,
         labels=tuple(labels),
-        truth=np.array([labels.index(name) for name in names[keep]], dtype=np.int64),
-        probabilities=softmax(logits[keep], axis=1),
+        truth=truth,
+        probabilities=softmax(logits, axis=1),
         resamples=resamples.subset(keep),
-        drawn_from=_drawn_from(films, keep, record.seed) if record.kept else "",
+        drawn_from=drawn_from,
         kept=record.kept,
     )
 

@@ -155,7 +155,8 @@ class Answers:
     @cached_property
     def resamples(self) -> Resamples:
         """The same resamples for every measure, condition and subject on these films."""
-        return Resamples.draw(self.patients, self.cohort.table["label"].astype(str), seed=self.seed)
+        table = self.cohort.table
+        return Resamples.draw(table["patient"].astype(str), table["label"].astype(str), seed=self.seed)
 
     @cached_property
     def _rows_of(self) -> Mapping[str, slice | Integers]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,33 @@ UNDEFINED = 254
 """Stands for the call on a film that a condition has no meaning for."""
 NOT_ASKED = 255
 _SINGLE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)@(?P<severity>[1-5])")
-_AT_ONCE = 2**16
-"""Rows whose probabilities are computed together."""
+_AT_ONCE = 2**14
+"""Rows that are looked at together."""
 _FILMS_AT_ONCE = 2**12
+"""Films whose probabilities are computed together."""
 STEPS = 200
 """A confidence is kept in so many steps, half a percent each."""
+
+
+Sure = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
+"""From the places of f films to (f, C) numbers."""
+
+
+class _Counted(NamedTuple):
+    """What is counted of (F,) films.
+
+    Attributes:
+        clean: confidence of the clean call.
+        asked: conditions beside it that gave a call; `changes` those that change it; `lost` from right to wrong.
+        surest: largest confidence of a wrong call, -1 where none is wrong; `surest_at` the condition it is under.
+    """
+
+    clean: npt.NDArray[np.float64]
+    asked: npt.NDArray[np.int64]
+    changes: npt.NDArray[np.int64]
+    lost: npt.NDArray[np.int64]
+    surest: npt.NDArray[np.float64]
+    surest_at: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +66,7 @@ class FilmAnswers:
         conditions: texts of the conditions, clean first.
         truth: (F,) index of the label among the classes, -1 where there is none or none of these.
         calls: (F, C) index of the class called, UNDEFINED or NOT_ASKED.
-        confidence: (F, C) largest softmax probability; NaN where nothing was called.
+        sure: gives (f, C) the largest softmax probability of films at f places; NaN where nothing was called.
     """
 
     subject: str
@@ -53,14 +75,24 @@ class FilmAnswers:
     conditions: tuple[str, ...]
     truth: npt.NDArray[np.int64]
     calls: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.float64]
+    sure: Sure
 
     def among(self, places: npt.NDArray[np.int64]) -> FilmAnswers:
         """Return the answers on some of the films."""
         return replace(
             self, films=self.films.iloc[places].reset_index(drop=True), truth=self.truth[places],
-            calls=self.calls[places], confidence=self.confidence[places],
+            calls=self.calls[places], sure=lambda at: self.sure(places[at]),
         )  # fmt: skip
+
+    def _in_parts(self) -> Iterator[FilmAnswers]:
+        """Yield the answers on some thousand films after the other."""
+        for start in range(0, len(self.films), _FILMS_AT_ONCE):
+            yield self.among(np.arange(start, min(start + _FILMS_AT_ONCE, len(self.films))))
+
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """(F, C) largest softmax probability; NaN where nothing was called. For some thousand films: it is kept."""
+        return self.sure(np.arange(len(self.films)))
 
     @cached_property
     def _names(self) -> npt.NDArray[np.object_]:
@@ -68,7 +100,7 @@ class FilmAnswers:
         return np.array([*self.classes, *[""] * (256 - len(self.classes))], dtype=object)
 
     @cached_property
-    def _columns(self) -> Mapping[str, ExtensionArray]:
+    def columns(self) -> Mapping[str, ExtensionArray]:
         """(F,) texts of the films, (C,) of the conditions and (256,) of the calls, by name of a column of `long`."""
         of_films = {"cohort": "cohort", "film": "id", "patient": "patient", "truth": "label"}
         texts = {name: self.films[own] for name, own in of_films.items()}
@@ -92,24 +124,32 @@ class FilmAnswers:
         return np.asarray(self.called & (self.truth[:, None] >= 0) & (self.calls != self.truth[:, None]))
 
     @cached_property
-    def _surest_wrong(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """(F,) largest confidence of a wrong call, -1 where none is wrong, and (F,) the condition it is under."""
-        sure, at = np.empty(len(self.films)), np.empty(len(self.films), dtype=np.int64)
-        for start in range(0, len(sure), _FILMS_AT_ONCE):
-            here = slice(start, start + _FILMS_AT_ONCE)
-            surest = np.where(self.wrong[here], self.confidence[here], -1.0)
-            sure[here], at[here] = surest.max(axis=1), surest.argmax(axis=1)
-        return sure, at
+    def _counted(self) -> _Counted:
+        """What `summary` says of every film in numbers."""
+        parts = [one.counted_at_once() for one in self._in_parts()]
+        return _Counted(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def counted_at_once(self) -> _Counted:
+        """Return what is counted of some thousand films."""
+        surest = np.where(self.wrong, self.confidence, -1.0)
+        return _Counted(
+            clean=self.confidence[:, 0],
+            asked=self.called.sum(axis=1) - self.called[:, 0],
+            changes=self.changed.sum(axis=1),
+            lost=(self.wrong & ~self.wrong[:, :1] & self.called[:, :1]).sum(axis=1),
+            surest=surest.max(axis=1),
+            surest_at=surest.argmax(axis=1),
+        )
 
     def summary(self) -> pd.DataFrame:
         """Return one row per film: truth, clean call, how many conditions change it, its surest wrong call."""
-        surest, worst = self._surest_wrong
-        asked, held = self.called.sum(axis=1) - self.called[:, 0], surest >= 0
+        found, clean = self._counted, self.calls[:, 0]
+        surest, worst, held = found.surest, found.surest_at, found.surest >= 0
+        known = (self.truth >= 0) & (clean < UNDEFINED)
         return pd.DataFrame({
-            "subject": self.subject, **{name: self._columns[name] for name in ("cohort", "film", "patient", "truth")},
-            "call": self._names[self.calls[:, 0]], "confidence": self.confidence[:, 0],
-            "right": _where_known(~self.wrong[:, 0], (self.truth >= 0) & self.called[:, 0]),
-            "conditions_asked": asked, "conditions_that_change_the_call": self.changed.sum(axis=1),
+            "subject": self.subject, **{name: self.columns[name] for name in ("cohort", "film", "patient", "truth")},
+            "call": self._names[clean], "confidence": found.clean, "right": _where_known(clean == self.truth, known),
+            "conditions_asked": found.asked, "conditions_that_change_the_call": found.changes,
             "surest_wrong_condition": np.where(held, np.array(self.conditions, dtype=object)[worst], ""),
             "surest_wrong_call": np.where(held, self._names[self.calls[np.arange(len(worst)), worst]], ""),
             "surest_wrong_confidence": np.where(held, surest, np.nan),
@@ -117,35 +157,38 @@ class FilmAnswers:
 
     def worst(self, count: int) -> list[int]:
         """Return the labelled films that most conditions turn from right to wrong, of equals the surest wrong one."""
-        lost = (self.wrong & ~self.wrong[:, :1] & self.called[:, :1]).sum(axis=1)
-        surest, _ = self._surest_wrong
-        order = np.lexsort((-surest, -lost))
-        mistaken = np.asarray(self.wrong.any(axis=1))
+        found = self._counted
+        order = np.lexsort((-found.surest, -found.lost))
+        mistaken = found.surest >= 0
         return [int(at) for at in order[mistaken[order]][:count]]
 
     def long(self, films: slice = slice(None)) -> pd.DataFrame:
         """Return one row per film and condition that was asked: call, confidence, right or wrong, changed or not."""
-        film, condition = np.nonzero(self.calls[films] < NOT_ASKED)
-        film += films.start or 0
-        known = (self.truth[film] >= 0) & self.called[film, condition]
+        part = self.among(np.arange(len(self.films))[films])
+        film, condition = np.nonzero(part.calls < NOT_ASKED)
+        known = (part.truth[film] >= 0) & part.called[film, condition]
         at = dict.fromkeys(("cohort", "film", "patient", "truth"), film)
-        at |= {"condition": condition, "call": self.calls[film, condition].astype(np.int64)}
+        at |= {"condition": condition, "call": part.calls[film, condition].astype(np.int64)}
         return pd.DataFrame({
-            "subject": self.subject, **{name: self._columns[name].take(places) for name, places in at.items()},
-            "confidence": self.confidence[film, condition],
-            "right": _where_known(~self.wrong[film, condition], known), "changed": self.changed[film, condition],
+            "subject": part.subject, **{name: part.columns[name].take(places) for name, places in at.items()},
+            "confidence": part.confidence[film, condition],
+            "right": _where_known(~part.wrong[film, condition], known), "changed": part.changed[film, condition],
         })  # fmt: skip
 
     def packed(self) -> dict[str, Any]:
         """Return what the page embeds: calls and confidences as one byte each, row by row, in base64."""
-        steps = np.where(np.isfinite(self.confidence), np.round(self.confidence * STEPS), 0).astype(np.uint8)
+        steps = b"".join(one.steps().tobytes() for one in self._in_parts())
         return {
             "name": self.subject,
             "classes": list(self.classes),
             "truth": [int(value) for value in self.truth],
             "calls": base64.b64encode(self.calls.tobytes()).decode("ascii"),
-            "confidence": base64.b64encode(steps.tobytes()).decode("ascii"),
+            "confidence": base64.b64encode(steps).decode("ascii"),
         }
+
+    def steps(self) -> npt.NDArray[np.uint8]:
+        """Return (F, C) confidences in steps, 0 where nothing was called."""
+        return np.where(np.isfinite(self.confidence), np.round(self.confidence * STEPS), 0).astype(np.uint8)
 
 
 def film_answers(record: Record) -> list[FilmAnswers]:
@@ -187,26 +230,70 @@ def _answers(
     mine = (predictions["subject"] == subject).to_numpy()
     own = predictions if mine.all() else predictions[mine]
     place_of, column_of = _films_of(own, films), _conditions_of(own, conditions)
-    calls = np.full((len(films), len(conditions)), NOT_ASKED, dtype=np.uint8)
-    confidence = np.full(calls.shape, np.nan)
     logits = [own[f"logit_{index}"].to_numpy() for index in range(len(classes))]
+    calls = np.full((len(films), len(conditions)), NOT_ASKED, dtype=np.uint8)
+    row_of = np.full(calls.shape, -1, dtype=np.min_scalar_type(-len(own) - 1))
     for start in range(0, len(own), _AT_ONCE):
         here = slice(start, start + _AT_ONCE)
         at, column = place_of(here), column_of(here)
         known = np.nonzero(at >= 0)[0]
         film, condition, rows = at[known], column[known], start + known
-        values = np.stack([one[rows] for one in logits], axis=1).astype(np.float64)
-        answered = np.isfinite(values).all(axis=1)
-        calls[film, condition] = UNDEFINED
-        film, condition, values = film[answered], condition[answered], values[answered]
-        calls[film, condition] = values.argmax(axis=1)
-        confidence[film, condition] = softmax(values, axis=1).max(axis=1)
+        values = np.stack([one[rows] for one in logits], axis=1)
+        calls[film, condition] = np.where(np.isfinite(values).all(axis=1), values.argmax(axis=1), UNDEFINED)
+        row_of[film, condition] = rows
     index: Mapping[str, int] = {name: place for place, name in enumerate(classes)}
-    truth = np.array([index.get(label, -1) for label in films["label"]], dtype=np.int64)
+    labels = texts_of(films["label"]).dictionary_encode()
+    truth = np.array([index.get(label, -1) for label in labels.dictionary.to_pylist()], dtype=np.int64)
     return FilmAnswers(
-        subject=subject, classes=classes, films=films, conditions=conditions, truth=truth, calls=calls,
-        confidence=confidence,
+        subject=subject, classes=classes, films=films, conditions=conditions,
+        truth=truth[labels.indices.to_numpy()], calls=calls, sure=_Confidence.of(logits, row_of),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Confidence:
+    """Gives the confidence of films as it is asked for: kept, that of 100,000 films is 15 MB, or 8 as places of rows.
+
+    Attributes:
+        logits: of each class, by row of the predictions.
+        first: (F, C) the row of each film under each condition, -1 where there is none; or (F, 1) that of the first,
+            where the rows of films that have any lie alike.
+        further: (1, C) how many rows after it that of each condition lies.
+    """
+
+    logits: Sequence[npt.NDArray[np.floating[Any]]]
+    first: npt.NDArray[np.signedinteger[Any]]
+    further: npt.NDArray[np.signedinteger[Any]]
+
+    @classmethod
+    def of(
+        cls, logits: Sequence[npt.NDArray[np.floating[Any]]], rows: npt.NDArray[np.signedinteger[Any]]
+    ) -> _Confidence:
+        """Return what needs least memory to know the (F, C) rows."""
+        some = int((rows[:, 0] >= 0).argmax())
+        alike, further = cls(logits, rows[:, :1].copy(), rows[[some]] - rows[some, 0]), np.zeros((1, 1), dtype=np.int8)
+        starts = range(0, len(rows), _FILMS_AT_ONCE)
+        parts = (slice(start, start + _FILMS_AT_ONCE) for start in starts)
+        return (
+            alike
+            if all(np.array_equal(alike._rows(part), rows[part]) for part in parts)
+            else cls(logits, rows, further)
+        )
+
+    def _rows(self, films: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.signedinteger[Any]]:
+        first = self.first[films]
+        return np.where(first >= 0, first + self.further, -1)
+
+    def __call__(self, films: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return (f, C) the largest softmax probability of films at f places, NaN where nothing was called."""
+        rows = self._rows(films)
+        found = np.full(rows.shape, np.nan)
+        known = rows >= 0
+        values = np.stack([one[rows[known]] for one in self.logits], axis=1).astype(np.float64)
+        answered = np.isfinite(values).all(axis=1)
+        known[known] = answered
+        found[known] = softmax(values[answered], axis=1).max(axis=1)
+        return found
 
 
 Places = Callable[[slice], npt.NDArray[np.int64]]

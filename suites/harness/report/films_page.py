@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from suites.harness.process import give_back
 from suites.harness.record import Record
 from suites.harness.report import growing_tables, page
 from suites.harness.report.film_answers import STEPS, UNDEFINED, FilmAnswers, described, film_answers
+from suites.harness.statistics import forget
 
 PAGE = page.FILMS
 SUMMARY, ANSWERS = "film-summary", "film-answers.parquet"
@@ -38,6 +39,10 @@ MOST_BYTES = 20 * 1024**2
 
 PAGE_BYTES = 3 * 1024**2
 """Of what the page embeds about films, about."""
+
+_JSON: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+_AT_ONCE = 2**10
+"""Films whose texts are made objects together."""
 
 Look = Callable[[str, str], npt.NDArray[np.float32]]
 """From a film's id and a condition to (H, W) in [0, 1], as the subject was shown it."""
@@ -66,6 +71,8 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     answers = film_answers(record)
     if not answers:
         return []
+    forget()  # nothing is resampled here, and drawing takes less than a second
+    give_back()
     first, *others = (one.summary() for one in answers)
     everyone = len(answers[0].films)
     worst = first.iloc[answers[0].worst(25)]  # for readers without scripts
@@ -81,18 +88,17 @@ def write_films(record: Record, look: Look | None, folder: Path) -> list[FilmAns
     conditions = [described(text) for text in answers[0].conditions]
     pictures = _pictures(shown, chosen, conditions, look, folder) if look else {}
     films = shown[0].films
-    data = {
+    data = embedded({
         "steps": STEPS,
-        "films": [list(row) for row in films[["id", "label", "patient", "cohort"]].itertuples(index=False, name=None)],
+        "films": _Json(_rows_as_json(films[["id", "label", "patient", "cohort"]])),
         "conditions": conditions,
         "subjects": [one.packed() for one in shown],
         "pictures": pictures,
-    }
-    html = page.environment().get_template("films.html.j2").render(
-        record=record, data=embedded(data), pictured=len(pictures), films=everyone, listed=len(films), table=table,
+    })  # fmt: skip
+    page.environment().get_template("films.html.j2").stream(
+        record=record, data=data, pictured=len(pictures), films=everyone, listed=len(films), table=table,
         worst=worst.to_dict("records"), subjects=[one.subject for one in answers], **page.assets(script="films.js"),
-    )  # fmt: skip
-    (folder / PAGE).write_text(html, encoding="utf-8")
+    ).dump(str(folder / PAGE), encoding="utf-8")  # fmt: skip
     return answers
 
 
@@ -114,9 +120,24 @@ def _listed(answers: Sequence[FilmAnswers], seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.concatenate([worst, sample]))
 
 
-def embedded(data: object) -> Markup:
+class _Json(str):
+    """A text that is JSON already."""
+
+
+def _as_json(value: object) -> str:
+    return value if isinstance(value, _Json) else json.dumps(value, **_JSON)
+
+
+def _rows_as_json(table: pd.DataFrame) -> str:
+    """Return the rows of a table as JSON has a list of lists; some are made objects at a time."""
+    parts = (table.iloc[at : at + _AT_ONCE] for at in range(0, len(table), _AT_ONCE))
+    rows = (_as_json(list(part.itertuples(index=False, name=None)))[1:-1] for part in parts)
+    return f"[{','.join(rows)}]"
+
+
+def embedded(data: Mapping[str, object]) -> Markup:
     """Return data as JSON for a script element of type application/json: nothing in it can end the element."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = "{" + ",".join(f"{_as_json(name)}:{_as_json(value)}" for name, value in data.items()) + "}"
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Markup(safe)  # noqa: S704 - every character that HTML looks at is escaped
 

@@ -6,6 +6,7 @@ A CSV of a million rows opens in no spreadsheet, and takes ten times the bytes a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -55,12 +56,13 @@ def write_rows(tables: Iterable[Callable[[slice], pd.DataFrame]], path: Path, *,
 
 def write_parts(parts: Iterable[pd.DataFrame], path: Path) -> None:
     """Write tables of the same columns into one file of Parquet, one below the other."""
-    rows = (pa.Table.from_pandas(part, preserve_index=False) for part in parts)
-    first = next(rows)
-    with pq.ParquetWriter(path, first.schema) as writer:
-        writer.write_table(first)
-        for more in rows:
-            writer.write_table(more)
+    with ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+        for part in parts:
+            rows = pa.Table.from_pandas(part, preserve_index=False)
+            writer = writer or opened.enter_context(pq.ParquetWriter(path, rows.schema))
+            writer.write_table(rows)
+            del part, rows  # before the next is made
             give_back()  # no two parts are of a size: kept, what one took does not fit the next
 
 

@@ -20,6 +20,7 @@ from suites.harness.local_paths import spec_without_folders, without_folders
 from suites.harness.performance import clean_films
 from suites.harness.predictions.per_finding import whole_of
 from suites.harness.predictions.subject_checks import FLOAT_PATH, SubjectCheck
+from suites.harness.process import give_back
 from suites.harness.record import Record
 from suites.harness.report import checklist, facts, findings, flags, repetition, views
 from suites.harness.report.comparison_section import ComparisonSection
@@ -30,7 +31,7 @@ from suites.harness.report.hospitals_section import HospitalsSection
 from suites.harness.report.pictures import Picture
 from suites.harness.report.table import as_table
 from suites.harness.report.views import Evidence, Shot
-from suites.harness.statistics import RESAMPLES
+from suites.harness.statistics import RESAMPLES, forget
 from suites.harness.subjects.subject import Subject
 
 FILMS = "films.html"
@@ -84,6 +85,10 @@ def render(
     absent.add("hospitals" if hospitals is None else "")
     parts = views.sections(record, evidence)
     tallies = views.tallies(record)  # a run that ended early may have judged nothing of a subject
+    heads = [_first(record, subject) for subject in record.subjects if subject.name in tallies]
+    performance = [_performance(record, index) for index in range(len(names))]
+    forget()  # here the last is resampled
+    give_back()
     return environment().get_template("page.html.j2").render(
         record=record,
         title=_title(names, record),
@@ -99,8 +104,8 @@ def render(
         beside=views.beside(record),
         counts=views.claim_counts(parts),
         all_words=list(wording.VERDICTS.values()),
-        first=[_first(record, subject) for subject in record.subjects if subject.name in tallies],
-        performance=[_performance(record, index) for index in range(len(names))],
+        first=heads,
+        performance=performance,
         estimators=repetition.Estimators.of(record.judgements),
         resamples=f"{RESAMPLES:,}",
         ranks=as_table(views.ranks(record)),

@@ -84,9 +84,11 @@ def write_report(
         (partial / "results.schema.json").write_bytes(results.SCHEMA_FILE.read_bytes())
         results.measures_table(document).to_csv(partial / "results.csv", index=False)
         films = results.films_table(record)
+        count = len(films)
         parts = results.predictions_in_parts(record, growing_tables.MOST_ROWS)
         growing_tables.write_parts(parts, partial / "predictions.parquet")
-        listed = growing_tables.write_table(films, partial, FILMS[0], films=len(films))
+        listed = growing_tables.write_table(films, partial, FILMS[0], films=count)
+        del films
         give_back()  # here and below: what a part took that is made of all films, before the next is made
         section = grid_section.write_grid(grid, partial) if grid else None
         pairs = comparison_section.write_comparison(comparison, stressed, partial) if comparison else None
@@ -94,7 +96,7 @@ def write_report(
         drawn = hospitals.write(partial) if hospitals else {}
         further = (*further, *(hospitals_section.FILES if hospitals else ()))
         if films_page.write_films(record, _look(grid), partial):
-            further = (*further, *films_page.files(len(films)))
+            further = (*further, *films_page.files(count))
         give_back()
         downloads = (*DOWNLOADS, (listed, FILMS[1]), CHECKS, *further, *_files(record, partial))
         if section:

@@ -30,9 +30,10 @@ from suites.harness.statistics.hypothesis_tests import (
     page_trend,
     sign_flip_test,
 )
+from suites.harness.statistics.keys import keyed
 from suites.harness.statistics.largest import Largest
 from suites.harness.statistics.poisson_draws import Floats, Integers
-from suites.harness.statistics.resamples import DENSE, RESAMPLES, Resamples, applied, products, ranked
+from suites.harness.statistics.resamples import DENSE, RESAMPLES, Resamples, applied, forget, products, ranked
 from suites.harness.statistics.streamed import Rows, of_films
 
 __all__ = [
@@ -59,7 +60,9 @@ __all__ = [
     "detectable_effect",
     "difference",
     "films_needed",
+    "forget",
     "holm",
+    "keyed",
     "mcnemar_test",
     "of_films",
     "page_trend",

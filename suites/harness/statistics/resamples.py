@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from suites.harness.latest import Latest
 from suites.harness.statistics.by_blocks import ByBlocks, Counted, OneArray
+from suites.harness.statistics.keys import keyed
 from suites.harness.statistics.of_patients import OfPatients
 from suites.harness.statistics.poisson_draws import Draws, Floats, Integers
 from suites.harness.statistics.streamed import (
@@ -96,9 +97,9 @@ class Resamples:
         Returns:
             The same object for the same patients and classes, as long as somebody holds it.
         """
-        keys, cluster = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+        keys, cluster = keyed(patients)
         first = np.zeros(len(keys), dtype=np.int64)
-        _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+        _, codes = keyed(labels)
         np.maximum.at(first, cluster, codes)
         streamed = len(cluster) > DENSE
         of = hashlib.sha256(f"{seed}\x1f{count}\x1f{streamed}\x1f{keys.dtype}\x1f{len(keys)}\x1f".encode())
@@ -306,6 +307,15 @@ def ranked(statistic: Callable[..., object], resamples: Resamples) -> tuple[Floa
     drawn, ends = found[..., 0, :], np.sort([found.min(axis=-2), found.max(axis=-2)], axis=-1)
     alone = np.asarray(statistic(weights=resamples.left_out), dtype=np.float64)
     return drawn, alone, np.nanmax(np.abs(ends - np.sort(drawn, axis=-1)), axis=(0, -1))
+
+
+def forget() -> None:
+    """Forget what has been drawn for large cohorts, and for some of their films; whoever asks has the same again."""
+    for held in list(_HELD.values()):
+        if not held.one_array:
+            held.__dict__.pop("_subsets", None)
+            if isinstance(rows := held.made(), Drawn):
+                rows.forget()
 
 
 def means(values: npt.ArrayLike, weights: Floats | Rows) -> Floats:

@@ -23,6 +23,8 @@ Values: TypeAlias = npt.NDArray[Any] | sparse.csr_matrix
 
 BLOCK = 2**23
 """Bytes of weights that are looked at together."""
+NUMBERS = 2**21
+"""Bytes of the numbers of patients that are multiplied with bins together."""
 PATIENTS = 128
 """Patients that are multiplied together: their numbers stay in the cache of a processor."""
 
@@ -144,38 +146,65 @@ class Drawn(Rows):
         """(N,) the films by class and patient."""
         return np.lexsort((self.cluster, self.draws.stratum[self.cluster]))
 
+    def forget(self) -> None:
+        """Forget what is kept beside what all of it is made of."""
+        for of, names in ((self, ("_present", "_order")), (self.draws, ("_kept",))):
+            for name in names:
+                of.__dict__.pop(name, None)
+
+    def in_parts(self, values: Values, rows: int) -> Iterator[Floats]:
+        """Yield the product with (N, m) values so many rows at a time."""
+        return self._in_bins(values, rows, 0, len(self)) if sparse.issparse(values) else super().in_parts(values, rows)
+
     def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
         """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
+        if sparse.issparse(whole):
+            stop = len(self) if stop is None else stop
+            return next(self._in_bins(whole, stop - start, start, stop))
         order, cluster = self._order, self.cluster[self._order]
         first = np.flatnonzero(np.r_[True, np.diff(cluster) != 0]) if len(cluster) else np.zeros(0, dtype=np.int64)
         patients, ends = cluster[first], np.r_[first, len(cluster)]
         stratum = self.draws.stratum[patients]
         stop = self.draws.count if stop is None else stop
         found = np.zeros((whole.shape[1], stop - start))
-        step = max(1, BLOCK // (8 * max(stop - start, 1))) if sparse.issparse(whole) else PATIENTS
         for one in np.unique(stratum):
             low, high = np.searchsorted(stratum, [one, one + 1])
             sums = np.zeros_like(found)
-            for at in range(int(low), int(high), step):
-                end = min(at + step, int(high))
+            for at in range(int(low), int(high), PATIENTS):
+                end = min(at + PATIENTS, int(high))
                 part = whole[order[ends[at] : ends[end]]]
                 numbers = self.draws.numbers(patients[at:end], start, stop).astype(np.float64)
-                sums += _product(part, ends[at:end] - ends[at], numbers)
+                of_patients = np.add.reduceat(part.astype(np.float64), ends[at:end] - ends[at], axis=0)
+                sums += np.ascontiguousarray(of_patients.T) @ numbers
             sums *= self.draws.scale[one, start:stop]
             found += sums
         return np.ascontiguousarray(found.T)
 
-
-def _product(values: Values, first: Integers, numbers: Floats) -> Floats:
-    """Return (m, B) of (n, m) values of films, those of each patient from `first`, and (P, B) numbers of patients."""
-    if sparse.issparse(values):
-        member = sparse.csr_matrix(
-            (np.ones(values.shape[0]), np.arange(values.shape[0]), np.r_[first, values.shape[0]]),
-            shape=(len(first), values.shape[0]),
-        )
-        return np.asarray((member @ values).T.tocsr() @ numbers)
-    of_patients = np.add.reduceat(values.astype(np.float64), first, axis=0)
-    return np.asarray(np.ascontiguousarray(of_patients.T) @ numbers)
+    def _in_bins(self, whole: sparse.csr_matrix, rows: int, first: int, after: int) -> Iterator[Floats]:
+        """Yield the sums of whole numbers (N, m) in bins so many rows at a time; films are added up once for all."""
+        patients, place = self._present
+        films = whole.shape[0]
+        member = sparse.csr_matrix((np.ones(films), (place, np.arange(films))), shape=(len(patients), films))
+        of_patients = (member @ whole).tocsr()
+        step, stratum = max(1, NUMBERS // (8 * rows)), self.draws.stratum[patients]
+        pieces = [
+            (one, members[at : at + step])
+            for one in np.unique(stratum).tolist()
+            for members in (np.flatnonzero(stratum == one),)
+            for at in range(0, len(members), step)
+        ]
+        turned = [of_patients[members].T.tocsr() for _, members in pieces]
+        for start in range(first, after, rows):
+            stop = min(start + rows, after)
+            found, sums = (np.zeros((whole.shape[1], stop - start)) for _ in range(2))
+            for number, (one, members) in enumerate(pieces):
+                numbers = self.draws.numbers(patients[members], start, stop).astype(np.float64)
+                sums += turned[number] @ numbers
+                if number + 1 == len(pieces) or pieces[number + 1][0] != one:  # of a class all are in
+                    sums *= self.draws.scale[one, start:stop]
+                    found += sums
+                    sums[:] = 0.0
+            yield np.ascontiguousarray(found.T)
 
 
 @dataclass(frozen=True)
@@ -229,16 +258,20 @@ class LeftOut(Rows):
     def sums(self, whole: Values, start: int = 0, stop: int | None = None) -> Floats:
         """Return (stop - start, m) sums of whole numbers (N, m), dense or sparse, as these rows have them."""
         groups, films = self.shape
+        stop = groups if stop is None else stop
         stratum, group = self.stratum[self.cluster], self.group[self.cluster]
         member = sparse.csr_matrix((np.ones(films), (group, np.arange(films))), shape=(groups, films))
-        of_groups = member @ whole
-        of_groups = of_groups.toarray() if sparse.issparse(of_groups) else np.asarray(of_groups, dtype=np.float64)
-        everything = of_groups.sum(axis=0)
-        sums = np.repeat(everything[None], groups, axis=0)
+        of_groups: Any = member @ whole
+        of_groups = of_groups.tocsr() if sparse.issparse(of_groups) else np.asarray(of_groups, dtype=np.float64)
+        sums = np.repeat(np.asarray(of_groups.sum(axis=0)).reshape(1, -1), stop - start, axis=0)
         for one, names, own, others in self._parts:
-            inside = of_groups[np.unique(group[stratum == one])].sum(axis=0)
-            sums[names] += (others - 1)[:, None] * (inside - of_groups[names]) + (own - 1)[:, None] * of_groups[names]
-        return sums[start:stop]
+            inside = np.asarray(of_groups[np.unique(group[stratum == one])].sum(axis=0)).reshape(1, -1)
+            here = (names >= start) & (names < stop)
+            mine = of_groups[names[here]]
+            if sparse.issparse(mine):  # of bins by the thousand only these rows
+                mine = mine.toarray()
+            sums[names[here] - start] += (others[here] - 1)[:, None] * (inside - mine) + (own[here] - 1)[:, None] * mine
+        return sums
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def pick_film(answers: Answers) -> str:
     confidence = answers.probabilities().max(axis=1)
     right = np.flatnonzero(answers.correct() == 1)
     among = right if len(right) else np.arange(len(answers.images))
-    order = sorted(among.tolist(), key=lambda index: (confidence[index], answers.images[index]))
-    return answers.images[order[(len(order) - 1) // 2]]
+    order = among[np.lexsort((np.array(answers.images)[among], confidence[among]))]  # without a pair for each film
+    return answers.images[int(order[(len(order) - 1) // 2])]
 
 
 def strips(grid: SubjectGrid, image: str) -> Iterator[Strip]:

@@ -182,3 +182,23 @@ def test_five_thousand_films_are_a_few_megabytes(make_record, tmp_path):
     each = len(made.subjects) * conditions * 2 * 4 / 3
     assert size < 5000 * (each + 100) + 100_000
     assert 5000 * (2 * 60 * 2 * 4 / 3 + 100) < 4 * 1024**2  # two subjects under sixty conditions
+
+
+def test_confidences_are_computed_as_they_are_asked_for_wherever_their_rows_lie(record):
+    """Films in the order of their rows, rows in no order, and films and conditions that have none."""
+    table = record.predictions
+    shuffled = table.sample(frac=0.9, random_state=0)
+    for predictions in (table, shuffled):
+        answers = film_answers(replace(record, predictions=predictions))[0]
+        own = predictions[predictions["subject"].astype(str) == answers.subject].astype(
+            {"image": str, "condition": str}
+        )
+        logits = dict(zip(zip(own["image"], own["condition"], strict=True), own[LOGITS].to_numpy(float), strict=True))
+        places = np.array([5, 2, 80])
+        found = answers.sure(places)
+        for row, place in zip(found, places, strict=True):
+            for value, condition in zip(row, answers.conditions, strict=True):
+                told = logits.get((answers.films["id"][place], condition), np.full(3, np.nan))
+                expected = np.nan if np.isnan(told).any() else softmax(told).max()
+                np.testing.assert_equal(value, expected)
+        np.testing.assert_array_equal(answers.among(places).confidence, found)

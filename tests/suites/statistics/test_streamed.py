@@ -197,3 +197,19 @@ def test_numbers_of_any_resamples_are_those_of_all(films):
     assert everything.shape == (len(patients), 301)
     for start, stop in ((0, 1), (3, 150), (149, 153), (151, 301), (300, 301), (10, 10)):
         assert np.array_equal(draws.numbers(patients, start, stop), everything[:, start:stop])
+
+
+def test_sums_in_bins_are_the_same_in_any_parts_and_what_was_forgotten_is_drawn_again(films, pair):
+    bins = np.random.default_rng(5).integers(0, 40, FILMS)
+    values = sparse.csr_matrix((np.ones(FILMS), (np.arange(FILMS), bins)), shape=(FILMS, 40))
+    for rows in (pair[1].weights, pair[1].left_out):
+        whole = rows @ values
+        np.testing.assert_array_equal(whole, rows @ values.toarray())
+        for parts in (7, 32, len(rows)):
+            np.testing.assert_array_equal(np.concatenate(list(rows.in_parts(values, parts))), whole)
+    kept = pair[1].weights.draws.__dict__
+    before = pair[1].weights[3:9]
+    assert "_kept" in kept
+    statistics.forget()
+    assert "_kept" not in kept
+    np.testing.assert_array_equal(pair[1].weights[3:9], before)
