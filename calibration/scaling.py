@@ -10,8 +10,9 @@ Never judge a recalibration on the films it was fitted on: `calibration.crossfit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,23 +82,59 @@ def temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | No
     y = checked_labels(labels, *z.shape)
     if weights is None or np.ndim(weights) == 1:
         return over_resamples(weights, y.size, lambda w: np.array([_optimum(z, y, w[:, 0])]))
-    ladder = RUNGS / _optimum(z, y, np.ones(y.size))
-
-    @lru_cache(maxsize=2)
-    def table(first: int, last: int) -> FloatArray:
-        return np.stack([_slopes(z, y, beta) for beta in ladder[first:last]], axis=1)
-
-    def zero(w: FloatArray, first: int, last: int) -> FloatArray:
-        slope, bend = table(first, last) @ w
-        return 1 / _interpolated_zero(slope, bend, ladder[first:last])
+    ladder = _Ladder.of(z, y)
 
     def of_resamples(w: FloatArray) -> FloatArray:
-        found = zero(w, *NEAR)  # the loss is convex: a zero between two rungs is the only one
+        found = ladder.zero(w, *NEAR)  # the loss is convex: a zero between two rungs is the only one
         if (far := np.isnan(found)).any():
-            found[far] = zero(w[:, far], 0, len(RUNGS))
+            found[far] = ladder.zero(w[:, far], 0, len(RUNGS))
         return found
 
     return over_resamples(weights, y.size, of_resamples, products=True)
+
+
+@dataclass(frozen=True)
+class _Ladder:
+    """Derivatives of the log loss of some films at several inverse temperatures.
+
+    Attributes:
+        digest: of logits and labels; asked about many resamples, of many films block by block, these are the same.
+    """
+
+    digest: bytes
+    z: FloatArray = field(compare=False)
+    y: IntArray = field(compare=False)
+
+    @classmethod
+    def of(cls, z: FloatArray, y: IntArray) -> _Ladder:
+        """Return that of logits (n, K) and labels (n,), with whatever is known of it."""
+        digest = hashlib.blake2b(repr(z.shape).encode())
+        for part in (z, y):
+            digest.update(np.ascontiguousarray(part).data)
+        return _known(cls(digest.digest(), z, y))
+
+    @cached_property
+    def betas(self) -> FloatArray:
+        """(49,) inverse temperatures."""
+        return np.asarray(RUNGS / _optimum(self.z, self.y, np.ones(self.y.size)))
+
+    def zero(self, w: FloatArray, first: int, last: int) -> FloatArray:
+        """Return (B,) temperatures of weights (n, B) whose inverse lies between two rungs, NaN where it does not."""
+        if (first, last) not in self._tables:
+            rungs = (_slopes(self.z, self.y, beta) for beta in self.betas[first:last])
+            self._tables[first, last] = np.stack(list(rungs), axis=1)
+        slope, bend = self._tables[first, last] @ w
+        return 1 / _interpolated_zero(slope, bend, self.betas[first:last])
+
+    @cached_property
+    def _tables(self) -> dict[tuple[int, int], FloatArray]:
+        """Rungs, the first and the one after the last -> (2, rungs, n) first and second derivatives."""
+        return {}
+
+
+@lru_cache(maxsize=1)
+def _known(ladder: _Ladder) -> _Ladder:
+    return ladder
 
 
 def _optimum(z: FloatArray, y: IntArray, w: FloatArray) -> float:

@@ -257,3 +257,27 @@ def test_films_that_a_map_parts_perfectly_are_fitted_as_far_as_it_goes(drawn):
     z, _ = drawn(200, 1.0, classes=2)
     found = classwise.Vector(classes=2, **classwise.Vector._at(z, z.argmax(axis=1), 0.0))
     assert scoring.nll(found.transform(z), z.argmax(axis=1)) < 1e-3
+
+
+def test_resamples_that_come_block_by_block_search_the_films_once(monkeypatch):
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 2, (200, 3))
+    labels, others = ((logits + rng.normal(0, 2, logits.shape)).argmax(axis=1) for _ in range(2))
+    weights = rng.multinomial(200, np.full(200, 1 / 200), 60).astype(np.float64)
+    together = scaling.temperature(logits, labels, weights=weights)
+    searched: list[int] = []
+    search = scaling._optimum
+
+    def counted(z, y, w):
+        searched.append(len(y))
+        return search(z, y, w)
+
+    monkeypatch.setattr(scaling, "_optimum", counted)
+    other = scaling.temperature(2 * logits, labels, weights=weights)
+    assert searched == [200], "other logits, though of the same shape and labels"
+    parts = [scaling.temperature(2 * logits, labels, weights=block) for block in np.split(weights, 6)]
+    assert searched == [200]
+    assert np.concatenate(parts) == pytest.approx(other, rel=1e-12)
+    assert other == pytest.approx(2 * together, rel=1e-6)
+    scaling.temperature(2 * logits, others, weights=weights)
+    assert len(searched) == 2
