@@ -330,7 +330,7 @@ def test_what_films_of_another_hospital_cannot_settle_is_known_from_their_labels
 @pytest.mark.parametrize(
     ("women", "barred", "why"),
     [
-        (0, GROUPS, "nothing is recorded that tells groups apart"),
+        (0, GROUPS, "nothing tells groups of these films apart: no "),
         (4, GROUPS, "no group by sex has "),
         (30, set(), ""),
     ],
