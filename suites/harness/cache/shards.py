@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from suites.harness.cache.checksum import checksum
-from suites.harness.errors import UsageProblem
+from suites.harness.errors import UsageProblem, printable
 from suites.harness.foreign_file import MIB, read_bytes
 
 logger = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ def note_set_aside(where: Sequence[str], fault: Exception) -> None:
         fault: why it cannot be believed.
     """
     *folders, file = where
-    told = " ".join(str(fault).split())[:120]
+    told = printable(" ".join(str(fault).split()))[:120]
     name = ascii(file[:24]).strip("'")
     note = f"cache: {'/'.join(folders)}/{name}... was set aside and is computed again: {told}"
     SET_ASIDE.append(note)

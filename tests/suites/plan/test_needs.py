@@ -11,10 +11,9 @@ from dataclasses import replace
 
 import pytest
 
-from suites.harness import evaluation as judging
 from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Film
-from suites.harness.endpoints import get
+from suites.harness.endpoints import get, measuring
 from suites.harness.endpoints.parameters import ConditionName
 from suites.harness.endpoints.registry import endpoint
 from suites.harness.evaluation import Evaluation
@@ -93,7 +92,7 @@ class Reading:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.read: Mapping[str, set[tuple[str, str]]] = defaultdict(set)
-        self._claim, measured, logits = "", judging.measured_alone, Answers.logits
+        self._claim, measured, logits = "", measuring.measured_alone, Answers.logits
 
         def noting(measure, evidence, claim):
             self._claim = claim.id
@@ -103,7 +102,7 @@ class Reading:
             self.read[self._claim].add((answers.cohort.name, condition))
             return logits(answers, condition)
 
-        patch.setattr(judging, "measured_alone", noting)
+        patch.setattr(measuring, "measured_alone", noting)
         patch.setattr(Answers, "logits", noted)
 
 
@@ -151,7 +150,7 @@ def test_a_claim_is_judged_alone_as_among_all(whole, name):
 
 def test_the_grid_of_a_part_shows_what_was_asked_and_not_what_holm_took(whole, monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(judging, "write_report", lambda *_, grid, **__: drawn.append(grid))
+    monkeypatch.setattr(measuring, "write_report", lambda *_, grid, **__: drawn.append(grid))
     run = run_of(whole[2], "contrast.scatter", table=TABLE).run()
     run.report(tmp_path)
     assert [row.name for row in drawn[0].subjects[0].rows] == ["scatter"]

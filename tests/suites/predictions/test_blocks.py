@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from suites.harness.cache import block_shards, shards
+from suites.harness.cache.shards import note_set_aside
 from suites.harness.errors import CohortProblem, UsageProblem
 from suites.harness.predictions import blocks, opened
 from suites.harness.predictions import table as module
@@ -308,3 +309,10 @@ def test_films_are_known_by_what_they_hold_and_decoded_once(tmp_path):
     assert sorted(decoded) == sorted(set(decoded))
     assert named({"number": 1}) != named({"number": 2})
     assert torch.get_num_threads() >= 1
+
+
+def test_what_a_reader_says_of_a_damaged_file_is_printed_as_one_line(set_aside):
+    note_set_aside(["predictions", "key", "shard-0"], OSError("don't know what type: \x0e\n\x1b[2J"))
+    assert set_aside == [
+        r"cache: predictions/key/shard-0... was set aside and is computed again: don't know what type: \x0e \x1b[2J"
+    ]
