@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from suites.harness import evaluation
 from suites.harness.claims_table import load_claims
 from suites.harness.cohorts.cohort import Film
 from suites.harness.endpoints import get, measuring
@@ -150,7 +151,7 @@ def test_a_claim_is_judged_alone_as_among_all(whole, name):
 
 def test_the_grid_of_a_part_shows_what_was_asked_and_not_what_holm_took(whole, monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(measuring, "write_report", lambda *_, grid, **__: drawn.append(grid))
+    monkeypatch.setattr(evaluation, "write_report", lambda *_, grid, **__: drawn.append(grid))
     run = run_of(whole[2], "contrast.scatter", table=TABLE).run()
     run.report(tmp_path)
     assert [row.name for row in drawn[0].subjects[0].rows] == ["scatter"]
