@@ -148,8 +148,13 @@ def _remarks(result: Result) -> str:
     """Return what every verdict on a result must say as well."""
     effect, told = result.effect, f"; {result.caveat}" if result.caveat else ""
     if effect.exploratory:
-        few = f"of the rarest kind there are {effect.smallest}" if effect.smallest else f"there are {effect.n}"
-        told += f"; exploratory: {few} {'films' if effect.smallest else result.films}"
+        count = effect.smallest or effect.n
+        there = f"there {'is' if count == 1 else 'are'}"
+        if effect.smallest:
+            few = f"of the rarest kind {there} {counted(count, 'film')}"
+        else:
+            few = f"of {result.films} {there} 1" if count == 1 else f"{there} {count} {result.films}"
+        told += f"; exploratory: {few}"
     return told
 
 

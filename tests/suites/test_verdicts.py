@@ -196,6 +196,10 @@ def test_a_reason_has_the_units_of_the_tables_and_the_cell_that_makes_it_explora
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=effect)})[0].reason
     assert reason.startswith("accuracy harm +1.7 pp (0.0 to +3.5) lies below the margin 5.0 pp")
     assert reason.endswith("; exploratory: of the rarest kind there are 19 films")
+    for one, told in ((replace(effect, smallest=1), "of the rarest kind there is 1 film"),
+                      (replace(effect, smallest=0, n=1), "of films there is 1")):  # fmt: skip
+        reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=one)})[0].reason
+        assert reason.endswith(f"; exploratory: {told}")
     few = replace(effect, smallest=0, n=33, low=-0.02)
     reason = judge_section([claim_of()], "s", {"suite.name": Result(effect=few, films="normal films")})[0].reason
     assert "(\N{MINUS SIGN}2.0 to" in reason

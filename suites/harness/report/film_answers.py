@@ -167,12 +167,14 @@ class FilmAnswers:
         part = self.among(np.arange(len(self.films))[films])
         film, condition = np.nonzero(part.calls < NOT_ASKED)
         known = (part.truth[film] >= 0) & part.called[film, condition]
+        both = part.called[film, condition] & part.called[film, 0]
         at = dict.fromkeys(("cohort", "film", "patient", "truth"), film)
         at |= {"condition": condition, "call": part.calls[film, condition].astype(np.int64)}
         return pd.DataFrame({
             "subject": part.subject, **{name: part.columns[name].take(places) for name, places in at.items()},
             "confidence": part.confidence[film, condition],
-            "right": _where_known(~part.wrong[film, condition], known), "changed": part.changed[film, condition],
+            "right": _where_known(~part.wrong[film, condition], known),
+            "changed": _where_known(part.changed[film, condition], both),
         })  # fmt: skip
 
     def packed(self) -> dict[str, Any]:
@@ -330,9 +332,9 @@ def _conditions_of(predictions: pd.DataFrame, conditions: Sequence[str]) -> Plac
     return lambda rows: at[told.codes[rows]]
 
 
-def _where_known(right: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> pd.Series:
+def _where_known(told: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> pd.Series:
     """Return a column of yes and no, neither where it is not known."""
-    return pd.Series(right).astype("boolean").where(pd.Series(known))
+    return pd.Series(told).astype("boolean").where(pd.Series(known))
 
 
 def described(condition: str) -> dict[str, Any]:

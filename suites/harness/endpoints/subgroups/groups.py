@@ -183,7 +183,8 @@ def _groups_among(values: Mapping[str, Values], owner: npt.NDArray[np.int64], ke
     several = [name for name in ATTRIBUTES if name not in {*unrecorded, *alike}]
     if not several:
         told = [f"no {_or(unrecorded)} is recorded"] if unrecorded else []
-        told += [f"all films have the same {_or(alike).replace(' or ', ' and ')}"] if alike else []
+        one = [f"of one {'age group' if name == 'age' else name}" for name in alike]
+        told += [f"all films are {' and '.join(one)}"] if alike else []
         raise NotEvaluable(f"nothing tells groups of these films apart: {', and '.join(told)}")
     shown, hidden, hidden_films, hidden_pairs = [], 0, 0, 0
     seen: set[bytes] = set()

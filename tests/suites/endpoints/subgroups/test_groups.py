@@ -85,9 +85,7 @@ def test_where_nothing_is_recorded_one_line_says_so(tmp_path):
 
 
 def test_one_kind_of_everything_tells_no_groups_apart():
-    with pytest.raises(
-        NotEvaluable, match=r"no age, sex, scanner or site is recorded, and all films have the same view$"
-    ):
+    with pytest.raises(NotEvaluable, match=r"no age, sex, scanner or site is recorded, and all films are of one view$"):
         groups_of(with_columns(planted({}, films=240), view="AP"), np.ones(240, dtype=bool))
 
 
