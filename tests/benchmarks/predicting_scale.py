@@ -12,6 +12,12 @@ November 2026, two cores that others used as well (load 8 to 14), processor mill
       films       conditions   workers   driver   peak of the driver   of each worker
       1,000               20     1.655    0.009              0.88 GB   0.99, 1.00 GB
      10,000               20     1.655    0.009              0.89 GB   1.02, 1.02 GB
+
+and under three conditions, in which decoding and writing weigh more (a load of 8, 14 for the last row):
+
+      1,000                3     2.463    0.030              0.88 GB   0.96, 0.97 GB
+     10,000                3     1.912    0.028              0.89 GB   0.97, 0.96 GB
+    100,000                3     1.932    0.027              0.98 GB   1.01, 1.02 GB
 """
 
 from __future__ import annotations
