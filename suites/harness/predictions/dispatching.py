@@ -13,6 +13,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -175,12 +176,9 @@ class Dispatching(ABC, Generic[W]):
                 left.append(block)
             else:
                 yield receipt
-        try:
+        with self._ended_by_faults():
             if left:
                 yield from self._answered(here.job, left, told)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """End the workers; they keep what they have answered."""
@@ -239,23 +237,44 @@ class Dispatching(ABC, Generic[W]):
         return self._marks[cache]
 
     def _take(self, worker: W, said: object, course: _Course) -> None:
+        self._stays(worker, said)
         match said:
             case Ended(how, killed):
-                self._workers.remove(worker)
                 course.false_starts = 0 if worker.ready else course.false_starts + 1
                 if course.false_starts >= (MOST_DEATHS if killed else self.false_starts):
                     raise self._never_began(how)
                 course.lost(worker, how)
-            case BaseException():
-                raise said
             case dict():
-                self._admit(said)
                 keep_others(course.job.cache, self.subjects, self.others)
-                worker.ready = True
                 worker.send(course.task)
             case Tally():
                 worker.tally += said
                 _tell(course.told, said)
+
+    @contextmanager
+    def _ended_by_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _stays(self, worker: W, said: object) -> bool:
+        """Take what a worker says of itself, or of a fault; return whether it is still there.
+
+        Raises:
+            UsageProblem: it is not of this process's kind; also whatever it says that went wrong.
+        """
+        match said:
+            case Ended():
+                self._workers.remove(worker)
+                return False
+            case BaseException():
+                raise said
+            case dict():
+                self._admit(said)
+                worker.ready = True
+        return True
 
     def _staff(self, wanted: int) -> None:
         """Have so many workers, or as many as there may be, or as there are already."""

@@ -93,31 +93,6 @@ class LocalProcesses(Dispatching[_LocalWorker]):
                     self._stays(one, said)
         return None
 
-    @contextmanager
-    def _ended_by_faults(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
-
-    def _stays(self, worker: _LocalWorker, said: object) -> bool:
-        """Return whether a worker is still there that said something else than what an errand found.
-
-        Raises:
-            UsageProblem: it is not of this process's kind; also whatever its errand raised.
-        """
-        match said:
-            case Ended():
-                self._workers.remove(worker)
-                return False
-            case BaseException():
-                raise said
-            case dict():
-                self._admit(said)
-                worker.ready = True
-        return True
-
     def _end(self) -> None:
         _end(self._workers)
 

@@ -285,14 +285,14 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     wanted = cluster_here() if address == "ray" else address
     if wanted:
-        _joined(ray, wanted, quiet)
+        _join(ray, wanted, quiet)
     else:  # nobody else is to reach it
         ray.init(
             "local", **quiet, include_dashboard=False, object_store_memory=OBJECT_STORE, _node_ip_address="127.0.0.1"
         )
 
 
-def _joined(ray: Any, address: str, quiet: Mapping[str, object]) -> None:  # noqa: ANN401
+def _join(ray: Any, address: str, quiet: Mapping[str, object]) -> None:  # noqa: ANN401
     """Connect to a cluster; of a client, also where its head needs another try to start what answers it."""
     for left in reversed(range(CLIENT_STARTS)):
         try:

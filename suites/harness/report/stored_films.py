@@ -47,7 +47,7 @@ def listed(
         table, held = table[chosen], held[chosen]
     wrong = table["right"].eq(other=False).fillna(value=False)
     kept = {
-        "changed": table["changed"].fillna(value=False).astype(bool),
+        "changed": table["changed"].fillna(value=False),
         "lost": wrong & held,
         "wrong": wrong,
         "all": pd.Series(data=True, index=table.index),
